@@ -1,0 +1,128 @@
+"""Faces: 68 landmarks (iBUG order) -> sketch, semantic image s_t, mirror image.
+
+Points are [..., 68, 3] float32: x, y in pixels (pixel centres at integers), confidence in [0, 1]. A face whose confidence is 0
+everywhere is not drawn.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+SEMANTIC_CHANNELS = 7
+"""One channel for the sketch, one distance map for each group of `GROUPS`."""
+
+CURVES: dict[str, tuple[tuple[int, ...], bool]] = {
+    # name: (landmarks in order, closed)
+    "contour": (tuple(range(17)), False),
+    "right brow": ((17, 18, 19, 20, 21), False),
+    "left brow": ((22, 23, 24, 25, 26), False),
+    "nose ridge": ((27, 28, 29, 30), False),
+    "nose base": ((31, 32, 33, 34, 35), False),
+    "right eye": ((36, 37, 38, 39, 40, 41), True),
+    "left eye": ((42, 43, 44, 45, 46, 47), True),
+    "outer lips": (tuple(range(48, 60)), True),
+    "inner lips": (tuple(range(60, 68)), True),
+}
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("contour", "forehead"),
+    ("right brow", "left brow"),
+    ("nose ridge", "nose base"),
+    ("right eye", "left eye"),
+    ("outer lips",),
+    ("inner lips",),
+)
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+"""`points[MIRROR]` of a mirrored picture is in iBUG order again."""
+
+_FOREHEAD_HEIGHT = 2 / 3
+_SUBPIXEL_BITS = 4
+_SAMPLES_PER_SPAN = 8
+
+
+def eye_distance(points: np.ndarray) -> np.ndarray:
+    """Distance of the two eye centres in pixels; points [..., 68, 2 or 3] -> [...]."""
+    xy = points[..., :2]
+    return np.linalg.norm(xy[..., RIGHT_EYE, :].mean(-2) - xy[..., LEFT_EYE, :].mean(-2), axis=-1)
+
+
+def mirror(points: np.ndarray, width: int) -> np.ndarray:
+    """The landmarks of the picture flipped left to right. points [..., 68, 3]."""
+    flipped = points[..., MIRROR, :].copy()
+    flipped[..., 0] = np.where(flipped[..., 2] > 0, width - 1 - flipped[..., 0], 0)
+    return flipped
+
+
+def stroke_width(points: np.ndarray) -> int:
+    """Pixels of a stroke: 1 for a face up to 128 pixels wide, growing with it. points [68, 2 or 3]."""
+    return max(1, round(2 * float(np.ptp(points[:17, 0])) / 256))
+
+
+def forehead(contour: np.ndarray) -> np.ndarray:
+    """The upper contour: the lower one [17, 2] mirrored at the line through its ends and flattened to 2/3 (vid2vid, section 4)."""
+    start, end = contour[0], contour[16]
+    axis = (end - start) / max(float(np.linalg.norm(end - start)), 1e-6)
+    normal = np.array([-axis[1], axis[0]])
+    height = (contour - start) @ normal
+    return contour - np.outer(height * (1 + _FOREHEAD_HEIGHT), normal)
+
+
+def face_curves(points: np.ndarray) -> dict[str, np.ndarray]:
+    """Smooth curves [S, 2] through the landmarks of one face [68, 2 or 3]."""
+    xy = points[:, :2].astype(np.float64)
+    curves = {name: _spline(len(indices), closed) @ xy[list(indices)] for name, (indices, closed) in CURVES.items()}
+    curves["forehead"] = _spline(17, False) @ forehead(xy[:17])
+    return curves
+
+
+def draw_sketch(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Sketch of all faces, uint8 [height, width], 255 on strokes. points [P, 68, 3]."""
+    canvas = np.zeros((height, width), np.uint8)
+    for face in points:
+        if face[:, 2].any():
+            _stroke(canvas, list(face_curves(face).values()), stroke_width(face), antialias=True)
+    return canvas
+
+
+def semantic_image(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """s_t of all faces: float32 [7, height, width] in [0, 1]: the sketch, then for each group of `GROUPS` 1 - distance / reach.
+
+    points [P, 68, 3]. The reach of a distance map is an eighth of the height, so that the image of a scaled face is the scaled image.
+    """
+    maps = np.zeros((SEMANTIC_CHANNELS, height, width), np.float32)
+    faces = [(face_curves(face), stroke_width(face)) for face in points if face[:, 2].any()]
+    if not faces:
+        return maps
+    maps[0] = draw_sketch(points, height, width) / np.float32(255)
+    for channel, names in enumerate(GROUPS, start=1):
+        strokes = np.zeros((height, width), np.uint8)
+        for curves, _ in faces:
+            _stroke(strokes, [curves[name] for name in names], 1, antialias=False)
+        distance = cv2.distanceTransform(255 - strokes, cv2.DIST_L2, 5)
+        maps[channel] = np.clip(1 - distance * (8 / height), 0, 1)
+    return maps
+
+
+def _stroke(canvas: np.ndarray, curves: list[np.ndarray], thickness: int, *, antialias: bool) -> None:
+    scale = 1 << _SUBPIXEL_BITS
+    limit = 8 * max(canvas.shape)  # far points would overflow the fixed-point coordinates
+    lines = [np.round(np.clip(curve, -limit, limit) * scale).astype(np.int32) for curve in curves]
+    cv2.polylines(canvas, lines, False, 255, thickness, cv2.LINE_AA if antialias else cv2.LINE_8, _SUBPIXEL_BITS)
+
+
+@lru_cache
+def _spline(count: int, closed: bool) -> np.ndarray:
+    """Matrix [S, count] that samples the interpolating cubic spline through `count` control points (a spline is linear in them)."""
+    from scipy.interpolate import CubicSpline
+
+    control = np.eye(count)
+    if closed:
+        control = np.vstack([control, control[:1]])
+    spline = CubicSpline(np.arange(len(control)), control, bc_type="periodic" if closed else "natural")
+    return spline(np.linspace(0, len(control) - 1, _SAMPLES_PER_SPAN * (len(control) - 1) + 1))
