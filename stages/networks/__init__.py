@@ -1,0 +1,1 @@
+"""Pure torch modules. They know no file system and no command line."""

@@ -1,0 +1,82 @@
+"""The fixed feature network behind the perceptual loss and the perceptual metric."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from stages.networks.squeezenet import TAPS, WEIGHTS, SqueezeNet, squeezenet, unit_distance
+from weights import registry
+
+CATS, CUPS = {281, 282, 285}, {504, 505, 967, 968}  # numbers of ImageNet classes
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    if not registry.available(WEIGHTS):
+        pytest.skip(f"{WEIGHTS} is neither cached nor in FSV2V_WEIGHTS_MIRROR")
+    return load_file(registry.path(WEIGHTS))
+
+
+@pytest.fixture(scope="module")
+def network(state: dict[str, Tensor]) -> SqueezeNet:
+    return squeezenet(state)
+
+
+def as_tensor(picture: np.ndarray, side: int = 227) -> Tensor:
+    image = torch.from_numpy(picture.copy()).movedim(-1, 0)[None].float() / 127.5 - 1
+    square = min(image.shape[-2:])
+    top, left = (image.shape[-2] - square) // 2, (image.shape[-1] - square) // 2
+    return F.interpolate(image[..., top : top + square, left : left + square], (side, side), mode="area")
+
+
+@pytest.mark.parametrize(("picture", "classes"), [("chelsea", CATS), ("coffee", CUPS)])
+def test_the_weights_mean_what_the_network_computes(state, network, picture, classes):
+    deepest = network(as_tensor(getattr(skimage.data, picture)()))[-1]
+    scores = F.conv2d(deepest, state["classifier.1.weight"].float(), state["classifier.1.bias"].float()).relu().mean((2, 3))
+    assert scores.argmax().item() in classes
+
+
+def test_features_come_from_six_depths_at_falling_resolution(network):
+    shapes = [tuple(features.shape[1:]) for features in network(torch.zeros(2, 3, 256, 192))]
+    assert len(shapes) == len(TAPS)
+    assert shapes == [(96, 125, 93), (128, 62, 46), (256, 62, 46), (384, 31, 23), (512, 31, 23), (512, 15, 11)]
+
+
+def test_the_distance_is_zero_for_equal_pictures_symmetric_and_grows_with_blur(network):
+    sharp = as_tensor(skimage.data.astronaut(), 128)
+    little, much = (F.interpolate(F.avg_pool2d(sharp, n), (128, 128), mode="bilinear") for n in (2, 8))
+    a, b, c = network(sharp), network(little), network(much)
+    assert unit_distance(a, a).item() == 0
+    assert unit_distance(a, b).item() == pytest.approx(unit_distance(b, a).item())
+    assert 0 < unit_distance(a, b).item() < unit_distance(a, c).item()
+
+
+def test_gradients_reach_the_image_and_not_the_weights(network):
+    image = as_tensor(skimage.data.astronaut(), 64).requires_grad_()
+    unit_distance(network(image), network(torch.zeros(1, 3, 64, 64))).sum().backward()
+    assert image.grad is not None and torch.isfinite(image.grad).all() and image.grad.abs().sum() > 0
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_bfloat16_autocast_gives_nearly_the_same_distance(network):
+    a, b = as_tensor(skimage.data.astronaut(), 128), as_tensor(skimage.data.chelsea(), 128)
+    exact = unit_distance(network(a), network(b)).item()
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = unit_distance(network(a), network(b)).item()
+    assert quick == pytest.approx(exact, rel=0.02)
+
+
+def test_tensors_of_another_network_are_refused_by_name(state):
+    with pytest.raises(RuntimeError, match="features.0.weight"):
+        squeezenet({name: value for name, value in state.items() if name != "features.0.weight"})
+
+
+def test_a_picture_too_small_for_features_is_refused(network):
+    with pytest.raises(ValueError, match="32 pixels"):
+        network(torch.zeros(1, 3, 31, 256))
