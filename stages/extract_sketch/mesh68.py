@@ -1,0 +1,40 @@
+"""From MediaPipe's 478-point face mesh to the 68 points of iBUG 300-W.
+
+The contour of the mesh is a closed oval with uneven steps and its brows are bands; where an iBUG point falls between two vertices, their
+mean is taken.
+"left" below is the image's left: point 0 of the contour is at the left temple of the picture, point 16 at the right one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MESH_POINTS = 478
+
+_CONTOUR = [(127, 127), (234, 93), (93, 132), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148), (152, 152)]
+_CONTOUR += [(377, 400), (378, 379), (365, 365), (397, 288), (288, 361), (361, 323), (323, 454), (356, 356)]
+_BROWS = [(70, 46), (63, 53), (105, 52), (66, 65), (107, 55), (336, 285), (296, 295), (334, 282), (293, 283), (300, 276)]
+_NOSE = [168, 197, 5, 4, 98, 97, 2, 326, 327]
+_EYES = [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
+_OUTER_LIPS = [61, 40, 37, 0, 267, 270, 291, 321, 405, 17, 181, 91]
+_INNER_LIPS = [78, 81, 13, 311, 308, 402, 14, 178]
+
+PAIRS: NDArray[np.int32] = np.array(
+    _CONTOUR + _BROWS + [(i, i) for i in _NOSE + _EYES + _OUTER_LIPS + _INNER_LIPS],
+    dtype=np.int32,
+)
+"""[68, 2]: the two mesh vertices whose mean is the iBUG point."""
+
+MIRROR: NDArray[np.int32] = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],
+    dtype=np.int32,
+)
+"""[68]: in a mirrored picture, point i is what MIRROR[i] was."""
+
+
+def mesh_to_68(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+    """mesh [..., 478, C] -> [..., 68, C]."""
+    return mesh[..., PAIRS, :].mean(axis=-2)
