@@ -1,0 +1,26 @@
+"""The on-disk clip format, video and pictures in and out. See docs/clip-format.md."""
+
+from stages.clip.clip import Clip, open_clip
+from stages.clip.create import as_clip, create_clip
+from stages.clip.layers import Layer, LayerWriter, Producer
+from stages.clip.pictures import list_pictures, read_image
+from stages.clip.probe import Timestamps, VideoInfo, probe
+from stages.clip.reader import read_frames
+from stages.clip.writer import VideoWriter
+
+__all__ = [
+    "Clip",
+    "Layer",
+    "LayerWriter",
+    "Producer",
+    "Timestamps",
+    "VideoInfo",
+    "VideoWriter",
+    "as_clip",
+    "create_clip",
+    "list_pictures",
+    "open_clip",
+    "probe",
+    "read_frames",
+    "read_image",
+]

@@ -1,0 +1,69 @@
+"""Sound: found, copied out of a source, and put beside a new video."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg as composer
+
+from stages.clip.ffmpeg import PROTOCOLS, Media, executable, meaning, run
+from stages.errors import BadInput
+
+_COPIED_INTO = {
+    "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
+    "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
+}
+_EXACT = {"fflags": "+bitexact", "map_metadata": -1, "y": None}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The first sound stream of a file; `start` in seconds after the start of the file."""
+
+    codec: str
+    start: Fraction
+
+
+def find_sound(media: Media) -> Sound | None:
+    """The first sound stream, or None."""
+    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["a:0"]
+    listing = run(composer.output(source, "-", **{"frames:a": 1, "c": "copy", "format": "framecrc"}).compile(cmd=executable())).stdout
+    base = re.search(r"^#tb 0: (\d+)/(\d+)", listing, re.M)
+    codec = re.search(r"^#codec_id 0: (\S+)", listing, re.M)
+    first = re.search(r"^0, *-?\d+, *(-?\d+),", listing, re.M)
+    if base is None or codec is None or first is None:
+        return None
+    return Sound(codec[1], Fraction(int(first[1]) * int(base[1]), int(base[2])))
+
+
+def copy_sound(media: Media, target: Path) -> None:
+    """Copy the first sound stream into a Matroska file, unchanged if Matroska takes it, else as FLAC. Raises BadInput."""
+    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["a:0"]
+    complaint = ""
+    for codec in ("copy", "flac"):
+        result = run(composer.output(source, f"file:{target}", format="matroska", **{"c:a": codec}, **_EXACT).compile(cmd=executable()))
+        if result.returncode == 0:
+            return
+        complaint = result.stderr
+    raise BadInput(f"the sound of {media.path} cannot be copied: {meaning(complaint)}")
+
+
+def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str) -> None:
+    """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without coding the video anew."""
+    found = find_sound(sound)
+    if found is None:
+        raise BadInput(f"{sound.path} holds no sound")
+    copied = found.codec in _COPIED_INTO.get(container, {found.codec})
+    complaint = ""
+    for codec in ["copy", "aac"] if copied else ["aac"]:
+        pictures = composer.input(f"file:{video}")["v:0"]
+        tones = composer.input(sound.url, protocol_whitelist=PROTOCOLS, itsoffset=f"{float(shift):.6f}")["a:0"]
+        options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
+        result = run(composer.output(pictures, tones, f"file:{target}", **options).compile(cmd=executable()))
+        if result.returncode == 0:
+            return
+        complaint = result.stderr
+    raise BadInput(f"the sound of {sound.path} cannot be added to the video: {meaning(complaint)}")

@@ -1,0 +1,172 @@
+"""The clip: frames and layers of one video, in a directory or a zip."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.clip.atomic import building_directory
+from stages.clip.ffmpeg import Media
+from stages.clip.layers import Layer, LayerWriter, Producer, differences
+from stages.clip.probe import Timestamps, VideoInfo
+from stages.clip.reader import decode
+from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
+from stages.clip.store import DirectoryStore, Store, open_store
+from stages.errors import BadInput, InvalidClip, ParametersDiffer
+
+
+def open_clip(path: str | Path) -> Clip:
+    """Open a clip directory or a packed clip. Raises BadInput when it is not there, InvalidClip when it is no clip."""
+    return Clip(open_store(Path(path)))
+
+
+def is_clip(path: Path) -> bool:
+    """Whether `path` is meant to be a clip: a folder with clip.json or named *.clip, or a zip."""
+    if path.is_dir():
+        return (path / "clip.json").is_file() or path.suffix.lower() == ".clip"
+    return path.suffix.lower() in (".zip", ".clip")
+
+
+class Clip:
+    """One clip. Opening reads clip.json only; the object can be sent to another process."""
+
+    def __init__(self, store: Store) -> None:
+        if not store.exists("clip.json"):
+            raise InvalidClip(f"{store.path} is not a clip: it has no clip.json")
+        name = f"{store.path}/clip.json"
+        self.meta = load(store.read("clip.json"), name)
+        check_clip(self.meta, name)
+        self.store = store
+        self.path: Path = store.path
+        self.id: str = self.meta["id"]
+        self.width: int = self.meta["width"]
+        self.height: int = self.meta["height"]
+        self.num_frames: int = self.meta["num_frames"]
+        self.fps: Fraction = rational(self.meta, "fps", name)
+        self.timestamps: Timestamps | None = timestamps(self.meta, self.num_frames, name)
+        self.source: dict[str, Any] | None = self.meta.get("source")
+
+    def __repr__(self) -> str:
+        return f"Clip({str(self.path)!r}, {self.width}x{self.height}, {self.num_frames} frames)"
+
+    # Layers
+
+    def layers(self) -> list[str]:
+        """The kinds of all finished layers, sorted."""
+        return [name for name in self.store.names() if is_layer_name(name) and self.has(name)]
+
+    def has(self, kind: str) -> bool:
+        return self.store.exists(f"{kind}/layer.json")
+
+    def layer(self, kind: str) -> Layer:
+        """Raises BadInput when the clip has no such layer, InvalidClip when it is damaged."""
+        if not self.has(kind):
+            have = ", ".join(self.layers()) or "none"
+            raise BadInput(f"{self.path} has no layer {kind} (it has: {have})")
+        return Layer(self.store, kind, self.num_frames)
+
+    # Frames
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """Yield frames [start, stop) as uint8 RGB [H, W, 3], read or decoded one at a time."""
+        layer = self.layer("frames")
+        if layer.storage not in ("reference", "video"):
+            return self._sized(layer.images(start, stop))
+        return decode(self._video(layer), self._info(layer), start, stop)
+
+    def frame(self, index: int) -> np.ndarray:
+        """Frame `index` alone, uint8 RGB [H, W, 3]; for a video this decodes from the key frame before it."""
+        if not 0 <= index < self.num_frames:
+            raise IndexError(f"frame {index} of {self.num_frames}")
+        return next(self.frames(index, index + 1))
+
+    def frames_digest(self) -> str:
+        """Identifies the frames: the sha256 of the source video, or the digest of the stored pictures."""
+        return self.layer("frames").digest
+
+    def audio(self) -> tuple[Media, Fraction] | None:
+        """(the sound as ffmpeg can open it, seconds from the first frame to its start), or None when there is none."""
+        if not self.has("audio"):
+            return None
+        return self.store.media("audio/audio.mka"), Fraction(str(self.layer("audio").meta.get("offset", "0")))
+
+    # Writing
+
+    def needs(self, kind: str, producer: Producer, inputs: Mapping[str, str], overwrite: bool = False) -> bool:
+        """Whether the layer must be made. False when it is there and was made in this very way.
+
+        Raises ParametersDiffer with each difference when it was made in another way and `overwrite` is not set.
+        """
+        if overwrite or not self.has(kind):
+            return True
+        found = differences(self.layer(kind).meta, producer, inputs)
+        if found:
+            raise ParametersDiffer(
+                f"{self.path} has a layer {kind} that was made otherwise ({'; '.join(found)})",
+                hint="Make it again with --overwrite, or choose another place with -o",
+            )
+        return False
+
+    @contextlib.contextmanager
+    def writing(
+        self, kind: str, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any] | None = None
+    ) -> Iterator[LayerWriter]:
+        """Collect a layer; it appears (or replaces the one before) in one step when the block ends without exception.
+
+        `inputs` names the layers it was made from with their digests; `meta` says what its numbers mean. Raises
+        BadInput for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind.
+        """
+        if not isinstance(self.store, DirectoryStore):
+            raise BadInput(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
+        if not is_layer_name(kind):
+            raise BadInput(f"{kind!r} cannot be the name of a layer")
+        with building_directory(self.path / kind, replace=True) as folder:
+            writer = LayerWriter(kind, folder, self.num_frames, (self.width, self.height))
+            yield writer
+            writer.finish(producer, inputs, meta or {})
+
+    def source_path(self) -> Path | None:
+        """Where the source of the clip should lie."""
+        given = (self.source or {}).get("path")
+        return Path(os.path.abspath(self.path.parent / given)) if isinstance(given, str) and given else None
+
+    def _video(self, layer: Layer) -> Media:
+        if layer.storage == "video":
+            return self.store.media(f"frames/{layer.meta.get('file')}")
+        path = self.source_path()
+        if path is None or not path.is_file():
+            raise BadInput(f"{self.path} refers to the video {path}, which is not there", hint="Put it back, or import it again")
+        if path.stat().st_size != (self.source or {}).get("bytes"):
+            raise BadInput(f"{path} is not the video that {self.path} was made of: its size has changed")
+        return Media(path)
+
+    def _info(self, layer: Layer) -> VideoInfo:
+        about = layer.meta.get("video")
+        if not isinstance(about, dict):
+            raise InvalidClip(f'{self.path}/frames/layer.json lacks "video"')
+        return VideoInfo(
+            width=self.width,
+            height=self.height,
+            fps=self.fps,
+            num_frames=self.num_frames,
+            timestamps=self.timestamps,
+            time_base=self.timestamps.time_base if self.timestamps else 1 / self.fps,
+            rotation=int(about.get("rotation", 0)),
+            pix_fmt=str(about.get("pix_fmt", "")),
+            has_audio=self.has("audio"),
+            duration=self.num_frames / self.fps,
+            start=Fraction(str(about.get("start", "0"))),
+            seekable=about.get("seekable") is True,
+        )
+
+    def _sized(self, images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for image in images:
+            if image.shape != (self.height, self.width, 3):
+                raise InvalidClip(f"{self.path}: a frame is {image.shape[1]} x {image.shape[0]}, the clip {self.width} x {self.height}")
+            yield image

@@ -1,0 +1,260 @@
+"""New clips: of a video, of pictures, or of frames that a stage makes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from stages.clip.atomic import building_directory, write_bytes, write_errors
+from stages.clip.audio import copy_sound, find_sound
+from stages.clip.clip import Clip, is_clip, open_clip
+from stages.clip.ffmpeg import Media, require_readable_file
+from stages.clip.layers import VERSION, LayerWriter, Producer, layer_json
+from stages.clip.pictures import Storage, is_picture, list_pictures, read_image
+from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe
+from stages.clip.reader import decode
+from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
+
+FrameStorage = Literal["reference", "jpg", "png"]
+DEFAULT_FPS = Fraction(25)
+"""The rate that pictures get, which have none."""
+
+
+def as_clip(
+    source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None
+) -> Clip:
+    """The clip of `source`: an existing clip is opened, a video, picture or folder of pictures becomes one.
+
+    The clip is made beside the source, at `out` if that ends in .clip, else in the folder `out`. `frames` says how
+    frames are kept: by reference to the video (the default for videos), as PNG (for pictures) or as JPEG. `fps` is the
+    rate of pictures. A finished clip of the same source is used again; one of another source or storage raises
+    ParametersDiffer. Raises BadInput for what is no video and no picture.
+    """
+    source = Path(source)
+    if is_clip(source):
+        return open_clip(source)
+    if not source.exists():
+        raise BadInput(f"{source} does not exist")
+    target = clip_path(source, out)
+    identity = source_identity(source)
+    if (target / "clip.json").exists():
+        return _finished(target, source, identity, frames)
+    try:
+        if source.is_dir() or is_picture(source):
+            _from_pictures(source, target, identity, frames, fps or DEFAULT_FPS)
+        else:
+            _from_video(source, target, identity, frames or "reference")
+    except BadInput as error:
+        if not isinstance(error.__cause__, FileExistsError):
+            raise
+        return _finished(target, source, identity, frames)
+    return open_clip(target)
+
+
+def clip_path(source: Path, out: str | Path | None) -> Path:
+    """Where the clip of `source` lies."""
+    if out is None:
+        return Path(os.path.abspath(source)).with_suffix(".clip")
+    out = Path(out)
+    name = Path(os.path.abspath(source)).name
+    stem = name if source.is_dir() else Path(name).stem
+    return out if out.suffix.lower() == ".clip" else out / f"{stem}.clip"
+
+
+def source_identity(source: Path) -> dict[str, Any]:
+    """sha256 and bytes of a file, or of all pictures of a folder in natural order."""
+    if not source.is_dir():
+        require_readable_file(source)
+        return {"sha256": file_sha256(source), "bytes": source.stat().st_size}
+    pictures = list_pictures(source)
+    lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in pictures)
+    digest = hashlib.sha256(os.fsencode(lines)).hexdigest()
+    return {"sha256": digest, "bytes": sum(path.stat().st_size for path in pictures)}
+
+
+def file_sha256(path: Path) -> str:
+    """In pieces: the file may be larger than the memory."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def create_clip(
+    path: str | Path,
+    frames: Iterable[np.ndarray] | None = None,
+    *,
+    fps: Fraction = DEFAULT_FPS,
+    width: int | None = None,
+    height: int | None = None,
+    num_frames: int | None = None,
+    storage: Storage = "png",
+    source: Mapping[str, Any] | None = None,
+    timestamps: Timestamps | None = None,
+    audio_from: str | Path | Clip | None = None,
+    producer: Producer | None = None,
+    overwrite: bool = False,
+) -> Clip:
+    """Make a clip of `frames` (uint8 RGB [H, W, 3], taken one at a time), or without frames of the given size and length.
+
+    `source` is kept in clip.json: {path, sha256, bytes, crop, range}. The clip appears at `path` when it is complete.
+    Raises ParametersDiffer when one is there and `overwrite` is not set, BadInput when frames differ in size.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise ParametersDiffer(f"{path} is there already", hint="Replace it with --overwrite, or choose another place with -o")
+    with building_directory(path, replace=overwrite) as folder:
+        if frames is not None:
+            width, height, num_frames = _store_frames(folder, frames, storage, producer or Producer("import"))
+        if not (width and height and num_frames) or max(width, height) > MAX_SIDE or num_frames > MAX_FRAMES:
+            raise UsageProblem(f"a clip cannot have {num_frames} frames of {width} x {height} pixels")
+        if audio_from is not None:
+            _store_sound(folder, audio_from, num_frames)
+        _write_clip_json(folder, path.stem, (width, height), num_frames, Fraction(fps), timestamps, source)
+    return open_clip(path)
+
+
+def _finished(target: Path, source: Path, identity: Mapping[str, Any], frames: FrameStorage | None) -> Clip:
+    clip = open_clip(target)
+    if (clip.source or {}).get("sha256") != identity["sha256"]:
+        raise ParametersDiffer(f"{target} was made of another source than {source}", hint="Choose another place with -o, or remove it")
+    kept = clip.layer("frames").storage if clip.has("frames") else None
+    if frames and frames != kept:
+        raise ParametersDiffer(f"{target} keeps its frames otherwise (frames: {kept} -> {frames})", hint="Choose another place with -o")
+    return clip
+
+
+def _from_video(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage) -> None:
+    info = probe(source)
+    producer = Producer("import", parameters={"frames": storage})
+    with building_directory(target) as folder:
+        if storage == "reference":
+            _refer(folder, info, producer, identity)
+        else:
+            _store_frames(folder, decode(Media(source), info), storage, producer, info.num_frames)
+        if info.has_audio:
+            _store_sound(folder, source, info.num_frames, info.start)
+        described = {"path": _kept_path(source, target), **identity, "crop": None, "range": None}
+        _write_clip_json(folder, target.stem, (info.width, info.height), info.num_frames, info.fps, info.timestamps, described)
+
+
+def _from_pictures(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage | None, fps: Fraction) -> None:
+    if storage == "reference":
+        raise UsageProblem(f"the pictures of {source} cannot be kept by reference", hint="Choose png or jpg")
+    pictures = list_pictures(source) if source.is_dir() else [source]
+    described = {"path": _kept_path(source, target), **identity, "crop": None, "range": None}
+    producer = Producer("import", parameters={"frames": storage or "png"})
+    with building_directory(target) as folder:
+        size = _store_frames(folder, same_size(pictures), storage or "png", producer, len(pictures))
+        _write_clip_json(folder, target.stem, size[:2], size[2], fps, None, described)
+
+
+def same_size(pictures: list[Path]) -> Iterator[np.ndarray]:
+    """Read pictures one at a time. BadInput names the first one of another size."""
+    first: tuple[int, ...] | None = None
+    for path in pictures:
+        image = read_image(path)
+        first = first or image.shape
+        if image.shape != first:
+            raise BadInput(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but the pictures before it are {first[1]} x {first[0]}")
+        yield image
+
+
+def _store_frames(
+    folder: Path, frames: Iterable[np.ndarray], storage: Storage, producer: Producer, length: int | None = None
+) -> tuple[int, int, int]:
+    """Write the layer `frames` of a clip in the making and return (width, height, number of frames)."""
+    inside = folder / "frames"
+    with write_errors(inside):
+        inside.mkdir()
+    stream = iter(frames)
+    first = next(stream, None)
+    if first is None:
+        raise BadInput("there is no frame to make a clip of")
+    height, width = first.shape[:2]
+    writer = LayerWriter("frames", inside, length or MAX_FRAMES, (width, height), storage)
+    for frame in itertools.chain([first], stream):
+        writer.image(frame)
+    count = length or writer.end_here()
+    writer.finish(producer, {}, {})
+    return width, height, count
+
+
+def _refer(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[str, Any]) -> None:
+    about = {"storage": "reference", "colour": "RGB", "video": video_json(info)}
+    with write_errors(folder):
+        (folder / "frames").mkdir()
+    data = layer_json("frames", info.num_frames, about, producer, 0.0, {}, identity["sha256"], 0)
+    write_bytes(folder / "frames" / "layer.json", data)
+
+
+def video_json(info: VideoInfo) -> dict[str, Any]:
+    """What a reader must know of a video that a clip refers to, beyond clip.json."""
+    return {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
+
+
+def _store_sound(folder: Path, source: str | Path | Clip, num_frames: int, video_start: Fraction | None = None) -> None:
+    """Write the layer `audio` of a clip in the making; nothing when the source has no sound."""
+    if isinstance(source, Clip):
+        stored = source.audio()
+        if stored is None:
+            return
+        media, offset = stored
+    else:
+        media = Media(Path(source))
+        found = find_sound(media)
+        if found is None:
+            return
+        offset = found.start - (probe(source).start if video_start is None else video_start)
+    inside = folder / "audio"
+    with write_errors(inside):
+        inside.mkdir()
+    writer = LayerWriter("audio", inside, num_frames, (1, 1))
+    copy_sound(media, inside / "audio.mka")
+    writer.adopt("audio.mka", file_sha256(inside / "audio.mka"))
+    meta = {"file": "audio.mka", "offset": str(offset), "units": "seconds from the first frame to the first sound"}
+    writer.finish(Producer("import"), {}, meta)
+
+
+def _write_clip_json(
+    folder: Path,
+    name: str,
+    size: tuple[int, int],
+    num_frames: int,
+    fps: Fraction,
+    timestamps: Timestamps | None,
+    source: Mapping[str, Any] | None,
+) -> None:
+    value = {
+        "schema": CLIP_SCHEMA,
+        "id": name,
+        "width": size[0],
+        "height": size[1],
+        "num_frames": num_frames,
+        "fps": rational_text(fps),
+        "timestamps": timestamps_json(timestamps),
+        "source": dict(source) if source is not None else None,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "tool": f"fsv2v {VERSION}",
+    }
+    write_bytes(folder / "clip.json", dump(value))
+
+
+def _kept_path(source: Path, target: Path) -> str:
+    """Relative while the source lies beside or below the folder of the clip, so that both can move together."""
+    here, there = os.path.abspath(source), os.path.abspath(target.parent)
+    relative = os.path.relpath(here, there)
+    return here if relative.startswith("..") else relative.replace(os.sep, "/")

@@ -1,0 +1,115 @@
+"""The ffmpeg executable: where it is, how it is called, and what its complaints mean.
+
+Commands are composed with ffmpeg-python and run as argument lists, never through a shell. File names are passed as
+`file:` URLs, so a leading dash, a colon or a percent sign in a name is only a name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from stages.errors import BadInput, MissingRequirement
+
+PROTOCOLS = "file,pipe,subfile"
+"""What ffmpeg may open: a playlist inside an untrusted file must not reach the network."""
+
+
+@lru_cache(maxsize=1)
+def executable() -> str:
+    """The ffmpeg on PATH, or else the one that imageio-ffmpeg brings. Raises MissingRequirement."""
+    on_path = shutil.which("ffmpeg")
+    if on_path:
+        return on_path
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise MissingRequirement("ffmpeg was not found", hint="Install it with `pip install imageio-ffmpeg`") from error
+
+
+@lru_cache(maxsize=1)
+def version() -> tuple[int, int]:
+    """(major, minor) of the executable; development builds count as new."""
+    banner = subprocess.run([executable(), "-version"], capture_output=True, text=True, errors="replace", check=False).stdout
+    match = re.match(r"ffmpeg version n?(\d+)\.(\d+)", banner)
+    return (int(match[1]), int(match[2])) if match else (99, 0)
+
+
+def passthrough() -> dict[str, str]:
+    """The output option by which frames are never duplicated or dropped."""
+    return {"fps_mode": "passthrough"} if version() >= (5, 1) else {"vsync": "passthrough"}
+
+
+def source_time_base() -> str:
+    """The value of -enc_time_base that keeps the ticks of the source."""
+    return "demux" if version() >= (6, 1) else "-1"
+
+
+@dataclass(frozen=True)
+class Media:
+    """What ffmpeg is to open: a file, or the bytes [start, end) of one (a member of an uncompressed zip)."""
+
+    path: Path
+    start: int | None = None
+    end: int | None = None
+
+    @property
+    def url(self) -> str:
+        name = f"file:{os.path.abspath(self.path)}"
+        return name if self.start is None else f"subfile,,start,{self.start},end,{self.end},,:{name}"
+
+
+def arguments(composed: list[str], level: str = "error") -> list[str]:
+    """`composed` (what ffmpeg-python compiled, first the executable) with the options that every call shares."""
+    return [composed[0], "-hide_banner", "-nostdin", "-loglevel", level, *composed[1:]]
+
+
+def run(composed: list[str], level: str = "error") -> subprocess.CompletedProcess[str]:
+    """Run to the end and return stdout and stderr as text; a failure is the caller's to judge."""
+    return subprocess.run(
+        arguments(composed, level), capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, check=False
+    )
+
+
+_MEANINGS = (
+    ("No space left on device", "the disk is full"),
+    ("File too large", "the disk is full or a file size limit is reached"),
+    ("Read-only file system", "the file system is read-only"),
+    ("Permission denied", "permission denied"),
+    ("moov atom not found", "its index is missing; the file was probably cut off"),
+    ("partial file", "the file was cut off"),
+    ("File ended prematurely", "the file was cut off"),
+    ("Invalid data found", "it is not a video that ffmpeg can read"),
+    ("does not contain any stream", "it holds no video"),
+    ("matches no streams", "it holds no video"),
+    ("Decoder not found", "this ffmpeg has no decoder for it"),
+    ("Decoding requested, but no decoder found", "this ffmpeg has no decoder for it"),
+)
+
+
+def meaning(stderr: str) -> str:
+    """ffmpeg's complaint as the end of a sentence."""
+    for text, sense in _MEANINGS:
+        if text in stderr:
+            return sense
+    lines = [re.sub(r"^\[[^\]]*\]\s*", "", line).strip() for line in stderr.splitlines()]
+    return next((line for line in lines if line), "ffmpeg gave no reason")
+
+
+def require_readable_file(path: Path) -> None:
+    """Raises BadInput with a sentence when `path` is no file that can be read, or is empty."""
+    if not path.exists():
+        raise BadInput(f"{path} does not exist")
+    if not path.is_file():
+        raise BadInput(f"{path} is not a file")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"{path} cannot be read: permission denied")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path} is an empty file")

@@ -1,0 +1,240 @@
+"""Layers: what made one, how it is read, and how it is written so that it appears only when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from stages.clip.atomic import write_bytes
+from stages.clip.kinds import KINDS, Payload, check_arrays, check_image, payload_of
+from stages.clip.pictures import Storage, decode_image, encode
+from stages.clip.schema import LAYER_SCHEMA, check_layer, dump, load
+from stages.clip.store import Store
+from stages.errors import BadInput, InvalidClip
+
+VERSION = "0.1.0"
+DATA = "data.npz"
+_SUFFIXES = {"png": "png", "jpg": "jpg", "flow": "npz"}
+
+
+@dataclass(frozen=True)
+class Producer:
+    """What makes a layer. All but `device` decides whether a finished layer is the one that is asked for.
+
+    `weights`: name -> sha256. `parameters` must be expressible in JSON.
+    """
+
+    stage: str
+    backend: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    device: str = ""
+
+    def key(self) -> str:
+        """Canonical JSON of all that shapes the result; the device does not."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "device"}, sort_keys=True, allow_nan=False)
+
+
+class Layer:
+    """One finished layer of a clip."""
+
+    def __init__(self, store: Store, kind: str, num_frames: int) -> None:
+        """Reads layer.json only. Raises InvalidClip when it is missing, damaged, or of another number of frames."""
+        self._store = store
+        self.kind = kind
+        self.num_frames = num_frames
+        name = f"{kind}/layer.json"
+        self.meta = load(store.read(name), f"{store.path}/{name}")
+        check_layer(self.meta, kind, num_frames, f"{store.path}/{name}")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the names and contents of the data files."""
+        return str(self.meta["digest"])
+
+    @property
+    def payload(self) -> Payload:
+        return payload_of(self.kind, self.meta)
+
+    @property
+    def storage(self) -> str:
+        """How entries are stored: png, jpg, flow, npz, or for frames also reference and video."""
+        return str(self.meta.get("storage", "png"))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of poses, landmarks and their like, each with one row per frame."""
+        name = f"{self._store.path}/{self.kind}/{DATA}"
+        if self.payload != "arrays":
+            raise BadInput(f"{self._store.path}/{self.kind} holds images, not arrays")
+        arrays = _read_npz(self._store.read(f"{self.kind}/{DATA}"), name)
+        try:
+            check_arrays(self.kind, arrays, self.num_frames)
+        except BadInput as error:
+            raise InvalidClip(f"{name}: {error}") from error
+        return arrays
+
+    def image(self, index: int) -> np.ndarray:
+        """Entry `index`: uint8 [H, W] or RGB [H, W, 3]; for flow float16 [H, W, 2]."""
+        if not 0 <= index < self.num_frames:
+            raise IndexError(f"frame {index} of {self.num_frames}")
+        name = f"{self.kind}/{self.entry(index)}"
+        data = self._store.read(name)
+        if self.payload == "flow":
+            return next(iter(_read_npz(data, f"{self._store.path}/{name}").values()))
+        channels = KINDS[self.kind].channels if self.kind in KINDS else int(self.meta.get("channels", 1))
+        return decode_image(data, f"{self._store.path}/{name}", channels)
+
+    def images(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """Entries [start, stop), read one at a time."""
+        return (self.image(index) for index in range(*slice(start, stop).indices(self.num_frames)))
+
+    def entry(self, index: int) -> str:
+        """The file name of one entry."""
+        return entry_name(index, self.storage)
+
+
+def entry_name(index: int, storage: str) -> str:
+    return f"{index:06d}.{_SUFFIXES.get(storage, storage)}"
+
+
+class LayerWriter:
+    """Collects one layer in a hidden folder. Made by `Clip.writing`."""
+
+    def __init__(self, kind: str, folder: Path, num_frames: int, size: tuple[int, int], storage: Storage = "png") -> None:
+        self.kind = kind
+        self._folder = folder
+        self._num_frames = num_frames
+        self._size = size
+        self._payload: Payload | None = KINDS[kind].payload if kind in KINDS else None
+        self._storage: Storage | Literal["flow"] = "flow" if self._payload == "flow" else storage
+        self._entries: list[tuple[str, str, int]] = []
+        self._channels = 1
+        self._images = 0
+        self._started = time.monotonic()
+
+    def image(self, image: np.ndarray) -> None:
+        """Append the next frame's image: uint8 [H, W] (RGB [H, W, 3] for densepose; float [H, W, 2] for flow)."""
+        self._require("flow" if self._payload == "flow" else "images")
+        if self._images == self._num_frames:
+            raise BadInput(f"the layer {self.kind} got more than the {self._num_frames} frames of the clip")
+        check_image(self.kind, image, *self._size)
+        self._channels = 1 if image.ndim == 2 else image.shape[2]
+        data = npz_bytes({"flow": image.astype(np.float16)}) if self._storage == "flow" else encode(image, self._storage)
+        self.add(entry_name(self._images, self._storage), data)
+        self._images += 1
+
+    def arrays(self, arrays: Mapping[str, np.ndarray] | None = None, /, **named: np.ndarray) -> None:
+        """Give the arrays of the whole clip, once, by name."""
+        self._require("arrays")
+        if self._entries:
+            raise BadInput(f"the layer {self.kind} was given its arrays twice")
+        together = {name: np.asarray(array) for name, array in {**(arrays or {}), **named}.items()}
+        check_arrays(self.kind, together, self._num_frames)
+        self.add(DATA, npz_bytes(together))
+
+    def add(self, name: str, data: bytes) -> None:
+        """Put a data file as it is."""
+        write_bytes(self._folder / name, data)
+        self._entries.append((name, hashlib.sha256(data).hexdigest(), len(data)))
+
+    def adopt(self, name: str, sha256: str) -> None:
+        """Count a data file that something else wrote into the folder."""
+        self._entries.append((name, sha256, (self._folder / name).stat().st_size))
+
+    def finish(self, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any]) -> None:
+        """Check that nothing lacks and write layer.json, which says that the layer is complete."""
+        if not self._entries:
+            raise BadInput(f"the layer {self.kind} was left empty")
+        if self._images and self._images != self._num_frames:
+            raise BadInput(f"the layer {self.kind} got {self._images} images, but the clip has {self._num_frames} frames")
+        about: dict[str, Any] = {"payload": self._payload, "channels": self._channels}
+        if self.kind in KINDS:
+            about = dict(KINDS[self.kind].about)
+        if self._images:
+            about["storage"] = self._storage
+        seconds = round(time.monotonic() - self._started, 3)
+        total = sum(size for _, _, size in self._entries)
+        value = layer_json(self.kind, self._num_frames, {**about, **meta}, producer, seconds, inputs, combined_digest(self._entries), total)
+        write_bytes(self._folder / "layer.json", value)
+
+    def end_here(self) -> int:
+        """Of a new clip whose length was not known: it has as many frames as were given. Returns that number."""
+        self._num_frames = self._images
+        return self._num_frames
+
+    def _require(self, payload: Payload) -> None:
+        if self._payload is None:
+            self._payload = payload
+        if self._payload != payload:
+            raise BadInput(f"the layer {self.kind} holds {self._payload}, not {payload}")
+
+
+def layer_json(
+    kind: str,
+    num_frames: int,
+    about: Mapping[str, Any],
+    producer: Producer,
+    seconds: float,
+    inputs: Mapping[str, str],
+    digest: str,
+    size: int,
+) -> bytes:
+    """The bytes of a layer.json; `about` says what the numbers mean."""
+    made = {**asdict(producer), "version": VERSION, "seconds": seconds}
+    head = {"schema": LAYER_SCHEMA, "kind": kind, "num_frames": num_frames}
+    tail = {"producer": made, "inputs": dict(inputs), "digest": digest, "bytes": size}
+    return dump({**head, **{key: value for key, value in about.items() if key not in {**head, **tail}}, **tail})
+
+
+def differences(old: Mapping[str, Any], producer: Producer, inputs: Mapping[str, str]) -> list[str]:
+    """Each field by which the maker of a finished layer (its layer.json) differs, as "name: old -> new"."""
+    made = {name: old["producer"].get(name) for name in ("stage", "backend", "parameters", "weights", "seed")}
+    before = _flat({**made, "inputs": old["inputs"]})
+    after = _flat({**json.loads(producer.key()), "inputs": dict(inputs)})
+    return [
+        f"{name}: {json.dumps(before.get(name))} -> {json.dumps(after.get(name))}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def combined_digest(entries: list[tuple[str, str, int]]) -> str:
+    """sha256 over "name NUL sha256 newline" of all files, in the order of their names."""
+    lines = "".join(f"{name}\0{digest}\n" for name, digest, _ in sorted(entries))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An uncompressed npz whose bytes depend on the arrays alone."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
+
+
+def _read_npz(data: bytes, name: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, AttributeError) as error:
+        raise InvalidClip(f"{name} is not a readable npz: {error}") from error
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
+    return flat

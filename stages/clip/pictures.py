@@ -1,0 +1,109 @@
+"""Pictures: reading any that a user has, and the PNG and JPEG files of a clip."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stages.clip.ffmpeg import require_readable_file
+from stages.clip.probe import MAX_SIDE
+from stages.errors import BadInput, InvalidClip
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
+Storage = Literal["png", "jpg"]
+
+
+def is_picture(path: Path) -> bool:
+    """Told by the name's ending."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def natural_key(name: str) -> tuple[Any, ...]:
+    """Sorts frame2 before frame10."""
+    return tuple((1, int(part), part) if part.isdecimal() else (0, part.casefold(), part) for part in re.split(r"(\d+)", name) if part)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures directly in `folder` in natural order, hidden files left out. BadInput when there is none."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder")
+    pictures = [path for path in folder.iterdir() if is_picture(path) and path.is_file() and not path.name.startswith(".")]
+    if not pictures:
+        raise BadInput(f"{folder} holds no picture", hint=f"Pictures end in {', '.join(sorted(PICTURE_SUFFIXES))}")
+    return sorted(pictures, key=lambda path: natural_key(path.name))
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says.
+
+    16 bits are scaled to 8, palettes, grey and CMYK become RGB, transparent pixels are laid over white. Raises BadInput
+    when it is no picture, is damaged, or is larger than 16384 pixels on a side.
+    """
+    path = Path(path)
+    require_readable_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                _require_fitting(path, picture.size)
+                picture.load()
+                return _as_rgb(ImageOps.exif_transpose(picture), path)
+    except UnidentifiedImageError as error:
+        raise BadInput(f"{path} is not a picture that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise BadInput(f"{path} is too large: at most 178 megapixels can be read", hint="Make it smaller first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from error
+
+
+def _require_fitting(path: Path, size: tuple[int, int]) -> None:
+    if max(size) > MAX_SIDE:
+        raise BadInput(f"{path} has {size[0]} x {size[1]} pixels; at most {MAX_SIDE} per side can be handled", hint="Make it smaller first")
+
+
+def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return np.repeat(_deep_grey(np.asarray(picture), path)[:, :, None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.array(picture.convert("RGB"))
+
+
+def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:
+    """16-bit grey (or 32-bit integers within it) to 8 bits. BadInput for pictures of floating-point numbers."""
+    if values.dtype.kind == "f":
+        raise BadInput(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit picture")
+    top = max(65535, int(values.max(initial=0)))
+    return (np.clip(values.astype(np.int64), 0, top) * 255 // top).astype(np.uint8)
+
+
+def encode(image: np.ndarray, storage: Storage) -> bytes:
+    """uint8 [H, W] grey or [H, W, 3] RGB to the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling."""
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    options: Sequence[int] = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    if storage == "jpg":
+        options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, data = cv2.imencode(f".{storage}", np.ascontiguousarray(stored), options)
+    if not done:
+        raise BadInput(f"an image of {image.shape} {image.dtype} cannot be stored as {storage}")
+    return data.tobytes()
+
+
+def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
+    """The bytes of a clip's PNG or JPEG to uint8 RGB [H, W, 3] or grey [H, W]. Raises InvalidClip naming `name`."""
+    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:
+        raise InvalidClip(f"{name} is not a readable picture") from error
+    if image is None:
+        raise InvalidClip(f"{name} is not a readable picture")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image

@@ -1,0 +1,202 @@
+"""What a video file holds: size after rotation, exact rate, exact number of frames.
+
+imageio-ffmpeg brings no ffprobe, so ffmpeg itself is asked: `showinfo` on one frame tells time base, rate, size and
+pixel format; a stream copy into `framecrc` lists the time stamps of all packets without decoding them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg as composer
+
+from stages.clip.ffmpeg import PROTOCOLS, Media, executable, meaning, passthrough, require_readable_file, run, source_time_base
+from stages.errors import BadInput
+
+MAX_SIDE = 16384
+"""Longest side of a frame or picture, in pixels."""
+
+_INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
+_ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}
+_CUT_OFF = ("partial file", "File ended prematurely", "Truncat", "truncat", "Invalid data found", "Input/output error")
+
+
+@dataclass(frozen=True)
+class Timestamps:
+    """When each frame of a variable-rate video is shown: `ticks[i] * time_base` seconds after the first frame."""
+
+    time_base: Fraction
+    ticks: tuple[int, ...]
+
+    def seconds(self, index: int) -> Fraction:
+        return self.ticks[index] * self.time_base
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """One video stream. `width` and `height` are those of the frames as shown, after rotation.
+
+    `fps` is exact for a constant rate; for a variable rate it is the mean and `timestamps` is set. `start` is the
+    time of the first frame in seconds after the start of the file. `seekable`: one may jump to a frame by its time.
+    """
+
+    width: int
+    height: int
+    fps: Fraction
+    num_frames: int
+    timestamps: Timestamps | None
+    time_base: Fraction
+    rotation: int
+    pix_fmt: str
+    has_audio: bool
+    duration: Fraction
+    start: Fraction = Fraction(0)
+    seekable: bool = False
+
+    @property
+    def has_alpha(self) -> bool:
+        return has_alpha(self.pix_fmt)
+
+    def time_of(self, index: int) -> Fraction:
+        """Seconds from the start of the file to frame `index`."""
+        return self.start + (self.timestamps.seconds(index) if self.timestamps else index / self.fps)
+
+
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether frames of this ffmpeg pixel format carry transparency."""
+    return pix_fmt.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "pal8"))
+
+
+@dataclass(frozen=True)
+class _Header:
+    container: set[str]
+    width: int
+    height: int
+    rate: Fraction | None
+    pix_fmt: str
+    rotation: int
+    has_audio: bool
+
+
+@dataclass(frozen=True)
+class _Packet:
+    pts: int | None
+    duration: int
+    flags: int
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Examine the first video stream of the file at `path`. Raises BadInput when it is no video or breaks off early."""
+    require_readable_file(Path(path))
+    return probe_media(Media(Path(path)))
+
+
+def probe_media(media: Media) -> VideoInfo:
+    """As `probe`, for a part of a file."""
+    header = _header(media)
+    packets, time_base, codec, complaint = _packets(media, decode=False)
+    trusted = bool(header.container & _INDEXED_CONTAINERS) and codec in _ONE_FRAME_PER_PACKET and _regular(packets)
+    if any(text in complaint for text in _CUT_OFF):
+        raise BadInput(
+            f"{media.path} breaks off early: {meaning(complaint)}",
+            hint="Copy the part that is intact with `ffmpeg -i broken.mp4 -c copy intact.mp4`",
+        )
+    if not trusted:
+        packets, time_base, _, complaint = _packets(media, decode=True)
+    if not packets:
+        raise BadInput(f"{media.path} holds no frame that can be decoded: {meaning(complaint)}")
+    return _describe(header, packets, time_base, trusted)
+
+
+def _header(media: Media) -> _Header:
+    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)
+    command = composer.output(source["V:0"].filter("showinfo"), "-", **{"frames:v": 1, "format": "null"}).compile(cmd=executable())
+    result = run(command, level="info")
+    frame = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .* fmt:(\S+) .* s:(\d+)x(\d+) ", result.stderr, re.M)
+    if frame is None:
+        complaint = "\n".join(line for line in result.stderr.splitlines() if not line.startswith(("Input", "Output", "  ")))
+        raise BadInput(f"{media.path} cannot be read as a video: {meaning(complaint)}")
+    width, height = int(frame[2]), int(frame[3])
+    if max(width, height) > MAX_SIDE:
+        raise BadInput(f"{media.path} has frames of {width} x {height} pixels; at most {MAX_SIDE} per side can be handled")
+    rate = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] config in time_base: \S+, frame_rate: (\d+)/(\d+)", result.stderr, re.M)
+    container = re.search(r"^Input #0, (\S+), from", result.stderr, re.M)
+    rotation = re.search(r"Display Matrix: rotation of (-?[\d.]+) degrees", result.stderr)
+    return _Header(
+        container=set(container[1].split(",")) if container else set(),
+        width=width,
+        height=height,
+        rate=Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[1]) and int(rate[2]) else None,
+        pix_fmt=frame[1],
+        rotation=round(float(rotation[1])) % 360 if rotation else 0,
+        has_audio=bool(re.search(r"^ *Stream #0:\d+.*: Audio: ", result.stderr, re.M)),
+    )
+
+
+def _packets(media: Media, decode: bool) -> tuple[list[_Packet], Fraction, str, str]:
+    """(packets of the video stream, their time base, codec, ffmpeg's complaints); `decode` lists decoded frames."""
+    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["V:0"]
+    options: dict[str, str | None] = {"c": "copy", "copyinkf": None}
+    if decode:
+        options = {"c:v": "wrapped_avframe", "enc_time_base": source_time_base(), **passthrough()}
+    command = composer.output(source, "-", format="framecrc", **options).compile(cmd=executable())
+    result = run(command)
+    base = re.search(r"^#tb 0: (\d+)/(\d+)", result.stdout, re.M)
+    codec = re.search(r"^#codec_id 0: (\S+)", result.stdout, re.M)
+    rows = (line.split(",") for line in result.stdout.splitlines() if line and not line.startswith("#"))
+    packets = [_packet([field.strip() for field in row]) for row in rows]
+    time_base = Fraction(int(base[1]), int(base[2])) if base else Fraction(1, 1000)
+    return packets, time_base, codec[1] if codec else "", result.stderr
+
+
+def _packet(fields: list[str]) -> _Packet:
+    """stream, dts, pts, duration, size, checksum[, F=flags][, side data]: a key packet shows no flags."""
+    flags = next((int(field[2:], 16) for field in fields[6:] if field.startswith("F=")), 1)
+    return _Packet(int(fields[2]) if fields[2].lstrip("-").isdigit() else None, int(fields[3]), flags)
+
+
+def _regular(packets: list[_Packet]) -> bool:
+    """Each packet is one frame: all have their own time, none is to be discarded, the first is a key frame shown first."""
+    times = [packet.pts for packet in packets if packet.pts is not None]
+    if not packets or len(times) != len(packets) or len(set(times)) != len(times):
+        return False
+    return all(packet.flags in (0, 1) for packet in packets) and packets[0].flags == 1 and packets[0].pts == min(times)
+
+
+def _describe(header: _Header, packets: list[_Packet], time_base: Fraction, trusted: bool) -> VideoInfo:
+    times = [packet.pts for packet in packets if packet.pts is not None]
+    times = sorted(times) if trusted else times
+    first = times[0] if times else 0
+    ticks = tuple(time - first for time in times)
+    dependable = len(ticks) == len(packets) and all(a < b for a, b in zip(ticks, ticks[1:], strict=False))
+    fps, constant = _rate(ticks, time_base, header.rate) if dependable else (header.rate or Fraction(25), True)
+    return VideoInfo(
+        width=header.width,
+        height=header.height,
+        fps=fps,
+        num_frames=len(packets),
+        timestamps=None if constant else Timestamps(time_base, ticks),
+        time_base=time_base,
+        rotation=header.rotation,
+        pix_fmt=header.pix_fmt,
+        has_audio=header.has_audio,
+        duration=len(packets) / fps,
+        start=first * time_base,
+        seekable=trusted,
+    )
+
+
+def _rate(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | None) -> tuple[Fraction, bool]:
+    """(frames per second, whether every frame lies on that grid within one tick)."""
+    if len(ticks) < 2:
+        return nominal or Fraction(25), True
+    step = ticks[1] * time_base
+    mean = (len(ticks) - 1) / (ticks[-1] * time_base)
+    ntsc = Fraction(round(mean * Fraction(1001, 1000)) * 1000, 1001)
+    for rate in (nominal, 1 / step, ntsc, Fraction(round(mean))):
+        if rate and all(abs(tick * time_base - index / rate) <= time_base for index, tick in enumerate(ticks)):
+            return rate, True
+    return mean.limit_denominator(100_000), False

@@ -1,0 +1,85 @@
+"""Frames of a video as a stream of arrays, decoded by ffmpeg one at a time through a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import ffmpeg as composer
+import numpy as np
+
+from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, meaning, passthrough
+from stages.clip.probe import VideoInfo, probe
+from stages.errors import BadInput
+
+_SEEK_FROM = 32
+"""From this frame on, jumping to a key frame is cheaper than decoding from the start."""
+
+
+def read_frames(path: str | Path, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+    """Yield frames [start, stop) of the video at `path`: uint8 RGB [H, W, 3], rotated as a player shows them.
+
+    Memory does not grow with the length. Raises BadInput when the file is no video or breaks off early.
+    """
+    return decode(Media(Path(path)), probe(path), start, stop)
+
+
+def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+    """As `read_frames`, for a stream that was examined before. Transparent pixels are laid over white."""
+    start, stop, _ = slice(start, stop).indices(info.num_frames)
+    if start >= stop:
+        return
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(_command(media, info, start, stop), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
+        assert process.stdout is not None
+        try:
+            for index in range(start, stop):
+                frame = np.empty((info.height, info.width, 3), np.uint8)
+                if not _fill(process.stdout, frame):
+                    raise BadInput(f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}")
+                yield frame
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+
+def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
+    seek = info.seekable and start >= _SEEK_FROM
+    half_a_frame = (info.time_of(start) - info.time_of(start - 1)) / 2 if seek else 0
+    jump = {"ss": f"{float(info.time_of(start) - half_a_frame):.9f}"} if seek else {}
+    frames = composer.input(media.url, protocol_whitelist=PROTOCOLS, **jump)["V:0"]
+    if start and not seek:
+        frames = frames.filter("select", f"gte(n,{start})")
+    if info.has_alpha:
+        frames = _over_white(frames)
+    options = {"frames:v": stop - start, "sws_flags": "bicubic+accurate_rnd+full_chroma_int", **passthrough()}
+    return arguments(composer.output(frames, "pipe:", format="rawvideo", pix_fmt="rgb24", **options).compile(cmd=executable()))
+
+
+def _over_white(frames: composer.nodes.FilterableStream) -> composer.nodes.FilterableStream:
+    halves = frames.filter("format", "rgba").filter_multi_output("split")
+    white = halves[0].filter("drawbox", color="white@1", replace=1, t="fill")
+    return composer.filter([white, halves[1]], "overlay", format="rgb")
+
+
+def _fill(stream: IO[bytes], frame: np.ndarray) -> bool:
+    """Read exactly one frame; False when the stream ends before."""
+    rest = frame.data.cast("B")
+    while rest:
+        got = stream.readinto(rest)  # type: ignore[attr-defined]
+        if not got:
+            return False
+        rest = rest[got:]
+    return True
+
+
+def _complaint(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+    log.seek(0)
+    return meaning(log.read(100_000).decode("utf-8", "replace"))

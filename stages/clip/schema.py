@@ -1,0 +1,124 @@
+"""clip.json and layer.json: strict JSON in, deterministic JSON out, and what their fields must be."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from stages.clip.probe import MAX_SIDE, Timestamps
+from stages.errors import InvalidClip
+
+CLIP_SCHEMA = "fsv2v.clip/1"
+LAYER_SCHEMA = "fsv2v.layer/1"
+MAX_FRAMES = 10_000_000
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
+
+
+def is_layer_name(name: str) -> bool:
+    """Lower-case letters, digits, - and _, so that a layer's name is a folder's name everywhere."""
+    return bool(_NAME.fullmatch(name))
+
+
+def dump(value: Mapping[str, Any]) -> bytes:
+    """JSON with two spaces, ASCII, a final newline; NaN is refused with ValueError."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("ascii")
+
+
+def load(data: bytes, name: str) -> dict[str, Any]:
+    """Strict JSON object: no NaN, no name twice. Raises InvalidClip naming the file."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise ValueError("a name occurs twice")
+        return dict(pairs)
+
+    try:
+        value = json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidClip(f"{name} is not strict JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidClip(f"{name} is not a JSON object")
+    return value
+
+
+def require_schema(value: Mapping[str, Any], schema: str, name: str) -> None:
+    """Unknown minor versions are fine, a newer major version is refused by name. Raises InvalidClip."""
+    family, _, ours = schema.partition("/")
+    match = re.fullmatch(rf"{re.escape(family)}/(\d+)(\.\d+)*", str(value.get("schema")))
+    if match is None:
+        raise InvalidClip(f'{name} has the schema "{value.get("schema")}", not "{schema}"')
+    if int(match[1]) > int(ours):
+        raise InvalidClip(f'{name} was written in a newer format, "{value["schema"]}"; this version reads "{schema}"', hint="Update fsv2v")
+    if int(match[1]) < int(ours):
+        raise InvalidClip(f'{name} has the schema "{value["schema"]}", which never existed')
+
+
+def integer(value: Mapping[str, Any], key: str, low: int, high: int, name: str) -> int:
+    """value[key] within [low, high], or InvalidClip."""
+    number = value.get(key)
+    if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+        raise InvalidClip(f'{name}: "{key}" must be a whole number from {low} to {high}, not {number!r}')
+    return number
+
+
+def rational(value: Mapping[str, Any], key: str, name: str) -> Fraction:
+    """A positive rational such as "30000/1001", or InvalidClip."""
+    text = value.get(key)
+    match = re.fullmatch(r"(\d{1,12})(?:/(\d{1,12}))?", text) if isinstance(text, str) else None
+    if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
+        raise InvalidClip(f'{name}: "{key}" must be a positive rational such as "30000/1001", not {text!r}')
+    return Fraction(int(match[1]), int(match[2] or 1))
+
+
+def rational_text(value: Fraction) -> str:
+    """Always with a denominator: 25 is "25/1"."""
+    return f"{value.numerator}/{value.denominator}"
+
+
+def timestamps(value: Mapping[str, Any], num_frames: int, name: str) -> Timestamps | None:
+    """The exact times of a variable-rate clip, or None. Raises InvalidClip."""
+    given = value.get("timestamps")
+    if given is None:
+        return None
+    ticks = given.get("ticks") if isinstance(given, dict) else None
+    if not isinstance(ticks, list) or len(ticks) != num_frames or not all(type(tick) is int for tick in ticks):
+        raise InvalidClip(f'{name}: "timestamps" must hold {num_frames} whole ticks and a time base')
+    if any(a >= b for a, b in zip(ticks, ticks[1:], strict=False)):
+        raise InvalidClip(f'{name}: "timestamps" do not rise from frame to frame')
+    return Timestamps(rational(given, "time_base", name), tuple(ticks))
+
+
+def timestamps_json(times: Timestamps | None) -> dict[str, Any] | None:
+    return None if times is None else {"time_base": rational_text(times.time_base), "ticks": list(times.ticks)}
+
+
+def check_clip(value: Mapping[str, Any], name: str) -> None:
+    """Raises InvalidClip unless `value` is a whole clip.json of format 1."""
+    require_schema(value, CLIP_SCHEMA, name)
+    integer(value, "width", 1, MAX_SIDE, name)
+    integer(value, "height", 1, MAX_SIDE, name)
+    num_frames = integer(value, "num_frames", 1, MAX_FRAMES, name)
+    rational(value, "fps", name)
+    timestamps(value, num_frames, name)
+    if not isinstance(value.get("id"), str) or not value["id"]:
+        raise InvalidClip(f'{name}: "id" must be a text')
+    if not isinstance(value.get("source"), dict | None):
+        raise InvalidClip(f'{name}: "source" must be an object or null')
+
+
+def check_layer(value: Mapping[str, Any], kind: str, num_frames: int, name: str) -> None:
+    """Raises InvalidClip unless `value` is a whole layer.json of `kind` for a clip of `num_frames` frames."""
+    require_schema(value, LAYER_SCHEMA, name)
+    if value.get("kind") != kind:
+        raise InvalidClip(f'{name}: "kind" is {value.get("kind")!r}, but its folder is {kind}')
+    if integer(value, "num_frames", 1, MAX_FRAMES, name) != num_frames:
+        raise InvalidClip(f"{name}: the layer has {value['num_frames']} frames, the clip has {num_frames}")
+    for key, type_ in (("digest", str), ("producer", dict), ("inputs", dict)):
+        if not isinstance(value.get(key), type_):
+            raise InvalidClip(f'{name}: "{key}" is missing or of the wrong type')

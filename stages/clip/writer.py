@@ -1,0 +1,156 @@
+"""Video out: H.264 that plays everywhere, with the sound of the source, visible only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import ffmpeg as composer
+import numpy as np
+
+from stages.clip.atomic import building_file, hidden_file
+from stages.clip.audio import add_sound, find_sound
+from stages.clip.clip import Clip
+from stages.clip.ffmpeg import Media, arguments, executable, meaning, require_readable_file
+from stages.clip.probe import probe
+from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+
+class VideoWriter:
+    """Writes frames as they come; use as a context manager.
+
+    The video is H.264, constant quality, 4:2:0; of an odd width or height 4:4:4, so that the size stays exact (browsers
+    may refuse that profile). `audio_from` is a video, a sound file or a clip whose sound is copied, in time with the
+    first frame and cut at the last; sound that the container cannot take becomes AAC. The file appears under its name
+    when the block ends without exception; otherwise nothing is left.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        width: int,
+        height: int,
+        fps: Fraction,
+        audio_from: str | Path | Clip | None = None,
+        quality: int = 17,
+    ) -> None:
+        """`width`, `height` in pixels; `fps` exact; `quality` is x264's constant rate factor, lower is better."""
+        self.path = Path(path)
+        if self.path.suffix.lower() not in CONTAINERS:
+            raise UsageProblem(f"{path} cannot be a video", hint=f"Its name must end in {', '.join(CONTAINERS)}")
+        self.num_frames = 0
+        self._shape = (height, width, 3)
+        self._fps = Fraction(fps)
+        self._quality = quality
+        self._container = CONTAINERS[self.path.suffix.lower()]
+        self._sound = _sound_of(audio_from)
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> VideoWriter:
+        with contextlib.ExitStack() as stack:
+            self._final = stack.enter_context(building_file(self.path))
+            self._pictures = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
+            self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log)
+            stack.callback(_stop, self._process)
+            self._open = stack.pop_all()
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append one frame, uint8 RGB [H, W, 3]. Raises BadInput for another shape or when the disk is full."""
+        if frame.shape != self._shape or frame.dtype != np.uint8:
+            raise BadInput(f"a frame for {self.path} is {frame.dtype} {frame.shape}; it must be uint8 {self._shape}")
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frame).data.cast("B"))
+        except (BrokenPipeError, OSError) as error:
+            raise self._failure() from error
+        self.num_frames += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._open.__exit__(kind, error, trace)
+            return
+        with self._open:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.num_frames == 0:
+            raise BadInput(f"{self.path} got no frame")
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError as error:
+            raise self._failure() from error
+        if self._process.wait() != 0:
+            raise self._failure()
+        if self._sound:
+            media, shift = self._sound
+            add_sound(self._pictures, media, shift, self.num_frames / self._fps, self._final, self._container)
+
+    def _command(self) -> list[str]:
+        height, width, _ = self._shape
+        odd = width % 2 or height % 2
+        matrix, tag = ("bt709", "bt709") if height >= 720 else ("bt601", "smpte170m")  # what players assume where tags are ignored
+        raw = composer.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=f"{width}x{height}", framerate=str(self._fps))
+        frames = raw.filter("scale", out_color_matrix=matrix, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int")
+        options = {
+            "c:v": "libx264",
+            "crf": self._quality,
+            "preset": "medium",
+            "pix_fmt": "yuv444p" if odd else "yuv420p",
+            "colorspace": tag,
+            "color_primaries": tag,
+            "color_trc": tag,
+            "color_range": "tv",
+            "movflags": "+faststart",
+            "fflags": "+bitexact",
+            "format": self._container,
+            "y": None,
+        }
+        command = composer.output(frames, f"file:{os.path.abspath(self._pictures)}", **options).compile(cmd=executable())
+        return [argument for argument in arguments(command) if argument != "-nostdin"]
+
+    def _failure(self) -> Fsv2vError:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        self._log.seek(0)
+        complaint = self._log.read(100_000).decode("utf-8", "replace")
+        if "Unknown encoder" in complaint:
+            return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
+        return BadInput(f"{self.path} cannot be written: {meaning(complaint)}", hint="Choose another place with -o, or free some space")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    with contextlib.suppress(OSError):
+        if process.stdin:
+            process.stdin.close()
+    process.wait()
+
+
+def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:
+    """(what holds the sound, by how many seconds to move it so that it fits the first frame), or None without sound."""
+    if source is None:
+        return None
+    if isinstance(source, Clip):
+        stored = source.audio()
+        found = find_sound(stored[0]) if stored else None
+        return (stored[0], stored[1] - found.start) if stored and found else None
+    require_readable_file(Path(source))
+    media = Media(Path(source))
+    if find_sound(media) is None:
+        return None
+    try:
+        return media, -probe(source).start
+    except BadInput:
+        return media, Fraction(0)  # a file of sound alone
