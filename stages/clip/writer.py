@@ -100,7 +100,7 @@ class VideoWriter:
         height, width, _ = self._shape
         odd = width % 2 or height % 2
         matrix, tag = ("bt709", "bt709") if height >= 720 else ("bt601", "smpte170m")  # what players assume where tags are ignored
-        raw = composer.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=f"{width}x{height}", framerate=str(self._fps))
+        raw = composer.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=str(self._fps))
         frames = raw.filter("scale", out_color_matrix=matrix, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int")
         options = {
             "c:v": "libx264",
