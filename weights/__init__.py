@@ -1,0 +1,1 @@
+"""Every weight file that fsv2v uses: `manifest.toml` lists them, `registry` finds, fetches and checks them."""

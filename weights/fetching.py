@@ -1,0 +1,184 @@
+"""Downloading one file so that it is either there, whole and checked, or not there.
+
+The bytes stream into `.NAME.part` in the target folder; a broken transfer goes on where it stopped, in this attempt or in a later run.
+The file gets its name only when its sha256 is right. One process at a time fetches a file; others wait for it and use what it got.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.errors import MissingRequirement
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The file to get: its name, the accepted sha256 and its size in bytes (only shown; the hash decides)."""
+
+    name: str
+    sha256: tuple[str, ...]
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try: `timeout` s without a byte breaks a transfer; between attempts wait `pause` s, doubled each time."""
+
+    attempts: int = 5
+    timeout: float = 30.0
+    pause: float = 1.0
+
+
+PATIENT = Patience()
+
+
+class _Broken(Exception):
+    """The transfer failed in a way that another attempt may repair."""
+
+
+class _Refused(Exception):
+    """The server has no such file, or serves another one: further attempts are useless."""
+
+
+def sha256_of(file: Path) -> str:
+    """Hex sha256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def download(
+    wanted: Wanted,
+    addresses: list[str],
+    folder: Path,
+    patience: Patience = PATIENT,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Get `wanted` from the first of `addresses` that has it into `folder` and return its path.
+
+    Raises MissingRequirement with the reason of each address when none serves it, or when the folder cannot be written.
+    """
+    target = folder / wanted.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder / f".{wanted.name}.lock"):
+            if target.is_file() and sha256_of(target) in wanted.sha256:
+                return target
+            return _from_any(wanted, addresses, target, patience, on_bytes)
+    except OSError as error:
+        raise MissingRequirement(f"{wanted.name} cannot be written to {folder}: {error.strerror or error}") from error
+
+
+def _from_any(
+    wanted: Wanted, addresses: list[str], target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None
+) -> Path:
+    reasons = []
+    for address in addresses:
+        try:
+            return _from_one(wanted, address, target, patience, on_bytes)
+        except (_Refused, _Broken) as reason:
+            reasons.append(f"{address}: {reason}")
+    raise MissingRequirement(f"{wanted.name} could not be fetched ({'; '.join(reasons)})")
+
+
+def _from_one(
+    wanted: Wanted, address: str, target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None
+) -> Path:
+    part = target.with_name(f".{wanted.name}.part")
+    for attempt in range(patience.attempts):
+        if attempt:
+            time.sleep(patience.pause * 2 ** (attempt - 1))
+        resumed = part.is_file() and part.stat().st_size > 0
+        try:
+            _transfer(address, part, patience.timeout, wanted.bytes, on_bytes)
+            _check(part, wanted, resumed)
+        except _Broken as broken:
+            if attempt + 1 == patience.attempts:
+                raise _Broken(f"{broken}, after {patience.attempts} attempts") from broken
+        else:
+            _publish(part, target)
+            return target
+    raise _Broken("no attempt was made")
+
+
+def _check(part: Path, wanted: Wanted, resumed: bool) -> None:
+    """Drops a wrong content. One that was put together from two transfers gets another chance."""
+    digest = sha256_of(part)
+    if digest in wanted.sha256:
+        return
+    part.unlink()
+    if resumed:
+        raise _Broken("what was left of an earlier transfer did not fit")
+    raise _Refused(f"it serves another file, with sha256 {digest}")
+
+
+def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes: Callable[[int, int], None] | None) -> None:
+    """Append to `part` what is missing of it. Raises _Broken when the connection ends early, _Refused when the server says no."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "fsv2v", **({"Range": f"bytes={have}-"} if have else {})})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            if answer.status != 206:
+                have = 0
+            length = int(answer.headers.get("Content-Length") or 0)
+            total = have + length if length else expected
+            with open(part, "ab" if have else "wb") as stream:
+                while block := answer.read1(_BLOCK):
+                    stream.write(block)
+                    have += len(block)
+                    if on_bytes is not None:
+                        on_bytes(have, total)
+                stream.flush()
+                os.fsync(stream.fileno())
+    except urllib.error.HTTPError as error:
+        _judge_status(error, part)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise _Broken(f"the transfer broke off: {reason}") from error
+    if length and have < total:
+        raise _Broken(f"the transfer ended after {have} of {total} bytes")
+
+
+def _judge_status(error: urllib.error.HTTPError, part: Path) -> None:
+    if error.code == 416:  # the part is as long as the file or longer: begin again
+        part.unlink(missing_ok=True)
+        raise _Broken("what was left of an earlier transfer did not fit") from error
+    if error.code in (408, 425, 429) or error.code >= 500:
+        raise _Broken(f"the server answered {error.code} {error.reason}") from error
+    raise _Refused(f"the server answered {error.code} {error.reason}") from error
+
+
+def _publish(part: Path, target: Path) -> None:
+    os.replace(part, target)
+    if os.name == "posix":
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Held by one process at a time; it ends with the process, however that dies. Where there is no fcntl there is no lock."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(lock, "wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

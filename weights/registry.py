@@ -1,0 +1,189 @@
+"""Where a weight file is: shipped beside this module, in a mirror, in the cache, or fetched into the cache.
+
+    FSV2V_WEIGHTS          the cache folder; default: fsv2v/weights in the user's cache folder
+    FSV2V_WEIGHTS_MIRROR   a folder (or the http address of one) that is looked in before the public address, for closed networks
+
+Whatever is handed out has been checked against the sha256 of `manifest.toml`. Reading a weight never runs code: safetensors, or
+`torch.load(weights_only=True)`; that is up to the reader.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from stages.errors import MissingRequirement, UsageProblem
+from weights.fetching import PATIENT, Patience, Wanted, download, sha256_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One entry of the manifest. `sha256` lists every accepted content; `bytes` is the size of the first of them."""
+
+    name: str
+    what: str
+    licence: str
+    origin: str
+    bytes: int
+    sha256: tuple[str, ...]
+    url: str
+    shipped: bool
+    card: str = ""
+
+    def accepts(self, digest: str) -> bool:
+        """Whether a content with this sha256 may be used. A shipped file without a recorded hash is what was installed."""
+        return digest in self.sha256 or (self.shipped and not self.sha256)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A weight file on this machine: `place` is shipped, mirror or cache."""
+
+    path: Path
+    place: str
+
+
+@lru_cache(maxsize=1)
+def manifest() -> dict[str, Weight]:
+    """name -> entry, in the order of `manifest.toml`."""
+    table = tomllib.loads((SHIPPED / "manifest.toml").read_text(encoding="utf-8"))
+    entries = [Weight(**{**row, "sha256": tuple(row["sha256"])}) for row in table["weight"]]
+    return {entry.name: entry for entry in entries}
+
+
+def entry(name: str) -> Weight:
+    """Raises UsageProblem when the manifest has no such name."""
+    try:
+        return manifest()[name]
+    except KeyError:
+        raise UsageProblem(f"There is no weight file named {name!r}", hint=f"Known: {', '.join(manifest())}") from None
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept; the folder need not exist yet."""
+    if named := os.environ.get("FSV2V_WEIGHTS"):
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "fsv2v" / "weights"
+
+
+def find(name: str) -> Found | None:
+    """The file as it lies on this machine, unchecked; None when it would have to be fetched."""
+    weight = entry(name)
+    if weight.shipped:
+        path = SHIPPED / name
+        return Found(path, "shipped") if path.is_file() else None
+    mirror = _mirror()
+    if mirror and not _is_address(mirror) and (path := Path(mirror).expanduser() / name).is_file():
+        return Found(path, "mirror")
+    path = cache_folder() / name
+    return Found(path, "cache") if path.is_file() else None
+
+
+def available(name: str) -> bool:
+    """Whether the file can be used without the network."""
+    return find(name) is not None
+
+
+def path(name: str) -> Path:
+    """A checked file of this name, fetched into the cache if it must be.
+
+    Raises MissingRequirement, with what to do, when it cannot be had or its content is not the expected one.
+    """
+    return fetch(name)
+
+
+def sha256(name: str) -> str:
+    """The sha256 of the file that `path` would hand out; of the published file when there is none on this machine."""
+    found = find(name)
+    if found is not None:
+        return _digest(found.path)
+    published = entry(name).sha256
+    return published[0] if published else ""
+
+
+def fetch(name: str, patience: Patience = PATIENT, on_bytes: Callable[[int, int], None] | None = None) -> Path:
+    """As `path`; `on_bytes(done, total)` is told how a download proceeds. A damaged file in the cache is fetched anew."""
+    weight = entry(name)
+    found = find(name)
+    if found is not None and weight.accepts(_digest(found.path)):
+        return found.path
+    if found is not None and found.place != "cache":
+        raise MissingRequirement(f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR[found.place])
+    addresses = _addresses(weight)
+    if not addresses:
+        raise MissingRequirement(f"The weights {name} are not on this machine and have no public address", hint=_remedy(weight))
+    wanted = Wanted(name, weight.sha256, weight.bytes)
+    try:
+        return download(wanted, addresses, cache_folder(), patience, on_bytes)
+    except MissingRequirement as problem:
+        raise MissingRequirement(problem.args[0], hint=_remedy(weight)) from problem
+
+
+def problem(name: str) -> str:
+    """Hashes the file again and says what is wrong with it; empty when it is sound. Raises MissingRequirement when it is not here."""
+    weight = entry(name)
+    found = find(name)
+    if found is None:
+        raise MissingRequirement(f"The weights {name} are not on this machine", hint=_remedy(weight))
+    digest = sha256_of(found.path)
+    if not weight.sha256:
+        return f"the manifest records no sha256 for it (it has {digest})"
+    if digest in weight.sha256:
+        return ""
+    return f"its sha256 is {digest} and not {' or '.join(weight.sha256)}"
+
+
+_REPAIR = {
+    "shipped": "Install fsv2v again",
+    "mirror": "Replace it in the folder that FSV2V_WEIGHTS_MIRROR names, or unset that variable",
+}
+
+
+def _mirror() -> str:
+    return os.environ.get("FSV2V_WEIGHTS_MIRROR", "")
+
+
+def _is_address(mirror: str) -> bool:
+    return mirror.startswith(("http://", "https://"))
+
+
+def _addresses(weight: Weight) -> list[str]:
+    if weight.shipped:
+        return []
+    mirrored = [f"{_mirror().rstrip('/')}/{weight.name}"] if _is_address(_mirror()) else []
+    return mirrored + ([weight.url] if weight.url else [])
+
+
+def _remedy(weight: Weight) -> str:
+    if weight.shipped:
+        return "It belongs to the package: install fsv2v again"
+    by_hand = f"put the file into {cache_folder()}, or name a folder that has it in FSV2V_WEIGHTS_MIRROR"
+    return f"Run `fsv2v weights fetch {weight.name}` with the network on, or {by_hand}" if weight.url else f"To use it, {by_hand}"
+
+
+def _digest(file: Path) -> str:
+    """sha256 of a file, computed once for as long as it stays unchanged."""
+    state = file.stat()
+    return _digest_of_state(str(file), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest_of_state(file: str, size: int, mtime_ns: int) -> str:
+    return sha256_of(Path(file))
