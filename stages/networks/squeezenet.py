@@ -83,7 +83,7 @@ def squeezenet(state: Mapping[str, Tensor]) -> SqueezeNet:
 
 
 def unit_distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
-    """Two lists of feature maps [B, C, h, w] -> distance [B]: LPIPS (Zhang et al. 2018, eq. 1) with all weights one.
+    """Two lists of feature maps [B, C, h, w] (one B may be 1) -> distance [B]: LPIPS (Zhang et al. 2018, eq. 1) with all weights one.
 
     At each position the channels are scaled to unit length; squared differences are summed over channels, averaged over positions and
     summed over the layers. Features after a ReLU are never negative, so a layer adds 2 at most.

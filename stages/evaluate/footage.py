@@ -1,0 +1,59 @@
+"""A sequence of frames to look at: a clip, a video, a folder of pictures or one picture. Nothing is written beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip, list_pictures, open_clip, probe, read_frames, read_image
+from stages.clip.clip import is_clip
+from stages.clip.create import same_size
+from stages.clip.pictures import is_picture
+from stages.errors import BadInput
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Footage:
+    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one."""
+
+    path: str
+    width: int
+    height: int
+    num_frames: int
+    frames: Callable[[], Iterator[Image]] = field(compare=False)
+    clip: Clip | None = field(default=None, compare=False)
+
+    @property
+    def stem(self) -> str:
+        """The name without folder and ending, by which a result finds its reference."""
+        return Path(self.path).stem
+
+
+def open_footage(path: str) -> Footage:
+    """Raises BadInput or InvalidClip with a sentence when there is nothing to look at."""
+    place = Path(path)
+    if not place.exists():
+        raise BadInput(f"{path} does not exist")
+    if is_clip(place):
+        return _of_clip(path, open_clip(place))
+    if place.is_dir():
+        return _of_pictures(path, list_pictures(place))
+    if is_picture(place):
+        return _of_pictures(path, [place])
+    info = probe(place)
+    return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place))
+
+
+def _of_clip(path: str, clip: Clip) -> Footage:
+    return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip)
+
+
+def _of_pictures(path: str, pictures: list[Path]) -> Footage:
+    height, width = read_image(pictures[0]).shape[:2]
+    return Footage(path, width, height, len(pictures), lambda: same_size(pictures))

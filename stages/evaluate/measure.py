@@ -1,0 +1,156 @@
+"""One pass over a reference and the results made after it: each frame is decoded once and shown to every metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stages.errors import BadInput
+from stages.evaluate.footage import Footage
+from stages.evaluate.metric import Image, Metric, Scorer, Setting
+
+ASPECT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure of one result.
+
+    value, baseline (the example picture repeated) and floor (the reference itself; None where that is perfect by definition) are means over
+    `frames` frames; coverage is the share of the frames with something to measure in which the result could be measured. `unavailable`
+    is "" or the reason why there is no figure. `clips` is more than 1 in a mean over several results.
+    """
+
+    result: str
+    reference: str
+    metric: str
+    unit: str
+    better: str
+    value: float | None = None
+    frames: int = 0
+    coverage: float | None = None
+    baseline: float | None = None
+    floor: float | None = None
+    unavailable: str = ""
+    clips: int = 1
+
+    def json(self) -> dict[str, str | float | None]:
+        """A JSON object without infinite numbers; `unavailable` and `clips` only where they say something."""
+        row: dict[str, str | float | None] = {
+            "result": self.result, "metric": self.metric, "value": self.value, "frames": self.frames, "unit": self.unit,
+            "better": self.better, "baseline": self.baseline, "floor": self.floor, "coverage": self.coverage, "reference": self.reference,
+        }  # fmt: skip
+        if self.unavailable:
+            row["unavailable"] = self.unavailable
+        if self.clips > 1:
+            row["clips"] = self.clips
+        return row
+
+
+class Tally:
+    """Running mean of the figures of one candidate."""
+
+    def __init__(self) -> None:
+        self.total, self.measured, self.asked = 0.0, 0, 0
+
+    def add(self, value: float | None) -> None:
+        self.asked += 1
+        if value is not None:
+            self.total += value
+            self.measured += 1
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.measured if self.measured else None
+
+    @property
+    def coverage(self) -> float | None:
+        return self.measured / self.asked if self.asked else None
+
+
+def measure(
+    results: Sequence[Footage],
+    reference: Footage,
+    metrics: Sequence[Metric],
+    setting: Setting,
+    example: Image | None,
+    on_frame: Callable[[int], None] = lambda frames: None,
+) -> Iterator[Score]:
+    """Scores of `results`, which are all of the size in `setting`, against one reference.
+
+    example: the picture that the baseline repeats, of that size, or None to repeat the reference's first frame, which is then not scored
+    (a single frame is scored, without a baseline). The reference is shrunk to the results' size by area, as the paper's protocol has it.
+    Raises BadInput when the lengths or the shapes differ.
+    """
+    for result in results:
+        _require_same_length(result, reference)
+    given_away = 1 if example is None and reference.num_frames > 1 else 0
+    reasons = {metric.name: metric.unavailable(setting, reference.num_frames) for metric in metrics}
+    scorers = {metric.name: metric.open(setting) for metric in metrics if not reasons[metric.name]}
+    tallies = {metric.name: [Tally() for _ in range(len(results) + 1 + metric.floor)] for metric in metrics}
+    with_baseline = example is not None or given_away > 0
+    footage = [result.frames() for result in results]
+    for index, (truth, *frames) in enumerate(zip(reference.frames(), *footage, strict=True) if scorers else ()):
+        truth = fit(truth, setting.width, setting.height)
+        example = truth if example is None else example
+        for metric in metrics:
+            if metric.name in scorers:
+                candidates = [*frames, example, truth] if metric.floor else [*frames, example]
+                _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= given_away)
+        on_frame(index + 1)
+    for position, result in enumerate(results):
+        for metric in metrics:
+            own, baseline = tallies[metric.name][position], tallies[metric.name][len(results)]
+            floor = tallies[metric.name][-1].mean if metric.floor else None
+            yield _result(result, reference, metric, own, baseline.mean if with_baseline else None, floor, reasons[metric.name])
+
+
+def _score(scorer: Scorer, truth: Image, candidates: list[Image], tallies: list[Tally], counts: bool) -> None:
+    values = scorer(truth, candidates)
+    if values is not None and counts:
+        for tally, value in zip(tallies, values, strict=True):
+            tally.add(value)
+
+
+def _result(
+    result: Footage, reference: Footage, metric: Metric, own: Tally, baseline: float | None, floor: float | None, reason: str
+) -> Score:
+    return Score(
+        result=result.path,
+        reference=reference.path,
+        metric=metric.name,
+        unit=metric.unit,
+        better=metric.better,
+        value=own.mean,
+        frames=own.measured,
+        coverage=own.coverage,
+        baseline=baseline,
+        floor=floor,
+        unavailable=reason or ("" if own.measured else "could not be measured in any frame"),
+    )
+
+
+def _require_same_length(result: Footage, reference: Footage) -> None:
+    if result.num_frames != reference.num_frames:
+        raise BadInput(
+            f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
+            hint="Give the reference that the result was driven by, cut to the same frames",
+        )
+
+
+def fit(image: Image, width: int, height: int) -> Image:
+    """The image at another size, by area where it shrinks; itself if it has that size. Raises BadInput for another shape."""
+    own_height, own_width = image.shape[:2]
+    if (own_width, own_height) == (width, height):
+        return image
+    if not math.isclose(own_width / own_height, width / height, rel_tol=ASPECT_TOLERANCE):
+        raise BadInput(
+            f"A frame of {own_width}x{own_height} pixels cannot be compared with a result of {width}x{height}",
+            hint="Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
+        )
+    shrinks = own_width > width
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)

@@ -1,0 +1,84 @@
+"""What a metric is, and the registry: one file of `stages/evaluate/metrics` per metric, found by looking into that folder."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import UsageProblem
+from stages.evaluate.footage import Footage
+
+Image = NDArray[np.uint8]
+Scorer = Callable[[Image, Sequence[Image]], "Sequence[float | None] | None"]
+"""Called once per frame, in order: (reference frame, candidate frames), all of one size, uint8 RGB [H, W, 3] -> a figure for each
+candidate. None in the place of a figure: this candidate could not be measured. None instead of all: there is nothing to measure here."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a scorer may want to know beside the frames.
+
+    width, height: size of the frames in pixels; landmarks: name of the detector; driving: where the landmarks come from that the results
+    were to follow, None for the reference itself.
+    """
+
+    width: int
+    height: int
+    device: str = "auto"
+    landmarks: str = "auto"
+    driving: Footage | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of merit.
+
+    `open` loads what the metric needs and returns its scorer. `missing` returns "" or a sentence that says what is not here and which
+    command fixes it; it does not use the network. `floor` tells that the reference itself scores worse than perfect, which is then worth
+    reporting. At least `least_frames` frames with sides of at least `least_side` pixels are needed.
+    """
+
+    name: str
+    summary: str
+    unit: str
+    better: Literal["higher", "lower"]
+    open: Callable[[Setting], Scorer]
+    missing: Callable[[Setting], str] = lambda setting: ""
+    aliases: tuple[str, ...] = ()
+    least_frames: int = 1
+    least_side: int = 1
+    floor: bool = False
+
+    def unavailable(self, setting: Setting, frames: int) -> str:
+        """Why this metric cannot be taken of `frames` frames, as a sentence; "" if it can."""
+        if frames < self.least_frames:
+            return f"needs {self.least_frames} frames"
+        if min(setting.width, setting.height) < self.least_side:
+            return f"needs frames of {self.least_side} pixels a side"
+        return self.missing(setting)
+
+
+def metric_names() -> list[str]:
+    """All metrics, whether they can run here or not."""
+    folder = importlib.import_module("stages.evaluate.metrics").__path__
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(folder))
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of that name or alias. Raises UsageProblem for an unknown one."""
+    metrics = [_load(known) for known in metric_names()]
+    for metric in metrics:
+        if name in (metric.name, *metric.aliases):
+            return metric
+    raise UsageProblem(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
+
+
+def _load(name: str) -> Metric:
+    metric: Metric = importlib.import_module(f"stages.evaluate.metrics.{name.replace('-', '_')}").METRIC
+    return metric

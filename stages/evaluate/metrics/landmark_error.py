@@ -1,0 +1,147 @@
+"""Does the face do what the driving face does: landmarks found again in the result against those that drove it.
+
+The distance of each of the 68 points is averaged and given in per cent of the driving face's eye distance (between the two eye centres).
+Frames of a result in which no face is found count against its coverage, not into its error: read the two together. The baseline shows how
+much the driving face moves at all; the floor is what the detector makes of the reference itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import Backends
+from stages.conditions.landmarks import eye_distance
+from stages.errors import BadInput
+from stages.evaluate.footage import Footage
+from stages.evaluate.metric import Image, Metric, Scorer, Setting
+
+Points = NDArray[np.float32]
+Detect = Callable[[Image], list[Points]]
+"""frame -> the landmarks [68, 3] of each face in it."""
+
+PREFERRED = ("mediapipe", "dlib", "face-alignment")
+ASPECT_TOLERANCE = 0.02
+
+
+class LandmarkError:
+    """Each candidate gets its own detector, because a detector may track from frame to frame."""
+
+    def __init__(self, targets: Iterator[Points] | None, open_detector: Callable[[], Detect]) -> None:
+        self._targets = targets
+        self._open_detector = open_detector
+        self._reference = _Tracked(open_detector())
+        self._candidates: list[_Tracked] = []
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
+        while len(self._candidates) < len(candidates):
+            self._candidates.append(_Tracked(self._open_detector()))
+        target = next(self._targets) if self._targets else largest(self._reference.faces(reference))
+        if target is None or not target[:, 2].any():
+            return None
+        found = [
+            self._reference.faces(frame) if frame is reference else tracked.faces(frame)
+            for tracked, frame in zip(self._candidates, candidates, strict=True)
+        ]
+        return [error(nearest(faces, target), target) for faces in found]
+
+
+class _Tracked:
+    """A detector that does not look twice at the same array."""
+
+    def __init__(self, detect: Detect) -> None:
+        self._detect = detect
+        self._frame: Image | None = None
+        self._faces: list[Points] = []
+
+    def faces(self, frame: Image) -> list[Points]:
+        if frame is not self._frame:
+            self._frame, self._faces = frame, self._detect(frame)
+        return self._faces
+
+
+def error(points: Points | None, target: Points) -> float | None:
+    """Mean distance of the landmarks [68, 3] in per cent of the target's eye distance; None without a face."""
+    if points is None:
+        return None
+    apart = np.linalg.norm(points[:, :2] - target[:, :2], axis=-1).mean()
+    return float(100 * apart / max(float(eye_distance(target)), 1.0))
+
+
+def largest(faces: Sequence[Points]) -> Points | None:
+    return max(faces, key=lambda points: float(np.ptp(points[:, :2], axis=0).prod()), default=None)
+
+
+def nearest(faces: Sequence[Points], target: Points) -> Points | None:
+    centre = target[:, :2].mean(0)
+    return min(faces, key=lambda points: float(np.linalg.norm(points[:, :2].mean(0) - centre)), default=None)
+
+
+def driving_landmarks(driving: Footage, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
+    """The landmarks [68, 3] of each frame of the driving, in pixels of a width x height frame; confidence 0 where no face is.
+
+    A clip's `landmarks` layer is taken as it is; else they are detected in the frames. Raises BadInput for another shape of frame.
+    """
+    scale = np.array([width / driving.width, height / driving.height], np.float32)
+    if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
+        raise BadInput(
+            f"The landmarks of {driving.path} ({driving.width}x{driving.height}) cannot be compared with a result of {width}x{height}",
+            hint="Give the landmarks that were used, which `fsv2v synthesize -o OUT.clip` keeps, as --driving",
+        )
+    for points in _layer(driving) if _has_layer(driving) else _detected(driving, open_detector()):
+        moved = points.copy()
+        moved[:, :2] = (points[:, :2] + 0.5) * scale - 0.5
+        yield moved
+
+
+def _has_layer(driving: Footage) -> bool:
+    return driving.clip is not None and driving.clip.has("landmarks")
+
+
+def _layer(driving: Footage) -> Iterator[Points]:
+    assert driving.clip is not None
+    yield from driving.clip.layer("landmarks").arrays()["points"][:, 0]
+
+
+def _detected(driving: Footage, detect: Detect) -> Iterator[Points]:
+    for frame in driving.frames():
+        face = largest(detect(frame))
+        yield np.zeros((68, 3), np.float32) if face is None else face
+
+
+def _choose(setting: Setting) -> str:
+    if setting.landmarks != "auto":
+        return setting.landmarks
+    backends = Backends("landmarks")
+    ready = (name for name in PREFERRED if name in backends.names() and backends.get(name).available)
+    return next(ready, PREFERRED[0])
+
+
+def _missing(setting: Setting) -> str:
+    return Backends("landmarks").get(_choose(setting)).missing()
+
+
+def _open(setting: Setting) -> Scorer:
+    backend = Backends("landmarks").require(_choose(setting))
+
+    def open_detector() -> Detect:
+        detector = backend.open(setting.device)
+        return lambda frame: [face.points for face in detector(frame)]
+
+    targets = None
+    if setting.driving is not None:
+        targets = driving_landmarks(setting.driving, setting.width, setting.height, open_detector)
+    return LandmarkError(targets, open_detector)
+
+
+METRIC = Metric(
+    name="landmark-error",
+    summary="landmarks found in the result against those that drove it",
+    unit="% of eye distance",
+    better="lower",
+    open=_open,
+    missing=_missing,
+    floor=True,
+)

@@ -1,0 +1,176 @@
+"""Results find their references, and what cannot be compared is refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.clip import Producer, create_clip
+from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric, metric_names, pairs
+from stages.evaluate.footage import Footage
+from stages.evaluate.measure import measure
+from stages.evaluate.metric import Setting
+from stages.evaluate.metrics.landmark_error import driving_landmarks
+from tests.evaluate.conftest import FRAMES, SIDE, Make, portrait
+
+PSNR = EvaluateOptions(metrics=("psnr",))
+
+
+def test_several_results_are_scored_side_by_side_against_one_reference(make: Make):
+    truth, good, bad = make("truth"), make("good", darker(3)), make("bad", darker(30))
+    first, second = evaluate([good.path, bad.path], [truth.path], PSNR)
+    assert (first.result, second.result) == (good.path, bad.path)
+    assert first.value > second.value and first.baseline == second.baseline
+
+
+def darker(levels: int):
+    return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
+
+
+def test_all_metrics_are_taken_when_none_is_named(make: Make):
+    truth, result = make("truth"), make("result", darker(3))
+    assert [score.metric for score in evaluate([result.path], [truth.path], EvaluateOptions(device="cpu"))] == metric_names()
+
+
+def test_a_score_is_one_json_object_with_the_fields_that_scripts_read(make: Make):
+    truth = make("truth")
+    (score,) = evaluate([truth.path], [truth.path], PSNR)
+    row = json.loads(json.dumps(score.json(), allow_nan=False))
+    assert {"result", "metric", "value", "frames", "unit", "better", "baseline", "coverage"} <= row.keys()
+    assert row["value"] == 100 and row["frames"] == FRAMES - 1 and row["coverage"] == 1
+
+
+def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_once(make: Make):
+    make("truth/anna"), make("truth/ben", frames=3)
+    results = [make("out/anna", darker(3)).path, make("out/ben", darker(30), frames=3).path]
+    *each, mean = evaluate(results, [str(Path(results[0]).parents[1] / "truth")], PSNR)
+    assert mean.result == "mean" and mean.clips == 2
+    assert mean.value == pytest.approx(sum(score.value for score in each) / 2)
+
+
+def test_as_many_references_as_results_go_in_the_same_order(make: Make):
+    a, b = make("a"), make("b")
+    assert [(result.stem, reference.stem) for result, reference in pairs([a.path, b.path], [b.path, a.path])] == [("a", "b"), ("b", "a")]
+
+
+def test_two_references_for_three_results_are_a_usage_problem(make: Make):
+    a = make("a").path
+    with pytest.raises(UsageProblem, match="2 references for 3 results"):
+        pairs([a, a, a], [a, a])
+
+
+def test_a_result_without_a_namesake_is_named(make: Make):
+    result = make("out/anna")
+    make("truth/ben")
+    with pytest.raises(BadInput, match="no reference named anna"):
+        pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
+
+
+def test_a_reference_of_another_length_is_refused_with_both_lengths(make: Make):
+    with pytest.raises(BadInput, match=f"{FRAMES} frames.* has 3"):
+        list(evaluate([make("result").path], [make("truth", frames=3).path], PSNR))
+
+
+def test_a_driving_of_another_length_is_refused_with_both_lengths(make: Make):
+    truth = make("truth").path
+    with pytest.raises(BadInput, match=f"has 3 frames.* has {FRAMES}"):
+        list(evaluate([truth], [truth], replace(PSNR, driving=make("driving", frames=3).path)))
+
+
+def test_a_larger_reference_is_shrunk_by_area_to_the_size_of_the_result(make: Make):
+    half = make("result", lambda frame, index: cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    (score,) = evaluate([half.path], [make("truth").path], PSNR)
+    assert score.value == 100
+
+
+def test_a_reference_of_another_shape_is_refused(make: Make):
+    with pytest.raises(BadInput, match=rf"{SIDE}x{SIDE // 2} pixels cannot be compared"):
+        list(evaluate([make("result").path], [make("truth", lambda frame, index: frame[: SIDE // 2]).path], PSNR))
+
+
+def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make: Make, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((SIDE, SIDE, 3), 128, np.uint8))
+    truth = make("truth").path
+    (score,) = evaluate([truth], [truth], replace(PSNR, example=str(tmp_path / "grey.png")))
+    (default,) = evaluate([truth], [truth], PSNR)
+    assert score.frames == FRAMES and score.baseline < default.baseline
+
+
+def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make: Make):
+    picture = make("truth", frames=1).path
+    scores = {score.metric: score for score in evaluate([picture], [picture], EvaluateOptions(device="cpu"))}
+    assert scores["psnr"].value == 100 and scores["psnr"].baseline is None
+    assert scores["warping-error"].value is None and scores["warping-error"].unavailable == "needs 2 frames"
+
+
+def test_a_metric_without_its_weights_is_reported_with_the_remedy(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    truth = make("truth").path
+    monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
+    scores = {score.metric: score for score in evaluate([truth], [truth], EvaluateOptions(device="cpu", landmarks="mediapipe"))}
+    for name in ("perceptual-squeezenet", "landmark-error"):
+        assert scores[name].value is None and "fsv2v weights fetch" in scores[name].unavailable
+    with pytest.raises(MissingRequirement, match="fsv2v weights fetch"):
+        list(evaluate([truth], [truth], EvaluateOptions(metrics=("perceptual",), device="cpu")))
+
+
+def test_an_unknown_metric_is_a_usage_problem_that_lists_the_known_ones():
+    with pytest.raises(UsageProblem, match="psnr"):
+        find_metric("fid")
+
+
+def test_frames_are_decoded_once_and_let_go(make: Make):
+    truth, alive, most, decoded = make("truth", frames=2), weakref.WeakSet(), [0], [0]
+
+    class Frame(np.ndarray):
+        __hash__ = object.__hash__
+
+    def stream() -> Iterator[np.ndarray]:
+        for index in range(40):
+            frame = portrait(index % 20).copy().view(Frame)
+            alive.add(frame)
+            most[0], decoded[0] = max(most[0], len(alive)), decoded[0] + 1
+            yield frame
+
+    long = Footage("long", SIDE, SIDE, 40, stream)
+    metrics = [find_metric(name) for name in ("psnr", "warping-error")]
+    scores = list(measure([replace(truth, num_frames=40, frames=lambda: stream())], long, metrics, Setting(SIDE, SIDE), None))
+    assert len(scores) == 2 and decoded == [80]
+    assert most[0] <= 8
+
+
+def test_driving_landmarks_come_from_the_layer_scaled_to_the_result(tmp_path: Path):
+    driving = clip_with_landmarks(tmp_path / "driving.clip", stage="import", points=np.full((2, 1, 68, 3), 9.5, np.float32))
+    (first, _) = driving_landmarks(driving, 2 * SIDE, 2 * SIDE, no_detector)
+    assert np.allclose(first[:, :2], 19.5), "pixel centres: twice the size moves 9.5 + 0.5 to 20 - 0.5"
+    with pytest.raises(BadInput, match="cannot be compared"):
+        next(driving_landmarks(driving, SIDE, 2 * SIDE, no_detector))
+
+
+def no_detector():
+    raise AssertionError("a layer needs no detector")
+
+
+def clip_with_landmarks(path: Path, stage: str, points: np.ndarray) -> Footage:
+    clip = create_clip(path, width=SIDE, height=SIDE, num_frames=len(points), fps=25)
+    with clip.writing("landmarks", Producer(stage=stage), inputs={}) as layer:
+        layer.arrays(points=points)
+    return Footage(str(path), SIDE, SIDE, len(points), clip.frames, clip)
+
+
+def test_a_mean_leaves_out_clips_without_a_figure():
+    from stages.evaluate.compare import _means
+
+    def score(value: float | None) -> Score:
+        return Score("r", "t", "psnr", "dB", "higher", value=value, frames=1)
+
+    (mean,) = _means([score(10.0), score(None), score(20.0)], [find_metric("psnr")])
+    assert mean.value == 15 and mean.clips == 2
