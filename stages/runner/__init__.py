@@ -1,0 +1,62 @@
+"""One stage over many inputs: in this process, in a pool of processes, in shards, or on Ray."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable, Iterator
+from typing import Literal
+
+from stages.errors import UsageProblem
+from stages.runner.report import ClipTask, Outcome, Report
+from stages.runner.work import run_one
+
+__all__ = ["ClipTask", "Outcome", "Report", "exit_code", "run_over_clips"]
+
+
+def run_over_clips(
+    task: ClipTask,
+    inputs: Iterable[str],
+    jobs: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    engine: Literal["local", "ray"] = "local",
+    keep_going: bool = True,
+) -> Iterator[Report]:
+    """Run `task` on every input and yield one Report each, as soon as it is finished.
+
+    inputs may be endless: only a few are held at a time. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
+    n machines given the same list divide it. A failed input does not stop the others unless `keep_going` is false. Raises
+    UsageProblem and MissingRequirement, which would befall every input. When the iterator is closed or interrupted, workers end.
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise UsageProblem(f"There is no shard {index} of {count}", hint="Shards count from 0")
+    if jobs < 1:
+        raise UsageProblem(f"{jobs} jobs cannot do any work")
+    reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine)
+    for report in reports:
+        yield report
+        if report.status == "failed" and not keep_going:
+            reports.close()
+            return
+
+
+def exit_code(reports: Iterable[Report]) -> int:
+    """What a run ends with: 0 none failed, 5 all that failed are invalid clips, 3 otherwise."""
+    failures = {report.exit_code for report in reports if report.status == "failed"}
+    if not failures:
+        return 0
+    return 5 if failures == {5} else 3
+
+
+def _engine(task: ClipTask, sources: Iterable[str], jobs: int, engine: str) -> Generator[Report, None, None]:
+    if engine == "ray":
+        from stages.runner.ray_engine import run_on_ray
+
+        yield from run_on_ray(task, sources, jobs)
+    elif jobs > 1:
+        from stages.runner.pool import run_in_processes
+
+        yield from run_in_processes(task, sources, jobs)
+    else:
+        for source in sources:
+            yield run_one(task, source)

@@ -1,0 +1,217 @@
+"""A pool of spawned processes that survives the death of its workers.
+
+Each worker has a pipe of its own and holds one input at a time, so when one is killed it is known which input it held: that input is
+run once more by a fresh worker. Workers live as long as the run and so load a model once. They ignore Ctrl-C (the parent decides) and
+end by SIGTERM through KeyboardInterrupt, so that a half-written layer is cleaned up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import queue
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from stages.errors import Fsv2vError
+from stages.runner.report import ClipTask, Report
+from stages.runner.work import CONCERNS_ALL, limit_threads, run_one
+
+_GRACE = 5.0
+"""Seconds that a worker gets to clean up before it is killed."""
+
+
+@dataclass
+class _Worker:
+    """A process, the pipe to it, and the input that it works on, if any."""
+
+    process: SpawnProcess
+    pipe: Connection
+    source: str | None = None
+    second_try: bool = False
+
+
+def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int) -> Iterator[Report]:
+    """Reports in the order in which the inputs finish. At most `jobs` inputs are in flight, and as many wait.
+
+    Raises CONCERNS_ALL at the first input that meets one; however it ends, no worker is left.
+    """
+    feeder, workers = _Feeder(sources, jobs), list[_Worker]()
+    try:
+        while True:
+            while (idle := _idle(workers)) is not None or len(workers) < jobs:
+                if (source := feeder.next()) is None:
+                    break
+                if idle is None:
+                    workers.append(idle := _start(task, jobs))
+                _give(idle, source)
+            busy = [worker for worker in workers if worker.source is not None]
+            if not busy and feeder.exhausted:
+                return
+            more = len(busy) < jobs and not feeder.exhausted
+            ready = set(wait([worker.pipe for worker in busy] + [feeder.bell] * more))
+            for worker in busy:
+                if worker.pipe in ready and (report := _answer(worker) or _revive(worker, workers, task, jobs)) is not None:
+                    yield report
+    finally:
+        feeder.stop()
+        _end(workers)
+
+
+def _idle(workers: list[_Worker]) -> _Worker | None:
+    return next((worker for worker in workers if worker.source is None), None)
+
+
+def _start(task: ClipTask, jobs: int) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    # The task travels pickled twice, so that the worker limits its threads before unpickling loads the stage.
+    process = context.Process(target=_work, args=(pickle.dumps(task), jobs, theirs), daemon=True)
+    with _interrupts_ignored():
+        process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process that starts inside never sees Ctrl-C, not even while it is still importing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _give(worker: _Worker, source: str) -> None:
+    worker.source = source
+    with contextlib.suppress(OSError):  # when it is dead, reading its pipe will say so
+        worker.pipe.send(source)
+
+
+def _answer(worker: _Worker) -> Report | None:
+    """What a worker says about its input; None when it died over it."""
+    try:
+        answer = worker.pipe.recv()
+    except (EOFError, OSError):
+        return None
+    if isinstance(answer, Fsv2vError):
+        raise answer
+    worker.source, worker.second_try = None, False
+    report: Report = answer
+    return report
+
+
+def _revive(worker: _Worker, workers: list[_Worker], task: ClipTask, jobs: int) -> Report | None:
+    """Put a fresh process to work on a dead one's input; when that has killed two, drop it and report so."""
+    worker.process.join(_GRACE)
+    worker.pipe.close()
+    workers.remove(worker)
+    assert worker.source is not None
+    if worker.second_try:
+        reason = f"Its worker process ended twice ({_cause(worker.process.exitcode)}). Perhaps memory ran out; try --jobs 1"
+        return Report(worker.source, task.layer, "failed", reason=reason, exit_code=3)
+    fresh = _start(task, jobs)
+    fresh.second_try = True
+    workers.append(fresh)
+    _give(fresh, worker.source)
+    return None
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return signal.Signals(-exitcode).name
+    return f"exit code {exitcode}"
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        if worker.source is None:
+            worker.pipe.close()  # an idle worker ends by itself
+        else:
+            worker.process.terminate()
+    for worker in workers:
+        worker.process.join(_GRACE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
+    """A worker's life: inputs come in, reports go out, until the parent closes the pipe or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupt)
+    limit_threads(jobs)
+    try:
+        task: ClipTask = pickle.loads(pickled_task)
+        while True:
+            source = pipe.recv()
+            try:
+                pipe.send(run_one(task, source))
+            except CONCERNS_ALL as error:
+                pipe.send(error)
+    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        return
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+class _Feeder:
+    """Reads ahead in the inputs in a thread, so that a slow producer of paths never holds back finished results."""
+
+    def __init__(self, sources: Iterable[str], ahead: int) -> None:
+        self._queue: queue.Queue[str | BaseException | None] = queue.Queue(ahead)
+        self.bell, self._ring = multiprocessing.Pipe(duplex=False)
+        self.exhausted = False
+        self._stopped = False
+        threading.Thread(target=self._read, args=(sources,), daemon=True).start()
+
+    def _read(self, sources: Iterable[str]) -> None:
+        last: BaseException | None = None
+        try:
+            for source in sources:
+                self._put(source)
+                if self._stopped:
+                    return
+        except BaseException as error:  # handed over to the thread that reads from the queue
+            last = error
+        self._put(last)
+
+    def _put(self, item: str | BaseException | None) -> None:
+        self._queue.put(item)
+        self._ring.send_bytes(b".")
+
+    def next(self) -> str | None:
+        """The next input, or None when there is none now; `exhausted` says whether there ever will be."""
+        if self.exhausted:
+            return None
+        try:
+            item = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        self.bell.recv_bytes()
+        if isinstance(item, str):
+            return item
+        self.exhausted = True
+        if item is not None:
+            raise item
+        return None
+
+    def stop(self) -> None:
+        """Let the thread end as soon as the inputs give it a chance to."""
+        self._stopped = self.exhausted = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()

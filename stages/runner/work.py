@@ -1,0 +1,74 @@
+"""The work on one input, in whatever process it happens. Nothing that one input does wrong gets out of here but as a Report."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from stages.errors import Fsv2vError, MissingRequirement, UsageProblem
+from stages.runner.report import ClipTask, Report
+
+CONCERNS_ALL = (MissingRequirement, UsageProblem)
+"""Errors that every other input would meet too: they end the run."""
+
+
+def run_one(task: ClipTask, source: str) -> Report:
+    """Run `task` on the input at `source`. Raises only CONCERNS_ALL (and KeyboardInterrupt); other errors become a failed Report."""
+    begun = time.perf_counter()
+    try:
+        from stages.clip import as_clip
+
+        clip = as_clip(source, task.out)
+        outcome = load(task.function)(clip, task.options, task.overwrite)
+    except CONCERNS_ALL:
+        raise
+    except Exception as error:
+        reason, exit_code = _sentence(error)
+        return Report(
+            source, task.layer, "failed", 0, time.perf_counter() - begun, reason, {}, exit_code, "".join(traceback.format_exception(error))
+        )
+    return Report(str(clip.path), outcome.layer, outcome.status, outcome.frames, time.perf_counter() - begun, "", outcome.notes)
+
+
+def load(function: str) -> Callable[..., Any]:
+    """The function at an import path "package.module:name"."""
+    module, _, name = function.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded
+
+
+def limit_threads(jobs: int) -> None:
+    """Share the cores: called first in each of `jobs` workers, so that together they run one thread per core.
+
+    What the user has set in the environment stays.
+    """
+    threads = str(max(1, cores() // jobs))
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        os.environ.setdefault(variable, threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(int(os.environ["OPENCV_FOR_THREADS_NUM"]))
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _sentence(error: Exception) -> tuple[str, int]:
+    if isinstance(error, Fsv2vError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError) and error.errno is not None:
+        hint = ". Free some space and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        where = f": {error.filename}" if error.filename else ""
+        return f"{os.strerror(error.errno)}{where}{hint}", 3
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for it. Fewer --jobs need less", 3
+    return f"Unexpected {type(error).__name__}: {error}. FSV2V_DEBUG=1 shows where", 1
