@@ -9,7 +9,7 @@ from pathlib import Path
 from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.pictures import is_picture
-from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.errors import BadInput, UsageProblem
 from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.measure import Score, fit, measure
 from stages.evaluate.metric import Image, Metric, Setting, find_metric, metric_names
@@ -115,10 +115,10 @@ def _kept_driving(result: Footage) -> Footage | None:
 
 
 def _require(metrics: Sequence[Metric], setting: Setting) -> None:
+    """What was asked for by name is fetched, which opening does. Raises MissingRequirement when it cannot be had."""
     for metric in metrics:
-        reason = metric.missing(setting)
-        if reason:
-            raise MissingRequirement(f"The metric {metric.name} cannot run: {reason}")
+        if metric.missing(setting):
+            metric.open(setting)
 
 
 def _example(path: str, setting: Setting) -> Image | None:

@@ -12,28 +12,31 @@ import skimage.data
 
 from stages.evaluate.footage import Footage, open_footage
 
-FRAMES, SIDE, STEP = 6, 192, 2
-"""The portrait moves STEP pixels to the left per frame."""
-
 Fault = Callable[[np.ndarray, int], np.ndarray]
-Make = Callable[..., Footage]
 
 
-def portrait(index: int) -> np.ndarray:
-    """Frame `index` of the footage, uint8 [SIDE, SIDE, 3]: the face of skimage's astronaut, a public-domain picture."""
-    left = 120 + STEP * index
-    return skimage.data.astronaut()[10 : 10 + SIDE, left : left + SIDE]
+class Studio:
+    """Makes footage in `folder`. The portrait moves `step` pixels to the left per frame."""
+
+    frames, side, step = 6, 192, 2
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def portrait(self, index: int) -> np.ndarray:
+        """Frame `index` of the footage, uint8 [side, side, 3]: the face of skimage's astronaut, a public-domain picture."""
+        left = 120 + self.step * index
+        return skimage.data.astronaut()[10 : 10 + self.side, left : left + self.side]
+
+    def __call__(self, name: str, fault: Fault = lambda frame, index: frame, frames: int = frames) -> Footage:
+        """A folder of the portrait's frames, each changed by fault(frame, index)."""
+        folder = self.folder / name
+        folder.mkdir(parents=True)
+        for index in range(frames):
+            cv2.imwrite(str(folder / f"{index}.png"), fault(self.portrait(index), index)[..., ::-1])
+        return open_footage(str(folder))
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """make(name, fault): a folder of the portrait's frames, each changed by fault(frame, index)."""
-
-    def build(name: str, fault: Fault = lambda frame, index: frame, frames: int = FRAMES) -> Footage:
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        for index in range(frames):
-            cv2.imwrite(str(folder / f"{index}.png"), fault(portrait(index), index)[..., ::-1])
-        return open_footage(str(folder))
-
-    return build
+def make(tmp_path: Path) -> Studio:
+    return Studio(tmp_path)

@@ -19,12 +19,12 @@ from stages.evaluate.footage import Footage
 from stages.evaluate.measure import measure
 from stages.evaluate.metric import Setting
 from stages.evaluate.metrics.landmark_error import driving_landmarks
-from tests.evaluate.conftest import FRAMES, SIDE, Make, portrait
 
+SIDE = 100
 PSNR = EvaluateOptions(metrics=("psnr",))
 
 
-def test_several_results_are_scored_side_by_side_against_one_reference(make: Make):
+def test_several_results_are_scored_side_by_side_against_one_reference(make):
     truth, good, bad = make("truth"), make("good", darker(3)), make("bad", darker(30))
     first, second = evaluate([good.path, bad.path], [truth.path], PSNR)
     assert (first.result, second.result) == (good.path, bad.path)
@@ -35,20 +35,20 @@ def darker(levels: int):
     return lambda frame, index: np.clip(frame.astype(int) - levels, 0, 255).astype(np.uint8)
 
 
-def test_all_metrics_are_taken_when_none_is_named(make: Make):
+def test_all_metrics_are_taken_when_none_is_named(make):
     truth, result = make("truth"), make("result", darker(3))
     assert [score.metric for score in evaluate([result.path], [truth.path], EvaluateOptions(device="cpu"))] == metric_names()
 
 
-def test_a_score_is_one_json_object_with_the_fields_that_scripts_read(make: Make):
+def test_a_score_is_one_json_object_with_the_fields_that_scripts_read(make):
     truth = make("truth")
     (score,) = evaluate([truth.path], [truth.path], PSNR)
     row = json.loads(json.dumps(score.json(), allow_nan=False))
     assert {"result", "metric", "value", "frames", "unit", "better", "baseline", "coverage"} <= row.keys()
-    assert row["value"] == 100 and row["frames"] == FRAMES - 1 and row["coverage"] == 1
+    assert row["value"] == 100 and row["frames"] == make.frames - 1 and row["coverage"] == 1
 
 
-def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_once(make: Make):
+def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_once(make):
     make("truth/anna"), make("truth/ben", frames=3)
     results = [make("out/anna", darker(3)).path, make("out/ben", darker(30), frames=3).path]
     *each, mean = evaluate(results, [str(Path(results[0]).parents[1] / "truth")], PSNR)
@@ -56,69 +56,71 @@ def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_
     assert mean.value == pytest.approx(sum(score.value for score in each) / 2)
 
 
-def test_as_many_references_as_results_go_in_the_same_order(make: Make):
+def test_as_many_references_as_results_go_in_the_same_order(make):
     a, b = make("a"), make("b")
     assert [(result.stem, reference.stem) for result, reference in pairs([a.path, b.path], [b.path, a.path])] == [("a", "b"), ("b", "a")]
 
 
-def test_two_references_for_three_results_are_a_usage_problem(make: Make):
+def test_two_references_for_three_results_are_a_usage_problem(make):
     a = make("a").path
     with pytest.raises(UsageProblem, match="2 references for 3 results"):
         pairs([a, a, a], [a, a])
 
 
-def test_a_result_without_a_namesake_is_named(make: Make):
+def test_a_result_without_a_namesake_is_named(make):
     result = make("out/anna")
     make("truth/ben")
     with pytest.raises(BadInput, match="no reference named anna"):
         pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
 
 
-def test_a_reference_of_another_length_is_refused_with_both_lengths(make: Make):
-    with pytest.raises(BadInput, match=f"{FRAMES} frames.* has 3"):
+def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
+    with pytest.raises(BadInput, match=f"{make.frames} frames.* has 3"):
         list(evaluate([make("result").path], [make("truth", frames=3).path], PSNR))
 
 
-def test_a_driving_of_another_length_is_refused_with_both_lengths(make: Make):
+def test_a_driving_of_another_length_is_refused_with_both_lengths(make):
     truth = make("truth").path
-    with pytest.raises(BadInput, match=f"has 3 frames.* has {FRAMES}"):
+    with pytest.raises(BadInput, match=f"has 3 frames.* has {make.frames}"):
         list(evaluate([truth], [truth], replace(PSNR, driving=make("driving", frames=3).path)))
 
 
-def test_a_larger_reference_is_shrunk_by_area_to_the_size_of_the_result(make: Make):
+def test_a_larger_reference_is_shrunk_by_area_to_the_size_of_the_result(make):
     half = make("result", lambda frame, index: cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
     (score,) = evaluate([half.path], [make("truth").path], PSNR)
     assert score.value == 100
 
 
-def test_a_reference_of_another_shape_is_refused(make: Make):
-    with pytest.raises(BadInput, match=rf"{SIDE}x{SIDE // 2} pixels cannot be compared"):
-        list(evaluate([make("result").path], [make("truth", lambda frame, index: frame[: SIDE // 2]).path], PSNR))
+def test_a_reference_of_another_shape_is_refused(make):
+    with pytest.raises(BadInput, match=rf"{make.side}x{make.side // 2} pixels cannot be compared"):
+        list(evaluate([make("result").path], [make("truth", lambda frame, index: frame[: make.side // 2]).path], PSNR))
 
 
-def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make: Make, tmp_path: Path):
-    cv2.imwrite(str(tmp_path / "grey.png"), np.full((SIDE, SIDE, 3), 128, np.uint8))
+def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((make.side, make.side, 3), 128, np.uint8))
     truth = make("truth").path
     (score,) = evaluate([truth], [truth], replace(PSNR, example=str(tmp_path / "grey.png")))
     (default,) = evaluate([truth], [truth], PSNR)
-    assert score.frames == FRAMES and score.baseline < default.baseline
+    assert score.frames == make.frames and score.baseline < default.baseline
 
 
-def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make: Make):
+def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make):
     picture = make("truth", frames=1).path
     scores = {score.metric: score for score in evaluate([picture], [picture], EvaluateOptions(device="cpu"))}
     assert scores["psnr"].value == 100 and scores["psnr"].baseline is None
     assert scores["warping-error"].value is None and scores["warping-error"].unavailable == "needs 2 frames"
 
 
-def test_a_metric_without_its_weights_is_reported_with_the_remedy(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     truth = make("truth").path
     monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
     scores = {score.metric: score for score in evaluate([truth], [truth], EvaluateOptions(device="cpu", landmarks="mediapipe"))}
-    for name in ("perceptual-squeezenet", "landmark-error"):
-        assert scores[name].value is None and "fsv2v weights fetch" in scores[name].unavailable
-    with pytest.raises(MissingRequirement, match="fsv2v weights fetch"):
+    assert scores["perceptual-squeezenet"].value is None and scores["landmark-error"].value is None
+    assert "FSV2V_WEIGHTS_MIRROR" in scores["perceptual-squeezenet"].unavailable
+    assert "fsv2v weights fetch face_landmarker.task" in scores["landmark-error"].unavailable
+    assert scores["psnr"].value == 100
+    with pytest.raises(MissingRequirement, match="squeezenet.*FSV2V_WEIGHTS_MIRROR"):
         list(evaluate([truth], [truth], EvaluateOptions(metrics=("perceptual",), device="cpu")))
 
 
@@ -127,7 +129,7 @@ def test_an_unknown_metric_is_a_usage_problem_that_lists_the_known_ones():
         find_metric("fid")
 
 
-def test_frames_are_decoded_once_and_let_go(make: Make):
+def test_frames_are_decoded_once_and_let_go(make):
     truth, alive, most, decoded = make("truth", frames=2), weakref.WeakSet(), [0], [0]
 
     class Frame(np.ndarray):
@@ -135,14 +137,14 @@ def test_frames_are_decoded_once_and_let_go(make: Make):
 
     def stream() -> Iterator[np.ndarray]:
         for index in range(40):
-            frame = portrait(index % 20).copy().view(Frame)
+            frame = make.portrait(index % 20).copy().view(Frame)
             alive.add(frame)
             most[0], decoded[0] = max(most[0], len(alive)), decoded[0] + 1
             yield frame
 
-    long = Footage("long", SIDE, SIDE, 40, stream)
+    long = Footage("long", make.side, make.side, 40, stream)
     metrics = [find_metric(name) for name in ("psnr", "warping-error")]
-    scores = list(measure([replace(truth, num_frames=40, frames=lambda: stream())], long, metrics, Setting(SIDE, SIDE), None))
+    scores = list(measure([replace(truth, num_frames=40, frames=lambda: stream())], long, metrics, Setting(make.side, make.side), None))
     assert len(scores) == 2 and decoded == [80]
     assert most[0] <= 8
 

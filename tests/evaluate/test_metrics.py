@@ -14,11 +14,10 @@ from stages.evaluate.measure import measure
 from stages.evaluate.metric import Setting
 from stages.evaluate.metrics.landmark_error import LandmarkError
 from stages.evaluate.metrics.warping_error import consistent, warp
-from tests.evaluate.conftest import FRAMES, SIDE, STEP, Make, portrait
 
 
 def score(name: str, result: Footage, reference: Footage, driving: Footage | None = None) -> Score:
-    metric, setting = find_metric(name), Setting(SIDE, SIDE, device="cpu", driving=driving)
+    metric, setting = find_metric(name), Setting(reference.width, reference.height, device="cpu", driving=driving)
     skip_unless_it_can_run(metric, setting)
     return next(measure([result], reference, [metric], setting, example=None))
 
@@ -37,16 +36,8 @@ def blurred(sigma: float):
     return lambda frame, index: cv2.GaussianBlur(frame, (0, 0), sigma)
 
 
-def frozen(frame: np.ndarray, index: int) -> np.ndarray:
-    return portrait(0)
-
-
-def later(frame: np.ndarray, index: int) -> np.ndarray:
-    return portrait(index + 4)
-
-
 @pytest.mark.parametrize("name", sorted({*metric_names()} - {"warping-error"}))
-def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_before_a_softer_one(make: Make, name: str):
+def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_before_a_softer_one(make, name: str):
     truth, sign = make("truth"), 1 if find_metric(name).better == "higher" else -1
     values = [score(name, make(f"blurred{sigma}", blurred(sigma)), truth).value for sigma in (0.01, 1.2, 3)]
     assert None not in values
@@ -54,22 +45,22 @@ def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_befo
 
 
 @pytest.mark.parametrize("name", metric_names())
-def test_the_baseline_is_what_a_frozen_result_scores(make: Make, name: str):
-    got = score(name, make("frozen", frozen), make("truth"))
+def test_the_baseline_is_what_a_frozen_result_scores(make, name: str):
+    got = score(name, make("frozen", lambda frame, index: make.portrait(0)), make("truth"))
     assert got.value == pytest.approx(got.baseline, rel=1e-3)
-    assert got.frames == FRAMES - 1, "the first frame is the example, which is given away"
+    assert got.frames == make.frames - 1, "the first frame is the example, which is given away"
 
 
-def test_psnr_of_a_constant_offset_is_its_formula(make: Make):
+def test_psnr_of_a_constant_offset_is_its_formula(make):
     got = score("psnr", make("result", lighter(10)), make("truth", lighter(0)))
     assert got.value == pytest.approx(20 * np.log10(255 / 10), abs=0.1)
 
 
-def test_psnr_of_equal_frames_is_100_and_never_infinite(make: Make):
+def test_psnr_of_equal_frames_is_100_and_never_infinite(make):
     assert score("psnr", make("result"), make("truth")).value == 100
 
 
-def test_ssim_forgives_an_offset_that_psnr_does_not(make: Make):
+def test_ssim_forgives_an_offset_that_psnr_does_not(make):
     truth, offset, noisy = make("truth", lighter(0)), make("offset", lighter(12)), make("noisy", grainy)
     assert score("psnr", offset, truth).value < score("psnr", noisy, truth).value
     assert score("ssim", offset, truth).value > score("ssim", noisy, truth).value
@@ -80,18 +71,19 @@ def grainy(frame: np.ndarray, index: int) -> np.ndarray:
     return np.clip(lighter(0)(frame, index) + noise, 0, 255).astype(np.uint8)
 
 
-def test_warping_error_of_a_flicker_is_its_height_and_the_floor_is_near_zero(make: Make):
+def test_warping_error_of_a_flicker_is_its_height_and_the_floor_is_near_zero(make):
     got = score("warping-error", make("result", lambda frame, index: lighter(12 * (index % 2))(frame, index)), make("truth", lighter(0)))
     assert got.value == pytest.approx(12, rel=0.1)
     assert got.floor is not None and got.floor < 1.5
 
 
 def test_the_flow_check_trusts_a_shift_and_hides_what_it_uncovers():
+    step = 2
     back, forth = np.zeros((20, 30, 2), np.float32), np.zeros((20, 30, 2), np.float32)
-    back[..., 0], forth[..., 0] = STEP, -STEP
+    back[..., 0], forth[..., 0] = step, -step
     seen = consistent(back, forth)
-    assert seen[:, : 30 - STEP].all() and not seen[:, 30 - STEP :].any()
-    forth[5:10, :, 0] = 3 * STEP
+    assert seen[:, : 30 - step].all() and not seen[:, 30 - step :].any()
+    forth[5:10, :, 0] = 3 * step
     assert not consistent(back, forth)[5:10].any()
 
 
@@ -102,30 +94,30 @@ def test_warp_reads_where_the_flow_points():
     assert np.allclose(warp(image, flow).squeeze()[:, :28], image[..., 0][:, :28] + 1.5)
 
 
-def test_landmark_error_of_a_shifted_face_is_the_shift_over_the_eye_distance(make: Make):
-    got = score("landmark-error", make("result", later), make("truth"))
+def test_landmark_error_of_a_shifted_face_is_the_shift_over_the_eye_distance(make):
+    got = score("landmark-error", make("result", lambda frame, index: make.portrait(index + 4)), make("truth"))
     backend = next(name for name in ("mediapipe", "dlib", "face-alignment") if Backends("landmarks").get(name).available)
-    face = Backends("landmarks").require(backend).open("cpu")(portrait(0))[0]
-    assert got.value == pytest.approx(100 * 4 * STEP / float(eye_distance(face.points)), rel=0.15)
+    face = Backends("landmarks").require(backend).open("cpu")(make.portrait(0))[0]
+    assert got.value == pytest.approx(100 * 4 * make.step / float(eye_distance(face.points)), rel=0.15)
     assert got.coverage == 1
 
 
-def test_a_frame_without_a_face_lowers_the_coverage_and_not_the_error(make: Make):
+def test_a_frame_without_a_face_lowers_the_coverage_and_not_the_error(make):
     def hidden_once(frame: np.ndarray, index: int) -> np.ndarray:
         return np.zeros_like(frame) if index == 3 else frame
 
     got = score("landmark-error", make("result", hidden_once), make("truth"))
-    assert got.coverage == pytest.approx((FRAMES - 2) / (FRAMES - 1))
+    assert got.coverage == pytest.approx((make.frames - 2) / (make.frames - 1))
     assert got.value is not None and got.value < 5
 
 
-def test_a_frame_whose_driving_has_no_face_asks_for_nothing():
+def test_a_frame_whose_driving_has_no_face_asks_for_nothing(make):
     no_face = np.zeros((68, 3), np.float32)
     metric = LandmarkError(iter([no_face]), lambda: lambda frame: [])
-    assert metric(portrait(0), [portrait(0)]) is None
+    assert metric(make.portrait(0), [make.portrait(0)]) is None
 
 
-def test_of_several_faces_the_one_nearest_to_the_driving_face_counts():
+def test_of_several_faces_the_one_nearest_to_the_driving_face_counts(make):
     here = np.random.default_rng(0).uniform(50, 100, (68, 3)).astype(np.float32)
     metric = LandmarkError(iter([here]), lambda: lambda frame: [here + 300, here, here - 200])
-    assert metric(portrait(0), [portrait(1)]) == [0]
+    assert metric(make.portrait(0), [make.portrait(1)]) == [0]

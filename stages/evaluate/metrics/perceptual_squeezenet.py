@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stages.errors import MissingRequirement
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
@@ -14,7 +15,12 @@ WEIGHTS = "squeezenet1_0_imagenet.safetensors"
 def _missing(setting: Setting) -> str:
     from weights import registry
 
-    return "" if registry.available(WEIGHTS) else f"the weights {WEIGHTS} are not here: fsv2v weights fetch {WEIGHTS}"
+    if registry.available(WEIGHTS):
+        return ""
+    try:
+        return registry.problem(WEIGHTS)
+    except MissingRequirement as problem:
+        return str(problem)
 
 
 def _open(setting: Setting) -> Scorer:
