@@ -17,7 +17,7 @@ from stages.clip.layers import Layer, LayerWriter, Producer, differences
 from stages.clip.probe import Timestamps, VideoInfo
 from stages.clip.reader import decode
 from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
-from stages.clip.store import DirectoryStore, Store, open_store
+from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.errors import BadInput, InvalidClip, ParametersDiffer
 
 
@@ -78,7 +78,7 @@ class Clip:
         layer = self.layer("frames")
         if layer.storage not in ("reference", "video"):
             return self._sized(layer.images(start, stop))
-        return decode(self._video(layer), self._info(layer), start, stop)
+        return decode(self.video(layer), self._info(layer), start, stop)
 
     def frame(self, index: int) -> np.ndarray:
         """Frame `index` alone, uint8 RGB [H, W, 3]; for a video this decodes from the key frame before it."""
@@ -136,9 +136,13 @@ class Clip:
         given = (self.source or {}).get("path")
         return Path(os.path.abspath(self.path.parent / given)) if isinstance(given, str) and given else None
 
-    def _video(self, layer: Layer) -> Media:
+    def video(self, layer: Layer) -> Media:
+        """The video that the frames are decoded from. Raises BadInput when it is gone or has another size."""
         if layer.storage == "video":
-            return self.store.media(f"frames/{layer.meta.get('file')}")
+            name = str(layer.meta.get("file"))
+            if not is_safe_name(name) or "/" in name:
+                raise InvalidClip(f"{self.path}/frames/layer.json names the file {name!r}")
+            return self.store.media(f"frames/{name}")
         path = self.source_path()
         if path is None or not path.is_file():
             raise BadInput(f"{self.path} refers to the video {path}, which is not there", hint="Put it back, or import it again")

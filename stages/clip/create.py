@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from fractions import Fraction
@@ -22,6 +23,7 @@ from stages.clip.pictures import Storage, is_picture, list_pictures, read_image
 from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
+from stages.clip.store import DirectoryStore
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 
 FrameStorage = Literal["reference", "jpg", "png"]
@@ -41,13 +43,13 @@ def as_clip(
     """
     source = Path(source)
     if is_clip(source):
-        return open_clip(source)
+        return open_clip(source) if out is None else _elsewhere(open_clip(source), clip_path(source, out))
     if not source.exists():
         raise BadInput(f"{source} does not exist")
     target = clip_path(source, out)
     identity = source_identity(source)
     if (target / "clip.json").exists():
-        return _finished(target, source, identity, frames)
+        return finished(target, source, identity["sha256"], frames)
     try:
         if source.is_dir() or is_picture(source):
             _from_pictures(source, target, identity, frames, fps or DEFAULT_FPS)
@@ -56,7 +58,7 @@ def as_clip(
     except BadInput as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
-        return _finished(target, source, identity, frames)
+        return finished(target, source, identity["sha256"], frames)
     return open_clip(target)
 
 
@@ -82,14 +84,21 @@ def source_identity(source: Path) -> dict[str, Any]:
 
 
 def file_sha256(path: Path) -> str:
-    """In pieces: the file may be larger than the memory."""
+    """Raises BadInput when the file cannot be read."""
+    return media_sha256(Media(path))
+
+
+def media_sha256(media: Media) -> str:
+    """Of a file or a part of one, in pieces: it may be larger than the memory."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
+        with media.path.open("rb") as file:
+            file.seek(media.start or 0)
+            end = media.path.stat().st_size if media.end is None else media.end
+            while piece := file.read(min(1 << 20, end - file.tell())):
                 digest.update(piece)
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+        raise BadInput(f"{media.path} cannot be read: {error.strerror}") from error
     return digest.hexdigest()
 
 
@@ -127,9 +136,10 @@ def create_clip(
     return open_clip(path)
 
 
-def _finished(target: Path, source: Path, identity: Mapping[str, Any], frames: FrameStorage | None) -> Clip:
+def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None) -> Clip:
+    """The clip that is at `target`. Raises ParametersDiffer unless it was made of the source with this `sha256`."""
     clip = open_clip(target)
-    if (clip.source or {}).get("sha256") != identity["sha256"]:
+    if (clip.source or {}).get("sha256") != sha256:
         raise ParametersDiffer(f"{target} was made of another source than {source}", hint="Choose another place with -o, or remove it")
     kept = clip.layer("frames").storage if clip.has("frames") else None
     if frames and frames != kept:
@@ -147,7 +157,7 @@ def _from_video(source: Path, target: Path, identity: Mapping[str, Any], storage
             _store_frames(folder, decode(Media(source), info), storage, producer, info.num_frames)
         if info.has_audio:
             _store_sound(folder, source, info.num_frames, info.start)
-        described = {"path": _kept_path(source, target), **identity, "crop": None, "range": None}
+        described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
         _write_clip_json(folder, target.stem, (info.width, info.height), info.num_frames, info.fps, info.timestamps, described)
 
 
@@ -155,11 +165,39 @@ def _from_pictures(source: Path, target: Path, identity: Mapping[str, Any], stor
     if storage == "reference":
         raise UsageProblem(f"the pictures of {source} cannot be kept by reference", hint="Choose png or jpg")
     pictures = list_pictures(source) if source.is_dir() else [source]
-    described = {"path": _kept_path(source, target), **identity, "crop": None, "range": None}
+    described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
         size = _store_frames(folder, same_size(pictures), storage or "png", producer, len(pictures))
         _write_clip_json(folder, target.stem, size[:2], size[2], fps, None, described)
+
+
+def _elsewhere(clip: Clip, target: Path) -> Clip:
+    """A copy of `clip` at `target`, a directory to which layers can be added, or the copy that is there."""
+    if os.path.abspath(target) == os.path.abspath(clip.path):
+        return clip
+    if (target / "clip.json").exists():
+        copy = open_clip(target)
+        if any(copy.meta.get(key) != clip.meta.get(key) for key in ("id", "created", "width", "height", "num_frames")):
+            raise ParametersDiffer(f"{target} is another clip than {clip.path}", hint="Choose another place with -o, or remove it")
+        return copy
+    with building_directory(target) as folder:
+        for name, content in files_of(clip):
+            with write_errors(target):
+                (folder / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(content, folder / name) if isinstance(content, Path) else (folder / name).write_bytes(content)
+        source = clip.source_path()
+        if source:
+            meta = {**clip.meta, "source": {**(clip.source or {}), "path": kept_path(source, target)}}
+            write_bytes(folder / "clip.json", dump(meta))
+    return open_clip(target)
+
+
+def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
+    """(name, content) of every finished file of a clip, clip.json first, then layer by layer."""
+    packed = not isinstance(clip.store, DirectoryStore)
+    names = ["clip.json", *(f"{kind}/{name}" for kind in clip.layers() for name in clip.store.names(kind))]
+    return ((name, clip.store.read(name) if packed else clip.path / name) for name in names)
 
 
 def same_size(pictures: list[Path]) -> Iterator[np.ndarray]:
@@ -253,7 +291,7 @@ def _write_clip_json(
     write_bytes(folder / "clip.json", dump(value))
 
 
-def _kept_path(source: Path, target: Path) -> str:
+def kept_path(source: Path, target: Path) -> str:
     """Relative while the source lies beside or below the folder of the clip, so that both can move together."""
     here, there = os.path.abspath(source), os.path.abspath(target.parent)
     relative = os.path.relpath(here, there)

@@ -1,0 +1,100 @@
+"""Layers drawn over frames, for previews only: what a network sees is drawn by stages.conditions."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from stages.clip.clip import Clip
+
+BODY_25_LIMBS = (
+    (1, 8), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13), (13, 14),
+    (1, 0), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24),
+)  # fmt: skip
+FACE_CURVES: tuple[tuple[int, int, bool], ...] = (
+    (0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31, 36, False),
+    (36, 42, True), (42, 48, True), (48, 60, True), (60, 68, True),
+)  # fmt: skip
+"""first, one past the last, closed: the curves of the iBUG-68 order."""
+
+
+class Overlay:
+    """Draws one layer of a clip over its frames; small arrays are read once, pictures frame by frame."""
+
+    def __init__(self, clip: Clip, kind: str) -> None:
+        self.kind = kind
+        self._layer = clip.layer(kind)
+        self._arrays = self._layer.arrays() if self._layer.payload == "arrays" else {}
+        self._palette = _palette(self._layer.meta.get("palette"))
+
+    def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A new uint8 RGB [H, W, 3]: `frame`, darkened where that helps, with entry `index` of the layer over it."""
+        if self._arrays:
+            return self._draw_points(_dim(frame, 0.6), index)
+        image = self._layer.image(index)
+        if self.kind == "sketch":
+            return np.maximum(_dim(frame, 0.35), image[:, :, None])
+        if self.kind == "mask":
+            return np.where(image[:, :, None] > 0, frame, _dim(frame, 0.25))
+        if self._layer.payload == "flow":
+            return flow_colours(image)
+        if image.ndim == 2:
+            return cv2.addWeighted(frame, 0.45, self._palette[image], 0.55, 0)
+        parts = cv2.addWeighted(frame, 0.45, _parts(image, self._palette), 0.55, 0)
+        return np.where(image[:, :, :1] > 0, parts, frame)
+
+    def _draw_points(self, canvas: np.ndarray, index: int) -> np.ndarray:
+        width = max(1, round(max(canvas.shape[:2]) / 300))
+        for person in self._arrays.get("keypoints", np.zeros((index + 1, 0, 25, 3)))[index]:
+            for number, (a, b) in enumerate(BODY_25_LIMBS):
+                if max(a, b) < len(person):
+                    _line(canvas, person[[a, b]], _hue(number / len(BODY_25_LIMBS)), width)
+        for person in self._arrays.get("points", np.zeros((index + 1, 0, 68, 3)))[index]:
+            for number, (first, last, closed) in enumerate(FACE_CURVES):
+                curve = person[first:last]
+                _line(canvas, np.concatenate([curve, curve[:1]]) if closed else curve, _hue(number / len(FACE_CURVES)), width)
+        return canvas
+
+
+def flow_colours(flow: np.ndarray) -> np.ndarray:
+    """Optical flow [H, W, 2] in pixels as uint8 RGB: direction is the hue, speed the strength."""
+    dx, dy = flow[..., 0].astype(np.float32), flow[..., 1].astype(np.float32)
+    speed, angle = cv2.cartToPolar(dx, dy)
+    strength = np.clip(speed / max(float(np.percentile(speed, 99)), 1e-3), 0, 1)
+    hsv = np.stack([angle * (90 / np.pi), strength * 255, np.full_like(speed, 255)], -1).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def _line(canvas: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+    """Join successive points that were both seen; far-away coordinates are cut so that OpenCV takes them."""
+    limit = 4 * max(canvas.shape[:2])
+    for (xa, ya, ca), (xb, yb, cb) in zip(points, points[1:], strict=False):
+        if ca > 0 and cb > 0:
+            start, end = (tuple(int(round(float(np.clip(v, -limit, limit)))) for v in pair) for pair in ((xa, ya), (xb, yb)))
+            cv2.line(canvas, start, end, colour, width, cv2.LINE_AA)
+
+
+def _hue(fraction: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(fraction, 0.9, 1.0)
+    return int(red * 255), int(green * 255), int(blue * 255)
+
+
+def _palette(given: Sequence[Sequence[int]] | None) -> np.ndarray:
+    """[256, 3] colours: those of the layer, then ones that are far apart."""
+    table = np.array([_hue(index * 0.618034 % 1.0) for index in range(256)], np.uint8)
+    if isinstance(given, list) and 0 < len(given) <= 256 and all(len(colour) == 3 for colour in given):
+        table[: len(given)] = np.clip(np.array(given), 0, 255)
+    return table
+
+
+def _parts(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """DensePose: a colour per body part, shaded by U."""
+    shade = 0.5 + image[:, :, 1:2] / 510.0
+    return (palette[image[:, :, 0]] * shade).astype(np.uint8)
+
+
+def _dim(frame: np.ndarray, factor: float) -> np.ndarray:
+    return (frame * factor).astype(np.uint8)

@@ -1,0 +1,115 @@
+"""One file per clip: an uncompressed zip, so that any frame can be read without unpacking."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from stages.clip.atomic import building_directory, building_file, write_errors
+from stages.clip.clip import Clip, open_clip
+from stages.clip.create import files_of
+from stages.clip.layers import Layer
+from stages.clip.schema import dump
+from stages.clip.store import ZipStore
+from stages.errors import BadInput, InvalidClip, ParametersDiffer
+
+_THEN = (1980, 1, 1, 0, 0, 0)
+MAX_MEMBERS = 5_000_000
+
+
+def pack(path: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
+    """Pack the clip directory at `path` into `out` (by default its name with .zip) and return that path.
+
+    The bytes depend on the clip alone. A source video that the frames refer to is put inside, so that the zip is
+    complete. Raises ParametersDiffer when `out` is there and `overwrite` is not set.
+    """
+    clip = open_clip(path)
+    if isinstance(clip.store, ZipStore):
+        raise BadInput(f"{path} is packed already")
+    target = Path(out) if out else Path(os.path.abspath(clip.path)).with_suffix(".zip")
+    _require_absent(target, overwrite)
+    with (
+        building_file(target) as hidden,
+        write_errors(target),
+        zipfile.ZipFile(hidden, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
+        for name, content in _members(clip):
+            _add(archive, name, content)
+    return target
+
+
+def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
+    """Unpack the zip at `path` into the clip directory `out` (by default its name with .clip) and return that path.
+
+    Names that lead out of the directory, compressed members and members that overlap are refused with InvalidClip.
+    """
+    path = Path(path)
+    clip = open_clip(path)
+    if not isinstance(clip.store, ZipStore):
+        raise BadInput(f"{path} is not packed")
+    target = Path(out) if out else Path(os.path.abspath(path)).with_suffix("" if path.stem.endswith(".clip") else ".clip")
+    _require_absent(target, overwrite)
+    _require_honest(path)
+    with building_directory(target, replace=overwrite) as folder, write_errors(target), zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            place = folder / info.filename
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(info) as source, place.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+    return target
+
+
+def _require_absent(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise ParametersDiffer(f"{target} is there already", hint="Replace it with --overwrite, or choose another place with -o")
+
+
+def _require_honest(path: Path) -> None:
+    """An uncompressed zip cannot hold more than its own size; overlapping members would."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if len(members) > MAX_MEMBERS or len({info.filename for info in members}) != len(members):
+        raise InvalidClip(f"{path} holds too many members, or a name twice")
+    if sum(info.file_size for info in members) > path.stat().st_size:
+        raise InvalidClip(f"{path} claims to hold more bytes than it has")
+
+
+def _members(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
+    """(name, content) of every file to pack; frames by reference become the video itself."""
+    layer = clip.layer("frames") if clip.has("frames") else None
+    if layer is None or layer.storage != "reference":
+        yield from files_of(clip)
+        return
+    for name, content in files_of(clip):
+        if name == "frames/layer.json":
+            yield from _embedded(clip, layer)
+        else:
+            yield name, content
+
+
+def _embedded(clip: Clip, layer: Layer) -> Iterator[tuple[str, Path | bytes]]:
+    video = clip.video(layer).path
+    name = f"source{video.suffix.lower()}"
+    yield "frames/layer.json", dump({**layer.meta, "storage": "video", "file": name, "bytes": video.stat().st_size})
+    yield f"frames/{name}", video
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
+    info = zipfile.ZipInfo(name, _THEN)
+    info.create_system = 3
+    info.external_attr = 0o100644 << 16
+    with contextlib.ExitStack() as stack:
+        if isinstance(content, bytes):
+            info.file_size = len(content)
+            stack.enter_context(archive.open(info, "w")).write(content)
+            return
+        info.file_size = content.stat().st_size
+        source: IO[bytes] = stack.enter_context(content.open("rb"))
+        shutil.copyfileobj(source, stack.enter_context(archive.open(info, "w", force_zip64=info.file_size > 1 << 31)), 1 << 20)

@@ -1,0 +1,90 @@
+"""What is in a clip, at a glance: a contact sheet and a side-by-side video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.clip.atomic import building_file, write_bytes
+from stages.clip.clip import Clip
+from stages.clip.drawing import Overlay
+from stages.clip.pictures import encode
+from stages.clip.writer import VideoWriter
+from stages.errors import UsageProblem
+
+_CAPTION = 22
+
+
+def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 240) -> Path:
+    """Write a PNG with `columns` frames spread over the clip: one row of frames, then one row per layer drawn over them.
+
+    `cell` is the height of a picture in pixels. A clip without frames is drawn on black.
+    """
+    indices = spread(clip.num_frames, columns)
+    frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
+    rows = [_row("frames", [_fit(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
+    for overlay in _overlays(clip):
+        cells = [_fit(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
+        rows.append(_row(overlay.kind, cells, [""] * len(cells)))
+    with building_file(Path(path)) as hidden:
+        write_bytes(hidden, encode(np.concatenate(rows), "png"))
+    return Path(path)
+
+
+def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
+    """Write a video of the frames beside each layer drawn over them, with the sound of the clip. `height` in pixels."""
+    overlays = _overlays(clip)
+    height -= height % 2
+    width = max(2, round(clip.width * height / clip.height / 2) * 2)
+    panels = len(overlays) + int(clip.has("frames"))
+    if panels == 0:
+        raise UsageProblem(f"{clip.path} has nothing to show: no frames and no layer that can be drawn")
+    with VideoWriter(path, width * panels, height, clip.fps, audio_from=clip) as writer:
+        for index, frame in enumerate(_backdrops(clip)):
+            shown = [frame] if clip.has("frames") else []
+            shown += [overlay.draw(frame, index) for overlay in overlays]
+            writer.write(np.concatenate([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in shown], axis=1))
+    return Path(path)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` different indices from the first to the last."""
+    return sorted({round(position) for position in np.linspace(0, length - 1, min(count, length))})
+
+
+def _overlays(clip: Clip) -> list[Overlay]:
+    kinds = [kind for kind in clip.layers() if kind != "frames" and clip.layer(kind).payload != "file"]
+    return [Overlay(clip, kind) for kind in kinds]
+
+
+def _backdrops(clip: Clip) -> Iterator[np.ndarray]:
+    return clip.frames() if clip.has("frames") else (_black(clip) for _ in range(clip.num_frames))
+
+
+def _black(clip: Clip) -> np.ndarray:
+    return np.zeros((clip.height, clip.width, 3), np.uint8)
+
+
+def _fit(image: np.ndarray, height: int) -> np.ndarray:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
+
+
+def _caption(clip: Clip, index: int) -> str:
+    seconds = clip.timestamps.seconds(index) if clip.timestamps else index / clip.fps
+    return f"{index}  {float(seconds):.2f} s"
+
+
+def _row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
+    """Cells side by side under a strip that names the layer and the frames."""
+    picture = np.concatenate(cells, axis=1)
+    strip = np.full((_CAPTION, picture.shape[1], 3), 24, np.uint8)
+    for number, caption in enumerate(captions):
+        text = f"{title}  {caption}" if number == 0 else caption
+        place = (6 + number * cells[0].shape[1], _CAPTION - 7)
+        cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.concatenate([strip, picture])

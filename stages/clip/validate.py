@@ -1,0 +1,133 @@
+"""Whether a clip is whole: every byte, every frame, every number."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from stages.clip.clip import Clip, open_clip
+from stages.clip.create import media_sha256
+from stages.clip.kinds import check_image
+from stages.clip.layers import DATA, Layer, combined_digest
+from stages.clip.schema import is_layer_name
+from stages.clip.store import DirectoryStore
+from stages.errors import BadInput, Fsv2vError, InvalidClip
+
+
+@dataclass
+class Findings:
+    """`errors` make a clip invalid; `warnings` are worth knowing."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        return not self.errors
+
+
+def validate(path: str | Path) -> Findings:
+    """Read everything in the clip at `path` and compare it with what its JSON files say.
+
+    Raises BadInput when nothing is there and InvalidClip when it cannot even be opened (no clip, or a newer format).
+    """
+    clip = open_clip(path)
+    findings = Findings()
+    for name in clip.store.names():
+        if name == "clip.json":
+            continue
+        if not is_layer_name(name) or not clip.has(name):
+            findings.errors.append(f"{name} is no finished layer: it has no layer.json")
+            continue
+        try:
+            _check_layer(clip, clip.layer(name), findings)
+        except Fsv2vError as error:
+            findings.errors.append(f"{name}: {error}")
+    _check_leftovers(clip, findings)
+    return findings
+
+
+def require_valid(path: str | Path) -> Findings:
+    """As `validate`, but errors are raised together as one InvalidClip. Returns the findings: warnings only."""
+    findings = validate(path)
+    if findings.errors:
+        raise InvalidClip(f"{path} is damaged: {'; '.join(findings.errors)}", hint="Make the damaged layers again with --overwrite")
+    return findings
+
+
+def _check_layer(clip: Clip, layer: Layer, findings: Findings) -> None:
+    if layer.kind == "frames" and layer.storage in ("reference", "video"):
+        _check_video(clip, layer)
+    else:
+        _check_digest(clip, layer)
+        if layer.payload == "arrays":
+            _check_numbers(clip, layer, findings)
+        elif layer.payload in ("images", "flow"):
+            _check_images(clip, layer)
+    for name, digest in layer.meta["inputs"].items():
+        if clip.has(name) and clip.layer(name).digest != digest:
+            findings.warnings.append(f"{layer.kind} was made from a layer {name} that has been replaced since")
+
+
+def _check_digest(clip: Clip, layer: Layer) -> None:
+    names = [name for name in clip.store.names(layer.kind) if name != "layer.json"]
+    expected = _expected_names(layer)
+    if expected is not None and names != expected:
+        odd = sorted(set(names) ^ set(expected))
+        raise InvalidClip(f"it should have {len(expected)} data files and has {len(names)} (see {odd[0]})")
+    entries = [(name, hashlib.sha256(data := clip.store.read(f"{layer.kind}/{name}")).hexdigest(), len(data)) for name in names]
+    if combined_digest(entries) != layer.digest:
+        raise InvalidClip("its files have changed since they were written: the digest differs")
+    if sum(size for _, _, size in entries) != layer.meta.get("bytes"):
+        raise InvalidClip('its files have another size than "bytes" says')
+
+
+def _expected_names(layer: Layer) -> list[str] | None:
+    if layer.payload == "arrays":
+        return [DATA]
+    if layer.payload == "file":
+        return [str(layer.meta["file"])] if "file" in layer.meta else None
+    return sorted(layer.entry(index) for index in range(layer.num_frames))
+
+
+def _check_images(clip: Clip, layer: Layer) -> None:
+    for index, image in enumerate(layer.images()):
+        try:
+            check_image(layer.kind, image, clip.width, clip.height)
+        except BadInput as error:
+            raise InvalidClip(f"{layer.entry(index)}: {error}") from error
+
+
+def _check_numbers(clip: Clip, layer: Layer, findings: Findings) -> None:
+    arrays = layer.arrays()
+    for name in ("points", "keypoints"):
+        if name not in arrays or arrays[name].ndim < 3 or arrays[name].shape[-1] != 3:
+            continue
+        points = arrays[name].reshape(len(arrays[name]), -1, 3)
+        seen = points[..., 2] > 0
+        outside = seen & ((points[..., :2] < -0.5).any(-1) | (points[..., :2] > np.array([clip.width, clip.height]) - 0.5).any(-1))
+        if outside.any():
+            frames = int(outside.any(axis=1).sum())
+            findings.warnings.append(f"{layer.kind}: {int(outside.sum())} points in {frames} frames lie outside the picture")
+        empty = int((~seen.any(axis=1)).sum())
+        if empty:
+            findings.warnings.append(f"{layer.kind}: {empty} of {layer.num_frames} frames have no detection")
+
+
+def _check_video(clip: Clip, layer: Layer) -> None:
+    media = clip.video(layer)
+    if media_sha256(media) != layer.digest:
+        raise InvalidClip(f"{media.path} is not the video that the clip was made of: its sha256 differs")
+    for _ in clip.frames():
+        pass
+
+
+def _check_leftovers(clip: Clip, findings: Findings) -> None:
+    if not isinstance(clip.store, DirectoryStore):
+        return
+    hidden = [entry.name for entry in clip.path.iterdir() if entry.name.startswith(".")]
+    if hidden:
+        findings.warnings.append(f"unfinished work of a running or killed process: {', '.join(sorted(hidden))}")
