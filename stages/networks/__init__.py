@@ -1,1 +1,1 @@
-"""Pure torch modules. They know no file system and no command line."""
+"""Pure torch: generator, weight generator, attention, flow network, discriminators, losses. Nothing here knows a file system."""

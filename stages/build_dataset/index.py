@@ -1,0 +1,83 @@
+"""dataset.json and clips.ndjson: what is in a dataset, split by subject."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.files import write_atomically
+
+SCHEMA = "fsv2v.dataset/1"
+
+
+def read_rows(root: Path) -> dict[str, dict[str, Any]]:
+    """The rows of clips.ndjson by id; empty when there is no dataset yet."""
+    try:
+        lines = (root / "clips.ndjson").read_text(encoding="utf-8").splitlines()
+        return {row["id"]: row for row in map(json.loads, lines)}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError) as error:
+        raise InvalidClip(f"{root}/clips.ndjson is damaged: {error}", hint="build the dataset again with --overwrite") from error
+
+
+def claim(root: Path, parameters: dict[str, Any], *, overwrite: bool) -> None:
+    """Begin or go on with the dataset in `root`. ParametersDiffer when it was built with others; BadInput when it is something else."""
+    header = root / "dataset.json"
+    if header.exists() and not overwrite:
+        old = json.loads(header.read_text(encoding="utf-8"))["parameters"]
+        changed = [f"{name}: {old.get(name)!r} -> {value!r}" for name, value in parameters.items() if old.get(name) != value]
+        if changed:
+            hint = "use another -o, or --overwrite"
+            raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", hint=hint)
+    elif not header.exists() and root.is_dir() and any(p.name != "clips" and not p.name.startswith(".") for p in root.iterdir()):
+        raise BadInput(f"{root} is not empty and holds no dataset", hint="use another -o")
+
+
+def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
+    """"train" or "val" for each subject: those named, or else those whose hash is lowest, so that a growing dataset keeps its split.
+
+    With two or more subjects at least one is "val".
+    """
+    if held_out:
+        if missing := sorted(set(held_out) - subjects):
+            raise BadInput(f"held-out subjects are not among the clips: {', '.join(missing)}", hint="check --hold-out and --subjects")
+        return {name: "val" if name in held_out else "train" for name in subjects}
+    place = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
+    chosen = {name for name in subjects if place[name] < share}
+    if not chosen and len(subjects) > 1 and share > 0:
+        chosen = {min(subjects, key=lambda name: place[name])}
+    if chosen == subjects and len(subjects) > 1:
+        chosen.remove(max(subjects, key=lambda name: place[name]))
+    return {name: "val" if name in chosen else "train" for name in subjects}
+
+
+def write_index(root: Path, task: str, parameters: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
+    """Write both files; clips.ndjson first, for dataset.json says that it is complete."""
+    ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
+    write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True) + "\n" for row in ordered).encode())
+    header = {
+        "schema": SCHEMA,
+        "task": task,
+        "parameters": parameters,
+        "splits": {split: sorted(n for n, s in splits.items() if s == split) for split in ("train", "val")},
+        "statistics": _statistics(ordered),
+    }
+    write_atomically(root / "dataset.json", (json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _statistics(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for split in ("train", "val"):
+        mine = [row for row in rows if row["split"] == split]
+        table[split] = {
+            "subjects": len({row["subject"] for row in mine}),
+            "clips": len(mine),
+            "frames": sum(row["num_frames"] for row in mine),
+            "minutes": math.floor(sum(row["num_frames"] / row["fps_value"] for row in mine) / 0.6) / 100,
+        }
+    return table

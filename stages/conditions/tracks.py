@@ -1,0 +1,159 @@
+"""A clip's driving layer, frame by frame, as the semantic image s_t under any view (crop, scale, rotation, mirror image).
+
+One track per kind of layer; `open_track` chooses. Networks see only what `semantic` returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from stages.clip import Clip, Layer
+from stages.conditions import landmarks
+from stages.errors import BadInput
+
+SEMANTIC_CHANNELS = {"landmarks": landmarks.SEMANTIC_CHANNELS, "poses": 3}
+"""Channels of s_t of each kind that has a fixed number; label maps have one per label."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the pixels of an output picture come from: `matrix` [2, 3] maps source (x, y) to output (x, y)."""
+
+    matrix: np.ndarray
+    height: int
+    width: int
+
+    @classmethod
+    def scaled(cls, height: int, width: int, to_height: int, to_width: int) -> View:
+        """The whole height x width picture at another size; pixel centres are at integers."""
+        sx, sy = to_width / width, to_height / height
+        return cls(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), to_height, to_width)
+
+    @property
+    def mirrored(self) -> bool:
+        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """[..., 3] (x, y, confidence) seen through the view; what has no confidence stays zero."""
+        moved = points.astype(np.float32, copy=True)
+        moved[..., :2] = points[..., :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
+        moved[points[..., 2] <= 0] = 0
+        return moved
+
+    def image(self, image: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+        """uint8 [H, W(, C)] seen through the view; outside the picture it is mirrored."""
+        shrink = np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+        matrix = self.matrix
+        if shrink < 0.75 and interpolation == cv2.INTER_LINEAR:  # a plain bilinear reading would alias
+            steps = View.scaled(*image.shape[:2], round(image.shape[0] * shrink), round(image.shape[1] * shrink))
+            image = cv2.resize(image, (steps.width, steps.height), interpolation=cv2.INTER_AREA)
+            matrix = (_square(matrix) @ np.linalg.inv(_square(steps.matrix)))[:2]
+        return cv2.warpAffine(image, matrix, (self.width, self.height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
+
+
+class Track(Protocol):
+    """What drives a clip."""
+
+    channels: int
+    num_frames: int
+
+    def semantic(self, index: int, view: View) -> np.ndarray:
+        """s_t of frame `index`: float32 [channels, height, width] in [0, 1]."""
+        ...
+
+    def keypoints(self, index: int, view: View) -> np.ndarray:
+        """Points that must correspond between frames, float32 [N, 3]; N may be 0."""
+        ...
+
+    def seen(self, index: int) -> bool:
+        """Whether anything is there to draw."""
+        ...
+
+
+class LandmarkTrack:
+    """Faces: landmarks [T, P, 68, 3]."""
+
+    channels = landmarks.SEMANTIC_CHANNELS
+
+    def __init__(self, points: np.ndarray) -> None:
+        self.points = points
+        self.num_frames = len(points)
+
+    def faces(self, index: int, view: View) -> np.ndarray:
+        points = view.points(self.points[index])
+        return points[:, landmarks.MIRROR] if view.mirrored else points
+
+    def semantic(self, index: int, view: View) -> np.ndarray:
+        return landmarks.semantic_image(self.faces(index, view), view.height, view.width)
+
+    def keypoints(self, index: int, view: View) -> np.ndarray:
+        return self.faces(index, view)[0]
+
+    def seen(self, index: int) -> bool:
+        return bool(self.points[index, ..., 2].any())
+
+
+class PoseTrack:
+    """Bodies: keypoints [T, P, 25, 3] in BODY_25 order."""
+
+    channels = 3
+
+    def __init__(self, keypoints: np.ndarray) -> None:
+        self.bodies = keypoints
+        self.num_frames = len(keypoints)
+
+    def _people(self, index: int, view: View) -> np.ndarray:
+        people = view.points(self.bodies[index])
+        return people[:, poses.MIRROR] if view.mirrored else people
+
+    def semantic(self, index: int, view: View) -> np.ndarray:
+        drawn = poses.draw_pose(self._people(index, view), view.height, view.width)
+        return drawn.astype(np.float32).transpose(2, 0, 1) / 255
+
+    def keypoints(self, index: int, view: View) -> np.ndarray:
+        return self._people(index, view)[0]
+
+    def seen(self, index: int) -> bool:
+        return bool(self.bodies[index, ..., 2].any())
+
+
+class LabelTrack:
+    """Label maps, one-hot: one channel for each name of the layer's table."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.channels = len(layer.meta["labels"]["names"])
+        self.num_frames = layer.num_frames
+
+    def semantic(self, index: int, view: View) -> np.ndarray:
+        ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
+        return (ids == np.arange(self.channels, dtype=ids.dtype)[:, None, None]).astype(np.float32)
+
+    def keypoints(self, index: int, view: View) -> np.ndarray:
+        return np.zeros((0, 3), np.float32)
+
+    def seen(self, index: int) -> bool:
+        return True
+
+
+def open_track(clip: Clip, kind: str) -> Track:
+    """The track of a clip's layer `kind`. Raises BadInput when the clip has no such layer."""
+    if not clip.has(kind):
+        stage = {"landmarks": "extract-sketch", "poses": "extract-poses", "segment": "segment"}.get(kind)
+        raise BadInput(f"{clip.path} has no layer {kind!r}", hint=f"make it with `fsv2v {stage} {clip.path}`" if stage else "")
+    layer = clip.layer(kind)
+    if kind == "landmarks":
+        return LandmarkTrack(layer.arrays()["points"])
+    if kind == "poses":
+        return PoseTrack(layer.arrays()["keypoints"])
+    if kind == "segment":
+        return LabelTrack(layer)
+    raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    return np.vstack([matrix, [0, 0, 1]])

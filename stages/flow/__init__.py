@@ -1,0 +1,1 @@
+"""Optical flow: the backward warp, and teachers that supervise the flow network."""

@@ -1,0 +1,18 @@
+"""The backward warp of vid2vid: out(x) = in(x + flow(x))."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """image [B, C, H, W], flow [B, 2, H, W] in pixels (dx, dy) -> [B, C, H, W]; outside the picture its edge is repeated."""
+    height, width = flow.shape[-2:]
+    y = torch.arange(height, device=flow.device, dtype=torch.float32)
+    x = torch.arange(width, device=flow.device, dtype=torch.float32)
+    place_x = (x + flow[:, 0].float()) * (2 / max(width - 1, 1)) - 1
+    place_y = (y[:, None] + flow[:, 1].float()) * (2 / max(height - 1, 1)) - 1
+    grid = torch.stack([place_x, place_y], -1)
+    return F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)

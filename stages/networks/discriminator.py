@@ -1,0 +1,52 @@
+"""Multi-scale PatchGAN discriminators on images and on short windows of video (vid2vid, section 3: D_I and D_V)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from stages.networks.layers import activate
+
+Verdicts = list[list[Tensor]]
+"""For each scale the feature maps of every layer; the last one is the patch-wise verdict."""
+
+
+class PatchDiscriminator(nn.Module):
+    """One scale: 4x4 convolutions with spectral normalisation, stride 2 but for the last two."""
+
+    def __init__(self, inputs: int, filters: int, layers: int) -> None:
+        super().__init__()
+        widths = [inputs, *(min(filters * 2**i, 16 * filters) for i in range(layers)), 1]
+        self.layers = nn.ModuleList(
+            spectral_norm(nn.Conv2d(a, b, 4, 2 if i < layers - 1 else 1, 2))
+            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for layer in self.layers[:-1]:
+            x = activate(layer(x))
+            features.append(x)
+        return [*features, self.layers[-1](x)]
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """The same question asked of the picture and of its halves: [B, C, H, W] -> `Verdicts`."""
+
+    def __init__(self, inputs: int, filters: int = 32, layers: int = 4, scales: int = 1) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(PatchDiscriminator(inputs, filters, layers) for _ in range(scales))
+
+    def forward(self, x: Tensor) -> Verdicts:
+        verdicts = []
+        for scale in self.scales:
+            verdicts.append(scale(x))
+            x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+        return verdicts
+
+
+def video_window(frames: list[Tensor], flows: list[Tensor]) -> Tensor:
+    """What D_V sees: K consecutive frames [B, 3, H, W] and the K - 1 real flows [B, 2, H, W] between them, scaled by the height."""
+    return torch.cat([*frames, *(flow * (10 / flow.shape[-2]) for flow in flows)], 1)

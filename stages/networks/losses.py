@@ -1,0 +1,54 @@
+"""The terms of the objective: vid2vid eq. 5 to 8, and the warp, mask and keypoint terms of the public code."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stages.networks.discriminator import Verdicts
+
+
+def hinge_real_fake(real: Verdicts, fake: Verdicts) -> Tensor:
+    """The discriminator's hinge loss, averaged over scales."""
+    terms = [F.relu(1 - r[-1].float()).mean() + F.relu(1 + f[-1].float()).mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def hinge_generator(fake: Verdicts) -> Tensor:
+    """The generator's side: -mean(D(fake))."""
+    return -torch.stack([f[-1].float().mean() for f in fake]).mean()
+
+
+def feature_matching(real: Verdicts, fake: Verdicts) -> Tensor:
+    """L1 between the discriminator's features of real and fake pictures, all layers but the verdict."""
+    terms = [F.l1_loss(f.float(), r.float().detach()) for rs, fs in zip(real, fake, strict=True) for r, f in zip(rs[:-1], fs[:-1], strict=True)]
+    return torch.stack(terms).mean()
+
+
+def mask_loss(mask: Tensor, warped: Tensor, target: Tensor) -> Tensor:
+    """Pushes the mask to 0 where the warp is right and to 1 where it is off by a tenth of the range. mask [B, 1, H, W]; pictures [B, 3, H, W].
+
+    The public code is content with errors up to 1 summed over the channels; a mask then trusts every warp and H is never asked.
+    """
+    confidence = (1 - 5 * (warped - target).abs().mean(1, keepdim=True)).clamp(0, 1).detach()
+    return (mask * confidence + (1 - mask) * (1 - confidence)).mean()
+
+
+def flow_loss(flow: Tensor, teacher: Tensor, confidence: Tensor) -> Tensor:
+    """First term of eq. 8: L1 to the teacher's flow in tenths of the height, where it can be trusted. confidence [B, 1, H, W]."""
+    return ((flow - teacher).abs() * confidence).mean() * (10 / flow.shape[-2])
+
+
+def keypoint_flow_loss(flow: Tensor, driving: Tensor, source: Tensor) -> Tensor:
+    """At each driving keypoint the backward flow must lead to the same keypoint of the source, in tenths of the height.
+
+    flow [B, 2, H, W]; keypoints [B, N, 3] (x, y in pixels, confidence); only pairs with both confidences above 0 count.
+    """
+    height, width = flow.shape[-2:]
+    span = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device)
+    grid = driving[:, None, :, :2] * (2 / span) - 1
+    sampled = F.grid_sample(flow.float(), grid.float(), padding_mode="border", align_corners=True)[:, :, 0].mT
+    seen = ((driving[..., 2] > 0) & (source[..., 2] > 0) & (grid[:, 0].abs().amax(-1) <= 1)).float()
+    error = (sampled - (source[..., :2] - driving[..., :2])).abs().sum(-1) * (10 / height)
+    return (error * seen).sum() / seen.sum().clamp(min=1)

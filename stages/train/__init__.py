@@ -1,0 +1,46 @@
+"""fsv2v train: from a dataset folder to a model, resumable at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stages.devices import choose_device
+from stages.train.config import RECIPES, Phase, TrainConfig
+from stages.train.data import Dataset
+from stages.train.state import RunFolder
+from stages.train.trainer import Event, Trainer, run
+
+__all__ = ["RECIPES", "Phase", "TrainConfig", "TrainOptions", "train"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where the data is, and what does not change the result."""
+
+    data: Path
+    device: str = "auto"
+    log_every: int = 20
+    save_seconds: float = 240.0
+
+
+def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: bool = False, event: Event = lambda row: None) -> Path:
+    """Train, or go on with the run in `out` when it was started with the same settings. Returns the path of the final snapshot.
+
+    Raises BadInput (no dataset), ParametersDiffer (another run is in `out`), MissingRequirement (perceptual weights).
+    """
+    data = Dataset(options.data, config.generator.kind, "train")
+    validation = Dataset(options.data, config.generator.kind, "val")
+    folder = RunFolder(out)
+    folder.claim(config, str(options.data), overwrite=overwrite)
+    device = choose_device(options.device)
+    perceptual = None
+    if config.perceptual == "squeezenet":
+        from stages.perceptual import SqueezeNetDistance
+
+        perceptual = SqueezeNetDistance().to(device)
+    trainer = Trainer(config, device, perceptual)
+    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
+    return run(trainer, data, validation, folder, log_every=options.log_every, save_seconds=options.save_seconds, event=event)

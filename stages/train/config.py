@@ -1,0 +1,110 @@
+"""Everything that shapes a training run, and the table of recipes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from stages.errors import UsageProblem
+from stages.networks.config import PRESETS, GeneratorConfig
+from stages.networks.objective import LossWeights
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the schedule: single frames first, then windows that grow (section 3, progressive training)."""
+
+    steps: int
+    frames: int = 1
+    """T: the length of a training window."""
+    size: int = 256
+    """Height of the training pictures; the width follows the model's aspect."""
+    batch: int = 4
+    adversarial: bool = True
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A resolved training run; stored as config.json of the run and in every model it makes."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    phases: tuple[Phase, ...] = (Phase(1000),)
+    losses: LossWeights = field(default_factory=LossWeights)
+    max_examples: int = 4
+    """K is drawn from 1 to this for every step; 1 twice as often as the others together."""
+    learning_rate: float = 4e-4
+    discriminator_rate: float = 4e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    decay: float = 0.4
+    """The last share of all steps, over which the learning rates fall linearly to a twentieth."""
+    ema: float = 0.999
+    clip_gradient: float = 5.0
+    jitter: float = 1.0
+    """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
+    perceptual: str = "squeezenet"
+    discriminator_filters: int = 32
+    bfloat16: bool = True
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase of a step, counted from 0."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.phases[-1]
+
+    def rate_at(self, step: int) -> float:
+        """Factor of both learning rates at a step."""
+        start = self.steps * (1 - self.decay)
+        return 1.0 if step <= start else max(0.05, 1 - (step - start) / max(self.steps - start, 1))
+
+    def shortened(self, steps: int) -> TrainConfig:
+        """The same schedule in `steps` steps: every phase shrinks in proportion, none vanishes."""
+        if steps < len(self.phases):
+            raise UsageProblem(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
+        ends = [round(steps * sum(p.steps for p in self.phases[: i + 1]) / self.steps) for i in range(len(self.phases))]
+        lengths = [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
+        return replace(self, phases=tuple(replace(p, steps=n) for p, n in zip(self.phases, lengths, strict=True)))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainConfig:
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise UsageProblem(f"unknown training settings: {', '.join(unknown)}")
+        values = dict(values)
+        values["generator"] = GeneratorConfig.from_json(values["generator"])
+        values["phases"] = tuple(Phase(**phase) for phase in values["phases"])
+        values["losses"] = LossWeights(**values["losses"])
+        values["betas"] = tuple(values["betas"])
+        return cls(**values)
+
+
+RECIPES: dict[str, TrainConfig] = {
+    # Two CPU cores: small pictures first, full size then, windows of two frames and the discriminators last.
+    "face-256": TrainConfig(
+        generator=PRESETS["face-256"],
+        phases=(
+            Phase(4000, size=128, batch=8, adversarial=False),
+            Phase(1500, size=256, batch=4, adversarial=False),
+            Phase(300, size=256, batch=2, frames=2),
+        ),
+    ),
+    "pose-256": TrainConfig(
+        generator=PRESETS["pose-256"],
+        phases=(Phase(4000, size=128, batch=8, adversarial=False), Phase(2000, batch=4), Phase(500, batch=2, frames=2)),
+    ),
+    "tiny": TrainConfig(
+        generator=PRESETS["tiny"],
+        phases=(Phase(6, size=64, batch=2), Phase(4, size=64, batch=2, frames=2)),
+        max_examples=2,
+        discriminator_filters=8,
+    ),
+}

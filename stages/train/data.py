@@ -1,0 +1,201 @@
+"""Batches of training windows with their examples.
+
+A batch is a function of the seed and the step alone, so a resumed run sees exactly what an undisturbed one would have seen, and no
+sampler position has to be stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.clip import Clip, open_clip
+from stages.conditions.tracks import Track, View, open_track
+from stages.errors import BadInput, InvalidClip
+from stages.train.config import Phase, TrainConfig
+
+EXAMPLE_DISTANCE = 0.5
+"""Seconds between a window and its examples, where the clip is long enough."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """T frames and K examples of each of B clips; pictures in [-1, 1], keypoints in pixels (x, y, confidence)."""
+
+    images: Tensor  # [B, T, 3, H, W]
+    semantics: Tensor  # [B, T, S, H, W]
+    keypoints: Tensor  # [B, T, N, 3]
+    example_images: Tensor  # [B, K, 3, H, W]
+    example_semantics: Tensor  # [B, K, S, H, W]
+    example_keypoints: Tensor  # [B, K, N, 3]
+    flows: Tensor  # [B, T - 1, 2, H, W] from frame t to t - 1, the teacher's
+    flow_confidence: Tensor  # [B, T - 1, 1, H, W]
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+
+class Footage:
+    """One clip of a dataset, opened when it is first needed."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path, self.kind = path, kind
+
+    @cached_property
+    def clip(self) -> Clip:
+        return open_clip(self.path)
+
+    @cached_property
+    def track(self) -> Track:
+        return open_track(self.clip, self.kind)
+
+    @cached_property
+    def usable(self) -> list[int]:
+        """Frames on which something drives."""
+        return [index for index in range(self.track.num_frames) if self.track.seen(index)]
+
+
+class Dataset:
+    """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do."""
+
+    def __init__(self, root: Path, kind: str, split: str) -> None:
+        self.root, self.split = root, split
+        subjects: dict[str, list[Footage]] = defaultdict(list)
+        for row in read_index(root):
+            if row["split"] == split:
+                subjects[row["subject"]].append(Footage(root / row["clip"], kind))
+        self.subjects = [subjects[name] for name in sorted(subjects)]
+        if not self.subjects:
+            raise BadInput(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
+
+    def batch(self, config: TrainConfig, step: int, phase: Phase) -> Batch:
+        """The batch of one step."""
+        draw = np.random.default_rng([config.seed, step])
+        examples = _draw_k(draw, config.max_examples)
+        samples = [self._sample(draw, config, phase, examples) for _ in range(phase.batch)]
+        return Batch(**{name: torch.stack([sample[name] for sample in samples]) for name in samples[0]})
+
+    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
+        clips = self.subjects[draw.integers(len(self.subjects))]
+        lengths = np.array([footage.clip.num_frames for footage in clips])
+        footage = clips[draw.choice(len(clips), p=lengths / lengths.sum())]
+        window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps))
+        height, width = config.generator.size
+        view = draw_view(draw, (footage.clip.height, footage.clip.width), phase.size, round(phase.size * width / height), config.jitter)
+        colour = draw_colour(draw, config.jitter)
+        frames = [_frame(footage, index, view, colour) for index in window]
+        shown = [_frame(footage, index, view, colour) for index in others]
+        flows = [teacher_flow(a[0], b[0]) for a, b in zip(frames[1:], frames, strict=False)]
+        return {
+            "images": _pictures(frames), "semantics": _stack(frames, 1), "keypoints": _stack(frames, 2),
+            "example_images": _pictures(shown), "example_semantics": _stack(shown, 1), "example_keypoints": _stack(shown, 2),
+            "flows": torch.from_numpy(np.stack([f for f, _ in flows]) if flows else np.zeros((0, 2, view.height, view.width), np.float32)),
+            "flow_confidence": torch.from_numpy(
+                np.stack([c for _, c in flows]) if flows else np.zeros((0, 1, view.height, view.width), np.float32)
+            ),
+        }  # fmt: skip
+
+
+class Prefetcher:
+    """Makes the next batches in threads while a step runs (decoding and drawing release the interpreter's lock)."""
+
+    def __init__(self, dataset: Dataset, config: TrainConfig, start: int, ahead: int = 2) -> None:
+        self.dataset, self.config, self.step = dataset, config, start
+        self.pool = ThreadPoolExecutor(ahead, thread_name_prefix="batches")
+        self.waiting = [self._order(start + i) for i in range(ahead)]
+
+    def _order(self, step: int) -> Any:
+        return self.pool.submit(self.dataset.batch, self.config, step, self.config.phase_at(step))
+
+    def next(self) -> Batch:
+        batch = self.waiting.pop(0).result()
+        self.step += 1
+        self.waiting.append(self._order(self.step + len(self.waiting)))
+        return batch
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+def read_index(root: Path) -> list[dict[str, Any]]:
+    """The rows of a dataset's clips.ndjson."""
+    header = root / "dataset.json"
+    try:
+        schema = json.loads(header.read_text(encoding="utf-8"))["schema"]
+        rows = [json.loads(line) for line in (root / "clips.ndjson").read_text(encoding="utf-8").splitlines()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadInput(f"{root} is not a dataset: it has no dataset.json", hint="make one with `fsv2v build-dataset CLIPS -o FOLDER`") from None
+    except (ValueError, KeyError) as error:
+        raise InvalidClip(f"{header} is damaged: {error}") from error
+    if schema != "fsv2v.dataset/1":
+        raise InvalidClip(f"{root} has the format {schema}, this version reads fsv2v.dataset/1", hint="update fsv2v")
+    return rows
+
+
+def draw_window(draw: np.random.Generator, usable: list[int], frames: int, examples: int, distance: int) -> tuple[list[int], list[int]]:
+    """A window of `frames` consecutive usable frames, and `examples` others at least `distance` away from it where possible.
+
+    A clip shorter than the window repeats its last frame; examples are drawn with replacement from the candidates.
+    """
+    start = int(draw.integers(max(1, len(usable) - frames + 1)))
+    window = [usable[min(start + i, len(usable) - 1)] for i in range(frames)]
+    far = [i for i in usable if i < window[0] - distance or i > window[-1] + distance]
+    chosen = draw.choice(far or usable, examples, replace=True)
+    return window, [int(i) for i in chosen]
+
+
+def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float) -> View:
+    """A random crop, scale, rotation and mirror image of a source picture of (height, width)."""
+    scale = height / source[0] * np.exp(strength * draw.uniform(-0.1, 0.1))
+    angle = strength * np.deg2rad(draw.uniform(-8, 8))
+    shift = strength * draw.uniform(-0.05, 0.05, 2) * height
+    flip = -1.0 if strength and draw.random() < 0.5 else 1.0
+    turn = scale * np.array([[np.cos(angle) * flip, -np.sin(angle)], [np.sin(angle) * flip, np.cos(angle)]])
+    centre_in = (np.array(source[::-1]) - 1) / 2
+    centre_out = (np.array([width, height]) - 1) / 2 + shift
+    return View(np.column_stack([turn, centre_out - turn @ centre_in]), height, width)
+
+
+def draw_colour(draw: np.random.Generator, strength: float) -> np.ndarray:
+    """Contrast per channel and brightness, [2, 3]: one setting for a window and its examples."""
+    gain = np.exp(strength * (draw.uniform(-0.15, 0.15) + draw.uniform(-0.08, 0.08, 3)))
+    return np.stack([gain, np.full(3, strength * draw.uniform(-20, 20))])
+
+
+def teacher_flow(frame: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """DIS flow [2, H, W] from `frame` back to `previous` (uint8 RGB) and its confidence [1, H, W]: 1 where the colours agree."""
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, previous)]
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(grey[0], grey[1], None)
+    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
+    warped = cv2.remap(previous, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    error = np.square((warped.astype(np.float32) - frame) / 127.5).sum(-1)
+    return flow.transpose(2, 0, 1).copy(), (error < 0.02)[None].astype(np.float32)
+
+
+def _draw_k(draw: np.random.Generator, most: int) -> int:
+    return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
+
+
+def _frame(footage: Footage, index: int, view: View, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    image = view.image(footage.clip.frame(index))
+    table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
+    image = cv2.LUT(image, table[None])
+    return image, footage.track.semantic(index, view), footage.track.keypoints(index, view)
+
+
+def _pictures(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Tensor:
+    return torch.from_numpy(np.stack([f[0] for f in frames])).movedim(-1, 1).float() / 127.5 - 1
+
+
+def _stack(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]], part: int) -> Tensor:
+    return torch.from_numpy(np.stack([f[part] for f in frames]))
