@@ -82,9 +82,7 @@ def download(
         raise MissingRequirement(f"{wanted.name} cannot be written to {folder}: {error.strerror or error}") from error
 
 
-def _from_any(
-    wanted: Wanted, addresses: list[str], target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None
-) -> Path:
+def _from_any(wanted: Wanted, addresses: list[str], target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None) -> Path:
     reasons = []
     for address in addresses:
         try:
@@ -94,9 +92,7 @@ def _from_any(
     raise MissingRequirement(f"{wanted.name} could not be fetched ({'; '.join(reasons)})")
 
 
-def _from_one(
-    wanted: Wanted, address: str, target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None
-) -> Path:
+def _from_one(wanted: Wanted, address: str, target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None) -> Path:
     part = target.with_name(f".{wanted.name}.part")
     for attempt in range(patience.attempts):
         if attempt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable
 from typing import Literal
 
 from stages.errors import UsageProblem
@@ -20,7 +20,7 @@ def run_over_clips(
     shard: tuple[int, int] = (0, 1),
     engine: Literal["local", "ray"] = "local",
     keep_going: bool = True,
-) -> Iterator[Report]:
+) -> Generator[Report, None, None]:
     """Run `task` on every input and yield one Report each, as soon as it is finished.
 
     inputs may be endless: only a few are held at a time. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
@@ -40,12 +40,11 @@ def run_over_clips(
             return
 
 
-def exit_code(reports: Iterable[Report]) -> int:
-    """What a run ends with: 0 none failed, 5 all that failed are invalid clips, 3 otherwise."""
-    failures = {report.exit_code for report in reports if report.status == "failed"}
+def exit_code(failures: Collection[int]) -> int:
+    """What a run ends with, given the exit codes of its failed reports: 0 none, 5 all invalid clips, 3 otherwise."""
     if not failures:
         return 0
-    return 5 if failures == {5} else 3
+    return 5 if set(failures) == {5} else 3
 
 
 def _engine(task: ClipTask, sources: Iterable[str], jobs: int, engine: str) -> Generator[Report, None, None]:

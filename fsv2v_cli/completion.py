@@ -1,0 +1,21 @@
+"""fsv2v completion: shell completion scripts."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from fsv2v_cli.console import emit
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    For bash put `eval "$(fsv2v completion bash)"` into ~/.bashrc; for zsh the same with zsh into ~/.zshrc; for fish
+    `fsv2v completion fish | source` into ~/.config/fish/config.fish.
+    """
+    found = get_completion_class(shell)
+    assert found is not None
+    emit(found(click.get_current_context().find_root().command, {}, "fsv2v", "_FSV2V_COMPLETE").source().strip())

@@ -1,0 +1,228 @@
+"""What the user sees. Data goes to stdout, everything else to stderr.
+
+    emit(path or mapping)      one line of data on stdout, flushed; a mapping as JSON
+    note, detail, warning      a message on stderr: unless -q; only with -v; unless -q
+    error                      `fsv2v: error: ...` on stderr, always
+    progress(what, total)      a bar on stderr: `with progress("training", 1000) as bar: bar.advance(1, loss=0.3)`
+    events(what)               the same as a callback for a stage: `with events("training") as on_event: train(..., on_event)`
+    table(title, names, rows)  a table on stderr, for people
+    run_over_clips(...)        a per-clip stage over all inputs, with progress, reports and the exit code
+
+Nothing but errors appears with -q or on a rank other than 0; bars only when stderr is a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from fsv2v_cli.options import Inputs, Run
+    from fsv2v_cli.precedence import Resolved
+    from stages.runner import Report
+
+Event = Mapping[str, Any]
+"""What a stage tells while it works: "message" is a sentence; "done" and "total" move the bar; other entries are shown beside it."""
+
+
+@dataclass
+class _Settings:
+    quiet: bool = False
+    verbose: bool = False
+
+
+_settings = _Settings()
+
+
+def configure(quiet: bool, verbose: bool) -> None:
+    """Set by every command before it runs."""
+    _settings.quiet, _settings.verbose = quiet or not is_first_rank(), verbose
+
+
+def is_first_rank() -> bool:
+    """Whether this process speaks for the group that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def debugging() -> bool:
+    return os.environ.get("FSV2V_DEBUG", "") not in ("", "0")
+
+
+def emit(data: str | Path | Mapping[str, Any]) -> None:
+    """One line of data on stdout, flushed. Raises BrokenPipeError when nobody reads it any more, which ends the program quietly."""
+    line = json.dumps(data, ensure_ascii=False) if isinstance(data, Mapping) else os.fspath(data)
+    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def note(text: str) -> None:
+    if not _settings.quiet:
+        _say(text)
+
+
+def detail(text: str) -> None:
+    if _settings.verbose and not _settings.quiet:
+        _say(text)
+
+
+def warning(text: str) -> None:
+    if not _settings.quiet:
+        _say(f"fsv2v: warning: {text}")
+
+
+def error(text: str) -> None:
+    _say(f"fsv2v: error: {text}")
+
+
+def _say(text: str) -> None:
+    """Above the bar, if one is shown. Plain text: a bracket in a file name is no markup."""
+    with contextlib.suppress(BrokenPipeError):
+        if _shown is not None:
+            _shown.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text.encode(errors="replace").decode(), file=sys.stderr, flush=True)
+
+
+_shown: Progress | None = None
+
+
+class Bar:
+    """A progress bar, or nothing when none is to be shown."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress, self._task = progress, task
+        self._done, self._total, self._beside = 0.0, None if progress is None or task is None else progress.tasks[task].total, ""
+
+    def advance(self, amount: float = 1, **values: Any) -> None:
+        """Move on by `amount`; `values` are shown beside the bar."""
+        self.move(self._done + amount, **values)
+
+    def move(self, done: float, total: float | None = None, **values: Any) -> None:
+        """Move to `done` (of a new `total`, when given)."""
+        self._done = done
+        self._total = self._total if total is None else total
+        if values:
+            self._beside = "  ".join(
+                f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+            )
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=self._total, beside=self._beside)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
+    """The one bar, with rate and remaining time. `total` None: as long as it takes."""
+    global _shown
+    if _settings.quiet or not sys.stderr.isatty() or _shown is not None:
+        yield Bar(None, None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[beside]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
+        _shown = shown
+        try:
+            yield Bar(shown, shown.add_task(what, total=total, beside=""))
+        finally:
+            _shown = None
+
+
+@contextlib.contextmanager
+def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
+    """A callback for stages that tell how they proceed (see Event)."""
+    with progress(what, None, unit) as bar:
+
+        def on_event(event: Event) -> None:
+            if "message" in event:
+                note(str(event["message"]))
+            if "done" in event:
+                bar.move(event["done"], event.get("total"), **{k: v for k, v in event.items() if k not in ("message", "done", "total")})
+
+        yield on_event
+
+
+def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """For people, on stderr; scripts read the data on stdout."""
+    if _settings.quiet:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title)
+    for name in names:
+        shown.add_column(name)
+    for row in rows:
+        shown.add_row(*(str(cell) for cell in row))
+    Console(stderr=True).print(shown, markup=False)
+
+
+def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
+    """Run the per-clip stage at the import path `function` over all inputs, report each, and return the exit code.
+
+    `layer` is what reports call the result of an input that failed.
+    """
+    from stages.runner import ClipTask, exit_code
+    from stages.runner import run_over_clips as stream
+
+    task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
+    total = None if inputs.total is None else len(range(run.shard[0], inputs.total, run.shard[1]))
+    failures: list[int] = []
+    reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going)
+    with progress(layer, total, "clips") as bar, contextlib.closing(reports):
+        for report in reports:
+            _tell(report, run.json)
+            bar.advance()
+            failures += [report.exit_code] if report.status == "failed" else []
+    return exit_code(failures)
+
+
+def _tell(report: Report, as_json: bool) -> None:
+    if as_json:
+        emit(report.json())
+    elif report.status != "failed":
+        emit(report.clip)
+    if report.status == "failed":
+        error(f"{report.clip}: {report.reason}")
+        if debugging() and report.traceback:
+            _say(report.traceback)
+        return
+    for text in report.notes.get("warnings", ()):
+        warning(f"{report.clip}: {text}")
+    detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
+
+
+def dry_run(what: Resolved, as_json: bool) -> None:
+    """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment."""
+    if as_json:
+        emit({"command": what.command, "values": {k: _plain(v) for k, v in what.values.items()}, "sources": dict(what.sources)})
+        return
+    lines = {name: _toml_line(name, value) for name, value in what.values.items()}
+    width = max(map(len, lines.values()), default=0)
+    emit(f"[{'.'.join(what.command.split())}]")
+    for name, line in lines.items():
+        emit(f"{line:{width}}  # {what.sources[name]}")
+
+
+def _toml_line(name: str, value: Any) -> str:
+    if value is None:
+        return f"# {name} is not set"
+    if name == "inputs":
+        return f"# inputs = {json.dumps(_plain(value), ensure_ascii=False)}"
+    return f"{name.replace('_', '-')} = {json.dumps(_plain(value), ensure_ascii=False)}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
+        return f"{value[0]}/{value[1]}"
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

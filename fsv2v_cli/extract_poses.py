@@ -1,0 +1,29 @@
+"""fsv2v extract-poses: body poses from videos."""
+
+from __future__ import annotations
+
+import click
+
+from fsv2v_cli.console import run_over_clips
+from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.subjects import subject_option
+
+
+@command("extract-poses")
+@inputs_argument
+@backend_option("auto", "mediapipe", help="Pose estimator.")
+@subject_option("person")
+@click.option(
+    "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Cut-off of the smoothing in time, in Hz; 0: none."
+)
+@device_option
+@clip_stage
+def extract_poses(inputs: Inputs, backend: str, person: str | int, smoothing: float, device: str, run: Run) -> int:
+    """Find the person in each INPUT and write the layer `poses` (BODY_25 keypoints).
+
+    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
+    """
+    from stages.extract_poses import PoseOptions
+
+    options = PoseOptions(backend=backend, person=person, smoothing=smoothing, device=device)
+    return run_over_clips("stages.extract_poses:extract", inputs, options, run, "poses")

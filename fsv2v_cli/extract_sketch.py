@@ -1,0 +1,34 @@
+"""fsv2v extract-sketch: face landmarks and sketches from videos."""
+
+from __future__ import annotations
+
+import click
+
+from fsv2v_cli.console import run_over_clips
+from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.subjects import subject_option
+
+
+@command("extract-sketch")
+@inputs_argument
+@backend_option(
+    "auto", "mediapipe", "dlib", "face-alignment", help="Landmark detector; auto: mediapipe if its weights can be had, else dlib."
+)
+@click.option(
+    "--background", type=click.Choice(["canny", "none"]), default="canny", show_default=True, help="Edges drawn outside the face."
+)
+@subject_option("face")
+@click.option(
+    "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Cut-off of the smoothing in time, in Hz; 0: none."
+)
+@device_option
+@clip_stage
+def extract_sketch(inputs: Inputs, backend: str, background: str, face: str | int, smoothing: float, device: str, run: Run) -> int:
+    """Find the face in each INPUT and write the layers `landmarks` and `sketch`.
+
+    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
+    """
+    from stages.extract_sketch import SketchOptions
+
+    options = SketchOptions(backend=backend, background=background, face=face, smoothing=smoothing, device=device)
+    return run_over_clips("stages.extract_sketch:extract", inputs, options, run, "sketch")

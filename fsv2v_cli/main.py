@@ -1,0 +1,127 @@
+"""The command `fsv2v`: a lazy group. A command's module is imported when the command is chosen, and heavy libraries when it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from fsv2v_cli import console
+from stages import __version__
+
+COMMANDS = {
+    "extract-poses": ("fsv2v_cli.extract_poses:extract_poses", "Find the body poses in videos."),
+    "extract-sketch": ("fsv2v_cli.extract_sketch:extract_sketch", "Find face landmarks in videos and draw their sketches."),
+    "segment": ("fsv2v_cli.segment:segment", "Label the pixels of videos, or mask their persons."),
+    "build-dataset": ("fsv2v_cli.build_dataset:build_dataset", "Turn clips of many people into a training set."),
+    "train": ("fsv2v_cli.train:train", "Train a model on a dataset."),
+    "finetune": ("fsv2v_cli.finetune:finetune", "Adapt a model to the pictures of one person."),
+    "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example pictures by a driving video."),
+    "evaluate": ("fsv2v_cli.evaluate:evaluate", "Measure results against references."),
+    "clip": ("fsv2v_cli.clip:clip", "Look into clips, pack, import and export them."),
+    "weights": ("fsv2v_cli.weights:weights", "List, fetch and verify weight files."),
+    "doctor": ("fsv2v_cli.doctor:doctor", "Say what works on this machine, and how to get what does not."),
+    "completion": ("fsv2v_cli.completion:completion", "Print the completion script of a shell."),
+}
+"""name -> (import path of the command, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group("fsv2v", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="fsv2v")
+def cli() -> None:
+    """Few-shot video-to-video synthesis: animate a face, a body or a street from a few example pictures.
+
+    Commands read and write clips, so they chain like Unix tools. Each has its own --help; `fsv2v doctor` says what works here.
+    """
+
+
+def main() -> NoReturn:
+    """The entry point: run the command line and leave with the exit code of the contract."""
+    signal.signal(signal.SIGTERM, _terminate)
+    code = run(sys.argv[1:])
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = _quietly_closed()
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code; errors become sentences on stderr."""
+    try:
+        result: Any = cli.main(arguments, prog_name="fsv2v", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        return _quietly_closed()
+    except (KeyboardInterrupt, click.Abort):
+        console.error("interrupted; run the same command again to continue")
+        return 130
+    except click.UsageError as problem:
+        console.error(_usage(problem))
+        return 2
+    except click.ClickException as problem:
+        console.error(problem.format_message())
+        return problem.exit_code
+    except Exception as problem:
+        return _explain(problem)
+
+
+def _explain(problem: Exception) -> int:
+    from stages.errors import Fsv2vError
+
+    if console.debugging():
+        traceback.print_exception(problem)
+    if isinstance(problem, Fsv2vError):
+        console.error(str(problem))
+        return problem.exit_code
+    if isinstance(problem, OSError) and problem.filename is not None:
+        console.error(f"{problem.strerror}: {problem.filename}")
+        return 3
+    console.error(f"unexpected {type(problem).__name__}: {problem}. Set FSV2V_DEBUG=1 to see where, and please report it")
+    return 1
+
+
+def _usage(problem: click.UsageError) -> str:
+    where = problem.ctx.command_path if problem.ctx is not None else "fsv2v"
+    return f"{problem.format_message().rstrip('.')}. See `{where} --help`"
+
+
+def _quietly_closed() -> int:
+    """The reader of stdout has left, as `head` does: say nothing, and let nothing be said at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

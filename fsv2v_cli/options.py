@@ -1,0 +1,258 @@
+"""Options of the commands, each defined once.
+
+A command over many inputs:
+
+    @command("extract-sketch")
+    @inputs_argument                                # -> inputs: Inputs, iterates over paths; - reads them from stdin, -0 NUL separated
+    @backend_option("auto", "mediapipe", "dlib")    # -> backend: str
+    @device_option                                  # -> device: str
+    @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --keep-going + common
+    def extract_sketch(inputs: Inputs, backend: str, device: str, run: Run) -> int:
+        from stages.extract_sketch import SketchOptions
+        return run_over_clips("stages.extract_sketch:extract", inputs, SketchOptions(backend=backend, device=device), run, "sketch")
+
+Another command: stack `out_option(required=True)`, `overwrite_option`, `seed_option`, `jobs_option`, `preset_option(...)` and end with
+`common_options` (--config --dry-run --json -q -v). All of these land in `run` when they are fields of Run, and are parameters of their own
+otherwise. The return value of a command is its exit code (None is 0). `resolved().given()` tells what the user has set himself.
+
+--dry-run, the order of precedence, quietness and errors need no code in the command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+from fsv2v_cli import console, precedence
+from fsv2v_cli.precedence import Resolved, resolved
+
+__all__ = [
+    "Command",
+    "Group",
+    "Inputs",
+    "Resolved",
+    "Run",
+    "backend_option",
+    "clip_stage",
+    "command",
+    "common_options",
+    "config_option",
+    "device_option",
+    "dry_run_option",
+    "group",
+    "inputs_argument",
+    "jobs_option",
+    "json_option",
+    "out_option",
+    "overwrite_option",
+    "preset_option",
+    "quiet_option",
+    "resolved",
+    "seed_option",
+    "verbose_option",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command is to run, apart from what it is to do. Fields that a command has no option for keep their default."""
+
+    out: Path | None = None
+    overwrite: bool = False
+    jobs: int = 1
+    shard: tuple[int, int] = (0, 1)
+    engine: Literal["local", "ray"] = "local"
+    keep_going: bool = True
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+class Inputs:
+    """The INPUT arguments, with - replaced by the paths on stdin, read when they are wanted. Iterate once."""
+
+    def __init__(self, named: tuple[str, ...], null: bool) -> None:
+        self.named = named
+        self.null = null
+
+    @property
+    def total(self) -> int | None:
+        """How many there are; None while stdin is among them."""
+        return None if "-" in self.named else len(self.named)
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self.named:
+            if name == "-":
+                yield from paths_on_stdin(b"\0" if self.null else b"\n")
+            else:
+                yield name
+
+
+def paths_on_stdin(separator: bytes) -> Iterator[str]:
+    """Yield each path as soon as its line is complete. Empty lines are skipped, and so is the carriage return of Windows."""
+    pending = b""
+    while block := os.read(sys.stdin.fileno(), 1 << 16):  # not sys.stdin.buffer: a thread blocked in it breaks the interpreter's exit
+        *complete, pending = (pending + block).split(separator)
+        yield from (os.fsdecode(path) for path in map(_stripped(separator), complete) if path)
+    if last := _stripped(separator)(pending):
+        yield os.fsdecode(last)
+
+
+def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
+    return (lambda line: line.removesuffix(b"\r")) if separator == b"\n" else (lambda path: path)
+
+
+class Command(precedence.Command):
+    """A command of fsv2v: final option values, --dry-run, `run` and `inputs` made of their options."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        console.configure(quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False))
+        if ctx.params.pop("dry_run", False):
+            console.dry_run(resolved(), as_json=ctx.params.get("json", False))
+            return 0
+        ctx.params.pop("config", None)
+        self._gather(ctx.params)
+        return super().invoke(ctx)
+
+    def _gather(self, params: dict[str, Any]) -> None:
+        mine = {field.name: params.pop(field.name) for field in fields(Run) if field.name in params}
+        if mine:
+            if mine.get("out") is not None:
+                mine["out"] = Path(mine["out"])
+            params["run"] = Run(**mine)
+        if "inputs" in params and "null" in params:
+            params["inputs"] = Inputs(params["inputs"], params.pop("null"))
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
+
+    command_class = Command
+
+
+def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
+    """`@command("extract-sketch")`, as click.command."""
+    return click.command(name, cls=Command, **attributes)
+
+
+def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:
+    """`@group("weights")`, as click.group; `@weights.command("list")` then makes a Command."""
+    return click.group(name, cls=Group, **attributes)
+
+
+class _Device(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", str(value)):
+            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.", param, ctx)
+        return str(value)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "[auto|cpu|cuda|cuda:N|mps]"
+
+
+class _Shard(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not of the form I/N, such as 0/4.", param, ctx)
+        index, count = int(match[1]), int(match[2])
+        if index >= count:
+            self.fail(f"there is no shard {index} of {count}; they count from 0 to {count - 1}.", param, ctx)
+        return index, count
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "I/N"
+
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace a finished output that was made with other inputs or parameters."
+)
+jobs_option = click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Inputs to work on at the same time.")
+shard_option = click.option(
+    "--shard", type=_Shard(), default="0/1", metavar="I/N", help="Take every N-th input only, beginning with number I (from 0)."
+)
+engine_option = click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes of this machine, or a Ray cluster."
+)
+keep_going_option = click.option(
+    "--keep-going/--fail-fast", default=True, show_default=True, help="After a failed input go on with the others, or stop."
+)
+config_option = click.option(
+    "--config",
+    metavar="FILE.toml",
+    is_eager=True,
+    callback=precedence.load_config,
+    help="Read options from a TOML file (see docs/commands.md).",
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print every option's value and where it came from, and do nothing.")
+json_option = click.option("--json", is_flag=True, help="Print one JSON object per line instead of paths.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, notes or warnings; errors only.")
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="Say more about each step.")
+device_option = click.option("--device", type=_Device(), default="auto", show_default=True, help="Where networks run.")
+seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+
+
+def out_option(help: str = "Where the output goes.", required: bool = False, metavar: str = "PATH") -> Decorator[Any]:
+    """-o/--out -> run.out."""
+    return click.option("--out", "-o", metavar=metavar, required=required, help=help)
+
+
+def backend_option(*names: str, help: str = "What does the work; `fsv2v doctor` lists those that can run here.") -> Decorator[Any]:
+    """--backend with these names, the first of which is the default -> backend."""
+    return click.option("--backend", type=click.Choice(names), default=names[0], show_default=True, help=help)
+
+
+def preset_option(names: tuple[str, ...], load: Callable[[str], Mapping[str, Any]], default: str | None = None) -> Decorator[Any]:
+    """--preset -> preset. `load(name)` gives the option values that the preset sets; it is called only when the command runs."""
+    return click.option(
+        "--preset",
+        cls=precedence.PresetOption,
+        load=load,
+        type=click.Choice(names),
+        default=default,
+        show_default=True,
+        help="A named set of options.",
+    )
+
+
+def _stack(*decorators: Decorator[Any]) -> Decorator[Any]:
+    """One decorator for many; --help lists them in this order."""
+
+    def decorate(function: Function) -> Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+inputs_argument = _stack(
+    click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+    click.option("--null", "-0", is_flag=True, help="Paths on stdin end with NUL instead of a line break."),
+)
+common_options = _stack(config_option, dry_run_option, json_option, quiet_option, verbose_option)
+clip_stage = _stack(
+    out_option("A folder for the clips, or NAME.clip for one input. Default: beside each input.", metavar="PATH"),
+    overwrite_option,
+    jobs_option,
+    shard_option,
+    engine_option,
+    keep_going_option,
+    common_options,
+)

@@ -1,0 +1,182 @@
+"""Where the value of an option comes from, for every command alike.
+
+A flag wins over the environment (FSV2V_EXTRACT_SKETCH_JOBS, then FSV2V_JOBS), that over the --config file (table [extract-sketch], then
+top level), that over the preset, and that over the default. `Command` does all of it; the body of a command sees final values.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FOUND = "fsv2v.precedence"  # in Context.meta: {"config": file name, "preset": {name: value}, "preset name": ...}
+_NOT_IN_FILES = {"config", "dry_run", "help", "version"}
+_RESERVED = {"WEIGHTS", "WEIGHTS_MIRROR", "DEBUG"}  # FSV2V_* variables that mean something else
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The final value of each option and argument of the running command, and where it came from."""
+
+    command: str
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+    def given(self) -> dict[str, Any]:
+        """The options that somebody has set: by flag, environment or config file (not by preset or default)."""
+        return {name: value for name, value in self.values.items() if not self.sources[name].startswith(("preset", "default"))}
+
+
+def resolved() -> Resolved:
+    """What the running command was told, for --dry-run and for commands that store their configuration."""
+    context = click.get_current_context()
+    parameters = [parameter for parameter in context.command.params if parameter.name in _values(context)]
+    names = [parameter.name for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES]
+    return Resolved(
+        " ".join(_path(context)), {name: _values(context)[name] for name in names}, {name: _source(context, name) for name in names}
+    )
+
+
+class PresetOption(click.Option):
+    """--preset NAME; `load(NAME)` gives the values of the options that the preset sets."""
+
+    def __init__(self, param_decls: Sequence[str], load: Callable[[str], Mapping[str, Any]], **attributes: Any) -> None:
+        super().__init__(param_decls, **attributes)
+        self.load = load
+
+
+class Command(click.Command):
+    """A command whose options obey the order of precedence."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        bind_environment(ctx)
+        rest = super().parse_args(ctx, args)
+        ctx.meta[_FOUND + ".values"] = dict(ctx.params)
+        for parameter in self.params:
+            if isinstance(parameter, PresetOption):
+                _apply_preset(ctx, parameter)
+        return rest
+
+
+def bind_environment(context: click.Context) -> None:
+    """Let each option of the command read FSV2V_<COMMAND>_<OPTION> and then FSV2V_<OPTION>."""
+    for parameter in context.command.params:
+        if isinstance(parameter, click.Option) and parameter.name and parameter.name not in ("help", "version"):
+            parameter.envvar = _variables(context, parameter.name)
+
+
+def load_config(context: click.Context, parameter: click.Parameter, file: str | None) -> str | None:
+    """Callback of --config, which is processed before all other options: its values become click's defaults."""
+    if file is None:
+        return None
+    table = _read_toml(file)
+    own, common = _own_table(table, _path(context), file), {key: value for key, value in table.items() if not isinstance(value, dict)}
+    known = {parameter.name for parameter in context.command.params} - _NOT_IN_FILES - {None}
+    for key in own:
+        if _name(key) not in known:
+            raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {key!r}")
+    _refuse_unknown(context, table, file)
+    merged = {_name(key): value for key, value in {**common, **own}.items()}
+    context.default_map = {name: value for name, value in merged.items() if name in known}
+    context.meta[_FOUND + ".config"] = file
+    return file
+
+
+def _read_toml(file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.UsageError(f"The configuration {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"The configuration {file} is not valid TOML: {error}") from error
+
+
+def _own_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, Any]:
+    for name in path:
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise click.UsageError(f"{file}: {name} must be a table, [{'.'.join(path)}]")
+    return table if path else {}
+
+
+def _refuse_unknown(context: click.Context, table: dict[str, Any], file: str) -> None:
+    """A misspelt name must not be silently ignored. What another command knows is fine: one file may serve them all."""
+    commands = _all_commands(context)
+    options = {name for command in commands.values() for name in (parameter.name for parameter in command.params) if name}
+    for key, value in table.items():
+        if isinstance(value, dict) and key not in commands:
+            raise click.UsageError(f"{file}: there is no command {key!r} for the table [{key}]")
+        if not isinstance(value, dict) and _name(key) not in options - _NOT_IN_FILES:
+            raise click.UsageError(f"{file}: no command has an option {key!r}")
+
+
+def _all_commands(context: click.Context) -> dict[str, click.Command]:
+    root = context.find_root()
+    if not isinstance(root.command, click.Group):
+        return {context.command.name or "": context.command}
+    found: dict[str, click.Command] = {}
+    for name in root.command.list_commands(root):
+        command = root.command.get_command(root, name)
+        if command is not None:
+            found[name] = command
+            found.update(command.commands if isinstance(command, click.Group) else {})
+    return found
+
+
+def _apply_preset(context: click.Context, option: PresetOption) -> None:
+    name = context.params.get(option.name or "")
+    if name is None:
+        return
+    values = option.load(name)
+    for key, value in values.items():
+        if key in context.params and context.get_parameter_source(key) is ParameterSource.DEFAULT:
+            context.params[key] = _values(context)[key] = value
+            context.meta.setdefault(_FOUND + ".preset", {})[key] = name
+
+
+def _values(context: click.Context) -> dict[str, Any]:
+    values: dict[str, Any] = context.meta.get(_FOUND + ".values", context.params)
+    return values
+
+
+def _source(context: click.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    if source is ParameterSource.COMMANDLINE:
+        return "flag"
+    if source is ParameterSource.ENVIRONMENT:
+        return "environment " + next((variable for variable in _variables(context, name) if os.environ.get(variable)), "")
+    if source is ParameterSource.DEFAULT_MAP:
+        return f"config {context.meta[_FOUND + '.config']}"
+    preset = context.meta.get(_FOUND + ".preset", {}).get(name)
+    return f"preset {preset}" if preset else "default"
+
+
+def _variables(context: click.Context, name: str) -> list[str]:
+    option = name.upper()
+    own = "_".join(["FSV2V", *_path(context), option]).upper().replace("-", "_")
+    return [variable for variable in (own, f"FSV2V_{option}") if variable.removeprefix("FSV2V_") not in _RESERVED]
+
+
+def _path(context: click.Context) -> list[str]:
+    """The names below the root: ["clip", "pack"]."""
+    names: list[str] = []
+    while context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return names
+
+
+def _name(key: str) -> str:
+    return key.replace("-", "_")

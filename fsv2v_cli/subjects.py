@@ -1,0 +1,29 @@
+"""Which of several faces or persons a command follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+class _Subject(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    name = "subject"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        if value in ("largest", "center", "all"):
+            return str(value)
+        if str(value).isdecimal():
+            return int(value)
+        self.fail(f"{value!r} is none of largest, center, all, or a number from 0.", param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "[largest|center|N|all]"
+
+
+def subject_option(what: str) -> Callable[[Any], Any]:
+    """--face or --person: "largest", "center", "all", or a number counted from 0 from the left of the first frame that shows any."""
+    return click.option(
+        f"--{what}", type=_Subject(), default="largest", show_default=True, help=f"Which {what} to follow; N counts from 0, from the left."
+    )
