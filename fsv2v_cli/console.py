@@ -179,19 +179,19 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
     reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going)
     with progress(layer, total, "clips") as bar, contextlib.closing(reports):
         for report in reports:
-            _tell(report, run.json)
+            tell(report, run.json)
             bar.advance()
             failures += [report.exit_code] if report.status == "failed" else []
     return exit_code(failures)
 
 
-def _tell(report: Report, as_json: bool) -> None:
+def tell(report: Report, as_json: bool) -> None:
     if as_json:
         emit(report.json())
     elif report.status != "failed":
         emit(report.clip)
     if report.status == "failed":
-        error(f"{report.clip}: {report.reason}")
+        error(report.reason if report.clip in report.reason else f"{report.clip}: {report.reason}")
         if debugging() and report.traceback:
             _say(report.traceback)
         return

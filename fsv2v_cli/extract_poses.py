@@ -11,7 +11,7 @@ from fsv2v_cli.subjects import subject_option
 
 @command("extract-poses")
 @inputs_argument
-@backend_option("auto", "mediapipe", help="Pose estimator.")
+@backend_option("poses", "Pose estimator.")
 @subject_option("person")
 @click.option(
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Cut-off of the smoothing in time, in Hz; 0: none."

@@ -11,9 +11,7 @@ from fsv2v_cli.subjects import subject_option
 
 @command("extract-sketch")
 @inputs_argument
-@backend_option(
-    "auto", "mediapipe", "dlib", "face-alignment", help="Landmark detector; auto: mediapipe if its weights can be had, else dlib."
-)
+@backend_option("landmarks", "Landmark detector; auto: mediapipe if its weights can be had, else dlib.")
 @click.option(
     "--background", type=click.Choice(["canny", "none"]), default="canny", show_default=True, help="Edges drawn outside the face."
 )

@@ -4,7 +4,7 @@ A command over many inputs:
 
     @command("extract-sketch")
     @inputs_argument                                # -> inputs: Inputs, iterates over paths; - reads them from stdin, -0 NUL separated
-    @backend_option("auto", "mediapipe", "dlib")    # -> backend: str
+    @backend_option("landmarks", "Landmark detector.")    # -> backend: str
     @device_option                                  # -> device: str
     @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --keep-going + common
     def extract_sketch(inputs: Inputs, backend: str, device: str, run: Run) -> int:
@@ -30,8 +30,10 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+import stages
 from fsv2v_cli import console, precedence
 from fsv2v_cli.precedence import Resolved, resolved
+from stages.backends import KINDS
 
 __all__ = [
     "Command",
@@ -213,9 +215,18 @@ def out_option(help: str = "Where the output goes.", required: bool = False, met
     return click.option("--out", "-o", metavar=metavar, required=required, help=help)
 
 
-def backend_option(*names: str, help: str = "What does the work; `fsv2v doctor` lists those that can run here.") -> Decorator[Any]:
-    """--backend with these names, the first of which is the default -> backend."""
-    return click.option("--backend", type=click.Choice(names), default=names[0], show_default=True, help=help)
+def backend_option(kind: str, help: str) -> Decorator[Any]:
+    """--backend -> backend: "auto" or the name of a file in the folder of this kind of backends (see stages/backends.py)."""
+    names = ["auto", *backend_names(kind)]
+    return click.option(
+        "--backend", type=click.Choice(names), default="auto", show_default=True, help=f"{help} `fsv2v doctor` tells which can run here."
+    )
+
+
+def backend_names(kind: str) -> list[str]:
+    """The backends of a kind, found by their files: importing them would load the stage."""
+    folder = Path(stages.__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
+    return sorted(file.stem.replace("_", "-") for file in folder.glob("*.py") if not file.stem.startswith("_"))
 
 
 def preset_option(names: tuple[str, ...], load: Callable[[str], Mapping[str, Any]], default: str | None = None) -> Decorator[Any]:
@@ -242,8 +253,14 @@ def _stack(*decorators: Decorator[Any]) -> Decorator[Any]:
     return decorate
 
 
+def _at_least_one(context: click.Context, parameter: click.Parameter, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    if not inputs:
+        raise click.UsageError("No INPUT was given: name some, or - to read their paths from stdin", context)
+    return inputs
+
+
 inputs_argument = _stack(
-    click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+    click.argument("inputs", nargs=-1, metavar="INPUT...", callback=_at_least_one),
     click.option("--null", "-0", is_flag=True, help="Paths on stdin end with NUL instead of a line break."),
 )
 common_options = _stack(config_option, dry_run_option, json_option, quiet_option, verbose_option)

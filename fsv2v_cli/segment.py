@@ -10,9 +10,7 @@ from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, 
 
 @command("segment")
 @inputs_argument
-@backend_option(
-    "auto", "person", "labels", help="person: a mask of the person; labels: import --labels. auto: labels if given, else person."
-)
+@backend_option("segment", "person: a mask of the person; labels: import --labels. auto: labels if given, else person.")
 @click.option("--labels", metavar="PATH", help="Label maps to import: a folder with one picture per frame.")
 @click.option("--table", default="camvid", show_default=True, metavar="NAME", help="What the ids of --labels mean.")
 @device_option

@@ -1,0 +1,101 @@
+"""fsv2v doctor: what works on this machine, and the command that fixes what does not."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from fsv2v_cli.console import emit
+from fsv2v_cli.options import Run, command, common_options
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `remedy` is a command or a sentence when it is not ok; `required`: the main job needs it."""
+
+    what: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    required: bool = False
+
+
+@command("doctor")
+@common_options
+def doctor(run: Run) -> int:
+    """Say what works on this machine, and how to get what does not.
+
+    Ends with 4 when something is missing that the main job needs; backends and weights that are only optional do not count.
+    """
+    broken = False
+    for finding in findings():
+        broken |= finding.required and not finding.ok
+        emit(asdict(finding) if run.json else _line(finding))
+    return 4 if broken else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that is looked at, each as soon as it is known."""
+    yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for check in (_ffmpeg, _torch):
+        yield _guarded(check)
+    yield from _backends()
+    yield from _weights()
+    yield _guarded(_ray)
+
+
+def _line(finding: Finding) -> str:
+    state = "ok" if finding.ok else "MISSING" if finding.required else "absent"
+    return f"{state:<8} {finding.what:<44} {finding.found}{f' -> {finding.remedy}' if finding.remedy else ''}".rstrip()
+
+
+def _guarded(check: Callable[[], Finding]) -> Finding:
+    """A broken installation is a finding, not the end of the search for others."""
+    try:
+        return check()
+    except Exception as error:
+        return Finding(check.__name__.strip("_"), False, f"{type(error).__name__}: {error}", "pip install --force-reinstall fsv2v", True)
+
+
+def _ffmpeg() -> Finding:
+    from stages.clip import ffmpeg
+
+    version = ".".join(map(str, ffmpeg.version()))
+    return Finding("ffmpeg", True, f"{version} at {ffmpeg.executable()}", required=True)
+
+
+def _torch() -> Finding:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return Finding("torch", True, f"{torch.__version__}, device {device}, {torch.get_num_threads()} threads", required=True)
+
+
+def _ray() -> Finding:
+    try:
+        import ray
+    except ImportError:
+        return Finding("engine ray", False, "not installed", "pip install 'fsv2v[ray]'")
+    return Finding("engine ray", True, ray.__version__)
+
+
+def _backends() -> Iterator[Finding]:
+    from stages.backends import every_backend
+
+    for kind, backend in every_backend():
+        missing = backend.missing()
+        reason, _, remedy = missing.partition(": ")
+        yield Finding(f"{kind} backend {backend.name}", not missing, reason or f"makes {backend.produces}", remedy)
+
+
+def _weights() -> Iterator[Finding]:
+    from weights import registry
+
+    for name, entry in registry.manifest().items():
+        found = registry.find(name)
+        if found is not None:
+            yield Finding(f"weights {name}", True, f"{found.place}: {found.path}", required=entry.shipped)
+        else:
+            remedy = f"fsv2v weights fetch {name}" if entry.url else "install fsv2v again" if entry.shipped else "set FSV2V_WEIGHTS_MIRROR"
+            yield Finding(f"weights {name}", False, "not on this machine", remedy, required=entry.shipped)
