@@ -2,16 +2,82 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from fsv2v_cli.console import emit, events, warning
+from fsv2v_cli.options import Inputs, Run, command, common_options, device_option, inputs_argument
+
 if TYPE_CHECKING:
     from stages.evaluate import Score
 
 COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "coverage", "frames", "note")
+
+
+@command("evaluate")
+@inputs_argument
+@click.option(
+    "--reference",
+    "-r",
+    "references",
+    multiple=True,
+    required=True,
+    metavar="R",
+    help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name.",
+)
+@click.option(
+    "--driving",
+    default="",
+    metavar="D",
+    help="Whose landmarks the results follow. Default: those that synthesize kept in the result, else the reference's.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="psnr, ssim, landmark-error, warping-error, perceptual (repeat the option for several). Default: all that can run here.",
+)
+@click.option(
+    "--example", default="", metavar="PICTURE", help="What the baseline repeats. Default: the reference's first frame, not scored then."
+)
+@click.option(
+    "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Detector of landmark-error, as for extract-sketch."
+)
+@device_option
+@common_options
+def evaluate(
+    inputs: Inputs,
+    references: tuple[str, ...],
+    driving: str,
+    metrics: tuple[str, ...],
+    example: str,
+    landmarks: str,
+    device: str,
+    run: Run,
+) -> None:
+    """Measure each INPUT, a result of synthesize, against its reference.
+
+    INPUT and R are clips, videos, folders of pictures or pictures of equal length. Each figure stands beside its baseline (the example
+    picture, repeated) and, where the reference itself is not perfect, beside its floor. A larger reference is shrunk to the result's size.
+    """
+    from stages.evaluate import EvaluateOptions
+    from stages.evaluate import evaluate as compare
+
+    options = EvaluateOptions(metrics, driving, example, landmarks, device)
+    scores = []
+    with events("evaluating", "frames") as on_event:
+        for score in compare(list(inputs), references, options, on_event):
+            scores.append(score)
+            if run.json:
+                emit(score.json())
+    for reason in dict.fromkeys(f"{score.metric} is unavailable: {score.unavailable}" for score in scores if score.unavailable):
+        warning(reason)
+    if not run.json:
+        for line in table(scores):
+            emit(line)
 
 
 def table(scores: Sequence[Score]) -> list[str]:
@@ -23,7 +89,7 @@ def table(scores: Sequence[Score]) -> list[str]:
 
 def _cells(score: Score) -> tuple[str, ...]:
     coverage = "-" if score.coverage is None else f"{score.coverage:.0%}"
-    note = f"unavailable: {score.unavailable}" if score.unavailable else f"{score.clips} clips" if score.clips > 1 else ""
+    note = "unavailable" if score.unavailable else f"{score.clips} clips" if score.clips > 1 else ""
     figures = (_figure(score.baseline), _figure(score.floor), coverage, str(score.frames), note)
     return (score.result, score.metric, _figure(score.value), score.unit or "-", score.better, *figures)
 

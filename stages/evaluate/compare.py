@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from stages.clip.clip import is_clip
 from stages.clip.pictures import is_picture
 from stages.errors import BadInput, UsageProblem
 from stages.evaluate.footage import Footage, open_footage
-from stages.evaluate.measure import Score, fit, measure
+from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import Image, Metric, Setting, find_metric, metric_names
 
 MEAN = "mean"
@@ -45,11 +45,11 @@ def evaluate(
     results: Sequence[str],
     references: Sequence[str],
     options: EvaluateOptions,
-    on_frame: Callable[[int], None] = lambda frames: None,
+    on_event: OnEvent = ignore,
 ) -> Iterator[Score]:
     """A score per result and metric, then, if the results have several references, the mean over the clips per metric.
 
-    results, references: see `pairs`. `on_frame` is told after each frame how many of this pass are done. A metric that cannot run here is
+    results, references: see `pairs`. `on_event` is told {done, total}, in frames of this pass. A metric that cannot run here is
     reported with the reason; one that was asked for by name and cannot run raises MissingRequirement. Raises BadInput when a result and
     its reference cannot be compared.
     """
@@ -57,6 +57,7 @@ def evaluate(
     driving = open_footage(options.driving) if options.driving else None
     groups: dict[_Group, list[Footage]] = {}
     for result, reference in pairs(results, references):
+        _require_same_length(result, reference)
         if driving and driving.num_frames != reference.num_frames:
             raise BadInput(f"The driving {driving.path} has {driving.num_frames} frames, {reference.path} has {reference.num_frames}")
         group = _Group(reference, result.width, result.height, driving or _kept_driving(result))
@@ -67,11 +68,19 @@ def evaluate(
         if options.metrics:
             _require(metrics, setting)
         example = _example(options.example, setting)
-        for score in measure(members, group.reference, metrics, setting, example, on_frame):
+        for score in measure(members, group.reference, metrics, setting, example, on_event):
             scores.append(score)
             yield score
     if len({score.reference for score in scores}) > 1:
         yield from _means(scores, metrics)
+
+
+def _require_same_length(result: Footage, reference: Footage) -> None:
+    if result.num_frames != reference.num_frames:
+        raise BadInput(
+            f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
+            hint="Give the reference that the result was driven by, cut to the same frames",
+        )
 
 
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[Footage, Footage]]:

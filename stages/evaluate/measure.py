@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,11 @@ from stages.evaluate.footage import Footage
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
 ASPECT_TOLERANCE = 0.02
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+def ignore(event: Mapping[str, Any]) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +84,14 @@ def measure(
     metrics: Sequence[Metric],
     setting: Setting,
     example: Image | None,
-    on_frame: Callable[[int], None] = lambda frames: None,
+    on_event: OnEvent = ignore,
 ) -> Iterator[Score]:
-    """Scores of `results`, which are all of the size in `setting`, against one reference.
+    """Scores of `results`, which are all of the size in `setting`, against one reference of the same length.
 
     example: the picture that the baseline repeats, of that size, or None to repeat the reference's first frame, which is then not scored
     (a single frame is scored, without a baseline). The reference is shrunk to the results' size by area, as the paper's protocol has it.
-    Raises BadInput when the lengths or the shapes differ.
+    Raises BadInput when the shapes differ.
     """
-    for result in results:
-        _require_same_length(result, reference)
     given_away = 1 if example is None and reference.num_frames > 1 else 0
     reasons = {metric.name: metric.unavailable(setting, reference.num_frames) for metric in metrics}
     scorers = {metric.name: metric.open(setting) for metric in metrics if not reasons[metric.name]}
@@ -101,7 +105,7 @@ def measure(
             if metric.name in scorers:
                 candidates = [*frames, example, truth] if metric.floor else [*frames, example]
                 _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= given_away)
-        on_frame(index + 1)
+        on_event({"done": index + 1, "total": reference.num_frames})
     for position, result in enumerate(results):
         for metric in metrics:
             own, baseline = tallies[metric.name][position], tallies[metric.name][len(results)]
@@ -132,14 +136,6 @@ def _result(
         floor=floor,
         unavailable=reason or ("" if own.measured else "could not be measured in any frame"),
     )
-
-
-def _require_same_length(result: Footage, reference: Footage) -> None:
-    if result.num_frames != reference.num_frames:
-        raise BadInput(
-            f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
-            hint="Give the reference that the result was driven by, cut to the same frames",
-        )
 
 
 def fit(image: Image, width: int, height: int) -> Image:

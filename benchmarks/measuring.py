@@ -1,0 +1,74 @@
+"""What the benchmarks share: running the command line with its peak memory, looped videos, and printing ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.clip import probe
+from stages.clip.ffmpeg import executable
+
+FSV2V = (sys.executable, "-c", "from fsv2v_cli.main import main; main()")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Wall time in seconds, largest resident memory of the process or any of its children in MiB, and what it printed."""
+
+    seconds: float
+    peak: float
+    output: str
+
+
+def fsv2v(*arguments: str | Path, cores: int = 2) -> Ran:
+    """Run `fsv2v ARGUMENTS` on `cores` cores. Raises RuntimeError with its complaints when it fails."""
+    command = [*FSV2V, *map(str, arguments)]
+    chosen = set(sorted(os.sched_getaffinity(0))[:cores])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, chosen)
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"fsv2v {' '.join(map(str, arguments))} ended with {process.returncode}")
+    return Ran(time.perf_counter() - begun, _mebibytes(usage), output)
+
+
+def _mebibytes(usage: resource.struct_rusage) -> float:
+    return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def loop_video(video: Path, frames: int, out: Path) -> Path:
+    """`out`: the frames of `video`, repeated until there are `frames` of them, re-encoded without sound."""
+    repeats = -(-frames // probe(video).num_frames)
+    command = [executable(), "-v", "error", "-y", "-stream_loop", str(repeats), "-i", str(video), "-an", "-frames:v", str(frames)]
+    subprocess.run([*command, "-preset", "ultrafast", "-pix_fmt", "yuv420p", str(out)], check=True)
+    return out
+
+
+def report(benchmark: str, rows: Sequence[dict[str, float | str]], verdicts: dict[str, tuple[float, float, bool]]) -> None:
+    """Print one JSON line, then a table. verdicts: name -> (ratio or figure, goal, whether it is met)."""
+    goals = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in verdicts.items()}
+    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": goals}))
+    names = list(rows[0])
+    cells = [names] + [[_text(row[name]) for name in names] for row in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for name, (value, goal, met) in verdicts.items():
+        print(f"{name}: {value:.3f}, goal {goal:g}: {'met' if met else 'MISSED'}")
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3f}"

@@ -1,0 +1,68 @@
+"""How many frames per second synthesize makes with the shipped face model at 256x256 on two cores. Goal: 3 or more.
+
+    python benchmarks/synthesize_speed.py [--example PICTURE] [--driving CLIP] [--cores 2]
+
+The driving clip is run once as it is and once three times as long, so that the start (imports, weights, the examples) can be told from
+the frames: the baseline of the ratio is the long run with its start, the steady rate is the difference of the two runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from measuring import fsv2v, report
+from PIL import Image
+
+from stages.clip import Producer, create_clip, open_clip
+
+GOAL = 3.0
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def repeated(driving: Path, times: int, out: Path) -> int:
+    """A clip of `driving`'s landmarks, `times` as long; its number of frames."""
+    clip = open_clip(driving)
+    points = np.concatenate([clip.layer("landmarks").arrays()["points"]] * times)
+    longer = create_clip(out, width=clip.width, height=clip.height, num_frames=len(points), fps=clip.fps)
+    with longer.writing("landmarks", Producer(stage="benchmark"), inputs={}) as layer:
+        layer.arrays(points=points)
+    return len(points)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--example", type=Path)
+    parser.add_argument("--driving", type=Path, default=EXAMPLES / "driving.clip")
+    parser.add_argument("--cores", type=int, default=2)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        example = asked.example or folder / "astronaut.png"
+        if not asked.example:
+            Image.fromarray(skimage.data.astronaut()).save(example)
+        frames, seconds = [], []
+        for times in (1, 3):
+            frames.append(repeated(asked.driving, times, folder / f"{times}.clip"))
+            request = ("synthesize", "--examples", example, "--driving", folder / f"{times}.clip", "-o", folder / f"{times}.mp4", "-q")
+            seconds.append(fsv2v(*request, "--device", "cpu", cores=asked.cores).seconds)
+    with_start = frames[1] / seconds[1]
+    steady = (frames[1] - frames[0]) / (seconds[1] - seconds[0])
+    rows: list[dict[str, float | str]] = [
+        {"what": "with its start", "frames": frames[1], "seconds": seconds[1], "frames/s": with_start, "ratio": 1.0},
+        {
+            "what": "steady",
+            "frames": frames[1] - frames[0],
+            "seconds": seconds[1] - seconds[0],
+            "frames/s": steady,
+            "ratio": steady / with_start,
+        },
+    ]
+    report("synthesize_speed", rows, {f"frames per second on {asked.cores} cores": (steady, GOAL, steady >= GOAL)})
+
+
+if __name__ == "__main__":
+    main()
