@@ -15,7 +15,8 @@ import pytest
 from stages.clip import Producer, create_clip
 from stages.errors import BadInput, MissingRequirement, UsageProblem
 from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric, metric_names, pairs
-from stages.evaluate.footage import Footage
+from stages.evaluate.compare import _kept_driving
+from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.measure import measure
 from stages.evaluate.metric import Setting
 from stages.evaluate.metrics.landmark_error import driving_landmarks
@@ -176,3 +177,10 @@ def test_a_mean_leaves_out_clips_without_a_figure():
 
     (mean,) = _means([score(10.0), score(None), score(20.0)], [find_metric("psnr")])
     assert mean.value == 15 and mean.clips == 2
+
+
+@pytest.mark.parametrize(("stage", "kept"), [("synthesize", True), ("extract-sketch", False)])
+def test_landmarks_that_synthesize_kept_in_a_result_are_its_driving(make, tmp_path: Path, stage: str, kept: bool):
+    clip_with_landmarks(tmp_path / "result.clip", stage=stage, points=np.ones((make.frames, 1, 68, 3), np.float32))
+    result = open_footage(str(tmp_path / "result.clip"))
+    assert _kept_driving(result) == (result if kept else None)

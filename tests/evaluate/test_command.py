@@ -1,0 +1,70 @@
+"""`fsv2v evaluate`: figures on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fsv2v_cli.main import run
+
+
+def darker(frame: np.ndarray, index: int) -> np.ndarray:
+    return np.clip(frame.astype(int) - 10, 0, 255).astype(np.uint8)
+
+
+def test_without_json_an_aligned_table_is_the_data(make, capfd: pytest.CaptureFixture[str]):
+    assert run(["evaluate", make("one", darker).path, make("another").path, "-r", make("truth").path, "--metric", "psnr"]) == 0
+    heading, first, second = capfd.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["result", "metric", "value"]
+    for line in (first, second):
+        assert line.index("psnr") == heading.index("metric") and line.index("dB") == heading.index("unit")
+
+
+def test_with_json_there_is_one_object_per_result_and_metric(make, capfd: pytest.CaptureFixture[str]):
+    result = make("result", darker).path
+    assert run(["evaluate", result, "-r", make("truth").path, "--metric", "psnr", "--metric", "warping-error", "--json"]) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [(row["result"], row["metric"]) for row in rows] == [(result, "psnr"), (result, "warping-error")]
+    assert rows[0]["value"] > rows[0]["baseline"] and rows[1]["floor"] is not None
+
+
+def test_what_cannot_be_measured_is_a_row_and_a_warning_and_no_failure(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
+    assert run(["evaluate", make("result", darker).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
+    said = capfd.readouterr()
+    assert [line.split()[-1] for line in said.out.splitlines() if "perceptual" in line] == ["unavailable"]
+    assert "perceptual-squeezenet is unavailable" in said.err and "FSV2V_WEIGHTS_MIRROR" in said.err
+
+
+def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
+    assert run(["evaluate", make("result").path, "-r", make("truth").path, "--metric", "perceptual"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["{truth}", "-r", "nowhere.mp4"], 3, "nowhere.mp4 does not exist"),
+        (["{truth}", "-r", "{short}"], 3, "has 3"),
+        (["{truth}", "-r", "{truth}", "--metric", "fid"], 2, "psnr"),
+        (["{truth}"], 2, "--reference"),
+        (["{truth}", "{truth}", "{truth}", "-r", "{truth}", "-r", "{truth}"], 2, "2 references for 3 results"),
+        (["{truth}", "-r", "{truth}", "--example", "nowhere.png"], 3, "nowhere.png"),
+        (["{empty}", "-r", "{truth}"], 3, "no picture"),
+    ],
+)
+def test_bad_input_is_a_sentence_with_its_exit_code(
+    make, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+):
+    (tmp_path / "empty").mkdir()
+    places = {"truth": make("truth").path, "short": make("short", frames=3).path, "empty": str(tmp_path / "empty")}
+    assert run(["evaluate", *(argument.format(**places) for argument in arguments)]) == code
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.startswith("fsv2v: error: ") and sentence in said.err and "Traceback" not in said.err
