@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from fsv2v_cli.options import Inputs, Run
     from fsv2v_cli.precedence import Resolved
-    from stages.runner import Report
+    from stages.runner import Report, Step
 
 Event = Mapping[str, Any]
 """What a stage tells while it works: "message" is a sentence; "done" and "total" move the bar; other entries are shown beside it."""
@@ -97,7 +98,8 @@ _shown: Progress | None = None
 class Bar:
     """A progress bar, or nothing when none is to be shown."""
 
-    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+    def __init__(self, progress: Progress | None = None, task: TaskID | None = None, unit: str = "") -> None:
+        self._unit = unit
         self._progress, self._task = progress, task
         self._done, self._total, self._beside = 0.0, None if progress is None or task is None else progress.tasks[task].total, ""
 
@@ -114,7 +116,11 @@ class Bar:
                 f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
             )
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, total=self._total, beside=self._beside)
+            self._progress.update(self._task, completed=done, total=self._total, count=self._count(), beside=self._beside)
+
+    def _count(self) -> str:
+        done, total = f"{int(self._done)}", "" if self._total is None else f"/{int(self._total)}"
+        return f"{done}{total} {self._unit}".rstrip()
 
 
 @contextlib.contextmanager
@@ -122,16 +128,16 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
     """The one bar, with rate and remaining time. `total` None: as long as it takes."""
     global _shown
     if _settings.quiet or not sys.stderr.isatty() or _shown is not None:
-        yield Bar(None, None)
+        yield Bar()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[beside]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TextColumn("{task.fields[beside]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
         _shown = shown
         try:
-            yield Bar(shown, shown.add_task(what, total=total, beside=""))
+            yield Bar(shown, shown.add_task(what, total=total, count="", beside=""), unit)
         finally:
             _shown = None
 
@@ -176,13 +182,38 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
     total = None if inputs.total is None else len(range(run.shard[0], inputs.total, run.shard[1]))
     failures: list[int] = []
-    reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going)
-    with progress(layer, total, "clips") as bar, contextlib.closing(reports):
-        for report in reports:
-            tell(report, run.json)
-            bar.advance()
-            failures += [report.exit_code] if report.status == "failed" else []
+    with progress(layer, total, "clips") as bar:
+        steps = _ClipSteps(bar)
+        with contextlib.closing(stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step)) as reports:
+            for report in reports:
+                steps.finished(report)
+                tell(report, run.json)
+                failures += [report.exit_code] if report.status == "failed" else []
     return exit_code(failures)
+
+
+class _ClipSteps:
+    """Moves a bar that counts clips by the parts of them that are done."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar, self._done, self._frames, self._begun = bar, 0, 0, time.monotonic()
+        self._parts: dict[str, Step] = {}
+
+    def step(self, step: Step) -> None:
+        before = self._parts.get(step.source)
+        self._frames += max(0, step.read - (before.read if before else 0))
+        self._parts[step.source] = step
+        self._show()
+
+    def finished(self, report: Report) -> None:
+        self._done += 1
+        self._parts.pop(report.source, None)
+        self._show()
+
+    def _show(self) -> None:
+        parts = sum(min(0.99, step.read / max(1, step.frames)) for step in self._parts.values())
+        rate = self._frames / max(1e-3, time.monotonic() - self._begun)
+        self._bar.move(self._done + parts, **({"frames/s": round(rate, 1)} if rate else {}))
 
 
 def tell(report: Report, as_json: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from fsv2v_cli.console import run_over_clips
@@ -21,7 +23,9 @@ from fsv2v_cli.subjects import subject_option
 )
 @device_option
 @clip_stage
-def extract_sketch(inputs: Inputs, backend: str, background: str, face: str | int, smoothing: float, device: str, run: Run) -> int:
+def extract_sketch(
+    inputs: Inputs, backend: str, background: Literal["canny", "none"], face: str | int, smoothing: float, device: str, run: Run
+) -> int:
     """Find the face in each INPUT and write the layers `landmarks` and `sketch`.
 
     INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.

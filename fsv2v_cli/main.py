@@ -95,9 +95,12 @@ def run(arguments: list[str]) -> int:
 
 def _explain(problem: Exception) -> int:
     from stages.errors import Fsv2vError
+    from stages.runner.work import missing_package
 
     if console.debugging():
         traceback.print_exception(problem)
+    if isinstance(problem, ModuleNotFoundError) and (problem.name or "").partition(".")[0] not in ("stages", "fsv2v_cli", "weights"):
+        problem = missing_package(problem)
     if isinstance(problem, Fsv2vError):
         console.error(str(problem))
         return problem.exit_code

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Literal
 
 from stages.errors import UsageProblem
-from stages.runner.report import ClipTask, Outcome, Report
+from stages.runner.report import ClipTask, Outcome, Report, Step
 from stages.runner.work import run_one
 
-__all__ = ["ClipTask", "Outcome", "Report", "exit_code", "run_over_clips"]
+__all__ = ["ClipTask", "Outcome", "Report", "Step", "exit_code", "run_over_clips"]
 
 
 def run_over_clips(
@@ -20,19 +20,21 @@ def run_over_clips(
     shard: tuple[int, int] = (0, 1),
     engine: Literal["local", "ray"] = "local",
     keep_going: bool = True,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Generator[Report, None, None]:
     """Run `task` on every input and yield one Report each, as soon as it is finished.
 
     inputs may be endless: only a few are held at a time. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
     n machines given the same list divide it. A failed input does not stop the others unless `keep_going` is false. Raises
     UsageProblem and MissingRequirement, which would befall every input. When the iterator is closed or interrupted, workers end.
+    `on_step` is told a few times per second how far each input is (not by Ray).
     """
     index, count = shard
     if not 0 <= index < count:
         raise UsageProblem(f"There is no shard {index} of {count}", hint="Shards count from 0")
     if jobs < 1:
         raise UsageProblem(f"{jobs} jobs cannot do any work")
-    reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine)
+    reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step)
     for report in reports:
         yield report
         if report.status == "failed" and not keep_going:
@@ -47,7 +49,9 @@ def exit_code(failures: Collection[int]) -> int:
     return 5 if set(failures) == {5} else 3
 
 
-def _engine(task: ClipTask, sources: Iterable[str], jobs: int, engine: str) -> Generator[Report, None, None]:
+def _engine(
+    task: ClipTask, sources: Iterable[str], jobs: int, engine: str, on_step: Callable[[Step], None] | None
+) -> Generator[Report, None, None]:
     if engine == "ray":
         from stages.runner.ray_engine import run_on_ray
 
@@ -55,7 +59,7 @@ def _engine(task: ClipTask, sources: Iterable[str], jobs: int, engine: str) -> G
     elif jobs > 1:
         from stages.runner.pool import run_in_processes
 
-        yield from run_in_processes(task, sources, jobs)
+        yield from run_in_processes(task, sources, jobs, on_step)
     else:
         for source in sources:
-            yield run_one(task, source)
+            yield run_one(task, source, on_step)

@@ -13,14 +13,14 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from stages.errors import Fsv2vError
-from stages.runner.report import ClipTask, Report
+from stages.runner.report import ClipTask, Report, Step
 from stages.runner.work import CONCERNS_ALL, limit_threads, run_one
 
 _GRACE = 5.0
@@ -37,7 +37,7 @@ class _Worker:
     second_try: bool = False
 
 
-def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int) -> Iterator[Report]:
+def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int, on_step: Callable[[Step], None] | None = None) -> Iterator[Report]:
     """Reports in the order in which the inputs finish. At most `jobs` inputs are in flight, and as many wait.
 
     Raises CONCERNS_ALL at the first input that meets one; however it ends, no worker is left.
@@ -57,8 +57,13 @@ def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int) -> Itera
             more = len(busy) < jobs and not feeder.exhausted
             ready = set(wait([worker.pipe for worker in busy] + [feeder.bell] * more))
             for worker in busy:
-                if worker.pipe in ready and (report := _answer(worker) or _revive(worker, workers, task, jobs)) is not None:
-                    yield report
+                if worker.pipe not in ready:
+                    continue
+                answer = _answer(worker) or _revive(worker, workers, task, jobs)
+                if isinstance(answer, Report):
+                    yield answer
+                elif answer is not None and on_step is not None:
+                    on_step(answer)
     finally:
         feeder.stop()
         _end(workers)
@@ -98,7 +103,7 @@ def _give(worker: _Worker, source: str) -> None:
         worker.pipe.send(source)
 
 
-def _answer(worker: _Worker) -> Report | None:
+def _answer(worker: _Worker) -> Report | Step | None:
     """What a worker says about its input; None when it died over it."""
     try:
         answer = worker.pipe.recv()
@@ -106,9 +111,11 @@ def _answer(worker: _Worker) -> Report | None:
         return None
     if isinstance(answer, Fsv2vError):
         raise answer
-    worker.source, worker.second_try = None, False
-    report: Report = answer
-    return report
+    if isinstance(answer, Report):
+        worker.source, worker.second_try = None, False
+        return answer
+    assert isinstance(answer, Step)
+    return answer
 
 
 def _revive(worker: _Worker, workers: list[_Worker], task: ClipTask, jobs: int) -> Report | None:
@@ -119,7 +126,7 @@ def _revive(worker: _Worker, workers: list[_Worker], task: ClipTask, jobs: int) 
     assert worker.source is not None
     if worker.second_try:
         reason = f"Its worker process ended twice ({_cause(worker.process.exitcode)}). Perhaps memory ran out; try --jobs 1"
-        return Report(worker.source, task.layer, "failed", reason=reason, exit_code=3)
+        return Report(worker.source, task.layer, "failed", reason=reason, exit_code=3, source=worker.source)
     fresh = _start(task, jobs)
     fresh.second_try = True
     workers.append(fresh)
@@ -156,7 +163,7 @@ def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
         while True:
             source = pipe.recv()
             try:
-                pipe.send(run_one(task, source))
+                pipe.send(run_one(task, source, pipe.send))
             except CONCERNS_ALL as error:
                 pipe.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):

@@ -42,7 +42,7 @@ def _result(ray: Any, ready: Any, task: ClipTask, source: str) -> Report:
         answer = ray.get(ready)
     except ray.exceptions.RayError as error:
         reason = f"Its Ray worker ended: {str(error).splitlines()[0]}"
-        return Report(source, task.layer, "failed", reason=reason, exit_code=3)
+        return Report(source, task.layer, "failed", reason=reason, exit_code=3, source=source)
     if isinstance(answer, Fsv2vError):
         raise answer
     report: Report = answer

@@ -18,8 +18,17 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Step:
+    """How far the work on one input is: `read` of its `frames` frames."""
+
+    source: str
+    read: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class Report:
-    """One input's result. `clip` is the path of the finished clip, or the input's path when it failed.
+    """The result of the input `source`. `clip` is the path of the finished clip, or the input's path when it failed.
 
     A failed one has the reason as a sentence and the `exit_code` of its error (see stages/errors.py); `seconds` is wall time.
     """
@@ -33,6 +42,7 @@ class Report:
     notes: Mapping[str, Any] = field(default_factory=dict)
     exit_code: int = 0
     traceback: str = ""
+    source: str = ""
 
     def json(self) -> dict[str, Any]:
         """The record that `--json` prints."""

@@ -9,31 +9,52 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.errors import Fsv2vError, MissingRequirement, UsageProblem
-from stages.runner.report import ClipTask, Report
+from stages.runner.report import ClipTask, Report, Step
+
+if TYPE_CHECKING:
+    from stages.clip import Clip
 
 CONCERNS_ALL = (MissingRequirement, UsageProblem)
 """Errors that every other input would meet too: they end the run."""
 
 
-def run_one(task: ClipTask, source: str) -> Report:
+def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None = None) -> Report:
     """Run `task` on the input at `source`. Raises only CONCERNS_ALL (and KeyboardInterrupt); other errors become a failed Report."""
     begun = time.perf_counter()
     try:
         from stages.clip import as_clip
 
         clip = as_clip(source, task.out)
-        outcome = load(task.function)(clip, task.options, task.overwrite)
+        stage = load(task.function)
+        outcome = stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
     except CONCERNS_ALL:
         raise
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
     except Exception as error:
-        reason, exit_code = _sentence(error)
-        return Report(
-            source, task.layer, "failed", 0, time.perf_counter() - begun, reason, {}, exit_code, "".join(traceback.format_exception(error))
-        )
-    return Report(str(clip.path), outcome.layer, outcome.status, outcome.frames, time.perf_counter() - begun, "", outcome.notes)
+        return _failure(task, source, error, time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    return Report(str(clip.path), outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)
+
+
+def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> Report:
+    reason, exit_code = _sentence(error)
+    where = "".join(traceback.format_exception(error))
+    return Report(source, task.layer, "failed", 0, seconds, reason, {}, exit_code, where, source)
+
+
+def missing_package(error: ModuleNotFoundError) -> MissingRequirement:
+    """The sentence for a package that fsv2v requires and that is not installed."""
+    return MissingRequirement(f"The Python package {error.name} is not installed", hint="Install fsv2v again, or see `fsv2v doctor`")
+
+
+def _watched(clip: Clip, source: str, on_step: Callable[[Step], None]) -> Clip:
+    from stages.runner.watched import WatchedClip
+
+    return WatchedClip(clip, lambda read, frames: on_step(Step(source, read, frames)))
 
 
 def load(function: str) -> Callable[..., Any]:

@@ -1,0 +1,29 @@
+"""A clip that tells how far a stage has read in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from stages.clip import Clip
+
+_INTERVAL = 0.2
+"""Seconds between two tellings."""
+
+
+class WatchedClip(Clip):
+    """`on_frames(read, num_frames)` is called a few times per second while frames are read from the beginning."""
+
+    def __init__(self, clip: Clip, on_frames: Callable[[int, int], None]) -> None:
+        super().__init__(clip.store)
+        self._on_frames = on_frames
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        told = time.monotonic()
+        for index, frame in enumerate(super().frames(start, stop), start + 1):
+            yield frame
+            if time.monotonic() - told >= _INTERVAL:
+                told = time.monotonic()
+                self._on_frames(index, self.num_frames)
