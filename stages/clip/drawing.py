@@ -41,13 +41,13 @@ class Overlay:
             return np.where(image[:, :, None] > 0, frame, _dim(frame, 0.25))
         if self._layer.payload == "flow":
             return flow_colours(image)
-        if image.ndim == 2:
-            return cv2.addWeighted(frame, 0.45, self._palette[image], 0.55, 0)
-        parts = cv2.addWeighted(frame, 0.45, _parts(image, self._palette), 0.55, 0)
-        return np.where(image[:, :, :1] > 0, parts, frame)
+        colours = self._palette[image] if image.ndim == 2 else _parts(image, self._palette)
+        blended = cv2.addWeighted(frame, 0.45, colours, 0.55, 0)
+        ids = image if image.ndim == 2 else image[:, :, 0]
+        return blended if self.kind == "segment" else np.where(ids[:, :, None] > 0, blended, frame)
 
     def _draw_points(self, canvas: np.ndarray, index: int) -> np.ndarray:
-        width = max(1, round(max(canvas.shape[:2]) / 300))
+        width = max(1, round(max(canvas.shape[:2]) / 250))
         for person in self._arrays.get("keypoints", np.zeros((index + 1, 0, 25, 3)))[index]:
             for number, (a, b) in enumerate(BODY_25_LIMBS):
                 if max(a, b) < len(person):

@@ -168,7 +168,10 @@ _READERS: Mapping[str, Callable[[Sequence[Path]], Any]] = {
     "instances": _label_maps,
     "segment": _label_maps,
 }
-_MEANING: Mapping[str, Mapping[str, Any]] = {"poses": {"skeleton": "BODY_25"}, "instances": {"values": "instance ids, 0 is nobody"}}
+_MEANING: Mapping[str, Mapping[str, Any]] = {
+    "poses": {"skeleton": "BODY_25"},
+    "instances": {"values": "instance ids as stored by the importer"},
+}
 
 
 def _put(

@@ -193,10 +193,17 @@ def _rate(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | None)
     """(frames per second, whether every frame lies on that grid within one tick)."""
     if len(ticks) < 2:
         return nominal or Fraction(25), True
-    step = ticks[1] * time_base
+
+    def deviation(rate: Fraction) -> Fraction:
+        return max(abs(tick * time_base - index / rate) for index, tick in enumerate(ticks))
+
     mean = (len(ticks) - 1) / (ticks[-1] * time_base)
-    ntsc = Fraction(round(mean * Fraction(1001, 1000)) * 1000, 1001)
-    for rate in (nominal, 1 / step, ntsc, Fraction(round(mean))):
-        if rate and all(abs(tick * time_base - index / rate) <= time_base for index, tick in enumerate(ticks)):
-            return rate, True
-    return mean.limit_denominator(100_000), False
+    usual = [Fraction(round(mean * 1001, -3), 1001), Fraction(round(mean))]  # n * 1000/1001 and n
+    if nominal and (1000 % nominal.denominator == 0 or nominal.denominator == 1001):
+        usual = [nominal]  # what the container says, unless it is only ffmpeg's estimate, which is no such number
+    elif deviation(mean) == 0:
+        return mean, True
+    best = min((rate for rate in usual if rate), key=deviation, default=mean)
+    if deviation(best) <= time_base:
+        return best, True
+    return mean.limit_denominator(100_000), deviation(mean) <= time_base

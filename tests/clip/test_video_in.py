@@ -1,0 +1,223 @@
+"""Videos of every kind come in exactly: each frame once, in order, at its time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_frames import number_of
+
+from stages.clip import probe, read_frames
+from stages.clip.ffmpeg import Media
+from stages.clip.reader import decode
+from stages.errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_29_97_stays_30000_1001(video):
+    info = probe(video)
+
+    assert (info.fps, info.num_frames, info.timestamps) == (Fraction(30000, 1001), 100, None)
+    assert (info.width, info.height, info.has_audio, info.rotation) == (64, 48, True, 0)
+
+
+def test_every_frame_comes_once_and_in_order(video):
+    assert [number_of(frame) for frame in read_frames(video)] == list(range(100))
+
+
+@pytest.mark.parametrize("start", [0, 1, 31, 32, 47, 48, 49, 72, 98, 99])
+def test_any_frame_can_be_jumped_to(video, start):
+    assert [number_of(frame) for frame in read_frames(video, start, start + 2)] == list(range(100))[start : start + 2]
+
+
+@pytest.mark.parametrize("rate", ["10", "15", "24000/1001", "25", "50", "60000/1001", "22.131"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "mov"])
+def test_rates_are_exact_and_jumps_land_in_every_container(rate, suffix, media, video, ffmpeg):
+    path = media / f"rate{rate.replace('/', '_')}.{suffix}"
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x48", "-r", rate, "-i", video.with_suffix(".rgb")]
+    ffmpeg(*raw, "-c:v", "libx264", "-crf", "12", path)
+    info = probe(path)
+
+    expected = Fraction(rate) if "." not in rate else Fraction(22131, 1000)
+    assert (info.fps, info.num_frames, info.timestamps) == (expected, 100, None)
+    assert [number_of(frame) for frame in read_frames(path, 60, 63)] == [60, 61, 62]
+
+
+@pytest.fixture(scope="session")
+def variable(video, media, ffmpeg):
+    """The numbered video with frames 0 to 20 at 30 per second and the others at 15."""
+    path = media / "variable.mp4"
+    times = "setpts='(N+gt(N,20)*(N-20))/(30*TB)'"
+    exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-video_track_timescale", "90000"]
+    ffmpeg("-i", video, "-vf", times, *exact, "-an", path)
+    return path
+
+
+def test_a_variable_rate_keeps_exact_times(variable):
+    info = probe(variable)
+
+    assert info.timestamps is not None
+    assert info.timestamps.time_base == Fraction(1, 90000)
+    assert info.timestamps.ticks == tuple(3000 * (n + max(0, n - 20)) for n in range(100))
+    assert info.timestamps.seconds(20) == Fraction(2, 3)
+    assert 15 < info.fps < 30
+
+
+def test_a_variable_rate_neither_drops_nor_repeats_frames(variable):
+    assert [number_of(frame) for frame in read_frames(variable)] == list(range(100))
+    assert [number_of(frame) for frame in read_frames(variable, 70, 72)] == [70, 71]
+
+
+@pytest.mark.parametrize("angle", [90, 180, 270])
+def test_rotation_is_applied_and_the_size_is_that_of_the_shown_frame(angle, video, media, ffmpeg):
+    path = media / f"rotated{angle}.mp4"
+    ffmpeg("-display_rotation", str(angle), "-i", video, "-c", "copy", path)
+
+    info = probe(path)
+    frame = next(read_frames(path))
+
+    assert info.rotation == angle
+    assert (info.width, info.height) == ((64, 48) if angle == 180 else (48, 64))
+    upright = np.rot90(frame, -angle // 90)  # ffmpeg's angle turns the frame counter-clockwise
+    assert number_of(np.ascontiguousarray(upright)) == 0
+    assert frame.shape == (info.height, info.width, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "coding"),
+    [
+        ("odd.mp4", ["-vf", "crop=63:47:0:0:exact=1", "-c:v", "libx264", "-pix_fmt", "yuv444p"]),
+        ("ten_bit.mp4", ["-c:v", "libx264", "-pix_fmt", "yuv420p10le"]),
+        ("grey.mkv", ["-c:v", "ffv1", "-pix_fmt", "gray"]),
+        ("grey16.mkv", ["-c:v", "ffv1", "-pix_fmt", "gray16le"]),
+        ("alpha.mov", ["-c:v", "qtrle", "-pix_fmt", "argb"]),
+        ("full_range.mp4", ["-c:v", "libx264", "-pix_fmt", "yuvj420p"]),
+        ("vp9.webm", ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"]),
+        ("mpeg1.mpg", ["-r", "25", "-c:v", "mpeg1video", "-q:v", "2"]),
+        ("stream.ts", ["-c:v", "libx264"]),
+        ("animated.gif", []),
+    ],
+)
+def test_unusual_sources_are_read_whole(name, coding, video, media, ffmpeg):
+    path = media / name
+    ffmpeg("-i", video, "-an", "-frames:v", "40", *coding, path)
+
+    info = probe(path)
+    frames = list(read_frames(path))
+
+    assert len(frames) == info.num_frames
+    assert frames[0].shape == (info.height, info.width, 3)
+    if name != "mpeg1.mpg":  # made with another rate, and so with other frames
+        assert [number_of(frame) for frame in frames] == list(range(40))
+
+
+def test_transparent_pixels_of_a_video_are_laid_over_white(media, ffmpeg):
+    path = media / "transparent.mov"
+    ffmpeg("-f", "lavfi", "-i", "color=c=red@0.0:s=32x32:r=10:d=0.5,format=argb", "-c:v", "qtrle", path)
+
+    assert np.all(next(read_frames(path)) == 255)
+
+
+def test_a_colour_comes_back_as_it_was(media, ffmpeg):
+    path = media / "colour.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=c=0xC86432:s=64x64:r=10:d=0.5,format=rgb24", "-c:v", "libx264", "-crf", "5", path)
+
+    assert np.abs(next(read_frames(path)).astype(int) - [0xC8, 0x64, 0x32]).max() <= 6
+
+
+AWKWARD = ["with space", "it's \"quoted\"", "-dash", "Zoë 舞蹈", "100%d", "a:b,c;d", "$(x)`y`"]
+
+
+@pytest.mark.parametrize("name", [f"{name}.mp4" for name in AWKWARD])
+def test_a_name_is_only_a_name(name, video, tmp_path, monkeypatch):
+    (tmp_path / name).write_bytes(video.read_bytes())
+    monkeypatch.chdir(tmp_path)
+
+    assert probe(name).num_frames == 100
+    assert number_of(next(read_frames(name, 50))) == 50
+
+
+def test_the_memory_does_not_grow_with_the_length(media, ffmpeg):
+    """Two videos of 640 x 360, one ten times as long: reading them takes the same memory within 5 %."""
+    peaks = []
+    for frames in (60, 600):
+        path = media / f"long{frames}.mp4"
+        ffmpeg("-f", "lavfi", "-i", "testsrc=s=640x360:r=30", "-frames:v", str(frames), "-preset", "ultrafast", path)
+        code = f"import resource; from stages.clip import read_frames; n = sum(1 for _ in read_frames({str(path)!r}));"
+        code += " print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+        assert int(output[0]) == frames
+        peaks.append(int(output[1]))
+
+    assert peaks[1] < 1.05 * peaks[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "is an empty file"), (b"this is a text, not a video\n" * 50, "it is no video"), (b"\0" * 5000, "cannot be read as a video")],
+)
+def test_what_is_no_video_is_refused_with_a_sentence(content, sentence, tmp_path):
+    path = tmp_path / "thing.mp4"
+    path.write_bytes(content)
+
+    with pytest.raises(BadInput, match=sentence) as refusal:
+        probe(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="does not exist"):
+        probe(tmp_path / "nothing.mp4")
+    with pytest.raises(BadInput, match="is not a file"):
+        probe(tmp_path)
+
+
+def test_a_sound_file_holds_no_video(tmp_path, ffmpeg):
+    path = tmp_path / "tone.wav"
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", path)
+
+    with pytest.raises(BadInput, match="holds no video"):
+        probe(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("faststart", [True, False])
+def test_a_truncated_mp4_is_refused(share, faststart, video, tmp_path, ffmpeg):
+    whole = video
+    if not faststart:
+        whole = tmp_path / "index_last.mp4"
+        ffmpeg("-i", video, "-c", "copy", whole)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
+
+    with pytest.raises(BadInput, match="cut off|breaks off|cannot be read"):
+        probe(cut)
+
+
+def test_a_stream_that_breaks_off_while_it_is_read_is_noticed(video, tmp_path):
+    info = probe(video)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+
+    with pytest.raises(BadInput, match=r"breaks off after \d+ of 100 frames"):
+        list(decode(Media(cut), info))
+
+
+def test_a_playlist_cannot_make_ffmpeg_reach_the_network(tmp_path):
+    path = tmp_path / "list.m3u8"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/secret.ts\n#EXT-X-ENDLIST\n")
+
+    with pytest.raises(BadInput):
+        probe(path)
+
+
+@pytest.mark.parametrize("name", ["faces/lipnetgrid_bbaf2n.mpg", "people/mmaction2_ntu.avi", "people/mmaction2_demo_skeleton.mp4"])
+def test_real_videos_give_as_many_frames_as_announced(name, real_media: Path):
+    info = probe(real_media / name)
+
+    assert sum(1 for _ in read_frames(real_media / name)) == info.num_frames
