@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 from fractions import Fraction
@@ -21,6 +22,7 @@ from stages.clip.ffmpeg import Media, arguments, executable, meaning, require_re
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
 
+_TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
@@ -126,7 +128,8 @@ class VideoWriter:
         complaint = self._log.read(100_000).decode("utf-8", "replace")
         if "Unknown encoder" in complaint:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
-        return BadInput(f"{self.path} cannot be written: {meaning(complaint)}", hint="Choose another place with -o, or free some space")
+        reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
+        return BadInput(f"{self.path} cannot be written: {reason}", hint="Choose another place with -o, or free some space")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,137 @@
+"""Any picture that a user has becomes uint8 RGB."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.clip import list_pictures, read_image
+from stages.clip.pictures import decode_image, encode
+from stages.errors import BadInput
+
+RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
+COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], -1)
+
+
+def saved(path, image: Image.Image, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_a_16_bit_grey_picture_is_scaled_to_8_bits(tmp_path):
+    cv2.imwrite(str(tmp_path / "deep.png"), RAMP.astype(np.uint16) * 257)
+
+    assert np.array_equal(read_image(tmp_path / "deep.png"), np.repeat(RAMP[:, :, None], 3, 2))
+
+
+def test_a_16_bit_colour_picture_is_scaled_to_8_bits(tmp_path):
+    cv2.imwrite(str(tmp_path / "deep.png"), COLOURS[:, :, ::-1].astype(np.uint16) * 257)
+
+    assert np.array_equal(read_image(tmp_path / "deep.png"), COLOURS)
+
+
+def test_a_cmyk_picture_becomes_rgb(tmp_path):
+    path = saved(tmp_path / "print.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=100)
+
+    assert np.abs(read_image(path).astype(int) - [255, 0, 0]).max() <= 3
+
+
+def test_a_palette_picture_becomes_rgb(tmp_path):
+    path = saved(tmp_path / "palette.gif.png", Image.new("RGB", (8, 8), (10, 200, 30)).quantize(4))
+
+    assert np.array_equal(read_image(path)[0, 0], [10, 200, 30])
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_grey_and_black_and_white_become_rgb(mode, tmp_path):
+    path = saved(tmp_path / "grey.png", Image.new(mode, (8, 6), 255))
+
+    assert read_image(path).shape == (6, 8, 3)
+    assert (read_image(path) == 255).all()
+
+
+def test_transparent_pixels_are_laid_over_white(tmp_path):
+    path = saved(tmp_path / "cut_out.png", Image.new("RGBA", (4, 4), (200, 0, 0, 0)))
+
+    assert (read_image(path) == 255).all()
+
+
+def test_a_transparent_palette_colour_is_laid_over_white(tmp_path):
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    path = saved(tmp_path / "cut_out.png", image, transparency=0)
+
+    assert (read_image(path) == 255).all()
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    path = saved(tmp_path / "phone.jpg", Image.new("RGB", (30, 20), "red"), exif=exif)
+
+    assert read_image(path).shape == (30, 20, 3)
+
+
+def test_a_picture_of_one_pixel_is_read(tmp_path):
+    path = saved(tmp_path / "dot.png", Image.new("RGB", (1, 1), (1, 2, 3)))
+
+    assert read_image(path).tolist() == [[[1, 2, 3]]]
+
+
+def test_a_picture_of_12000_pixels_is_read_without_a_warning(tmp_path, recwarn):
+    path = saved(tmp_path / "poster.png", Image.new("L", (12000, 12000), 7))
+
+    assert read_image(path).shape == (12000, 12000, 3)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(("size", "sentence"), [((16385, 2), "at most 16384 per side"), ((16000, 16000), "at most 178 megapixels")])
+def test_a_picture_that_is_too_large_is_refused(size, sentence, tmp_path):
+    path = saved(tmp_path / "huge.png", Image.new("1", size))
+
+    with pytest.raises(BadInput, match=sentence):
+        read_image(path)
+
+
+def test_floating_point_pictures_are_refused(tmp_path):
+    path = saved(tmp_path / "float.tiff", Image.fromarray(np.ones((4, 4), np.float32)))
+
+    with pytest.raises(BadInput, match="floating-point"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n broken"])
+def test_what_is_no_picture_is_refused(content, tmp_path):
+    (tmp_path / "thing.png").write_bytes(content)
+
+    with pytest.raises(BadInput, match=r"thing\.png"):
+        read_image(tmp_path / "thing.png")
+
+
+def test_a_truncated_picture_is_refused(tmp_path):
+    path = saved(tmp_path / "whole.jpg", Image.fromarray(COLOURS))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with pytest.raises(BadInput, match="damaged"):
+        read_image(path)
+
+
+def test_pictures_are_listed_as_a_person_counts(pictures):
+    assert [path.stem for path in list_pictures(pictures)] == [f"frame{index}" for index in range(1, 13)]
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing here")
+
+    with pytest.raises(BadInput, match="holds no picture"):
+        list_pictures(tmp_path)
+
+
+def test_png_is_lossless_and_jpeg_keeps_full_colour_resolution():
+    assert np.array_equal(decode_image(encode(COLOURS, "png"), "", 3), COLOURS)
+    stripes = np.zeros((16, 16, 3), np.uint8)
+    stripes[:, ::2] = [255, 0, 0]
+    stripes[:, 1::2] = [0, 0, 255]
+    assert np.abs(decode_image(encode(stripes, "jpg"), "", 3).astype(int) - stripes).max() < 40  # 4:2:0 would be off by 127

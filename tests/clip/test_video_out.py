@@ -1,0 +1,239 @@
+"""Videos that fsv2v writes: exact rate and size, sound in time, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_frames import number_of, numbered
+
+from stages.clip import VideoWriter, as_clip, probe, read_frames
+from stages.clip.audio import find_sound
+from stages.clip.ffmpeg import Media
+from stages.errors import BadInput, UsageProblem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(path, frames, fps=Fraction(30000, 1001), **options):
+    height, width = frames[0].shape[:2]
+    with VideoWriter(path, width, height, fps, **options) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return probe(path)
+
+
+@pytest.mark.parametrize("fps", ["30000/1001", "25", "10", "22131/1000"])
+def test_rate_and_frames_are_exact(fps, tmp_path):
+    info = write(tmp_path / "out.mp4", [numbered(index) for index in range(40)], Fraction(fps))
+
+    assert (info.fps, info.num_frames, info.pix_fmt) == (Fraction(fps), 40, "yuv420p")
+    assert [number_of(frame) for frame in read_frames(tmp_path / "out.mp4")] == list(range(40))
+
+
+@pytest.mark.parametrize("size", [(63, 47), (64, 47), (63, 48), (1, 1), (2, 2)])
+def test_odd_sizes_stay_exact(size, tmp_path):
+    info = write(tmp_path / "odd.mp4", [np.full((size[1], size[0], 3), 90, np.uint8)] * 3)
+
+    assert (info.width, info.height) == size
+    assert info.pix_fmt == ("yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p")
+
+
+@pytest.mark.parametrize("height", [480, 720])
+def test_colours_survive(height, tmp_path):
+    colour = np.full((height, 64, 3), (200, 100, 50), np.uint8)
+    write(tmp_path / "colour.mp4", [colour] * 3)
+
+    assert np.abs(next(read_frames(tmp_path / "colour.mp4")).astype(int) - colour).max() <= 3
+
+
+def test_the_index_comes_first(tmp_path):
+    write(tmp_path / "out.mp4", [numbered(0)] * 3)
+    data = (tmp_path / "out.mp4").read_bytes()
+
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path, video):
+    for name in ("a.mp4", "b.mp4"):
+        write(tmp_path / name, [numbered(index) for index in range(20)], audio_from=video)
+
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def packets(path: Path) -> list[str]:
+    """The checksums of the sound packets."""
+    from stages.clip.ffmpeg import executable
+
+    command = [executable(), "-v", "error", "-i", f"file:{path}", "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split(",")[5].strip() for line in lines if not line.startswith("#")]
+
+
+def test_sound_is_copied_not_coded_anew(video, tmp_path):
+    info = write(tmp_path / "out.mp4", list(read_frames(video)), audio_from=video)
+
+    assert info.has_audio
+    copied = packets(tmp_path / "out.mp4")
+    assert copied == packets(video)[: len(copied)]
+    assert abs(len(copied) - len(packets(video))) <= 2
+
+
+def test_sound_is_cut_where_the_frames_end(video, tmp_path):
+    write(tmp_path / "short.mp4", [numbered(index) for index in range(30)], audio_from=video)
+
+    assert abs(len(packets(tmp_path / "short.mp4")) * 1024 / 44100 - 1.0) < 0.1
+
+
+def test_frames_that_outlast_the_sound_are_kept(tmp_path, ffmpeg):
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=0.5", "-c:a", "aac", tmp_path / "short.m4a")
+    info = write(tmp_path / "out.mp4", [numbered(index) for index in range(90)], audio_from=tmp_path / "short.m4a")
+
+    assert (info.num_frames, info.has_audio) == (90, True)
+
+
+@pytest.mark.parametrize("coding", [["-c:a", "pcm_s16le"], ["-c:a", "libvorbis"]])
+def test_sound_that_mp4_cannot_take_becomes_aac(coding, video, tmp_path, ffmpeg):
+    ffmpeg("-i", video, "-c:v", "copy", *coding, tmp_path / "source.mkv")
+    write(tmp_path / "out.mp4", [numbered(0)] * 30, audio_from=tmp_path / "source.mkv")
+
+    found = find_sound(Media(tmp_path / "out.mp4"))
+    assert found is not None
+    assert found.codec == "aac"
+
+
+def onset(path: Path) -> float:
+    """Seconds from the start of the file to the first loud sample."""
+    from stages.clip.ffmpeg import executable
+
+    command = [executable(), "-v", "error", "-i", f"file:{path}", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "48000"]
+    raw = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, check=True).stdout
+    return float(np.argmax(np.abs(np.frombuffer(raw, np.int16).astype(int)) > 3000)) / 48000
+
+
+@pytest.mark.parametrize("through_a_clip", [False, True])
+def test_sound_stays_in_time_with_the_frames(through_a_clip, tmp_path, ffmpeg):
+    """A click one second after the first frame, in a source whose video starts 0.4 s after its sound."""
+    late = tmp_path / "late.mkv"
+    pictures = ["-itsoffset", "0.4", "-f", "lavfi", "-i", "color=c=gray:s=32x32:r=25:d=2"]
+    click = ["-f", "lavfi", "-i", "aevalsrc=if(gt(t\\,1.4)\\,0.8*sin(3000*t)\\,0):d=2.4"]
+    ffmpeg(*pictures, *click, "-map", "0", "-map", "1", "-c:v", "libx264", "-c:a", "aac", late)
+    source = as_clip(late) if through_a_clip else late
+    assert probe(late).start == pytest.approx(0.4, abs=0.03)
+
+    write(tmp_path / "out.mp4", list(read_frames(late)), Fraction(25), audio_from=source)
+
+    assert onset(tmp_path / "out.mp4") == pytest.approx(1.0, abs=0.04)
+
+
+def test_without_sound_in_the_source_there_is_none(small_clip, tmp_path):
+    assert not write(tmp_path / "out.mp4", [numbered(0)] * 3, audio_from=small_clip).has_audio
+
+
+def test_nothing_is_left_when_the_work_fails(tmp_path):
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)) as writer:
+        writer.write(numbered(0))
+        raise RuntimeError("the model broke")
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_old_video_stays_when_its_replacement_fails(tmp_path):
+    write(tmp_path / "out.mp4", [numbered(7)] * 3)
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)) as writer:
+        writer.write(numbered(0))
+        raise RuntimeError("the model broke")
+
+    assert number_of(next(read_frames(tmp_path / "out.mp4"))) == 7
+
+
+@pytest.mark.parametrize("frame", [np.zeros((47, 64, 3), np.uint8), np.zeros((48, 64), np.uint8), np.zeros((48, 64, 3), np.float32)])
+def test_a_frame_of_another_shape_is_refused(frame, tmp_path):
+    with pytest.raises(BadInput, match="must be uint8"), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)) as writer:
+        writer.write(frame)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_video_without_a_frame_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="got no frame"), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_unknown_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(UsageProblem, match=r"\.mp4"):
+        VideoWriter(tmp_path / "out.xyz", 64, 48, Fraction(25))
+
+
+@pytest.mark.parametrize("name", ["-dash.mp4", "Zoë's \"舞蹈\" 100%d.mp4"])
+def test_a_name_is_only_a_name(name, tmp_path, monkeypatch, video):
+    monkeypatch.chdir(tmp_path)
+
+    assert write(name, [numbered(3)] * 3, audio_from=video).num_frames == 3
+
+
+def run_limited(code: str, bytes_: int) -> subprocess.CompletedProcess[str]:
+    """Run Python code that cannot write more than so many bytes into one file: as on a full disk."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, preexec_fn=limit, check=False)
+
+
+def test_a_full_disk_gives_a_sentence_and_leaves_nothing(tmp_path):
+    code = f"""
+import numpy as np
+from fractions import Fraction
+from stages.clip import VideoWriter
+from stages.errors import BadInput
+noise = np.random.default_rng(0)
+try:
+    with VideoWriter({str(tmp_path / "out.mp4")!r}, 320, 240, Fraction(25)) as writer:
+        for _ in range(120):
+            writer.write(noise.integers(0, 255, (240, 320, 3), np.uint8))
+except BadInput as error:
+    print(error)
+"""
+    result = run_limited(code, 200_000)
+
+    assert "cannot be written: the disk is full" in result.stdout, result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_gives_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(BadInput, match="cannot be written"), VideoWriter(tmp_path / "file" / "out.mp4", 64, 48, Fraction(25)):
+        pass
+    with pytest.raises(BadInput, match="cannot be written"), VideoWriter("/proc/out.mp4", 64, 48, Fraction(25)):
+        pass
+
+
+def test_the_leftovers_of_a_killed_writer_are_cleared_by_the_next(tmp_path):
+    code = f"""
+import os, signal
+import numpy as np
+from fractions import Fraction
+from stages.clip import VideoWriter
+with VideoWriter({str(tmp_path / "out.mp4")!r}, 64, 48, Fraction(25)) as writer:
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "out.mp4").exists()
+
+    time.sleep(1)  # the orphaned ffmpeg ends by itself, at the end of its input
+
+    write(tmp_path / "out.mp4", [numbered(1)] * 3)
+
+    assert os.listdir(tmp_path) == ["out.mp4"]
