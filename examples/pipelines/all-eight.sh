@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# All eight commands in a chain on one video of a talking face, in a few minutes on two cores:
+#
+#     examples/pipelines/all-eight.sh VIDEO OUT [MODEL]
+#
+# 1-3 find the face, the body and the person; 4 makes a dataset of the head; 5 trains a tiny model on it, to show that it runs; 6 adapts a
+# real one (MODEL, or the one that comes with fsv2v) to a few frames; 7 has both repeat the video from its first frames; 8 compares them
+# with the truth. Ends with the table of figures. Run it again to go on after a crash: what is finished is skipped.
+set -euo pipefail
+
+if [ $# -lt 2 ]; then
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+video=$1 out=$2
+adapt=()
+if [ $# -gt 2 ]; then
+    adapt=(--model "$3")
+fi
+mkdir -p -- "$out"
+
+step() { echo "== $*" >&2; }
+
+step "1 extract-sketch"
+clip=$(fsv2v extract-sketch "$video" -o "$out/clips")
+step "2 extract-poses"
+fsv2v extract-poses "$clip" >&2
+step "3 segment"
+fsv2v segment "$clip" >&2
+step "4 build-dataset"
+fsv2v build-dataset "$clip" -o "$out/faces" >"$out/faces.txt"
+read -r face <"$out/faces.txt" # the first shot
+
+step "5 train"
+tiny=$(fsv2v train --data "$out/faces" --preset tiny -o "$out/run")
+step "6 finetune"
+fsv2v finetune ${adapt[@]+"${adapt[@]}"} --examples "$face" --steps 20 -o "$out/tuned.safetensors" >&2
+
+step "7 synthesize"
+fsv2v synthesize --examples "$face" --driving "$face" --model "$tiny" -o "$out/tiny.mp4" >&2
+fsv2v synthesize --examples "$face" --driving "$face" --model "$out/tuned.safetensors" -o "$out/tuned.mp4" >&2
+
+step "8 evaluate"
+fsv2v evaluate "$out/tiny.mp4" "$out/tuned.mp4" --reference "$face"

@@ -1,0 +1,73 @@
+"""The shell scripts of examples/pipelines do what their headings say, with any file name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import skimage.data
+
+from stages.backends import Backends
+from stages.clip import VideoWriter, open_clip
+
+PIPELINES = Path(__file__).parents[2] / "examples" / "pipelines"
+SCRIPTS = sorted(PIPELINES.glob("*.sh"))
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+
+
+@pytest.fixture
+def script(tmp_path: Path):
+    """Run a script with the command fsv2v on PATH, also where the package is not installed."""
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "fsv2v"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fsv2v_cli "$@"\n')
+    command.chmod(0o755)
+    root = str(PIPELINES.parents[1])
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+    def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", PIPELINES / name, *arguments], env=environment, cwd=tmp_path, text=True, capture_output=True)
+
+    return run
+
+
+def face_video(path: Path, frames: int = 4) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 200, 200, Fraction(25)) as video:
+        for index in range(frames):
+            video.write(skimage.data.astronaut()[:200, 120 + index : 320 + index])
+    return path
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_each_script_stops_at_errors_and_says_how_to_call_it(script, path: Path):
+    assert "set -euo pipefail" in path.read_text() and os.access(path, os.X_OK)
+    said = script(path.name)
+    assert said.returncode == 2
+    assert path.name in said.stderr and said.stdout == ""
+
+
+def test_batch_sketches_takes_any_name_reports_each_video_and_skips_what_is_finished(script, tmp_path: Path):
+    if not any(Backends("landmarks").get(name).available for name in Backends("landmarks").names()):
+        pytest.skip("no landmark detector can run here")
+    face_video(tmp_path / "videos" / "two words.mp4")
+    face_video(tmp_path / "videos" / "deeper" / "größe 'x'.mp4")
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"not a video")
+
+    first = script("batch-sketches.sh", tmp_path / "videos", tmp_path / "out")
+    assert first.returncode == 3 and "2 done, 0 skipped, 1 failed" in first.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out" / "report.ndjson").read_text().splitlines()]
+    assert [row["status"] for row in rows].count("done") == 2
+    clips = (tmp_path / "out" / "clips.txt").read_text().splitlines()
+    assert [Path(clip).stem for clip in clips] == ["größe 'x'", "two words"]
+    assert all(open_clip(clip).has("sketch") for clip in clips)
+
+    again = script("batch-sketches.sh", tmp_path / "videos", tmp_path / "out")
+    assert "0 done, 2 skipped, 1 failed" in again.stderr
