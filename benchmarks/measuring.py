@@ -71,4 +71,4 @@ def report(benchmark: str, rows: Sequence[dict[str, float | str]], verdicts: dic
 
 
 def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3f}"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
