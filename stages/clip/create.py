@@ -31,9 +31,7 @@ DEFAULT_FPS = Fraction(25)
 """The rate that pictures get, which have none."""
 
 
-def as_clip(
-    source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None
-) -> Clip:
+def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
     """The clip of `source`: an existing clip is opened, a video, picture or folder of pictures becomes one.
 
     The clip is made beside the source, at `out` if that ends in .clip, else in the folder `out`. `frames` says how

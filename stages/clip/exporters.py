@@ -10,13 +10,15 @@ from typing import Literal
 
 import numpy as np
 
-from stages.clip.atomic import building_directory, write_bytes, write_errors
+from stages.clip.atomic import building_directory, write_bytes
 from stages.clip.clip import Clip
-from stages.clip.openpose import write_openpose
+from stages.clip.openpose import openpose_files
 from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 
+_DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
+_REMEDY = "Replace it with --overwrite, or choose another place with -o"
 Format = Literal["auto", "png", "jpg", "video", "openpose", "json", "txt"]
 
 
@@ -25,23 +27,21 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
 
     Forms: frames as png, jpg or video; poses as openpose; landmarks as json (68 pairs [x, y], as imaginaire reads) or
     txt (68 lines "x,y", as fs_vid2vid reads); other pictures as png, whose values are the label ids. Raises
-    ParametersDiffer when `out` is there and `overwrite` is not set.
+    ParametersDiffer when something else is at `out` and `overwrite` is not set.
     """
     out = Path(os.path.abspath(out))
-    if out.exists() and not overwrite:
-        raise ParametersDiffer(f"{out} is there already", hint="Replace it with --overwrite, or choose another place with -o")
     chosen = _chosen(clip, kind, out) if form == "auto" else form
-    if kind == "landmarks" and chosen in ("json", "txt"):
-        _into_folder(out, overwrite, _landmark_files(clip, chosen))
+    if chosen == "video" and kind in _DRAWABLE:
+        _video(clip, kind, out, overwrite)
+    elif kind == "landmarks" and chosen in ("json", "txt"):
+        _folder(out, overwrite, _landmark_files(clip, chosen))
     elif kind == "poses" and chosen == "openpose":
-        with building_directory(out, replace=overwrite) as folder, write_errors(out):
-            write_openpose(clip, folder, clip.id)
-    elif chosen == "video" and kind in ("frames", "sketch", "mask", "segment", "densepose"):
-        _video(clip, kind, out)
+        _folder(out, overwrite, openpose_files(clip))
     elif chosen in ("png", "jpg") and clip.layer(kind).payload == "images":
-        _into_folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
+        _folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
     else:
-        raise UsageProblem(f"the layer {kind} cannot be exported as {chosen}")
+        what = "cannot be exported" if chosen == "auto" else f"cannot be exported as {chosen}"
+        raise UsageProblem(f"the layer {kind} {what}")
     return out
 
 
@@ -56,7 +56,9 @@ def _images(clip: Clip, kind: str) -> Iterator[np.ndarray]:
     return clip.frames() if kind == "frames" else clip.layer(kind).images()
 
 
-def _video(clip: Clip, kind: str, out: Path) -> None:
+def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise ParametersDiffer(f"{out} is there already", hint=_REMEDY)
     with VideoWriter(out, clip.width, clip.height, clip.fps, audio_from=clip) as writer:
         for image in _images(clip, kind):
             writer.write(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
@@ -80,7 +82,21 @@ def _landmark_files(clip: Clip, form: str) -> Iterator[tuple[str, bytes]]:
             yield f"{index:06d}.txt", "".join(f"{x:.3f},{y:.3f}\n" for x, y in points).encode()
 
 
-def _into_folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> None:
+def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> None:
+    """Write the files, or find that the very same are in `out`."""
+    if out.exists() and not overwrite:
+        if not _holds_just(out, files):
+            raise ParametersDiffer(f"{out} is there and holds something else", hint=_REMEDY)
+        return
     with building_directory(out, replace=overwrite) as folder:
         for name, data in files:
             write_bytes(folder / name, data)
+
+
+def _holds_just(out: Path, files: Iterator[tuple[str, bytes]]) -> bool:
+    found = {path.name for path in out.iterdir()} if out.is_dir() else {""}
+    for name, data in files:
+        if name not in found or (out / name).read_bytes() != data:
+            return False
+        found.remove(name)
+    return not found

@@ -68,9 +68,7 @@ def guess_layout(source: Path) -> Layout:
     return "openpose" if any(name.endswith(".json") for name in names) and not any(is_picture(Path(name)) for name in names) else "images"
 
 
-def import_openpose(
-    folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: tuple[int, int] | None = None
-) -> Clip:
+def import_openpose(folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: tuple[int, int] | None = None) -> Clip:
     """A clip without frames whose layer `poses` holds the people of an OpenPose JSON folder, one file per frame.
 
     OpenPose does not write the size of the picture; without `size` it is the smallest even one that holds every point.

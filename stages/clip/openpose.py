@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,15 @@ def boxes_of(points: np.ndarray) -> np.ndarray:
     return np.where(seen.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
 
 
-def write_openpose(clip: Clip, folder: Path, name: str) -> None:
-    """Write `name`_000000000000_keypoints.json and so on into the empty `folder`, as OpenPose 1.3 does."""
+def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of ID_000000000000_keypoints.json and so on, as OpenPose 1.3 writes them."""
     arrays = clip.layer("poses").arrays()
     parts = {array: key for array, (key, _) in PARTS.items() if array in arrays}
     for index in range(clip.num_frames):
         present = [column for column in range(arrays["keypoints"].shape[1]) if (arrays["keypoints"][index, column, :, 2] > 0).any()]
         people = [_person_json(arrays, parts, index, column) for column in present]
         text = json.dumps({"version": 1.3, "people": people}, separators=(",", ":"), allow_nan=False)
-        (folder / f"{name}_{index:012d}_keypoints.json").write_text(text, encoding="utf-8")
+        yield f"{clip.id}_{index:012d}_keypoints.json", text.encode()
 
 
 def _person_json(arrays: Mapping[str, np.ndarray], parts: Mapping[str, str], index: int, column: int) -> dict[str, Any]:

@@ -26,13 +26,14 @@ def pack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fals
     """Pack the clip directory at `path` into `out` (by default its name with .zip) and return that path.
 
     The bytes depend on the clip alone. A source video that the frames refer to is put inside, so that the zip is
-    complete. Raises ParametersDiffer when `out` is there and `overwrite` is not set.
+    complete. The same clip at `out` is left alone; anything else there raises ParametersDiffer unless `overwrite` is set.
     """
     clip = open_clip(path)
     if isinstance(clip.store, ZipStore):
         raise BadInput(f"{path} is packed already")
     target = Path(out) if out else Path(os.path.abspath(clip.path)).with_suffix(".zip")
-    _require_absent(target, overwrite)
+    if not overwrite and _is_there(target, clip):
+        return target
     with (
         building_file(target) as hidden,
         write_errors(target),
@@ -53,7 +54,8 @@ def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fa
     if not isinstance(clip.store, ZipStore):
         raise BadInput(f"{path} is not packed")
     target = Path(out) if out else Path(os.path.abspath(path)).with_suffix("" if path.stem.endswith(".clip") else ".clip")
-    _require_absent(target, overwrite)
+    if not overwrite and _is_there(target, clip):
+        return target
     _require_honest(path)
     with building_directory(target, replace=overwrite) as folder, write_errors(target), zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -66,9 +68,18 @@ def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fa
     return target
 
 
-def _require_absent(target: Path, overwrite: bool) -> None:
-    if target.exists() and not overwrite:
-        raise ParametersDiffer(f"{target} is there already", hint="Replace it with --overwrite, or choose another place with -o")
+def _is_there(target: Path, clip: Clip) -> bool:
+    """Whether the same clip is at `target` already. Raises ParametersDiffer when something else is."""
+    if not target.exists():
+        return False
+    with contextlib.suppress(BadInput, InvalidClip):
+        if _identity(open_clip(target)) == _identity(clip):
+            return True
+    raise ParametersDiffer(f"{target} is there and is not this clip", hint="Replace it with --overwrite, or choose another place with -o")
+
+
+def _identity(clip: Clip) -> tuple[object, ...]:
+    return clip.meta, {kind: clip.layer(kind).digest for kind in clip.layers()}
 
 
 def _require_honest(path: Path) -> None:

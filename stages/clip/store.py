@@ -135,5 +135,7 @@ def open_store(path: Path) -> Store:
     if path.is_dir():
         return DirectoryStore(path)
     if path.is_file():
+        if not zipfile.is_zipfile(path):
+            raise InvalidClip(f"{path} is neither a clip directory nor a packed clip")
         return ZipStore(path)
     raise BadInput(f"{path} does not exist")

@@ -130,7 +130,7 @@ def test_a_colour_comes_back_as_it_was(media, ffmpeg):
     assert np.abs(next(read_frames(path)).astype(int) - [0xC8, 0x64, 0x32]).max() <= 6
 
 
-AWKWARD = ["with space", "it's \"quoted\"", "-dash", "Zoë 舞蹈", "100%d", "a:b,c;d", "$(x)`y`"]
+AWKWARD = ["with space", 'it\'s "quoted"', "-dash", "Zoë 舞蹈", "100%d", "a:b,c;d", "$(x)`y`"]
 
 
 @pytest.mark.parametrize("name", [f"{name}.mp4" for name in AWKWARD])

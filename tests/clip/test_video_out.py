@@ -173,7 +173,7 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path):
         VideoWriter(tmp_path / "out.xyz", 64, 48, Fraction(25))
 
 
-@pytest.mark.parametrize("name", ["-dash.mp4", "Zoë's \"舞蹈\" 100%d.mp4"])
+@pytest.mark.parametrize("name", ["-dash.mp4", 'Zoë\'s "舞蹈" 100%d.mp4'])
 def test_a_name_is_only_a_name(name, tmp_path, monkeypatch, video):
     monkeypatch.chdir(tmp_path)
 
