@@ -4,7 +4,8 @@
 
 The baseline of the first ratio is the bare backend, called in a loop on frames that were decoded before; goal: extract-sketch, which also
 decodes, smooths, draws and writes, at 0.9 of that speed or more. The baseline of the second is --jobs 1; goal: --jobs 2 is 1.7 times as
-fast on two cores, start of the command included. All is measured in one run; the bare loop is timed before and after, and the faster one counts.
+fast on two cores, start of the command included. All is measured in one run; the bare loop is timed before and after the stage, and the
+faster one counts.
 """
 
 from __future__ import annotations
