@@ -143,5 +143,6 @@ METRIC = Metric(
     better="lower",
     open=_open,
     missing=_missing,
+    least_side=16,
     floor=True,
 )
