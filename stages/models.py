@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from stages.clip.create import file_sha256
 from stages.errors import BadInput, MissingRequirement
 from stages.files import write_atomically
 from stages.networks.config import GeneratorConfig
@@ -30,6 +31,7 @@ class Model:
     generator: FewShotGenerator
     info: dict[str, Any]
     path: Path
+    sha256: str
 
     @property
     def config(self) -> GeneratorConfig:
@@ -62,7 +64,7 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def load_model(path: Path) -> Model:
-    """A model file, a delta made by `finetune`, or the newest snapshot of a run's folder, as a generator in evaluation mode."""
+    """A model file, or the newest snapshot of a run's folder, as a generator in evaluation mode."""
     path = find_model(path)
     info, tensors = read_model(path)
     try:
@@ -71,7 +73,7 @@ def load_model(path: Path) -> Model:
     except (KeyError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise BadInput(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
-    return Model(generator.eval().requires_grad_(False), info, path)
+    return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path))
 
 
 def find_model(path: Path) -> Path:

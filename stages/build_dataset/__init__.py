@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.cuts import cuts_between, runs_of, signatures
 from stages.build_dataset.index import assign_splits, claim, read_rows, write_index
+from stages.build_dataset.runs import runs_of, shot_starts
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
 from stages.conditions import crop
-from stages.errors import Fsv2vError, MissingRequirement, NoDetection, UsageProblem
+from stages.conditions.view import View
+from stages.errors import BadInput, Fsv2vError, MissingRequirement, NoDetection, UsageProblem
 from stages.runner.report import Report
 
 Store = Literal["copy", "pack", "reference"]
@@ -61,6 +62,19 @@ def build(
     write_index(out, "face", parameters, rows, splits)
 
 
+def read_subjects(path: str | None) -> dict[str, str]:
+    """A file with lines of clip id, tab, subject. Raises BadInput for another kind of line."""
+    if path is None:
+        return {}
+    try:
+        lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}") from error
+    if wrong := [number for number, line in enumerate(lines, 1) if len(line) != 2]:
+        raise BadInput(f"{path}: entry {wrong[0]} is not a clip, a tab and a subject")
+    return {clip.strip(): subject.strip() for clip, subject in lines}
+
+
 def _add(
     source: str, out: Path, options: DatasetOptions, subjects: Mapping[str, str], names: set[str], overwrite: bool
 ) -> Iterator[tuple[dict[str, Any] | None, Report]]:
@@ -94,7 +108,7 @@ def _followed_face(clip: Clip) -> np.ndarray:
 
 
 def _runs(clip: Clip, points: np.ndarray, min_frames: int) -> list[tuple[int, int]]:
-    runs = runs_of(points[..., 2].any(1), cuts_between(signatures(clip.frames()), points))
+    runs = runs_of(points[..., 2].any(1), shot_starts(clip.frames(), points))
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
         hint = "lower --min-frames, or check the landmarks with `fsv2v clip preview`"
@@ -120,7 +134,7 @@ def _store(
     if final.exists() and not open_clip(final).needs("landmarks", producer, inputs, overwrite):
         return row, "skipped"
     made = _frames(clip, run, crops, target, options)
-    moved = np.stack([crop.move(points[start + i], crops[i], options.size) for i in range(stop - start)])
+    moved = np.stack([View.crop(box, options.size).points(face) for box, face in zip(crops, points[start:stop], strict=True)])
     with made.writing("landmarks", producer, inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
         layer.arrays(points=moved[:, None])
     if options.store == "pack":
@@ -132,9 +146,9 @@ def _store(
 def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, target: Path, options: DatasetOptions) -> Clip:
     """The cropped frames as a new clip, in place of what a broken run may have left."""
     start, stop = run
-    pictures = (crop.take(frame, box, options.size) for frame, box in zip(clip.frames(start, stop), crops, strict=True))
+    pictures = (View.crop(box, options.size).image(frame) for frame, box in zip(clip.frames(start, stop), crops, strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": [start, stop]}
     return create_clip(target, pictures, fps=clip.fps, storage="jpg", source=source, overwrite=True)
 
 
-__all__ = ["DatasetOptions", "build"]
+__all__ = ["DatasetOptions", "build", "read_subjects"]

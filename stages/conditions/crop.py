@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 HEAD_IN_FACES = 2.1
@@ -11,6 +10,8 @@ TIGHTEST_IN_FACES = 1.6
 """A crop is made smaller rather than padded down to this side."""
 RAISED_IN_FACES = 0.15
 """The head reaches further above the landmarks than below them."""
+JUMP_IN_FACES = 0.6
+"""A face moves at most so far between two frames of one shot."""
 
 
 def head_boxes(points: np.ndarray) -> np.ndarray:
@@ -38,26 +39,6 @@ def smooth_crops(points: np.ndarray, width: int, height: int, fps: float) -> np.
     else:
         boxes = _gaussian(boxes, sigma=fps)
     return _inside(boxes, width, height)
-
-
-def take(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
-    """The crop (left, top, side) of image [H, W(, C)], resized to size x size; outside the frame the edge is repeated."""
-    scale = crop[2] / size
-    matrix = np.array([[scale, 0, crop[0] + (scale - 1) / 2], [0, scale, crop[1] + (scale - 1) / 2]])
-    if scale > 1.5:  # a plain bilinear reading would alias: shrink by area first
-        factor = 1 / scale
-        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        matrix = np.array([[1.0, 0, crop[0] * factor], [0, 1.0, crop[1] * factor]])
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
-
-
-def move(points: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
-    """Landmarks [..., 3] in the coordinates of the crop (left, top, side) resized to `size`."""
-    moved = points.astype(np.float32, copy=True)
-    seen = moved[..., 2] > 0
-    moved[..., :2] = (moved[..., :2] - crop[:2] + 0.5) * (size / crop[2]) - 0.5
-    moved[~seen] = 0
-    return moved
 
 
 def outside(crop: np.ndarray, width: int, height: int) -> float:

@@ -5,54 +5,18 @@ One track per kind of layer; `open_track` chooses. Networks see only what `seman
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from stages.clip import Clip, Layer
-from stages.conditions import landmarks
+from stages.conditions import landmarks, poses
+from stages.conditions.view import View
 from stages.errors import BadInput
 
 SEMANTIC_CHANNELS = {"landmarks": landmarks.SEMANTIC_CHANNELS, "poses": 3}
 """Channels of s_t of each kind that has a fixed number; label maps have one per label."""
-
-
-@dataclass(frozen=True)
-class View:
-    """Where the pixels of an output picture come from: `matrix` [2, 3] maps source (x, y) to output (x, y)."""
-
-    matrix: np.ndarray
-    height: int
-    width: int
-
-    @classmethod
-    def scaled(cls, height: int, width: int, to_height: int, to_width: int) -> View:
-        """The whole height x width picture at another size; pixel centres are at integers."""
-        sx, sy = to_width / width, to_height / height
-        return cls(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), to_height, to_width)
-
-    @property
-    def mirrored(self) -> bool:
-        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
-
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """[..., 3] (x, y, confidence) seen through the view; what has no confidence stays zero."""
-        moved = points.astype(np.float32, copy=True)
-        moved[..., :2] = points[..., :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
-        moved[points[..., 2] <= 0] = 0
-        return moved
-
-    def image(self, image: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
-        """uint8 [H, W(, C)] seen through the view; outside the picture it is mirrored."""
-        shrink = np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
-        matrix = self.matrix
-        if shrink < 0.75 and interpolation == cv2.INTER_LINEAR:  # a plain bilinear reading would alias
-            steps = View.scaled(*image.shape[:2], round(image.shape[0] * shrink), round(image.shape[1] * shrink))
-            image = cv2.resize(image, (steps.width, steps.height), interpolation=cv2.INTER_AREA)
-            matrix = (_square(matrix) @ np.linalg.inv(_square(steps.matrix)))[:2]
-        return cv2.warpAffine(image, matrix, (self.width, self.height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
 
 
 class Track(Protocol):
@@ -153,7 +117,3 @@ def open_track(clip: Clip, kind: str) -> Track:
     if kind == "segment":
         return LabelTrack(layer)
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
-
-
-def _square(matrix: np.ndarray) -> np.ndarray:
-    return np.vstack([matrix, [0, 0, 1]])

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from stages.clip import Clip, open_clip
-from stages.conditions.tracks import Track, View, open_track
+from stages.conditions.tracks import Track, open_track
+from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip
 from stages.train.config import Phase, TrainConfig
 

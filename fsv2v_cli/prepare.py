@@ -1,0 +1,111 @@
+"""What `synthesize` and `finetune` need before they begin: the model, and clips with the layer that drives it."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsv2v_cli import console
+
+if TYPE_CHECKING:
+    from stages.clip import Clip
+    from stages.models import Model
+
+DEFAULT_MODELS = {"landmarks": "face-256.safetensors"}
+"""The shipped model for each kind of driving layer."""
+LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
+
+
+def open_model(name: str | None, driving: Clip | None) -> Model:
+    """The model of that name (a file, a run's folder, a name in the registry), or the shipped one for the layers of `driving`."""
+    from stages.errors import MissingRequirement
+    from stages.models import load_model
+    from weights import registry
+
+    if name is not None:
+        path = Path(name)
+        return load_model(path if path.exists() or path.suffix else registry.path(f"{name}.safetensors"))
+    for kind in driving.layers() if driving is not None else ("landmarks",):
+        if kind in DEFAULT_MODELS:
+            return load_model(registry.path(DEFAULT_MODELS[kind]))
+    have = ", ".join(driving.layers()) if driving is not None else "nothing"
+    raise MissingRequirement(f"no model is shipped that is driven by {have}", hint="name one with --model, or extract landmarks")
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for clips that are made on the way and not kept."""
+    with tempfile.TemporaryDirectory(prefix="fsv2v-") as folder:
+        yield Path(folder)
+
+
+def driving_clip(name: str, folder: Path) -> Clip:
+    """A clip, a layer's folder inside one, a video, a folder of pictures, or a folder of OpenPose JSON files."""
+    from stages.clip.importers import import_clips
+
+    path = Path(name)
+    if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file():
+        path = path.parent
+    return import_clips(path, folder / "driving.clip")[0]
+
+
+def examples_with_layer(name: str, kind: str, folder: Path, *, device: str, backend: str) -> list[Clip]:
+    """The example clips with their layer. Pictures in which nothing is found are left out, with a warning, while others remain."""
+    from stages.errors import BadInput, NoDetection
+
+    found: list[Clip] = []
+    failed: list[NoDetection] = []
+    for clip in example_clips(name, folder):
+        try:
+            found.append(with_layer(clip, kind, folder, device=device, backend=backend))
+        except NoDetection as error:
+            failed.append(error)
+    if not found:
+        raise failed[0] if failed else BadInput(f"{name} holds no example")
+    for error in failed:
+        console.warning(str(error))
+    return found
+
+
+def example_clips(name: str, folder: Path) -> list[Clip]:
+    """One clip for each picture of a folder; one for a picture, a video or a clip."""
+    from stages.clip import as_clip, list_pictures
+    from stages.clip.clip import is_clip
+
+    path = Path(name)
+    if path.is_dir() and not is_clip(path):
+        return [as_clip(picture, folder / f"example-{i:04d}.clip") for i, picture in enumerate(list_pictures(path))]
+    return [as_clip(path, folder / "example.clip")]
+
+
+def with_layer(clip: Clip, kind: str, folder: Path, *, device: str, backend: str) -> Clip:
+    """`clip` if it has the layer `kind`; otherwise a clip in `folder` of the same frames, from which the layer was extracted."""
+    from stages.clip import open_clip
+    from stages.errors import BadInput
+
+    if clip.has(kind):
+        return clip
+    console.note(f"{clip.id}: extracting {kind}")
+    if kind == "landmarks":
+        from stages.extract_sketch import SketchOptions, extract
+
+        extract(clip, SketchOptions(backend=backend, background="none", device=device))
+    elif kind == "poses":
+        from stages.extract_poses import PoseOptions
+        from stages.extract_poses import extract as extract_poses
+
+        extract_poses(clip, PoseOptions(device=device))
+    else:
+        raise BadInput(f"{clip.path} has no layer {kind!r}", hint=f"make it with `fsv2v segment {clip.path}`")
+    return open_clip(clip.path)
+
+
+def perceptual_distance(device: str):  # type: ignore[no-untyped-def]
+    """The distance that finetuning uses, on its device."""
+    from stages.devices import choose_device
+    from stages.perceptual import SqueezeNetDistance
+
+    return SqueezeNetDistance().to(choose_device(device))

@@ -1,0 +1,68 @@
+"""fsv2v synthesize: animate example pictures by a driving video."""
+
+from __future__ import annotations
+
+import click
+
+from fsv2v_cli import console
+from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
+
+
+@command("synthesize")
+@click.option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of who is to be seen.")
+@click.option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
+@out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, .mp4, in the current folder.")
+@click.option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
+@click.option("--num-examples", type=click.IntRange(1), default=4, show_default=True, help="At most so many frames of an example video.")
+@click.option(
+    "--crop", type=click.Choice(["auto", "head", "none"]), default="auto", show_default=True,
+    help="Crop faces to the head; auto: unless a clip has the model's size already.",
+)  # fmt: skip
+@click.option(
+    "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
+    help="Give the driving face the example's proportions; auto: unless the example is from the driving video.",
+)  # fmt: skip
+@click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
+@click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="Finetune on the examples for N steps beforehand.")
+@click.option("--backend", default="auto", show_default=True, help="Landmark detector for what has no landmarks; see extract-sketch.")
+@seed_option
+@device_option
+@overwrite_option
+@common_options
+def synthesize(
+    examples: str, driving: str, model: str | None, num_examples: int, crop: str, normalize: str, compare: bool, finetune: int,
+    backend: str, seed: int, device: str, run: Run,
+) -> None:  # fmt: skip
+    """Make a video in which the person of the example pictures moves as the driving video says.
+
+    What has no landmarks yet gets them on the way. The sound of the driving video is kept. The path of the output is printed.
+    """
+    from pathlib import Path
+
+    from fsv2v_cli import prepare
+    from stages.errors import UsageProblem
+    from stages.synthesize import SynthesizeOptions
+    from stages.synthesize import synthesize as make
+
+    out = run.out or Path(f"{Path(examples.rstrip('/')).stem}.mp4")
+    if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
+        raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
+    options = SynthesizeOptions(num_examples, crop, normalize, compare, finetune, seed, device)  # type: ignore[arg-type]
+    with prepare.workplace() as folder:
+        drive = prepare.driving_clip(driving, folder)
+        if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
+            drive = prepare.with_layer(drive, "landmarks", folder, device=device, backend=backend)
+        chosen = prepare.open_model(model, drive)
+        drive = prepare.with_layer(drive, chosen.config.kind, folder, device=device, backend=backend)
+        shown = prepare.examples_with_layer(examples, chosen.config.kind, folder, device=device, backend=backend)
+        with console.progress("synthesize", drive.num_frames, "frames") as bar:
+            outcome = make(
+                shown, drive, chosen, out, options, overwrite=run.overwrite,
+                perceptual=lambda: prepare.perceptual_distance(device), progress=lambda done, total: bar.move(done, total),
+            )  # fmt: skip
+    for text in outcome.warnings:
+        console.warning(text)
+    if outcome.held_frames:
+        console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
+    record = {"clip": str(out), "layer": "frames", "status": outcome.status, "frames": outcome.frames, "seconds": round(outcome.seconds, 3)}
+    console.emit({**record, "held_frames": outcome.held_frames, "reason": ""} if run.json else out)

@@ -1,0 +1,81 @@
+"""How the pictures of a clip become those of a model: head crops for faces, the whole picture otherwise; and examples cut that way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.clip import Clip
+from stages.conditions import crop
+from stages.conditions.landmarks import eye_distance
+from stages.conditions.tracks import LandmarkTrack, Track, open_track
+from stages.conditions.view import View
+from stages.errors import NoDetection
+
+Crop = Literal["auto", "head", "none"]
+SMALL_EYES = 12
+"""Pixels between the eyes below which an example is too small to copy from."""
+CROPPED_SHARE = 0.1
+"""Share of a head crop outside the picture from which on the head itself is likely to be cut."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example as the model sees it."""
+
+    image: np.ndarray
+    """uint8 [H, W, 3]."""
+    semantic: np.ndarray
+    """float32 [S, H, W]."""
+    keypoints: np.ndarray
+    """float32 [N, 3] in pixels of `image`."""
+    warnings: tuple[str, ...] = field(default=())
+
+
+def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[View]:
+    """One view per frame onto pictures of `size` (height, width).
+
+    auto: a clip that has the model's size already (as build-dataset makes them) is taken whole, another face is cropped to the head.
+    """
+    if isinstance(track, LandmarkTrack) and mode != "none" and not (mode == "auto" and (clip.height, clip.width) == size):
+        boxes = crop.smooth_crops(track.points[:, 0], clip.width, clip.height, float(clip.fps))
+        return [View.crop(box, size[0]) for box in boxes]
+    return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
+
+
+def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int) -> list[Example]:
+    """At most `most` examples, evenly spaced over the frames of a clip on which something is seen. Raises NoDetection without any."""
+    track = open_track(clip, kind)
+    seen = [index for index in range(track.num_frames) if track.seen(index)]
+    if not seen:
+        raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use a picture in which the face is well visible")
+    chosen = [seen[round(i)] for i in np.linspace(0, len(seen) - 1, min(most, len(seen)))] if most > 1 else seen[:1]
+    frames = views(clip, track, size, mode)
+    return [_example(clip, track, index, frames[index]) for index in sorted(set(chosen))]
+
+
+def tensors(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pictures [K, 3, H, W] in [-1, 1] and semantic images [K, S, H, W]."""
+    images = torch.from_numpy(np.stack([e.image for e in examples])).movedim(-1, 1).float() / 127.5 - 1
+    return images.to(device), torch.from_numpy(np.stack([e.semantic for e in examples])).to(device)
+
+
+def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
+    warnings = _complaints(clip, track, index) if isinstance(track, LandmarkTrack) else ()
+    return Example(view.image(clip.frame(index)), track.semantic(index, view), track.keypoints(index, view), warnings)
+
+
+def _complaints(clip: Clip, track: LandmarkTrack, index: int) -> tuple[str, ...]:
+    points = track.points[index, 0]
+    found = []
+    x, y, side = crop.head_boxes(points[None])[0]
+    if crop.outside(np.array([x - side / 2, y - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
+        found.append(f"the head reaches the border of {clip.id}: results suffer, choose a picture with room around the head")
+    if eye_distance(points) < SMALL_EYES:
+        found.append(f"the face in {clip.id} is very small: results will be blurred")
+    return tuple(found)

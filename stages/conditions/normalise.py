@@ -1,0 +1,72 @@
+"""The driver's face made to fit the example's: landmarks of one person that move as another's do.
+
+"Normalize keypoints to the same as example image" (slides of few-shot vid2vid). Proportions are compared between the example and those
+driving frames whose pose is nearest to it, over the whole clip; so no frame waits for another, and nothing lags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PARTS: tuple[tuple[slice, bool], ...] = (
+    # landmarks, whether their height is a proportion of the face (and not an expression)
+    (slice(0, 17), True),
+    (slice(17, 22), False),
+    (slice(22, 27), False),
+    (slice(27, 36), True),
+    (slice(36, 42), False),
+    (slice(42, 48), False),
+    (slice(48, 68), False),
+)
+NEAREST_SHARE = 0.05
+"""Share of the driving frames, nearest in pose to the example, that are compared with it."""
+LIMIT = 1.6
+"""A part is widened or narrowed by at most this factor."""
+
+
+def normalise(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """driving [T, 68, 3], example [68, 3], in pixels -> driving with the example's place, size and proportions, [T, 68, 3].
+
+    Frames without a face stay empty. Without any face the driving landmarks are returned as they are.
+    """
+    seen = driving[..., 2].any(1)
+    if not seen.any():
+        return driving
+    mean = _nearest_mean(driving[seen, :, :2], example[:, :2])
+    scale, shift = _fit(mean, example[:, :2])
+    moved, mean = driving[..., :2] * scale + shift, mean * scale + shift
+    result = driving.copy()
+    for part, rigid in PARTS:
+        ratio = _ratio(mean[part], example[part, :2], rigid)
+        centre = moved[:, part].mean(1, keepdims=True)
+        offset = example[part, :2].mean(0) - mean[part].mean(0)
+        result[:, part, :2] = centre + offset + (moved[:, part] - centre) * ratio
+    result[~seen] = 0
+    return result
+
+
+def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size."""
+    target = _standard(example[None])[0]
+    distance = np.square(_standard(driving) - target).sum((1, 2))
+    count = max(1, round(NEAREST_SHARE * len(driving)))
+    return driving[np.argsort(distance, kind="stable")[:count]].mean(0)
+
+
+def _standard(shapes: np.ndarray) -> np.ndarray:
+    centred = shapes - shapes.mean(1, keepdims=True)
+    return centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
+
+
+def _fit(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    """Scale and shift that bring source [N, 2] nearest to target; no rotation, for the tilt of a head is the driver's own."""
+    a, b = source - source.mean(0), target - target.mean(0)
+    scale = float((a * b).sum() / max((a * a).sum(), 1e-6))
+    scale = scale if scale > 0 else 1.0
+    return scale, target.mean(0) - scale * source.mean(0)
+
+
+def _ratio(mean: np.ndarray, example: np.ndarray, rigid: bool) -> np.ndarray:
+    """How many times wider and higher the example's part is; [2]. A part whose height is an expression keeps its shape."""
+    wide, high = np.ptp(example, axis=0) / np.maximum(np.ptp(mean, axis=0), 1e-6)
+    return np.clip([wide, high if rigid else wide], 1 / LIMIT, LIMIT)

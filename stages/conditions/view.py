@@ -1,0 +1,59 @@
+"""Views: the affine map from a source picture to the picture that a network sees; for pixels and for points alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the pixels of an output picture come from: `matrix` [2, 3] maps source (x, y) to output (x, y)."""
+
+    matrix: np.ndarray
+    height: int
+    width: int
+
+    @classmethod
+    def scaled(cls, height: int, width: int, to_height: int, to_width: int) -> View:
+        """The whole height x width picture at another size; pixel centres are at integers."""
+        sx, sy = to_width / width, to_height / height
+        return cls(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), to_height, to_width)
+
+    @classmethod
+    def crop(cls, box: np.ndarray, size: int) -> View:
+        """A square (left, top, side) in pixels of the picture, at size x size."""
+        left, top, side = (float(value) for value in box)
+        scale = size / side
+        return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), size, size)
+
+    def then(self, after: View) -> View:
+        """This view, and `after` of what it shows."""
+        return View((_square(after.matrix) @ _square(self.matrix))[:2], after.height, after.width)
+
+    @property
+    def mirrored(self) -> bool:
+        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """[..., 3] (x, y, confidence) seen through the view; what has no confidence stays zero."""
+        moved = points.astype(np.float32, copy=True)
+        moved[..., :2] = points[..., :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
+        moved[points[..., 2] <= 0] = 0
+        return moved
+
+    def image(self, image: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+        """uint8 [H, W(, C)] seen through the view; outside the picture it is mirrored."""
+        shrink = np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+        matrix = self.matrix
+        if shrink < 0.75 and interpolation == cv2.INTER_LINEAR:  # a plain bilinear reading would alias
+            steps = View.scaled(*image.shape[:2], round(image.shape[0] * shrink), round(image.shape[1] * shrink))
+            image = cv2.resize(image, (steps.width, steps.height), interpolation=cv2.INTER_AREA)
+            matrix = (_square(matrix) @ np.linalg.inv(_square(steps.matrix)))[:2]
+        return cv2.warpAffine(image, matrix, (self.width, self.height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    return np.vstack([matrix, [0, 0, 1]])

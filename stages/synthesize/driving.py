@@ -1,0 +1,76 @@
+"""The driving clip as the model sees it: one semantic image per frame, in the example's place and proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.clip import Clip
+from stages.conditions.crop import JUMP_IN_FACES
+from stages.conditions.framing import Crop, views
+from stages.conditions.normalise import normalise
+from stages.conditions.tracks import LandmarkTrack, Track, open_track
+from stages.conditions.view import View
+from stages.errors import NoDetection
+
+
+@dataclass(frozen=True)
+class Step:
+    """What drives one frame."""
+
+    semantic: np.ndarray
+    """float32 [S, H, W]."""
+    fresh: bool
+    """A new shot begins: the frame before is no past of this one."""
+
+
+class Driving:
+    """Semantic images of a clip for a model of a given kind and size.
+
+    A frame on which nothing was detected repeats the last one that had something (at the beginning, the first one).
+    """
+
+    def __init__(self, clip: Clip, kind: str, size: tuple[int, int], crop: Crop) -> None:
+        self.clip, self.size = clip, size
+        self.track: Track = open_track(clip, kind)
+        seen = [index for index in range(self.track.num_frames) if self.track.seen(index)]
+        if not seen:
+            raise NoDetection(f"nothing was detected in the driving clip {clip.path}", hint="`fsv2v clip preview` shows what is there")
+        self.held = clip.num_frames - len(seen)
+        self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
+        self.views = views(clip, self.track, size, crop)
+
+    def fit_to(self, example: np.ndarray) -> None:
+        """Give the driving face the place, size and proportions of the example's landmarks [68, 3], in the model's pixels."""
+        assert isinstance(self.track, LandmarkTrack)
+        framed = np.stack([view.points(face) for view, face in zip(self.views, self.track.points[:, 0], strict=True)])
+        self.track = LandmarkTrack(normalise(framed, example)[:, None])
+        self._whole = View.scaled(*self.size, *self.size)
+        self._fitted = True
+
+    _fitted = False
+
+    def steps(self) -> Iterator[Step]:
+        """One per frame of the clip."""
+        before = None
+        for index in self.source:
+            view = self._whole if self._fitted else self.views[index]
+            points = self.track.keypoints(index, view)
+            fresh = before is None or _leapt(before, points)
+            before = points
+            yield Step(self.track.semantic(index, view), fresh)
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """The driving pictures at the model's size, uint8 [H, W, 3]."""
+        for frame, view in zip(self.clip.frames(), self.views, strict=True):
+            yield view.image(frame)
+
+
+def _leapt(before: np.ndarray, points: np.ndarray) -> bool:
+    both = (before[:, 2] > 0) & (points[:, 2] > 0)
+    if not both.any():
+        return False
+    size = max(float(np.ptp(points[both, :2], axis=0).max()), 1.0)
+    return bool(np.linalg.norm(points[both, :2].mean(0) - before[both, :2].mean(0)) > JUMP_IN_FACES * size)

@@ -1,0 +1,154 @@
+"""The stage: encode the examples once, then one step of the generator per driving frame, written as it is made."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
+from stages.clip.comments import read_comment
+from stages.conditions.framing import Example, examples_of, tensors
+from stages.devices import choose_device
+from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
+from stages.models import Model
+from stages.networks.generator import FewShotGenerator, State
+from stages.networks.objective import PerceptualDistance
+from stages.networks.tuning import TuneOptions, tune
+from stages.synthesize.driving import Driving
+from stages.synthesize.options import Outcome, SynthesizeOptions
+
+Progress = Callable[[int, int], None]
+
+
+def synthesize(
+    examples: Sequence[Clip],
+    driving: Clip,
+    model: Model,
+    out: Path,
+    options: SynthesizeOptions,
+    *,
+    perceptual: Callable[[], PerceptualDistance] | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Outcome:
+    """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
+
+    examples and driving need the layer that the model was trained on. The output has the model's size, the driving clip's frame rate and
+    its sound. `perceptual` makes the distance that finetuning uses. Memory does not grow with the length. Raises BadInput, NoDetection,
+    ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageProblem (a name that is neither video nor clip).
+    """
+    producer = _producer(examples, driving, model, options)
+    if not overwrite and _is_finished(out, producer):
+        return Outcome(out, "skipped", driving.num_frames)
+    begun = time.monotonic()
+    kind, size = model.config.kind, model.config.size
+    shown = _examples(examples, kind, size, options)
+    track = Driving(driving, kind, size, options.crop)
+    if _normalizes(options, kind, examples, driving):
+        track.fit_to(shown[0].keypoints)
+    device = choose_device(options.device)
+    generator = model.generator.to(device)
+    images, semantics = tensors(shown, device)
+    if options.finetune:
+        tuning = TuneOptions(steps=options.finetune, seed=options.seed)
+        tune(generator, images, semantics, tuning, perceptual() if perceptual else None)
+    frames = _frames(generator, images, semantics, track, device)
+    if options.compare:
+        frames = _side_by_side(frames, track, driving)
+    _write(out, _counted(frames, driving.num_frames, progress), driving, producer)
+    warnings = tuple(dict.fromkeys(w for example in shown for w in example.warnings))
+    return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, track.held, warnings)
+
+
+def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
+    """All examples in which something is seen; pictures without are left out as long as one remains."""
+    shown: list[Example] = []
+    failed: list[NoDetection] = []
+    for clip in clips:
+        try:
+            shown += examples_of(clip, kind, size, options.crop, options.num_examples)
+        except NoDetection as error:
+            failed.append(error)
+    if not shown:
+        raise failed[0] if failed else BadInput("there is no example", hint="name a picture, a folder of pictures, a video or a clip")
+    return shown
+
+
+def _normalizes(options: SynthesizeOptions, kind: str, examples: Sequence[Clip], driving: Clip) -> bool:
+    if options.normalize == "auto":
+        own = {clip.frames_digest() for clip in examples if clip.has("frames")}
+        return kind == "landmarks" and not (driving.has("frames") and driving.frames_digest() in own)
+    if options.normalize == "on" and kind != "landmarks":
+        raise UsageProblem(f"a model driven by {kind} has nothing to normalize yet", hint="use --normalize off")
+    return options.normalize == "on"
+
+
+@torch.inference_mode()
+def _frames(generator: FewShotGenerator, images: Tensor, semantics: Tensor, track: Driving, device: torch.device) -> Iterator[np.ndarray]:
+    """uint8 RGB [H, W, 3], one per driving frame."""
+    code = generator.encode_examples(images[None], semantics[None])
+    state: State | None = None
+    for step in track.steps():
+        semantic = torch.from_numpy(step.semantic)[None].to(device)
+        frame, state = generator.step(code, semantic, None if step.fresh else state)
+        yield frame[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+
+
+def _side_by_side(frames: Iterator[np.ndarray], track: Driving, driving: Clip) -> Iterator[np.ndarray]:
+    """Driving frame (when the clip has frames), semantic image, result."""
+    pictures: Iterator[np.ndarray | None] = track.frames() if driving.has("frames") else repeat(None)
+    for frame, step, picture in zip(frames, track.steps(), pictures, strict=False):
+        drawn = np.clip(step.semantic[:3].max(0) * 255, 0, 255).astype(np.uint8)
+        columns = [np.repeat(drawn[..., None], 3, -1), frame]
+        yield np.concatenate(columns if picture is None else [picture, *columns], 1)
+
+
+def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
+    for done, frame in enumerate(frames, 1):
+        yield frame
+        progress(done, total)
+
+
+def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions) -> Producer:
+    kind = model.config.kind
+    parameters: dict[str, Any] = {**asdict(options), "driving": driving.layer(kind).digest if driving.has(kind) else ""}
+    parameters["examples"] = [clip.layer(kind).digest if clip.has(kind) else "" for clip in examples]
+    parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
+    del parameters["device"]
+    return Producer("synthesize", model.config.kind, parameters, {"model": model.sha256}, options.seed, options.device)
+
+
+def _is_finished(out: Path, producer: Producer) -> bool:
+    """Whether `out` was made in this very way. ParametersDiffer when it is there and was not."""
+    if not out.exists():
+        return False
+    if out.suffix == ".clip":
+        found = json.dumps(open_clip(out).layer("frames").meta["producer"].get("parameters"), sort_keys=True)
+        same = found == json.dumps(json.loads(producer.key())["parameters"], sort_keys=True)
+    else:
+        same = read_comment(out) == producer.key()
+    if not same:
+        raise ParametersDiffer(f"{out} is there and was not made from these inputs and settings", hint="use --overwrite, or another -o")
+    return True
+
+
+def _write(out: Path, frames: Iterator[np.ndarray], driving: Clip, producer: Producer) -> None:
+    sound = driving if driving.has("audio") else None
+    if out.suffix == ".clip":
+        create_clip(out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists())
+        return
+    first = next(frames)
+    with VideoWriter(out, first.shape[1], first.shape[0], Fraction(driving.fps), audio_from=sound, comment=producer.key()) as video:
+        video.write(first)
+        for frame in frames:
+            video.write(frame)
