@@ -2,7 +2,7 @@
 
 The contour of the mesh is a closed oval with uneven steps and its brows are bands; where an iBUG point falls between two vertices, their
 mean is taken.
-"left" below is the image's left: point 0 of the contour is at the left temple of the picture, point 16 at the right one.
+Point 0 of the contour is at the left temple of the picture, point 16 at the right one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,6 @@ PAIRS: NDArray[np.int32] = np.array(
     dtype=np.int32,
 )
 """[68, 2]: the two mesh vertices whose mean is the iBUG point."""
-
-MIRROR: NDArray[np.int32] = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],
-    dtype=np.int32,
-)
-"""[68]: in a mirrored picture, point i is what MIRROR[i] was."""
 
 
 def mesh_to_68(mesh: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,118 @@
+"""One small registry for everything that has interchangeable backends: a folder per kind, a file per backend.
+
+A backend's file declares `BACKEND = Backend(...)` and imports nothing heavy until its `open` is called, so that listing the backends
+is cheap and a missing package never breaks `--help`. To add a backend, add a file to the folder of its kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stages.errors import MissingRequirement, UsageProblem
+
+KINDS = {
+    "landmarks": "stages.extract_sketch.backends",
+    "poses": "stages.extract_poses.backends",
+    "segment": "stages.segment.backends",
+}
+"""kind -> the folder that holds its backends."""
+
+AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe",), "segment": ("person",)}
+"""What the name `auto` stands for: the first of these that can be had."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An importable package and the distribution that `pip install` wants."""
+
+    module: str
+    distribution: str
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a backend is called, what it needs and what it makes; `open(device)` loads it."""
+
+    name: str
+    produces: str
+    open: Callable[[str], Any]
+    packages: tuple[Package, ...] = ()
+    weights: tuple[str, ...] = ()
+
+    def missing(self) -> str:
+        """Empty if this backend can run now without the network, else a sentence that ends in the command that fixes it."""
+        for package in self.packages:
+            if importlib.util.find_spec(package.module) is None:
+                return f"the package {package.module} is not installed: pip install {package.distribution}"
+        from weights import registry
+
+        for name in self.weights:
+            if not registry.available(name):
+                return f"the weights {name} are not here: fsv2v weights fetch {name}"
+        return ""
+
+    @property
+    def available(self) -> bool:
+        return not self.missing()
+
+    def weight_digests(self) -> dict[str, str]:
+        """name -> sha256, as the `weights` of a layer's producer."""
+        from weights import registry
+
+        return {name: registry.sha256(name) for name in self.weights}
+
+
+class Backends:
+    """The backends of one kind, found by looking into its folder."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._package = KINDS[kind]
+
+    def names(self) -> list[str]:
+        """All backends of this kind, whether they can run here or not."""
+        folder = importlib.import_module(self._package).__path__
+        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(folder) if not module.name.startswith("_"))
+
+    def get(self, name: str) -> Backend:
+        """The description of one backend. Raises UsageProblem for an unknown name."""
+        if name not in self.names():
+            raise UsageProblem(f"There is no {self.kind} backend named {name!r}", hint=f"Choose one of: {', '.join(self.names())}")
+        backend: Backend = importlib.import_module(f"{self._package}.{name.replace('-', '_')}").BACKEND
+        return backend
+
+    def require(self, name: str) -> Backend:
+        """The backend, ready to be opened: its packages are installed and its weights are here, fetched if need be.
+
+        "auto" is the first of AUTO that can be had. Raises MissingRequirement with the command that fixes it.
+        """
+        if name == "auto":
+            return self._first_of(AUTO[self.kind])
+        backend = self.get(name)
+        for package in backend.packages:
+            if importlib.util.find_spec(package.module) is None:
+                raise MissingRequirement(
+                    f"The {self.kind} backend {name} needs the package {package.module}", hint=f"Run: pip install {package.distribution}"
+                )
+        from weights import registry
+
+        for weight in backend.weights:
+            registry.path(weight)
+        return backend
+
+    def _first_of(self, names: tuple[str, ...]) -> Backend:
+        for name in names[:-1]:
+            with contextlib.suppress(MissingRequirement):
+                return self.require(name)
+        return self.require(names[-1])
+
+
+def every_backend() -> list[tuple[str, Backend]]:
+    """(kind, backend) of all that exist, for `fsv2v doctor`."""
+    return [(kind, backends.get(name)) for kind in KINDS for backends in [Backends(kind)] for name in backends.names()]

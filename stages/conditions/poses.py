@@ -1,0 +1,101 @@
+"""Bodies: the BODY_25 skeleton, and its drawing as the semantic image s_t.
+
+Keypoints are [..., 25, 3] float32: x, y in pixels (pixel centres at integers), confidence in [0, 1]; 0 means not there.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES: tuple[str, ...] = (
+    "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "mid hip",
+    "right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear",
+    "left big toe", "left small toe", "left heel", "right big toe", "right small toe", "right heel",
+)  # fmt: skip
+"""BODY_25 in OpenPose's order; left and right are the person's."""
+
+NOSE, NECK, MID_HIP = 0, 1, 8
+
+LIMBS: tuple[tuple[int, int], ...] = (
+    (17, 15), (15, 0), (0, 16), (16, 18),
+    (0, 1), (1, 8), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7),
+    (8, 9), (9, 10), (10, 11), (8, 12), (12, 13), (13, 14),
+    (11, 24), (11, 22), (22, 23), (14, 21), (14, 19), (19, 20),
+)  # fmt: skip
+"""Pairs of keypoints: head, trunk and arms, legs, feet (right, left)."""
+
+_RIGHT_SHIN, _LEFT_SHIN = (0, 153, 153), (0, 0, 153)
+COLOURS: tuple[tuple[int, int, int], ...] = (
+    (153, 0, 153), (153, 0, 102), (102, 0, 153), (51, 0, 153),
+    (153, 0, 51), (153, 0, 0), (153, 51, 0), (153, 102, 0), (153, 153, 0), (102, 153, 0), (51, 153, 0), (0, 153, 0),
+    (0, 153, 51), (0, 153, 102), _RIGHT_SHIN, (0, 102, 153), (0, 51, 153), _LEFT_SHIN,
+    *[_RIGHT_SHIN] * 3, *[_LEFT_SHIN] * 3,
+)  # fmt: skip
+"""RGB of each limb; a foot has the colour of its shin."""
+
+MIRROR: NDArray[np.int64] = np.array(
+    [0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21], dtype=np.int64
+)
+"""`keypoints[MIRROR]` of a mirrored picture is in BODY_25 order again."""
+
+FROM_MEDIAPIPE: tuple[tuple[int, ...], ...] = (
+    (0,), (11, 12), (12,), (14,), (16,), (11,), (13,), (15,), (23, 24),
+    (24,), (26,), (28,), (23,), (25,), (27,), (5,), (2,), (8,), (7,),
+    (31,), (), (29,), (32,), (), (30,),
+)  # fmt: skip
+"""For each point of BODY_25 the points of MediaPipe's 33 whose mean it is; it has no small toes."""
+
+MIN_CONFIDENCE = 0.01
+_HEIGHT_IN_TRUNKS = 3.4
+_SUBPIXEL_BITS = 4
+
+
+def from_mediapipe(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """MediaPipe's 33 points [..., 33, 3] (x, y, confidence) -> BODY_25 [..., 25, 3]. A mean is as certain as its weakest point."""
+    keypoints = np.zeros((*landmarks.shape[:-2], len(NAMES), 3), np.float32)
+    for index, parts in enumerate(FROM_MEDIAPIPE):
+        if parts:
+            keypoints[..., index, :2] = landmarks[..., parts, :2].mean(axis=-2)
+            keypoints[..., index, 2] = landmarks[..., parts, 2].min(axis=-1)
+    keypoints[keypoints[..., 2] <= 0] = 0
+    return keypoints
+
+
+def person_height(keypoints: NDArray[np.float32]) -> float:
+    """Height in pixels of the person with keypoints [25, 3], as if upright and wholly in the picture; 0 without keypoints.
+
+    The larger of what is seen and what follows from the trunk, so that it does not collapse when the legs leave the picture.
+    """
+    seen = keypoints[keypoints[:, 2] > MIN_CONFIDENCE]
+    if not len(seen):
+        return 0.0
+    trunk = 0.0
+    if min(keypoints[NECK, 2], keypoints[MID_HIP, 2]) > MIN_CONFIDENCE:
+        trunk = float(np.linalg.norm(keypoints[NECK, :2] - keypoints[MID_HIP, :2]))
+    return max(float(np.ptp(seen[:, 1])), _HEIGHT_IN_TRUNKS * trunk)
+
+
+def draw_pose(keypoints: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """Skeletons of all persons, uint8 RGB [height, width, 3] on black. keypoints [P, 25, 3].
+
+    Strokes are a 75th of the person's height wide (few-shot vid2vid's), with a disc of twice that at each end.
+    """
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for person in keypoints:
+        stroke = max(1.0, person_height(person) / 150)
+        for (start, end), colour in zip(LIMBS, COLOURS, strict=True):
+            if min(person[start, 2], person[end, 2]) > MIN_CONFIDENCE:
+                _draw_limb(canvas, person[[start, end], :2], stroke, colour)
+    return canvas
+
+
+def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: float, colour: tuple[int, int, int]) -> None:
+    """One line of half-width `stroke` between ends [2, 2], in place."""
+    scale = 1 << _SUBPIXEL_BITS
+    limit = 8 * max(canvas.shape)  # far points would overflow the fixed-point coordinates
+    start, end = (tuple(int(value) for value in np.round(np.clip(point, -limit, limit) * scale)) for point in ends)
+    cv2.line(canvas, start, end, colour, max(1, round(2 * stroke)), cv2.LINE_AA, _SUBPIXEL_BITS)
+    for centre in (start, end):
+        cv2.circle(canvas, centre, round(2 * stroke * scale), colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -1,0 +1,30 @@
+"""Canny edges of what is not the face (vid2vid, section 4: "for background, we extract Canny edges outside the face regions")."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.conditions.landmarks import forehead, stroke_width
+
+LOW, HIGH = 60, 160
+"""Canny's two thresholds, on grey values 0 to 255."""
+
+
+def edges(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """All edges of a frame [H, W, 3] as bits: uint8 [H, ceil(W / 8)], small enough to keep for a while."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (5, 5), 0)
+    return np.packbits(np.asarray(cv2.Canny(grey, LOW, HIGH), np.uint8), axis=1)
+
+
+def outside_faces(packed: NDArray[np.uint8], points: NDArray[np.float32], width: int) -> NDArray[np.uint8]:
+    """Edges from `edges`, uint8 [H, W] of 0 and 255, without those inside the hull of a face. points [P, 68, 3]."""
+    whole = np.unpackbits(packed, axis=1, count=width) * np.uint8(255)
+    for face in points:
+        if face[:, 2].any():
+            outline = np.concatenate([face[:, :2], forehead(face[:17, :2])])
+            hull = cv2.convexHull(np.round(np.clip(outline, -32000, 32000)).astype(np.int32))
+            cv2.fillConvexPoly(whole, hull, 0)
+            cv2.polylines(whole, [hull], True, 0, 4 * stroke_width(face))
+    return whole

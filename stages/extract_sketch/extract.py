@@ -1,0 +1,160 @@
+"""The stage: from the frames of a clip to its layers `landmarks` and `sketch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import AUTO, Backend, Backends
+from stages.clip import Clip, Producer
+from stages.conditions.landmarks import draw_sketch
+from stages.cuts import CutDetector
+from stages.errors import NoDetection, UsageProblem
+from stages.extract_sketch import background
+from stages.extract_sketch.faces import Detector
+from stages.extract_sketch.following import Seen, follow, parse_choice
+from stages.runner import Outcome
+from stages.smoothing import Tracked, smoothed
+from stages.streaming import ahead
+
+STAGE = "extract-sketch"
+
+Edges = NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class SketchOptions:
+    """What shapes the landmarks and the sketch; all but `device` enters the layers' keys.
+
+    backend: a landmark backend, or auto for MediaPipe where its weights can be had, else dlib. background: edges drawn outside the face.
+    face: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
+    about 40 ms; 0 turns it off.
+    """
+
+    backend: str = "auto"
+    background: Literal["canny", "none"] = "canny"
+    face: str | int = "largest"
+    smoothing: float = 1.0
+    device: str = "auto"
+
+
+def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outcome:
+    """Detect the chosen face in every frame of `clip` and draw its sketch.
+
+    Writes `landmarks` (points [T, P, 68, 3]: x, y in pixels, confidence; P is 1 unless all faces are wanted), then `sketch` (uint8 [H, W]).
+    Frames without a face get zeros and an empty sketch. The notes count them, and the frames whose face leaves the picture. Raises
+    NoDetection when no frame has a face, ParametersDiffer when other layers are there and `overwrite` is not set.
+    """
+    _check(options)
+    backend = _backend(clip, options)
+    making = {"landmarks": _landmarks_producer(backend, options), "sketch": _sketch_producer(backend, options)}
+    inputs = {"frames": clip.frames_digest()}
+    needed = [kind for kind, producer in making.items() if clip.needs(kind, producer, inputs, overwrite)]
+    if not needed:
+        return Outcome("sketch", "skipped", clip.num_frames)
+    frames = _known_faces(clip, options) if needed == ["sketch"] else _detected_faces(clip, backend, options)
+    with clip.writing("sketch", making["sketch"], inputs) as sketch:
+        points = _draw(clip, frames, sketch)
+        if not points[..., 2].any():
+            raise NoDetection(
+                f"No face was found in any of the {clip.num_frames} frames of {clip.path}", hint=_remedy(backend.name, options.face)
+            )
+        if "landmarks" in needed:
+            with clip.writing("landmarks", making["landmarks"], inputs) as landmarks:
+                landmarks.arrays(points=points)
+    return Outcome("sketch", "done", clip.num_frames, _notes(points, clip.width, clip.height))
+
+
+def _check(options: SketchOptions) -> None:
+    parse_choice(options.face)
+    if options.background not in ("canny", "none"):
+        raise UsageProblem(f"There is no background {options.background!r}", hint="Choose canny or none")
+    if not 0 <= options.smoothing <= 100:
+        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
+
+
+def _backend(clip: Clip, options: SketchOptions) -> Backend:
+    """The backend to use. `auto` stays with what made the finished landmarks, so that new weights do not make an old run differ."""
+    backends = Backends("landmarks")
+    if options.backend == "auto" and clip.has("landmarks"):
+        before = clip.layer("landmarks").meta["producer"].get("backend")
+        if before in AUTO["landmarks"] and backends.get(before).available:
+            return backends.get(before)
+    return backends.require(options.backend)
+
+
+def _landmarks_producer(backend: Backend, options: SketchOptions) -> Producer:
+    parameters: dict[str, Any] = {"face": parse_choice(options.face), "smoothing": float(options.smoothing)}
+    return Producer(STAGE, backend.name, parameters, backend.weight_digests(), device=options.device)
+
+
+def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
+    landmarks = _landmarks_producer(backend, options)
+    parameters = {**landmarks.parameters, "background": options.background}
+    return Producer(STAGE, backend.name, parameters, landmarks.weights, device=options.device)
+
+
+def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Iterator[Tracked[Edges]]:
+    detector: Detector = backend.open(options.device)
+    frames = ahead(_with_edges(clip, options))
+    fps = float(clip.fps)
+    chosen = follow(_seen(frames, detector), options.face, fps, clip.width, clip.height)
+    return ahead(smoothed(chosen, fps, options.smoothing))
+
+
+def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]:
+    """As `_detected_faces`, from the finished layer."""
+    points = clip.layer("landmarks").arrays()["points"]
+    identity = np.zeros(points.shape[1], np.int64)
+    if options.background == "none":
+        return (Tracked(faces, identity, None) for faces in points)
+    return ahead(Tracked(faces, identity, edges) for faces, (_, edges) in zip(points, _with_edges(clip, options), strict=True))
+
+
+def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np.uint8], Edges]]:
+    for frame in clip.frames():
+        yield frame, background.edges(frame) if options.background == "canny" else None
+
+
+def _seen(frames: Iterator[tuple[NDArray[np.uint8], Edges]], detector: Detector) -> Iterator[Seen[Edges]]:
+    is_cut = CutDetector()
+    for frame, edges in frames:
+        yield Seen(detector(frame), is_cut(frame), edges)
+
+
+def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:
+    """Give the sketch of each frame to the writer `sketch`; returns the points of all frames, [T, P, 68, 3]."""
+    points = []
+    for frame in frames:
+        points.append(frame.points)
+        image = draw_sketch(frame.points, clip.height, clip.width)
+        if frame.load is not None and frame.points[..., 2].any():
+            np.maximum(image, background.outside_faces(frame.load, frame.points, clip.width), out=image)
+        sketch.image(image)
+    persons = max((len(faces) for faces in points), default=1)
+    together = np.zeros((len(points), persons, 68, 3), np.float32)
+    for row, faces in zip(together, points, strict=True):
+        row[: len(faces)] = faces
+    return together
+
+
+def _notes(points: NDArray[np.float32], width: int, height: int) -> dict[str, Any]:
+    """What is worth saying: frames without a face, and frames whose face is cut by the border of the picture."""
+    seen = points[..., 2].max(axis=-1) > 0
+    outside = (points[..., :2] < -1).any(axis=-1) | (points[..., 0] > width) | (points[..., 1] > height)
+    cut = int((seen & outside.any(axis=-1)).any(axis=-1).sum())
+    notes: dict[str, Any] = {"frames_without_face": int((~seen.any(axis=-1)).sum()), "frames_with_cut_face": cut}
+    if cut:
+        notes["warning"] = f"the face is cut by the border of the picture in {cut} of {len(points)} frames; results suffer"
+    return notes
+
+
+def _remedy(backend: str, face: str | int) -> str:
+    others = [name for name in Backends("landmarks").names() if name != backend and Backends("landmarks").get(name).available]
+    advice = f"Try --backend {others[0]}, or look" if others else "Look"
+    wanted = f" (face {face} was wanted: count from 0, from the left)" if str(face).isdigit() else ""
+    return f"{advice} at the clip with `fsv2v clip preview`{wanted}"

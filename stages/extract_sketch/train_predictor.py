@@ -1,0 +1,211 @@
+"""Trains the shipped 68-point predictor of the dlib backend: `python -m stages.extract_sketch.train_predictor --help`.
+
+The targets are what the MediaPipe backend finds in the frames of permitted clips; the boxes are those of dlib's own detector, as at run
+time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in HELD_OUT are never trained on; the table that is
+written at the end measures the error on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import probe, read_frames
+from stages.conditions.landmarks import MIRROR, eye_distance
+from stages.extract_sketch.backends.dlib import DlibFaces, rectangle_of
+from stages.extract_sketch.backends.mediapipe import MediapipeFaces
+from stages.extract_sketch.compact import compact
+from stages.extract_sketch.faces import Face
+from stages.extract_sketch.patches import SIDE, Square, cut_patch, square_of_points
+from weights import registry
+
+HELD_OUT = (
+    "f2-02", "f2-12", "f2-17", "f2-20", "f2-33", "f2-37", "liveportrait_d6", "liveportrait_s29", "moore_2", "lipnetgrid_brbk7n",
+    "sadtalker_ref1", "latentsync_demo3_video",
+)  # fmt: skip
+"""Persons (column `person` of SOURCES.tsv) that no shipped weights are trained on."""
+
+log = logging.getLogger("train_predictor")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes the predictor; the file is about cascades * trees * 2**depth * 560 bytes.
+
+    views: how each labelled frame is shown; for each view the largest rotation in degrees.
+    """
+
+    frames_per_clip: int = 36
+    views: tuple[float, ...] = (4.0, 8.0, 25.0)
+    cascades: int = 12
+    trees: int = 215
+    depth: int = 3
+    features: int = 500
+    padding: float = 0.15
+    oversampling: int = 6
+    nu: float = 0.1
+    test_splits: int = 30
+    stretch: float = 0.05
+    gamma: float = 0.25
+    seed: int = 20191028
+
+
+@dataclass(frozen=True)
+class Sample:
+    """grey: uint8 [SIDE, SIDE]; points: [68, 2] in it; box: a dlib rectangle."""
+
+    grey: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    box: Any
+
+
+def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
+    """(person, file) of every face clip that a shipped weight may be trained on."""
+    with open(data / "SOURCES.tsv", newline="", encoding="utf-8") as table:
+        for row in csv.DictReader(table, delimiter="\t"):
+            if row["file"].startswith("faces/") and row["may_train_shipped_weights"] == "yes":
+                yield row["person"], data / row["file"]
+
+
+def labelled_frames(video: Path, count: int) -> Iterator[tuple[NDArray[np.uint8], Face]]:
+    """About `count` frames spread evenly over `video`, each with the largest face that MediaPipe tracks in it."""
+    detector = MediapipeFaces(str(registry.path("face_landmarker.task")))
+    step = max(1, (probe(video).num_frames or count) // count)
+    for index, frame in enumerate(read_frames(video, 0, None)):
+        faces = detector(frame)
+        if faces and index % step == 0:
+            yield frame, max(faces, key=lambda face: face.size)
+
+
+def _deformed(
+    frame: NDArray[np.uint8], points: NDArray[np.float32], degrees: float, stretch: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The frame and points [68, 2] rotated around the face and made wider or narrower, as if of another person."""
+    square = square_of_points(points)
+    turn = np.asarray(cv2.getRotationMatrix2D((square.x, square.y), degrees, 1.0), np.float32)
+    turn[:, :2] *= np.exp([stretch, -stretch])
+    turn[:, 2] = np.array([square.x, square.y]) - turn[:, :2] @ [square.x, square.y]
+    height, width = frame.shape[:2]
+    turned = cv2.warpAffine(frame, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, np.uint8), points @ turn[:, :2].T + turn[:, 2]
+
+
+def _relit(grey: NDArray[np.uint8], gamma: float) -> NDArray[np.uint8]:
+    return np.asarray(255 * (grey / 255) ** gamma, np.uint8)
+
+
+def _mirrored(grey: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    return np.ascontiguousarray(grey[:, ::-1]), (np.array([SIDE - 1, 0]) + points[MIRROR] * np.array([-1, 1])).astype(np.float32)
+
+
+def _jittered(square: Square, random: np.random.Generator) -> Square:
+    x, y, scale = random.normal(size=3)
+    return replace(
+        square, x=square.x + 0.05 * square.side * x, y=square.y + 0.05 * square.side * y, side=square.side * float(np.exp(0.08 * scale))
+    )
+
+
+def _box(grey: NDArray[np.uint8], points: NDArray[np.float32], random: np.random.Generator, detector: Any) -> Any:
+    """dlib's own box in half of the cases where it finds the face, else a jittered one."""
+    truth = square_of_points(points)
+    if random.random() < 0.5:
+        for box in detector(grey, 0):
+            if abs(box.center().x - truth.x) + abs(box.center().y - truth.y) < truth.side / 3:
+                return box
+    return rectangle_of(_jittered(truth, random))
+
+
+def samples_of(video: Path, recipe: Recipe, random: np.random.Generator, detector: Any) -> Iterator[Sample]:
+    """Each labelled frame in each view of the recipe, as it is and mirrored."""
+    for frame, face in labelled_frames(video, recipe.frames_per_clip):
+        for most_degrees in recipe.views:
+            degrees, stretch = random.uniform(-most_degrees, most_degrees), recipe.stretch * random.normal()
+            turned, target = _deformed(frame, face.points[:, :2], degrees, stretch)
+            patch = cut_patch(turned, _jittered(square_of_points(target), random))
+            shape = patch.to_patch(target)
+            lit = _relit(patch.grey, float(np.exp(recipe.gamma * random.normal())))
+            for grey, goal in ((lit, shape), _mirrored(lit, shape)):
+                yield Sample(grey, goal, _box(grey, goal, random, detector))
+
+
+def _object(sample: Sample) -> Any:
+    return dlib.full_object_detection(sample.box, [dlib.point(round(float(x)), round(float(y))) for x, y in sample.points])
+
+
+def train(samples: list[Sample], recipe: Recipe, out: Path) -> None:
+    """Fits the predictor to `samples` on one thread (so that it is the same each time) and writes it to `out`."""
+    options = dlib.shape_predictor_training_options()
+    options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = recipe.cascades, recipe.trees, recipe.depth
+    options.feature_pool_size, options.num_test_splits = recipe.features, recipe.test_splits
+    options.oversampling_amount, options.nu = recipe.oversampling, recipe.nu
+    options.feature_pool_region_padding = recipe.padding
+    options.random_seed, options.num_threads, options.be_verbose = str(recipe.seed), 1, False
+    predictor = dlib.train_shape_predictor([s.grey for s in samples], [[_object(s)] for s in samples], options)
+    partial = out.with_name(f".{out.name}.tmp")
+    predictor.save(str(partial))
+    partial.write_bytes(compact(partial.read_bytes()))
+    partial.replace(out)
+
+
+def measure(video: Path, weights: Path, recipe: Recipe) -> tuple[list[float], int]:
+    """(errors, missed): mean distance from MediaPipe's 68 points over that of the eye centres, per frame; frames where dlib saw no face."""
+    errors, missed = [], 0
+    for frame, face in labelled_frames(video, recipe.frames_per_clip):
+        found = DlibFaces(str(weights))(frame)
+        if not found:
+            missed += 1
+            continue
+        scale = eye_distance(face.points)
+        distances = [np.linalg.norm(other.points[:, :2] - face.points[:, :2], axis=1).mean() / scale for other in found]
+        errors.append(float(min(distances)))
+    return errors, missed
+
+
+def report(data: Path, weights: Path, recipe: Recipe) -> dict[str, Any]:
+    """The error table on the held-out persons, as plain data."""
+    rows: list[dict[str, Any]] = []
+    everything: list[float] = []
+    for person, video in clips_of(data):
+        if person in HELD_OUT:
+            errors, missed = measure(video, weights, recipe)
+            everything += errors
+            median = round(100 * float(np.median(errors)), 2) if errors else None
+            rows.append({"person": person, "clip": video.stem, "frames": len(errors), "missed": missed, "median_percent": median})
+    percent = (100 * np.percentile(everything, [25, 50, 75, 95])).round(2).tolist()
+    quantiles = dict(zip(("p25", "median", "p75", "p95"), percent, strict=True))
+    return {"overall_percent": quantiles, "bytes": weights.stat().st_size, "clips": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.tsv and faces/")
+    parser.add_argument("--out", type=Path, default=Path("weights/face_68_fsv2v.dat"))
+    parser.add_argument("--measure-only", action="store_true", help="only measure --out on the held-out persons")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = Recipe()
+    if not arguments.measure_only:
+        random, detector = np.random.default_rng(recipe.seed), dlib.get_frontal_face_detector()
+        samples: list[Sample] = []
+        for person, video in clips_of(arguments.data):
+            if person not in HELD_OUT:
+                samples += samples_of(video, recipe, random, detector)
+                log.info("%s: %d samples so far", video.name, len(samples))
+        train(samples, recipe, arguments.out)
+    sys.stdout.write(json.dumps(report(arguments.data, arguments.out, recipe), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
