@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ffmpeg as composer
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, executable, meaning, run
+from stages.clip.ffmpeg import PROTOCOLS, Media, executable, file_url, meaning, run
 from stages.errors import BadInput
 
 _COPIED_INTO = {
@@ -44,7 +44,7 @@ def copy_sound(media: Media, target: Path) -> None:
     source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["a:0"]
     complaint = ""
     for codec in ("copy", "flac"):
-        result = run(composer.output(source, f"file:{target}", format="matroska", **{"c:a": codec}, **_EXACT).compile(cmd=executable()))
+        result = run(composer.output(source, file_url(target), format="matroska", **{"c:a": codec}, **_EXACT).compile(cmd=executable()))
         if result.returncode == 0:
             return
         complaint = result.stderr
@@ -59,10 +59,10 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
     copied = found.codec in _COPIED_INTO.get(container, {found.codec})
     complaint = ""
     for codec in ["copy", "aac"] if copied else ["aac"]:
-        pictures = composer.input(f"file:{video}")["v:0"]
+        pictures = composer.input(file_url(video))["v:0"]
         tones = composer.input(sound.url, protocol_whitelist=PROTOCOLS, itsoffset=f"{float(shift):.6f}")["a:0"]
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
-        result = run(composer.output(pictures, tones, f"file:{target}", **options).compile(cmd=executable()))
+        result = run(composer.output(pictures, tones, file_url(target), **options).compile(cmd=executable()))
         if result.returncode == 0:
             return
         complaint = result.stderr

@@ -66,7 +66,7 @@ def clip_path(source: Path, out: str | Path | None) -> Path:
         return Path(os.path.abspath(source)).with_suffix(".clip")
     out = Path(out)
     name = Path(os.path.abspath(source)).name
-    stem = name if source.is_dir() else Path(name).stem
+    stem = name.removesuffix(".zip").removesuffix(".clip") if is_clip(source) else name if source.is_dir() else Path(name).stem
     return out if out.suffix.lower() == ".clip" else out / f"{stem}.clip"
 
 

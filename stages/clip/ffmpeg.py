@@ -52,6 +52,16 @@ def source_time_base() -> str:
     return "demux" if version() >= (6, 1) else "-1"
 
 
+_UNDECODED = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0xFE)}
+_RESTORED = {there: here for here, there in _UNDECODED.items()}
+"""ffmpeg-python cannot take names that are not Unicode; their bytes travel through it as characters for private use."""
+
+
+def file_url(path: Path) -> str:
+    """A name for ffmpeg that is only a name, whatever it consists of."""
+    return f"file:{os.path.abspath(path)}".translate(_UNDECODED)
+
+
 @dataclass(frozen=True)
 class Media:
     """What ffmpeg is to open: a file, or the bytes [start, end) of one (a member of an uncompressed zip)."""
@@ -62,13 +72,13 @@ class Media:
 
     @property
     def url(self) -> str:
-        name = f"file:{os.path.abspath(self.path)}"
+        name = file_url(self.path)
         return name if self.start is None else f"subfile,,start,{self.start},end,{self.end},,:{name}"
 
 
 def arguments(composed: list[str], level: str = "error") -> list[str]:
     """`composed` (what ffmpeg-python compiled, first the executable) with the options that every call shares."""
-    return [composed[0], "-hide_banner", "-nostdin", "-loglevel", level, *composed[1:]]
+    return [composed[0], "-hide_banner", "-nostdin", "-loglevel", level, *(part.translate(_RESTORED) for part in composed[1:])]
 
 
 def run(composed: list[str], level: str = "error") -> subprocess.CompletedProcess[str]:

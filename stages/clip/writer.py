@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import tempfile
@@ -18,7 +17,7 @@ import numpy as np
 from stages.clip.atomic import building_file, hidden_file
 from stages.clip.audio import add_sound, find_sound
 from stages.clip.clip import Clip
-from stages.clip.ffmpeg import Media, arguments, executable, meaning, require_readable_file
+from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
 
@@ -43,8 +42,12 @@ class VideoWriter:
         fps: Fraction,
         audio_from: str | Path | Clip | None = None,
         quality: int = 17,
+        comment: str = "",
     ) -> None:
-        """`width`, `height` in pixels; `fps` exact; `quality` is x264's constant rate factor, lower is better."""
+        """`width`, `height` in pixels; `fps` exact; `quality` is x264's constant rate factor, lower is better.
+
+        `comment` is kept in the container; `read_comment` gives it back.
+        """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
             raise UsageProblem(f"{path} cannot be a video", hint=f"Its name must end in {', '.join(CONTAINERS)}")
@@ -52,6 +55,7 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._fps = Fraction(fps)
         self._quality = quality
+        self._comment = comment
         self._container = CONTAINERS[self.path.suffix.lower()]
         self._sound = _sound_of(audio_from)
         self._open = contextlib.ExitStack()
@@ -118,7 +122,9 @@ class VideoWriter:
             "format": self._container,
             "y": None,
         }
-        command = composer.output(frames, f"file:{os.path.abspath(self._pictures)}", **options).compile(cmd=executable())
+        if self._comment:
+            options["metadata"] = f"comment={self._comment}"
+        command = composer.output(frames, file_url(self._pictures), **options).compile(cmd=executable())
         return [argument for argument in arguments(command) if argument != "-nostdin"]
 
     def _failure(self) -> Fsv2vError:

@@ -1,0 +1,291 @@
+"""Clips of videos and pictures: made once, found again, never mixed up, never half-made."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numbered_frames import number_of, numbered
+from PIL import Image
+
+from stages.clip import as_clip, create_clip, open_clip
+from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
+
+
+def test_a_video_becomes_a_clip_that_refers_to_it(video, tmp_path):
+    source = tmp_path / "dance.mp4"
+    shutil.copy(video, source)
+
+    clip = as_clip(source)
+
+    assert clip.path == tmp_path / "dance.clip"
+    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (64, 48, 100, Fraction(30000, 1001))
+    assert clip.layers() == ["audio", "frames"]
+    assert clip.source == {"path": "dance.mp4", "sha256": clip.frames_digest(), "bytes": source.stat().st_size, "crop": None, "range": None}
+    assert [number_of(frame) for frame in clip.frames()] == list(range(100))
+
+
+def test_clip_json_is_what_the_format_says(clip):
+    meta = json.loads((clip.path / "clip.json").read_text())
+
+    assert list(meta) == ["schema", "id", "width", "height", "num_frames", "fps", "timestamps", "source", "created", "tool"]
+    assert (meta["schema"], meta["id"], meta["fps"], meta["timestamps"]) == ("fsv2v.clip/1", "numbered", "30000/1001", None)
+
+
+@pytest.mark.parametrize("frames", ["reference", "png", "jpg"])
+def test_frames_are_the_same_however_they_are_kept(frames, video, tmp_path):
+    clip = as_clip(video, tmp_path, frames)
+
+    assert clip.layer("frames").storage == frames
+    assert [number_of(frame) for frame in clip.frames(90)] == list(range(90, 100))
+    assert number_of(clip.frame(57)) == 57
+    if frames == "png":
+        assert all(np.array_equal(a, b) for a, b in zip(clip.frames(), as_clip(video, tmp_path / "other").frames(), strict=True))
+
+
+def test_a_moved_pair_of_clip_and_video_stays_together(video, tmp_path):
+    (tmp_path / "here").mkdir()
+    shutil.copy(video, tmp_path / "here" / "a.mp4")
+    as_clip(tmp_path / "here" / "a.mp4")
+    (tmp_path / "here").rename(tmp_path / "there")
+
+    assert number_of(open_clip(tmp_path / "there" / "a.clip").frame(3)) == 3
+
+
+def test_a_clip_whose_video_is_gone_says_so(video, tmp_path):
+    shutil.copy(video, tmp_path / "a.mp4")
+    clip = as_clip(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").unlink()
+
+    with pytest.raises(BadInput, match=r"a\.mp4, which is not there"):
+        clip.frame(0)
+
+
+def test_a_clip_whose_video_was_replaced_says_so(video, tmp_path):
+    shutil.copy(video, tmp_path / "a.mp4")
+    clip = as_clip(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"another")
+
+    with pytest.raises(BadInput, match="its size has changed"):
+        clip.frame(0)
+
+
+def test_a_finished_clip_is_found_again(video, tmp_path):
+    made = as_clip(video, tmp_path).meta["created"], os.stat(tmp_path / "numbered.clip").st_ino
+
+    assert (as_clip(video, tmp_path).meta["created"], os.stat(tmp_path / "numbered.clip").st_ino) == made
+
+
+def test_a_clip_of_another_source_is_not_taken(video, tmp_path, ffmpeg):
+    as_clip(video, tmp_path / "x.clip")
+    ffmpeg("-i", video, "-frames:v", "5", tmp_path / "other.mp4")
+
+    with pytest.raises(ParametersDiffer, match="another source"):
+        as_clip(tmp_path / "other.mp4", tmp_path / "x.clip")
+
+
+def test_a_clip_with_other_storage_is_not_taken(video, tmp_path):
+    as_clip(video, tmp_path, "reference")
+
+    with pytest.raises(ParametersDiffer, match="reference -> png"):
+        as_clip(video, tmp_path, "png")
+
+
+def test_a_clip_is_opened_and_copied_only_to_another_place(clip, tmp_path):
+    assert as_clip(clip.path).path == clip.path
+    assert as_clip(clip.path, tmp_path).path == clip.path
+
+    copy = as_clip(clip.path, tmp_path / "elsewhere")
+
+    assert copy.path == tmp_path / "elsewhere" / "numbered.clip"
+    assert number_of(copy.frame(50)) == 50
+    assert as_clip(clip.path, tmp_path / "elsewhere").path == copy.path
+
+
+def test_a_folder_of_pictures_becomes_a_clip_in_natural_order(pictures):
+    clip = as_clip(pictures)
+
+    assert clip.path == pictures.with_name("pictures.clip")
+    assert [number_of(frame) for frame in clip.frames()] == list(range(1, 13))
+    assert clip.fps == 25
+    assert as_clip(pictures, fps=Fraction(25)).path == clip.path
+
+
+def test_a_changed_folder_of_pictures_is_noticed(pictures):
+    as_clip(pictures)
+    Image.fromarray(numbered(99)).save(pictures / "frame13.png")
+
+    with pytest.raises(ParametersDiffer, match="another source"):
+        as_clip(pictures)
+
+
+def test_a_picture_becomes_a_clip_of_one_frame(tmp_path):
+    Image.fromarray(numbered(5)).save(tmp_path / "one.png")
+
+    assert as_clip(tmp_path / "one.png").num_frames == 1
+
+
+def test_pictures_of_different_sizes_are_refused_by_name(pictures):
+    Image.new("RGB", (10, 10)).save(pictures / "frame7.png")
+
+    with pytest.raises(BadInput, match=r"frame7\.png is 10 x 10"):
+        as_clip(pictures)
+    assert not pictures.with_suffix(".clip").exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty file", "empty folder", "text", "truncated"])
+def test_a_bad_source_leaves_nothing_behind(kind, tmp_path, video):
+    source = tmp_path / "in" / "source.mp4"
+    source.parent.mkdir()
+    if kind == "empty folder":
+        source.mkdir()
+    elif kind != "missing":
+        whole = video.read_bytes()
+        source.write_bytes({"empty file": b"", "text": b"words " * 99, "truncated": whole[: len(whole) // 2]}[kind])
+
+    with pytest.raises(BadInput, match=r"source\.mp4"):
+        as_clip(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists() or os.listdir(tmp_path / "out") == []
+
+
+def test_a_video_that_breaks_off_is_not_copied_in_part(tmp_path, video, monkeypatch):
+    """What probing cannot see, decoding does: here the file is cut between the two."""
+    import stages.clip.create as create
+
+    source = tmp_path / "source.mp4"
+    shutil.copy(video, source)
+    info = create.probe(source)
+    source.write_bytes(video.read_bytes()[: info.num_frames * 40])
+    monkeypatch.setattr(create, "probe", lambda path: info)
+
+    with pytest.raises(BadInput, match="breaks off"):
+        as_clip(source, tmp_path / "out", "png")
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("name", ["with space", 'it\'s "quoted"', "-dash", "Zoë 舞蹈", "100%d", "a:b,c"])
+def test_a_name_is_only_a_name(name, video, tmp_path, monkeypatch):
+    shutil.copy(video, tmp_path / f"{name}.mp4")
+    monkeypatch.chdir(tmp_path)
+
+    clip = as_clip(f"{name}.mp4")
+
+    assert clip.path == tmp_path / f"{name}.clip"
+    assert clip.layers() == ["audio", "frames"]
+    assert number_of(open_clip(f"{name}.clip").frame(40)) == 40
+
+
+def test_a_name_that_is_not_unicode_works(video, tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    with open(path, "wb") as file:
+        file.write(video.read_bytes())
+
+    clip = as_clip(os.fsdecode(path))
+
+    assert number_of(open_clip(clip.path).frame(40)) == 40
+
+
+def test_a_variable_rate_survives_in_the_clip(tmp_path, video, ffmpeg):
+    exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-video_track_timescale", "90000"]
+    ffmpeg("-i", video, "-vf", "setpts='(N+gt(N,9)*(N-9))/(30*TB)'", *exact, "-an", tmp_path / "v.mp4")
+
+    clip = open_clip(as_clip(tmp_path / "v.mp4").path)
+
+    assert clip.timestamps is not None
+    assert clip.timestamps.ticks[:12] == (*range(0, 30000, 3000), 33000, 39000)
+    assert [number_of(frame) for frame in clip.frames(50, 53)] == [50, 51, 52]
+
+
+def test_a_clip_of_made_frames_takes_them_one_at_a_time(tmp_path):
+    seen = []
+
+    def frames():
+        for index in range(5):
+            seen.append(index)
+            yield numbered(index)
+
+    clip = create_clip(tmp_path / "made.clip", frames(), fps=Fraction(24000, 1001), storage="jpg")
+
+    assert (clip.num_frames, clip.fps, clip.layers()) == (5, Fraction(24000, 1001), ["frames"])
+    assert [number_of(frame) for frame in clip.frames()] == seen
+
+
+def test_a_clip_without_frames_has_a_size_all_the_same(tmp_path):
+    clip = create_clip(tmp_path / "driving.clip", width=256, height=200, num_frames=10, fps=Fraction(30))
+
+    assert (clip.layers(), clip.width, clip.height, clip.num_frames) == ([], 256, 200, 10)
+    with pytest.raises(BadInput, match="has no layer frames"):
+        next(clip.frames())
+
+
+def test_a_clip_is_not_replaced_without_leave(small_clip):
+    with pytest.raises(ParametersDiffer, match="is there already"):
+        create_clip(small_clip.path, [numbered(9)])
+
+    assert number_of(create_clip(small_clip.path, [numbered(9)], overwrite=True).frame(0)) == 9
+
+
+def test_frames_that_differ_in_size_make_no_clip(tmp_path):
+    with pytest.raises(BadInput):
+        create_clip(tmp_path / "bad.clip", [numbered(0), numbered(1, 32, 32)])
+    with pytest.raises(UsageProblem):
+        create_clip(tmp_path / "bad.clip", width=0, height=5, num_frames=2)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_open_clip_can_be_sent_to_another_process(clip):
+    assert number_of(pickle.loads(pickle.dumps(clip)).frame(9)) == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schema": "fsv2v.clip/2"}, "newer format"),
+        ({"schema": "other/1"}, "has the schema"),
+        ({"width": 0}, '"width"'),
+        ({"width": "64"}, '"width"'),
+        ({"num_frames": True}, '"num_frames"'),
+        ({"fps": "0/1"}, '"fps"'),
+        ({"fps": 29.97}, '"fps"'),
+        ({"timestamps": {"time_base": "1/90", "ticks": [0, 1]}}, "timestamps"),
+        ({"source": "talk.mp4"}, '"source"'),
+    ],
+)
+def test_a_wrong_clip_json_is_refused_by_name(change, sentence, small_clip):
+    path = small_clip.path / "clip.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+    with pytest.raises(InvalidClip, match=sentence) as refusal:
+        open_clip(small_clip.path)
+    assert refusal.value.exit_code == 5
+    assert "clip.json" in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": NaN}', '{"a": 1, "a": 2}', "\xff", "[" * 100_000])
+def test_clip_json_must_be_strict_json(text, small_clip):
+    (small_clip.path / "clip.json").write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(InvalidClip):
+        open_clip(small_clip.path)
+
+
+def test_unknown_keys_and_newer_minor_versions_are_fine(small_clip):
+    path = small_clip.path / "clip.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": "fsv2v.clip/1.7", "mood": "good"}))
+
+    assert open_clip(small_clip.path).num_frames == 6
+
+
+def test_a_folder_that_is_no_clip_and_a_missing_one_are_told_apart(tmp_path):
+    (tmp_path / "some.clip").mkdir()
+
+    with pytest.raises(InvalidClip, match=r"has no clip\.json"):
+        as_clip(tmp_path / "some.clip")
+    with pytest.raises(BadInput, match="does not exist"):
+        open_clip(tmp_path / "none.clip")

@@ -1,0 +1,375 @@
+"""Layers appear when they are complete, and only then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_frames import numbered
+
+from stages.clip import Producer, create_clip, open_clip
+from stages.errors import BadInput, InvalidClip, ParametersDiffer
+
+ROOT = Path(__file__).resolve().parents[2]
+DLIB = Producer("extract-sketch", "dlib", {"smoothing": 1.0, "face": "largest"}, {"face.dat": "abc"}, 0, "cpu")
+
+
+def grey(value: int) -> np.ndarray:
+    return np.full((48, 64), value, np.uint8)
+
+
+def write_sketch(clip, values=range(6), producer=DLIB, inputs=None):
+    with clip.writing("sketch", producer, inputs or {}) as layer:
+        for value in values:
+            layer.image(grey(value))
+
+
+def points(people=1, frames=6):
+    return np.random.default_rng(0).uniform(0, 48, (frames, people, 68, 3)).astype(np.float32)
+
+
+def test_pictures_come_back_as_they_were(small_clip):
+    write_sketch(small_clip, [3, 1, 4, 1, 5, 9])
+
+    layer = open_clip(small_clip.path).layer("sketch")
+    assert [int(image[0, 0]) for image in layer.images()] == [3, 1, 4, 1, 5, 9]
+    assert [int(image[0, 0]) for image in layer.images(2, 4)] == [4, 1]
+    assert layer.image(5).shape == (48, 64)
+    with pytest.raises(IndexError):
+        layer.image(6)
+
+
+def test_arrays_come_back_as_they_were(small_clip):
+    given = points(2)
+    with small_clip.writing("landmarks", DLIB, {"frames": small_clip.frames_digest()}) as layer:
+        layer.arrays(points=given, score=np.arange(6))
+
+    arrays = small_clip.layer("landmarks").arrays()
+    assert np.array_equal(arrays["points"], given)
+    assert np.array_equal(arrays["score"], np.arange(6))
+
+
+def test_flow_comes_back_in_half_precision(small_clip):
+    flow = np.random.default_rng(0).normal(0, 3, (48, 64, 2)).astype(np.float32)
+    with small_clip.writing("flow", DLIB, {}) as layer:
+        for _ in range(6):
+            layer.image(flow)
+
+    assert np.array_equal(small_clip.layer("flow").image(2), flow.astype(np.float16))
+
+
+def test_a_layer_of_a_kind_that_the_format_does_not_know(small_clip):
+    with small_clip.writing("depth_map", DLIB, {}) as layer:
+        for index in range(6):
+            layer.image(grey(index))
+    with small_clip.writing("gaze", DLIB, {}) as layer:
+        layer.arrays(angle=np.zeros((6, 2), np.float32))
+
+    assert small_clip.layer("depth_map").image(4)[0, 0] == 4
+    assert small_clip.layer("gaze").arrays()["angle"].shape == (6, 2)
+
+
+def test_layer_json_is_what_the_format_says(small_clip):
+    write_sketch(small_clip, inputs={"landmarks": "123"})
+    meta = json.loads((small_clip.path / "sketch" / "layer.json").read_text())
+
+    assert (meta["schema"], meta["kind"], meta["num_frames"], meta["inputs"]) == ("fsv2v.layer/1", "sketch", 6, {"landmarks": "123"})
+    assert list(meta["producer"]) == ["stage", "backend", "parameters", "weights", "seed", "device", "version", "seconds"]
+    assert meta["bytes"] == sum(path.stat().st_size for path in (small_clip.path / "sketch").glob("*.png"))
+
+
+def test_the_same_work_gives_the_same_bytes(tmp_path):
+    trees = []
+    for name in ("a", "b"):
+        clip = create_clip(tmp_path / name / "x.clip", [numbered(index) for index in range(6)])
+        write_sketch(clip)
+        with clip.writing("landmarks", DLIB, {}) as layer:
+            layer.arrays(points=points())
+        files = sorted(path for path in clip.path.rglob("*") if path.is_file())
+        trees.append({str(path.relative_to(clip.path)): without_times(path) for path in files})
+
+    assert trees[0] == trees[1]
+
+
+def without_times(path: Path) -> object:
+    """A file's content without `seconds` and `created`, the only fields that may differ."""
+    if path.suffix != ".json":
+        return path.read_bytes()
+    value = json.loads(path.read_text())
+    value.pop("created", None)
+    value.get("producer", {}).pop("seconds", None)
+    return value
+
+
+class TestNeeds:
+    def test_a_layer_that_is_absent_is_needed(self, small_clip):
+        assert small_clip.needs("sketch", DLIB, {})
+
+    def test_a_layer_that_was_made_in_this_way_is_not(self, small_clip):
+        write_sketch(small_clip, inputs={"frames": "1"})
+
+        assert not small_clip.needs("sketch", DLIB, {"frames": "1"})
+
+    def test_the_device_makes_no_difference(self, small_clip):
+        write_sketch(small_clip)
+
+        assert not small_clip.needs("sketch", Producer(**{**DLIB.__dict__, "device": "cuda:1"}), {})
+
+    def test_tuples_and_lists_make_no_difference(self, small_clip):
+        write_sketch(small_clip, producer=Producer("s", parameters={"size": (1, 2)}))
+
+        assert not small_clip.needs("sketch", Producer("s", parameters={"size": [1, 2]}), {})
+
+    def test_each_difference_is_named(self, small_clip):
+        write_sketch(small_clip, inputs={"frames": "1"})
+        other = Producer("extract-sketch", "mediapipe", {"smoothing": 2.0, "face": "largest"}, {}, 0)
+
+        with pytest.raises(ParametersDiffer) as refusal:
+            small_clip.needs("sketch", other, {"frames": "2"})
+        for difference in (
+            'backend: "dlib" -> "mediapipe"',
+            "parameters.smoothing: 1.0 -> 2.0",
+            'inputs.frames: "1" -> "2"',
+            "--overwrite",
+        ):
+            assert difference in str(refusal.value)
+        assert "face:" not in str(refusal.value)
+
+    def test_overwrite_makes_it_needed(self, small_clip):
+        write_sketch(small_clip)
+
+        assert small_clip.needs("sketch", DLIB, {}, overwrite=True)
+
+
+@pytest.mark.parametrize("images", [0, 5, 7])
+def test_a_wrong_number_of_frames_is_refused_and_nothing_is_left(images, small_clip):
+    with pytest.raises(BadInput, match="sketch"):
+        write_sketch(small_clip, range(images))
+    assert sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
+
+
+def bad_points(**change):
+    return {"points": points(), **change}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "sentence"),
+    [
+        ("landmarks", {"points": points(frames=5)}, "has 6 frames"),
+        ("landmarks", {"points": points().astype(np.float64)}, "must be float32"),
+        ("landmarks", {"points": points()[:, :, :67]}, "T x P x 68 x 3"),
+        ("landmarks", {"points": points()[:, 0]}, "T x P x 68 x 3"),
+        ("landmarks", {"points": np.full((6, 1, 68, 3), np.nan, np.float32)}, "NaN"),
+        ("landmarks", {"points": np.full((6, 1, 68, 3), np.inf, np.float32)}, "NaN or infinite"),
+        ("landmarks", {"points": -points()}, "negative confidence"),
+        ("landmarks", {}, "lacks points"),
+        ("landmarks", {"points": points(), "names": np.array(["x"] * 6)}, "not a number"),
+        ("poses", {"keypoints": np.zeros((6, 1, 25, 3), np.float32)}, "lacks boxes, track_id"),
+        (
+            "poses",
+            {
+                "keypoints": np.zeros((6, 2, 25, 3), np.float32),
+                "boxes": np.zeros((6, 1, 4), np.float32),
+                "track_id": np.zeros((6, 2), np.int32),
+            },
+            "different numbers of people",
+        ),
+    ],
+)
+def test_wrong_arrays_are_refused_and_nothing_is_left(kind, arrays, sentence, small_clip):
+    with pytest.raises(BadInput, match=sentence), small_clip.writing(kind, DLIB, {}) as layer:
+        layer.arrays(arrays)
+    assert not small_clip.has(kind)
+    assert sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
+
+
+def test_coordinates_outside_the_picture_are_kept(small_clip):
+    """A face cut by the border has landmarks beyond it."""
+    outside = points()
+    outside[..., 0] -= 100
+    with small_clip.writing("landmarks", DLIB, {}) as layer:
+        layer.arrays(points=outside)
+
+    assert small_clip.layer("landmarks").arrays()["points"].min() < -50
+
+
+@pytest.mark.parametrize(
+    ("kind", "image"),
+    [
+        ("sketch", np.zeros((48, 64, 3), np.uint8)),
+        ("sketch", np.zeros((64, 48), np.uint8)),
+        ("sketch", np.zeros((48, 64), np.float32)),
+        ("mask", grey(128)),
+        ("densepose", grey(0)),
+        ("flow", np.full((48, 64, 2), np.nan, np.float32)),
+    ],
+)
+def test_wrong_images_are_refused(kind, image, small_clip):
+    with pytest.raises(BadInput, match=kind), small_clip.writing(kind, DLIB, {}) as layer:
+        layer.image(image)
+    assert not small_clip.has(kind)
+
+
+@pytest.mark.parametrize("name", ["", "../out", "Sketch", ".hidden", "a/b", "x" * 60])
+def test_a_layer_cannot_have_a_name_that_leads_elsewhere(name, small_clip):
+    with pytest.raises(BadInput, match="name of a layer"), small_clip.writing(name, DLIB, {}):
+        pass
+
+
+def test_a_layer_is_invisible_until_it_is_complete(small_clip):
+    with small_clip.writing("sketch", DLIB, {}) as layer:
+        for value in range(6):
+            layer.image(grey(value))
+            assert not small_clip.has("sketch")
+            assert small_clip.layers() == ["frames"]
+    assert small_clip.layers() == ["frames", "sketch"]
+
+
+def test_the_old_layer_is_there_until_the_new_one_replaces_it(small_clip):
+    write_sketch(small_clip, [1] * 6)
+    with small_clip.writing("sketch", DLIB, {}) as layer:
+        for _ in range(6):
+            layer.image(grey(2))
+            assert small_clip.layer("sketch").image(0)[0, 0] == 1
+
+    assert small_clip.layer("sketch").image(0)[0, 0] == 2
+    assert sorted(os.listdir(small_clip.path)) == ["clip.json", "frames", "sketch"]
+
+
+def test_the_old_layer_stays_when_its_replacement_fails(small_clip):
+    write_sketch(small_clip, [1] * 6)
+    with pytest.raises(RuntimeError), small_clip.writing("sketch", DLIB, {}) as layer:
+        layer.image(grey(2))
+        raise RuntimeError
+
+    assert small_clip.layer("sketch").image(5)[0, 0] == 1
+
+
+def test_two_stages_write_different_layers_at_once(small_clip):
+    barrier = threading.Barrier(2)
+    failures: list[Exception] = []
+
+    def write(kind):
+        try:
+            with open_clip(small_clip.path).writing(kind, DLIB, {}) as layer:
+                for _ in range(6):
+                    barrier.wait(timeout=20)
+                    layer.image(grey(255))
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(kind,)) for kind in ("sketch", "mask")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert small_clip.layers() == ["frames", "mask", "sketch"]
+
+
+def test_a_writer_leaves_the_work_of_a_living_one_alone(small_clip):
+    with small_clip.writing("sketch", DLIB, {}) as first:
+        for _ in range(3):
+            first.image(grey(1))
+        write_sketch(small_clip, [2] * 6)
+        for _ in range(3):
+            first.image(grey(1))
+
+    assert small_clip.layer("sketch").image(0)[0, 0] == 1
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from stages.clip import Producer, open_clip
+clip, after = open_clip(sys.argv[1]), int(sys.argv[2])
+with clip.writing("sketch", Producer("test"), {}) as layer:
+    for index in range(6):
+        if index == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        layer.image(np.full((48, 64), index, np.uint8))
+"""
+
+
+@pytest.mark.parametrize("after", [0, 3, 5])
+def test_a_killed_writer_leaves_nothing_visible_and_the_next_one_clears_up(after, small_clip):
+    result = subprocess.run([sys.executable, "-c", KILLED, str(small_clip.path), str(after)], cwd=ROOT, check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert open_clip(small_clip.path).layers() == ["frames"]
+
+    write_sketch(small_clip)
+
+    assert sorted(os.listdir(small_clip.path)) == ["clip.json", "frames", "sketch"]
+    assert sorted(os.listdir(small_clip.path / "sketch")) == [*(f"{index:06d}.png" for index in range(6)), "layer.json"]
+
+
+def test_a_killed_import_leaves_no_clip_and_the_next_one_clears_up(tmp_path):
+    code = f"""
+import os, signal
+import numpy as np
+from stages.clip import create_clip
+def frames():
+    yield np.zeros((8, 8, 3), np.uint8)
+    os.kill(os.getpid(), signal.SIGKILL)
+create_clip({str(tmp_path / "x.clip")!r}, frames())
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "x.clip").exists()
+
+    create_clip(tmp_path / "x.clip", [numbered(0)])
+
+    assert os.listdir(tmp_path) == ["x.clip"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schema": "fsv2v.layer/2"}, "newer format"),
+        ({"num_frames": 5}, "has 5 frames, the clip has 6"),
+        ({"kind": "mask"}, '"kind"'),
+        ({"digest": None}, '"digest"'),
+        ({"producer": []}, '"producer"'),
+    ],
+)
+def test_a_wrong_layer_json_is_refused_by_name(change, sentence, small_clip):
+    write_sketch(small_clip)
+    path = small_clip.path / "sketch" / "layer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+    with pytest.raises(InvalidClip, match=sentence) as refusal:
+        small_clip.layer("sketch")
+    assert "layer.json" in str(refusal.value)
+
+
+def test_pickled_arrays_are_never_loaded(small_clip):
+    with small_clip.writing("landmarks", DLIB, {}) as layer:
+        layer.arrays(points=points())
+    np.savez(small_clip.path / "landmarks" / "data.npz", points=np.array([{"code": 1}], dtype=object))
+
+    with pytest.raises(InvalidClip, match="not a readable npz"):
+        small_clip.layer("landmarks").arrays()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip"])
+def test_a_damaged_npz_is_refused(content, small_clip):
+    with small_clip.writing("landmarks", DLIB, {}) as layer:
+        layer.arrays(points=points())
+    (small_clip.path / "landmarks" / "data.npz").write_bytes(content)
+
+    with pytest.raises(InvalidClip, match=r"data\.npz is not a readable npz"):
+        small_clip.layer("landmarks").arrays()
+
+
+def test_a_damaged_picture_is_refused(small_clip):
+    (small_clip.path / "frames" / "000002.png").write_bytes(b"no picture")
+
+    with pytest.raises(InvalidClip, match=r"000002\.png"):
+        list(small_clip.frames())
