@@ -60,8 +60,22 @@ def debugging() -> bool:
 def emit(data: str | Path | Mapping[str, Any]) -> None:
     """One line of data on stdout, flushed. Raises BrokenPipeError when nobody reads it any more, which ends the program quietly."""
     line = json.dumps(data, ensure_ascii=False) if isinstance(data, Mapping) else os.fspath(data)
-    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
-    sys.stdout.buffer.flush()
+    with _bar_cleared():
+        sys.stdout.buffer.write(os.fsencode(line) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _bar_cleared() -> Iterator[None]:
+    """Where data and bar share a terminal, the bar makes way for the data."""
+    bar = _shown if _shown is not None and os.isatty(1) else None
+    if bar is not None:
+        bar.stop()
+    try:
+        yield
+    finally:
+        if bar is not None:
+            bar.start()
 
 
 def note(text: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from fsv2v_cli.console import emit
-from fsv2v_cli.options import Run, command, common_options
+from fsv2v_cli.options import Run, backend_names, command, common_options
+from stages.errors import MissingRequirement
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ def doctor(run: Run) -> int:
 def findings() -> Iterator[Finding]:
     """Everything that is looked at, each as soon as it is known."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    for check in (_ffmpeg, _torch):
-        yield _guarded(check)
+    yield _guarded(_ffmpeg, "ffmpeg", required=True)
+    yield _guarded(_torch, "torch", required=True)
     yield from _backends()
     yield from _weights()
-    yield _guarded(_ray)
+    yield _guarded(_ray, "engine ray")
 
 
 def _line(finding: Finding) -> str:
@@ -50,12 +52,14 @@ def _line(finding: Finding) -> str:
     return f"{state:<8} {finding.what:<44} {finding.found}{f' -> {finding.remedy}' if finding.remedy else ''}".rstrip()
 
 
-def _guarded(check: Callable[[], Finding]) -> Finding:
+def _guarded(check: Callable[[], Finding], what: str, required: bool = False) -> Finding:
     """A broken installation is a finding, not the end of the search for others."""
     try:
         return check()
+    except MissingRequirement as missing:
+        return Finding(what, False, missing.args[0], missing.hint, required)
     except Exception as error:
-        return Finding(check.__name__.strip("_"), False, f"{type(error).__name__}: {error}", "pip install --force-reinstall fsv2v", True)
+        return Finding(what, False, f"{type(error).__name__}: {error}", "install fsv2v again", required)
 
 
 def _ffmpeg() -> Finding:
@@ -81,12 +85,20 @@ def _ray() -> Finding:
 
 
 def _backends() -> Iterator[Finding]:
-    from stages.backends import every_backend
+    from stages.backends import KINDS
 
-    for kind, backend in every_backend():
-        missing = backend.missing()
-        reason, _, remedy = missing.partition(": ")
-        yield Finding(f"{kind} backend {backend.name}", not missing, reason or f"makes {backend.produces}", remedy)
+    for kind in KINDS:
+        for name in backend_names(kind):
+            yield _guarded(partial(_backend, kind, name), f"{kind} backend {name}")
+
+
+def _backend(kind: str, name: str) -> Finding:
+    from stages.backends import Backends
+
+    backend = Backends(kind).get(name)
+    missing = backend.missing()
+    reason, _, remedy = missing.partition(": ")
+    return Finding(f"{kind} backend {name}", not missing, reason or f"makes {backend.produces}", remedy)
 
 
 def _weights() -> Iterator[Finding]:

@@ -36,7 +36,7 @@ class Patience:
     """How long to try: `timeout` s without a byte breaks a transfer; between attempts wait `pause` s, doubled each time."""
 
     attempts: int = 5
-    timeout: float = 30.0
+    timeout: float = 20.0
     pause: float = 1.0
 
 
@@ -48,7 +48,7 @@ class _Broken(Exception):
 
 
 class _Refused(Exception):
-    """The server has no such file, or serves another one: further attempts are useless."""
+    """No server is reached (without network nobody wants to wait), or it has no such file, or another one: no further attempts."""
 
 
 def sha256_of(file: Path) -> str:
@@ -141,9 +141,10 @@ def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes:
                 os.fsync(stream.fileno())
     except urllib.error.HTTPError as error:
         _judge_status(error, part)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise _Broken(f"the transfer broke off: {reason}") from error
+    except urllib.error.URLError as error:
+        raise _Refused(f"no connection: {error.reason}") from error
+    except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise _Broken(f"the transfer broke off: {error}") from error
     if length and have < total:
         raise _Broken(f"the transfer ended after {have} of {total} bytes")
 

@@ -1,0 +1,49 @@
+"""fsv2v doctor says what works here and how to get what does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stages.backends import every_backend
+from weights import registry
+
+
+@pytest.fixture(scope="module")
+def findings(fsv2v):
+    result = fsv2v("doctor", "--json")
+    return result.exit_code, {record["what"]: record for record in map(json.loads, result.lines)}
+
+
+def test_it_looks_at_everything(findings):
+    _, found = findings
+    assert {"python", "ffmpeg", "torch", "engine ray"} <= set(found)
+    assert {f"weights {name}" for name in registry.manifest()} <= set(found)
+    assert {f"{kind} backend {backend.name}" for kind, backend in every_backend()} <= set(found)
+
+
+def test_whatever_is_missing_has_a_remedy(findings):
+    _, found = findings
+    assert all(record["ok"] or record["remedy"] for record in found.values())
+
+
+def test_it_succeeds_when_the_main_job_can_run(findings):
+    exit_code, found = findings
+    assert exit_code == (4 if any(record["required"] and not record["ok"] for record in found.values()) else 0)
+
+
+def test_weights_that_are_absent_come_with_the_command_that_fetches_them(fsv2v, tmp_path):
+    result = fsv2v("doctor", env={"FSV2V_WEIGHTS": str(tmp_path), "FSV2V_WEIGHTS_MIRROR": ""})
+    (line,) = [line for line in result.lines if "weights face_landmarker.task" in line]
+    assert line.startswith("absent") and line.endswith("-> fsv2v weights fetch face_landmarker.task")
+    (line,) = [line for line in result.lines if "landmarks backend mediapipe" in line]
+    assert line.endswith("-> fsv2v weights fetch face_landmarker.task")
+
+
+def test_a_missing_ffmpeg_ends_with_4(fsv2v, tmp_path):
+    (tmp_path / "imageio_ffmpeg.py").write_text("raise ImportError('not installed')\n")
+    result = fsv2v("doctor", env={"PATH": "/nonexistent", "PYTHONPATH": f"{tmp_path}:{registry.SHIPPED.parent}"})
+    assert result.exit_code == 4
+    (line,) = [line for line in result.lines if " ffmpeg " in line]
+    assert line.startswith("MISSING") and "pip install imageio-ffmpeg" in line

@@ -1,0 +1,151 @@
+"""A flag beats the environment, that the config file, that the preset, that the default; --dry-run says which it was."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+import pytest
+
+from fsv2v_cli.options import Run, command, common_options, jobs_option, preset_option, resolved, seed_option
+from fsv2v_cli.precedence import Resolved
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@pytest.fixture
+def dry_run(fsv2v, tmp_path):
+    """dry_run(*flags, config=..., NAME=value) -> (values, sources) of extract-sketch."""
+
+    def run(*flags: object, config: str = "", **env: str):
+        if config:
+            (tmp_path / "settings.toml").write_text(config)
+            flags = (*flags, "--config", tmp_path / "settings.toml")
+        result = fsv2v("extract-sketch", "a.mp4", "--dry-run", "--json", *flags, env=env)
+        assert result.exit_code == 0, result.stderr
+        record = json.loads(result.stdout)
+        return record["values"], record["sources"]
+
+    return run
+
+
+def test_the_default_comes_last(dry_run):
+    values, sources = dry_run()
+    assert (values["jobs"], sources["jobs"]) == (1, "default")
+
+
+def test_a_config_file_beats_the_default(dry_run, tmp_path):
+    values, sources = dry_run(config="jobs = 3")
+    assert (values["jobs"], sources["jobs"]) == (3, f"config {tmp_path}/settings.toml")
+
+
+def test_the_table_of_the_command_beats_the_top_level(dry_run):
+    values, _ = dry_run(config="jobs = 3\n[extract-sketch]\njobs = 4\n[extract-poses]\njobs = 5")
+    assert values["jobs"] == 4
+
+
+def test_the_environment_beats_the_config_file(dry_run):
+    values, sources = dry_run(config="jobs = 3", FSV2V_JOBS="6")
+    assert (values["jobs"], sources["jobs"]) == (6, "environment FSV2V_JOBS")
+
+
+def test_the_variable_of_the_command_beats_the_common_one(dry_run):
+    values, sources = dry_run(FSV2V_BACKEND="mediapipe", FSV2V_EXTRACT_SKETCH_BACKEND="dlib")
+    assert (values["backend"], sources["backend"]) == ("dlib", "environment FSV2V_EXTRACT_SKETCH_BACKEND")
+
+
+def test_a_flag_beats_everything(dry_run):
+    values, sources = dry_run("--jobs", "7", config="jobs = 3", FSV2V_JOBS="6")
+    assert (values["jobs"], sources["jobs"]) == (7, "flag")
+
+
+def test_flags_with_two_names_can_be_set_everywhere(dry_run):
+    assert dry_run(config="keep-going = false")[0]["keep_going"] is False
+    assert dry_run(FSV2V_KEEP_GOING="0")[0]["keep_going"] is False
+    assert dry_run("--fail-fast", FSV2V_KEEP_GOING="1")[0]["keep_going"] is False
+
+
+def test_the_config_file_itself_can_come_from_the_environment(dry_run, tmp_path):
+    (tmp_path / "mine.toml").write_text("smoothing = 2.5")
+    values, _ = dry_run(FSV2V_CONFIG=str(tmp_path / "mine.toml"))
+    assert values["smoothing"] == 2.5
+
+
+@pytest.fixture
+def example():
+    """A command with a preset, as train has one, that returns what it got."""
+    presets = {"fast": {"steps": 10, "seed": 1, "width": 64}}
+
+    @command("example")
+    @click.option("--steps", type=int, default=1000)
+    @seed_option
+    @jobs_option
+    @preset_option(("fast",), load=presets.__getitem__)
+    @common_options
+    def example(steps: int, seed: int, preset: str | None, run: Run) -> tuple[int, int, Resolved]:
+        return steps, seed, resolved()
+
+    def call(*arguments: str):
+        return example.main(list(arguments), prog_name="example", standalone_mode=False)
+
+    return call
+
+
+def test_a_preset_beats_the_default_and_nothing_else(example, monkeypatch):
+    assert example()[:2] == (1000, 0)
+    assert example("--preset", "fast")[:2] == (10, 1)
+    assert example("--preset", "fast", "--seed", "5")[:2] == (10, 5)
+    monkeypatch.setenv("FSV2V_STEPS", "20")
+    assert example("--preset", "fast")[:2] == (20, 1)
+
+
+def test_a_command_can_tell_what_the_user_has_set_himself(example):
+    _, _, what = example("--preset", "fast", "--steps", "3")
+    assert what.given() == {"steps": 3, "preset": "fast"}
+    assert what.sources["seed"] == "preset fast"
+
+
+def test_what_a_dry_run_prints_is_a_config_file_that_gives_the_same_run(fsv2v, tmp_path):
+    flags = ("--face", "1", "--backend", "dlib", "--shard", "1/3", "--fail-fast", "-o", tmp_path / "ä b", "-j", "2")
+    printed = fsv2v("extract-sketch", "a.mp4", *flags, "--dry-run")
+    assert tomllib.loads(printed.stdout)["extract-sketch"]["face"] == 1
+    (tmp_path / "again.toml").write_text(printed.stdout, encoding="utf-8")
+
+    def values(*arguments: object):
+        return json.loads(fsv2v("extract-sketch", "a.mp4", *arguments, "--dry-run", "--json").stdout)["values"]
+
+    assert values("--config", tmp_path / "again.toml") == values(*flags)
+
+
+def test_a_dry_run_does_nothing(fsv2v, tmp_path):
+    result = fsv2v("extract-sketch", tmp_path / "absent.mp4", "-o", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ("jbs = 3", "no command has an option 'jbs'"),
+        ("[extract-sketch]\njbs = 3", "extract-sketch has no option 'jbs'"),
+        ("[extract-skech]\njobs = 3", "there is no command 'extract-skech'"),
+        ("jobs = 'many'", "Invalid value for '--jobs'"),
+        ("jobs = ", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_refused(fsv2v, tmp_path, config, complaint):
+    (tmp_path / "settings.toml").write_text(config)
+    result = fsv2v("extract-sketch", "a.mp4", "--config", tmp_path / "settings.toml", "--dry-run")
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_config_file_that_is_not_there_is_refused(fsv2v):
+    result = fsv2v("extract-sketch", "a.mp4", "--config", "absent.toml")
+    assert result.exit_code == 2
+    assert "absent.toml cannot be read: No such file or directory" in result.stderr

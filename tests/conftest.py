@@ -1,0 +1,168 @@
+"""What all tests share: the command line as users run it, real material, and videos made on the spot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stdout.splitlines()
+
+
+class Fsv2v:
+    """`fsv2v("extract-sketch", video, "-o", folder)` runs the command line in a process of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+
+    def start(
+        self, *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, **popen: Any
+    ) -> subprocess.Popen[bytes]:
+        """The running process, in a group of its own, stdin, stdout and stderr being pipes unless told otherwise."""
+        command = [sys.executable, "-m", "fsv2v_cli", *map(str, arguments)]
+        streams = {name: popen.pop(name, subprocess.PIPE) for name in ("stdin", "stdout", "stderr")}
+        return subprocess.Popen(command, cwd=cwd, env={**self._environment, **(env or {})}, start_new_session=True, **streams, **popen)
+
+    def __call__(
+        self, *arguments: object, stdin: str | bytes = b"", cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 300
+    ) -> Result:
+        process = self.start(*arguments, cwd=cwd, env=env)
+        try:
+            stdout, stderr = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, timeout)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        return Result(process.returncode, os.fsdecode(stdout), os.fsdecode(stderr))
+
+
+@pytest.fixture(scope="session")
+def fsv2v() -> Fsv2v:
+    """The command line with a clean environment: no FSV2V_* settings of whoever runs the tests but the place of weights."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FSV2V_") or name.startswith("FSV2V_WEIGHTS")}
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    return Fsv2v({**kept, "PYTHONPATH": path})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mirror() -> Iterator[None]:
+    """Where the real material lies beside the repository, its weights serve as mirror."""
+    before = os.environ.get("FSV2V_WEIGHTS_MIRROR")
+    if before is None and (SHARED / "weights").is_dir():
+        os.environ["FSV2V_WEIGHTS_MIRROR"] = str(SHARED / "weights")
+    yield
+    if before is None:
+        os.environ.pop("FSV2V_WEIGHTS_MIRROR", None)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real videos and weights; it is no part of the repository, because the videos show people."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"the real material is not there ({SHARED})")
+    return SHARED
+
+
+def write_video(path: Path, frames: Iterator[np.ndarray], fps: Fraction = Fraction(25)) -> Path:
+    """Encode frames (uint8 RGB [H, W, 3]) to an mp4."""
+    from stages.clip import VideoWriter
+
+    first = next(frames)
+    with VideoWriter(path, first.shape[1], first.shape[0], fps) as video:
+        video.write(first)
+        for frame in frames:
+            video.write(frame)
+    return path
+
+
+def swaying_face(num_frames: int, size: int = 256) -> Iterator[np.ndarray]:
+    """The portrait of `skimage.data.astronaut` (public domain), seen through a window that sways around the face."""
+    from skimage.data import astronaut
+
+    picture = astronaut()
+    for index in range(num_frames):
+        left = 100 + round(20 * np.sin(index / 5))
+        top = 2 + round(2 * np.cos(index / 7))
+        yield np.ascontiguousarray(picture[top : top + size, left : left + size])
+
+
+@pytest.fixture(scope="session")
+def make_face_video() -> Callable[..., Path]:
+    """make_face_video(path, num_frames): an mp4 of the swaying portrait, 256x256 at 25 Hz."""
+
+    def make(path: Path, num_frames: int) -> Path:
+        return write_video(path, swaying_face(num_frames))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def face_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve frames of a face. Made once: write the clip elsewhere (-o)."""
+    return write_video(tmp_path_factory.mktemp("videos") / "face.mp4", swaying_face(12))
+
+
+@pytest.fixture(scope="session")
+def make_tiny_video() -> Callable[[Path], Path]:
+    """make_tiny_video(path): five frames of 64x48 noise."""
+
+    def make(path: Path) -> Path:
+        random = np.random.default_rng(0)
+        return write_video(path, iter(random.integers(0, 255, (5, 48, 64, 3), np.uint8)))
+
+    return make
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which nothing can be made, even by root: its place is taken by a file system that is read-only."""
+    if os.geteuid() == 0:
+        yield Path("/proc")
+        return
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    yield folder
+    folder.chmod(0o700)
+
+
+def visible_layers(clip: Path) -> list[str]:
+    """The finished layers of a clip, by the definition of the format: folders with a layer.json."""
+    return sorted(file.parent.name for file in clip.glob("*/layer.json") if not file.parent.name.startswith("."))
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Hidden files and folders anywhere below: what half-done work looks like."""
+    return [path for path in folder.rglob(".*") if path.exists()]
+
+
+@pytest.fixture(name="visible_layers")
+def _visible_layers() -> Callable[[Path], list[str]]:
+    return visible_layers
+
+
+@pytest.fixture(name="leftovers")
+def _leftovers() -> Callable[[Path], list[Path]]:
+    return leftovers

@@ -1,0 +1,43 @@
+"""Inputs and tasks for the tests of the runner."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from stages.runner import ClipTask
+
+
+@pytest.fixture(scope="session")
+def stand_ins() -> ModuleType:
+    """The module of small stages, importable here and in the workers."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    return importlib.import_module("stand_ins")
+
+
+@pytest.fixture
+def inputs(make_tiny_video, tmp_path) -> Callable[..., list[str]]:
+    """inputs("a", "b"): paths of tiny videos of these names."""
+
+    def make(*names: str) -> list[str]:
+        return [str(make_tiny_video(tmp_path / f"{name}.mp4")) for name in names]
+
+    return make
+
+
+@pytest.fixture
+def task(stand_ins, tmp_path) -> Callable[..., ClipTask]:
+    """task(b="die"): the stand-in stage, told what to do for which input."""
+
+    def make(**deeds: str) -> ClipTask:
+        log = tmp_path / "log"
+        log.touch()
+        options = stand_ins.StandIn(str(log), tuple(f"{stem}={deed}" for stem, deed in deeds.items()))
+        return ClipTask("stand_ins:extract", options, str(tmp_path / "out"), False, "stand-in")
+
+    return make

@@ -1,0 +1,193 @@
+"""One stage over many inputs: nothing that one input does harms the others, and little is held in memory."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.errors import MissingRequirement, UsageProblem
+from stages.runner import exit_code, run_over_clips
+from stages.runner.work import cores
+
+BOTH = pytest.mark.parametrize("jobs", [1, 2])
+
+
+def stems(reports) -> list[str]:
+    return sorted(Path(report.clip).stem for report in reports)
+
+
+@BOTH
+def test_every_input_gets_a_report(inputs, task, jobs):
+    reports = list(run_over_clips(task(), inputs("a", "b", "c"), jobs))
+    assert stems(reports) == ["a", "b", "c"]
+    assert {(report.status, report.layer, report.frames, report.reason) for report in reports} == {("done", "stand-in", 5, "")}
+    assert all(report.clip.endswith(".clip") and report.seconds > 0 for report in reports)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("deed", "reason", "code"),
+    [
+        ("no face", "shows no face. Try another video", 3),
+        ("invalid", "is damaged", 5),
+        ("full", "No space left on device: ", 3),
+        ("bug", "Unexpected ZeroDivisionError: a bug", 1),
+    ],
+)
+def test_one_bad_input_never_stops_the_others(inputs, task, jobs, deed, reason, code):
+    reports = {Path(report.clip).stem: report for report in run_over_clips(task(b=deed), inputs("a", "b", "c"), jobs)}
+    assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
+    assert reason in reports["b"].reason
+    assert reports["b"].exit_code == code
+    assert reports["b"].clip.endswith("b.mp4") and reports["b"].layer == "stand-in"
+
+
+@BOTH
+def test_an_input_that_is_not_there_is_reported(inputs, task, jobs):
+    reports = list(run_over_clips(task(), [*inputs("a"), "absent.mp4"], jobs))
+    assert {report.clip: report.reason for report in reports}["absent.mp4"] == "absent.mp4 does not exist"
+
+
+@BOTH
+def test_what_every_input_would_lack_ends_the_run(inputs, task, jobs):
+    with pytest.raises(MissingRequirement, match="fsv2v weights fetch x"):
+        list(run_over_clips(task(a="missing"), inputs("a", "b", "c"), jobs))
+
+
+@BOTH
+def test_fail_fast_stops_at_the_first_failure(inputs, task, jobs):
+    reports = list(run_over_clips(task(a="no face"), inputs(*"abcdef"), jobs, keep_going=False))
+    assert reports[-1].status == "failed"
+    assert len(reports) <= jobs
+
+
+def test_a_killed_worker_costs_nothing(inputs, task, stand_ins):
+    work = task(b="die once")
+    reports = list(run_over_clips(work, inputs("a", "b", "c"), jobs=2))
+    assert stems(reports) == ["a", "b", "c"]
+    assert {report.status for report in reports} == {"done"}
+    assert stand_ins.calls(work.options.log, "b") == 2
+
+
+@pytest.mark.parametrize(("deed", "cause"), [("die", "SIGKILL"), ("exit", "exit code 7")])
+def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stand_ins, deed, cause):
+    work = task(b=deed)
+    reports = {Path(report.clip).stem: report for report in run_over_clips(work, inputs("a", "b", "c"), jobs=2)}
+    assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
+    assert cause in reports["b"].reason
+    assert stand_ins.calls(work.options.log, "b") == 2
+
+
+def test_workers_stay_for_the_whole_run_so_that_a_model_is_opened_once_in_each(inputs, task):
+    reports = list(run_over_clips(task(), inputs(*"abcdef"), jobs=2))
+    assert len({report.notes["pid"] for report in reports}) <= 2
+
+
+def test_no_more_workers_than_inputs_are_started(inputs, task):
+    begun = time.perf_counter()
+    (report,) = run_over_clips(task(), inputs("a"), jobs=64)
+    assert report.status == "done"
+    assert time.perf_counter() - begun < 30
+
+
+def test_the_jobs_share_the_cores(inputs, task, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    reports = list(run_over_clips(task(), inputs("a", "b"), jobs=2))
+    assert {report.notes["threads"] for report in reports} == {str(max(1, cores() // 2))}
+
+
+def test_threads_that_the_user_has_set_stay(inputs, task, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    reports = list(run_over_clips(task(), inputs("a", "b"), jobs=2))
+    assert {report.notes["threads"] for report in reports} == {"3"}
+
+
+@BOTH
+def test_inputs_may_be_endless_and_few_are_taken_ahead(inputs, task, jobs):
+    (video,) = inputs("a")
+    taken = itertools.count()
+    reports = run_over_clips(task(), (video for _ in taken), jobs)
+    for _ in range(5):
+        assert next(reports).status == "done"
+    reports.close()
+    assert next(taken) <= 5 + 3 * jobs
+
+
+def test_a_finished_result_is_not_held_back_by_a_slow_producer_of_inputs(inputs, task):
+    produced = threading.Event()
+
+    def producer():
+        yield from inputs("a", "b")
+        assert produced.wait(60)
+        yield from inputs("c")
+
+    reports = run_over_clips(task(), producer(), jobs=3)
+    assert stems([next(reports), next(reports)]) == ["a", "b"]
+    produced.set()
+    assert stems(reports) == ["c"]
+
+
+@BOTH
+def test_an_error_of_the_inputs_themselves_is_raised(inputs, task, jobs):
+    def broken():
+        yield from inputs("a")
+        raise UsageProblem("the list is broken")
+
+    with pytest.raises(UsageProblem, match="the list is broken"):
+        list(run_over_clips(task(), broken(), jobs))
+
+
+@BOTH
+def test_shards_divide_the_inputs(inputs, task, jobs):
+    everything = inputs(*"abcde")
+    parts = [stems(run_over_clips(task(), everything, jobs, shard=(index, 3))) for index in range(3)]
+    assert parts == [["a", "d"], ["b", "e"], ["c"]]
+
+
+@pytest.mark.parametrize("shard", [(3, 3), (-1, 3), (0, 0)])
+def test_a_shard_that_is_none_is_refused(task, shard):
+    with pytest.raises(UsageProblem, match="no shard"):
+        next(run_over_clips(task(), [], shard=shard))
+
+
+def test_closing_the_iterator_ends_the_workers_at_once(inputs, task):
+    reports = run_over_clips(task(b="sleep"), inputs("a", "b"), jobs=2)
+    assert next(reports).status == "done"
+    begun = time.perf_counter()
+    reports.close()
+    assert time.perf_counter() - begun < 8
+
+
+@BOTH
+def test_steps_tell_how_far_an_input_is(make_face_video, stand_ins, tmp_path, monkeypatch, jobs):
+    from stages.runner import ClipTask, watched
+
+    monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # reaches the work of this process only
+    video = str(make_face_video(tmp_path / "long.mp4", 400 if jobs == 1 else 4000))
+    work = ClipTask("stand_ins:extract", stand_ins.StandIn(str(tmp_path / "log")), str(tmp_path / "out"))
+    steps = []
+    reports = list(run_over_clips(work, [video] if jobs == 1 else [video, "absent"], jobs, on_step=steps.append))
+    assert {report.status for report in reports} <= {"done", "failed"}
+    assert steps and {step.source for step in steps} == {video}
+    assert [step.read for step in steps] == sorted(step.read for step in steps)
+    assert all(0 < step.read <= step.frames for step in steps)
+
+
+@pytest.mark.parametrize(("failures", "code"), [([], 0), ([5, 5], 5), ([5, 3], 3), ([3], 3), ([1], 3)])
+def test_the_exit_code_of_a_run(failures, code):
+    assert exit_code(failures) == code
+
+
+def test_ray_is_an_extra(inputs, task):
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingRequirement, match=r"pip install 'fsv2v\[ray\]'"):
+            list(run_over_clips(task(), inputs("a"), engine="ray"))
+    else:
+        reports = list(run_over_clips(task(b="no face"), inputs("a", "b", "c"), jobs=2, engine="ray"))
+        assert sorted(report.status for report in reports) == ["done", "done", "failed"]
