@@ -1,6 +1,6 @@
-"""How many frames per second synthesize makes with the shipped face model at 256x256 on two cores. Goal: 3 or more.
+"""How many frames per second synthesize makes with the shipped face model (or MODEL) at 256x256 on two cores. Goal: 3 or more.
 
-    python benchmarks/synthesize_speed.py [--example PICTURE] [--driving CLIP] [--cores 2]
+    python benchmarks/synthesize_speed.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2]
 
 The driving clip is run once as it is and once three times as long, so that the start (imports, weights, the examples) can be told from
 the frames: the baseline of the ratio is the long run with its start, the steady rate is the difference of the two runs.
@@ -35,6 +35,7 @@ def repeated(driving: Path, times: int, out: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--example", type=Path)
     parser.add_argument("--driving", type=Path, default=EXAMPLES / "driving.clip")
     parser.add_argument("--cores", type=int, default=2)
@@ -44,11 +45,12 @@ def main() -> None:
         example = asked.example or folder / "astronaut.png"
         if not asked.example:
             Image.fromarray(skimage.data.astronaut()).save(example)
+        model = ("--model", asked.model) if asked.model else ()
         frames, seconds = [], []
         for times in (1, 3):
             frames.append(repeated(asked.driving, times, folder / f"{times}.clip"))
             request = ("synthesize", "--examples", example, "--driving", folder / f"{times}.clip", "-o", folder / f"{times}.mp4", "-q")
-            seconds.append(fsv2v(*request, "--device", "cpu", cores=asked.cores).seconds)
+            seconds.append(fsv2v(*request, *model, "--device", "cpu", cores=asked.cores).seconds)
     with_start = frames[1] / seconds[1]
     steady = (frames[1] - frames[0]) / (seconds[1] - seconds[0])
     rows: list[dict[str, float | str]] = [

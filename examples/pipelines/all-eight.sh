@@ -4,8 +4,8 @@
 #     examples/pipelines/all-eight.sh VIDEO OUT [MODEL]
 #
 # 1-3 find the face, the body and the person; 4 makes a dataset of the head; 5 trains a tiny model on it, to show that it runs; 6 adapts a
-# real one (MODEL, or the one that comes with fsv2v) to a few frames; 7 has both repeat the video from its first frames; 8 compares them
-# with the truth. Ends with the table of figures. Run it again to go on after a crash: what is finished is skipped.
+# real one (MODEL, or the one that comes with fsv2v) to a few frames; 7 has both repeat the video from those frames; 8 compares them with
+# the truth. Ends with the table of figures. Run it again to go on after a crash: what is finished is skipped.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -22,13 +22,14 @@ mkdir -p -- "$out"
 step() { echo "== $*" >&2; }
 
 step "1 extract-sketch"
-clip=$(fsv2v extract-sketch "$video" -o "$out/clips")
+clip=$(fsv2v extract-sketch "$video" -o "$out/clips/face.clip")
+held_out=$(fsv2v extract-sketch "$video" -o "$out/clips/held-out.clip") # training wants a second subject; here it is the same one
 step "2 extract-poses"
 fsv2v extract-poses "$clip" >&2
 step "3 segment"
 fsv2v segment "$clip" >&2
 step "4 build-dataset"
-fsv2v build-dataset "$clip" -o "$out/faces" >"$out/faces.txt"
+fsv2v build-dataset "$clip" "$held_out" --hold-out held-out -o "$out/faces" >"$out/faces.txt"
 read -r face <"$out/faces.txt" # the first shot
 
 step "5 train"
