@@ -1,0 +1,267 @@
+"""What other tools left behind comes in, and goes out as they read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_frames import number_of, numbered
+from PIL import Image
+
+from stages.clip import Producer, create_clip, open_clip, probe, read_image
+from stages.clip.exporters import export
+from stages.clip.importers import guess_layout, import_clips, read_labels
+from stages.clip.openpose import PARTS
+from stages.clip.validate import validate
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
+
+
+def person(x: float, parts=("pose_keypoints_2d",), count: int = 25) -> dict:
+    """A body whose points lie on a vertical line at `x`; the last point was not found."""
+    counts = {key: number for key, number in PARTS.values()} | {"pose_keypoints_2d": count}
+    body = {key: [value for i in range(counts[key]) for value in (x, 10.0 + i, 0.5)] for key in parts}
+    body["pose_keypoints_2d"][-3:] = [0, 0, 0]
+    return body
+
+
+def write_openpose(folder: Path, frames: list[list[dict]]) -> Path:
+    folder.mkdir()
+    for index, people in enumerate(frames):
+        (folder / f"walk_{index:012d}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": people}))
+    return folder
+
+
+def test_openpose_json_becomes_poses_in_body_25_order(tmp_path):
+    folder = write_openpose(tmp_path / "walk", [[person(30)], [], [person(34)]])
+
+    [clip] = import_clips(folder, tmp_path / "out", size=(100, 80), fps=Fraction(30))
+    arrays = clip.layer("poses").arrays()
+
+    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (100, 80, 3, 30)
+    assert clip.layer("poses").meta["skeleton"] == "BODY_25"
+    assert arrays["keypoints"][0, 0, 8].tolist() == [30, 18, 0.5]
+    assert arrays["keypoints"][0, 0, 24].tolist() == [0, 0, 0]
+    assert arrays["boxes"][0, 0].tolist() == [30, 10, 30, 33]
+    assert arrays["keypoints"][1].max() == 0
+    assert arrays["track_id"][:, 0].tolist() == [0, -1, 0]
+
+
+def test_a_person_keeps_the_column_when_openpose_changes_the_order(tmp_path):
+    folder = write_openpose(tmp_path / "two", [[person(10), person(60)], [person(61), person(11)], [person(12)], [person(62), person(13)]])
+
+    arrays = import_clips(folder)[0].layer("poses").arrays()
+
+    assert arrays["keypoints"][:, 0, 0, 0].tolist() == [10, 11, 12, 13]
+    assert arrays["keypoints"][:, 1, 0, 0].tolist() == [60, 61, 0, 62]
+    assert arrays["track_id"].tolist() == [[0, 1], [0, 1], [0, -1], [0, 1]]
+
+
+def test_the_size_is_around_all_points_when_none_is_given(tmp_path):
+    [clip] = import_clips(write_openpose(tmp_path / "walk", [[person(30)]]))
+
+    assert (clip.width, clip.height) == (32, 34)
+
+
+def test_hands_and_face_are_kept(tmp_path):
+    parts = tuple(key for key, _ in PARTS.values())
+    arrays = import_clips(write_openpose(tmp_path / "walk", [[person(30, parts)]]))[0].layer("poses").arrays()
+
+    assert {name: arrays[name].shape for name in PARTS} == {name: (1, 1, count, 3) for name, (_, count) in PARTS.items()}
+
+
+def test_eighteen_points_of_coco_become_body_25_with_a_middle_of_the_hips(tmp_path):
+    arrays = import_clips(write_openpose(tmp_path / "coco", [[person(30, count=18)]]))[0].layer("poses").arrays()
+
+    body = arrays["keypoints"][0, 0]
+    assert body[1].tolist() == [30, 11, 0.5]
+    assert body[9].tolist() == [30, 18, 0.5]
+    assert body[8].tolist() == [30, 19.5, 0.5]
+    assert body[19:].max() == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"people": 3}',
+        '{"people": [{"pose_keypoints_2d": [1, 2]}]}',
+        '{"people": [{"pose_keypoints_2d": ["a", "b", "c"]}]}',
+        '{"people": [{"pose_keypoints_2d": [' + ", ".join(["NaN"] * 75) + "]}]}",
+        '{"people": [{"pose_keypoints_2d": [1, 2, 3]}]}',
+    ],
+)
+def test_what_is_no_openpose_json_is_refused_by_name(content, tmp_path):
+    folder = write_openpose(tmp_path / "walk", [[person(30)]])
+    (folder / "walk_000000000001_keypoints.json").write_text(content)
+
+    with pytest.raises(BadInput, match="walk_000000000001_keypoints"):
+        import_clips(folder)
+    assert sorted(os.listdir(tmp_path)) == ["walk"]
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="no JSON file"):
+        import_clips(tmp_path, layout="openpose")
+    with pytest.raises(BadInput, match="no picture"):
+        import_clips(tmp_path)
+
+
+def test_poses_go_out_as_openpose_json_and_come_back_the_same(tmp_path):
+    parts = tuple(key for key, _ in PARTS.values())
+    folder = write_openpose(tmp_path / "walk", [[person(10, parts), person(60, parts)], [], [person(12, parts)]])
+    [clip] = import_clips(folder)
+
+    out = export(clip, "poses", tmp_path / "out")
+    [back] = import_clips(out, tmp_path / "back")
+
+    assert sorted(os.listdir(out))[0] == "walk_000000000000_keypoints.json"
+    for name, array in clip.layer("poses").arrays().items():
+        assert np.array_equal(back.layer("poses").arrays()[name], array), name
+
+
+@pytest.fixture
+def imaginaire(tmp_path: Path) -> Path:
+    """Two sequences with landmarks and label maps in the layout of imaginaire."""
+    root = tmp_path / "imaginaire"
+    for sequence in ("seq1", "seq2"):
+        for folder in ("images", "landmarks-dlib68", "seg_maps"):
+            (root / folder / sequence).mkdir(parents=True)
+        for index in range(3):
+            Image.fromarray(numbered(index)).save(root / "images" / sequence / f"{index}.png")
+            (root / "landmarks-dlib68" / sequence / f"{index}.json").write_text(json.dumps([[i, index] for i in range(68)]))
+            labels = Image.fromarray(np.full((48, 64), index, np.uint8), "P" if index == 2 else "L")
+            if index == 2:
+                labels.putpalette([9, 9, 9] * 256)
+            labels.save(root / "seg_maps" / sequence / f"{index}.png")
+    return root
+
+
+def test_the_layout_of_imaginaire_gives_a_clip_per_sequence(imaginaire, tmp_path):
+    clips = import_clips(imaginaire, tmp_path / "out")
+
+    assert [clip.path.name for clip in clips] == ["seq1.clip", "seq2.clip"]
+    assert clips[0].layers() == ["frames", "landmarks", "segment"]
+    assert clips[0].layer("landmarks").arrays()["points"][2, 0, 67].tolist() == [67, 2, 1]
+    assert [int(image[0, 0]) for image in clips[0].layer("segment").images()] == [0, 1, 2]
+    assert all(validate(clip.path).errors == [] for clip in clips)
+    assert [clip.path for clip in import_clips(imaginaire, tmp_path / "out")] == [clip.path for clip in clips]
+
+
+def test_a_frame_that_lacks_its_landmarks_is_named(imaginaire, tmp_path):
+    (imaginaire / "landmarks-dlib68" / "seq2" / "1.json").unlink()
+
+    with pytest.raises(BadInput, match="seq2 has no file for the frame 1"):
+        import_clips(imaginaire, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["seq1.clip"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[[1, 2]]", "[[1, 2, 3]]", "x", "[" + ", ".join(["[NaN, 1]"] * 68) + "]"])
+def test_wrong_landmarks_are_named(content, imaginaire, tmp_path):
+    (imaginaire / "landmarks-dlib68" / "seq1" / "1.json").write_text(content)
+
+    with pytest.raises(BadInput, match=r"1\.json"):
+        import_clips(imaginaire, tmp_path / "out")
+
+
+def test_label_maps_must_be_label_maps(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
+
+    with pytest.raises(BadInput, match="is not a label map"):
+        read_labels(tmp_path / "colour.png")
+
+
+@pytest.mark.parametrize(
+    ("layout", "layers"),
+    [
+        ("imaginaire_face", ["frames", "landmarks"]),
+        ("imaginaire_pose", ["densepose", "frames", "instances", "poses"]),
+        ("imaginaire_street", ["frames", "segment"]),
+    ],
+)
+def test_the_real_layouts_come_in(layout, layers, real_media, tmp_path):
+    [clip] = import_clips(real_media / "formats" / layout, tmp_path, frames="jpg")
+
+    assert clip.layers() == layers
+    assert validate(clip.path).errors == []
+
+
+def test_the_real_densepose_has_parts_first(real_media, tmp_path):
+    [clip] = import_clips(real_media / "formats" / "imaginaire_pose", tmp_path, frames="jpg")
+
+    assert 1 <= clip.layer("densepose").image(0)[..., 0].max() <= 24
+
+
+def test_the_layout_is_told_by_what_is_there(imaginaire, pictures, video, tmp_path):
+    assert guess_layout(imaginaire) == "imaginaire"
+    assert guess_layout(pictures) == "images"
+    assert guess_layout(video) == "video"
+    assert guess_layout(write_openpose(tmp_path / "walk", [[]])) == "openpose"
+
+
+def test_frames_go_out_as_pictures_or_as_a_video_with_sound(clip, tmp_path):
+    folder = export(clip, "frames", tmp_path / "pictures")
+    movie = export(clip, "frames", tmp_path / "movie.mp4")
+
+    assert number_of(read_image(folder / "000042.png")) == 42
+    assert len(os.listdir(folder)) == 100
+    assert (probe(movie).num_frames, probe(movie).fps, probe(movie).has_audio) == (100, clip.fps, True)
+
+
+@pytest.mark.parametrize(("form", "first"), [("json", "[[0.0, 1.5], [1.0, 1.5]"), ("txt", "0.000,1.500\n1.000,1.500\n")])
+def test_landmarks_go_out_as_text_or_json(form, first, small_clip, tmp_path):
+    points = np.zeros((6, 1, 68, 3), np.float32)
+    points[:5] = [[[i, 1.5, 1] for i in range(68)]]
+    with small_clip.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=points)
+
+    out = export(small_clip, "landmarks", tmp_path / "out", form)
+
+    assert (out / f"000000.{form}").read_text().startswith(first)
+    assert (out / f"000005.{form}").read_text() in ("[]", "")
+
+
+def test_label_maps_go_out_as_the_ids_themselves(small_clip, tmp_path):
+    with small_clip.writing("segment", Producer("test"), {}) as layer:
+        for value in range(6):
+            layer.image(np.full((48, 64), value, np.uint8))
+
+    out = export(small_clip, "segment", tmp_path / "labels")
+
+    assert read_labels(out / "000004.png").max() == 4
+    with pytest.raises(UsageProblem, match="damaged by JPEG"):
+        export(small_clip, "segment", tmp_path / "jpg", "jpg")
+
+
+def test_exporting_again_leaves_the_same_files_alone_and_other_files_are_not_lost(small_clip, tmp_path):
+    out = export(small_clip, "frames", tmp_path / "out")
+    before = (out / "000000.png").stat().st_mtime_ns
+    assert export(small_clip, "frames", out) == out
+    assert (out / "000000.png").stat().st_mtime_ns == before
+
+    (out / "mine.txt").write_text("precious")
+    with pytest.raises(ParametersDiffer, match="holds something else"):
+        export(small_clip, "frames", out)
+    assert (out / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(("kind", "form"), [("frames", "openpose"), ("landmarks", "png"), ("audio", "auto")])
+def test_a_form_that_makes_no_sense_is_refused(kind, form, clip, tmp_path):
+    with clip.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=np.zeros((100, 1, 68, 3), np.float32))
+
+    with pytest.raises(UsageProblem, match="cannot be exported"):
+        export(clip, kind, tmp_path / "out", form)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_layer_that_is_absent_is_named(tmp_path):
+    clip = open_clip(create_clip(tmp_path / "x.clip", [numbered(0)]).path)
+
+    with pytest.raises(BadInput, match=r"has no layer poses \(it has: frames\)"):
+        export(clip, "poses", tmp_path / "out")

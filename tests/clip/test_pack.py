@@ -1,0 +1,169 @@
+"""One uncompressed zip per clip, which can be read as it is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import zipfile
+
+import numpy as np
+import pytest
+from numbered_frames import number_of, numbered
+
+from stages.clip import Producer, VideoWriter, as_clip, create_clip, open_clip, probe
+from stages.clip.pack import pack, unpack
+from stages.clip.validate import validate
+from stages.errors import BadInput, InvalidClip, ParametersDiffer
+
+
+@pytest.fixture
+def packed(clip):
+    """The numbered clip with a mask, in a zip; its source video lies inside."""
+    with clip.writing("mask", Producer("test"), {}) as layer:
+        for _ in range(100):
+            layer.image(np.zeros((48, 64), np.uint8))
+    return pack(clip.path)
+
+
+def test_a_packed_clip_is_read_without_unpacking(packed, tmp_path):
+    clip = open_clip(packed)
+
+    assert packed == tmp_path / "numbered.zip"
+    assert clip.layers() == ["audio", "frames", "mask"]
+    assert [number_of(frame) for frame in clip.frames(60, 63)] == [60, 61, 62]
+    assert number_of(clip.frame(99)) == 99
+    assert clip.layer("mask").image(7).shape == (48, 64)
+    assert validate(packed).errors == []
+
+
+def test_the_sound_of_a_packed_clip_can_be_used(packed, tmp_path):
+    clip = open_clip(packed)
+    with VideoWriter(tmp_path / "out.mp4", 64, 48, clip.fps, audio_from=clip) as writer:
+        for frame in clip.frames(0, 40):
+            writer.write(frame)
+
+    assert probe(tmp_path / "out.mp4").has_audio
+
+
+def test_nothing_in_the_zip_is_compressed_and_the_bytes_depend_on_the_clip_alone(packed, clip, tmp_path):
+    with zipfile.ZipFile(packed) as archive:
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    os.utime(clip.path / "clip.json", (0, 0))
+
+    assert pack(clip.path, tmp_path / "again.zip").read_bytes() == packed.read_bytes()
+
+
+def test_unpacking_gives_the_clip_back(packed, clip, tmp_path):
+    back = open_clip(unpack(packed, tmp_path / "back.clip"))
+
+    assert back.meta == clip.meta
+    assert {kind: back.layer(kind).digest for kind in back.layers()} == {kind: clip.layer(kind).digest for kind in clip.layers()}
+    assert validate(back.path).errors == []
+    assert pack(back.path).read_bytes() == packed.read_bytes()
+
+
+def test_packing_again_leaves_the_zip_alone_and_another_clip_is_not_overwritten(packed, clip, small_clip):
+    before = packed.stat().st_mtime_ns
+    assert pack(clip.path) == packed
+    assert packed.stat().st_mtime_ns == before
+
+    with pytest.raises(ParametersDiffer, match="is not this clip"):
+        pack(small_clip.path, packed)
+    assert pack(small_clip.path, packed, overwrite=True) == packed
+    assert open_clip(packed).num_frames == 6
+
+
+def test_a_packed_clip_cannot_be_added_to(packed):
+    with pytest.raises(BadInput, match="Unpack it first"), open_clip(packed).writing("sketch", Producer("test"), {}):
+        pass
+
+
+def test_a_packed_clip_given_another_place_is_unpacked_there(packed, tmp_path):
+    clip = as_clip(packed, tmp_path / "work")
+
+    assert clip.path == tmp_path / "work" / "numbered.clip"
+    assert number_of(clip.frame(3)) == 3
+
+
+def number_in_child(clip, queue):
+    queue.put([number_of(clip.frame(index)) for index in range(6)])
+
+
+def test_forked_workers_do_not_disturb_each_other(small_clip):
+    clip = open_clip(pack(small_clip.path))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    workers = [context.Process(target=number_in_child, args=(clip, queue)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    results = [queue.get(timeout=30) for _ in workers]
+    for worker in workers:
+        worker.join()
+
+    assert results == [list(range(6))] * 3
+
+
+def evil(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/outside", "frames/../../outside", "a\\..\\b", "C:/outside", "frames//x"])
+def test_names_that_lead_out_are_refused(name, small_clip, tmp_path):
+    text = (small_clip.path / "clip.json").read_bytes()
+    path = evil(tmp_path / "evil.zip", [("clip.json", text), (name, b"x")])
+
+    with pytest.raises(InvalidClip, match="unsafe name"):
+        unpack(path, tmp_path / "out" / "evil.clip")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_compressed_zip_is_refused(small_clip, tmp_path):
+    bomb = [("clip.json", (small_clip.path / "clip.json").read_bytes()), ("frames/000000.png", b"0" * 10_000_000)]
+    path = evil(tmp_path / "bomb.zip", bomb, zipfile.ZIP_DEFLATED)
+
+    with pytest.raises(InvalidClip, match="compressed"):
+        unpack(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_occurs_twice_is_refused(small_clip, tmp_path):
+    text = (small_clip.path / "clip.json").read_bytes()
+
+    with pytest.raises(InvalidClip, match="a name twice"):
+        unpack(evil(tmp_path / "evil.zip", [("clip.json", text), ("clip.json", text)]))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_a_truncated_zip_is_refused(share, packed, tmp_path):
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(packed.read_bytes()[: int(packed.stat().st_size * share)])
+
+    with pytest.raises(InvalidClip, match="neither a clip directory nor a packed clip"):
+        open_clip(cut)
+
+
+def test_a_flipped_bit_is_noticed(small_clip):
+    path = pack(small_clip.path)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\x89PNG") + 60] ^= 1
+    path.write_bytes(data)
+
+    assert any("damaged" in error for error in validate(path).errors)
+
+
+def test_what_is_packed_or_unpacked_already_is_refused(packed, clip):
+    with pytest.raises(BadInput, match="packed already"):
+        pack(packed)
+    with pytest.raises(BadInput, match="is not packed"):
+        unpack(clip.path)
+
+
+def test_names_that_are_not_ascii(tmp_path):
+    clip = create_clip(tmp_path / "Zoë's 舞蹈.clip", [numbered(4)])
+
+    assert number_of(open_clip(pack(clip.path)).frame(0)) == 4
+    assert unpack(tmp_path / "Zoë's 舞蹈.zip", tmp_path / "-x.clip").is_dir()

@@ -1,0 +1,77 @@
+"""Previews show every layer over the frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.clip import Producer, create_clip, probe, read_frames, read_image
+from stages.clip.drawing import Overlay
+from stages.clip.preview import contact_sheet, side_by_side, spread
+from stages.errors import UsageProblem
+
+MADE = Producer("test")
+GREY = np.full((96, 128, 3), 100, np.uint8)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Eight grey frames with a layer of each kind; the landmarks are partly far outside."""
+    clip = create_clip(tmp_path / "all.clip", [GREY] * 8)
+    points = np.random.default_rng(0).uniform(10, 90, (8, 2, 68, 3)).astype(np.float32)
+    points[..., 2] = 1
+    points[3, 0, :, 0] = 1e9
+    points[:, 1, :, 2] = 0
+    with clip.writing("landmarks", MADE, {}) as layer:
+        layer.arrays(points=points)
+    with clip.writing("poses", MADE, {}) as layer:
+        ids, boxes = np.zeros((8, 1), np.int32), np.zeros((8, 1, 4), np.float32)
+        layer.arrays(keypoints=points[:, :1, :25], boxes=boxes, track_id=ids)
+    for kind, image in {
+        "sketch": np.eye(96, 128, dtype=np.uint8) * 255,
+        "mask": np.pad(np.full((40, 40), 255, np.uint8), ((10, 46), (10, 78))),
+        "segment": np.tile(np.arange(128, dtype=np.uint8) // 32, (96, 1)),
+        "densepose": np.pad(np.full((40, 40, 3), 20, np.uint8), ((10, 46), (10, 78), (0, 0))),
+        "flow": np.random.default_rng(0).normal(0, 3, (96, 128, 2)),
+    }.items():
+        with clip.writing(kind, MADE, {}) as layer:
+            for _ in range(8):
+                layer.image(image)
+    return clip
+
+
+def test_a_contact_sheet_has_a_row_per_layer_and_a_column_per_frame(clip, tmp_path):
+    sheet = read_image(contact_sheet(clip, tmp_path / "sheet.png", columns=4, cell=96))
+
+    rows = 1 + len(set(clip.layers()) - {"frames"})
+    assert sheet.shape == (rows * (96 + 22), 4 * 128, 3)
+
+
+@pytest.mark.parametrize("kind", ["landmarks", "poses", "sketch", "mask", "segment", "densepose", "flow"])
+def test_every_layer_changes_the_picture(kind, clip):
+    assert (Overlay(clip, kind).draw(GREY, 3) != GREY).any()
+
+
+def test_the_side_by_side_video_has_a_panel_per_layer_and_the_same_rate(clip, tmp_path):
+    info = probe(side_by_side(clip, tmp_path / "side.mp4", height=97))
+
+    assert (info.width, info.height, info.num_frames, info.fps) == (8 * 128, 96, 8, clip.fps)
+    assert np.abs(next(read_frames(tmp_path / "side.mp4"))[:, :120].astype(int) - 100).max() <= 4
+
+
+def test_a_clip_without_frames_is_drawn_on_black(tmp_path):
+    clip = create_clip(tmp_path / "driving.clip", width=64, height=64, num_frames=3)
+    with pytest.raises(UsageProblem, match="nothing to show"):
+        side_by_side(clip, tmp_path / "side.mp4")
+    with clip.writing("sketch", MADE, {}) as layer:
+        for _ in range(3):
+            layer.image(np.full((64, 64), 200, np.uint8))
+
+    assert side_by_side(clip, tmp_path / "side.mp4").exists()
+    assert contact_sheet(clip, tmp_path / "sheet.png").exists()
+
+
+def test_frames_are_spread_over_the_clip():
+    assert spread(100, 4) == [0, 33, 66, 99]
+    assert spread(3, 6) == [0, 1, 2]
+    assert spread(1, 6) == [0]

@@ -1,0 +1,151 @@
+"""Validation reads everything and names what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from numbered_frames import numbered
+
+from stages.clip import Clip, Producer, as_clip, create_clip
+from stages.clip.layers import npz_bytes
+from stages.clip.pictures import encode
+from stages.clip.validate import require_valid, validate
+from stages.errors import BadInput, InvalidClip
+
+MADE = Producer("test")
+
+
+@pytest.fixture
+def full_clip(small_clip: Clip) -> Clip:
+    """Six frames with landmarks and a sketch."""
+    points = np.full((6, 1, 68, 3), 20, np.float32)
+    points[..., 2] = 1
+    with small_clip.writing("landmarks", MADE, {"frames": small_clip.frames_digest()}) as layer:
+        layer.arrays(points=points)
+    with small_clip.writing("sketch", MADE, {"landmarks": small_clip.layer("landmarks").digest}) as layer:
+        for value in range(6):
+            layer.image(np.full((48, 64), value, np.uint8))
+    return small_clip
+
+
+def rewrite(clip: Clip, name: str, data: bytes) -> None:
+    """Change a file and make its digest fit, as a faulty tool would."""
+    import hashlib
+
+    from stages.clip.layers import combined_digest
+
+    path = clip.path / name
+    path.write_bytes(data)
+    files = [file for file in sorted(path.parent.iterdir()) if file.name != "layer.json"]
+    entries = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size) for file in files]
+    about = path.parent / "layer.json"
+    fitting = {"digest": combined_digest(entries), "bytes": sum(size for _, _, size in entries)}
+    about.write_text(json.dumps({**json.loads(about.read_text()), **fitting}))
+
+
+def test_a_whole_clip_is_valid(full_clip):
+    findings = require_valid(full_clip.path)
+
+    assert findings.valid
+    assert findings.warnings == []
+
+
+def test_a_clip_by_reference_is_valid(clip):
+    assert validate(clip.path).errors == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda path: (path / "sketch" / "000003.png").unlink(), "should have 6 data files and has 5"),
+        (lambda path: shutil.copy(path / "sketch" / "000003.png", path / "sketch" / "000006.png"), "has 7"),
+        (lambda path: (path / "sketch" / "000003.png").write_bytes(b"x"), "digest differs"),
+        (lambda path: (path / "landmarks" / "data.npz").write_bytes(b"x"), "digest differs"),
+        (lambda path: (path / "sketch" / "layer.json").unlink(), "no finished layer"),
+        (lambda path: (path / "sketch" / "layer.json").write_text("{"), "not strict JSON"),
+    ],
+)
+def test_damage_is_named(damage, sentence, full_clip):
+    damage(full_clip.path)
+
+    with pytest.raises(InvalidClip, match=sentence):
+        require_valid(full_clip.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("landmarks/data.npz", npz_bytes({"points": np.full((6, 1, 68, 3), np.nan, np.float32)}), "NaN"),
+        ("landmarks/data.npz", npz_bytes({"points": np.zeros((5, 1, 68, 3), np.float32)}), "6 frames"),
+        ("landmarks/data.npz", npz_bytes({"other": np.zeros((6, 1), np.float32)}), "lacks points"),
+        ("sketch/000002.png", encode(np.zeros((9, 9), np.uint8), "png"), r"000002\.png"),
+        ("frames/000002.png", encode(np.zeros((9, 9, 3), np.uint8), "png"), r"000002\.png"),
+    ],
+)
+def test_wrong_content_is_named_even_if_the_digest_fits(name, data, sentence, full_clip):
+    rewrite(full_clip, name, data)
+
+    with pytest.raises(InvalidClip, match=sentence):
+        require_valid(full_clip.path)
+
+
+def test_points_outside_the_picture_and_missing_faces_are_only_warnings(small_clip):
+    points = np.zeros((6, 1, 68, 3), np.float32)
+    points[1:3] = [-5, 10, 1]
+    with small_clip.writing("landmarks", MADE, {}) as layer:
+        layer.arrays(points=points)
+
+    findings = require_valid(small_clip.path)
+
+    assert findings.warnings == [
+        "landmarks: 136 points in 2 frames lie outside the picture",
+        "landmarks: 4 of 6 frames have no detection",
+    ]
+
+
+def test_a_layer_made_from_one_that_was_replaced_is_a_warning(full_clip):
+    with full_clip.writing("landmarks", MADE, {}) as layer:
+        layer.arrays(points=np.ones((6, 1, 68, 3), np.float32))
+
+    assert validate(full_clip.path).warnings == ["sketch was made from a layer landmarks that has been replaced since"]
+
+
+def test_leftovers_are_a_warning(full_clip):
+    (full_clip.path / ".mask.1234.partial").mkdir()
+
+    assert ".mask.1234.partial" in validate(full_clip.path).warnings[0]
+
+
+def test_a_source_with_the_same_size_but_another_content_is_noticed(video, tmp_path):
+    shutil.copy(video, tmp_path / "a.mp4")
+    clip = as_clip(tmp_path / "a.mp4")
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    data[-1] ^= 255
+    (tmp_path / "a.mp4").write_bytes(data)
+
+    with pytest.raises(InvalidClip, match="its sha256 differs"):
+        require_valid(clip.path)
+
+
+def test_nothing_and_no_clip_are_refused(tmp_path):
+    with pytest.raises(BadInput):
+        validate(tmp_path / "none.clip")
+    with pytest.raises(InvalidClip):
+        validate(tmp_path)
+
+
+def test_validation_changes_nothing(full_clip):
+    before = {path: os.stat(path).st_mtime_ns for path in full_clip.path.rglob("*")}
+    validate(full_clip.path)
+
+    assert {path: os.stat(path).st_mtime_ns for path in full_clip.path.rglob("*")} == before
+
+
+def test_a_large_clip_is_read_one_picture_at_a_time(tmp_path):
+    clip = create_clip(tmp_path / "x.clip", (numbered(index % 256) for index in range(300)))
+
+    assert validate(clip.path).errors == []
