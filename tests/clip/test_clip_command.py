@@ -1,0 +1,114 @@
+"""fsv2v clip, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.clip import Producer
+
+
+def test_import_prints_the_paths_of_the_clips_and_finds_them_again(fsv2v, video, pictures, tmp_path):
+    for _ in range(2):
+        result = fsv2v("clip", "import", video, pictures, "-o", tmp_path / "out")
+
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.lines == [str(tmp_path / "out" / name) for name in ("numbered.clip", "pictures.clip")]
+
+
+def test_paths_come_from_stdin_also_separated_by_nul(fsv2v, video, clip, tmp_path):
+    strange = tmp_path / "two\nlines.clip"
+    clip.path.rename(strange)
+
+    assert fsv2v("clip", "validate", "-0", "-", stdin=f"{strange}\0").exit_code == 0
+    assert fsv2v("clip", "import", "-", "-o", tmp_path / "out", stdin=f"{video}\n\n").lines == [str(tmp_path / "out" / "numbered.clip")]
+
+
+def test_info_for_people_and_for_programs(fsv2v, clip):
+    text = fsv2v("clip", "info", clip.path).stdout
+    record = json.loads(fsv2v("clip", "info", "--json", clip.path).stdout)
+
+    assert "64 x 48, 100 frames, 30000/1001 frames per second" in text
+    assert (record["fps"], record["num_frames"], list(record["layers"])) == ("30000/1001", 100, ["audio", "frames"])
+
+
+def test_preview_prints_where_the_pictures_are(fsv2v, clip, tmp_path):
+    result = fsv2v("clip", "preview", clip.path, "--columns", 3, "--height", 48)
+
+    assert result.lines == [str(tmp_path / "numbered.preview.png"), str(tmp_path / "numbered.preview.mp4")]
+    assert Image.open(tmp_path / "numbered.preview.png").size == (3 * 64, 48 + 22)
+
+
+def test_validate_exits_with_5_when_a_clip_is_damaged(fsv2v, clip, small_clip):
+    (small_clip.path / "frames" / "000001.png").write_bytes(b"x")
+
+    result = fsv2v("clip", "validate", clip.path, small_clip.path)
+
+    assert result.exit_code == 5
+    assert result.lines == [str(clip.path)]
+    assert "digest differs" in result.stderr
+
+
+def test_a_newer_clip_is_refused_by_name_with_5(fsv2v, small_clip):
+    path = small_clip.path / "clip.json"
+    path.write_text(path.read_text().replace("fsv2v.clip/1", "fsv2v.clip/2"))
+
+    result = fsv2v("clip", "info", small_clip.path)
+
+    assert result.exit_code == 5
+    assert "fsv2v.clip/2" in result.stderr
+
+
+def test_one_bad_input_does_not_stop_the_others_and_gives_3(fsv2v, video, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"")
+
+    result = fsv2v("clip", "import", "--json", tmp_path / "bad.mp4", video, "-o", tmp_path / "out")
+
+    assert result.exit_code == 3
+    records = [json.loads(line) for line in result.lines]
+    assert [record["status"] for record in records] == ["failed", "done"]
+    assert "empty file" in records[0]["reason"]
+
+
+def test_pack_and_unpack_go_there_and_back(fsv2v, clip, tmp_path):
+    assert fsv2v("clip", "pack", clip.path, "-o", tmp_path / "zips").lines == [str(tmp_path / "zips" / "numbered.zip")]
+    assert fsv2v("clip", "unpack", tmp_path / "zips" / "numbered.zip").lines == [str(tmp_path / "zips" / "numbered.clip")]
+    assert fsv2v("clip", "validate", tmp_path / "zips" / "numbered.clip").exit_code == 0
+
+
+def test_export_refuses_what_it_would_replace_until_told(fsv2v, clip, tmp_path):
+    (tmp_path / "movie.mp4").write_text("another")
+
+    assert fsv2v("clip", "export", clip.path, "-o", tmp_path / "movie.mp4").exit_code == 3
+    assert fsv2v("clip", "export", clip.path, "-o", tmp_path / "movie.mp4", "--overwrite").lines == [str(tmp_path / "movie.mp4")]
+
+
+def test_export_of_several_clips_gives_a_folder_each(fsv2v, clip, small_clip, tmp_path):
+    with small_clip.writing("segment", Producer("test"), {}) as layer:
+        for value in range(6):
+            layer.image(np.full((48, 64), value, np.uint8))
+
+    result = fsv2v("clip", "export", clip.path, small_clip.path, "--layer", "frames", "-o", tmp_path / "all")
+
+    assert result.lines == [str(tmp_path / "all" / name) for name in ("numbered", "small")]
+    assert len(os.listdir(tmp_path / "all" / "small")) == 6
+
+
+@pytest.mark.parametrize(
+    "arguments", [["info"], ["export", "x.clip"], ["import", "--fps", "0", "x"], ["import", "--size", "9", "x"], ["burn", "x"]]
+)
+def test_a_request_that_makes_no_sense_gives_2(arguments, fsv2v):
+    result = fsv2v("clip", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_help_loads_nothing_heavy(fsv2v):
+    result = fsv2v("clip", "import", "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+
+    assert result.exit_code == 0
+    assert not any(f" {name}\n" in result.stderr for name in ("torch", "cv2", "numpy", "PIL", "ffmpeg"))
