@@ -6,6 +6,7 @@ Ray is started on this machine unless RAY_ADDRESS names a cluster. All nodes mus
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ def run_on_ray(task: ClipTask, sources: Iterable[str], jobs: int) -> Iterator[Re
     Ray runs an input again once when its worker dies. Raises MissingRequirement when Ray is not installed.
     """
     ray = _ray()
-    ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
+    ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     try:
         width = jobs if jobs > 1 else int(ray.cluster_resources().get("CPU", 1))
         remote = ray.remote(num_cpus=1, max_retries=1)(_run)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from stages.errors import MissingRequirement, UsageProblem
 from stages.runner import exit_code, run_over_clips
 from stages.runner.work import cores
 
+HAS_RAY = importlib.util.find_spec("ray") is not None
 BOTH = pytest.mark.parametrize("jobs", [1, 2])
 
 
@@ -182,12 +185,30 @@ def test_the_exit_code_of_a_run(failures, code):
     assert exit_code(failures) == code
 
 
+@pytest.mark.skipif(HAS_RAY, reason="ray is installed")
 def test_ray_is_an_extra(inputs, task):
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        with pytest.raises(MissingRequirement, match=r"pip install 'fsv2v\[ray\]'"):
-            list(run_over_clips(task(), inputs("a"), engine="ray"))
-    else:
-        reports = list(run_over_clips(task(b="no face"), inputs("a", "b", "c"), jobs=2, engine="ray"))
-        assert sorted(report.status for report in reports) == ["done", "done", "failed"]
+    with pytest.raises(MissingRequirement, match=r"pip install 'fsv2v\[ray\]'"):
+        list(run_over_clips(task(), inputs("a"), engine="ray"))
+
+
+@pytest.mark.skipif(not HAS_RAY, reason="ray is not installed (extra `ray`)")
+class TestRay:
+    @pytest.fixture(autouse=True)
+    def workers_find_the_stand_ins(self, stand_ins, monkeypatch):
+        root = Path(__file__).resolve().parents[2]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stand_ins.__file__).parent), str(root)]))
+
+    def test_it_does_the_same_work(self, inputs, task):
+        reports = {Path(report.source).stem: report for report in run_over_clips(task(b="no face"), inputs("a", "b", "c"), 2, engine="ray")}
+        assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
+        assert "shows no face" in reports["b"].reason
+
+    def test_a_killed_worker_is_tried_again_and_then_given_up(self, inputs, task, stand_ins):
+        work = task(a="die once", b="die")
+        reports = {Path(report.source).stem: report for report in run_over_clips(work, inputs("a", "b"), 2, engine="ray")}
+        assert [reports[name].status for name in "ab"] == ["done", "failed"]
+        assert stand_ins.calls(work.options.log, "b") == 2
+
+    def test_what_every_input_would_lack_ends_the_run(self, inputs, task):
+        with pytest.raises(MissingRequirement, match="fsv2v weights fetch x"):
+            list(run_over_clips(task(a="missing"), inputs("a", "b", "c"), 2, engine="ray"))
