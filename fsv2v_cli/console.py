@@ -248,9 +248,10 @@ def tell(report: Report, as_json: bool) -> None:
 def dry_run(what: Resolved, as_json: bool) -> None:
     """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment."""
     if as_json:
-        emit({"command": what.command, "values": {k: _plain(v) for k, v in what.values.items()}, "sources": dict(what.sources)})
+        values, sources = ({what.keys[name]: _plain(value) for name, value in of.items()} for of in (what.values, what.sources))
+        emit({"command": what.command, "values": values, "sources": sources})
         return
-    lines = {name: _toml_line(name, value) for name, value in what.values.items()}
+    lines = {name: _toml_line(what.keys[name], value) for name, value in what.values.items()}
     width = max(map(len, lines.values()), default=0)
     emit(f"[{'.'.join(what.command.split())}]")
     for name, line in lines.items():

@@ -21,18 +21,22 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_FOUND = "fsv2v.precedence"  # in Context.meta: {"config": file name, "preset": {name: value}, "preset name": ...}
+_FOUND = "fsv2v.precedence"  # in Context.meta, with a suffix: .values, .config (file name), .preset (parameter -> name of the preset)
 _NOT_IN_FILES = {"config", "dry_run", "help", "version"}
 _RESERVED = {"WEIGHTS", "WEIGHTS_MIRROR", "DEBUG"}  # FSV2V_* variables that mean something else
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The final value of each option and argument of the running command, and where it came from."""
+    """The final value of each option and argument of the running command, and where it came from, by parameter name.
+
+    keys: what users call it, in files and (upper case) in the environment: "metric" for --metric, whatever the parameter's name.
+    """
 
     command: str
     values: Mapping[str, Any]
     sources: Mapping[str, str]
+    keys: Mapping[str, str]
 
     def given(self) -> dict[str, Any]:
         """The options that somebody has set: by flag, environment or config file (not by preset or default)."""
@@ -43,10 +47,15 @@ def resolved() -> Resolved:
     """What the running command was told, for --dry-run and for commands that store their configuration."""
     context = click.get_current_context()
     parameters = [parameter for parameter in context.command.params if parameter.name in _values(context)]
-    names = [parameter.name for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES]
-    return Resolved(
-        " ".join(_path(context)), {name: _values(context)[name] for name in names}, {name: _source(context, name) for name in names}
-    )
+    keys = {parameter.name: key(parameter) for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES}
+    values, sources = ({name: of(context, name) for name in keys} for of in (_value, _source))
+    return Resolved(" ".join(_path(context)), values, sources, keys)
+
+
+def key(parameter: click.Parameter) -> str:
+    """The name of an option in files and in the environment: its longest spelling without dashes, keep_going for --keep-going."""
+    longest = max(parameter.opts, key=len)
+    return _name(longest.lstrip("-"))
 
 
 class PresetOption(click.Option):
@@ -74,7 +83,7 @@ def bind_environment(context: click.Context) -> None:
     """Let each option of the command read FSV2V_<COMMAND>_<OPTION> and then FSV2V_<OPTION>."""
     for parameter in context.command.params:
         if isinstance(parameter, click.Option) and parameter.name and parameter.name not in ("help", "version"):
-            parameter.envvar = _variables(context, parameter.name)
+            parameter.envvar = variables(context, parameter)
 
 
 def load_config(context: click.Context, parameter: click.Parameter, file: str | None) -> str | None:
@@ -82,14 +91,14 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
     if file is None:
         return None
     table = _read_toml(file)
-    own, common = _own_table(table, _path(context), file), {key: value for key, value in table.items() if not isinstance(value, dict)}
-    known = {parameter.name for parameter in context.command.params} - _NOT_IN_FILES - {None}
-    for key in own:
-        if _name(key) not in known:
-            raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {key!r}")
+    own, common = _own_table(table, _path(context), file), {given: value for given, value in table.items() if not isinstance(value, dict)}
+    known = {key(parameter): parameter.name for parameter in context.command.params if parameter.name not in _NOT_IN_FILES}
+    for given in own:
+        if _name(given) not in known:
+            raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {given!r}")
     _refuse_unknown(context, table, file)
-    merged = {_name(key): value for key, value in {**common, **own}.items()}
-    context.default_map = {name: value for name, value in merged.items() if name in known}
+    merged = {_name(given): value for given, value in {**common, **own}.items()}
+    context.default_map = {known[given]: value for given, value in merged.items() if given in known}
     context.meta[_FOUND + ".config"] = file
     return file
 
@@ -114,12 +123,12 @@ def _own_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, A
 def _refuse_unknown(context: click.Context, table: dict[str, Any], file: str) -> None:
     """A misspelt name must not be silently ignored. What another command knows is fine: one file may serve them all."""
     commands = _all_commands(context)
-    options = {name for command in commands.values() for name in (parameter.name for parameter in command.params) if name}
-    for key, value in table.items():
-        if isinstance(value, dict) and key not in commands:
-            raise click.UsageError(f"{file}: there is no command {key!r} for the table [{key}]")
-        if not isinstance(value, dict) and _name(key) not in options - _NOT_IN_FILES:
-            raise click.UsageError(f"{file}: no command has an option {key!r}")
+    options = {key(parameter) for command in commands.values() for parameter in command.params}
+    for given, value in table.items():
+        if isinstance(value, dict) and given not in commands:
+            raise click.UsageError(f"{file}: there is no command {given!r} for the table [{given}]")
+        if not isinstance(value, dict) and _name(given) not in options - _NOT_IN_FILES:
+            raise click.UsageError(f"{file}: no command has an option {given!r}")
 
 
 def _all_commands(context: click.Context) -> dict[str, click.Command]:
@@ -140,10 +149,10 @@ def _apply_preset(context: click.Context, option: PresetOption) -> None:
     if name is None:
         return
     values = option.load(name)
-    for key, value in values.items():
-        if key in context.params and context.get_parameter_source(key) is ParameterSource.DEFAULT:
-            context.params[key] = _values(context)[key] = value
-            context.meta.setdefault(_FOUND + ".preset", {})[key] = name
+    for set_by_preset, value in values.items():
+        if set_by_preset in context.params and context.get_parameter_source(set_by_preset) is ParameterSource.DEFAULT:
+            context.params[set_by_preset] = _values(context)[set_by_preset] = value
+            context.meta.setdefault(_FOUND + ".preset", {})[set_by_preset] = name
 
 
 def _values(context: click.Context) -> dict[str, Any]:
@@ -151,20 +160,26 @@ def _values(context: click.Context) -> dict[str, Any]:
     return values
 
 
+def _value(context: click.Context, name: str) -> Any:
+    return _values(context)[name]
+
+
 def _source(context: click.Context, name: str) -> str:
     source = context.get_parameter_source(name)
     if source is ParameterSource.COMMANDLINE:
         return "flag"
     if source is ParameterSource.ENVIRONMENT:
-        return "environment " + next((variable for variable in _variables(context, name) if os.environ.get(variable)), "")
+        parameter = next(parameter for parameter in context.command.params if parameter.name == name)
+        return "environment " + next((variable for variable in variables(context, parameter) if os.environ.get(variable)), "")
     if source is ParameterSource.DEFAULT_MAP:
         return f"config {context.meta[_FOUND + '.config']}"
     preset = context.meta.get(_FOUND + ".preset", {}).get(name)
     return f"preset {preset}" if preset else "default"
 
 
-def _variables(context: click.Context, name: str) -> list[str]:
-    option = name.upper()
+def variables(context: click.Context, parameter: click.Parameter) -> list[str]:
+    """The environment variables that an option is read from, the first that is set."""
+    option = key(parameter).upper()
     own = "_".join(["FSV2V", *_path(context), option]).upper().replace("-", "_")
     return [variable for variable in (own, f"FSV2V_{option}") if variable.removeprefix("FSV2V_") not in _RESERVED]
 

@@ -149,3 +149,15 @@ def test_a_config_file_that_is_not_there_is_refused(fsv2v):
     result = fsv2v("extract-sketch", "a.mp4", "--config", "absent.toml")
     assert result.exit_code == 2
     assert "absent.toml cannot be read: No such file or directory" in result.stderr
+
+
+def test_an_option_has_one_name_everywhere_whatever_its_parameter_is_called(fsv2v, tmp_path):
+    def metric(*flags: object, **env: str):
+        result = fsv2v("evaluate", "a.mp4", "--reference", "b.mp4", *flags, "--dry-run", "--json", env=env)
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)["values"]["metric"]
+
+    (tmp_path / "settings.toml").write_text('[evaluate]\nmetric = ["psnr", "ssim"]')
+    assert metric("--metric", "psnr") == ["psnr"]
+    assert metric("--config", tmp_path / "settings.toml") == ["psnr", "ssim"]
+    assert metric(FSV2V_METRIC="psnr ssim") == ["psnr", "ssim"]
