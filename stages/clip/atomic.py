@@ -25,6 +25,7 @@ except ImportError:  # not a POSIX system: leftovers are told by their age alone
     fcntl = None  # type: ignore[assignment]
 
 _SUFFIX = ".partial"
+_FRESH = ".new"
 _LOCK = ".lock"
 _STALE_SECONDS = 24 * 3600
 _SENTENCES = {
@@ -100,7 +101,7 @@ def hidden_file(target: Path) -> Iterator[Path]:
 def clear_leftovers(target: Path) -> None:
     """Remove hidden work on `target` whose maker is dead."""
     for name in os.listdir(target.parent):
-        if name.startswith(f".{target.name}.") and name.endswith(_SUFFIX):
+        if name.startswith(f".{target.name}.") and name.endswith((_SUFFIX, _SUFFIX + _FRESH)):
             hidden = target.parent / name
             if _abandoned(hidden):
                 shutil.rmtree(hidden, ignore_errors=True) if hidden.is_dir() else hidden.unlink(missing_ok=True)
@@ -118,12 +119,16 @@ def _hidden_name(target: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold a lock on the file `path`, which appears when it is locked already, so that nobody takes it for a leftover."""
+    fresh = path.with_name(path.name + _FRESH)
     with write_errors(target):
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        descriptor = os.open(fresh, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         if fcntl:
             with contextlib.suppress(OSError):  # a file system without locks: leftovers are told by age
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with write_errors(target):
+            os.rename(fresh, path)
         yield
     finally:
         os.close(descriptor)
@@ -133,9 +138,14 @@ def _abandoned(hidden: Path) -> bool:
     lock = hidden / _LOCK if hidden.is_dir() else hidden
     try:
         age = time.time() - hidden.stat().st_mtime
+    except OSError:
+        return False
+    if hidden.name.endswith(_FRESH) or not lock.exists():
+        return age > 60  # made this moment, or left by a maker that died before it could lock
+    try:
         descriptor = os.open(lock, os.O_RDWR)
     except OSError:
-        return hidden.exists() and age > 60  # made this moment, or left by a maker that died before it could lock
+        return False
     try:
         if fcntl is None:
             return age > _STALE_SECONDS

@@ -123,6 +123,7 @@ def create_clip(
     path = Path(path)
     if path.exists() and not overwrite:
         raise ParametersDiffer(f"{path} is there already", hint="Replace it with --overwrite, or choose another place with -o")
+    require_replaceable(path)
     with building_directory(path, replace=overwrite) as folder:
         if frames is not None:
             width, height, num_frames = _store_frames(folder, frames, storage, producer or Producer("import"))
@@ -132,6 +133,12 @@ def create_clip(
             _store_sound(folder, audio_from, num_frames)
         _write_clip_json(folder, path.stem, (width, height), num_frames, Fraction(fps), timestamps, source)
     return open_clip(path)
+
+
+def require_replaceable(path: Path) -> None:
+    """Raises ParametersDiffer when something else than a clip is at `path`: --overwrite must not delete a user's folder."""
+    if path.exists() and not (path / "clip.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise ParametersDiffer(f"{path} is there and is no clip, so it is not replaced", hint="Choose another place with -o")
 
 
 def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None) -> Clip:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,8 @@ from stages.errors import BadInput, ParametersDiffer, UsageProblem
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _REMEDY = "Replace it with --overwrite, or choose another place with -o"
+_ELSEWHERE = "Choose another place with -o"
+_OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt)|.*_\d{12}_keypoints\.json")
 Format = Literal["auto", "png", "jpg", "video", "openpose", "json", "txt"]
 
 
@@ -88,9 +91,17 @@ def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> N
         if not _holds_just(out, files):
             raise ParametersDiffer(f"{out} is there and holds something else", hint=_REMEDY)
         return
+    _require_replaceable(out)
     with building_directory(out, replace=overwrite) as folder:
         for name, data in files:
             write_bytes(folder / name, data)
+
+
+def _require_replaceable(out: Path) -> None:
+    """Raises ParametersDiffer when `out` holds what no export has written: --overwrite must not delete a user's files."""
+    others = [path.name for path in out.iterdir() if not _OURS.fullmatch(path.name)] if out.is_dir() else []
+    if others or (out.exists() and not out.is_dir()):
+        raise ParametersDiffer(f"{out} holds other things ({', '.join(others[:3]) or 'a file'}), so it is not replaced", hint=_ELSEWHERE)
 
 
 def _holds_just(out: Path, files: Iterator[tuple[str, bytes]]) -> bool:

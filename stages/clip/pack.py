@@ -12,7 +12,7 @@ from typing import IO
 
 from stages.clip.atomic import building_directory, building_file, write_errors
 from stages.clip.clip import Clip, open_clip
-from stages.clip.create import files_of
+from stages.clip.create import files_of, require_replaceable
 from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
@@ -56,6 +56,7 @@ def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fa
     target = Path(out) if out else Path(os.path.abspath(path)).with_suffix("" if path.stem.endswith(".clip") else ".clip")
     if not overwrite and _is_there(target, clip):
         return target
+    require_replaceable(target)
     _require_honest(path)
     with building_directory(target, replace=overwrite) as folder, write_errors(target), zipfile.ZipFile(path) as archive:
         for info in archive.infolist():

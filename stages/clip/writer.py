@@ -65,7 +65,9 @@ class VideoWriter:
             self._final = stack.enter_context(building_file(self.path))
             self._pictures = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
             self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            self._process = subprocess.Popen(self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log)
+            self._process = subprocess.Popen(
+                self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True
+            )
             stack.callback(_stop, self._process)
             self._open = stack.pop_all()
         return self

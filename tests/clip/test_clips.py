@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -228,6 +229,32 @@ def test_a_clip_is_not_replaced_without_leave(small_clip):
         create_clip(small_clip.path, [numbered(9)])
 
     assert number_of(create_clip(small_clip.path, [numbered(9)], overwrite=True).frame(0)) == 9
+
+
+def test_a_folder_that_is_no_clip_is_never_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").write_text("precious")
+
+    with pytest.raises(ParametersDiffer, match="is no clip, so it is not replaced"):
+        create_clip(tmp_path / "photos", [numbered(9)], overwrite=True)
+    assert (tmp_path / "photos" / "mine.jpg").exists()
+
+
+def import_in_child(source, out, queue):
+    queue.put(as_clip(source, out).num_frames)
+
+
+def test_two_processes_that_import_the_same_video_share_one_clip(video, tmp_path):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    workers = [context.Process(target=import_in_child, args=(video, tmp_path, queue)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    assert [queue.get(timeout=60) for _ in workers] == [100] * 4
+    for worker in workers:
+        worker.join()
+
+    assert os.listdir(tmp_path) == ["numbered.clip"]
 
 
 def test_frames_that_differ_in_size_make_no_clip(tmp_path):

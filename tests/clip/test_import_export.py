@@ -247,7 +247,13 @@ def test_exporting_again_leaves_the_same_files_alone_and_other_files_are_not_los
     (out / "mine.txt").write_text("precious")
     with pytest.raises(ParametersDiffer, match="holds something else"):
         export(small_clip, "frames", out)
+    with pytest.raises(ParametersDiffer, match=r"holds other things \(mine\.txt\)"):
+        export(small_clip, "frames", out, overwrite=True)
     assert (out / "mine.txt").exists()
+
+    (out / "mine.txt").unlink()
+    (out / "000000.png").write_bytes(b"old")
+    assert number_of(read_image(export(small_clip, "frames", out, overwrite=True) / "000003.png")) == 3
 
 
 @pytest.mark.parametrize(("kind", "form"), [("frames", "openpose"), ("landmarks", "png"), ("audio", "auto")])
