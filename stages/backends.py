@@ -44,6 +44,8 @@ class Backend:
     open: Callable[[str], Any]
     packages: tuple[Package, ...] = ()
     weights: tuple[str, ...] = ()
+    also_missing: Callable[[], str] = str
+    """For needs that are neither: as `missing`."""
 
     def missing(self) -> str:
         """Empty if this backend can run now without the network, else a sentence that ends in the command that fixes it."""
@@ -55,7 +57,7 @@ class Backend:
         for name in self.weights:
             if not registry.available(name):
                 return f"the weights {name} are not here: fsv2v weights fetch {name}"
-        return ""
+        return self.also_missing()
 
     @property
     def available(self) -> bool:
@@ -104,6 +106,8 @@ class Backends:
 
         for weight in backend.weights:
             registry.path(weight)
+        if lack := backend.also_missing():
+            raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {lack}")
         return backend
 
     def _first_of(self, names: tuple[str, ...]) -> Backend:

@@ -1,4 +1,4 @@
-"""Opening and closing MediaPipe tasks without their chatter."""
+"""Running MediaPipe tasks without their chatter."""
 
 from __future__ import annotations
 
@@ -11,31 +11,53 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 FRAME_MILLISECONDS = 40
-"""Step of the time stamps that a task in video mode is given; only their order matters to it."""
+"""Step of the time stamps that a task is given; only their order matters."""
 
 
-def vision() -> Any:
+class VideoTask:
+    """A MediaPipe vision task in video mode: called with the frames of one clip in order, it returns its raw results.
+
+    `create(vision)` makes the task from the module mediapipe.tasks.python.vision; `found(result)` tells whether there is anything in it.
+    MediaPipe writes warnings to standard error when a task is made and each time one of its parts runs first; all of that is dropped.
+    The task is closed when this object is no longer used.
+    """
+
+    def __init__(self, create: Callable[[Any], Any], found: Callable[[Any], bool]) -> None:
+        self._found = found
+        self._frames = 0
+        self._ran_wholly = False
+        with native_stderr_silenced():
+            self._task = create(_vision())
+        weakref.finalize(self, _close, self._task)
+        self(np.zeros((64, 64, 3), np.uint8))
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Any:
+        """frame: uint8 RGB [H, W, 3]."""
+        from mediapipe import Image, ImageFormat
+
+        image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(frame))
+        self._frames += 1
+        with contextlib.nullcontext() if self._ran_wholly else native_stderr_silenced():
+            result = self._task.detect_for_video(image, self._frames * FRAME_MILLISECONDS)
+        self._ran_wholly = self._ran_wholly or self._found(result)
+        return result
+
+
+def _vision() -> Any:
     """The module mediapipe.tasks.python.vision.
 
     MediaPipe keeps the traceback of an optional import of its own that fails, and so the frames of all its callers with what they hold
     (detectors among it). It is therefore imported in a thread that has no callers.
     """
     name = "mediapipe.tasks.python.vision"
-    with native_stderr_silenced():
-        thread = threading.Thread(target=_import, args=(name,))
-        thread.start()
-        thread.join()
+    thread = threading.Thread(target=_import, args=(name,))
+    thread.start()
+    thread.join()
     return importlib.import_module(name)
-
-
-def open_task(owner: object, create: Callable[[], Any], warm_up: Callable[[Any], object]) -> Any:
-    """The task that `create` makes, closed when `owner` is no longer used. `warm_up(task)` runs it once, since it also talks then."""
-    with native_stderr_silenced():
-        task = create()
-        warm_up(task)
-    weakref.finalize(owner, _close, task)
-    return task
 
 
 def _import(name: str) -> None:

@@ -16,7 +16,7 @@ from stages.cuts import CutDetector
 from stages.errors import NoDetection, UsageProblem
 from stages.extract_sketch import background
 from stages.extract_sketch.faces import Detector
-from stages.extract_sketch.following import Seen, follow, parse_choice
+from stages.following import Seen, follow, parse_choice
 from stages.runner import Outcome
 from stages.smoothing import Tracked, smoothed
 from stages.streaming import ahead
@@ -102,7 +102,7 @@ def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Ite
     detector: Detector = backend.open(options.device)
     frames = ahead(_with_edges(clip, options))
     fps = float(clip.fps)
-    chosen = follow(_seen(frames, detector), options.face, fps, clip.width, clip.height)
+    chosen = follow(_seen(frames, detector), options.face, 68, fps, clip.width, clip.height)
     return ahead(smoothed(chosen, fps, options.smoothing))
 
 

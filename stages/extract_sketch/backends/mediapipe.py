@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.extract_sketch.faces import Detector, Face, box_of_points
 from stages.extract_sketch.mesh68 import mesh_to_68
-from stages.mediapipe_task import FRAME_MILLISECONDS, open_task, vision
+from stages.mediapipe_task import VideoTask
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
@@ -24,28 +24,20 @@ class MediapipeFaces:
     """
 
     def __init__(self, weights: str) -> None:
-        tasks = vision()
-        from mediapipe.tasks.python import BaseOptions
-
-        options = tasks.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=weights), running_mode=tasks.RunningMode.VIDEO, num_faces=MAX_FACES
-        )
-        self._frames = 0
-        self._landmarker = open_task(self, lambda: tasks.FaceLandmarker.create_from_options(options), self._nothing)
-
-    def _nothing(self, landmarker: Any) -> None:
-        self._detect(landmarker, np.zeros((64, 64, 3), np.uint8))
-
-    def _detect(self, landmarker: Any, frame: NDArray[np.uint8]) -> Any:
-        import mediapipe
-
-        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
-        self._frames += 1
-        return landmarker.detect_for_video(image, self._frames * FRAME_MILLISECONDS)
+        self._task = VideoTask(lambda vision: _create(vision, weights), lambda result: bool(result.face_landmarks))
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
         height, width = frame.shape[:2]
-        return [_face(landmarks, width, height) for landmarks in self._detect(self._landmarker, frame).face_landmarks]
+        return [_face(landmarks, width, height) for landmarks in self._task(frame).face_landmarks]
+
+
+def _create(vision: Any, weights: str) -> Any:
+    from mediapipe.tasks.python import BaseOptions
+
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=weights), running_mode=vision.RunningMode.VIDEO, num_faces=MAX_FACES
+    )
+    return vision.FaceLandmarker.create_from_options(options)
 
 
 def _face(landmarks: Any, width: int, height: int) -> Face:

@@ -1,0 +1,221 @@
+"""Which of the faces or persons in a frame is meant, and that it stays the same one from frame to frame.
+
+A subject is a face or a person: a box and its points.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import UsageProblem
+from stages.smoothing import Tracked
+
+GAP_SECONDS = 1.0
+"""Who was lost is waited for this long before another one is chosen."""
+CHOICE_SECONDS = 0.5
+"""A choice between several looks this far ahead."""
+MOST_SLOTS = 8
+SAME_FROM_OVERLAP = 0.6
+
+Load = TypeVar("Load")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One face or person in one frame.
+
+    box: [4] float32, x0, y0, x1, y1 in pixels; points: [N, 3] float32, x, y in pixels (pixel centres at integers) and a confidence in
+    [0, 1].
+    """
+
+    box: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+    @property
+    def size(self) -> float:
+        """Side of the square of the same area as the box, in pixels."""
+        width, height = self.box[2:] - self.box[:2]
+        return float(np.sqrt(max(width, 0.0) * max(height, 0.0)))
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """Middle of the box, [2]."""
+        return self.box.reshape(2, 2).mean(axis=0, dtype=np.float32)
+
+
+def box_of_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The tight box [4] around points [N, >=2]; zeros around none."""
+    if not len(points):
+        return np.zeros(4, np.float32)
+    return np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Seen(Generic[Load]):
+    """What a detector saw in one frame; `cut` is True for the first frame of another shot."""
+
+    subjects: list[Subject]
+    cut: bool
+    load: Load
+
+
+@dataclass
+class _Known:
+    """A subject that was seen before: who it is, where it was, and since how many frames it is missing."""
+
+    identity: int
+    subject: Subject
+    missing: int = 0
+
+
+def parse_choice(choice: str | int) -> str | int:
+    """largest | center | all | N, with N as text or number. Raises UsageProblem for anything else."""
+    if isinstance(choice, str) and choice.isdecimal():
+        return int(choice)
+    if choice in ("largest", "center", "all") or (isinstance(choice, int) and choice >= 0):
+        return choice
+    raise UsageProblem(f"{choice!r} chooses nobody", hint="Use largest, center, all, or a number: 0 is the leftmost")
+
+
+def follow(frames: Iterable[Seen[Load]], choice: str | int, count: int, fps: float, width: int, height: int) -> Iterator[Tracked[Load]]:
+    """The chosen subject of each frame, points [1, count, 3]; for "all" every one in a slot of its own, points [P, count, 3].
+
+    largest, center: whichever is so on the whole over half a second when the choice is made: at the start, after a cut, and when the one
+    before was gone for a second. N: the N-th from the left in the first frame of a shot that shows more than N. Frames without the chosen
+    one have identity -1 and zeros.
+    """
+    choice = parse_choice(choice)
+    identified = _identified(frames, fps)
+    if choice == "all":
+        yield from _all_slots(identified, count)
+    else:
+        yield from _one(identified, choice, count, fps, (width, height))
+
+
+def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: float, picture: tuple[int, int]) -> Iterator[Tracked[Load]]:
+    ahead: deque[_Frame[Load]] = deque()
+    reach = 1 + math.ceil(CHOICE_SECONDS * fps)
+    chosen, gone = -1, 0
+    while True:
+        ahead.extend(itertools.islice(frames, reach - len(ahead)))
+        if not ahead:
+            return
+        frame = ahead.popleft()
+        gone += 1
+        if frame.cut or gone > GAP_SECONDS * fps:
+            chosen = -1
+        if chosen < 0 and frame.subjects:
+            chosen, gone = _choose([frame, *itertools.takewhile(lambda later: not later.cut, ahead)], choice, picture), 0
+        if chosen in frame.subjects:
+            gone = 0
+            yield Tracked(frame.subjects[chosen].points[None], np.array([chosen]), frame.load)
+        else:
+            yield Tracked(np.zeros((1, count, 3), np.float32), np.array([-1]), frame.load)
+
+
+@dataclass(frozen=True)
+class _Frame(Generic[Load]):
+    """Who is seen in a frame, and who is still remembered."""
+
+    subjects: dict[int, Subject]
+    known: frozenset[int]
+    cut: bool
+    load: Load
+
+
+def _choose(frames: list[_Frame[Load]], choice: str | int, picture: tuple[int, int]) -> int:
+    """The identity of the chosen one; -1 where the first of `frames` has no N-th."""
+    if isinstance(choice, int):
+        candidates = frames[0].subjects
+        order = sorted(candidates, key=lambda identity: float(candidates[identity].centre[0]))
+        return order[choice] if choice < len(order) else -1
+    weights: dict[int, float] = {}
+    for frame in frames:
+        for identity, subject in frame.subjects.items():
+            weights[identity] = weights.get(identity, 0.0) + _weight(subject, choice, picture)
+    return max(weights, key=lambda identity: weights[identity])
+
+
+def _weight(subject: Subject, choice: str, picture: tuple[int, int]) -> float:
+    if choice == "largest":
+        return subject.size**2
+    size = np.array(picture)
+    return float(np.exp(-8 * ((subject.centre - (size - 1) / 2) ** 2).sum() / (size**2).sum()))
+
+
+def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[Load]]:
+    """Each identity keeps the first slot that was free when it appeared; the number of slots only grows."""
+    slots: list[int] = []
+    for frame in frames:
+        for identity in frame.subjects:
+            if identity not in slots:
+                free = next((slot for slot, held in enumerate(slots) if held not in frame.known), len(slots))
+                slots[free : free + 1] = [identity]
+        del slots[MOST_SLOTS:]
+        points = np.zeros((max(len(slots), 1), count, 3), np.float32)
+        identities = np.full(len(points), -1)
+        for slot, identity in enumerate(slots):
+            if identity in frame.subjects:
+                points[slot], identities[slot] = frame.subjects[identity].points, identity
+        yield Tracked(points, identities, frame.load)
+
+
+def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Load]]:
+    """Gives every subject an identity that it keeps over short gaps."""
+    known: list[_Known] = []
+    fresh = itertools.count()
+    for frame in frames:
+        known = [] if frame.cut else [other for other in known if other.missing <= GAP_SECONDS * fps]
+        subjects = _distinct(frame.subjects)
+        matches = _match(known, subjects)
+        for other in known:
+            other.missing += 1
+        named: dict[int, Subject] = {}
+        for index, subject in enumerate(subjects):
+            if index in matches:
+                matches[index].subject, matches[index].missing = subject, 0
+                named[matches[index].identity] = subject
+            else:
+                known.append(_Known(next(fresh), subject))
+                named[known[-1].identity] = subject
+        yield _Frame(named, frozenset(other.identity for other in known), frame.cut, frame.load)
+
+
+def _match(known: list[_Known], subjects: list[Subject]) -> dict[int, _Known]:
+    """Index of a subject -> who it is: nearest pairs first, none farther apart than its size (a little more for each missing frame)."""
+    pairs = []
+    for other, (index, subject) in itertools.product(known, enumerate(subjects)):
+        size = max(other.subject.size, subject.size, 1.0)
+        distance = float(np.linalg.norm(other.subject.centre - subject.centre)) / size
+        grown = abs(math.log((subject.size + 1) / (other.subject.size + 1)))
+        if distance < 0.6 + 0.05 * other.missing and grown < 0.7:
+            pairs.append((distance + grown, other.identity, index, other))
+    matches: dict[int, _Known] = {}
+    for _, _, index, other in sorted(pairs, key=lambda pair: pair[:3]):
+        if index not in matches and other not in matches.values():
+            matches[index] = other
+    return matches
+
+
+def _distinct(subjects: list[Subject]) -> list[Subject]:
+    """Larger ones first, without those that lie on a larger one: detectors now and then see the same subject twice."""
+    kept: list[Subject] = []
+    for subject in sorted(subjects, key=lambda subject: -subject.size):
+        if all(_overlap(subject, other) < SAME_FROM_OVERLAP for other in kept):
+            kept.append(subject)
+    return kept
+
+
+def _overlap(one: Subject, other: Subject) -> float:
+    """Intersection of the boxes over their union."""
+    sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    return shared / max(one.size**2 + other.size**2 - shared, 1e-6)

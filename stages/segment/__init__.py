@@ -1,0 +1,5 @@
+"""segment: label maps and person masks."""
+
+from stages.segment.extract import SegmentOptions, extract
+
+__all__ = ["SegmentOptions", "extract"]

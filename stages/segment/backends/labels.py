@@ -1,0 +1,64 @@
+"""Label maps that exist already: a folder with one PNG per frame, holding ids or the colours of a label table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from stages.backends import Backend
+from stages.conditions.labels import VOID, LabelTable, ids_of_colours
+from stages.errors import BadInput
+
+Reader = Callable[[Path, LabelTable, int, int], NDArray[np.uint8]]
+"""file, table, width, height of the clip -> ids, uint8 [height, width]."""
+
+
+def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> NDArray[np.uint8]:
+    """One label map, enlarged or reduced to the size of the clip without mixing labels.
+
+    A grey or palette picture holds ids, of which those above the table's must be void (255); an RGB picture holds the table's colours.
+    Raises BadInput for anything else, and for another aspect ratio.
+    """
+    values = _pixels(path)
+    ids = values if values.ndim == 2 else _ids(path, values, table)
+    strange = sorted({int(value) for value in np.unique(ids)} - {*range(len(table.names)), VOID})
+    if strange:
+        raise BadInput(f"{path} has the label id {strange[0]}, but the table {table.name} ends at {len(table.names) - 1}", hint=_CHOOSE)
+    if abs(ids.shape[1] * height - ids.shape[0] * width) > max(width, height):
+        raise BadInput(f"{path} is {ids.shape[1]} x {ids.shape[0]}, which is not the shape of the clip's {width} x {height} frames")
+    return np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+_CHOOSE = "Name the right one with --table"
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    """ids [H, W] of a grey or palette picture, or RGB [H, W, 3]."""
+    try:
+        with Image.open(path) as picture:
+            flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
+            values = np.array(flat)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path} is not a picture that can be read") from error
+    if values.min(initial=0) < 0 or values.max(initial=0) > 255:
+        raise BadInput(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
+    return values.astype(np.uint8)
+
+
+def _ids(path: Path, colours: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
+    try:
+        return ids_of_colours(colours, table)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}", hint=_CHOOSE) from error
+
+
+def _open(device: str) -> Reader:
+    return read_label_map
+
+
+BACKEND = Backend(name="labels", produces="a label map imported from a folder of PNG files", open=_open)

@@ -1,0 +1,56 @@
+"""Who is in the picture, as a mask: the segmentation that MediaPipe's pose landmarker makes on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import Backend, Package
+from stages.mediapipe_task import VideoTask
+
+WEIGHTS = "pose_landmarker_lite.task"
+MAX_PERSONS = 6
+PERSON_FROM = 0.5
+
+
+class PersonMasks:
+    """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on any person. Frames of one clip are given in order."""
+
+    def __init__(self, weights: str) -> None:
+        self._task = VideoTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        whole = np.zeros(frame.shape[:2], np.bool_)
+        for mask in self._task(frame).segmentation_masks or ():
+            whole |= mask.numpy_view().reshape(whole.shape) > PERSON_FROM
+        return whole
+
+
+def _create(vision: Any, weights: str) -> Any:
+    from mediapipe.tasks.python import BaseOptions
+
+    options = vision.PoseLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=weights),
+        running_mode=vision.RunningMode.VIDEO,
+        num_poses=MAX_PERSONS,
+        output_segmentation_masks=True,
+    )
+    return vision.PoseLandmarker.create_from_options(options)
+
+
+def _open(device: str) -> Callable[[NDArray[np.uint8]], NDArray[np.bool_]]:
+    from weights import registry
+
+    return PersonMasks(str(registry.path(WEIGHTS)))
+
+
+BACKEND = Backend(
+    name="person",
+    produces="a mask of all persons",
+    open=_open,
+    packages=(Package("mediapipe", "mediapipe"),),
+    weights=(WEIGHTS,),
+)
