@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from stages.clip import Clip, Layer
-from stages.conditions import landmarks, poses
+from stages.conditions import labels, landmarks, poses
 from stages.conditions.view import View
 from stages.errors import BadInput
 
@@ -37,6 +37,10 @@ class Track(Protocol):
         """Whether anything is there to draw."""
         ...
 
+    def picture(self, index: int, view: View) -> np.ndarray:
+        """What a person would draw of frame `index`: uint8 RGB [height, width, 3]."""
+        ...
+
 
 class LandmarkTrack:
     """Faces: landmarks [T, P, 68, 3]."""
@@ -60,6 +64,10 @@ class LandmarkTrack:
     def seen(self, index: int) -> bool:
         return bool(self.points[index, ..., 2].any())
 
+    def picture(self, index: int, view: View) -> np.ndarray:
+        sketch = landmarks.draw_sketch(self.faces(index, view), view.height, view.width)
+        return np.repeat(sketch[..., None], 3, -1)
+
 
 class PoseTrack:
     """Bodies: keypoints [T, P, 25, 3] in BODY_25 order."""
@@ -75,8 +83,7 @@ class PoseTrack:
         return people[:, poses.MIRROR] if view.mirrored else people
 
     def semantic(self, index: int, view: View) -> np.ndarray:
-        drawn = poses.draw_pose(self._people(index, view), view.height, view.width)
-        return drawn.astype(np.float32).transpose(2, 0, 1) / 255
+        return self.picture(index, view).astype(np.float32).transpose(2, 0, 1) / 255
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
         return self._people(index, view)[0]
@@ -84,13 +91,16 @@ class PoseTrack:
     def seen(self, index: int) -> bool:
         return bool(self.bodies[index, ..., 2].any())
 
+    def picture(self, index: int, view: View) -> np.ndarray:
+        return poses.draw_pose(self._people(index, view), view.height, view.width)
+
 
 class LabelTrack:
     """Label maps, one-hot: one channel for each name of the layer's table."""
 
     def __init__(self, layer: Layer) -> None:
-        self.layer = layer
-        self.channels = len(layer.meta["labels"]["names"])
+        self.layer = labels.LabelLayer(layer)
+        self.channels = len(self.layer.names)
         self.num_frames = layer.num_frames
 
     def semantic(self, index: int, view: View) -> np.ndarray:
@@ -102,6 +112,9 @@ class LabelTrack:
 
     def seen(self, index: int) -> bool:
         return True
+
+    def picture(self, index: int, view: View) -> np.ndarray:
+        return labels.colourise(view.image(self.layer.image(index), cv2.INTER_NEAREST), self.layer.table)
 
 
 def open_track(clip: Clip, kind: str) -> Track:

@@ -22,6 +22,8 @@ class Step:
 
     semantic: np.ndarray
     """float32 [S, H, W]."""
+    keypoints: np.ndarray
+    """What the result is meant to show, float32 [N, 3] in its pixels."""
     fresh: bool
     """A new shot begins: the frame before is no past of this one."""
 
@@ -40,27 +42,29 @@ class Driving:
             raise NoDetection(f"nothing was detected in the driving clip {clip.path}", hint="`fsv2v clip preview` shows what is there")
         self.held = clip.num_frames - len(seen)
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
-        self.views = views(clip, self.track, size, crop)
+        self.views = self._seen_through = views(clip, self.track, size, crop)
 
     def fit_to(self, example: np.ndarray) -> None:
         """Give the driving face the place, size and proportions of the example's landmarks [68, 3], in the model's pixels."""
         assert isinstance(self.track, LandmarkTrack)
         framed = np.stack([view.points(face) for view, face in zip(self.views, self.track.points[:, 0], strict=True)])
         self.track = LandmarkTrack(normalise(framed, example)[:, None])
-        self._whole = View.scaled(*self.size, *self.size)
-        self._fitted = True
-
-    _fitted = False
+        self._seen_through = [View.scaled(*self.size, *self.size)] * len(framed)
 
     def steps(self) -> Iterator[Step]:
         """One per frame of the clip."""
         before = None
         for index in self.source:
-            view = self._whole if self._fitted else self.views[index]
+            view = self._seen_through[index]
             points = self.track.keypoints(index, view)
             fresh = before is None or _leapt(before, points)
             before = points
-            yield Step(self.track.semantic(index, view), fresh)
+            yield Step(self.track.semantic(index, view), points, fresh)
+
+    def drawings(self) -> Iterator[np.ndarray]:
+        """The driving layer drawn as a person would, uint8 [H, W, 3]."""
+        for index in self.source:
+            yield self.track.picture(index, self._seen_through[index])
 
     def frames(self) -> Iterator[np.ndarray]:
         """The driving pictures at the model's size, uint8 [H, W, 3]."""

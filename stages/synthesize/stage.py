@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from torch import Tensor
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.framing import Example, examples_of, tensors
+from stages.conditions.tracks import LandmarkTrack
 from stages.devices import choose_device
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model
@@ -65,7 +64,7 @@ def synthesize(
     frames = _frames(generator, images, semantics, track, device)
     if options.compare:
         frames = _side_by_side(frames, track, driving)
-    _write(out, _counted(frames, driving.num_frames, progress), driving, producer)
+    _write(out, _counted(frames, driving.num_frames, progress), track, producer)
     warnings = tuple(dict.fromkeys(w for example in shown for w in example.warnings))
     return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, track.held, warnings)
 
@@ -105,11 +104,10 @@ def _frames(generator: FewShotGenerator, images: Tensor, semantics: Tensor, trac
 
 
 def _side_by_side(frames: Iterator[np.ndarray], track: Driving, driving: Clip) -> Iterator[np.ndarray]:
-    """Driving frame (when the clip has frames), semantic image, result."""
+    """Driving frame (when the clip has frames), drawn driving layer, result."""
     pictures: Iterator[np.ndarray | None] = track.frames() if driving.has("frames") else repeat(None)
-    for frame, step, picture in zip(frames, track.steps(), pictures, strict=False):
-        drawn = np.clip(step.semantic[:3].max(0) * 255, 0, 255).astype(np.uint8)
-        columns = [np.repeat(drawn[..., None], 3, -1), frame]
+    for frame, drawing, picture in zip(frames, track.drawings(), pictures, strict=False):
+        columns = [drawing, frame]
         yield np.concatenate(columns if picture is None else [picture, *columns], 1)
 
 
@@ -133,22 +131,26 @@ def _is_finished(out: Path, producer: Producer) -> bool:
     if not out.exists():
         return False
     if out.suffix == ".clip":
-        found = json.dumps(open_clip(out).layer("frames").meta["producer"].get("parameters"), sort_keys=True)
-        same = found == json.dumps(json.loads(producer.key())["parameters"], sort_keys=True)
-    else:
-        same = read_comment(out) == producer.key()
-    if not same:
+        clip = open_clip(out)
+        return not clip.needs("frames", producer, {}) and (producer.backend != "landmarks" or clip.has("landmarks"))
+    if read_comment(out) != producer.key():
         raise ParametersDiffer(f"{out} is there and was not made from these inputs and settings", hint="use --overwrite, or another -o")
     return True
 
 
-def _write(out: Path, frames: Iterator[np.ndarray], driving: Clip, producer: Producer) -> None:
+def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Producer) -> None:
+    driving = track.clip
     sound = driving if driving.has("audio") else None
     if out.suffix == ".clip":
-        create_clip(out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists())
+        clip = create_clip(
+            out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
+        )
+        if isinstance(track.track, LandmarkTrack):  # what the result was asked to show: evaluate compares with it
+            with clip.writing("landmarks", producer, {"frames": clip.frames_digest()}) as layer:
+                layer.arrays(points=np.stack([step.keypoints for step in track.steps()])[:, None])
         return
     first = next(frames)
-    with VideoWriter(out, first.shape[1], first.shape[0], Fraction(driving.fps), audio_from=sound, comment=producer.key()) as video:
+    with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key()) as video:
         video.write(first)
         for frame in frames:
             video.write(frame)

@@ -88,13 +88,14 @@ class TrainConfig:
 
 
 RECIPES: dict[str, TrainConfig] = {
-    # Two CPU cores: small pictures first, full size then, windows of two frames and the discriminators last.
+    # About three hours of two CPU cores: small pictures first, then full size, growing windows and the discriminators last.
     "face-256": TrainConfig(
         generator=PRESETS["face-256"],
         phases=(
-            Phase(4000, size=128, batch=8, adversarial=False),
-            Phase(1500, size=256, batch=4, adversarial=False),
+            Phase(3200, size=128, batch=8, adversarial=False),
+            Phase(1200, size=256, batch=4, adversarial=False),
             Phase(300, size=256, batch=2, frames=2),
+            Phase(150, size=256, batch=2, frames=4),
         ),
     ),
     "pose-256": TrainConfig(

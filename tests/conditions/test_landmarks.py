@@ -1,0 +1,117 @@
+"""Faces as semantic images: sketches, views, crops, and a driver fitted to an example."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.conditions import crop, landmarks
+from stages.conditions.normalise import normalise
+from stages.conditions.view import View
+
+
+@pytest.fixture
+def face() -> np.ndarray:
+    """A plausible face [68, 3] of about 120 pixels in a 256 x 256 picture."""
+    angle = np.linspace(np.pi, 0, 17)
+    points = [(128 + 60 * np.cos(a), 120 + 70 * np.sin(a)) for a in angle]
+    points += [(x, 95 - 4 * (2 - abs(i - 2))) for i, x in enumerate(np.linspace(80, 115, 5))]
+    points += [(x, 95 - 4 * (2 - abs(i - 2))) for i, x in enumerate(np.linspace(141, 176, 5))]
+    points += [(128, y) for y in np.linspace(105, 140, 4)] + [(x, 148) for x in np.linspace(116, 140, 5)]
+    for centre in (98, 158):
+        points += [(centre + 12 * np.cos(a), 110 - 5 * np.sin(a)) for a in np.deg2rad([180, 120, 60, 0, -60, -120])]
+    points += [(128 + 25 * np.cos(a), 168 - 9 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 13)[:-1]]
+    points += [(128 + 18 * np.cos(a), 168 - 4 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)[:-1]]
+    return np.column_stack([np.array(points), np.ones(68)]).astype(np.float32)
+
+
+def test_curves_pass_through_their_landmarks(face):
+    curves = landmarks.face_curves(face)
+    for name, (indices, _) in landmarks.CURVES.items():
+        for index in indices:
+            assert np.linalg.norm(curves[name] - face[index, :2], axis=1).min() < 1e-6
+
+
+def test_the_forehead_is_the_contour_mirrored_at_its_ends_and_flattened(face):
+    contour = face[:17, :2].astype(float)
+    top = landmarks.forehead(contour)
+    assert np.allclose(top[[0, 16]], contour[[0, 16]])
+    line = contour[0, 1]
+    assert np.allclose(line - top[8, 1], (contour[8, 1] - line) * 2 / 3)
+
+
+def test_strokes_grow_with_the_face(face):
+    double = face * np.array([2, 2, 1], np.float32)
+    assert landmarks.stroke_width(double) == 2 * landmarks.stroke_width(face)
+
+
+def test_a_face_without_confidence_is_not_drawn(face):
+    face[:, 2] = 0
+    assert not landmarks.draw_sketch(face[None], 256, 256).any()
+    assert not landmarks.semantic_image(face[None], 256, 256).any()
+
+
+def test_the_semantic_image_of_a_scaled_face_is_the_scaled_image(face):
+    half = View.scaled(256, 256, 128, 128).points(face)
+    small = landmarks.semantic_image(half[None], 128, 128)[1:]
+    large = landmarks.semantic_image(face[None], 256, 256)[1:, ::2, ::2]
+    assert np.abs(small - large).mean() < 0.02
+
+
+def test_a_mirrored_face_keeps_ibug_order(face):
+    flipped = landmarks.mirror(face, 256)
+    assert flipped[0, 0] < flipped[16, 0] and flipped[36, 0] < flipped[45, 0]
+    assert np.allclose(landmarks.mirror(flipped, 256), face)
+
+
+def test_far_points_do_not_break_the_drawing(face):
+    face[:, :2] += 1e7
+    assert landmarks.draw_sketch(face[None], 64, 64).shape == (64, 64)
+
+
+def test_a_still_head_gets_one_crop_and_a_moving_one_is_followed_without_leaving_the_frame(face):
+    still = np.repeat(face[None], 50, 0)
+    boxes = crop.smooth_crops(still, 256, 256, 25)
+    assert np.ptp(boxes, axis=0).max() == 0 and boxes[0, 2] <= 256
+
+    moving = np.repeat(face[None], 100, 0)
+    moving[:, :, 0] += np.linspace(0, 600, 100)[:, None]
+    boxes = crop.smooth_crops(moving, 900, 256, 25)
+    assert boxes[0, 0] < 100 < 500 < boxes[-1, 0]
+    assert (boxes[:, 0] >= -1e-6).all() and (boxes[:, 0] + boxes[:, 2] <= 900 + 1e-6).all()
+
+
+def test_frames_without_a_face_are_cropped_like_their_neighbours(face):
+    clip = np.repeat(face[None], 20, 0)
+    clip[5:9] = 0
+    assert not np.isnan(crop.smooth_crops(clip, 256, 256, 25)).any()
+
+
+def test_a_view_moves_pictures_and_points_alike():
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[30:33, 40:43] = 255
+    view = View.crop(np.array([20.0, 10.0, 40.0]), 80)
+    y, x = np.argwhere(view.image(image)[..., 0] > 200).mean(0)
+    assert np.allclose(view.points(np.array([[41.0, 31.0, 1.0]]))[0, :2], [x, y], atol=0.6)
+
+
+def test_a_driver_is_given_the_examples_place_size_and_proportions(face):
+    wide = face.copy()
+    wide[:, 0] = (wide[:, 0] - 128) * 1.3 + 160
+    wide[:, 1] = (wide[:, 1] - 128) * 1.0 + 140
+    moved = normalise(np.repeat(face[None], 3, 0), wide)
+    assert np.abs(moved[0, :17, :2] - wide[:17, :2]).mean() < 1.0
+    assert np.abs(moved[0, :, :2] - wide[:, :2]).mean() < 2.0
+
+
+def test_an_open_mouth_stays_open_when_the_examples_is_closed(face):
+    talking = np.repeat(face[None], 10, 0)
+    talking[5, 60:68, 1] += np.where(face[60:68, 1] > 168, 12, 0)
+    moved = normalise(talking, face)
+    assert np.ptp(moved[5, 60:68, 1]) > np.ptp(moved[0, 60:68, 1]) + 8
+
+
+def test_an_empty_frame_stays_empty(face):
+    driving = np.repeat(face[None], 3, 0)
+    driving[1] = 0
+    assert not normalise(driving, face)[1].any()

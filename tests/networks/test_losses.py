@@ -1,0 +1,60 @@
+"""The terms of the objective, on cases whose answer one knows."""
+
+from __future__ import annotations
+
+import torch
+
+from stages.flow.warp import warp
+from stages.networks import losses
+from stages.networks.discriminator import MultiScaleDiscriminator, video_window
+
+
+def test_the_warp_reads_each_pixel_where_the_flow_points():
+    image = torch.arange(20.0).reshape(1, 1, 4, 5)
+    flow = torch.zeros(1, 2, 4, 5)
+    flow[:, 0] = 1
+    moved = warp(image, flow)
+    assert torch.allclose(moved[..., :-1], image[..., 1:], atol=1e-5)
+    assert torch.allclose(moved[..., -1], image[..., -1], atol=1e-5)  # outside, the edge is repeated
+
+
+def test_a_flow_that_leads_each_keypoint_to_its_source_costs_nothing():
+    driving = torch.tensor([[[10.0, 12.0, 1.0], [30.0, 40.0, 1.0], [5.0, 5.0, 0.0]]])
+    source = driving + torch.tensor([3.0, -2.0, 0.0])
+    flow = torch.zeros(1, 2, 64, 64)
+    flow[:, 0], flow[:, 1] = 3, -2
+    assert losses.keypoint_flow_loss(flow, driving, source) < 1e-5
+    assert torch.isclose(losses.keypoint_flow_loss(flow * 0, driving, source), torch.tensor(5 * 10 / 64))
+
+
+def test_the_mask_is_pushed_to_trust_a_right_warp_and_to_distrust_a_wrong_one():
+    truth = torch.zeros(1, 3, 8, 8)
+    trust, distrust = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    assert losses.mask_loss(trust, truth, truth) == 0 and losses.mask_loss(distrust, truth, truth) == 1
+    assert losses.mask_loss(trust, truth + 1, truth) == 1 and losses.mask_loss(distrust, truth + 1, truth) == 0
+
+
+def test_the_teacher_counts_only_where_it_can_be_trusted():
+    teacher, confidence = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)
+    assert losses.flow_loss(teacher + 5, teacher, confidence) == 0
+    assert losses.flow_loss(teacher + 5, teacher, confidence + 1) == 5 * 10 / 8
+
+
+def test_the_hinge_is_content_when_the_players_are_far_apart():
+    real, fake = [[torch.full((1, 1, 2, 2), 2.0)]], [[torch.full((1, 1, 2, 2), -2.0)]]
+    assert losses.hinge_real_fake(real, fake) == 0
+    assert losses.hinge_real_fake(fake, real) == 6
+    assert losses.hinge_generator(fake) == 2  # not clipped, as the public code has it
+
+
+def test_feature_matching_leaves_the_verdict_out():
+    same, other = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
+    assert losses.feature_matching([[same, same]], [[other, other]]) == 1
+    assert losses.feature_matching([[same, same]], [[same, other]]) == 0
+
+
+def test_discriminators_judge_patches_at_several_scales_and_windows_of_video():
+    frame, flow = torch.zeros(2, 3, 64, 64), torch.zeros(2, 2, 64, 64)
+    verdicts = MultiScaleDiscriminator(8, filters=8, scales=2)(video_window([frame, frame], [flow]))
+    assert len(verdicts) == 2
+    assert verdicts[0][-1].shape[1] == 1 and verdicts[0][-1].shape[-1] > verdicts[1][-1].shape[-1]
