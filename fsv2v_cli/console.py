@@ -57,12 +57,19 @@ def debugging() -> bool:
     return os.environ.get("FSV2V_DEBUG", "") not in ("", "0")
 
 
+class StdoutClosed(BaseException):
+    """Nobody reads stdout any more. As little an error of an input as Ctrl-C is; it ends the program quietly."""
+
+
 def emit(data: str | Path | Mapping[str, Any]) -> None:
-    """One line of data on stdout, flushed. Raises BrokenPipeError when nobody reads it any more, which ends the program quietly."""
+    """One line of data on stdout, flushed. Raises StdoutClosed."""
     line = json.dumps(data, ensure_ascii=False) if isinstance(data, Mapping) else os.fspath(data)
-    with _bar_cleared():
-        sys.stdout.buffer.write(os.fsencode(line) + b"\n")
-        sys.stdout.buffer.flush()
+    try:
+        with _bar_cleared():
+            sys.stdout.buffer.write(os.fsencode(line) + b"\n")
+            sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise StdoutClosed from error
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="fsv2v", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
+    except (console.StdoutClosed, BrokenPipeError):
         return _quietly_closed()
     except (KeyboardInterrupt, click.Abort):
         console.error("interrupted; run the same command again to continue")
@@ -119,7 +119,7 @@ def _usage(problem: click.UsageError) -> str:
 def _quietly_closed() -> int:
     """The reader of stdout has left, as `head` does: say nothing, and let nothing be said at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+    return 141  # 128 + SIGPIPE, which does not exist everywhere
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
