@@ -166,3 +166,53 @@ def _visible_layers() -> Callable[[Path], list[str]]:
 @pytest.fixture(name="leftovers")
 def _leftovers() -> Callable[[Path], list[Path]]:
     return leftovers
+
+
+def painted_face(points: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """A face painted by its landmarks [68, 3] in the colours of person `seed`, uint8 [size, size, 3]."""
+    import cv2
+
+    from stages.conditions.landmarks import face_curves
+
+    random = np.random.default_rng(seed)
+    picture = np.full((size, size, 3), random.integers(120, 250, 3), np.uint8)
+    curves = {name: np.round(curve * 16).astype(np.int32) for name, curve in face_curves(points).items()}
+    skin, hair, lips = (tuple(int(v) for v in random.integers(low, high, 3)) for low, high in ((90, 230), (0, 120), (60, 200)))
+    outline = np.concatenate([curves["contour"], curves["forehead"][::-1]])
+    cv2.fillPoly(picture, [outline], skin, cv2.LINE_AA, 4)
+    cv2.polylines(picture, [curves["forehead"], curves["right brow"], curves["left brow"]], False, hair, 2, cv2.LINE_AA, 4)
+    for name, colour in (("right eye", (255, 255, 255)), ("left eye", (255, 255, 255)), ("outer lips", lips), ("inner lips", (30, 0, 0))):
+        cv2.fillPoly(picture, [curves[name]], colour, cv2.LINE_AA, 4)
+    cv2.polylines(picture, [curves["nose ridge"], curves["nose base"]], False, hair, 1, cv2.LINE_AA, 4)
+    return picture
+
+
+@pytest.fixture(scope="session")
+def make_painted_clip() -> Callable[..., Path]:
+    """make_painted_clip(path, person, num_frames=24, size=64): a clip with landmarks of a painted person who moves as driving.clip does."""
+
+    def make(path: Path, person: int, num_frames: int = 24, size: int = 64) -> Path:
+        from stages.clip import Producer, create_clip, open_clip
+        from stages.conditions.view import View
+
+        score = open_clip(REPOSITORY / "examples" / "driving.clip").layer("landmarks").arrays()["points"][:, 0]
+        chosen = np.arange(3 * person, 3 * person + 4 * num_frames, 4) % len(score)
+        points = View.scaled(256, 256, size, size).points(score[chosen])
+        clip = create_clip(path, (painted_face(face, size, person) for face in points), storage="png")
+        with clip.writing("landmarks", Producer("painted"), {"frames": clip.frames_digest()}) as layer:
+            layer.arrays(points=points[:, None])
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def painted_dataset(tmp_path_factory: pytest.TempPathFactory, make_painted_clip: Callable[..., Path]) -> Path:
+    """A dataset of four painted persons at 64x64, one of them held out for validation."""
+    from stages.build_dataset import DatasetOptions, build
+
+    folder = tmp_path_factory.mktemp("painted")
+    clips = [str(make_painted_clip(folder / f"person{i}.clip", i)) for i in range(4)]
+    options = DatasetOptions(size=64, held_out=("person3",))
+    assert {report.status for report in build(clips, folder / "faces", options)} == {"done"}
+    return folder / "faces"

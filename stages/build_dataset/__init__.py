@@ -124,7 +124,7 @@ def _store(
     crops = crop.smooth_crops(points[start:stop], clip.width, clip.height, float(clip.fps))
     row = {"id": name, "num_frames": stop - start, "fps": str(clip.fps), "fps_value": float(clip.fps), "source": clip.id}
     if options.store == "reference":
-        return {**row, "clip": str(clip.path.resolve()), "start": start, "crops": crops.round(2).tolist()}, "done"
+        return {**row, "clip": str(clip.path.resolve()), "start": start, "size": options.size, "crops": crops.round(2).tolist()}, "done"
     producer = Producer("build-dataset", parameters={**asdict(options), "held_out": [], "val_share": 0, "range": [start, stop]})
     inputs = {"frames": clip.frames_digest(), "landmarks": clip.layer("landmarks").digest}
     target = out / "clips" / f"{name}.clip"

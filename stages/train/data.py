@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -47,10 +47,14 @@ class Batch:
 
 
 class Footage:
-    """One clip of a dataset, opened when it is first needed."""
+    """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip."""
 
-    def __init__(self, path: Path, kind: str) -> None:
-        self.path, self.kind = path, kind
+    def __init__(self, root: Path, row: dict[str, Any], kind: str) -> None:
+        self.path, self.kind = root / row["clip"], kind
+        self.num_frames: int = row["num_frames"]
+        self.start: int = row.get("start", 0)
+        self.crops: list[list[float]] | None = row.get("crops")
+        self.side: int = row.get("size", 0)
 
     @cached_property
     def clip(self) -> Clip:
@@ -62,8 +66,29 @@ class Footage:
 
     @cached_property
     def usable(self) -> list[int]:
-        """Frames on which something drives."""
-        return [index for index in range(self.track.num_frames) if self.track.seen(index)]
+        """Frames of the clip on which something drives."""
+        return [index for index in range(self.start, self.start + self.num_frames) if self.track.seen(index)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return (self.side, self.side) if self.crops else (self.clip.height, self.clip.width)
+
+    def show(self, index: int, view: View, colour: np.ndarray) -> Shown:
+        """Frame `index` of the clip through `view` of the row's pictures, with its colours changed (see `draw_colour`)."""
+        if self.crops:
+            view = View.crop(np.array(self.crops[index - self.start]), self.side).then(view)
+        table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
+        image = cv2.LUT(view.image(self.clip.frame(index)), table[None])
+        return Shown(image, self.track.semantic(index, view), self.track.keypoints(index, view))
+
+
+class Shown(NamedTuple):
+    """One frame as numpy arrays: uint8 [H, W, 3], float32 [S, H, W], float32 [N, 3]."""
+
+    image: np.ndarray
+    semantic: np.ndarray
+    keypoints: np.ndarray
 
 
 class Dataset:
@@ -74,7 +99,7 @@ class Dataset:
         subjects: dict[str, list[Footage]] = defaultdict(list)
         for row in read_index(root):
             if row["split"] == split:
-                subjects[row["subject"]].append(Footage(root / row["clip"], kind))
+                subjects[row["subject"]].append(Footage(root, row, kind))
         self.subjects = [subjects[name] for name in sorted(subjects)]
         if not self.subjects:
             raise BadInput(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
@@ -88,23 +113,25 @@ class Dataset:
 
     def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
         clips = self.subjects[draw.integers(len(self.subjects))]
-        lengths = np.array([footage.clip.num_frames for footage in clips])
+        lengths = np.array([footage.num_frames for footage in clips])
         footage = clips[draw.choice(len(clips), p=lengths / lengths.sum())]
         window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps))
         height, width = config.generator.size
-        view = draw_view(draw, (footage.clip.height, footage.clip.width), phase.size, round(phase.size * width / height), config.jitter)
+        view = draw_view(draw, footage.shape, phase.size, round(phase.size * width / height), config.jitter)
         colour = draw_colour(draw, config.jitter)
-        frames = [_frame(footage, index, view, colour) for index in window]
-        shown = [_frame(footage, index, view, colour) for index in others]
-        flows = [teacher_flow(a[0], b[0]) for a, b in zip(frames[1:], frames, strict=False)]
+        frames = [footage.show(index, view, colour) for index in window]
+        shown = [footage.show(index, view, colour) for index in others]
+        flows, confidence = _teach(frames)
         return {
-            "images": _pictures(frames), "semantics": _stack(frames, 1), "keypoints": _stack(frames, 2),
-            "example_images": _pictures(shown), "example_semantics": _stack(shown, 1), "example_keypoints": _stack(shown, 2),
-            "flows": torch.from_numpy(np.stack([f for f, _ in flows]) if flows else np.zeros((0, 2, view.height, view.width), np.float32)),
-            "flow_confidence": torch.from_numpy(
-                np.stack([c for _, c in flows]) if flows else np.zeros((0, 1, view.height, view.width), np.float32)
-            ),
-        }  # fmt: skip
+            "images": _pictures(frames),
+            "semantics": torch.from_numpy(np.stack([f.semantic for f in frames])),
+            "keypoints": torch.from_numpy(np.stack([f.keypoints for f in frames])),
+            "example_images": _pictures(shown),
+            "example_semantics": torch.from_numpy(np.stack([f.semantic for f in shown])),
+            "example_keypoints": torch.from_numpy(np.stack([f.keypoints for f in shown])),
+            "flows": torch.from_numpy(flows),
+            "flow_confidence": torch.from_numpy(confidence),
+        }
 
 
 class Prefetcher:
@@ -187,16 +214,14 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
-def _frame(footage: Footage, index: int, view: View, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    image = view.image(footage.clip.frame(index))
-    table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
-    image = cv2.LUT(image, table[None])
-    return image, footage.track.semantic(index, view), footage.track.keypoints(index, view)
+def _teach(frames: list[Shown]) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's flows of a window, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
+    height, width = frames[0].image.shape[:2]
+    flows, confidence = np.zeros((len(frames) - 1, 2, height, width), np.float32), np.zeros((len(frames) - 1, 1, height, width), np.float32)
+    for t in range(len(flows)):
+        flows[t], confidence[t] = teacher_flow(frames[t + 1].image, frames[t].image)
+    return flows, confidence
 
 
-def _pictures(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Tensor:
-    return torch.from_numpy(np.stack([f[0] for f in frames])).movedim(-1, 1).float() / 127.5 - 1
-
-
-def _stack(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]], part: int) -> Tensor:
-    return torch.from_numpy(np.stack([f[part] for f in frames]))
+def _pictures(frames: list[Shown]) -> Tensor:
+    return torch.from_numpy(np.stack([f.image for f in frames])).movedim(-1, 1).float() / 127.5 - 1

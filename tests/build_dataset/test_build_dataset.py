@@ -1,0 +1,134 @@
+"""build-dataset: head crops, shots, splits by subject, three ways to store, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.build_dataset import DatasetOptions, build, read_subjects
+from stages.build_dataset.index import assign_splits
+from stages.build_dataset.runs import runs_of
+from stages.clip import Producer, create_clip, open_clip
+from stages.errors import BadInput, NoDetection, ParametersDiffer
+from stages.train import Phase
+from stages.train.config import RECIPES
+from stages.train.data import Dataset
+
+
+def rows(dataset: Path) -> list[dict]:
+    return [json.loads(line) for line in (dataset / "clips.ndjson").read_text().splitlines()]
+
+
+def statuses(clips, out, options=None, **more) -> list[str]:
+    return [report.status for report in build(map(str, clips), out, options or DatasetOptions(size=64), **more)]
+
+
+@pytest.fixture
+def clips(tmp_path, make_painted_clip) -> list[Path]:
+    return [make_painted_clip(tmp_path / f"p{i}.clip", i) for i in range(3)]
+
+
+def test_every_clip_is_cropped_to_the_head_and_listed_with_its_subject_and_split(clips, tmp_path):
+    out = tmp_path / "faces"
+    assert statuses(clips, out, subjects={"p0": "anna", "p1": "anna"}) == ["done"] * 3
+
+    listed = rows(out)
+    assert [row["subject"] for row in listed] == ["anna", "anna", "p2"]
+    assert len({row["split"] for row in listed if row["subject"] == "anna"}) == 1
+    header = json.loads((out / "dataset.json").read_text())
+    assert header["schema"] == "fsv2v.dataset/1"
+    assert sum(header["statistics"][split]["frames"] for split in ("train", "val")) == 72
+    clip = open_clip(out / listed[0]["clip"])
+    assert (clip.width, clip.height) == (64, 64)
+    points = clip.layer("landmarks").arrays()["points"]
+    assert (points[..., 0] > 0).all() and (points[..., 0] < 64).all()
+
+
+def test_the_same_again_is_skipped_and_gives_the_same_bytes(clips, tmp_path):
+    out = tmp_path / "faces"
+    statuses(clips, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert statuses(clips, out) == ["skipped"] * 3
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_other_parameters_are_refused_by_name(clips, tmp_path):
+    statuses(clips, tmp_path / "faces")
+    with pytest.raises(ParametersDiffer, match="size: 64 -> 32"):
+        statuses(clips, tmp_path / "faces", DatasetOptions(size=32))
+    assert statuses(clips, tmp_path / "faces", DatasetOptions(size=32), overwrite=True) == ["done"] * 3
+
+
+def test_a_dataset_grows(clips, tmp_path):
+    out = tmp_path / "faces"
+    statuses(clips[:2], out)
+    assert statuses(clips[2:], out) == ["done"]
+    assert [row["id"] for row in rows(out)] == ["p0", "p1", "p2"]
+
+
+def test_cuts_and_gaps_divide_a_clip(tmp_path, make_painted_clip):
+    parts = [open_clip(make_painted_clip(tmp_path / f"{i}.clip", i)) for i in (0, 1)]
+    frames = [f for part in parts for f in part.frames()]
+    points = np.concatenate([part.layer("landmarks").arrays()["points"] for part in parts])
+    points[40:42] = 0
+    clip = create_clip(tmp_path / "both.clip", iter(frames))
+    with clip.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=points)
+    assert statuses([clip.path], tmp_path / "faces", DatasetOptions(size=64, min_frames=6)) == ["done"] * 3
+    assert [(row["id"], row["num_frames"]) for row in rows(tmp_path / "faces")] == [("both-00", 24), ("both-01", 16), ("both-02", 6)]
+
+
+@pytest.mark.parametrize("store", ["copy", "pack", "reference"])
+def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
+    out = tmp_path / store
+    statuses(clips, out, DatasetOptions(size=64, store=store, held_out=("p2",)))
+    batch = Dataset(out, "landmarks", "train").batch(RECIPES["tiny"], 0, Phase(1, size=64, batch=2))
+    statuses(clips, tmp_path / "plain", DatasetOptions(size=64, held_out=("p2",)))
+    plain = Dataset(tmp_path / "plain", "landmarks", "train").batch(RECIPES["tiny"], 0, Phase(1, size=64, batch=2))
+    assert batch.images.shape == plain.images.shape
+    assert (batch.images - plain.images).abs().mean() < 0.05
+    assert (batch.keypoints - plain.keypoints).abs().max() < 0.5
+
+
+def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_go_on(clips, tmp_path):
+    bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
+    empty = create_clip(tmp_path / "empty.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
+    with empty.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=np.zeros((20, 1, 68, 3), np.float32))
+    reports = list(build(map(str, [bare.path, *clips, empty.path]), tmp_path / "faces", DatasetOptions(size=64)))
+    assert [report.status for report in reports] == ["failed", "done", "done", "done", "failed"]
+    assert "extract-sketch" in reports[0].reason and "in a row with a face" in reports[-1].reason
+
+
+def test_nothing_usable_is_an_error(tmp_path):
+    bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
+    with pytest.raises(NoDetection, match="no clip was left"):
+        statuses([bare.path], tmp_path / "faces")
+
+
+def test_a_split_is_by_subject_stable_and_never_empty():
+    few, many = {"a", "b"}, {f"s{i}" for i in range(200)}
+    assert sorted(assign_splits(few, (), 0.1).values()) == ["train", "val"]
+    first, grown = assign_splits(many, (), 0.1), assign_splits(many | {"new"}, (), 0.1)
+    assert all(grown[name] == split for name, split in first.items())
+    assert 0.03 < sum(split == "val" for split in first.values()) / 200 < 0.2
+    assert assign_splits(few, ("b",), 0.1) == {"a": "train", "b": "val"}
+    with pytest.raises(BadInput, match="ghost"):
+        assign_splits(few, ("ghost",), 0.1)
+
+
+def test_runs_end_at_gaps_and_begin_at_cuts():
+    usable = np.array([0, 1, 1, 1, 0, 1, 1, 0], bool)
+    starts = np.array([0, 0, 0, 1, 0, 0, 0, 0], bool)
+    assert runs_of(usable, starts) == [(1, 3), (3, 4), (5, 7)]
+
+
+def test_subjects_are_read_from_a_table(tmp_path):
+    (tmp_path / "s.tsv").write_text("p0\tanna\np1\tanna\n")
+    assert read_subjects(str(tmp_path / "s.tsv")) == {"p0": "anna", "p1": "anna"}
+    (tmp_path / "s.tsv").write_text("p0 anna\n")
+    with pytest.raises(BadInput, match="entry 1"):
+        read_subjects(str(tmp_path / "s.tsv"))

@@ -1,0 +1,169 @@
+"""Training: batches that depend on seed and step alone, runs that go on exactly after being killed, samples to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.models import load_model
+from stages.train import RECIPES, Phase, TrainConfig, TrainOptions, train
+from stages.train.data import Dataset, draw_window, teacher_flow
+from stages.train.state import RunFolder
+from stages.train.trainer import Trainer
+
+TINY = replace(RECIPES["tiny"], perceptual="none")
+
+
+def losses(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.ndjson").read_text().splitlines()]
+
+
+def quick(data: Path, save_seconds: float = 0.0) -> TrainOptions:
+    return TrainOptions(data, device="cpu", log_every=1, save_seconds=save_seconds)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(painted_dataset, tmp_path_factory) -> Path:
+    """A run of the tiny recipe that nothing interrupted."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    train(TINY, quick(painted_dataset, 1000), out)
+    return out
+
+
+def test_a_run_leaves_its_configuration_log_samples_snapshot_and_state(undisturbed):
+    config = json.loads((undisturbed / "config.json").read_text())["config"]
+    assert TrainConfig.from_json(config) == TINY
+    assert [row["step"] for row in losses(undisturbed)] == list(range(1, 11))
+    assert [row["frames"] for row in losses(undisturbed)] == [1] * 6 + [2] * 4
+    assert {"l1", "gan", "feature_matching", "video_gan", "flow", "discriminator"} <= losses(undisturbed)[-1].keys()
+    assert (undisturbed / "samples" / "00000010.png").stat().st_size > 1000
+    assert (undisturbed / "state-00000010.pt").exists()
+    assert load_model(undisturbed).info["step"] == 10
+
+
+def test_a_finished_run_is_not_trained_again(undisturbed, painted_dataset):
+    before = (undisturbed / "log.ndjson").read_bytes()
+    rows = []
+    train(TINY, quick(painted_dataset), undisturbed, event=rows.append)
+    assert rows == [] and (undisturbed / "log.ndjson").read_bytes() == before
+
+
+def test_a_run_that_stops_at_any_step_goes_on_with_the_same_losses(undisturbed, painted_dataset, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop_at(step):
+        def event(row):
+            if row["step"] == step:
+                raise Stop
+
+        return event
+
+    for step in (3, 7):  # within single frames, within windows
+        with pytest.raises(Stop):
+            train(TINY, quick(painted_dataset), tmp_path, event=stop_at(step))
+    train(TINY, quick(painted_dataset), tmp_path)
+
+    assert losses(tmp_path) == losses(undisturbed)
+    ours, theirs = load_model(tmp_path).generator.state_dict(), load_model(undisturbed).generator.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments_changes_no_loss(undisturbed, painted_dataset, tmp_path, fsv2v):
+    out = tmp_path / "run"
+    command = ["train", "--data", painted_dataset, "--preset", "tiny", "-o", out, "--perceptual", "none"]
+    command += ["--log-every", 1, "--save-every", 0, "--device", "cpu"]
+    for moment in random.Random(0).sample(range(30, 70), 3):
+        process = fsv2v.start(*command)
+        time.sleep(moment / 10)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert fsv2v(*command).exit_code == 0
+    assert losses(out) == losses(undisturbed)
+
+
+def test_other_settings_do_not_continue_a_run(undisturbed, painted_dataset):
+    with pytest.raises(ParametersDiffer, match=r"config\.learning_rate: 0\.0004 -> 0\.001"):
+        train(replace(TINY, learning_rate=0.001), quick(painted_dataset), undisturbed)
+
+
+def test_a_folder_with_other_things_is_left_alone(painted_dataset, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(BadInput, match="not empty"):
+        train(TINY, quick(painted_dataset), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path):
+    with pytest.raises(BadInput, match="is not a dataset"):
+        train(TINY, quick(tmp_path), tmp_path / "run")
+
+
+def test_training_learns_to_copy_the_example(painted_dataset):
+    """Forty steps without discriminators: the error on the same batch falls by a third."""
+    config = replace(TINY, phases=(Phase(40, size=64, batch=4, adversarial=False),), bfloat16=False, max_examples=1)
+    data = Dataset(painted_dataset, "landmarks", "train")
+    trainer = Trainer(config, torch.device("cpu"), None)
+    errors = [trainer.train_step(data.batch(config, step % 4, config.phases[0]), config.phases[0])["raw"] for step in range(40)]
+    assert np.mean(errors[-4:]) < 0.67 * np.mean(errors[:4])
+
+
+def test_a_batch_depends_on_seed_and_step_alone(painted_dataset):
+    one, other = (Dataset(painted_dataset, "landmarks", "train") for _ in range(2))
+    phase = Phase(1, size=64, batch=2, frames=2)
+    a, b = one.batch(TINY, 5, phase), other.batch(TINY, 5, phase)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(vars(a).values(), vars(b).values(), strict=True))
+    assert not torch.equal(a.images, one.batch(TINY, 6, phase).images)
+    assert not torch.equal(a.images, one.batch(replace(TINY, seed=1), 5, phase).images)
+
+
+def test_a_batch_shows_windows_examples_and_the_teachers_flow(painted_dataset):
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(TINY, 0, Phase(1, size=64, batch=2, frames=3))
+    assert batch.images.shape == (2, 3, 3, 64, 64) and batch.semantics.shape == (2, 3, 7, 64, 64)
+    assert batch.example_images.shape[1] == batch.example_keypoints.shape[1] >= 1
+    assert batch.flows.shape == (2, 2, 2, 64, 64) and batch.flow_confidence.shape == (2, 2, 1, 64, 64)
+    assert batch.images.abs().max() <= 1 and 0 <= batch.semantics.min() and batch.semantics.max() <= 1
+
+
+def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        window, examples = draw_window(draw, list(range(100)), 4, 2, 12)
+        assert np.diff(window).tolist() == [1, 1, 1]
+        assert all(min(abs(e - w) for w in window) > 12 for e in examples)
+    assert draw_window(draw, [7], 3, 2, 12) == ([7, 7, 7], [7, 7])
+
+
+def test_the_teacher_sees_which_way_a_picture_moved():
+    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    flow, confidence = teacher_flow(np.roll(picture, 3, 1), picture)
+    assert abs(np.median(flow[0]) + 3) < 0.5 and abs(np.median(flow[1])) < 0.5
+    assert confidence.mean() > 0.5
+
+
+def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():
+    short = RECIPES["face-256"].shortened(20)
+    assert short.steps == 20 and all(phase.steps for phase in short.phases)
+    with pytest.raises(UsageProblem):
+        RECIPES["face-256"].shortened(2)
+
+
+def test_a_state_that_was_cut_off_while_writing_is_never_seen(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.save_state(1, {"step": 1})
+    monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        folder.save_state(2, {"step": 2})
+    assert folder.latest_state() == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["state-00000001.pt"]
