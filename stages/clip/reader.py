@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,9 @@ from stages.errors import BadInput
 
 _SEEK_FROM = 32
 """From this frame on, jumping to a key frame is cheaper than decoding from the start."""
+_RUN_UP = 20
+"""So many frames before the wanted one a jump aims at. ffmpeg may land on a key frame shown up to 16 frames later than the aim, and
+frames that are shown before it but stored after it cannot be decoded."""
 
 
 def read_frames(path: str | Path, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
@@ -54,10 +58,13 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
 
 def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
     seek = info.seekable and start >= _SEEK_FROM
-    half_a_frame = (info.time_of(start) - info.time_of(start - 1)) / 2 if seek else 0
-    jump = {"ss": f"{float(info.time_of(start) - half_a_frame):.9f}"} if seek else {}
+    from_time = info.time_of(start - _RUN_UP) if seek else Fraction(0)
+    jump = {"ss": f"{float(from_time):.6f}"} if seek else {}
     frames = composer.input(media.url, protocol_whitelist=PROTOCOLS, **jump)["V:0"]
-    if start and not seek:
+    if seek:  # after a jump, times count from where it was to land
+        half_a_frame = (info.time_of(start) - info.time_of(start - 1)) / 2
+        frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")
+    elif start:
         frames = frames.filter("select", f"gte(n,{start})")
     if info.has_alpha:
         frames = _over_white(frames)

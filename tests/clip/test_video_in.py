@@ -116,6 +116,58 @@ def test_unusual_sources_are_read_whole(name, coding, video, media, ffmpeg):
         assert [number_of(frame) for frame in frames] == list(range(40))
 
 
+OPEN_GOP = ["-c:v", "libx264", "-x264-params", "open-gop=1:keyint=20:bframes=3:scenecut=0:b-pyramid=normal"]
+ALT_REF = ["-auto-alt-ref", "1", "-lag-in-frames", "25", "-g", "20", "-b:v", "200k", "-cpu-used", "8", "-deadline", "good"]
+
+
+@pytest.mark.parametrize(
+    ("name", "coding"),
+    [
+        ("open_gop.mp4", OPEN_GOP),
+        ("open_gop.mkv", OPEN_GOP),
+        ("hevc.mp4", ["-c:v", "libx265", "-x265-params", "open-gop=1:keyint=20:bframes=4:log-level=none"]),
+        ("hidden_frames.webm", ["-c:v", "libvpx", *ALT_REF]),
+        ("superframes.webm", ["-c:v", "libvpx-vp9", *ALT_REF]),
+        ("mpeg4.mov", ["-c:v", "mpeg4", "-bf", "2", "-g", "20", "-q:v", "2"]),
+    ],
+)
+def test_reordered_and_hidden_frames_neither_spoil_the_count_nor_a_jump(name, coding, video, media, ffmpeg):
+    path = media / name
+    ffmpeg("-i", video, "-an", *coding, path)
+
+    assert probe(path).num_frames == 100
+    assert [number_of(next(read_frames(path, index, index + 1))) for index in range(32, 100, 3)] == list(range(32, 100, 3))
+
+
+def test_an_edit_list_that_hides_the_first_frames_is_obeyed(video, media, ffmpeg):
+    path = media / "cut_without_coding.mp4"
+    ffmpeg("-ss", "1.3", "-i", video, "-an", "-c", "copy", path)
+
+    numbers = [number_of(frame) for frame in read_frames(path)]
+
+    assert probe(path).num_frames == len(numbers)
+    assert numbers == list(range(100 - len(numbers), 100))
+
+
+def test_a_video_of_one_frame(video, media, ffmpeg):
+    path = media / "one.mp4"
+    ffmpeg("-i", video, "-an", "-frames:v", "1", path)
+
+    assert (probe(path).num_frames, probe(path).fps) == (1, Fraction(30000, 1001))
+
+
+def test_without_ffmpeg_the_remedy_is_named(monkeypatch):
+    from stages.clip import ffmpeg
+    from stages.errors import MissingRequirement
+
+    monkeypatch.setattr(ffmpeg.shutil, "which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+
+    with pytest.raises(MissingRequirement, match="pip install imageio-ffmpeg") as refusal:
+        ffmpeg.executable.__wrapped__()
+    assert refusal.value.exit_code == 4
+
+
 def test_transparent_pixels_of_a_video_are_laid_over_white(media, ffmpeg):
     path = media / "transparent.mov"
     ffmpeg("-f", "lavfi", "-i", "color=c=red@0.0:s=32x32:r=10:d=0.5,format=argb", "-c:v", "qtrle", path)
