@@ -1,0 +1,73 @@
+"""finetune: the image branch learns the examples, the flow networks stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.clip import open_clip
+from stages.conditions.framing import examples_of, tensors
+from stages.errors import ParametersDiffer
+from stages.finetune import FinetuneOptions, TuneOptions, finetune
+from stages.models import load_model, read_model, save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+
+TINY = PRESETS["tiny"]
+SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", device="cpu")
+
+
+@pytest.fixture
+def base(tmp_path):
+    torch.manual_seed(0)
+    save_model(tmp_path / "base.safetensors", FewShotGenerator(TINY).state_dict(), TINY, {"step": 0}, half=True)
+    return load_model(tmp_path / "base.safetensors")
+
+
+@pytest.fixture
+def person(tmp_path, make_painted_clip):
+    return open_clip(make_painted_clip(tmp_path / "person.clip", 0))
+
+
+def test_only_the_weight_generator_and_the_image_branch_change(base, person, tmp_path):
+    before = {name: value.clone() for name, value in base.generator.state_dict().items()}
+    assert finetune([person], base, tmp_path / "tuned.safetensors", SHORT) == "done"
+    _, after = read_model(tmp_path / "tuned.safetensors")
+
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"weight_generator", "blocks", "to_image"}
+
+
+def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
+    images, semantics = tensors(examples_of(person, "landmarks", TINY.size, "none", 4), torch.device("cpu"))
+
+    def error(model):
+        with torch.no_grad():
+            code = model.generator.encode_examples(images[:, None], semantics[:, None])
+            return float((model.generator.synthesize(code, semantics).raw - images).abs().mean())
+
+    untuned = error(base)
+    finetune([person], base, tmp_path / "tuned.safetensors", SHORT)
+    assert error(load_model(tmp_path / "tuned.safetensors")) < untuned
+
+
+def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, tmp_path):
+    out = tmp_path / "tuned.safetensors"
+    finetune([person], base, out, SHORT)
+    assert finetune([person], load_model(base.path), out, SHORT) == "skipped"
+    with pytest.raises(ParametersDiffer):
+        finetune([person], load_model(base.path), out, FinetuneOptions(TuneOptions(steps=9), crop="none", device="cpu"))
+
+
+def test_two_runs_give_the_same_weights(base, person, tmp_path):
+    for name in ("a", "b"):
+        finetune([person], load_model(base.path), tmp_path / f"{name}.safetensors", SHORT)
+    (_, a), (_, b) = (read_model(tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_command_prints_the_models_path(base, person, tmp_path, fsv2v):
+    command = ["finetune", "--model", base.path, "--examples", person.path, "--steps", 2, "--perceptual", "none", "--device", "cpu"]
+    done = fsv2v(*command, "-o", tmp_path / "tuned.safetensors")
+    assert done.exit_code == 0 and done.lines == [str(tmp_path / "tuned.safetensors")]
+    assert read_model(tmp_path / "tuned.safetensors")[0]["finetuning"]["tuning"]["steps"] == 2

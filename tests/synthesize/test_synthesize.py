@@ -1,0 +1,169 @@
+"""synthesize: pictures and a driving clip become a video of the same length, rate and sound, once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stages.clip import create_clip, open_clip, probe, read_frames
+from stages.errors import BadInput, MissingRequirement, NoDetection, ParametersDiffer, UsageProblem
+from stages.models import Model, load_model, save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+from stages.synthesize import SynthesizeOptions, synthesize
+
+TINY = PRESETS["tiny"]
+OFF = SynthesizeOptions(device="cpu", crop="none", normalize="off")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Model:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
+    return load_model(path)
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory, make_painted_clip):
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "person.clip", 0))
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, make_painted_clip):
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=10))
+
+
+def test_a_video_has_the_models_size_and_the_drivers_length_and_rate(model, person, driver, tmp_path):
+    outcome = synthesize([person], driver, model, tmp_path / "out.mp4", OFF)
+    info = probe(tmp_path / "out.mp4")
+    assert (outcome.status, outcome.frames) == ("done", 10)
+    assert (info.width, info.height, info.num_frames, info.fps) == (64, 64, 10, Fraction(25))
+
+
+def test_a_clip_keeps_the_frames_losslessly_and_the_landmarks_that_it_was_asked_to_show(model, person, driver, tmp_path):
+    synthesize([person], driver, model, tmp_path / "out.clip", OFF)
+    made = open_clip(tmp_path / "out.clip")
+    assert made.layers() == ["frames", "landmarks"] and made.num_frames == 10
+    assert np.allclose(made.layer("landmarks").arrays()["points"], driver.layer("landmarks").arrays()["points"], atol=1e-3)
+
+
+def test_the_same_again_is_skipped_and_anything_else_is_refused(model, person, driver, tmp_path):
+    for name in ("out.mp4", "out.clip"):
+        synthesize([person], driver, model, tmp_path / name, OFF)
+        assert synthesize([person], driver, model, tmp_path / name, OFF).status == "skipped"
+        with pytest.raises(ParametersDiffer):
+            synthesize([person], driver, model, tmp_path / name, replace(OFF, compare=True))
+        assert synthesize([person], driver, model, tmp_path / name, replace(OFF, compare=True), overwrite=True).status == "done"
+
+
+def test_two_runs_give_the_same_bytes(model, person, driver, tmp_path):
+    for name in ("a", "b"):
+        synthesize([person], driver, model, tmp_path / f"{name}.mp4", OFF)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_compare_puts_driver_sketch_and_result_side_by_side(model, person, driver, tmp_path):
+    synthesize([person], driver, model, tmp_path / "out.mp4", replace(OFF, compare=True))
+    frame = next(read_frames(tmp_path / "out.mp4", 0, 1))
+    assert frame.shape == (64, 192, 3)
+    assert np.abs(frame[:, :64].astype(int) - driver.frame(0)).mean() < 12
+
+
+def test_several_examples_and_the_frames_of_an_example_clip_all_count(model, person, driver, tmp_path):
+    synthesize([person], driver, model, tmp_path / "one.clip", replace(OFF, num_examples=1))
+    synthesize([person, driver], driver, model, tmp_path / "many.clip", replace(OFF, num_examples=3))
+    one, many = (open_clip(tmp_path / f"{name}.clip").frame(3) for name in ("one", "many"))
+    assert not np.array_equal(one, many)
+
+
+def test_a_driving_frame_without_a_face_repeats_the_last_one_that_has_one(model, person, driver, tmp_path):
+    points = driver.layer("landmarks").arrays()["points"]
+    points[[0, 4, 5]] = 0
+    gap = create_clip(tmp_path / "gap.clip", width=64, height=64, num_frames=10)
+    with gap.writing("landmarks", driver_producer(), {}) as layer:
+        layer.arrays(points=points)
+    outcome = synthesize([person], gap, model, tmp_path / "out.clip", OFF)
+    shown = open_clip(tmp_path / "out.clip").layer("landmarks").arrays()["points"]
+    assert outcome.held_frames == 3
+    assert np.array_equal(shown[4], shown[3]) and np.array_equal(shown[0], shown[1])
+
+
+def test_nobody_in_the_example_or_the_driver_is_a_sentence(model, person, driver, tmp_path):
+    empty = create_clip(tmp_path / "empty.clip", iter(np.zeros((3, 64, 64, 3), np.uint8)))
+    with empty.writing("landmarks", driver_producer(), {}) as layer:
+        layer.arrays(points=np.zeros((3, 1, 68, 3), np.float32))
+    with pytest.raises(NoDetection, match="example"):
+        synthesize([empty], driver, model, tmp_path / "a.mp4", OFF)
+    with pytest.raises(NoDetection, match="driving"):
+        synthesize([person], empty, model, tmp_path / "b.mp4", OFF)
+    assert synthesize([empty, person], driver, model, tmp_path / "c.mp4", OFF).status == "done"
+    assert sorted(path.name for path in tmp_path.glob("*.mp4")) == ["c.mp4"]
+
+
+def test_a_failure_in_the_middle_leaves_nothing(model, person, driver, tmp_path, leftovers):
+    def fail(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    for name in ("out.mp4", "out.clip"):
+        with pytest.raises(KeyboardInterrupt):
+            synthesize([person], driver, model, tmp_path / name, OFF, progress=fail)
+    assert list(tmp_path.iterdir()) == [] and leftovers(tmp_path) == []
+
+
+def test_weights_of_something_else_are_refused_by_name(tmp_path, person, driver):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="not of an fsv2v model"):
+        load_model(tmp_path / "other.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(BadInput, match="not a readable model"):
+        load_model(tmp_path / "cut.safetensors")
+    with pytest.raises(MissingRequirement, match="is not there"):
+        load_model(tmp_path / "none.safetensors")
+    save_model(tmp_path / "misfit.safetensors", {"x": torch.zeros(2)}, TINY, {})
+    with pytest.raises(BadInput, match="does not fit"):
+        load_model(tmp_path / "misfit.safetensors")
+
+
+def test_a_body_is_not_normalized(model, person, driver, tmp_path):
+    bodies = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses", semantic_channels=3)).eval())
+    for clip in (person, driver):
+        if not clip.has("poses"):
+            with clip.writing("poses", driver_producer(), {}) as layer:
+                keypoints = np.random.default_rng(0).uniform(5, 60, (clip.num_frames, 1, 25, 3)).astype(np.float32)
+                keypoints[..., 2] = 1
+                boxes = np.tile(np.array([5, 5, 60, 60], np.float32), (clip.num_frames, 1, 1))
+                layer.arrays(keypoints=keypoints, boxes=boxes, track_id=np.zeros((clip.num_frames, 1), np.int32))
+    with pytest.raises(UsageProblem, match="normalize"):
+        synthesize([person], driver, bodies, tmp_path / "a.mp4", replace(OFF, normalize="on"))
+    assert synthesize([person], driver, bodies, tmp_path / "b.mp4", OFF).status == "done"
+
+
+def test_the_command_prints_the_path_or_one_json_object(model, person, driver, tmp_path, fsv2v):
+    command = ["synthesize", "--examples", person.path, "--driving", driver.path, "--model", model.path, "--device", "cpu"]
+    assert fsv2v(*command, "-o", "plain.mp4", cwd=tmp_path).lines == ["plain.mp4"]
+    record = json.loads(fsv2v(*command, "-o", "plain.mp4", "--json", cwd=tmp_path).stdout)
+    assert (record["clip"], record["status"], record["frames"]) == ("plain.mp4", "skipped", 10)
+    refused = fsv2v(*command, "-o", "notes.txt", cwd=tmp_path)
+    assert refused.exit_code == 2 and "neither a video nor a clip" in refused.stderr
+
+
+def driver_producer():
+    from stages.clip import Producer
+
+    return Producer("test")
+
+
+def test_a_layers_folder_stands_for_its_clip(model, person, driver, tmp_path, fsv2v):
+    driving = Path(driver.path) / "landmarks"
+    done = fsv2v("synthesize", "--examples", person.path, "--driving", driving, "--model", model.path, "-o", tmp_path / "a.mp4")
+    assert done.exit_code == 0 and probe(tmp_path / "a.mp4").num_frames == 10
