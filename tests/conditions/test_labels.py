@@ -1,0 +1,62 @@
+"""Label maps: tables, colours, and what a clip's layer says about its ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.conditions import labels
+from stages.errors import BadInput, InvalidClip, UsageProblem
+
+
+@pytest.mark.parametrize(("name", "count", "some"), [
+    ("cityscapes-ids", 34, {7: "road", 24: "person", 33: "bicycle"}),
+    ("cityscapes-train-ids", 19, {0: "road", 10: "sky", 18: "bicycle"}),
+    ("camvid", 12, {0: "sky", 3: "road", 11: "void"}),
+    ("person", 2, {0: "background", 1: "person"}),
+])  # fmt: skip
+def test_the_known_tables(name: str, count: int, some: dict[int, str]) -> None:
+    table = labels.table(name)
+    assert len(table.names) == len(table.palette) == count
+    assert {index: table.names[index] for index in some} == some
+
+
+def test_colours_and_back() -> None:
+    ids = np.array([[0, 3], [11, 5]], np.uint8)
+    colours = labels.colourise(ids, labels.CAMVID)
+    assert colours.shape == (2, 2, 3) and tuple(colours[0, 1]) == (128, 64, 128)
+    assert np.array_equal(labels.ids_of_colours(colours, labels.CAMVID), ids)
+    with pytest.raises(BadInput, match="#010203"):
+        labels.ids_of_colours(np.full((1, 1, 3), (1, 2, 3), np.uint8), labels.CAMVID)
+
+
+def test_a_table_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "rooms.json"
+    file.write_text(json.dumps([{"name": "wall", "color": [9, 9, 9]}, {"name": "door", "color": [90, 0, 0]}]))
+    assert labels.table(str(file)) == labels.LabelTable("rooms", ("wall", "door"), ((9, 9, 9), (90, 0, 0)))
+    file.write_text('[{"name": "wall", "color": [9, 9, 900]}]')
+    with pytest.raises(BadInput, match="is not a label table"):
+        labels.table(str(file))
+    with pytest.raises(UsageProblem, match="Choose one of cityscapes-ids"):
+        labels.table("ade20k")
+
+
+def layer(meta: dict[str, Any]) -> Any:
+    return SimpleNamespace(meta=meta, num_frames=1, image=lambda index: np.zeros((2, 2), np.uint8))
+
+
+def test_a_layer_brings_its_names() -> None:
+    found = labels.LabelLayer(layer(labels.PERSON.meta()))
+    assert found.names == ("background", "person") and found.image(0).shape == (2, 2)
+    assert found.table == labels.PERSON
+
+
+@pytest.mark.parametrize("meta", [{}, {"names": ["a"], "palette": []}, {"names": ["a"], "palette": [[1, 2]]}])
+def test_a_layer_that_does_not_say_what_its_ids_mean(meta: dict[str, Any]) -> None:
+    with pytest.raises(InvalidClip):
+        labels.LabelLayer(layer(meta))

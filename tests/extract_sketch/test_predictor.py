@@ -1,0 +1,63 @@
+"""The shipped predictor of the dlib backend, and how it was made small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.conditions.landmarks import MIRROR, eye_distance
+from stages.extract_sketch.compact import compact
+from stages.extract_sketch.mesh68 import MESH_POINTS, PAIRS, mesh_to_68
+from stages.extract_sketch.patches import SIDE, Square, cut_patch, square_of_points
+from weights import registry
+
+
+def test_it_is_small_enough_to_ship_and_names_its_card() -> None:
+    path = registry.path("face_68_fsv2v.dat")
+    assert path.stat().st_size <= 12_000_000
+    assert path.with_suffix(".md").is_file()
+
+
+def test_compacting_is_idempotent_and_refuses_other_files() -> None:
+    data = registry.path("face_68_fsv2v.dat").read_bytes()
+    assert compact(data) == data
+    with pytest.raises(ValueError):
+        compact(data[:-1] + b"\x00\x00")
+    with pytest.raises(ValueError):
+        compact(b"\x01\x07")
+
+
+def test_the_error_on_persons_it_was_not_trained_on(shared) -> None:
+    from stages.extract_sketch.train_predictor import HELD_OUT, Recipe, clips_of, measure
+
+    clips = {video.stem: video for person, video in clips_of(shared / "data") if person in HELD_OUT}
+    errors = [error for name in ("styletalk_clip17", "lipnetgrid_brbk7n") for error in measure(clips[name], _weights(), Recipe(8))[0]]
+    assert len(errors) >= 16
+    assert np.median(errors) < 0.05
+
+
+def _weights():
+    return registry.path("face_68_fsv2v.dat")
+
+
+def test_the_mesh_table_is_symmetric() -> None:
+    """Mirrored iBUG points come from mirrored vertices: on a symmetric mesh, x only changes its sign."""
+    assert PAIRS.shape == (68, 2) and PAIRS.max() < MESH_POINTS
+    assert sorted(MIRROR) == list(range(68)) and (MIRROR[MIRROR] == np.arange(68)).all()
+    assert len({tuple(pair) for pair in PAIRS.tolist()}) == 68
+    assert mesh_to_68(np.zeros((5, MESH_POINTS, 2), np.float32)).shape == (5, 68, 2)
+
+
+def test_points_of_a_patch_go_back_to_where_they_came_from() -> None:
+    frame = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    patch = cut_patch(frame, Square(10.0, 290.0, 150.0))
+    points = np.array([[12.0, 280.0], [0.0, 299.0]], np.float32)
+    assert patch.grey.shape == (SIDE, SIDE)
+    assert np.abs(patch.to_frame(patch.to_patch(points)) - points).max() < 1e-3
+    assert cut_patch(frame, Square(-900.0, 0.0, 50.0)).grey.max() == 0, "wholly outside"
+
+
+def test_the_square_of_a_face_does_not_depend_on_where_it_is() -> None:
+    points = np.random.default_rng(0).normal(100, 20, (68, 3)).astype(np.float32)
+    square, moved = square_of_points(points), square_of_points(2 * points)
+    assert moved.side == pytest.approx(2 * square.side) and eye_distance(2 * points) == pytest.approx(2 * eye_distance(points))
