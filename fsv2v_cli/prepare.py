@@ -65,8 +65,8 @@ def examples_with_layer(name: str, kind: str, folder: Path, *, device: str, back
             failed.append(error)
     if not found:
         raise failed[0] if failed else BadInput(f"{name} holds no example")
-    for error in failed:
-        console.warning(str(error))
+    for reason in failed:
+        console.warning(str(reason))
     return found
 
 

@@ -6,6 +6,8 @@ Every error that a user can cause derives from `Fsv2vError`; its `exit_code` is 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Fsv2vError(Exception):
     """Base of all errors that are reported without a traceback."""
@@ -20,7 +22,7 @@ class Fsv2vError(Exception):
         message = super().__str__()
         return f"{message}. {self.hint}" if self.hint else message
 
-    def __reduce__(self):  # keeps `hint` when an error crosses a process border
+    def __reduce__(self) -> tuple[Any, ...]:  # keeps `hint` when an error crosses a process border
         return (_rebuild, (type(self), self.args[0], self.hint))
 
 

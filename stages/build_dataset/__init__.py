@@ -57,7 +57,8 @@ def build(
                 rows[row["id"]] = row
             yield report
     if not rows:
-        raise NoDetection(f"no clip was left for the dataset {out}", hint="see the reasons above; `fsv2v clip preview` shows what was detected")
+        hint = "see the reasons above; `fsv2v clip preview` shows what was detected"
+        raise NoDetection(f"no clip was left for the dataset {out}", hint=hint)
     splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
     write_index(out, "face", parameters, rows, splits)
 
@@ -108,7 +109,7 @@ def _followed_face(clip: Clip) -> np.ndarray:
 
 
 def _runs(clip: Clip, points: np.ndarray, min_frames: int) -> list[tuple[int, int]]:
-    runs = runs_of(points[..., 2].any(1), shot_starts(clip.frames(), points))
+    runs = runs_of(points[..., 2].max(1) > 0, shot_starts(clip.frames(), points))
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
         hint = "lower --min-frames, or check the landmarks with `fsv2v clip preview`"

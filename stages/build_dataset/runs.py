@@ -14,7 +14,7 @@ def shot_starts(frames: Iterable[np.ndarray], points: np.ndarray) -> np.ndarray:
     """Whether a new shot begins at each frame, bool [T]: the picture changes at once, or the followed face [T, 68, 3] leaps."""
     is_cut = CutDetector()
     cut = np.array([is_cut(frame) for frame in frames])
-    seen = points[..., 2].any(1)
+    seen = points[..., 2].max(1) > 0
     size = np.ptp(points[..., :2], axis=1).max(-1)
     moved = np.linalg.norm(np.diff(points[..., :2].mean(1), axis=0), axis=-1)
     leapt = seen[1:] & seen[:-1] & (moved > JUMP_IN_FACES * np.maximum(size[1:], 1))

@@ -16,7 +16,7 @@ JUMP_IN_FACES = 0.6
 
 def head_boxes(points: np.ndarray) -> np.ndarray:
     """Head squares [T, 3] (centre x, centre y, side) in pixels from landmarks [T, 68, 3]; NaN where no face is."""
-    xy, seen = points[..., :2], points[..., 2].any(-1)
+    xy, seen = points[..., :2], points[..., 2].max(-1) > 0
     low, high = xy.min(1), xy.max(1)
     face = (high - low).max(-1)
     centre = (low + high) / 2

@@ -49,7 +49,8 @@ class View:
         shrink = np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
         matrix = self.matrix
         if shrink < 0.75 and interpolation == cv2.INTER_LINEAR:  # a plain bilinear reading would alias
-            steps = View.scaled(*image.shape[:2], round(image.shape[0] * shrink), round(image.shape[1] * shrink))
+            height, width = image.shape[:2]
+            steps = View.scaled(height, width, round(height * shrink), round(width * shrink))
             image = cv2.resize(image, (steps.width, steps.height), interpolation=cv2.INTER_AREA)
             matrix = (_square(matrix) @ np.linalg.inv(_square(steps.matrix)))[:2]
         return cv2.warpAffine(image, matrix, (self.width, self.height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)

@@ -48,7 +48,8 @@ class GeneratorConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise TypeError(f"unknown settings of a generator: {', '.join(unknown)}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**plain)
 
 
 PRESETS: dict[str, GeneratorConfig] = {

@@ -79,6 +79,7 @@ def _denormalise(x: Tensor, gamma_beta: Tensor) -> Tensor:
 
 def quiet(layer: nn.Module) -> nn.Module:
     """The layer, started near zero: a modulation then begins as the identity, a head in the middle of its range."""
+    assert isinstance(layer.weight, Tensor)
     with torch.no_grad():
         layer.weight.mul_(0.1)
     return layer

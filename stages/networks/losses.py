@@ -22,13 +22,14 @@ def hinge_generator(fake: Verdicts) -> Tensor:
 
 def feature_matching(real: Verdicts, fake: Verdicts) -> Tensor:
     """L1 between the discriminator's features of real and fake pictures, all layers but the verdict."""
-    terms = [F.l1_loss(f.float(), r.float().detach()) for rs, fs in zip(real, fake, strict=True) for r, f in zip(rs[:-1], fs[:-1], strict=True)]
-    return torch.stack(terms).mean()
+    pairs = [pair for rs, fs in zip(real, fake, strict=True) for pair in zip(rs[:-1], fs[:-1], strict=True)]
+    return torch.stack([F.l1_loss(f.float(), r.float().detach()) for r, f in pairs]).mean()
 
 
 def mask_loss(mask: Tensor, warped: Tensor, target: Tensor) -> Tensor:
-    """Pushes the mask to 0 where the warp is right and to 1 where it is off by a tenth of the range. mask [B, 1, H, W]; pictures [B, 3, H, W].
+    """Pushes the mask to 0 where the warp is right and to 1 where it is off by a tenth of the range.
 
+    mask [B, 1, H, W]; pictures [B, 3, H, W].
     The public code is content with errors up to 1 summed over the channels; a mask then trusts every warp and H is never asked.
     """
     confidence = (1 - 5 * (warped - target).abs().mean(1, keepdim=True)).clamp(0, 1).detach()
@@ -52,3 +53,15 @@ def keypoint_flow_loss(flow: Tensor, driving: Tensor, source: Tensor) -> Tensor:
     seen = ((driving[..., 2] > 0) & (source[..., 2] > 0) & (grid[:, 0].abs().amax(-1) <= 1)).float()
     error = (sampled - (source[..., :2] - driving[..., :2])).abs().sum(-1) * (10 / height)
     return (error * seen).sum() / seen.sum().clamp(min=1)
+
+
+def attention_loss(shares: Tensor, driving: Tensor, examples: Tensor) -> Tensor:
+    """Cross-entropy between the examples' shares of attention [B, K] and the one whose keypoints are nearest, apart from their place.
+
+    driving [B, N, 3], examples [B, K, N, 3]: x, y in pixels, confidence.
+    """
+    both = ((driving[:, None, :, 2] > 0) & (examples[..., 2] > 0)).float()[..., None]  # [B, K, N, 1]
+    offset = (examples[..., :2] - driving[:, None, :, :2]) * both
+    count = both.sum(2, keepdim=True).clamp(min=1)
+    distance = ((offset - offset.sum(2, keepdim=True) / count) * both).square().sum((2, 3)) / count[:, :, 0, 0]
+    return F.nll_loss(shares.clamp(min=1e-6).log(), distance.argmin(1))

@@ -30,6 +30,8 @@ class LossWeights:
     keypoint: float = 1.0
     mask: float = 0.2
     flow: float = 1.0
+    attention: float = 0.1
+    """With K > 1, attention to the example whose keypoints are nearest. The choice of e_1 itself has no gradient."""
     gan: float = 0.05
     feature_matching: float = 1.0
     video_gan: float = 0.02
@@ -85,6 +87,8 @@ def generator_losses(
     terms["mask"] = losses.mask_loss(synthesis.example_mask, synthesis.example.image, truth)
     warped_keypoints = target.example_keypoints[torch.arange(len(frame), device=frame.device), synthesis.best]
     terms["keypoint"] = losses.keypoint_flow_loss(synthesis.example.flow, target.keypoints, warped_keypoints)
+    if synthesis.shares.shape[1] > 1 and target.keypoints.shape[1]:
+        terms["attention"] = losses.attention_loss(synthesis.shares, target.keypoints, target.example_keypoints)
     if synthesis.previous is not None and target.flow is not None and target.flow_confidence is not None:
         terms["warp"] = terms["warp"] + F.l1_loss(synthesis.previous.image, truth)  # second term of eq. 8
         terms["flow"] = losses.flow_loss(synthesis.previous.flow, target.flow, target.flow_confidence)

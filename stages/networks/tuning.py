@@ -68,7 +68,8 @@ def tune(
 def _draw(images: Tensor, semantics: Tensor, batch: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Targets [B, 3, H, W], their semantic images, and the indices [B] of the examples that they are made from."""
     count, height, width = len(images), *images.shape[-2:]
-    targets, labels = [], []
+    targets: list[Tensor] = []
+    labels: list[Tensor] = []
     chosen = torch.randint(count, (batch,), generator=draw)
     others = (chosen + torch.randint(1, max(count, 2), (batch,), generator=draw)) % count
     for index in chosen:

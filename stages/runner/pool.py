@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 import queue
 import signal
@@ -157,6 +158,7 @@ def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
     """A worker's life: inputs come in, reports go out, until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(jobs)
     try:
         task: ClipTask = pickle.loads(pickled_task)
@@ -168,6 +170,14 @@ def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
                 pipe.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers; they must not go on working unseen."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -92,12 +92,17 @@ class Shown(NamedTuple):
 
 
 class Dataset:
-    """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do."""
+    """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do.
+
+    A dataset of one subject has nobody to hold out: its "val" is its "train".
+    """
 
     def __init__(self, root: Path, kind: str, split: str) -> None:
-        self.root, self.split = root, split
+        rows = read_index(root)
+        if split == "val" and not any(row["split"] == "val" for row in rows):
+            split = "train"
         subjects: dict[str, list[Footage]] = defaultdict(list)
-        for row in read_index(root):
+        for row in rows:
             if row["split"] == split:
                 subjects[row["subject"]].append(Footage(root, row, kind))
         self.subjects = [subjects[name] for name in sorted(subjects)]
@@ -162,7 +167,8 @@ def read_index(root: Path) -> list[dict[str, Any]]:
         schema = json.loads(header.read_text(encoding="utf-8"))["schema"]
         rows = [json.loads(line) for line in (root / "clips.ndjson").read_text(encoding="utf-8").splitlines()]
     except (FileNotFoundError, NotADirectoryError):
-        raise BadInput(f"{root} is not a dataset: it has no dataset.json", hint="make one with `fsv2v build-dataset CLIPS -o FOLDER`") from None
+        hint = "make one with `fsv2v build-dataset CLIPS -o FOLDER`"
+        raise BadInput(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
     except (ValueError, KeyError) as error:
         raise InvalidClip(f"{header} is damaged: {error}") from error
     if schema != "fsv2v.dataset/1":
@@ -203,7 +209,7 @@ def draw_colour(draw: np.random.Generator, strength: float) -> np.ndarray:
 def teacher_flow(frame: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """DIS flow [2, H, W] from `frame` back to `previous` (uint8 RGB) and its confidence [1, H, W]: 1 where the colours agree."""
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, previous)]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(grey[0], grey[1], None)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))
     y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
     warped = cv2.remap(previous, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     error = np.square((warped.astype(np.float32) - frame) / 127.5).sum(-1)

@@ -49,7 +49,7 @@ class RunFolder:
     def save_state(self, step: int, state: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self.path / f"state-{step:08d}.pt", buffer.getbuffer())
+        write_atomically(self.path / f"state-{step:08d}.pt", buffer.getvalue())
         for old in sorted(self.path.glob("state-*.pt"))[:-STATES_KEPT]:
             old.unlink()
 

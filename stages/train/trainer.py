@@ -150,9 +150,11 @@ def run(
             now, last = time.monotonic(), trainer.step == config.steps
             if trainer.step % log_every == 0 or last:
                 count = (trainer.step - 1) % log_every + 1
-                row = {"step": trainer.step, "frames": phase.frames, "size": phase.size, **{k: round(v / count, 6) for k, v in sums.items()}}
+                means = {name: round(value / count, 6) for name, value in sums.items()}
+                row = {"step": trainer.step, "frames": phase.frames, "size": phase.size, **means}
                 folder.log(row)
-                event({**row, "steps": config.steps, "seconds": now - clock, "waited": waited, "pictures": count * phase.batch * phase.frames})
+                pictures = count * phase.batch * phase.frames
+                event({**row, "steps": config.steps, "seconds": now - clock, "waited": waited, "pictures": pictures})
                 sums.clear()
                 clock, waited = now, 0.0
             if (now - saved > save_seconds and trainer.step % log_every == 0) or last:

@@ -58,3 +58,12 @@ def test_discriminators_judge_patches_at_several_scales_and_windows_of_video():
     verdicts = MultiScaleDiscriminator(8, filters=8, scales=2)(video_window([frame, frame], [flow]))
     assert len(verdicts) == 2
     assert verdicts[0][-1].shape[1] == 1 and verdicts[0][-1].shape[-1] > verdicts[1][-1].shape[-1]
+
+
+def test_attention_is_drawn_to_the_example_of_the_same_shape_wherever_it_stands():
+    driving = torch.tensor([[[10.0, 10.0, 1.0], [20.0, 10.0, 1.0], [15.0, 20.0, 1.0]]])
+    same, other = driving + torch.tensor([30.0, 5.0, 0.0]), driving * torch.tensor([0.2, 1.0, 1.0])
+    examples = torch.stack([other, same], 1)
+    right = losses.attention_loss(torch.tensor([[0.1, 0.9]]), driving, examples)
+    wrong = losses.attention_loss(torch.tensor([[0.9, 0.1]]), driving, examples)
+    assert right < 0.2 < 2 < wrong

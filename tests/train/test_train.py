@@ -133,7 +133,7 @@ def test_a_batch_shows_windows_examples_and_the_teachers_flow(painted_dataset):
     assert batch.images.shape == (2, 3, 3, 64, 64) and batch.semantics.shape == (2, 3, 7, 64, 64)
     assert batch.example_images.shape[1] == batch.example_keypoints.shape[1] >= 1
     assert batch.flows.shape == (2, 2, 2, 64, 64) and batch.flow_confidence.shape == (2, 2, 1, 64, 64)
-    assert batch.images.abs().max() <= 1 and 0 <= batch.semantics.min() and batch.semantics.max() <= 1
+    assert batch.images.abs().max() <= 1 and batch.semantics.min() >= 0 and batch.semantics.max() <= 1
 
 
 def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():
