@@ -17,7 +17,7 @@ setup_venv() {
     wanted="$(cat "$root/setup.cfg" "$root/constraints.txt" | cksum) $root"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "fsv2v: installing into $venv (some minutes the first time)" >&2
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
             -c "$root/constraints.txt" -e "$root${extra:+[$extra]}" >&2 || {
             echo "fsv2v: error: the installation failed. With the network on, run the same command again." >&2
             return 4

@@ -23,6 +23,12 @@ def videos(make_tiny_video, face_video, tmp_path):
     return face_video, make_tiny_video(tmp_path / "noise.mp4"), difficult
 
 
+@pytest.fixture(scope="module")
+def long_video(make_face_video, tmp_path_factory):
+    """Takes long enough to be interrupted in the middle."""
+    return make_face_video(tmp_path_factory.mktemp("long") / "long.mp4", 1200)
+
+
 def test_stdout_is_the_path_of_each_finished_clip_and_nothing_else(fsv2v, videos, tmp_path):
     face, noise, difficult = videos
     result = fsv2v(*SKETCH, face, noise, difficult, "-o", tmp_path / "out")
@@ -176,9 +182,8 @@ def test_exit_code_5_is_for_a_clip_of_a_newer_format(fsv2v, face_video, tmp_path
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_exit_code_130_is_for_ctrl_c_and_nothing_half_made_is_left(fsv2v, make_face_video, visible_layers, leftovers, tmp_path, jobs):
-    video = make_face_video(tmp_path / "long.mp4", 3000)
-    process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", "--jobs", jobs)
+def test_exit_code_130_is_for_ctrl_c_and_nothing_half_made_is_left(fsv2v, long_video, visible_layers, leftovers, tmp_path, jobs):
+    process = fsv2v.start(*SKETCH, long_video, "-o", tmp_path / "out", "--jobs", jobs)
     _wait_until(lambda: leftovers(tmp_path / "out"))
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to everybody
@@ -190,14 +195,26 @@ def test_exit_code_130_is_for_ctrl_c_and_nothing_half_made_is_left(fsv2v, make_f
     assert leftovers(tmp_path / "out") == []
 
 
-def test_sigterm_cleans_up_too(fsv2v, make_face_video, leftovers, tmp_path):
-    video = make_face_video(tmp_path / "long.mp4", 3000)
-    process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", "--jobs", "2")
+def test_sigterm_cleans_up_too(fsv2v, long_video, leftovers, tmp_path):
+    process = fsv2v.start(*SKETCH, long_video, "-o", tmp_path / "out", "--jobs", "2")
     _wait_until(lambda: leftovers(tmp_path / "out"))
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     assert leftovers(tmp_path / "out") == []
+
+
+def test_workers_end_with_a_killed_parent_and_the_same_command_finishes_the_work(fsv2v, make_face_video, leftovers, tmp_path):
+    video = make_face_video(tmp_path / "long.mp4", 300)
+    process = fsv2v.start(*SKETCH, video, "-o", tmp_path / "out", "--jobs", "2")
+    _wait_until(lambda: leftovers(tmp_path / "out"))
+    process.kill()
+    process.wait()
+    process.stdout.read()  # ends when the last worker, which has inherited stdout, is gone
+    assert leftovers(tmp_path / "out") == []
+
+    again = fsv2v(*SKETCH, video, "-o", tmp_path / "out", "--jobs", "2")
+    assert (again.exit_code, again.lines) == (0, [str(tmp_path / "out" / "long.clip")])
 
 
 # Streams

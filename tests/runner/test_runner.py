@@ -170,7 +170,7 @@ def test_steps_tell_how_far_an_input_is(make_face_video, stand_ins, tmp_path, mo
     from stages.runner import ClipTask, watched
 
     monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # reaches the work of this process only
-    video = str(make_face_video(tmp_path / "long.mp4", 400 if jobs == 1 else 4000))
+    video = str(make_face_video(tmp_path / "long.mp4", 100 if jobs == 1 else 2000))
     work = ClipTask("stand_ins:extract", stand_ins.StandIn(str(tmp_path / "log")), str(tmp_path / "out"))
     steps = []
     reports = list(run_over_clips(work, [video] if jobs == 1 else [video, "absent"], jobs, on_step=steps.append))

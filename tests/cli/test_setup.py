@@ -1,0 +1,42 @@
+"""The set-up scripts say in a sentence what a machine lacks. (That they work is shown by the tests running at all.)"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run_tests_with(tmp_path):
+    """`bash tests/run.sh` with a stand-in for Python that answers as a shell script says; no .venv exists yet."""
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+        env = {**os.environ, "PYTHON": str(python), "FSV2V_VENV": str(tmp_path / "venv")}
+        return subprocess.run(["bash", ROOT / "tests" / "run.sh"], env=env, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_an_old_python(run_tests_with):
+    result = run_tests_with("exit 1")
+    assert result.returncode == 4
+    assert "Python 3.10 or newer is needed" in result.stderr and "PYTHON=" in result.stderr
+
+
+def test_a_python_without_venv(run_tests_with):
+    result = run_tests_with('case "$2" in *ensurepip*) exit 1;; esac')
+    assert result.returncode == 4
+    assert "lacks its venv module" in result.stderr and "apt-get install python3-venv" in result.stderr
+
+
+def test_ci_runs_the_readmes_command():
+    assert "bash tests/run.sh" in (ROOT / ".ci" / "run").read_text()
+    assert "bash tests/run.sh" in (ROOT / "README.md").read_text()
