@@ -35,7 +35,7 @@ def test_it_succeeds_when_the_main_job_can_run(findings):
 
 def test_weights_that_are_absent_come_with_the_command_that_fetches_them(fsv2v, tmp_path):
     result = fsv2v("doctor", env={"FSV2V_WEIGHTS": str(tmp_path), "FSV2V_WEIGHTS_MIRROR": ""})
-    (line,) = [line for line in result.lines if "weights face_landmarker.task" in line]
+    (line,) = [line for line in result.lines if line.split()[1:3] == ["weights", "face_landmarker.task"]]
     assert line.startswith("absent") and line.endswith("-> fsv2v weights fetch face_landmarker.task")
     (line,) = [line for line in result.lines if "landmarks backend mediapipe" in line]
     assert line.endswith("-> fsv2v weights fetch face_landmarker.task")
