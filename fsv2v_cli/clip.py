@@ -148,7 +148,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 @clip.command("import")
 @inputs_argument
-@out_option("A folder for the clips, or NAME.clip for one input. Default: beside each input.")
+@out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.")
 @click.option(
     "--layout",
     type=click.Choice(["auto", "video", "images", "openpose", "imaginaire"]),

@@ -265,7 +265,7 @@ inputs_argument = _stack(
 )
 common_options = _stack(config_option, dry_run_option, json_option, quiet_option, verbose_option)
 clip_stage = _stack(
-    out_option("A folder for the clips, or NAME.clip for one input. Default: beside each input.", metavar="PATH"),
+    out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.", metavar="PATH"),
     overwrite_option,
     jobs_option,
     shard_option,

@@ -44,12 +44,14 @@ def workplace() -> Iterator[Path]:
 
 def driving_clip(name: str, folder: Path) -> Clip:
     """A clip, a layer's folder inside one, a video, a folder of pictures, or a folder of OpenPose JSON files."""
+    from stages.clip import open_clip
+    from stages.clip.clip import is_clip
     from stages.clip.importers import import_clips
 
     path = Path(name)
     if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file():
         path = path.parent
-    return import_clips(path, folder / "driving.clip")[0]
+    return open_clip(path) if is_clip(path) else import_clips(path, folder / "driving.clip")[0]
 
 
 def examples_with_layer(name: str, kind: str, folder: Path, *, device: str, backend: str) -> list[Clip]:
@@ -72,11 +74,13 @@ def examples_with_layer(name: str, kind: str, folder: Path, *, device: str, back
 
 def example_clips(name: str, folder: Path) -> list[Clip]:
     """One clip for each picture of a folder; one for a picture, a video or a clip."""
-    from stages.clip import as_clip, list_pictures
+    from stages.clip import as_clip, list_pictures, open_clip
     from stages.clip.clip import is_clip
 
     path = Path(name)
-    if path.is_dir() and not is_clip(path):
+    if is_clip(path):
+        return [open_clip(path)]
+    if path.is_dir():
         return [as_clip(picture, folder / f"example-{i:04d}.clip") for i, picture in enumerate(list_pictures(path))]
     return [as_clip(path, folder / "example.clip")]
 

@@ -34,7 +34,7 @@ DEFAULT_FPS = Fraction(25)
 def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
     """The clip of `source`: an existing clip is opened, a video, picture or folder of pictures becomes one.
 
-    The clip is made beside the source, at `out` if that ends in .clip, else in the folder `out`. `frames` says how
+    The clip is made at `out` if that ends in .clip, else in the folder `out`, else in the current one. `frames` says how
     frames are kept: by reference to the video (the default for videos), as PNG (for pictures) or as JPEG. `fps` is the
     rate of pictures. A finished clip of the same source is used again; one of another source or storage raises
     ParametersDiffer. Raises BadInput for what is no video and no picture.
@@ -62,9 +62,7 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
 
 def clip_path(source: Path, out: str | Path | None) -> Path:
     """Where the clip of `source` lies."""
-    if out is None:
-        return Path(os.path.abspath(source)).with_suffix(".clip")
-    out = Path(out)
+    out = Path.cwd() if out is None else Path(out)
     name = Path(os.path.abspath(source)).name
     stem = name.removesuffix(".zip").removesuffix(".clip") if is_clip(source) else name if source.is_dir() else Path(name).stem
     return out if out.suffix.lower() == ".clip" else out / f"{stem}.clip"

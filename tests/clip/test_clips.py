@@ -18,6 +18,12 @@ from stages.clip import as_clip, create_clip, open_clip
 from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
 
 
+@pytest.fixture(autouse=True)
+def in_the_folder(tmp_path, monkeypatch):
+    """Clips are made in the current folder unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_video_becomes_a_clip_that_refers_to_it(video, tmp_path):
     source = tmp_path / "dance.mp4"
     shutil.copy(video, source)
@@ -52,7 +58,7 @@ def test_frames_are_the_same_however_they_are_kept(frames, video, tmp_path):
 def test_a_moved_pair_of_clip_and_video_stays_together(video, tmp_path):
     (tmp_path / "here").mkdir()
     shutil.copy(video, tmp_path / "here" / "a.mp4")
-    as_clip(tmp_path / "here" / "a.mp4")
+    as_clip(tmp_path / "here" / "a.mp4", tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
 
     assert number_of(open_clip(tmp_path / "there" / "a.clip").frame(3)) == 3

@@ -24,7 +24,7 @@ def clip_of(frames: list[np.ndarray], path: Path) -> Clip:
     with VideoWriter(path, frames[0].shape[1], frames[0].shape[0], Fraction(25)) as video:
         for frame in frames:
             video.write(frame)
-    return as_clip(path)
+    return as_clip(path, path.parent)
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ def test_without_network_it_says_what_to_do(empty):
     assert str(empty) in str(caught.value) and "FSV2V_WEIGHTS_MIRROR" in str(caught.value)
 
 
-def test_a_file_without_public_address_is_asked_of_the_user(empty):
+def test_a_file_without_public_address_is_asked_of_the_user(empty, monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path)  # an installation that lacks what it should have brought
     with pytest.raises(MissingRequirement, match="no public address"):
         registry.path("squeezenet1_0_imagenet.safetensors")
 
