@@ -86,10 +86,11 @@ def test_without_network_it_says_what_to_do(empty):
     assert str(empty) in str(caught.value) and "FSV2V_WEIGHTS_MIRROR" in str(caught.value)
 
 
-def test_a_file_without_public_address_is_asked_of_the_user(empty, monkeypatch, tmp_path):
-    monkeypatch.setattr(registry, "SHIPPED", tmp_path)  # an installation that lacks what it should have brought
-    with pytest.raises(MissingRequirement, match="no public address"):
-        registry.path("squeezenet1_0_imagenet.safetensors")
+def test_a_file_without_public_address_is_asked_of_the_user(empty, monkeypatch):
+    private = replace(registry.entry(NAME), url="")
+    monkeypatch.setattr(registry, "manifest", lambda: {NAME: private})
+    with pytest.raises(MissingRequirement, match="no public address.*put the file into"):
+        registry.path(NAME)
 
 
 def test_a_file_in_the_cache_is_used(shared, empty):
