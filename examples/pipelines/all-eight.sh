@@ -23,13 +23,12 @@ step() { echo "== $*" >&2; }
 
 step "1 extract-sketch"
 clip=$(fsv2v extract-sketch "$video" -o "$out/clips/face.clip")
-held_out=$(fsv2v extract-sketch "$video" -o "$out/clips/held-out.clip") # training wants a second subject; here it is the same one
 step "2 extract-poses"
 fsv2v extract-poses "$clip" >&2
 step "3 segment"
 fsv2v segment "$clip" >&2
 step "4 build-dataset"
-fsv2v build-dataset "$clip" "$held_out" --hold-out held-out -o "$out/faces" >"$out/faces.txt"
+fsv2v build-dataset "$clip" -o "$out/faces" >"$out/faces.txt"
 read -r face <"$out/faces.txt" # the first shot
 
 step "5 train"
