@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fsv2v_cli import console
+from fsv2v_cli import console, prepare
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
 
 
@@ -15,7 +15,7 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Steps of the adaptation.")
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="Pictures per step.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Rate of Adam.")
-@click.option("--perceptual", type=click.Choice(["squeezenet", "none"]), default="squeezenet", show_default=True, help="Perceptual loss.")
+@prepare.perceptual_option
 @click.option("--num-examples", type=click.IntRange(1), default=4, show_default=True, help="At most so many frames of a video.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark detector for pictures without landmarks.")
 @seed_option
@@ -30,9 +30,10 @@ def finetune(
 
     The path of the adapted model is printed; give it to `fsv2v synthesize --model`.
     """
-    from fsv2v_cli import prepare
+    from stages.devices import choose_device
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
+    from stages.perceptual import choose, open_distance
 
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
@@ -40,7 +41,7 @@ def finetune(
     with prepare.workplace() as folder:
         base = prepare.open_model(model, None)
         shown = prepare.examples_with_layer(examples, base.config.kind, folder, device=device, backend=backend)
-        distance = prepare.perceptual_distance(device) if perceptual == "squeezenet" else None
+        distance = open_distance(prepare.said(choose(perceptual)), choose_device(device))
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(
                 shown, base, run.out, options, perceptual=distance, overwrite=run.overwrite,

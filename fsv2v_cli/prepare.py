@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from fsv2v_cli import console
 
 if TYPE_CHECKING:
@@ -107,9 +109,17 @@ def with_layer(clip: Clip, kind: str, folder: Path, *, device: str, backend: str
     return open_clip(clip.path)
 
 
-def perceptual_distance(device: str):  # type: ignore[no-untyped-def]
-    """The distance that finetuning uses, on its device."""
-    from stages.devices import choose_device
-    from stages.perceptual import SqueezeNetDistance
+perceptual_option = click.option(
+    "--perceptual",
+    type=click.Choice(["auto", "squeezenet", "none"]),
+    default="auto",
+    show_default=True,
+    help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else none.",
+)
 
-    return SqueezeNetDistance().to(choose_device(device))
+
+def said(perceptual: str) -> str:
+    """The same name; when it is none, the user is told what that means."""
+    if perceptual == "none":
+        console.note("without a perceptual loss results are less sharp; `fsv2v weights list` says how to get its weights")
+    return perceptual

@@ -40,7 +40,9 @@ def synthesize(
     from pathlib import Path
 
     from fsv2v_cli import prepare
+    from stages.devices import choose_device
     from stages.errors import UsageProblem
+    from stages.perceptual import choose, open_distance
     from stages.synthesize import SynthesizeOptions
     from stages.synthesize import synthesize as make
 
@@ -57,8 +59,8 @@ def synthesize(
         shown = prepare.examples_with_layer(examples, chosen.config.kind, folder, device=device, backend=backend)
         with console.progress("synthesize", drive.num_frames, "frames") as bar:
             outcome = make(
-                shown, drive, chosen, out, options, overwrite=run.overwrite,
-                perceptual=lambda: prepare.perceptual_distance(device), progress=lambda done, total: bar.move(done, total),
+                shown, drive, chosen, out, options, overwrite=run.overwrite, progress=lambda done, total: bar.move(done, total),
+                perceptual=lambda: open_distance(prepare.said(choose("auto")), choose_device(device)),
             )  # fmt: skip
     for text in outcome.warnings:
         console.warning(text)

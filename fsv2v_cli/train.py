@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fsv2v_cli import console
+from fsv2v_cli import console, prepare
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
 
 PRESETS = ("face-256", "pose-256", "tiny")
@@ -20,7 +20,7 @@ PRESETS = ("face-256", "pose-256", "tiny")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="In place of the preset's.")
 @click.option("--max-examples", type=click.IntRange(1, 32), help="K is drawn from 1 to this, in place of the preset's bound.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
-@click.option("--perceptual", type=click.Choice(["squeezenet", "none"]), default="squeezenet", show_default=True, help="Perceptual loss.")
+@prepare.perceptual_option
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
 @click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between states and sample sheets.")
 @seed_option
@@ -39,12 +39,13 @@ def train(
     from dataclasses import replace
     from pathlib import Path
 
+    from stages.perceptual import choose
     from stages.train import RECIPES, TrainOptions
     from stages.train import train as fit
 
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    config = replace(RECIPES[preset], bfloat16=bfloat16, perceptual=perceptual, seed=seed, **changes)
+    config = replace(RECIPES[preset], bfloat16=bfloat16, perceptual=prepare.said(choose(perceptual)), seed=seed, **changes)
     if steps is not None:
         config = config.shortened(steps)
     assert run.out is not None

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.networks.squeezenet import WEIGHTS, squeezenet, unit_distance
 from weights import registry
+
+Name = Literal["squeezenet", "none"]
+
+
+def choose(name: str) -> Name:
+    """auto -> the feature network whose weights can be had here, or none; another name as it is."""
+    if name == "auto":
+        return "squeezenet" if registry.available(WEIGHTS) else "none"
+    return "squeezenet" if name == "squeezenet" else "none"
+
+
+def open_distance(name: str, device: torch.device) -> SqueezeNetDistance | None:
+    """The distance of that name (see `choose`). Raises MissingRequirement when it is asked for by name and its weights are missing."""
+    return SqueezeNetDistance().to(device) if choose(name) == "squeezenet" else None
 
 
 class SqueezeNetDistance(nn.Module):

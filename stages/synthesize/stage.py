@@ -36,15 +36,16 @@ def synthesize(
     out: Path,
     options: SynthesizeOptions,
     *,
-    perceptual: Callable[[], PerceptualDistance] | None = None,
+    perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
     examples and driving need the layer that the model was trained on. The output has the model's size, the driving clip's frame rate and
-    its sound. `perceptual` makes the distance that finetuning uses. Memory does not grow with the length. Raises BadInput, NoDetection,
-    ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageProblem (a name that is neither video nor clip).
+    its sound. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length. Raises BadInput,
+    NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageProblem (a name that is neither video
+    nor clip).
     """
     producer = _producer(examples, driving, model, options)
     if not overwrite and _is_finished(out, producer):
@@ -60,7 +61,7 @@ def synthesize(
     images, semantics = tensors(shown, device)
     if options.finetune:
         tuning = TuneOptions(steps=options.finetune, seed=options.seed)
-        tune(generator, images, semantics, tuning, perceptual() if perceptual else None)
+        tune(generator, images, semantics, tuning, perceptual())
     frames = _frames(generator, images, semantics, track, device)
     if options.compare:
         frames = _side_by_side(frames, track, driving)

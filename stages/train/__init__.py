@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from stages.devices import choose_device
+from stages.perceptual import open_distance
 from stages.train.config import RECIPES, Phase, TrainConfig
 from stages.train.data import Dataset
 from stages.train.state import RunFolder
@@ -36,11 +37,6 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     folder = RunFolder(out)
     folder.claim(config, str(options.data), overwrite=overwrite)
     device = choose_device(options.device)
-    perceptual = None
-    if config.perceptual == "squeezenet":
-        from stages.perceptual import SqueezeNetDistance
-
-        perceptual = SqueezeNetDistance().to(device)
-    trainer = Trainer(config, device, perceptual)
+    trainer = Trainer(config, device, open_distance(config.perceptual, device))
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     return run(trainer, data, validation, folder, log_every=options.log_every, save_seconds=options.save_seconds, event=event)
