@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,13 +49,12 @@ def finetune(
         if read_model(out)[0].get("finetuning") == settings:
             return "skipped"
         raise ParametersDiffer(f"{out} is there and was not made from these examples and settings", hint="use --overwrite, or another -o")
-    begun = time.monotonic()
     shown = [e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)]
     if not shown:
         raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
     device = choose_device(options.device)
     images, semantics = tensors(shown, device)
     tuned = tune(model.generator.to(device), images, semantics, options.tuning, perceptual, on_step)
-    info: dict[str, Any] = {**model.info, "finetuning": settings, "tuned": tuned, "seconds": round(time.monotonic() - begun, 1)}
+    info: dict[str, Any] = {**model.info, "finetuning": settings, "tuned": tuned}
     save_model(out, model.generator.state_dict(), model.config, info, half=True)
     return "done"

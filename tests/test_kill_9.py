@@ -1,0 +1,105 @@
+"""kill -9 of each stage at random moments, then the same command again: the same bytes as an undisturbed run.
+
+FSV2V_KILLS says how often each stage is killed (default 2). Training has its own test, for its losses must be the same
+(tests/train/test_train.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.models import save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+
+KILLS = int(os.environ.get("FSV2V_KILLS", "2"))
+VOLATILE = ("seconds", "created")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every visible file below a folder; of JSON all but the times."""
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(name): _timeless(folder / name) for name in names if not any(part.startswith(".") for part in name.parts)}
+
+
+def _timeless(path: Path) -> bytes:
+    if path.suffix != ".json":
+        return path.read_bytes()
+    return json.dumps(_strip(json.loads(path.read_text())), sort_keys=True).encode()
+
+
+def _strip(value):
+    if isinstance(value, dict):
+        return {key: _strip(item) for key, item in value.items() if key not in VOLATILE}
+    return [_strip(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, FewShotGenerator(PRESETS["tiny"]).state_dict(), PRESETS["tiny"], {"step": 0})
+    return path
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory, make_painted_clip) -> Path:
+    return make_painted_clip(tmp_path_factory.mktemp("person") / "person.clip", 0, num_frames=60)
+
+
+@pytest.fixture
+def commands(make_face_video, person, model, tmp_path):
+    """Each stage as a command that writes to a folder; the video is made for this test alone."""
+    video = make_face_video(tmp_path / "face.mp4", 30)
+    return {
+        "extract-sketch": lambda out: ["extract-sketch", video, "-o", out, "--backend", "dlib"],
+        "extract-poses": lambda out: ["extract-poses", video, "-o", out],
+        "segment": lambda out: ["segment", video, "-o", out],
+        "build-dataset": lambda out: ["build-dataset", person, "-o", out, "--size", 64],
+        "finetune": lambda out: [
+            *("finetune", "--examples", person, "--model", model, "--steps", 20, "--perceptual", "none"),
+            *("-o", out / "o.safetensors", "--device", "cpu"),
+        ],
+        "synthesize to a video": lambda out: _synthesize(person, model, out / "o.mp4"),
+        "synthesize to a clip": lambda out: _synthesize(person, model, out / "o.clip"),
+    }
+
+
+def _synthesize(person: Path, model: Path, out: Path) -> list[object]:
+    return ["synthesize", "--examples", person, "--driving", person, "--model", model, "--crop", "none", "--device", "cpu", "-o", out]
+
+
+STAGES = ["extract-sketch", "extract-poses", "segment", "build-dataset", "finetune", "synthesize to a video", "synthesize to a clip"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_leaves_nothing_wrong_and_the_same_command_finishes(stage, commands, fsv2v, tmp_path, request):
+    if stage in ("extract-poses", "segment"):
+        request.getfixturevalue("shared")  # MediaPipe's weights
+    command, out, undisturbed = commands[stage], tmp_path / "out", tmp_path / "undisturbed"
+    begun = time.monotonic()
+    done = fsv2v(*command(undisturbed))
+    assert done.exit_code == 0, done.stderr
+    length = time.monotonic() - begun
+
+    draw = random.Random(stage)
+    for _ in range(KILLS):
+        process = fsv2v.start(*command(out))
+        time.sleep(draw.uniform(0.2, 1.0) * length)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        seen = content(out)
+        whole = content(undisturbed)
+        assert all(name in whole for name in seen), "something that an undisturbed run does not make"
+
+    assert fsv2v(*command(out)).exit_code == 0
+    assert content(out) == content(undisturbed)
