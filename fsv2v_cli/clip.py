@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from fsv2v_cli import prepare
 from fsv2v_cli.console import debugging, emit, error, progress, warning
 from fsv2v_cli.options import Inputs, Run, common_options, group, inputs_argument, out_option, overwrite_option
 
@@ -59,17 +60,21 @@ def _readable(about: dict[str, Any]) -> Iterable[str]:
 @click.option("--video/--no-video", default=True, show_default=True, help="Write the side-by-side video too.")
 @common_options
 def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) -> int:
-    """Draw the layers of each INPUT (a clip) over its frames: NAME.preview.png, a contact sheet, and NAME.preview.mp4, side by side."""
+    """Draw the layers of each INPUT over its frames: NAME.preview.png, a contact sheet, and NAME.preview.mp4, side by side.
+
+    INPUT is a clip; of a video or a folder of pictures the frames are shown.
+    """
 
     def draw(path: str) -> Iterable[Line]:
-        from stages.clip import open_clip
         from stages.clip.preview import contact_sheet, side_by_side
 
-        shown = open_clip(path)
-        stem = (run.out or shown.path.absolute().parent) / f"{shown.path.absolute().stem}.preview"
-        yield contact_sheet(shown, f"{stem}.png", columns, height), {}
-        if video:
-            yield side_by_side(shown, f"{stem}.mp4", height), {}
+        source = Path(path).absolute()
+        stem = (run.out or source.parent) / f"{source.stem}.preview"
+        with prepare.workplace() as folder:
+            shown = prepare.as_it_is(source, folder)
+            yield contact_sheet(shown, f"{stem}.png", columns, height), {}
+            if video:
+                yield side_by_side(shown, f"{stem}.mp4", height), {}
 
     return _each(inputs, run, draw)
 

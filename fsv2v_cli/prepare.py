@@ -46,14 +46,19 @@ def workplace() -> Iterator[Path]:
 
 def driving_clip(name: str, folder: Path) -> Clip:
     """A clip, a layer's folder inside one, a video, a folder of pictures, or a folder of OpenPose JSON files."""
+    path = Path(name)
+    if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file():
+        path = path.parent
+    return as_it_is(path, folder)
+
+
+def as_it_is(path: Path, folder: Path) -> Clip:
+    """A clip where it lies; anything else that can be imported as a clip in `folder`."""
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
     from stages.clip.importers import import_clips
 
-    path = Path(name)
-    if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file():
-        path = path.parent
-    return open_clip(path) if is_clip(path) else import_clips(path, folder / "driving.clip")[0]
+    return open_clip(path) if is_clip(path) else import_clips(path, folder / "imported.clip")[0]
 
 
 def examples_with_layer(name: str, kind: str, folder: Path, *, device: str, backend: str) -> list[Clip]:
