@@ -28,6 +28,6 @@ def clip_of(tmp_path: Path) -> Callable[..., Clip]:
         with VideoWriter(tmp_path / f"{name}.mp4", frames[0].shape[1], frames[0].shape[0], Fraction(25)) as video:
             for frame in frames:
                 video.write(frame)
-        return as_clip(tmp_path / f"{name}.mp4")
+        return as_clip(tmp_path / f"{name}.mp4", tmp_path)
 
     return make
