@@ -1,40 +1,212 @@
-"""Writing that survives being killed: a hidden file beside the target, flushed to disk, then renamed over it."""
+"""Work that is visible only when it is complete.
+
+Everything is made under a hidden name beside its final one, `.NAME.XXXXXXXX.partial`, flushed to the disk and renamed.
+The maker holds a lock while it lives, so that the next maker of the same name can tell leftovers of killed processes
+from work in progress, and clear them.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.errors import BadInput
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: leftovers are told by their age alone
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX = ".partial"
+_FRESH = ".new"
+_LOCK = ".lock"
+_STALE_SECONDS = 24 * 3600
+_SENTENCES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the disk is full or a file size limit is reached",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the operation is not permitted",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a hidden sibling to write to; it takes the name `path` only when the block ends well, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+def write_errors(target: Path) -> Iterator[None]:
+    """Turns what the file system refuses into a BadInput sentence about `target`."""
     try:
+        yield
+    except OSError as error:
+        reason = _SENTENCES.get(error.errno or 0, error.strerror or str(error))
+        raise BadInput(f"{target} cannot be written: {reason}", hint="Choose another place with -o, or free some space") from error
+
+
+@contextlib.contextmanager
+def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
+    """Yield a hidden directory that becomes `target` when the block ends well, and vanishes when it does not.
+
+    With `replace` an existing `target` is swapped out in one step; without, FileExistsError is raised if another
+    process finished it meanwhile.
+    """
+    with write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target)
+        hidden = _hidden_name(target)
+        hidden.mkdir()
+    try:
+        with _locked(hidden / _LOCK, target):
+            yield hidden
+            with write_errors(target):
+                _flush_tree(hidden)
+        with write_errors(target):
+            _publish(hidden, target, replace)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def building_file(target: Path) -> Iterator[Path]:
+    """Yield the name of a hidden, empty file that replaces `target` when the block ends well."""
+    with hidden_file(target) as hidden:
         yield hidden
-        with hidden.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(hidden, path)
-        sync_folder(path.parent)
+        with write_errors(target):
+            _flush(hidden)
+            os.replace(hidden, target)
+            _flush(target.parent)
+
+
+@contextlib.contextmanager
+def hidden_file(target: Path) -> Iterator[Path]:
+    """Yield the name of a hidden, empty file beside `target` that is gone after the block."""
+    with write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target)
+        hidden = _hidden_name(target)
+    try:
+        with _locked(hidden, target):
+            yield hidden
     finally:
         hidden.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """`path` holds either its old content or all of `data`, whenever the process is killed."""
-    with replacing(path) as hidden:
+def write_atomically(target: Path, data: bytes) -> None:
+    """`target` holds either its old content or all of `data`, whenever the process is killed."""
+    with building_file(target) as hidden, write_errors(target):
         hidden.write_bytes(data)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+def clear_leftovers(target: Path) -> None:
+    """Remove hidden work on `target` whose maker is dead."""
+    for name in os.listdir(target.parent):
+        if name.startswith(f".{target.name}.") and name.endswith((_SUFFIX, _SUFFIX + _FRESH)):
+            hidden = target.parent / name
+            if _abandoned(hidden):
+                shutil.rmtree(hidden, ignore_errors=True) if hidden.is_dir() else hidden.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file inside a hidden directory; whoever publishes the directory flushes it."""
+    with write_errors(path):
+        path.write_bytes(data)
+
+
+def _hidden_name(target: Path) -> Path:
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold a lock on the file `path`, which appears when it is locked already, so that nobody takes it for a leftover."""
+    fresh = path.with_name(path.name + _FRESH)
+    with write_errors(target):
+        descriptor = os.open(fresh, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        if fcntl:
+            with contextlib.suppress(OSError):  # a file system without locks: leftovers are told by age
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with write_errors(target):
+            os.rename(fresh, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _abandoned(hidden: Path) -> bool:
+    lock = hidden / _LOCK if hidden.is_dir() else hidden
+    try:
+        age = time.time() - hidden.stat().st_mtime
+    except OSError:
+        return False
+    if hidden.name.endswith(_FRESH) or not lock.exists():
+        return age > 60  # made this moment, or left by a maker that died before it could lock
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if fcntl is None:
+            return age > _STALE_SECONDS
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return age > _STALE_SECONDS
+    finally:
+        os.close(descriptor)
+
+
+def _flush_tree(root: Path) -> None:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            _flush(Path(folder) / name)
+        _flush(Path(folder))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):  # file systems that cannot flush a directory
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _publish(hidden: Path, target: Path, replace: bool) -> None:
+    (hidden / _LOCK).unlink(missing_ok=True)
+    if replace and target.exists():
+        _exchange(hidden, target)
+    else:
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            os.rename(hidden, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise FileExistsError(errno.EEXIST, "was finished by another process meanwhile", str(target)) from error
+            raise
+    _flush(target.parent)
+
+
+def _exchange(hidden: Path, target: Path) -> None:
+    """Swap two directories in one step where the system can (Linux); otherwise `target` is absent for an instant."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        here, exchange = -100, 2
+        if libc.renameat2(here, os.fsencode(hidden), here, os.fsencode(target), exchange) == 0:
+            return
+    except (AttributeError, OSError, TypeError):
+        pass
+    old = _hidden_name(target)
+    os.rename(target, old)
+    os.rename(hidden, target)
+    shutil.rmtree(old, ignore_errors=True)

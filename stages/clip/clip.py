@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from stages.clip.atomic import building_directory
 from stages.clip.ffmpeg import Media
 from stages.clip.layers import Layer, LayerWriter, Producer, differences
 from stages.clip.probe import Timestamps, VideoInfo
@@ -19,6 +18,7 @@ from stages.clip.reader import decode
 from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.files import building_directory
 
 
 def open_clip(path: str | Path) -> Clip:

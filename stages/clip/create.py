@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.clip.atomic import building_directory, write_bytes, write_errors
 from stages.clip.audio import copy_sound, find_sound
 from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.ffmpeg import Media, require_readable_file
@@ -25,6 +24,7 @@ from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.files import building_directory, write_bytes, write_errors
 
 FrameStorage = Literal["reference", "jpg", "png"]
 DEFAULT_FPS = Fraction(25)

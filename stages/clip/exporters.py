@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from stages.clip.atomic import building_directory, write_bytes
 from stages.clip.clip import Clip
 from stages.clip.openpose import openpose_files
 from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.files import building_directory, write_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _REMEDY = "Replace it with --overwrite, or choose another place with -o"

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from stages.clip.atomic import building_directory, building_file, write_errors
 from stages.clip.clip import Clip, open_clip
 from stages.clip.create import files_of, require_replaceable
 from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
 from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.files import building_directory, building_file, write_errors
 
 _THEN = (1980, 1, 1, 0, 0, 0)
 MAX_MEMBERS = 5_000_000

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.clip.atomic import building_file, write_bytes
 from stages.clip.clip import Clip
 from stages.clip.drawing import Overlay
 from stages.clip.pictures import encode
 from stages.clip.writer import VideoWriter
 from stages.errors import UsageProblem
+from stages.files import building_file, write_bytes
 
 _CAPTION = 22
 

@@ -14,12 +14,12 @@ from typing import IO
 import ffmpeg as composer
 import numpy as np
 
-from stages.clip.atomic import building_file, hidden_file
 from stages.clip.audio import add_sound, find_sound
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
+from stages.files import building_file, hidden_file
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}

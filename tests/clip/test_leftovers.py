@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stages.clip.atomic import building_directory, building_file, clear_leftovers
+from stages.files import building_directory, building_file, clear_leftovers
 
 
 def aged(path, seconds):
