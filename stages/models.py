@@ -38,9 +38,12 @@ class Model:
         return self.generator.config
 
 
-def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any], *, half: bool = False) -> None:
-    """Write a model atomically; `half` stores float16, as shipped weights are. `info`: training configuration, step, and the like."""
-    kept = {name: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous() for name, value in tensors.items()}
+def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:
+    """Write a model atomically, as float16: it is for use, while a run's state keeps full precision.
+
+    info: training configuration, step, and the like.
+    """
+    kept = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in tensors.items()}
     header = {**info, "schema": SCHEMA, "generator": config.to_json()}
     write_atomically(path, save(kept, metadata={HEADER: json.dumps(header, sort_keys=True)}))
 

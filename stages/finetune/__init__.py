@@ -56,5 +56,5 @@ def finetune(
     images, semantics = tensors(shown, device)
     tuned = tune(model.generator.to(device), images, semantics, options.tuning, perceptual, on_step)
     info: dict[str, Any] = {**model.info, "finetuning": settings, "tuned": tuned}
-    save_model(out, model.generator.state_dict(), model.config, info, half=True)
+    save_model(out, model.generator.state_dict(), model.config, info)
     return "done"

@@ -94,8 +94,8 @@ RECIPES: dict[str, TrainConfig] = {
         phases=(
             Phase(3200, size=128, batch=8, adversarial=False),
             Phase(1200, size=256, batch=4, adversarial=False),
-            Phase(300, size=256, batch=2, frames=2),
-            Phase(150, size=256, batch=2, frames=4),
+            Phase(200, size=256, batch=2, frames=2),
+            Phase(30, size=256, batch=2, frames=4),
         ),
     ),
     "pose-256": TrainConfig(

@@ -20,7 +20,7 @@ SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", d
 @pytest.fixture
 def base(tmp_path):
     torch.manual_seed(0)
-    save_model(tmp_path / "base.safetensors", FewShotGenerator(TINY).state_dict(), TINY, {"step": 0}, half=True)
+    save_model(tmp_path / "base.safetensors", FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
     return load_model(tmp_path / "base.safetensors")
 
 
