@@ -1,6 +1,6 @@
 """Self-reenactment of the persons that a dataset holds out: how far a model generalises.
 
-    python benchmarks/held_out.py --data data/faces --out out/held-out [--model MODEL] [--frames 120]
+    python benchmarks/held_out.py --data data/faces --out out/held-out [--model MODEL] [--frames 150] [--jobs 2]
 
 For every clip of the split "val" the first frame is the one example (K = 1) and the clip's own landmarks drive. Each figure stands beside
 that of the trivial baseline "repeat the example"; means are over clips of a person, then over persons. What it runs are the commands
@@ -14,7 +14,9 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 METRICS = ("landmark-error", "perceptual-squeezenet", "psnr", "ssim", "warping-error")
 
@@ -25,18 +27,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default=None)
     parser.add_argument("--frames", type=int, default=0, help="at most so many frames of each clip (0: all)")
+    parser.add_argument("--jobs", type=int, default=1, help="clips at the same time")
     given = parser.parse_args()
     rows = [json.loads(line) for line in (given.data / "clips.ndjson").read_text().splitlines()]
     figures: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    for row in (row for row in rows if row["split"] == "val"):
-        for score in judge(given.data / row["clip"], row["id"], given.out, given.model, given.frames):
-            if score["value"] is not None:
-                figures[row["subject"]][score["metric"]].append((score["value"], score["baseline"]))
+    held = [row for row in rows if row["split"] == "val"]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        judged = pool.map(lambda row: judge(given.data / row["clip"], row["id"], given.out, given.model, given.frames), held)
+        for row, scores in zip(held, judged, strict=True):
+            for score in scores:
+                if score["value"] is not None:
+                    figures[row["subject"]][score["metric"]].append((score["value"], score["baseline"]))
     (given.out / "results.json").write_text(json.dumps(figures, indent=1))
     print(table(figures))
 
 
-def judge(clip: Path, name: str, out: Path, model: str | None, frames: int) -> list[dict[str, object]]:
+def judge(clip: Path, name: str, out: Path, model: str | None, frames: int) -> list[dict[str, Any]]:
     """The scores of one clip, driven by itself from its first frame."""
     if frames:
         clip = first_frames(clip, out / "clips" / f"{name}.clip", frames)
