@@ -13,4 +13,4 @@ out="${3:-$root/out/quickstart.mp4}"
 mkdir -p "$(dirname -- "$out")"
 
 fsv2v synthesize --examples "$picture" --driving "$driving" -o "$out" --backend dlib --compare
-fsv2v clip preview "$out" -o "$(dirname -- "$out")" --no-video --columns 3
+fsv2v clip preview "$out" -o "$(dirname -- "$out")" --no-video --height 160
