@@ -53,10 +53,10 @@ class Recipe:
     trees: int = 215
     depth: int = 3
     features: int = 500
-    padding: float = 0.0
+    padding: float = 0.15
     oversampling: int = 6
     nu: float = 0.1
-    test_splits: int = 20
+    test_splits: int = 30
     stretch: float = 0.05
     gamma: float = 0.25
     seed: int = 20191028
