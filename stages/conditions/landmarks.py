@@ -43,7 +43,7 @@ MIRROR = np.array(
 
 _FOREHEAD_HEIGHT = 2 / 3
 _SUBPIXEL_BITS = 4
-_SAMPLES_PER_SPAN = 8
+_SAMPLES_PER_SPAN = 4
 
 
 def eye_distance(points: np.ndarray) -> np.ndarray:
