@@ -19,7 +19,7 @@ from fsv2v_cli.subjects import subject_option
 )
 @subject_option("face")
 @click.option(
-    "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Lag-free smoothing in time: 1 averages over about 40 ms, 0 is off."
+    "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Lag-free smoothing; 1: over about 40 ms, 0: none."
 )
 @device_option
 @clip_stage
