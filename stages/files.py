@@ -15,6 +15,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stages.errors import BadInput
@@ -166,10 +167,13 @@ def _abandoned(hidden: Path) -> bool:
 
 
 def _flush_tree(root: Path) -> None:
-    for folder, _, names in os.walk(root):
-        for name in names:
-            _flush(Path(folder) / name)
-        _flush(Path(folder))
+    """Several files at a time: the disk joins flushes that wait together."""
+    folders = [Path(folder) for folder, _, _ in os.walk(root)]
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(_flush, files))
+    for folder in folders:
+        _flush(folder)
 
 
 def _flush(path: Path) -> None:

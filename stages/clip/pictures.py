@@ -85,10 +85,15 @@ def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:
     return (np.clip(values.astype(np.int64), 0, top) * 255 // top).astype(np.uint8)
 
 
+_NO_FILTER = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE] if hasattr(cv2, "IMWRITE_PNG_FILTER") else []  # since OpenCV 4.12
+
+
 def encode(image: np.ndarray, storage: Storage) -> bytes:
     """uint8 [H, W] grey or [H, W, 3] RGB to the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling."""
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options: Sequence[int] = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    if image.ndim == 2:  # sketches, labels and masks are flat: filters only cost time
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, *_NO_FILTER]
     if storage == "jpg":
         options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     done, data = cv2.imencode(f".{storage}", np.ascontiguousarray(stored), options)

@@ -119,10 +119,15 @@ def _stroke(canvas: np.ndarray, curves: list[np.ndarray], thickness: int, *, ant
 @lru_cache
 def _spline(count: int, closed: bool) -> np.ndarray:
     """Matrix [S, count] that samples the interpolating cubic spline through `count` control points (a spline is linear in them)."""
-    from scipy.interpolate import CubicSpline
-
     control = np.eye(count)
-    if closed:
-        control = np.vstack([control, control[:1]])
-    spline = CubicSpline(np.arange(len(control)), control, bc_type="periodic" if closed else "natural")
-    return spline(np.linspace(0, len(control) - 1, _SAMPLES_PER_SPAN * (len(control) - 1) + 1))
+    previous, following = np.roll(control, 1, 0), np.roll(control, -1, 0)
+    system, right = 4 * control + previous + following, 6 * (previous - 2 * control + following)
+    if not closed:  # natural: no curvature at the ends
+        system[[0, -1]], right[[0, -1]] = control[[0, -1]], 0
+    curvature = np.linalg.solve(system, right)
+    spans = count if closed else count - 1
+    place = np.linspace(0, spans, _SAMPLES_PER_SPAN * spans + 1)
+    start = np.minimum(place.astype(int), spans - 1)
+    t, end = (place - start)[:, None], (start + 1) % count
+    bend = ((1 - t) ** 3 - (1 - t)) * curvature[start] + (t**3 - t) * curvature[end]
+    return (1 - t) * control[start] + t * control[end] + bend / 6

@@ -115,3 +115,13 @@ def test_an_empty_frame_stays_empty(face):
     driving = np.repeat(face[None], 3, 0)
     driving[1] = 0
     assert not normalise(driving, face)[1].any()
+
+
+@pytest.mark.parametrize(("count", "closed"), [(17, False), (4, False), (6, True), (12, True)])
+def test_curves_are_the_cubic_splines_of_scipy(count, closed):
+    from scipy.interpolate import CubicSpline
+
+    control = np.vstack([np.eye(count), np.eye(count)[:1]]) if closed else np.eye(count)
+    spline = CubicSpline(np.arange(len(control)), control, bc_type="periodic" if closed else "natural")
+    ours = landmarks._spline(count, closed)
+    assert np.allclose(ours, spline(np.linspace(0, len(control) - 1, len(ours))))
