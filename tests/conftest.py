@@ -32,6 +32,11 @@ class Result:
         return self.stdout.splitlines()
 
 
+def _heed_ctrl_c() -> None:
+    """A shell's background jobs ignore SIGINT, and so would their children: tests may run there too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Fsv2v:
     """`fsv2v("extract-sketch", video, "-o", folder)` runs the command line in a process of its own."""
 
@@ -44,7 +49,8 @@ class Fsv2v:
         """The running process, in a group of its own, stdin, stdout and stderr being pipes unless told otherwise."""
         command = [sys.executable, "-m", "fsv2v_cli", *map(str, arguments)]
         streams = {name: popen.pop(name, subprocess.PIPE) for name in ("stdin", "stdout", "stderr")}
-        return subprocess.Popen(command, cwd=cwd, env={**self._environment, **(env or {})}, start_new_session=True, **streams, **popen)
+        popen = {"cwd": cwd, "env": {**self._environment, **(env or {})}, "start_new_session": True, "preexec_fn": _heed_ctrl_c, **popen}
+        return subprocess.Popen(command, **streams, **popen)
 
     def __call__(
         self, *arguments: object, stdin: str | bytes = b"", cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 300
