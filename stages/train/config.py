@@ -67,8 +67,8 @@ class TrainConfig:
         """The same schedule in `steps` steps: every phase shrinks in proportion, none vanishes."""
         if steps < len(self.phases):
             raise UsageProblem(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
-        ends = [round(steps * sum(p.steps for p in self.phases[: i + 1]) / self.steps) for i in range(len(self.phases))]
-        lengths = [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
+        lengths = [max(1, round(steps * phase.steps / self.steps)) for phase in self.phases]
+        lengths[lengths.index(max(lengths))] += steps - sum(lengths)
         return replace(self, phases=tuple(replace(p, steps=n) for p, n in zip(self.phases, lengths, strict=True)))
 
     def to_json(self) -> dict[str, Any]:

@@ -20,6 +20,12 @@ from numbered_frames import numbered
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are made in the current folder unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def ffmpeg() -> Callable[..., None]:
     """Runs ffmpeg with the given arguments."""

@@ -18,12 +18,6 @@ from stages.clip import as_clip, create_clip, open_clip
 from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
 
 
-@pytest.fixture(autouse=True)
-def in_the_folder(tmp_path, monkeypatch):
-    """Clips are made in the current folder unless told otherwise."""
-    monkeypatch.chdir(tmp_path)
-
-
 def test_a_video_becomes_a_clip_that_refers_to_it(video, tmp_path):
     source = tmp_path / "dance.mp4"
     shutil.copy(video, source)
