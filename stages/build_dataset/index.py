@@ -51,7 +51,7 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
     chosen = {name for name in subjects if place[name] < share}
     if not chosen and len(subjects) > 1 and share > 0:
         chosen = {min(subjects, key=lambda name: place[name])}
-    if chosen == subjects and len(subjects) > 1:
+    if chosen == subjects:  # somebody must be trained on
         chosen.remove(max(subjects, key=lambda name: place[name]))
     return {name: "val" if name in chosen else "train" for name in subjects}
 

@@ -115,6 +115,7 @@ def test_a_split_is_by_subject_stable_and_never_empty():
     first, grown = assign_splits(many, (), 0.1), assign_splits(many | {"new"}, (), 0.1)
     assert all(grown[name] == split for name, split in first.items())
     assert 0.03 < sum(split == "val" for split in first.values()) / 200 < 0.2
+    assert all(assign_splits({name}, (), 0.1) == {name: "train"} for name in many)
     assert assign_splits(few, ("b",), 0.1) == {"a": "train", "b": "val"}
     with pytest.raises(BadInput, match="ghost"):
         assign_splits(few, ("ghost",), 0.1)
