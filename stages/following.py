@@ -8,15 +8,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.cuts import CutDetector
 from stages.errors import UsageProblem
 from stages.smoothing import Tracked
+from stages.streaming import beside
 
 GAP_SECONDS = 1.0
 """Who was lost is waited for this long before another one is chosen."""
@@ -74,6 +76,14 @@ class _Known:
     identity: int
     subject: Subject
     missing: int = 0
+
+
+def watch(frames: Iterable[tuple[NDArray[np.uint8], Load]], detect: Callable[[NDArray[np.uint8]], list[Subject]]) -> Iterator[Seen[Load]]:
+    """What `detect` sees in each frame, uint8 [H, W, 3], of (frame, what travels along); it runs beside the caller."""
+    is_cut = CutDetector()
+    marked = ((frame, is_cut(frame), load) for frame, load in frames)
+    for (_, cut, load), subjects in beside(lambda item: detect(item[0]), marked):
+        yield Seen(subjects, cut, load)
 
 
 def parse_choice(choice: str | int) -> str | int:

@@ -1,59 +1,42 @@
-"""Iterators that work in the background, so that decoding, detection and drawing overlap."""
+"""Work beside other work: a detector runs in a thread while the frames before and after it are read, drawn and written."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TURN_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while others wait for it. Python's own 5 ms is as long as a detector takes."""
 
 
-def ahead(source: Iterable[Item], depth: int = 4) -> Iterator[Item]:
-    """The items of `source`, produced by a thread that is at most `depth` items ahead; its exceptions are raised here.
+def beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    """(item, function(item)) for each of `items`, in order.
 
-    When the consumer stops early, the thread ends and `source` is closed.
+    `function` runs in a thread, one call at a time, while the caller works on the result before and `items` makes the next one. What it
+    raises is raised here.
     """
-    waiting: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(maxsize=depth)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_produce, args=(source, waiting, stopped), daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, item = waiting.get()
-            if isinstance(item, BaseException) and not more:
-                raise item
-            if not more:
-                return
-            yield item  # type: ignore[misc]
-    finally:
-        stopped.set()
-        while thread.is_alive():
-            _drain(waiting)
-            thread.join(timeout=0.01)
-
-
-def _produce(source: Iterable[Item], waiting: queue.Queue[tuple[bool, Item | BaseException | None]], stopped: threading.Event) -> None:
-    items = iter(source)
-    end: BaseException | None = None
-    try:
+    with ThreadPoolExecutor(1) as thread, _short_turns():
+        running: tuple[Item, Future[Result]] | None = None
         for item in items:
-            waiting.put((True, item))
-            if stopped.is_set():
-                break
-    except BaseException as error:
-        end = error
+            before = running and (running[0], running[1].result())
+            running = item, thread.submit(function, item)
+            if before:
+                yield before
+        if running:
+            yield running[0], running[1].result()
+
+
+@contextlib.contextmanager
+def _short_turns() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(TURN_SECONDS, usual))
+    try:
+        yield
     finally:
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
-        waiting.put((False, end))
-
-
-def _drain(waiting: queue.Queue[tuple[bool, Item | BaseException | None]]) -> None:
-    while True:
-        try:
-            waiting.get_nowait()
-        except queue.Empty:
-            return
+        sys.setswitchinterval(usual)

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from stages.backends import Backends
 from stages.clip import Clip, Producer
 from stages.conditions.poses import NAMES
-from stages.cuts import CutDetector
 from stages.errors import NoDetection, UsageProblem
-from stages.following import Seen, Subject, box_of_points, follow, parse_choice
+from stages.following import Subject, box_of_points, follow, parse_choice, watch
 from stages.runner import Outcome
 from stages.smoothing import Tracked, smoothed
-from stages.streaming import ahead
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,8 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
 
 def _persons(clip: Clip, detect: Callable[[NDArray[np.uint8]], list[Subject]], options: PoseOptions) -> Iterator[Tracked[None]]:
     fps = float(clip.fps)
-    return smoothed(
-        follow(_seen(ahead(clip.frames()), detect), options.person, len(NAMES), fps, clip.width, clip.height), fps, options.smoothing
-    )
-
-
-def _seen(frames: Iterator[NDArray[np.uint8]], detect: Callable[[NDArray[np.uint8]], list[Subject]]) -> Iterator[Seen[None]]:
-    is_cut = CutDetector()
-    for frame in frames:
-        yield Seen(detect(frame), is_cut(frame), None)
+    seen = watch(((frame, None) for frame in clip.frames()), detect)
+    return smoothed(follow(seen, options.person, len(NAMES), fps, clip.width, clip.height), fps, options.smoothing)
 
 
 def _arrays(frames: list[Tracked[None]]) -> dict[str, NDArray[Any]]:

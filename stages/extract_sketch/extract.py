@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from stages.backends import AUTO, Backend, Backends
 from stages.clip import Clip, Producer
 from stages.conditions.landmarks import draw_sketch
-from stages.cuts import CutDetector
 from stages.errors import NoDetection, UsageProblem
 from stages.extract_sketch import background
 from stages.extract_sketch.faces import Detector
-from stages.following import Seen, follow, parse_choice
+from stages.following import follow, parse_choice, watch
 from stages.runner import Outcome
 from stages.smoothing import Tracked, smoothed
-from stages.streaming import ahead
 
 STAGE = "extract-sketch"
 
@@ -100,10 +98,9 @@ def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
 
 def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Iterator[Tracked[Edges]]:
     detector: Detector = backend.open(options.device)
-    frames = ahead(_with_edges(clip, options))
     fps = float(clip.fps)
-    chosen = follow(_seen(frames, detector), options.face, 68, fps, clip.width, clip.height)
-    return ahead(smoothed(chosen, fps, options.smoothing))
+    chosen = follow(watch(_with_edges(clip, options), detector), options.face, 68, fps, clip.width, clip.height)
+    return smoothed(chosen, fps, options.smoothing)
 
 
 def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]:
@@ -112,18 +109,13 @@ def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]
     identity = np.zeros(points.shape[1], np.int64)
     if options.background == "none":
         return (Tracked(faces, identity, None) for faces in points)
-    return ahead(Tracked(faces, identity, edges) for faces, (_, edges) in zip(points, _with_edges(clip, options), strict=True))
+    edges = (edges for _, edges in _with_edges(clip, options))
+    return (Tracked(faces, identity, load) for faces, load in zip(points, edges, strict=True))
 
 
 def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np.uint8], Edges]]:
     for frame in clip.frames():
         yield frame, background.edges(frame) if options.background == "canny" else None
-
-
-def _seen(frames: Iterator[tuple[NDArray[np.uint8], Edges]], detector: Detector) -> Iterator[Seen[Edges]]:
-    is_cut = CutDetector()
-    for frame, edges in frames:
-        yield Seen(detector(frame), is_cut(frame), edges)
 
 
 def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from stages.clip import Clip, Producer, list_pictures
 from stages.conditions import labels as tables
 from stages.errors import BadInput, NoDetection, UsageProblem
 from stages.runner import Outcome
-from stages.streaming import ahead
+from stages.streaming import beside
 
 STAGE = "segment"
 
@@ -59,7 +58,7 @@ def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: b
     with ExitStack() as stack:
         writers = {kind: stack.enter_context(clip.writing(kind, producer, inputs, metas[kind])) for kind in needed}
         empty = 0
-        for mask in ahead(_masks(clip, backend, options)):
+        for _, mask in beside(backend.open(options.device), clip.frames()):
             empty += not mask.any()
             for kind, writer in writers.items():
                 writer.image(mask * np.uint8(255 if kind == "mask" else 1))
@@ -68,11 +67,6 @@ def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: b
                 f"No person was found in any of the {clip.num_frames} frames of {clip.path}", hint="Import label maps with --labels instead"
             )
     return Outcome("segment", "done", clip.num_frames, {"frames_without_person": empty})
-
-
-def _masks(clip: Clip, backend: Backend, options: SegmentOptions) -> Iterator[np.ndarray]:
-    find = backend.open(options.device)
-    return (find(frame) for frame in ahead(clip.frames()))
 
 
 def _import(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
@@ -86,7 +80,7 @@ def _import(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bo
         return Outcome("segment", "skipped", clip.num_frames)
     read = backend.open(options.device)
     with clip.writing("segment", producer, inputs, table.meta()) as segment:
-        for image in ahead(read(file, table, clip.width, clip.height) for file in files):
+        for _, image in beside(lambda file: read(file, table, clip.width, clip.height), files):
             segment.image(image)
     return Outcome("segment", "done", clip.num_frames)
 
@@ -96,11 +90,11 @@ def _folder(clip: Clip, given: str | None) -> Path:
     stem = source.name if source.is_dir() and source.suffix != ".clip" else source.stem
     if given is not None:
         return Path(given.replace("{stem}", stem))
-    beside = [source.parent / f"{stem}{ending}" for ending in ("_labels", "annot")]
-    for folder in beside:
+    places = [source.parent / f"{stem}{ending}" for ending in ("_labels", "annot")]
+    for folder in places:
         if folder.is_dir():
             return folder
-    raise BadInput(f"There are no label maps beside {source}", hint=f"Name their folder with --labels, or call it {beside[0].name}")
+    raise BadInput(f"There are no label maps beside {source}", hint=f"Name their folder with --labels, or call it {places[0].name}")
 
 
 def _digest(files: list[Path]) -> str:
