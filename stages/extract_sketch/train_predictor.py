@@ -47,14 +47,14 @@ class Recipe:
     views: how each labelled frame is shown; for each view the largest rotation in degrees.
     """
 
-    frames_per_clip: int = 36
+    frames_per_clip: int = 56
     views: tuple[float, ...] = (4.0, 8.0, 25.0)
     cascades: int = 12
     trees: int = 215
     depth: int = 3
     features: int = 500
     padding: float = 0.15
-    oversampling: int = 6
+    oversampling: int = 8
     nu: float = 0.1
     test_splits: int = 30
     stretch: float = 0.05
