@@ -1,8 +1,10 @@
-"""Building blocks: convolution, SPADE with learned or generated weights, residual block, U-Net."""
+"""Building blocks: convolution, SPADE with learned or generated weights, residual block, encoder, label embedding, U-Net."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,14 @@ def activate(x: Tensor) -> Tensor:
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, spectral: bool = False) -> nn.Module:
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    return _initialised(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), spectral)
+
+
+def up_conv(inputs: int, outputs: int, *, spectral: bool = False) -> nn.Module:
+    return _initialised(UpConv(inputs, outputs), spectral)
+
+
+def _initialised(layer: nn.Conv2d, spectral: bool) -> nn.Module:
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -29,19 +38,56 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
+class UpConv(nn.Conv2d):
+    """A 3x3 convolution of a picture that was doubled by repetition, and of `skip` beside it.
+
+    `fold` turns it into a transposed convolution of the small picture: 16 products per pixel instead of 36, the same result.
+    """
+
+    folded: Tensor | None
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, 1, 1)
+        self.register_buffer("folded", None, persistent=False)
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """x [B, C, H, W], skip [B, D, 2H, 2W] -> [B, outputs, 2H, 2W]; the layer has C + D inputs."""
+        if self.folded is None:
+            return super().forward(double(x) if skip is None else torch.cat([double(x), skip], 1))
+        y = F.conv_transpose2d(x, self.folded, self.bias, stride=2, padding=1)
+        return y if skip is None else y + F.conv2d(skip, self.weight[:, x.shape[1] :], padding=1)
+
+    @torch.no_grad()
+    def fold(self, inputs: int | None = None) -> None:
+        """From now on compute the fast way; `inputs` of the channels are doubled, all without a skip. The weights must not change after."""
+        weight = self.weight[:, :inputs]
+        spread = F.conv2d(F.pad(weight.flip(2, 3), (1, 1, 1, 1)).flatten(0, 1)[:, None], weight.new_ones(1, 1, 2, 2))
+        self.folded = spread[:, 0].unflatten(0, weight.shape[:2]).transpose(0, 1).contiguous()
+
+
 @dataclass(frozen=True)
 class ModulationWeights:
     """Generated weights of one SPADE layer: three 1x1 convolutions (section 3, theta_S, theta_gamma and theta_beta).
 
-    shared [B, hidden, label + 1], modulation [B, 2 C, hidden + 1]; the last column of each is the bias.
+    shared [B, hidden, label + 1] or None, modulation [B, 2 C, hidden + 1]; the last column of each is the bias.
     """
 
-    shared: Tensor
+    shared: Tensor | None
     modulation: Tensor
+
+
+@dataclass(frozen=True)
+class LevelWeights:
+    """All generated weights of one level: those of its SPADE layers, and of the label embedding's layer [B, L, L' + 1] where it has one."""
+
+    layers: tuple[ModulationWeights, ...]
+    embedding: Tensor | None = None
 
 
 def pointwise(x: Tensor, weights: Tensor) -> Tensor:
     """A 1x1 convolution with its own weights for each sample: x [B, C, H, W], weights [B, D, C + 1] -> [B, D, H, W]."""
+    if len(x) == 1:
+        return F.conv2d(x, weights[0, :, :-1, None, None], weights[0, :, -1])
     flat = torch.baddbmm(weights[:, :, -1:], weights[:, :, :-1], x.flatten(2))
     return flat.unflatten(2, x.shape[2:])
 
@@ -49,21 +95,23 @@ def pointwise(x: Tensor, weights: Tensor) -> Tensor:
 class Spade(nn.Module):
     """Denormalises features by maps computed from the label embedding (eq. 8 to 10), then by each guidance in turn (multi-SPADE)."""
 
-    def __init__(self, features: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool) -> None:
+    def __init__(
+        self, features: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool, norm: Literal["instance", "batch"]
+    ) -> None:
         super().__init__()
-        self.norm = nn.InstanceNorm2d(features)
-        self.shared = None if adaptive else conv(label, hidden, 1)
-        self.modulation = None if adaptive else quiet(conv(hidden, 2 * features, 1))
+        self.norm = nn.InstanceNorm2d(features) if norm == "instance" else nn.BatchNorm2d(features, affine=False)
+        self.shared = conv(label, hidden, 1) if hidden and not adaptive else None
+        self.modulation = None if adaptive else quiet(conv(hidden or label, 2 * features, 1))
         self.guidance = nn.ModuleList(quiet(conv(guidance, 2 * features, 1)) for _ in range(guides))
 
     def forward(self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: ModulationWeights | None) -> Tensor:
         """x [B, C, H, W], label [B, L, H, W], guidance: per guide [B, G, H, W] or None when that guide is absent."""
         x = self.norm(x)
         if weights is None:
-            assert self.shared is not None and self.modulation is not None
-            gamma_beta = self.modulation(activate(self.shared(label)))
+            assert self.modulation is not None
+            gamma_beta = self.modulation(label if self.shared is None else activate(self.shared(label)))
         else:
-            embedded = activate(pointwise(label, weights.shared))  # eq. 8
+            embedded = label if weights.shared is None else activate(pointwise(label, weights.shared))  # eq. 8
             gamma_beta = pointwise(embedded, weights.modulation)  # eq. 9
         x = _denormalise(x, gamma_beta)
         for layer, guide in zip(self.guidance, guidance, strict=True):
@@ -85,44 +133,81 @@ def quiet(layer: nn.Module) -> nn.Module:
     return layer
 
 
+@dataclass(frozen=True)
+class Style:
+    """AdaIN's scale and shift of each layer of a block, [B, C] each (baseline AdaIN of table 1)."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+
 class SpadeBlock(nn.Module):
-    """Residual block of the main branch: two SPADE layers and convolutions, a 1x1 shortcut."""
+    """Residual block of the main branch: two SPADE layers and convolutions, and a 1x1 shortcut.
+
+    With `spade_shortcut` the shortcut has a SPADE layer, too, and is left out where the channels stay the same.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool, spectral: bool
-    ) -> None:
+        self, inputs: int, outputs: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool, spectral: bool,
+        norm: Literal["instance", "batch"], spade_shortcut: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.first = Spade(inputs, label, hidden, guidance, guides, adaptive=adaptive)
-        self.second = Spade(outputs, label, hidden, guidance, guides, adaptive=adaptive)
+        self.first, self.second = (
+            Spade(features, label, hidden, guidance, guides, adaptive=adaptive, norm=norm) for features in (inputs, outputs)
+        )
         self.conv_first = conv(inputs, outputs, spectral=spectral)
         self.conv_second = conv(outputs, outputs, spectral=spectral)
-        self.shortcut = conv(inputs, outputs, 1, spectral=spectral)
+        whole = spade_shortcut and inputs == outputs
+        self.shortcut = None if whole else conv(inputs, outputs, 1, spectral=spectral)
+        self.shortcut_norm = (
+            Spade(inputs, label, hidden, guidance, guides, adaptive=adaptive, norm=norm) if spade_shortcut and not whole else None
+        )
 
     def forward(
-        self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: tuple[ModulationWeights, ModulationWeights] | None
+        self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: LevelWeights | None, style: Style | None = None
     ) -> Tensor:
-        first, second = weights or (None, None)
-        y = self.conv_first(activate(self.first(x, label, guidance, first)))
-        y = self.conv_second(activate(self.second(y, label, guidance, second)))
-        return (self.shortcut(x) + y) * 0.5**0.5  # keeps the variance over the blocks
+        layers: Sequence[ModulationWeights | None] = (None, None, None) if weights is None else weights.layers
+        y = self.conv_first(activate(_styled(self.first(x, label, guidance, layers[0]), style, 0)))
+        y = self.conv_second(activate(_styled(self.second(y, label, guidance, layers[1]), style, 1)))
+        if self.shortcut_norm is not None:
+            x = self.shortcut_norm(x, label, guidance, layers[2])
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return (x + y) * 0.5**0.5  # keeps the variance over the blocks
+
+
+def _styled(x: Tensor, style: Style | None, layer: int) -> Tensor:
+    """AdaIN (Huang and Belongie 2017) after a SPADE layer."""
+    if style is None:
+        return x
+    scale, shift = style.layers[layer]
+    return F.instance_norm(x) * (1 + scale[..., None, None]) + shift[..., None, None]
 
 
 class LabelEmbedder(nn.Module):
-    """The semantic image as features at every level: a small U-Net whose decoder outputs are p_S^0 of eq. 8."""
+    """The semantic image as features at every level: a small U-Net whose decoder outputs are p_S of eq. 8.
 
-    def __init__(self, semantic: int, channels: tuple[int, ...]) -> None:
+    At the levels below `generated` the decoder's layers are 1x1 with generated weights.
+    """
+
+    def __init__(self, semantic: int, channels: tuple[int, ...], *, generated: int = 0, spectral: bool = False) -> None:
         super().__init__()
-        self.first = conv(semantic, channels[0])
-        self.down = nn.ModuleList(conv(a, b, stride=2) for a, b in zip(channels, channels[1:], strict=False))
-        self.up = nn.ModuleList(conv(b, a) for a, b in zip(channels, channels[1:], strict=False))
+        self.first = conv(semantic, channels[0], spectral=spectral)
+        pairs = list(zip(channels, channels[1:], strict=False))
+        self.down = nn.ModuleList(conv(a, b, stride=2, spectral=spectral) for a, b in pairs)
+        self.up = nn.ModuleList(
+            nn.Identity() if level < generated else up_conv(b, a, spectral=spectral) for level, (a, b) in enumerate(pairs)
+        )
 
-    def forward(self, semantic: Tensor) -> list[Tensor]:
+    def forward(self, semantic: Tensor, weights: Sequence[LevelWeights] = ()) -> list[Tensor]:
         """[B, S, H, W] -> [B, channels[l], H / 2^l, W / 2^l] for each level l, finest first."""
         levels = [activate(self.first(semantic))]
         for layer in self.down:
             levels.append(activate(layer(levels[-1])))
         for level in reversed(range(len(self.up))):
-            levels[level] = levels[level] + activate(self.up[level](double(levels[level + 1])))
+            own = weights[level].embedding if level < len(weights) else None
+            below = levels[level + 1]
+            up = self.up[level](below) if own is None else double(pointwise(below, own))  # a 1x1 layer may as well come before
+            levels[level] = levels[level] + activate(up)
         return levels
 
 
@@ -138,4 +223,25 @@ class Encoder(nn.Module):
         levels = [activate(self.first(x))]
         for layer in self.down:
             levels.append(activate(layer(levels[-1])))
+        return levels
+
+
+class UNet(nn.Module):
+    """Encoder and decoder with the encoder's features beside the decoder's: [B, C, H, W] -> features of each level, finest first."""
+
+    def __init__(self, inputs: int, channels: tuple[int, ...], *, spectral: bool = False) -> None:
+        super().__init__()
+        self.encoder = Encoder(inputs, channels, spectral=spectral)
+        last = len(channels) - 2
+        self.up = nn.ModuleList(
+            up_conv(b if level == last else 2 * b, a, spectral=spectral)
+            for level, (a, b) in enumerate(zip(channels, channels[1:], strict=False))
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        levels = self.encoder(x)
+        x = levels[-1]
+        for level in reversed(range(len(self.up))):
+            x = activate(self.up[level](x))
+            levels[level], x = x, torch.cat([x, levels[level]], 1)
         return levels

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stages.networks.discriminator import Verdicts
 
+Gan = Literal["hinge", "lsgan"]
 
-def hinge_real_fake(real: Verdicts, fake: Verdicts) -> Tensor:
-    """The discriminator's hinge loss, averaged over scales."""
-    terms = [F.relu(1 - r[-1].float()).mean() + F.relu(1 + f[-1].float()).mean() for r, f in zip(real, fake, strict=True)]
+
+def real_fake(real: Verdicts, fake: Verdicts, gan: Gan = "hinge") -> Tensor:
+    """The discriminator's loss, averaged over scales: hinge, or least squares as in vid2vid."""
+    return torch.stack([_margin(r[-1].float(), 1, gan) + _margin(f[-1].float(), -1, gan) for r, f in zip(real, fake, strict=True)]).mean()
+
+
+def fooled(fake: Verdicts, gan: Gan = "hinge") -> Tensor:
+    """The generator's side: -mean(D(fake)), not clipped as in the public code; with least squares the distance to "real"."""
+    terms = [-f[-1].float().mean() if gan == "hinge" else _margin(f[-1].float(), 1, gan) for f in fake]
     return torch.stack(terms).mean()
 
 
-def hinge_generator(fake: Verdicts) -> Tensor:
-    """The generator's side: -mean(D(fake))."""
-    return -torch.stack([f[-1].float().mean() for f in fake]).mean()
+def _margin(verdict: Tensor, side: int, gan: Gan) -> Tensor:
+    """How far a verdict is from its side, 1 for real and -1 for fake (least squares: from 1 and 0)."""
+    if gan == "hinge":
+        return F.relu(1 - side * verdict).mean()
+    return (verdict - max(side, 0)).square().mean()
 
 
 def feature_matching(real: Verdicts, fake: Verdicts) -> Tensor:

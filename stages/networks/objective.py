@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stages.networks import losses
 from stages.networks.config import GeneratorConfig
-from stages.networks.discriminator import MultiScaleDiscriminator, video_window
+from stages.networks.discriminator import MultiScaleDiscriminator, Past, boxes_of, crop_region, windows
 from stages.networks.generator import Synthesis
 
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
@@ -35,6 +35,7 @@ class LossWeights:
     gan: float = 0.05
     feature_matching: float = 1.0
     video_gan: float = 0.02
+    region_gan: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,78 @@ class Target:
     keypoints: Tensor
     example_keypoints: Tensor
     """Of all K examples, [B, K, N, 3]."""
-    previous_image: Tensor | None = None
     flow: Tensor | None = None
     flow_confidence: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Players:
+    """Which discriminators there are, and how they argue."""
+
+    filters: int = 32
+    layers: int = 4
+    scales: int = 1
+    gan: losses.Gan = "hinge"
+    video_frames: int = 2
+    """K of D_V: so many frames it sees at a time."""
+    video_rates: int = 1
+    """At so many frame rates, each half the one before."""
+    regions: tuple[tuple[int, ...], ...] = ()
+    """Keypoints around each of which a discriminator of its own looks more closely, for example those of the face of a body."""
+
+
 class Discriminators(nn.Module):
-    """D_I, conditioned on the semantic image and the example, and D_V on two frames and the flow between them."""
+    """D_I, conditioned on the semantic image and the example; D_V on windows and the flow in them; one for each region."""
 
-    def __init__(self, config: GeneratorConfig, filters: int = 32, layers: int = 4, scales: int = 1) -> None:
+    def __init__(self, config: GeneratorConfig, players: Players | None = None) -> None:
         super().__init__()
-        self.image = MultiScaleDiscriminator(6 + config.semantic_channels, filters, layers, scales)
-        self.video = MultiScaleDiscriminator(2 * 3 + 2, filters, layers, scales)
+        self.players = p = players or Players()
+        channels = 6 + config.semantic_channels
+        window = 3 * p.video_frames + 2 * (p.video_frames - 1)
+        self.image = MultiScaleDiscriminator(channels, p.filters, p.layers, p.scales)
+        self.videos = nn.ModuleList(MultiScaleDiscriminator(window, p.filters, p.layers, p.scales) for _ in range(p.video_rates))
+        self.regions = nn.ModuleList(MultiScaleDiscriminator(channels, p.filters, p.layers - 1) for _ in p.regions)
+        self.region_side = min(config.size) // 4
 
-    def loss(self, target: Target, fake: Tensor, fake_previous: Tensor | None) -> Tensor:
+    def loss(self, target: Target, fake: Tensor, past: Past) -> Tensor:
         """The discriminators' own loss; `fake` carries no gradient to the generator."""
-        total = losses.hinge_real_fake(self.image(_conditioned(target, target.image)), self.image(_conditioned(target, fake)))
-        if fake_previous is not None and target.previous_image is not None and target.flow is not None:
-            real = video_window([target.previous_image, target.image], [target.flow])
-            total = total + losses.hinge_real_fake(self.video(real), self.video(video_window([fake_previous, fake], [target.flow])))
+        gan = self.players.gan
+        total = losses.real_fake(self.image(_conditioned(target, target.image)), self.image(_conditioned(target, fake)), gan)
+        for rate, real, made in self._windows(target, fake, past):
+            total = total + losses.real_fake(self.videos[rate](real), self.videos[rate](made), gan)
+        for player, real, made in self._regions(target, fake):
+            total = total + losses.real_fake(player(real), player(made), gan)
         return total
+
+    def generator_terms(self, target: Target, fake: Tensor, past: Past) -> dict[str, Tensor]:
+        """What the generator is told: gan, feature_matching, and where there are such players video_gan and region_gan."""
+        gan = self.players.gan
+        verdict = self.image(_conditioned(target, fake))
+        with torch.no_grad():
+            real = self.image(_conditioned(target, target.image))
+        terms = {"gan": losses.fooled(verdict, gan), "feature_matching": losses.feature_matching(real, verdict)}
+        if windows := self._windows(target, fake, past):
+            terms["video_gan"] = torch.stack([losses.fooled(self.videos[rate](made), gan) for rate, _, made in windows]).mean()
+        if regions := self._regions(target, fake):
+            terms["region_gan"] = torch.stack([losses.fooled(player(made), gan) for player, _, made in regions]).mean()
+        return terms
+
+    def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:
+        if target.flow is None:
+            return []
+        known = past._replace(flows=[*past.flows, target.flow])
+        return windows(known, target.image, fake, self.players.video_frames, self.players.video_rates)
+
+    def _regions(self, target: Target, fake: Tensor) -> list[tuple[nn.Module, Tensor, Tensor]]:
+        """(player, real crop, fake crop) of each region, for the samples that show it."""
+        found = []
+        for player, points in zip(self.regions, self.players.regions, strict=True):
+            boxes, there = boxes_of(target.keypoints, points, *fake.shape[-2:])
+            if there.any():
+                pair = [_conditioned(target, image)[there] for image in (target.image, fake)]
+                real, made = (crop_region(picture, boxes[there], self.region_side) for picture in pair)
+                found.append((player, real, made))
+        return found
 
 
 def generator_losses(
@@ -75,7 +128,7 @@ def generator_losses(
     weights: LossWeights,
     perceptual: PerceptualDistance | None,
     discriminators: Discriminators | None,
-    fake_previous: Tensor | None,
+    past: Past,
 ) -> dict[str, Tensor]:
     """Each weighted term of the generator's objective for one frame; their sum is minimised."""
     truth, frame = target.image, synthesis.frame
@@ -83,30 +136,30 @@ def generator_losses(
     if perceptual is not None:
         halves = torch.cat([frame[::2], synthesis.raw[1::2]]), torch.cat([truth[::2], truth[1::2]])  # frame and h_t at the price of one
         terms["perceptual"] = perceptual(*halves).mean()
-    terms["warp"] = F.l1_loss(synthesis.example.image, truth)
-    terms["mask"] = losses.mask_loss(synthesis.example_mask, synthesis.example.image, truth)
-    warped_keypoints = target.example_keypoints[torch.arange(len(frame), device=frame.device), synthesis.best]
-    terms["keypoint"] = losses.keypoint_flow_loss(synthesis.example.flow, target.keypoints, warped_keypoints)
+    terms |= _example_terms(synthesis, target)
     if synthesis.shares.shape[1] > 1 and target.keypoints.shape[1]:
         terms["attention"] = losses.attention_loss(synthesis.shares, target.keypoints, target.example_keypoints)
     if synthesis.previous is not None and target.flow is not None and target.flow_confidence is not None:
-        terms["warp"] = terms["warp"] + F.l1_loss(synthesis.previous.image, truth)  # second term of eq. 8
+        terms["warp"] = terms.get("warp", 0) + F.l1_loss(synthesis.previous.image, truth)  # second term of eq. 8
         terms["flow"] = losses.flow_loss(synthesis.previous.flow, target.flow, target.flow_confidence)
         if synthesis.previous_mask is not None:
-            terms["mask"] = terms["mask"] + losses.mask_loss(synthesis.previous_mask, synthesis.previous.image, truth)
+            terms["mask"] = terms.get("mask", 0) + losses.mask_loss(synthesis.previous_mask, synthesis.previous.image, truth)
     if discriminators is not None:
-        terms |= _adversarial(discriminators, target, frame, fake_previous)
+        terms |= discriminators.generator_terms(target, frame, past)
     return {name: value * getattr(weights, name) for name, value in terms.items() if getattr(weights, name)}
 
 
-def _adversarial(players: Discriminators, target: Target, fake: Tensor, fake_previous: Tensor | None) -> dict[str, Tensor]:
-    verdict = players.image(_conditioned(target, fake))
-    with torch.no_grad():
-        real = players.image(_conditioned(target, target.image))
-    terms = {"gan": losses.hinge_generator(verdict), "feature_matching": losses.feature_matching(real, verdict)}
-    if fake_previous is not None and target.flow is not None:
-        terms["video_gan"] = losses.hinge_generator(players.video(video_window([fake_previous, fake], [target.flow])))
-    return terms
+def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
+    """How well the chosen example was warped, and whether its mask knows."""
+    warped, mask = synthesis.example, synthesis.example_mask
+    if warped is None or mask is None:
+        return {}
+    own = target.example_keypoints[torch.arange(len(warped.image), device=warped.image.device), synthesis.best]
+    return {
+        "warp": F.l1_loss(warped.image, target.image),
+        "mask": losses.mask_loss(mask, warped.image, target.image),
+        "keypoint": losses.keypoint_flow_loss(warped.flow, target.keypoints, own),
+    }
 
 
 def _conditioned(target: Target, image: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.errors import UsageProblem
 from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.objective import LossWeights
+from stages.networks.objective import LossWeights, Players
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TrainConfig:
     jitter: float = 1.0
     """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
     perceptual: str = "squeezenet"
-    discriminator_filters: int = 32
+    players: Players = field(default_factory=Players)
     bfloat16: bool = True
     seed: int = 0
 
@@ -83,6 +83,7 @@ class TrainConfig:
         values["generator"] = GeneratorConfig.from_json(values["generator"])
         values["phases"] = tuple(Phase(**phase) for phase in values["phases"])
         values["losses"] = LossWeights(**values["losses"])
+        values["players"] = Players(**{**values["players"], "regions": tuple(map(tuple, values["players"]["regions"]))})
         values["betas"] = tuple(values["betas"])
         return cls(**values)
 
@@ -106,6 +107,6 @@ RECIPES: dict[str, TrainConfig] = {
         generator=PRESETS["tiny"],
         phases=(Phase(6, size=64, batch=2), Phase(4, size=64, batch=2, frames=2)),
         max_examples=2,
-        discriminator_filters=8,
+        players=Players(filters=8),
     ),
 }

@@ -21,10 +21,12 @@ def write_sheet(path: Path, generator: FewShotGenerator, batch: Batch) -> None:
     """One row per clip of the batch (its first frame), one column per entry of `COLUMNS`; PNG."""
     code = generator.encode_examples(batch.example_images, batch.example_semantics)
     made = generator.synthesize(code, batch.semantics[:, 0])
+    example = batch.example_images[:, 0]
+    warped = example if made.example is None else made.example.image
+    mask = torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask
     columns = [
-        _grey(batch.semantics[:, 0].mean(1, keepdim=True) * 2), batch.example_images[:, 0], made.example.image, _grey(made.example_mask),
-        made.raw, made.frame, batch.images[:, 0],
-    ]  # fmt: skip
+        _grey(batch.semantics[:, 0].mean(1, keepdim=True) * 2), example, warped, _grey(mask), made.raw, made.frame, batch.images[:, 0],
+    ]
     rows = torch.cat([c.float().cpu() for c in columns], -1)
     sheet = torch.cat(list(rows), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()
     titled = np.full((sheet.shape[0] + 18, sheet.shape[1], 3), 255, np.uint8)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stages.errors import Fsv2vError
 from stages.models import save_model
+from stages.networks.discriminator import Past
 from stages.networks.generator import FewShotGenerator, State
 from stages.networks.objective import Discriminators, PerceptualDistance, Target, generator_losses
 from stages.train.config import Phase, TrainConfig
@@ -32,7 +33,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
         self.generator = FewShotGenerator(config.generator).to(device)
-        self.players = Discriminators(config.generator, config.discriminator_filters).to(device)
+        self.players = Discriminators(config.generator, config.players).to(device)
         self.average = {name: value.detach().clone() for name, value in self.generator.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)
         self.player_optimizer = torch.optim.Adam(self.players.parameters(), config.discriminator_rate, config.betas)
@@ -44,22 +45,23 @@ class Trainer:
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         self._set_rates()
         sums: dict[str, float] = defaultdict(float)
-        state = None
+        state, past = None, Past([], [], [])
         for t in range(phase.frames):
             target = _target(batch, t)
             with self._autocast():
                 code = self.generator.encode_examples(batch.example_images, batch.example_semantics)
                 made = self.generator.synthesize(code, target.semantic, state)
-            previous = state.frame if state is not None else None
             if phase.adversarial:
-                sums["discriminator"] += self._discriminator_step(target, made.frame.detach(), previous)
+                sums["discriminator"] += self._discriminator_step(target, made.frame.detach(), past)
             with self._autocast():
                 players = self.players.requires_grad_(False) if phase.adversarial else None
-                terms = generator_losses(made, target, self.config.losses, self.perceptual, players, previous)
+                terms = generator_losses(made, target, self.config.losses, self.perceptual, players, past)
             self._generator_step(terms)
             for name, value in terms.items():
                 sums[name] += value.item()
             state = State(made.frame.detach(), target.semantic)
+            flows = past.flows if target.flow is None else [*past.flows, target.flow]
+            past = Past([*past.real, target.image], [*past.fake, state.frame], flows)
         self.step += 1
         return {name: value / phase.frames for name, value in sums.items()}
 
@@ -89,10 +91,10 @@ class Trainer:
             self.generator.load_state_dict(own)
             self.generator.train()
 
-    def _discriminator_step(self, target: Target, fake: Tensor, previous: Tensor | None) -> float:
+    def _discriminator_step(self, target: Target, fake: Tensor, past: Past) -> float:
         self.players.requires_grad_(True)
         with self._autocast():
-            loss = self.players.loss(target, fake, previous)
+            loss = self.players.loss(target, fake, past)
         self.player_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if torch.isfinite(loss):
@@ -182,7 +184,6 @@ def _target(batch: Batch, t: int) -> Target:
     first = t == 0
     return Target(
         batch.images[:, t], batch.semantics[:, t], batch.example_images[:, 0], batch.keypoints[:, t], batch.example_keypoints,
-        previous_image=None if first else batch.images[:, t - 1],
         flow=None if first else batch.flows[:, t - 1],
         flow_confidence=None if first else batch.flow_confidence[:, t - 1],
     )  # fmt: skip

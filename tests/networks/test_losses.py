@@ -6,7 +6,7 @@ import torch
 
 from stages.flow.warp import warp
 from stages.networks import losses
-from stages.networks.discriminator import MultiScaleDiscriminator, video_window
+from stages.networks.discriminator import MultiScaleDiscriminator, Past, boxes_of, crop_region, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():
@@ -42,9 +42,9 @@ def test_the_teacher_counts_only_where_it_can_be_trusted():
 
 def test_the_hinge_is_content_when_the_players_are_far_apart():
     real, fake = [[torch.full((1, 1, 2, 2), 2.0)]], [[torch.full((1, 1, 2, 2), -2.0)]]
-    assert losses.hinge_real_fake(real, fake) == 0
-    assert losses.hinge_real_fake(fake, real) == 6
-    assert losses.hinge_generator(fake) == 2  # not clipped, as the public code has it
+    assert losses.real_fake(real, fake) == 0
+    assert losses.real_fake(fake, real) == 6
+    assert losses.fooled(fake) == 2  # not clipped, as the public code has it
 
 
 def test_feature_matching_leaves_the_verdict_out():
@@ -67,3 +67,38 @@ def test_attention_is_drawn_to_the_example_of_the_same_shape_wherever_it_stands(
     right = losses.attention_loss(torch.tensor([[0.1, 0.9]]), driving, examples)
     wrong = losses.attention_loss(torch.tensor([[0.9, 0.1]]), driving, examples)
     assert right < 0.2 < 2 < wrong
+
+
+def test_a_video_discriminator_sees_windows_at_each_frame_rate_that_the_past_is_long_enough_for():
+    frames = [torch.full((1, 3, 4, 4), float(t)) for t in range(5)]
+    flows = [torch.full((1, 2, 4, 4), float(t)) for t in range(1, 5)]
+    past = Past(frames[:-1], [-frame for frame in frames[:-1]], flows)
+    found = windows(past, frames[-1], -frames[-1], frames=2, rates=4)
+
+    assert [rate for rate, _, _ in found] == [0, 1, 2]  # every 8th frame is more than there is
+    for rate, real, fake in found:
+        assert real[:, :3].unique().item() == 4 - 2**rate and real[:, 3:6].unique().item() == 4
+        assert torch.equal(fake[:, :6], -real[:, :6])
+        assert torch.equal(fake[:, 6:], real[:, 6:])  # both are judged with the real flow
+    whole = found[2][1][:, 6:] * 4 / 10
+    assert torch.allclose(whole, torch.full_like(whole, 1.0 + 2 + 3 + 4))  # the flows between were composed
+
+
+def test_flows_are_composed_by_following_them():
+    newer, older = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
+    newer[:, 0], older[:, 0, :, 4:] = 2, 1  # two to the right, and from there one more where x is 4 or more
+    first = torch.zeros(1, 3, 8, 8)
+    (_, real, _) = windows(Past([first, first], [first, first], [older, newer]), first, first, frames=2, rates=2)[-1]
+    moved = real[:, 6, 0] * 8 / 10
+    assert moved.round().tolist()[0] == [2, 2, 3, 3, 3, 3, 3, 3]
+
+
+def test_a_region_is_cut_around_its_keypoints_and_stays_in_the_picture():
+    keypoints = torch.tensor([[[10.0, 20.0, 1.0], [18.0, 20.0, 1.0], [60.0, 60.0, 1.0]], [[0.0, 0.0, 0.0]] * 3, [[1.0, 1.0, 1.0]] * 3])
+    boxes, there = boxes_of(keypoints, (0, 1), 64, 64)
+    assert there.tolist() == [True, False, True]
+    assert boxes[0].tolist() == [6, 12, 22, 28]  # twice as wide as the eight pixels between the points
+    assert boxes[2].min() >= 0
+    picture = torch.arange(64.0).expand(3, 1, 64, 64)
+    cut = crop_region(picture, boxes, 5)
+    assert torch.allclose(cut[0, 0, 0], torch.tensor([6.0, 10, 14, 18, 22]), atol=1e-4)

@@ -1,0 +1,60 @@
+"""The baselines of few-shot vid2vid's table 1: how H uses the examples when no weights are generated from them.
+
+Encoder: H decodes the examples' style vector. ConcatStyle: the vector stands beside every pixel of the semantic image. AdaIN: the vector
+sets the scale and shift of a normalisation after each SPADE layer. Plain SPADE (Park et al. 2019) sees no example.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.networks.config import GeneratorConfig
+from stages.networks.layers import SLOPE, Style, activate, conv
+
+
+class Start(nn.Module):
+    """What H starts from when it is not the examples: the semantic image reduced to the bottleneck's size, as SPADE does."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.reduce = 2 ** (len(config.channels) - 1)
+        self.layer = conv(config.semantic_channels, config.channels[-1])
+
+    def forward(self, semantic: Tensor) -> Tensor:
+        return activate(self.layer(F.avg_pool2d(semantic, self.reduce)))
+
+
+class StyleCode(nn.Module):
+    """ConcatStyle: the style vector [B, C] as channels beside the semantic image."""
+
+    CHANNELS = 32
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.layer = nn.Linear(config.channels[-1], self.CHANNELS)
+
+    def forward(self, semantic: Tensor, style: Tensor) -> Tensor:
+        """[B, S, H, W], [B, C] -> [B, S + CHANNELS, H, W]."""
+        code = self.layer(style)[..., None, None].expand(-1, -1, *semantic.shape[-2:])
+        return torch.cat([semantic, code.to(semantic.dtype)], 1)
+
+
+class StyleLayers(nn.Module):
+    """AdaIN: scale and shift for the two layers of every block of H, from the style vector by an MLP."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        wide = [*config.channels, config.channels[-1]]
+        self.features = [(wide[level + 1], wide[level]) for level in range(len(config.channels))]
+        width = config.weight_hidden
+        self.layers = nn.Sequential(
+            nn.Linear(config.channels[-1], width), nn.LeakyReLU(SLOPE), nn.Linear(width, 2 * sum(sum(pair) for pair in self.features))
+        )
+
+    def forward(self, style: Tensor) -> list[Style]:
+        """[B, C] -> what each level's block gets, finest first."""
+        parts = self.layers(style).split([2 * count for pair in self.features for count in pair], 1)
+        scales = [(part.chunk(2, 1)[0], part.chunk(2, 1)[1]) for part in parts]
+        return [Style((first, second)) for first, second in zip(scales[::2], scales[1::2], strict=True)]

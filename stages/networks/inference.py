@@ -1,0 +1,139 @@
+"""The inference form of a generator: the same frames with less work, and in half precision where that is safe.
+
+    renderer = Renderer(generator, Speed(precision="auto"))
+    code = renderer.encode_examples(images, semantics)          # once per clip
+    frame, state = renderer.step(code, semantic, state)         # once per frame
+
+What does not depend on the driving frame is in the code (see generator.py). Here the weights themselves are prepared once: spectral
+norms are folded in, convolutions of doubled pictures become transposed ones, all in the memory format that the device likes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from stages.networks.flow import FlowNetwork
+from stages.networks.generator import ExampleCode, FewShotGenerator, State
+from stages.networks.layers import UpConv
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SATURATED_SHARE = 0.75
+"""A frame with more than this share of its values at black or white is taken for a failure of half precision."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a generator is run; `channels_last` changes nothing but the time, the others nothing that can be seen.
+
+    precision: auto is bf16 where the device computes in it, else fp32. compile: torch.compile, which costs a minute at the first frame.
+    cuda_graphs: with `compile`, on CUDA: replay instead of launch.
+    """
+
+    precision: Precision = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    cuda_graphs: bool = False
+
+
+class Renderer:
+    """A generator prepared for making frames, under the interface of `FewShotGenerator`.
+
+    generator: on its device, in evaluation mode; it is left as it is. `fallbacks` counts the frames that half precision spoilt (not
+    finite, or saturated) and that were made again in fp32.
+    """
+
+    def __init__(self, generator: FewShotGenerator, speed: Speed | None = None) -> None:
+        speed = speed or Speed()
+        self.device = next(generator.parameters()).device
+        self.precision = _resolve(speed.precision, self.device)
+        self.fallbacks = 0
+        self._source, self._speed = generator, speed
+        self._fast = prepared(generator, _DTYPES[self.precision], channels_last=speed.channels_last)
+        self._make: Any = self._frame_and_raw
+        if speed.compile:
+            self._make = torch.compile(self._frame_and_raw, mode="reduce-overhead" if speed.cuda_graphs else None)
+        self._exact_code: tuple[ExampleCode, ExampleCode] | None = None
+
+    @torch.inference_mode()
+    def encode_examples(self, images: Tensor, semantics: Tensor) -> ExampleCode:
+        """As the generator's, in this renderer's precision."""
+        return self._fast.encode_examples(images, semantics.to(_DTYPES[self.precision]))
+
+    @torch.inference_mode()
+    def choose(self, code: ExampleCode, indices: list[int]) -> ExampleCode:
+        """As the generator's."""
+        return self._fast.choose(code, indices)
+
+    @torch.inference_mode()
+    def step(self, code: ExampleCode, semantic: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """As the generator's: the next frame [B, 3, H, W], float32, and the state for the step after it."""
+        small = semantic.to(_DTYPES[self.precision])
+        frame, raw = self._make(code, small, None if state is None else State(state.frame, state.semantic.to(small.dtype)))
+        if self.precision != "fp32" and spoilt(frame, raw):
+            self.fallbacks += 1
+            frame = self._exact.step(self._exactly(code), semantic, state)[0]
+        return frame, State(frame.clone(), semantic)
+
+    def _frame_and_raw(self, code: ExampleCode, semantic: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
+        made = self._fast.synthesize(code, semantic, state)
+        return made.frame, made.raw
+
+    def _exactly(self, code: ExampleCode) -> ExampleCode:
+        """The same examples encoded in fp32; the last one is kept."""
+        if self._exact_code is None or self._exact_code[0] is not code:
+            self._exact_code = code, self._exact.encode_examples(code.images, code.semantics.float())
+        return self._exact_code[1]
+
+    @cached_property
+    def _exact(self) -> FewShotGenerator:
+        return prepared(self._source, torch.float32, channels_last=self._speed.channels_last)
+
+
+def prepared(generator: FewShotGenerator, dtype: torch.dtype, *, channels_last: bool) -> FewShotGenerator:
+    """A copy of `generator` for inference: norms folded, doublings folded, in `dtype`. It cannot be trained or saved."""
+    fast = FewShotGenerator(replace(generator.config, spectral=False))
+    fast.load_state_dict(plain_state(generator))
+    fast.eval().requires_grad_(False).to(next(generator.parameters()).device)
+    for module in fast.modules():
+        if isinstance(module, FlowNetwork) and module.skips:
+            for layer in module.up:
+                _fold(layer, int(layer.in_channels) - int(layer.out_channels))  # type: ignore[arg-type]
+    for module in fast.modules():
+        _fold(module)
+    fast.to(dtype)
+    return fast.to(memory_format=torch.channels_last) if channels_last else fast  # type: ignore[call-overload]
+
+
+def plain_state(generator: FewShotGenerator) -> dict[str, Tensor]:
+    """The weights with spectral norms folded in, under the names that they have without."""
+    state = {name: value for name, value in generator.state_dict().items() if ".parametrizations." not in name}
+    for path, module in generator.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            state[f"{path}.weight"] = module.weight.detach()
+    return state
+
+
+def spoilt(frame: Tensor, raw: Tensor) -> bool:
+    """Whether a frame [B, 3, H, W] is not finite, or what H made of it is saturated nearly everywhere."""
+    return not bool(torch.isfinite(frame).all()) or bool((raw.abs() > 0.999).float().mean() > SATURATED_SHARE)
+
+
+def _fold(layer: nn.Module, inputs: int | None = None) -> None:
+    if isinstance(layer, UpConv) and layer.folded is None:
+        layer.fold(inputs)
+
+
+def _resolve(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # without them bf16 would be slower than fp32
+    return "bf16" if device.type == "cpu" and has_instructions() else "fp32"

@@ -1,0 +1,313 @@
+"""Each equation of the three papers against a slow and obvious evaluation of its formula: values and gradients, in float64.
+
+The slow forms loop over samples, positions and channels, and know nothing of how the networks compute the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.flow.warp import warp
+from stages.networks import losses
+from stages.networks.attention import Attention, CompactAttention, extract_bases
+from stages.networks.config import PRESETS
+from stages.networks.examples import OuterExamples
+from stages.networks.layers import LabelEmbedder, LevelWeights, ModulationWeights, Spade, UpConv, pointwise
+from stages.networks.weights import AverageWeights, RowWeights, shapes_of
+
+DRAW = torch.Generator().manual_seed(0)
+
+
+def numbers(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=DRAW, dtype=torch.float64).requires_grad_()
+
+
+def agree(fast: Callable[..., Tensor], slow: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """The same values, and the same gradients of every input under a random projection of the output."""
+    ours, theirs = fast(*inputs), slow(*inputs)
+    assert ours.shape == theirs.shape
+    assert torch.allclose(ours, theirs, atol=1e-9)
+    direction = torch.randn(ours.shape, generator=DRAW, dtype=torch.float64)
+    gradients = [torch.autograd.grad((made * direction).sum(), inputs) for made in (ours, theirs)]
+    for mine, other in zip(*gradients, strict=True):
+        assert torch.allclose(mine, other, atol=1e-8)
+
+
+def leaky(x: Tensor) -> Tensor:
+    return x if x > 0 else 0.2 * x
+
+
+# Few-shot vid2vid, equations 8 to 10: what generated weights do to a label embedding and to features
+
+
+def slow_pointwise(x: Tensor, weights: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    rows = []
+    for b in range(batch):
+        for d in range(weights.shape[1]):
+            for i in range(height):
+                for j in range(width):
+                    products = [weights[b, d, c] * x[b, c, i, j] for c in range(channels)]
+                    rows.append(sum(products) + weights[b, d, channels])
+    return torch.stack(rows).reshape(batch, weights.shape[1], height, width)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_generated_convolution_uses_each_samples_own_weights(batch):
+    agree(pointwise, slow_pointwise, numbers(batch, 3, 2, 2), numbers(batch, 4, 4))
+
+
+def slow_spade(x: Tensor, label: Tensor, shared: Tensor, modulation: Tensor) -> Tensor:
+    embedded = slow_pointwise(label, shared)
+    embedded = torch.stack([leaky(value) for value in embedded.flatten()]).reshape(embedded.shape)  # eq. 8
+    maps = slow_pointwise(embedded, modulation)  # eq. 9
+    features = x.shape[1]
+    rows = []
+    for b in range(len(x)):
+        for c in range(features):
+            values = x[b, c].flatten()
+            mean = sum(values) / len(values)
+            variance = sum((value - mean) ** 2 for value in values) / len(values)
+            for i, value in enumerate(values):
+                normalised = (value - mean) / torch.sqrt(variance + 1e-5)
+                gamma, beta = 1 + maps[b, c].flatten()[i], maps[b, features + c].flatten()[i]
+                rows.append(gamma * normalised + beta)  # eq. 10
+    return torch.stack(rows).reshape(x.shape)
+
+
+def test_equations_8_to_10_denormalise_features_by_generated_maps():
+    spade = Spade(3, 2, 4, 0, 0, adaptive=True, norm="instance").double()
+
+    def fast(x, label, shared, modulation):
+        return spade(x, label, [], ModulationWeights(shared, modulation))
+
+    agree(fast, slow_spade, numbers(2, 3, 2, 3), numbers(2, 2, 2, 3), numbers(2, 4, 3), numbers(2, 6, 5))
+
+
+def test_equation_8_goes_from_layer_to_layer_of_the_label_embedding():
+    torch.manual_seed(0)
+    embedder = LabelEmbedder(2, (2, 3), generated=1).double()
+
+    def fast(semantic, weights):
+        return embedder(semantic, [LevelWeights((), weights)])[0]
+
+    def slow(semantic, weights):
+        finest = F.leaky_relu(embedder.first(semantic), 0.2)
+        below = F.leaky_relu(embedder.down[0](finest), 0.2)
+        doubled = torch.stack([below[:, :, i // 2, j // 2] for i in range(4) for j in range(4)], -1).unflatten(-1, (4, 4))
+        return finest + F.leaky_relu(slow_pointwise(doubled, weights), 0.2)
+
+    agree(fast, slow, numbers(2, 2, 4, 4), numbers(2, 2, 4))
+
+
+@pytest.mark.parametrize("preset", ["tiny", "tiny-paper"])
+def test_equation_7_every_generated_matrix_has_the_shape_that_its_layer_needs(preset):
+    config = PRESETS[preset]
+    make = AverageWeights if config.pooling == "average" else RowWeights
+    width = config.channels[1]
+    features = torch.randn(2, width) if config.pooling == "average" else torch.randn(2, width, width)
+    weights = make(config, 0)(features)
+
+    label = config.label_channels[0]
+    for layer in weights.layers:
+        assert layer.modulation.shape[2] == (config.hidden or label) + 1
+        assert (layer.shared is None) == (config.hidden == 0)
+    assert [layer.modulation.shape[1] for layer in weights.layers] == [s.rows for s in shapes_of(config, 0) if s.modulation]
+    if config.label_embedding == "generated":
+        assert weights.embedding is not None
+        assert weights.embedding.shape == (2, label, config.label_channels[1] + 1)
+
+
+def test_the_label_guided_product_pairs_each_feature_of_the_picture_with_each_of_the_label():
+    torch.manual_seed(0)
+    encoder = OuterExamples(PRESETS["tiny-paper"]).double()
+    seen: list[Tensor] = []
+    encoder.reduce_image[-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    encoder.reduce_label[-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    values, _ = encoder.before(numbers(1, 3, 32, 32), numbers(1, 7, 32, 32))
+    product = encoder.after(values)[1][-1]
+
+    image, label = (F.leaky_relu(features, 0.2) for features in seen)
+    share = label.softmax(1)
+    places = [(i, j) for i in range(image.shape[2]) for j in range(image.shape[3])]
+    for c in range(0, image.shape[1], 7):
+        for d in range(0, label.shape[1], 5):
+            expected = sum(image[0, c, i, j] * share[0, d, i, j] for i, j in places) / len(places)
+            assert torch.isclose(product[0, c, d], expected)
+
+
+# Few-shot vid2vid, section 3: attention over the examples
+
+
+def slow_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """query [B, N, A], keys [B, K, M, A], values [B, K, C, h, w] -> [B, C, h, w]."""
+    batch, count, channels = values.shape[:3]
+    flat = values.flatten(3)
+    rows = []
+    for b in range(batch):
+        for c in range(channels):
+            for n in range(query.shape[1]):
+                total, weight = torch.zeros(()), torch.zeros(())
+                for k in range(count):
+                    for m in range(keys.shape[2]):
+                        score = torch.exp(sum(query[b, n] * keys[b, k, m]))
+                        total, weight = total + score * flat[b, k, c, m], weight + score
+                rows.append(total / weight)
+    return torch.stack(rows).reshape(batch, channels, *values.shape[3:])
+
+
+def test_attention_averages_what_the_examples_show_by_the_exponential_of_key_times_query():
+    attention = Attention(1, 4, 0).double()
+
+    def fast(query, keys, values):
+        return attention.recall(query, attention.memorise(keys, values), (2, 2), 3)[0]
+
+    agree(fast, slow_attention, numbers(2, 4, 4), numbers(2, 3, 4, 4), numbers(2, 3, 2, 2, 2))
+
+
+def test_without_gradients_the_attention_is_computed_in_turns_and_stays_the_same(monkeypatch):
+    monkeypatch.setattr("stages.networks.attention._MOST_ENTRIES", 24)
+    attention = Attention(1, 4, 0).double()
+    query, keys, values = numbers(2, 4, 4), numbers(2, 3, 4, 4), numbers(2, 3, 2, 2, 2)
+    with torch.no_grad():
+        turns = attention.recall(query, attention.memorise(keys, values), (2, 2), 3)[0]
+        assert torch.allclose(turns, slow_attention(query, keys, values), atol=1e-9)
+
+
+# Adaptive compact attention, equations 1 to 6
+
+
+def slow_bases(keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: str) -> tuple[Tensor, Tensor]:
+    """For one sample: keys [N, A], values [N, C], start [p, A]."""
+
+    def summed(attention: list[list[Tensor]], features: Tensor) -> Tensor:
+        rows = []
+        for p in range(len(start)):
+            total = sum(attention[n][p] * features[n] for n in range(len(features)))
+            length = sum(attention[n][p] for n in range(len(features))) if norm == "mean" else torch.sqrt((total**2).sum())
+            rows.append(total / length)
+        return torch.stack(rows)
+
+    bases = start
+    attention: list[list[Tensor]] = []
+    for _ in range(iterations):
+        attention = []
+        for n in range(len(keys)):
+            scores = [torch.exp(sum(keys[n] * basis)) for basis in bases]
+            attention.append([score / sum(scores) for score in scores])  # eq. 1
+        bases = (1 - momentum) * bases + momentum * summed(attention, keys)  # eq. 2 and 3
+    return bases, summed(attention, values)  # eq. 4
+
+
+@pytest.mark.parametrize("norm", ["mean", "unit"])
+def test_equations_1_to_4_sum_the_examples_up_by_bases(norm):
+    def fast(keys, values, start):
+        return torch.cat(extract_bases(keys, values, start, 3, 0.7, norm), 2)
+
+    def slow(keys, values, start):
+        return torch.stack([torch.cat(slow_bases(k, v, s, 3, 0.7, norm), 1) for k, v, s in zip(keys, values, start, strict=True)])
+
+    agree(fast, slow, numbers(2, 6, 3), numbers(2, 6, 4), numbers(2, 2, 3))
+
+
+def test_equations_5_and_6_recall_each_place_from_the_bases():
+    torch.manual_seed(0)
+    attention = CompactAttention(1, 3, 0, bases=2).double()
+
+    def fast(query, keys, values):
+        return attention.recall(query, attention.memorise(keys, values), (2, 2), 2)[0]
+
+    def slow(query, keys, values):
+        samples = []
+        for q, k, v in zip(query, keys.flatten(1, 2), values, strict=True):
+            start = k.mean(0) + attention.start * k.std(0)
+            label, appearance = slow_bases(k, v.movedim(1, -1).flatten(0, 2), start, 3, 0.9, "mean")
+            rows = []
+            for place in q:
+                scores = [torch.exp(sum(place * basis)) for basis in label]  # eq. 5
+                rows.append(sum(s * a for s, a in zip(scores, appearance, strict=True)) / sum(scores))  # eq. 6
+            samples.append(torch.stack(rows).mT.reshape(-1, 2, 2))
+        return torch.stack(samples)
+
+    agree(fast, slow, numbers(1, 4, 3), numbers(1, 2, 4, 3), numbers(1, 2, 3, 2, 2))
+
+
+# vid2vid, equations 2 and 11: warping and matting
+
+
+def slow_warp(image: Tensor, flow: Tensor) -> Tensor:
+    _, channels, height, width = image.shape
+    rows = []
+    for b in range(len(image)):
+        for c in range(channels):
+            for y in range(height):
+                for x in range(width):
+                    u = (x + flow[b, 0, y, x]).clamp(0, width - 1)
+                    v = (y + flow[b, 1, y, x]).clamp(0, height - 1)
+                    left, top = min(math.floor(u), width - 2), min(math.floor(v), height - 2)
+                    a, e = u - left, v - top
+                    upper = (1 - a) * image[b, c, top, left] + a * image[b, c, top, left + 1]
+                    lower = (1 - a) * image[b, c, top + 1, left] + a * image[b, c, top + 1, left + 1]
+                    rows.append((1 - e) * upper + e * lower)
+    return torch.stack(rows).reshape(image.shape)
+
+
+def test_a_warp_reads_between_four_pixels_where_the_flow_points():
+    image, flow = torch.randn(2, 2, 4, 5, generator=DRAW), torch.randn(2, 2, 4, 5, generator=DRAW)
+    assert torch.allclose(warp(image, flow), slow_warp(image, flow), atol=1e-5)  # warp computes in float32
+
+
+def test_matting_weighs_each_pixel_of_the_warp_and_the_synthesis_by_the_mask():
+    def slow(warped, made, mask):
+        values = [(1 - m) * w + m * h for w, h, m in zip(warped.flatten(), made.flatten(), mask.flatten(), strict=True)]
+        return torch.stack(values).reshape(made.shape)
+
+    agree(torch.lerp, slow, numbers(2, 3, 2, 2), numbers(2, 3, 2, 2), numbers(2, 3, 2, 2))
+
+
+# vid2vid, equations 5 to 8: the objective
+
+
+def test_the_hinge_and_the_least_squares_of_the_players():
+    real, fake = numbers(2, 1, 2, 2), numbers(2, 1, 2, 2)
+
+    def mean(values):
+        return sum(values) / len(values)
+
+    hinge = mean([torch.clamp(1 - r, min=0) for r in real.flatten()]) + mean([torch.clamp(1 + f, min=0) for f in fake.flatten()])
+    squares = mean([(r - 1) ** 2 for r in real.flatten()]) + mean([f**2 for f in fake.flatten()])
+    assert torch.isclose(losses.real_fake([[real]], [[fake]], "hinge").double(), hinge, atol=1e-6)
+    assert torch.isclose(losses.real_fake([[real]], [[fake]], "lsgan").double(), squares, atol=1e-6)
+    assert torch.isclose(losses.fooled([[fake]], "hinge").double(), -mean(list(fake.flatten())), atol=1e-6)
+    assert torch.isclose(losses.fooled([[fake]], "lsgan").double(), mean([(f - 1) ** 2 for f in fake.flatten()]), atol=1e-6)
+
+
+def test_the_flow_loss_is_the_confident_distance_to_the_teacher_in_tenths_of_the_height():
+    def slow(flow, teacher, confidence):
+        terms = [
+            (flow[b, c, y, x] - teacher[b, c, y, x]).abs() * confidence[b, 0, y, x]
+            for b in range(2) for c in range(2) for y in range(4) for x in range(3)
+        ]  # fmt: skip
+        return sum(terms) / len(terms) * 10 / 4
+
+    agree(losses.flow_loss, slow, numbers(2, 2, 4, 3), numbers(2, 2, 4, 3), numbers(2, 1, 4, 3))
+
+
+# What the inference form replaces
+
+
+@pytest.mark.parametrize("skip", [0, 3])
+def test_a_folded_convolution_of_a_doubled_picture_is_the_same_convolution(skip):
+    torch.manual_seed(0)
+    layer = UpConv(4 + skip, 5).double()
+    x, beside = numbers(2, 4, 3, 5), numbers(2, skip, 6, 10) if skip else None
+    before = layer(x, beside)
+    layer.fold(4)
+    assert torch.allclose(layer(x, beside), before, atol=1e-12)
+    assert isinstance(layer, nn.Conv2d) and set(layer.state_dict()) == {"weight", "bias"}
