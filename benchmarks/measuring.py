@@ -61,8 +61,8 @@ def report(benchmark: str, rows: Sequence[dict[str, float | str]], verdicts: dic
     """Print one JSON line, then a table. verdicts: name -> (ratio or figure, goal, whether it is met)."""
     goals = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in verdicts.items()}
     print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": goals}))
-    names = list(rows[0])
-    cells = [names] + [[_text(row[name]) for name in names] for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names] + [[_text(row.get(name, "")) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from fsv2v_cli import console
@@ -13,7 +15,29 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @click.option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, .mp4, in the current folder.")
 @click.option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
-@click.option("--num-examples", type=click.IntRange(1), default=4, show_default=True, help="At most so many frames of an example video.")
+@click.option(
+    "--num-examples",
+    type=click.IntRange(1),
+    metavar="N",
+    help="At most so many frames of an example video. Default: 4; to select from, 32.",
+)
+@click.option("--example-frames", metavar="START:STOP", help="Take them from this part of an example video; either may be left out.")
+@click.option(
+    "--select", default="all", show_default=True, metavar="all|delaunay|N",
+    help="Make each frame from all examples, or from the N that show the face as the frame does; delaunay: the 3 around it.",
+)  # fmt: skip
+@click.option(
+    "--hysteresis", type=click.FloatRange(0, 10), default=0.25, show_default=True,
+    help="How long a selection is kept after a better one exists, as each change can be seen; 0 changes at once.",
+)  # fmt: skip
+@click.option(
+    "--attention", type=click.Choice(["auto", "pixel", "compact"]), default="auto", show_default=True,
+    help="To every pixel of the examples, or to a few bases; compact: a frame costs the same for any number. auto: as trained.",
+)  # fmt: skip
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
+    help="auto: bf16 where the device computes in it, else fp32.",
+)  # fmt: skip
 @click.option(
     "--crop", type=click.Choice(["auto", "head", "none"]), default="auto", show_default=True,
     help="Crop faces to the head; auto: unless a clip has the model's size already.",
@@ -30,8 +54,9 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @overwrite_option
 @common_options
 def synthesize(
-    examples: str, driving: str, model: str | None, num_examples: int, crop: str, normalize: str, compare: bool, finetune: int,
-    backend: str, seed: int, device: str, run: Run,
+    examples: str, driving: str, model: str | None, num_examples: int | None, example_frames: str | None, select: str,
+    hysteresis: float, attention: str,
+    precision: str, crop: str, normalize: str, compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person of the example pictures moves as the driving video says.
 
@@ -49,12 +74,16 @@ def synthesize(
     out = run.out or Path(f"{Path(examples.rstrip('/')).stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
-    options = SynthesizeOptions(num_examples, crop, normalize, compare, finetune, seed, device)  # type: ignore[arg-type]
+    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "compare": compare, "finetune": finetune}
+    choices["hysteresis"] = hysteresis
+    choices["select"] = int(select) if select.isdecimal() else select
+    options = SynthesizeOptions(num_examples, _span(example_frames), seed=seed, device=device, **choices)
     with prepare.workplace() as folder:
         drive = prepare.driving_clip(driving, folder)
         if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
             drive = prepare.with_layer(drive, "landmarks", folder, device=device, backend=backend)
         chosen = prepare.open_model(model, drive)
+        chosen = chosen if attention == "auto" else chosen.attending(attention)  # type: ignore[arg-type]
         drive = prepare.with_layer(drive, chosen.config.kind, folder, device=device, backend=backend)
         shown = prepare.examples_with_layer(examples, chosen.config.kind, folder, device=device, backend=backend)
         with console.progress("synthesize", drive.num_frames, "frames") as bar:
@@ -64,7 +93,21 @@ def synthesize(
             )  # fmt: skip
     for text in outcome.warnings:
         console.warning(text)
+    if outcome.fallbacks:
+        console.warning(f"{outcome.fallbacks} frames were made again in full precision: {chosen.path} is not fit for half precision")
     if outcome.held_frames:
         console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
+    spoilt = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {"clip": str(out), "layer": "frames", "status": outcome.status, "frames": outcome.frames, "seconds": round(outcome.seconds, 3)}
-    console.emit({**record, "held_frames": outcome.held_frames, "reason": ""} if run.json else out)
+    console.emit({**record, **spoilt, "reason": ""} if run.json else out)
+
+
+def _span(text: str | None) -> tuple[int | None, int | None]:
+    """START:STOP as frame numbers; negative ones count from the end."""
+    from stages.errors import UsageProblem
+
+    try:
+        start, stop = (int(part) if part else None for part in (text or ":").split(":"))
+    except ValueError:
+        raise UsageProblem(f"{text!r} is no part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
+    return start, stop

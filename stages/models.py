@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from torch import Tensor
 from stages.clip.create import file_sha256
 from stages.errors import BadInput, MissingRequirement
 from stages.files import write_atomically
-from stages.networks.config import GeneratorConfig
+from stages.networks.config import AttentionKind, GeneratorConfig
 from stages.networks.generator import FewShotGenerator
 
 HEADER = "fsv2v.model"
@@ -36,6 +37,14 @@ class Model:
     @property
     def config(self) -> GeneratorConfig:
         return self.generator.config
+
+    def attending(self, attention: AttentionKind) -> Model:
+        """The same weights with the other kind of attention: keys and values are the same, only what is remembered of them differs."""
+        if attention == self.config.attention:
+            return self
+        generator = FewShotGenerator(dataclasses.replace(self.config, attention=attention))
+        generator.load_state_dict(self.generator.state_dict())
+        return dataclasses.replace(self, generator=generator.eval().requires_grad_(False))
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:

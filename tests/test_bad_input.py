@@ -144,7 +144,7 @@ def test_unusual_pictures_are_animated_like_any_other(kind, fsv2v, tmp_path, mod
     assert done.lines == [str(tmp_path / "o.mp4")]
 
 
-@pytest.mark.parametrize("name", ["with space", "it's \"quoted\"", "-dash", "früh 早", "100% [a:b]"])
+@pytest.mark.parametrize("name", ["with space", 'it\'s "quoted"', "-dash", "früh 早", "100% [a:b]"])
 def test_awkward_names_are_only_names(name, fsv2v, tmp_path, model, driving):
     write(tmp_path / f"{name}.png", astronaut())
     examples = f"./{name}.png" if name.startswith("-") else f"{name}.png"

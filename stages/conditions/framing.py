@@ -48,10 +48,13 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
     return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
 
 
-def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int) -> list[Example]:
-    """At most `most` examples, evenly spaced over the frames of a clip on which something is seen. Raises NoDetection without any."""
+def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int, span: slice = slice(None)) -> list[Example]:
+    """At most `most` examples, evenly spaced over those frames of a clip, or of its part `span`, on which something is seen.
+
+    Raises NoDetection without any.
+    """
     track = open_track(clip, kind)
-    seen = [index for index in range(track.num_frames) if track.seen(index)]
+    seen = [index for index in range(track.num_frames)[span] if track.seen(index)]
     if not seen:
         raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use a picture in which the face is well visible")
     chosen = [seen[round(i)] for i in np.linspace(0, len(seen) - 1, min(most, len(seen)))] if most > 1 else seen[:1]

@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
     def memorise(self, keys: Tensor, values: Tensor) -> Memory:
         """keys [B, K, hw, A], values [B, K, C, h, w] of K examples: every pixel is remembered."""
-        return Memory(keys.flatten(1, 2), _with_origin(values))
+        return _centred(Memory(keys.flatten(1, 2), _with_origin(values)))
 
     def recall(self, query: Tensor, memory: Memory, size: tuple[int, int], count: int) -> tuple[Tensor, Tensor]:
         """query [B, hw, A] -> the features q [B, C, h, w] and how much of each came from which example, [B, K, h, w], float32.
@@ -59,7 +59,6 @@ class Attention(nn.Module):
         softmax(query keys^T) values, with no scale. The origin comes out of the same pass, being averaged along with the features.
         """
         keys, values = (part.to(query.dtype) for part in memory)
-        keys = keys - keys.mean(1, keepdim=True)  # the softmax is the same, and half precision keeps more of smaller products
         fused = query.is_cuda or torch.is_grad_enabled()
         mixed = (_fused if fused else _in_turns)(query, keys, values).mT.unflatten(2, size)
         return mixed[:, :-count], mixed[:, -count:].float()
@@ -85,7 +84,7 @@ class CompactAttention(Attention):
         """
         flat = keys.flatten(1, 2)
         start = flat.mean(1, keepdim=True) + self.start.to(flat.dtype) * flat.std(1, keepdim=True)
-        return extract_bases(flat, _with_origin(values), start, self.iterations, self.momentum, self.norm)
+        return _centred(extract_bases(flat, _with_origin(values), start, self.iterations, self.momentum, self.norm))
 
 
 def extract_bases(
@@ -105,6 +104,11 @@ def _normed(attention: Tensor, features: Tensor, norm: Literal["mean", "unit"]) 
     if norm == "unit":
         return F.normalize(summed, dim=-1)
     return summed / attention.sum(1).clamp(min=1e-6)[..., None]
+
+
+def _centred(memory: Memory) -> Memory:
+    """The same memory to every query: a softmax does not see a constant, and half precision keeps more of smaller products."""
+    return memory._replace(keys=memory.keys - memory.keys.mean(1, keepdim=True))
 
 
 def _with_origin(values: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ norms are folded in, convolutions of doubled pictures become transposed ones, al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -67,7 +68,7 @@ class Renderer:
         return self._fast.encode_examples(images, semantics.to(_DTYPES[self.precision]))
 
     @torch.inference_mode()
-    def choose(self, code: ExampleCode, indices: list[int]) -> ExampleCode:
+    def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
         """As the generator's."""
         return self._fast.choose(code, indices)
 

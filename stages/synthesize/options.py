@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Literal
 
 from stages.conditions.framing import Crop
+from stages.networks.inference import Precision
+from stages.synthesize.selection import KEPT_OUTSIDE
 
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
     """All but `device` enters the key of the output."""
 
-    num_examples: int = 4
-    """At most so many frames are taken from each example clip or video; of a picture one."""
+    num_examples: int | None = None
+    """At most so many frames are taken from each example clip or video; of a picture one. None: 4, or 32 to select from."""
+    example_frames: tuple[int | None, int | None] = (None, None)
+    """The part [start, stop) of each example clip or video from which they are taken."""
+    select: int | Literal["all", "delaunay"] = "all"
+    """Which of the examples a frame is made from: all, or those that show the subject as the frame does; delaunay means 3, a triangle."""
+    hysteresis: float = KEPT_OUTSIDE
+    """How long a selection is kept after a better one exists; 0 changes it at once."""
     crop: Crop = "auto"
     normalize: Literal["auto", "on", "off"] = "auto"
     """Fit the driving face to the example's. auto: unless the example is a frame of the driving clip itself."""
@@ -23,6 +31,8 @@ class SynthesizeOptions:
     finetune: int = 0
     """Steps of finetuning on the examples beforehand."""
     seed: int = 0
+    precision: Precision = "auto"
+    """auto: bf16 where the device computes in it, else fp32."""
     device: str = "auto"
 
 
@@ -34,6 +44,8 @@ class Outcome:
     status: Literal["done", "skipped"]
     frames: int
     seconds: float = 0.0
+    fallbacks: int = 0
+    """Frames that half precision spoilt and that were made again in full precision."""
     held_frames: int = 0
     """Driving frames without a detection, for which the last one was held."""
     warnings: tuple[str, ...] = ()

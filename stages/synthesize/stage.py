@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,24 @@ from torch import Tensor
 
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
+from stages.conditions.appearance import place_on_map
 from stages.conditions.framing import Example, examples_of, tensors
 from stages.conditions.tracks import LandmarkTrack
 from stages.devices import choose_device
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.generator import ExampleCode, State
+from stages.networks.inference import Renderer, Speed
 from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
-from stages.synthesize.driving import Driving
+from stages.synthesize.driving import Driving, Step
 from stages.synthesize.options import Outcome, SynthesizeOptions
+from stages.synthesize.selection import AppearanceMap, Selector
 
 Progress = Callable[[int, int], None]
+DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
+MOST_SELECTIONS = 16
+"""Selections whose codes are kept for when the subject turns back."""
 
 
 def synthesize(
@@ -62,21 +69,23 @@ def synthesize(
     if options.finetune:
         tuning = TuneOptions(steps=options.finetune, seed=options.seed)
         tune(generator, images, semantics, tuning, perceptual())
-    frames = _frames(generator, images, semantics, track, device)
+    renderer = Renderer(generator, Speed(options.precision))
+    frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options))
     if options.compare:
         frames = _side_by_side(frames, track, driving)
     _write(out, _counted(frames, driving.num_frames, progress), track, producer)
     warnings = tuple(dict.fromkeys(w for example in shown for w in example.warnings))
-    return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, track.held, warnings)
+    return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
     """All examples in which something is seen; pictures without are left out as long as one remains."""
     shown: list[Example] = []
     failed: list[NoDetection] = []
+    most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
     for clip in clips:
         try:
-            shown += examples_of(clip, kind, size, options.crop, options.num_examples)
+            shown += examples_of(clip, kind, size, options.crop, most, slice(*options.example_frames))
         except NoDetection as error:
             failed.append(error)
     if not shown:
@@ -93,14 +102,32 @@ def _normalizes(options: SynthesizeOptions, kind: str, examples: Sequence[Clip],
     return options.normalize == "on"
 
 
-@torch.inference_mode()
-def _frames(generator: FewShotGenerator, images: Tensor, semantics: Tensor, track: Driving, device: torch.device) -> Iterator[np.ndarray]:
+def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
+    """Tells of each driving frame which examples it is made from."""
+    count = {"all": len(shown), "delaunay": 3}.get(str(options.select), options.select)
+    if not isinstance(count, int) or count < 1:
+        raise UsageProblem(f"{options.select!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
+    if options.select == "all" or count >= len(shown):
+        return lambda step: tuple(range(len(shown)))
+    places = [place_on_map(kind, example.keypoints, example.semantic) for example in shown]
+    selector = Selector(AppearanceMap(places), count, options.hysteresis)
+    return lambda step: selector(place_on_map(kind, step.keypoints, step.semantic))
+
+
+def _frames(
+    renderer: Renderer, images: Tensor, semantics: Tensor, track: Driving, device: torch.device, select: Callable[[Step], tuple[int, ...]]
+) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame."""
-    code = generator.encode_examples(images[None], semantics[None])
+    whole = renderer.encode_examples(images[None], semantics[None])
+
+    @lru_cache(maxsize=MOST_SELECTIONS)
+    def code_of(chosen: tuple[int, ...]) -> ExampleCode:
+        return whole if len(chosen) == len(images) else renderer.choose(whole, chosen)
+
     state: State | None = None
     for step in track.steps():
         semantic = torch.from_numpy(step.semantic)[None].to(device)
-        frame, state = generator.step(code, semantic, None if step.fresh else state)
+        frame, state = renderer.step(code_of(select(step)), semantic, None if step.fresh else state)
         yield frame[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
 
 
@@ -120,7 +147,11 @@ def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> It
 
 def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions) -> Producer:
     kind = model.config.kind
-    parameters: dict[str, Any] = {**asdict(options), "driving": driving.layer(kind).digest if driving.has(kind) else ""}
+    parameters: dict[str, Any] = {
+        **asdict(options),
+        "attention": model.config.attention,
+        "driving": driving.layer(kind).digest if driving.has(kind) else "",
+    }
     parameters["examples"] = [clip.layer(kind).digest if clip.has(kind) else "" for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
     del parameters["device"]

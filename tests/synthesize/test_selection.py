@@ -1,0 +1,98 @@
+"""Reference selection: the examples around a frame on the appearance map, changed only when it pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.clip import open_clip
+from stages.errors import UsageProblem
+from stages.models import load_model, save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+from stages.synthesize import SynthesizeOptions, synthesize
+from stages.synthesize.selection import AppearanceMap, Selector
+
+GRID = AppearanceMap([np.array([x, y], float) for y in range(4) for x in range(4)])
+"""Sixteen examples at integer places, number 4 y + x."""
+
+
+def test_a_frame_is_made_from_the_corners_of_the_triangle_that_holds_it():
+    for point in np.random.default_rng(0).uniform(0.05, 2.95, (50, 2)):
+        corners = GRID.points[list(Selector(GRID)(point))] + np.array([1.5, 1.5])
+        assert np.ptp(corners, axis=0).tolist() == [1, 1]  # of the square around it
+        assert all(corners.min(0) <= point) and all(point <= corners.max(0))
+
+
+def test_more_examples_come_from_the_triangles_that_share_an_edge():
+    place = np.array([1.4, 1.3])
+    three, five, all_of_them = (set(Selector(GRID, count)(place)) for count in (3, 5, 16))
+    assert three < five < all_of_them == set(range(16))
+    assert len(five) == 5
+
+
+def test_outside_the_hull_the_nearest_example_is_taken():
+    assert Selector(GRID)(np.array([-3.0, 1.2])) == (4,)
+    assert Selector(GRID)(np.array([9.0, 9.0])) == (15,)
+
+
+@pytest.mark.parametrize("places", [[(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)], [(0, 0), (5, 0)], [(1, 1)]])
+def test_where_no_triangle_exists_the_nearest_ones_are_taken(places):
+    selector = Selector(AppearanceMap([np.array(place, float) for place in places]), 2)
+    assert selector(np.array([0.0, 0.1]))[0] == 0
+    assert len(selector(np.array([0.0, 0.1]))) == min(2, len(places))
+
+
+def test_of_many_numbers_the_two_in_which_the_examples_differ_most_are_the_map():
+    draw = np.random.default_rng(0)
+    plane = draw.uniform(-1, 1, (20, 2))
+    histograms = np.pad(plane, ((0, 0), (3, 4))) + 1e-3 * draw.normal(size=(20, 9))
+    wide = AppearanceMap(list(histograms))
+    for index in (0, 7, 19):
+        assert index in wide.nearest(wide.locate(histograms[index]), 1)
+
+
+def test_hysteresis_keeps_a_choice_that_is_nearly_as_good():
+    wobble = [np.array([1.5 + 0.05 * (-1) ** t, 1.9 + 0.2 * (t % 2)]) for t in range(40)]
+
+    def changes(hysteresis: float) -> int:
+        selector = Selector(GRID, 3, hysteresis)
+        chosen = [selector(place) for place in wobble]
+        return sum(a != b for a, b in zip(chosen, chosen[1:], strict=False))
+
+    assert changes(0) == 39
+    assert changes(0.25) == 0
+
+
+def test_a_frame_that_moves_on_gets_other_examples_in_spite_of_hysteresis():
+    selector = Selector(GRID)
+    assert selector(np.array([0.3, 0.3])) != selector(np.array([2.6, 2.6]))
+    outside = Selector(GRID)
+    assert outside(np.array([-2.0, 0.0])) == (0,)
+    assert outside(np.array([-2.0, 0.55])) == (0,)  # hardly nearer to another one
+    assert outside(np.array([-2.0, 3.0])) == (12,)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, FewShotGenerator(PRESETS["tiny"]).state_dict(), PRESETS["tiny"], {"step": 0})
+    return load_model(path)
+
+
+@pytest.mark.parametrize("attention", ["pixel", "compact"])
+@pytest.mark.parametrize("select", ["all", "delaunay", 1, 2])
+def test_every_selection_makes_a_video_with_either_attention(select, attention, model, make_painted_clip, tmp_path):
+    person = open_clip(make_painted_clip(tmp_path / "person.clip", 0, num_frames=12))
+    options = SynthesizeOptions(example_frames=(0, 8), select=select, device="cpu", crop="none", normalize="off")
+    outcome = synthesize([person], person, model.attending(attention), tmp_path / "out.clip", options)
+    assert outcome.frames == 12
+    assert open_clip(tmp_path / "out.clip").frame(11).shape == (64, 64, 3)
+
+
+def test_nonsense_is_no_selection(model, make_painted_clip, tmp_path):
+    person = open_clip(make_painted_clip(tmp_path / "person.clip", 0, num_frames=3))
+    options = SynthesizeOptions(select="some", device="cpu", crop="none")  # type: ignore[arg-type]
+    with pytest.raises(UsageProblem, match="does not say which examples"):
+        synthesize([person], person, model, tmp_path / "out.clip", options)
+    assert not (tmp_path / "out.clip").exists()
