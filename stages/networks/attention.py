@@ -87,9 +87,7 @@ class CompactAttention(Attention):
         return _centred(extract_bases(flat, _with_origin(values), start, self.iterations, self.momentum, self.norm))
 
 
-def extract_bases(
-    keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: Literal["mean", "unit"]
-) -> Memory:
+def extract_bases(keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: Literal["mean", "unit"]) -> Memory:
     """Eq. 1 to 4: label bases of keys [B, N, A] from start [B, p, A], and appearance bases of values [B, N, C] by the same map."""
     bases, attention = start, keys.new_zeros(())
     for _ in range(iterations):

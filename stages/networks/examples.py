@@ -50,9 +50,7 @@ class OuterExamples(nn.Module):
         self.image = Encoder(3, config.channels, spectral=config.spectral)
         self.label = Encoder(config.semantic_channels, config.channels, spectral=config.spectral)
         pairs = list(zip(config.channels, config.channels[1:], strict=False))[1:]
-        self.reduce_image, self.reduce_label = (
-            nn.ModuleList(conv(b, a, spectral=config.spectral) for a, b in pairs) for _ in range(2)
-        )
+        self.reduce_image, self.reduce_label = (nn.ModuleList(conv(b, a, spectral=config.spectral) for a, b in pairs) for _ in range(2))
 
     def before(self, picture: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> the features of both at the attention's level, one after the other [B, 2 C, h, w]; nothing else."""

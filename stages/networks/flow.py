@@ -36,9 +36,7 @@ class FlowNetwork(nn.Module):
         self.stride, self.skips = stride, skips
         self.encoder = Encoder(2 * semantic + 3, channels, spectral=spectral)
         self.blocks = nn.ModuleList(conv(channels[-1], channels[-1], spectral=spectral) for _ in range(2 * blocks))
-        self.up = nn.ModuleList(
-            up_conv(b + a if skips else b, a, spectral=spectral) for a, b in zip(channels, channels[1:], strict=False)
-        )
+        self.up = nn.ModuleList(up_conv(b + a if skips else b, a, spectral=spectral) for a, b in zip(channels, channels[1:], strict=False))
         self.head = quiet(conv(channels[0], 3))  # starts near the identity warp
 
     def forward(self, semantic: Tensor, source: Tensor, source_semantic: Tensor) -> Warped:

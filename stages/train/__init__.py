@@ -37,6 +37,6 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     folder = RunFolder(out)
     folder.claim(config, str(options.data), overwrite=overwrite)
     device = choose_device(options.device)
-    trainer = Trainer(config, device, open_distance(config.perceptual, device))
+    trainer = Trainer(config, device, open_distance(config.perceptual, device, config.perceptual_scales))
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     return run(trainer, data, validation, folder, log_every=options.log_every, save_seconds=options.save_seconds, event=event)

@@ -42,6 +42,8 @@ class TrainConfig:
     jitter: float = 1.0
     """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
     perceptual: str = "squeezenet"
+    perceptual_scales: int = 1
+    """The perceptual loss sees the picture and its halves, so many sizes in all."""
     players: Players = field(default_factory=Players)
     bfloat16: bool = True
     seed: int = 0

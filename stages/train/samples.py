@@ -25,7 +25,13 @@ def write_sheet(path: Path, generator: FewShotGenerator, batch: Batch) -> None:
     warped = example if made.example is None else made.example.image
     mask = torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask
     columns = [
-        _grey(batch.semantics[:, 0].mean(1, keepdim=True) * 2), example, warped, _grey(mask), made.raw, made.frame, batch.images[:, 0],
+        _grey(batch.semantics[:, 0].mean(1, keepdim=True) * 2),
+        example,
+        warped,
+        _grey(mask),
+        made.raw,
+        made.frame,
+        batch.images[:, 0],
     ]
     rows = torch.cat([c.float().cpu() for c in columns], -1)
     sheet = torch.cat(list(rows), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()

@@ -1,0 +1,66 @@
+"""VGG-19 as torchvision stores it, without torchvision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.networks.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
+from stages.perceptual import PerceptualDistance
+
+CONVOLUTIONS = {
+    0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 16: (256, 256),
+    19: (512, 256), 21: (512, 512), 23: (512, 512), 25: (512, 512), 28: (512, 512), 30: (512, 512), 32: (512, 512), 34: (512, 512),
+}  # fmt: skip
+"""Index in torchvision's `features` -> (outputs, inputs)."""
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A file of the published one's names and shapes; the classifier, which is not used, is small."""
+    draw = torch.Generator().manual_seed(0)
+    state = {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
+    for index, (outputs, inputs) in CONVOLUTIONS.items():
+        state[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=draw) * (2 / (9 * inputs)) ** 0.5
+        state[f"features.{index}.bias"] = torch.zeros(outputs)
+    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
+    torch.save(state, path)
+    return torch.load(path, weights_only=True)
+
+
+def test_the_published_file_fits_and_gives_relu1_1_to_relu5_1(published):
+    maps = vgg19(published)(torch.rand(2, 3, 64, 64) * 2 - 1)
+    assert [tuple(m.shape[1:]) for m in maps] == [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8), (512, 4, 4)]
+    assert all(m.min() >= 0 for m in maps)
+    assert isinstance(vgg19(published).features[TAPS[-1]], torch.nn.ReLU)
+
+
+def test_a_file_of_another_network_is_refused(published):
+    with pytest.raises(RuntimeError, match="features.28.weight"):
+        vgg19({name: value for name, value in published.items() if name != "features.28.weight"})
+    with pytest.raises(RuntimeError, match="head.weight"):
+        vgg19({**published, "head.weight": torch.zeros(1)})
+
+
+def test_the_first_layer_sees_colours_as_imagenet_was_normalised():
+    net = Vgg19()
+    with torch.no_grad():
+        net.features[0].weight.zero_()
+        net.features[0].weight[0, 1, 1, 1] = 1  # green
+        net.features[0].bias.zero_()
+    green = net(torch.full((1, 3, 16, 16), 1.0))[0]
+    assert torch.allclose(green[0, 0, 8, 8], torch.tensor((1 - 0.456) / 0.224))
+
+
+def test_the_distance_weighs_deeper_layers_more_and_reaches_the_picture(published):
+    picture, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    distance = PerceptualDistance(vgg19(published), weighted_l1)
+    assert distance(picture, picture).tolist() == [0, 0]
+
+    features = [vgg19(published)(x) for x in (picture, other)]
+    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(WEIGHT_OF_TAP, *features, strict=True))
+    picture.requires_grad_()
+    measured = distance(picture, other)
+    assert torch.allclose(measured, expected, rtol=1e-4)
+    measured.sum().backward()
+    assert picture.grad is not None and picture.grad.abs().max() > 0
