@@ -23,7 +23,10 @@ def choose(name: str) -> Name:
 
 
 def open_distance(name: str, device: torch.device, scales: int = 1) -> PerceptualDistance | None:
-    """The distance of that name (see `choose`) on a picture and its `scales` - 1 halves. Raises MissingRequirement when it is asked for by name and its weights are missing."""
+    """The distance of that name (see `choose`) at so many scales, each half the one before.
+
+    Raises MissingRequirement when it is asked for by name and its weights are missing.
+    """
     chosen = choose(name)
     if chosen == "none":
         return None

@@ -135,7 +135,9 @@ def _store(
     if final.exists() and not open_clip(final).needs("landmarks", producer, inputs, overwrite):
         return row, "skipped"
     made = _frames(clip, run, crops, target, options)
-    moved = np.stack([View.crop(box, options.size).points(face) for box, face in zip(crops, points[start:stop], strict=True)])
+    moved = np.empty_like(points[start:stop])
+    for into, box, face in zip(moved, crops, points[start:stop], strict=True):
+        into[:] = View.crop(box, options.size).points(face)
     with made.writing("landmarks", producer, inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
         layer.arrays(points=moved[:, None])
     if options.store == "pack":

@@ -220,9 +220,8 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:  # piece by piece: no copy of the whole array
+                np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
     return buffer.getvalue()
 
 
