@@ -9,7 +9,7 @@ import click
 from fsv2v_cli import console, prepare
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
 
-PRESETS = ("face-256", "pose-256", "tiny")
+PRESETS = ("face-256", "pose-256", "paper", "paper-pose", "tiny")
 
 
 @command("train")
@@ -45,7 +45,9 @@ def train(
 
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    config = replace(RECIPES[preset], bfloat16=bfloat16, perceptual=prepare.said(choose(perceptual)), seed=seed, **changes)
+    recipe = RECIPES[preset]
+    wanted = recipe.perceptual if perceptual == "auto" and recipe.perceptual != "squeezenet" else choose(perceptual)
+    config = replace(recipe, bfloat16=bfloat16, perceptual=prepare.said(wanted), seed=seed, **changes)
     if steps is not None:
         config = config.shortened(steps)
     assert run.out is not None

@@ -90,6 +90,20 @@ class TrainConfig:
         return cls(**values)
 
 
+PAPER = TrainConfig(
+    generator=replace(PRESETS["paper"], semantic_channels=7),
+    phases=(
+        Phase(62_500, batch=8), Phase(12_500, batch=8, frames=2), Phase(12_500, batch=8, frames=4), Phase(12_500, batch=8, frames=8),
+        Phase(12_500, batch=8, frames=16),
+    ),
+    losses=LossWeights(
+        l1=0, perceptual=10, raw=0, warp=10, keypoint=0, mask=10, flow=10, attention=0, gan=1, feature_matching=10, video_gan=1
+    ),
+    decay=0.5,
+    perceptual="vgg19",
+)  # fmt: skip
+"""Few-shot vid2vid's own: losses, rates and a hundred epochs of 10,000 windows, for a GPU of 40 GB or more."""
+
 RECIPES: dict[str, TrainConfig] = {
     # About three hours of two CPU cores: small pictures first, then full size, growing windows and the discriminators last.
     "face-256": TrainConfig(
@@ -104,6 +118,12 @@ RECIPES: dict[str, TrainConfig] = {
     "pose-256": TrainConfig(
         generator=PRESETS["pose-256"],
         phases=(Phase(4000, size=128, batch=8, adversarial=False), Phase(2000, batch=4), Phase(500, batch=2, frames=2)),
+    ),
+    "paper": PAPER,
+    "paper-pose": replace(
+        PAPER,
+        generator=PRESETS["paper-pose"],
+        phases=tuple(replace(phase, size=512, batch=4, steps=2 * phase.steps) for phase in PAPER.phases),
     ),
     "tiny": TrainConfig(
         generator=PRESETS["tiny"],
