@@ -119,7 +119,7 @@ perceptual_option = click.option(
     type=click.Choice(["auto", "squeezenet", "vgg19", "none"]),
     default="auto",
     show_default=True,
-    help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else none, and vgg19 (550 MB) for the paper's presets.",
+    help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else none; vgg19 for the paper's presets.",
 )
 
 

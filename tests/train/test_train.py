@@ -16,6 +16,8 @@ import torch
 
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.models import load_model
+from stages.networks.config import PRESETS
+from stages.networks.objective import Players
 from stages.train import RECIPES, Phase, TrainConfig, TrainOptions, train
 from stages.train.data import Dataset, draw_window, teacher_flow
 from stages.train.state import RunFolder
@@ -50,6 +52,33 @@ def test_a_run_leaves_its_configuration_log_samples_snapshot_and_state(undisturb
     assert (undisturbed / "samples" / "00000010.png").stat().st_size > 1000
     assert (undisturbed / "state-00000010.pt").exists()
     assert load_model(undisturbed).info["step"] == 10
+
+
+@pytest.mark.parametrize("preset", ["paper", "paper-pose"])
+def test_the_papers_recipes_can_be_stored_and_shortened(preset):
+    recipe = RECIPES[preset]
+    assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert [phase.frames for phase in recipe.shortened(100).phases] == [1, 2, 4, 8, 16]  # doubling, section 3
+
+
+def test_the_papers_networks_learn_with_players_at_two_rates_and_for_regions(painted_dataset, tmp_path):
+    eyes, mouth = tuple(range(36, 48)), tuple(range(48, 68))
+    players = Players(filters=8, scales=2, gan="lsgan", video_frames=2, video_rates=2, regions=(eyes, mouth))
+    config = replace(TINY, generator=PRESETS["tiny-paper"], phases=(Phase(2, size=64, batch=2, frames=3),), players=players)
+    train(config, quick(painted_dataset), tmp_path / "run")
+    rows = losses(tmp_path / "run")
+    assert {"gan", "feature_matching", "video_gan", "region_gan", "flow", "warp", "discriminator"} <= rows[-1].keys()
+    assert all(np.isfinite(value) for value in rows[-1].values())
+    assert load_model(tmp_path / "run").config == PRESETS["tiny-paper"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"warp_example": False, "combine": "matting"}, {"method": "adain"}, {"attention": "compact", "bases": 16}]
+)
+def test_every_variant_can_be_trained(change, painted_dataset, tmp_path):
+    generator = replace(PRESETS["tiny"], **change)
+    train(replace(TINY, generator=generator, phases=(Phase(1, size=64, batch=2, frames=2),)), quick(painted_dataset), tmp_path / "run")
+    assert (tmp_path / "run" / "samples" / "00000001.png").exists()
 
 
 def test_a_finished_run_is_not_trained_again(undisturbed, painted_dataset):
