@@ -55,8 +55,8 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @common_options
 def synthesize(
     examples: str, driving: str, model: str | None, num_examples: int | None, example_frames: str | None, select: str,
-    hysteresis: float, attention: str,
-    precision: str, crop: str, normalize: str, compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
+    hysteresis: float, attention: str, precision: str, crop: str, normalize: str, compare: bool, finetune: int, backend: str, seed: int,
+    device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person of the example pictures moves as the driving video says.
 
@@ -74,10 +74,10 @@ def synthesize(
     out = run.out or Path(f"{Path(examples.rstrip('/')).stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
-    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "compare": compare, "finetune": finetune}
-    choices["hysteresis"] = hysteresis
-    choices["select"] = int(select) if select.isdecimal() else select
-    options = SynthesizeOptions(num_examples, _span(example_frames), seed=seed, device=device, **choices)
+    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select)}
+    options = SynthesizeOptions(
+        num_examples, _span(example_frames), hysteresis=hysteresis, compare=compare, finetune=finetune, seed=seed, device=device, **choices
+    )
     with prepare.workplace() as folder:
         drive = prepare.driving_clip(driving, folder)
         if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
@@ -100,6 +100,16 @@ def synthesize(
     spoilt = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {"clip": str(out), "layer": "frames", "status": outcome.status, "frames": outcome.frames, "seconds": round(outcome.seconds, 3)}
     console.emit({**record, **spoilt, "reason": ""} if run.json else out)
+
+
+def _selection(text: str) -> int | str:
+    from stages.errors import UsageProblem
+
+    if text in ("all", "delaunay"):
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageProblem(f"{text!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
 
 
 def _span(text: str | None) -> tuple[int | None, int | None]:

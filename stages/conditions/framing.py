@@ -15,7 +15,7 @@ from stages.conditions import crop
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.tracks import LandmarkTrack, Track, open_track
 from stages.conditions.view import View
-from stages.errors import NoDetection
+from stages.errors import BadInput, NoDetection
 
 Crop = Literal["auto", "head", "none"]
 SMALL_EYES = 12
@@ -51,10 +51,13 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
 def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int, span: slice = slice(None)) -> list[Example]:
     """At most `most` examples, evenly spaced over those frames of a clip, or of its part `span`, on which something is seen.
 
-    Raises NoDetection without any.
+    Raises BadInput for an empty part, NoDetection when nothing is seen in it.
     """
     track = open_track(clip, kind)
-    seen = [index for index in range(track.num_frames)[span] if track.seen(index)]
+    part = range(track.num_frames)[span]
+    if not part:
+        raise BadInput(f"{clip.path} has {track.num_frames} frames, and none of them is asked for", hint="name others as examples")
+    seen = [index for index in part if track.seen(index)]
     if not seen:
         raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use a picture in which the face is well visible")
     chosen = [seen[round(i)] for i in np.linspace(0, len(seen) - 1, min(most, len(seen)))] if most > 1 else seen[:1]

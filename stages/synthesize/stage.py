@@ -104,10 +104,8 @@ def _normalizes(options: SynthesizeOptions, kind: str, examples: Sequence[Clip],
 
 def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
     """Tells of each driving frame which examples it is made from."""
-    count = {"all": len(shown), "delaunay": 3}.get(str(options.select), options.select)
-    if not isinstance(count, int) or count < 1:
-        raise UsageProblem(f"{options.select!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
-    if options.select == "all" or count >= len(shown):
+    count = {"all": len(shown), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
+    if count >= len(shown):
         return lambda step: tuple(range(len(shown)))
     places = [place_on_map(kind, example.keypoints, example.semantic) for example in shown]
     selector = Selector(AppearanceMap(places), count, options.hysteresis)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.clip import open_clip
-from stages.errors import UsageProblem
+from stages.errors import BadInput
 from stages.models import load_model, save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
@@ -90,9 +90,15 @@ def test_every_selection_makes_a_video_with_either_attention(select, attention, 
     assert open_clip(tmp_path / "out.clip").frame(11).shape == (64, 64, 3)
 
 
-def test_nonsense_is_no_selection(model, make_painted_clip, tmp_path):
+@pytest.mark.parametrize("wrong", [("--select", "some"), ("--select", "0"), ("--example-frames", "0-8"), ("--example-frames", "1:2:3")])
+def test_nonsense_is_refused_before_any_work(wrong, fsv2v, tmp_path):
+    result = fsv2v("synthesize", "--examples", "a.png", "--driving", "b.mp4", *wrong, cwd=tmp_path)
+    assert result.exit_code == 2
+    assert wrong[1] in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_part_without_frames_is_said_to_be_one(model, make_painted_clip, tmp_path):
     person = open_clip(make_painted_clip(tmp_path / "person.clip", 0, num_frames=3))
-    options = SynthesizeOptions(select="some", device="cpu", crop="none")  # type: ignore[arg-type]
-    with pytest.raises(UsageProblem, match="does not say which examples"):
-        synthesize([person], person, model, tmp_path / "out.clip", options)
+    with pytest.raises(BadInput, match="has 3 frames, and none of them is asked for"):
+        synthesize([person], person, model, tmp_path / "out.clip", SynthesizeOptions(example_frames=(5, 9), device="cpu", crop="none"))
     assert not (tmp_path / "out.clip").exists()
