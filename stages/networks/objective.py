@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from stages.networks import losses
 from stages.networks.config import GeneratorConfig
-from stages.networks.discriminator import MultiScaleDiscriminator, Past, boxes_of, crop_region, windows
+from stages.networks.discriminator import MultiScaleDiscriminator
+from stages.networks.excerpts import Past, boxes_of, crop_region, windows
 from stages.networks.generator import Synthesis
 
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.errors import Fsv2vError
 from stages.models import save_model
-from stages.networks.discriminator import Past
+from stages.networks.excerpts import Past
 from stages.networks.generator import FewShotGenerator, State
 from stages.networks.objective import Discriminators, PerceptualDistance, Target, generator_losses
 from stages.train.config import Phase, TrainConfig

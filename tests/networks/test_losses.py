@@ -6,7 +6,8 @@ import torch
 
 from stages.flow.warp import warp
 from stages.networks import losses
-from stages.networks.discriminator import MultiScaleDiscriminator, Past, boxes_of, crop_region, video_window, windows
+from stages.networks.discriminator import MultiScaleDiscriminator
+from stages.networks.excerpts import Past, boxes_of, crop_region, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():
