@@ -88,7 +88,7 @@ class AverageWeights(nn.Module):
 class RowWeights(nn.Module):
     """From products [B, C, C]: an MLP for each matrix makes it row by row, with the same weights for every row (the public code).
 
-    A level's matrices have C, 2 C or C / 2 rows, or C inputs; what a row makes is dealt out accordingly.
+    Where a matrix has C or 2 C rows, or C inputs, each row of the product makes a row or a column of it.
     """
 
     def __init__(self, config: GeneratorConfig, level: int) -> None:
@@ -111,8 +111,10 @@ def _row_mlp(width: int, outputs: int, *, spectral: bool) -> nn.Sequential:
 
 def _dealt(made: Tensor, shape: Shape) -> Tensor:
     """made [B, C, n] -> [B, rows, fan_in + 1]."""
-    columns = shape.fan_in + 1
-    if shape.rows % made.shape[1] == 0:  # each row of the features makes one or two rows of the matrix
+    columns, width = shape.fan_in + 1, made.shape[1]
+    if shape.rows % width == 0:  # each row of the features makes one or two rows of the matrix
         return made.unflatten(2, (-1, columns)).transpose(1, 2).flatten(1, 2)
-    weights, bias = made[..., : shape.rows].mT, made[..., shape.rows :].flatten(1)  # each makes a column; the rest is the bias
-    return torch.cat([weights, bias.unflatten(1, (shape.rows, -1)).mean(2, keepdim=True)], 2)
+    if shape.fan_in == width and width % shape.rows == 0:  # each makes a column; what is left over is the bias
+        weights, bias = made[..., : shape.rows].mT, made[..., shape.rows :].flatten(1)
+        return torch.cat([weights, bias.unflatten(1, (shape.rows, -1)).mean(2, keepdim=True)], 2)
+    return made.flatten(1)[:, : shape.size].unflatten(1, (shape.rows, columns))

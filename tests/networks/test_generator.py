@@ -151,7 +151,16 @@ def test_plain_spade_does_not_look_at_the_examples():
 
 
 @pytest.mark.parametrize(
-    "change", [{"flow_shared": False}, {"attention_shared": False}, {"norm": "batch"}, {"attention": "compact", "basis_norm": "unit"}]
+    "change",
+    [
+        {"flow_shared": False},
+        {"attention_shared": False},
+        {"norm": "batch"},
+        {"attention": "compact", "basis_norm": "unit"},
+        {"pooling": "outer"},
+        {"label_embedding": "generated"},
+        {"label_embedding": "generated", "hidden": 0},
+    ],
 )
 @torch.no_grad()
 def test_every_variant_makes_frames(change):
