@@ -38,6 +38,7 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
     help="auto: bf16 where the device computes in it, else fp32.",
 )  # fmt: skip
+@click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, and then frames are faster. For long videos.")
 @click.option(
     "--crop", type=click.Choice(["auto", "head", "none"]), default="auto", show_default=True,
     help="Crop faces to the head; auto: unless a clip has the model's size already.",
@@ -55,8 +56,8 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @common_options
 def synthesize(
     examples: str, driving: str, model: str | None, num_examples: int | None, example_frames: str | None, select: str,
-    hysteresis: float, attention: str, precision: str, crop: str, normalize: str, compare: bool, finetune: int, backend: str, seed: int,
-    device: str, run: Run,
+    hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, compare: bool, finetune: int,
+    backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person of the example pictures moves as the driving video says.
 
@@ -76,7 +77,15 @@ def synthesize(
         raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select)}
     options = SynthesizeOptions(
-        num_examples, _span(example_frames), hysteresis=hysteresis, compare=compare, finetune=finetune, seed=seed, device=device, **choices
+        num_examples,
+        _span(example_frames),
+        hysteresis=hysteresis,
+        compare=compare,
+        finetune=finetune,
+        seed=seed,
+        compile=compile,
+        device=device,
+        **choices,
     )
     with prepare.workplace() as folder:
         drive = prepare.driving_clip(driving, folder)

@@ -57,16 +57,16 @@ class OuterExamples(nn.Module):
         return torch.cat([self._down(self.image, picture), self._down(self.label, semantic)], 1), []
 
     def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """q [B, 2 C, h, w] -> the bottleneck of the picture, and a product [B, C, C] for each level but the bottleneck."""
+        """q [B, 2 C, h, w] -> the bottleneck of the picture, and a product [B, C, C] for each level but the first."""
         image, label = q.chunk(2, 1)
         for layer in self.image.down[self.level :]:
             image = activate(layer(image))
         for layer in self.label.down[self.level :]:
             label = activate(layer(label))
-        bottleneck, products = image, []
+        bottleneck, products = image, [_product(image, label)]
         for reduce_image, reduce_label in zip(reversed(self.reduce_image), reversed(self.reduce_label), strict=True):
             image, label = activate(reduce_image(image)), activate(reduce_label(label))
-            products.append(image.flatten(2) @ label.softmax(1).flatten(2).mT / image[0, 0].numel())
+            products.append(_product(image, label))
         return bottleneck, products[::-1]
 
     def _down(self, ladder: Encoder, x: Tensor) -> Tensor:
@@ -74,6 +74,11 @@ class OuterExamples(nn.Module):
         for layer in ladder.down[: self.level]:
             x = activate(layer(x))
         return x
+
+
+def _product(image: Tensor, label: Tensor) -> Tensor:
+    """How much of each feature of the picture each feature of the label sees: [B, C, h, w] twice -> [B, C, C]."""
+    return image.flatten(2) @ label.softmax(1).flatten(2).mT / image[0, 0].numel()
 
 
 def average(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from stages.synthesize.selection import KEPT_OUTSIDE
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """All but `device` enters the key of the output."""
+    """All but `compile` and `device` enters the key of the output."""
 
     num_examples: int | None = None
     """At most so many frames are taken from each example clip or video; of a picture one. None: 4, or 32 to select from."""
@@ -33,6 +33,8 @@ class SynthesizeOptions:
     seed: int = 0
     precision: Precision = "auto"
     """auto: bf16 where the device computes in it, else fp32."""
+    compile: bool = False
+    """torch.compile: about a minute before the first frame, and then faster ones; on CUDA replayed as graphs."""
     device: str = "auto"
 
 

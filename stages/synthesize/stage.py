@@ -69,7 +69,7 @@ def synthesize(
     if options.finetune:
         tuning = TuneOptions(steps=options.finetune, seed=options.seed)
         tune(generator, images, semantics, tuning, perceptual())
-    renderer = Renderer(generator, Speed(options.precision))
+    renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
     frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options))
     if options.compare:
         frames = _side_by_side(frames, track, driving)
@@ -152,7 +152,7 @@ def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: Sy
     }
     parameters["examples"] = [clip.layer(kind).digest if clip.has(kind) else "" for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
-    del parameters["device"]
+    del parameters["compile"], parameters["device"]
     return Producer("synthesize", model.config.kind, parameters, {"model": model.sha256}, options.seed, options.device)
 
 

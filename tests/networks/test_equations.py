@@ -131,7 +131,7 @@ def test_the_label_guided_product_pairs_each_feature_of_the_picture_with_each_of
     encoder.reduce_image[-1].register_forward_hook(lambda *call: seen.append(call[2]))
     encoder.reduce_label[-1].register_forward_hook(lambda *call: seen.append(call[2]))
     values, _ = encoder.before(numbers(1, 3, 32, 32), numbers(1, 7, 32, 32))
-    product = encoder.after(values)[1][-1]
+    product = encoder.after(values)[1][-2]
 
     image, label = (F.leaky_relu(features, 0.2) for features in seen)
     share = label.softmax(1)

@@ -157,7 +157,7 @@ def test_plain_spade_does_not_look_at_the_examples():
         {"attention_shared": False},
         {"norm": "batch"},
         {"attention": "compact", "basis_norm": "unit"},
-        {"pooling": "outer"},
+        {"pooling": "outer", "adaptive_levels": 3},
         {"label_embedding": "generated"},
         {"label_embedding": "generated", "hidden": 0},
     ],
