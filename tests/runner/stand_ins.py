@@ -28,6 +28,10 @@ def extract(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
     deed = dict(pair.split("=") for pair in options.by_stem).get(clip.path.stem, "")
     if deed == "die once" and calls(options.log, clip.path.stem) > 1:
         deed = ""
+    if deed.startswith("after "):
+        while not calls(options.log, deed.removeprefix("after ")):
+            time.sleep(0.01)
+        deed = "slow"
     _do(deed, clip)
     threads = os.environ.get("OMP_NUM_THREADS", "")
     return Outcome("stand-in", "done", sum(1 for _ in clip.frames()), {"pid": os.getpid(), "threads": threads})
