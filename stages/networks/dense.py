@@ -1,0 +1,109 @@
+"""The small networks that look at one picture and say something about each of its places: the street segmenter and the pose estimator.
+
+An encoder of SqueezeNet's shape, so that its ImageNet weights can be the start, and a decoder that sums what is known at each size from
+coarse to fine. Where SqueezeNet has no padding and so shifts its maps by a few pixels, this one pads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.networks.squeezenet import MEAN_BGR, Fire
+
+
+@dataclass(frozen=True)
+class DenseConfig:
+    """outputs: channels of the result, `stride` times smaller than the picture (2 or 4). width: channels of the decoder."""
+
+    outputs: int
+    stride: int = 4
+    width: int = 128
+
+
+class DenseNet(nn.Module):
+    """Pictures [B, 3, H, W], RGB in [-1, 1], sides multiples of 16 -> [B, outputs, H / stride, W / stride]."""
+
+    mean: Tensor
+
+    def __init__(self, config: DenseConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 96, 7, stride=2, padding=3), nn.ReLU(), _pool(),
+            Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128), _pool(),
+            Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), _pool(),
+            Fire(512, 64, 256),
+        )  # fmt: skip
+        width = config.width
+        self.context = Context(512, width)
+        self.at_8 = Merge(width, 512, width)
+        self.at_4 = Merge(width, 256, width * 3 // 4)
+        self.at_2 = Merge(width * 3 // 4, 96, width // 4) if config.stride == 2 else None
+        self.head = nn.Conv2d(width // 4 if config.stride == 2 else width * 3 // 4, config.outputs, 1)
+        self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = (picture.flip(1) + 1) * 127.5 - self.mean
+        maps = []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(x)
+            x = layer(x)
+        at_2, at_4, at_8 = maps
+        x = self.at_4(self.at_8(self.context(x), at_8), at_4)
+        result: Tensor = self.head(x if self.at_2 is None else self.at_2(x, at_2))
+        return result
+
+    def start_from(self, squeezenet: Mapping[str, Tensor]) -> None:
+        """Take the encoder's weights from a SqueezeNet file (names as in `stages.networks.squeezenet.WEIGHTS`)."""
+        prefix = "features."
+        self.features.load_state_dict({key.removeprefix(prefix): v.float() for key, v in squeezenet.items() if key.startswith(prefix)})
+
+
+class Context(nn.Module):
+    """What lies around: depthwise convolutions at growing distances in turn, and the mean of the whole picture."""
+
+    def __init__(self, channels: int, width: int, dilations: tuple[int, ...] = (1, 2, 4, 8)) -> None:
+        super().__init__()
+        self.reduce = _block(channels, width, 1)
+        self.whole = nn.Conv2d(width, width, 1)
+        self.steps = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=d, dilation=d, groups=width, bias=False), _block(width, width, 1))
+            for d in dilations
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.reduce(x)
+        x = x + self.whole(x.mean((2, 3), keepdim=True))
+        for step in self.steps:
+            x = x + step(x)
+        return x
+
+
+class Merge(nn.Module):
+    """A coarse map enlarged, beside the encoder's map of that size."""
+
+    def __init__(self, coarse: int, fine: int, width: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(coarse, width, 1, bias=False)
+        self.fine = nn.Conv2d(fine, width, 1, bias=False)
+        self.norm = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
+        self.mix = _block(width, width, 3)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        enlarged = F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        result: Tensor = self.mix(self.norm(enlarged + self.fine(fine)))
+        return result
+
+
+def _block(channels: int, width: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+
+def _pool() -> nn.MaxPool2d:
+    return nn.MaxPool2d(3, stride=2, padding=1)

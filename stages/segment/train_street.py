@@ -1,0 +1,151 @@
+"""Trains and measures the shipped street segmenter: `python -m stages.segment.train_street --help`.
+
+The pictures are CamVid's key frames (11 labels and void). The licence of the labels allows research only, and so does the network's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from stages.conditions.labels import CAMVID
+from stages.dense import Fit, fit, load_dense, picture_tensor, save_dense
+from stages.networks.dense import DenseConfig, DenseNet
+from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
+from stages.segment.backends.street import StreetLabels
+from weights import registry
+
+LABELS = 11
+"""CamVid's labels without void."""
+
+log = logging.getLogger("train_street")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes the network. rare: exponent of a label's share that its weight in the loss is divided by."""
+
+    steps: int = 3600
+    batch: int = 8
+    side: int = 352
+    width: int = 160
+    rate: float = 1.5e-3
+    rare: float = 0.45
+    smallest: float = 0.6
+    largest: float = 2.0
+    seed: int = 20181203
+
+
+def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """(picture [H, W, 3] RGB, ids [H, W]) of `part`, which lies in folder/part and folder/partannot."""
+    pairs = []
+    for annotation in sorted((folder / f"{part}annot").glob("*.png")):
+        picture = next((folder / part).glob(f"{annotation.stem}.*"))
+        pairs.append((np.array(Image.open(picture).convert("RGB")), np.array(Image.open(annotation))))
+    return pairs
+
+
+class Crops:
+    """step -> a batch of random crops: (pictures [B, 3, S, S], ids [B, S, S] int64, 255 where nothing is known)."""
+
+    def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: Recipe) -> None:
+        self.pairs, self.recipe = pairs, recipe
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng([self.recipe.seed, step])
+        chosen = [self.crop(*self.pairs[random.integers(len(self.pairs))], random) for _ in range(self.recipe.batch)]
+        return picture_tensor(np.stack([picture for picture, _ in chosen])), torch.from_numpy(np.stack([ids for _, ids in chosen])).long()
+
+    def crop(
+        self, picture: NDArray[np.uint8], ids: NDArray[np.uint8], random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        recipe, (height, width) = self.recipe, ids.shape
+        scale = float(np.exp(random.uniform(np.log(recipe.smallest), np.log(recipe.largest))))
+        place = [random.uniform(min(0, size * scale - recipe.side), max(0, size * scale - recipe.side)) for size in (width, height)]
+        mirror = random.random() < 0.5
+        matrix = np.array([[-scale if mirror else scale, 0, -place[0] + (width * scale if mirror else 0)], [0, scale, -place[1]]])
+        size = (recipe.side, recipe.side)
+        cut = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        labels = cv2.warpAffine(ids, matrix, size, flags=cv2.INTER_NEAREST, borderValue=255)
+        return relit(cut, random), np.asarray(np.where(labels < LABELS, labels, 255), np.uint8)
+
+
+def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Another light: contrast, brightness, saturation and tint."""
+    value = picture.astype(np.float32)
+    grey = value.mean(axis=2, keepdims=True)
+    value = grey + (value - grey) * random.uniform(0.5, 1.5)
+    value = (value - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
+    return np.clip(value, 0, 255).astype(np.uint8)
+
+
+def label_weights(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], rare: float) -> Tensor:
+    counts = sum((np.bincount(ids.ravel(), minlength=256)[:LABELS] for _, ids in pairs), np.zeros(LABELS))
+    weights = torch.from_numpy((counts / counts.sum()) ** -rare).float()
+    return weights / (weights * torch.from_numpy(counts / counts.sum()).float()).sum()
+
+
+def train(folder: Path, recipe: Recipe, out: Path) -> None:
+    """Train on folder/train and write the network to `out`; its state lies beside it until the end."""
+    torch.manual_seed(recipe.seed)
+    pairs = read_pairs(folder, "train")
+    weights = label_weights(pairs, recipe.rare)
+    network = DenseNet(DenseConfig(LABELS, stride=2, width=recipe.width))
+    from safetensors.torch import load_file
+
+    network.start_from(load_file(registry.path(SQUEEZENET)))
+    log.info("%d pictures, %d parameters", len(pairs), sum(parameter.numel() for parameter in network.parameters()))
+
+    def loss(outputs: Tensor, ids: Tensor) -> Tensor:
+        enlarged = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(enlarged, ids, weights, ignore_index=255)
+
+    state = out.with_suffix(".state")
+    average = fit(network, Crops(pairs, recipe), loss, Fit(recipe.steps, recipe.rate), state)
+    table = {"names": list(CAMVID.names[:LABELS]), "palette": [list(colour) for colour in CAMVID.palette[:LABELS]]}
+    save_dense(out, average, {**table, "recipe": asdict(recipe)})
+
+
+def measure(folder: Path, weights: Path, part: str = "val", turned: bool = False) -> dict[str, Any]:
+    """Pixel accuracy, and intersection over union of each label, over all pictures of `part`; void does not count."""
+    network = StreetLabels(weights, "cpu", smoothing=0)
+    confusion = np.zeros((LABELS, LABELS), np.int64)
+    for picture, ids in read_pairs(folder, part):
+        known = ids < LABELS
+        confusion += np.bincount(ids[known].astype(np.int64) * LABELS + network(picture)[known], minlength=LABELS**2).reshape(LABELS, LABELS)
+    overlap = np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
+    there = confusion.sum(1) > 0
+    return {
+        "pixel_accuracy": round(float(np.diag(confusion).sum() / confusion.sum()), 4),
+        "mean_iou": round(float(overlap[there].mean()), 4),
+        "iou": {name: round(float(value), 3) for name, value, seen in zip(CAMVID.names, overlap, there, strict=False) if seen},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/, trainannot/, val/ and valannot/")
+    parser.add_argument("--out", type=Path, default=Path("weights/street_camvid_fsv2v.safetensors"))
+    parser.add_argument("--measure-only", action="store_true", help="only measure --out on val/")
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if not arguments.measure_only:
+        train(arguments.data, Recipe(steps=arguments.steps), arguments.out)
+    print(json.dumps(measure(arguments.data, arguments.out), indent=2))
+
+
+if __name__ == "__main__":
+    main()
