@@ -16,14 +16,20 @@ from fsv2v_cli.subjects import subject_option
 @click.option(
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True, help="Lag-free smoothing; 1: over about 40 ms, 0: none."
 )
+@click.option(
+    "--drop",
+    type=click.Choice(["static", "small", "truncated", "overlapping"]),
+    multiple=True,
+    help="Leave out, frame by frame, who stands still, is small, lacks head or feet, or overlaps with others. May be repeated.",
+)
 @device_option
 @clip_stage
-def extract_poses(inputs: Inputs, backend: str, person: str | int, smoothing: float, device: str, run: Run) -> int:
+def extract_poses(inputs: Inputs, backend: str, person: str | int, smoothing: float, drop: tuple[str, ...], device: str, run: Run) -> int:
     """Find the person in each INPUT and write the layer `poses` (BODY_25 keypoints).
 
     INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
     """
     from stages.extract_poses import PoseOptions
 
-    options = PoseOptions(backend=backend, person=person, smoothing=smoothing, device=device)
+    options = PoseOptions(backend=backend, person=person, smoothing=smoothing, drop=drop, device=device)
     return run_over_clips("stages.extract_poses:extract", inputs, options, run, "poses")

@@ -97,7 +97,7 @@ def with_layer(clip: Clip, kind: str, folder: Path, *, device: str, backend: str
     from stages.clip import open_clip
     from stages.errors import BadInput
 
-    if clip.has(kind):
+    if all(clip.has(name) for name in kind.split("+")):
         return clip
     console.note(f"{clip.id}: extracting {kind}")
     if kind == "landmarks":

@@ -40,12 +40,12 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 )  # fmt: skip
 @click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, and then frames are faster. For long videos.")
 @click.option(
-    "--crop", type=click.Choice(["auto", "head", "none"]), default="auto", show_default=True,
-    help="Crop faces to the head; auto: unless a clip has the model's size already.",
+    "--crop", type=click.Choice(["auto", "subject", "none"]), default="auto", show_default=True,
+    help="Crop to the head of a face, or to the whole of a body; auto: unless a clip has the model's size already.",
 )  # fmt: skip
 @click.option(
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
-    help="Give the driving face the example's proportions; auto: unless the example is from the driving video.",
+    help="Give the driving face or body the example's proportions; auto: unless the example is from the driving video.",
 )  # fmt: skip
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="Finetune on the examples for N steps beforehand.")

@@ -12,9 +12,12 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.errors import MissingRequirement, UsageProblem
+
+if TYPE_CHECKING:
+    from stages.clip import Clip
 
 KINDS = {
     "landmarks": "stages.extract_sketch.backends",
@@ -23,7 +26,7 @@ KINDS = {
 }
 """kind -> the folder that holds its backends."""
 
-AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe",), "segment": ("person",)}
+AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("person",)}
 """What the name `auto` stands for: the first of these that can be had."""
 
 
@@ -46,6 +49,8 @@ class Backend:
     weights: tuple[str, ...] = ()
     also_missing: Callable[[], str] = str
     """For needs that are neither: as `missing`."""
+    open_many: Callable[[str], Any] | None = None
+    """As `open`, for all persons of a crowd; None where `open` finds as many as it can."""
 
     def missing(self) -> str:
         """Empty if this backend can run now without the network, else a sentence that ends in the command that fixes it."""
@@ -109,6 +114,14 @@ class Backends:
         if lack := backend.also_missing():
             raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {lack}")
         return backend
+
+    def require_for(self, clip: Clip, layer: str, name: str) -> Backend:
+        """As `require`; but `auto` stays with what made the clip's finished layer, so that new weights do not make an old run differ."""
+        if name == "auto" and clip.has(layer):
+            before = clip.layer(layer).meta["producer"].get("backend")
+            if before in AUTO[self.kind] and self.get(before).available:
+                return self.get(before)
+        return self.require(name)
 
     def _first_of(self, names: tuple[str, ...]) -> Backend:
         for name in names[:-1]:

@@ -60,6 +60,15 @@ def picture_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Another light: contrast, brightness, saturation and tint."""
+    value = picture.astype(np.float32)
+    grey = value.mean(axis=2, keepdims=True)
+    value = grey + (value - grey) * random.uniform(0.5, 1.5)
+    value = (value - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
+    return np.clip(value, 0, 255).astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class Fit:
     """How a small network is trained. encoder_rate: the learning rate of the pretrained part, as a share of `rate`."""

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -24,8 +24,10 @@ GAP_SECONDS = 1.0
 """Who was lost is waited for this long before another one is chosen."""
 CHOICE_SECONDS = 0.5
 """A choice between several looks this far ahead."""
-MOST_SLOTS = 8
+MOST_SLOTS = 16
 SAME_FROM_OVERLAP = 0.6
+SAME_WITHIN = 0.3
+_IMPOSSIBLE = 1e6
 
 Load = TypeVar("Load")
 
@@ -60,6 +62,15 @@ def box_of_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)]).astype(np.float32)
 
 
+def points_apart(one: Subject, other: Subject) -> float:
+    """Mean distance of the points that both have, in units of the larger one's size; infinite when they share none."""
+    shared = (one.points[:, 2] > 0) & (other.points[:, 2] > 0)
+    if not shared.any():
+        return math.inf
+    distance = np.linalg.norm(one.points[shared, :2] - other.points[shared, :2], axis=1).mean()
+    return float(distance) / max(one.size, other.size, 1.0)
+
+
 @dataclass(frozen=True)
 class Seen(Generic[Load]):
     """What a detector saw in one frame; `cut` is True for the first frame of another shot."""
@@ -76,6 +87,21 @@ class _Known:
     identity: int
     subject: Subject
     missing: int = 0
+    velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
+
+    def expected(self) -> Subject:
+        """Where it is now, if it has gone on as it went."""
+        step = self.velocity * (self.missing + 1)
+        points = self.subject.points + np.append(step, 0).astype(np.float32) * (self.subject.points[:, 2:] > 0)
+        return Subject(self.subject.box + np.tile(step, 2), points)
+
+    def seen_again(self, subject: Subject) -> None:
+        """Velocities are those of the middle of the points that both have, for boxes change with what is hidden; averaged a little."""
+        shared = (subject.points[:, 2] > 0) & (self.subject.points[:, 2] > 0)
+        if shared.any():
+            step = (subject.points[shared, :2] - self.subject.points[shared, :2]).mean(0) / (self.missing + 1)
+            self.velocity = (0.6 * self.velocity + 0.4 * step).astype(np.float32)
+        self.subject, self.missing = subject, 0
 
 
 def watch(frames: Iterable[tuple[NDArray[np.uint8], Load]], detect: Callable[[NDArray[np.uint8]], list[Subject]]) -> Iterator[Seen[Load]]:
@@ -186,12 +212,13 @@ def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Loa
         known = [] if frame.cut else [other for other in known if other.missing <= GAP_SECONDS * fps]
         subjects = _distinct(frame.subjects)
         matches = _match(known, subjects)
+        again = {other.identity for other in matches.values()}
         for other in known:
-            other.missing += 1
+            other.missing += other.identity not in again
         named: dict[int, Subject] = {}
         for index, subject in enumerate(subjects):
             if index in matches:
-                matches[index].subject, matches[index].missing = subject, 0
+                matches[index].seen_again(subject)
                 named[matches[index].identity] = subject
             else:
                 known.append(_Known(next(fresh), subject))
@@ -200,26 +227,45 @@ def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Loa
 
 
 def _match(known: list[_Known], subjects: list[Subject]) -> dict[int, _Known]:
-    """Index of a subject -> who it is: nearest pairs first, none farther apart than its size (a little more for each missing frame)."""
-    pairs = []
-    for other, (index, subject) in itertools.product(known, enumerate(subjects)):
-        size = max(other.subject.size, subject.size, 1.0)
-        distance = float(np.linalg.norm(other.subject.centre - subject.centre)) / size
-        grown = abs(math.log((subject.size + 1) / (other.subject.size + 1)))
-        if distance < 0.6 + 0.05 * other.missing and grown < 0.7:
-            pairs.append((distance + grown, other.identity, index, other))
-    matches: dict[int, _Known] = {}
-    for _, _, index, other in sorted(pairs, key=lambda pair: pair[:3]):
-        if index not in matches and other not in matches.values():
-            matches[index] = other
-    return matches
+    """Index of a subject -> who it is: the assignment of least total cost (Hungarian method) among the pairs that are possible.
+
+    The cost is the distance of the points from where they are expected, in units of the size, and how little the boxes overlap.
+    """
+    if not known or not subjects:
+        return {}
+    from scipy.optimize import linear_sum_assignment  # half a second to import, and not needed for --help
+
+    expected = [other.expected() for other in known]
+    apart = _points_apart(expected, subjects)
+    sizes = np.array([[max(one.size, other.size, 1.0) for other in subjects] for one in expected])
+    centres = np.linalg.norm([[one.centre - other.centre for other in subjects] for one in expected], axis=2) / sizes
+    grown = np.abs(np.log([[(other.size + 1) / (one.size + 1) for other in subjects] for one in expected]))
+    overlaps = np.array([[_overlap(one, other) for other in subjects] for one in expected])
+    reach = np.array([0.6 + 0.05 * other.missing for other in known])[:, None]
+    possible = (centres < reach) & (grown < 0.7)
+    cost = np.where(possible, np.minimum(apart, 2 * reach) + grown + 0.5 * (1 - overlaps), _IMPOSSIBLE)
+    rows, columns = linear_sum_assignment(cost)
+    return {int(column): known[row] for row, column in zip(rows, columns, strict=True) if possible[row, column]}
+
+
+def _points_apart(ones: list[Subject], others: list[Subject]) -> NDArray[np.float64]:
+    """`points_apart` of all pairs, [len(ones), len(others)]."""
+    a, b = (np.stack([subject.points for subject in subjects]).astype(np.float64) for subjects in (ones, others))
+    shared = (a[:, None, :, 2] > 0) & (b[None, :, :, 2] > 0)
+    distance = np.where(shared, np.linalg.norm(a[:, None, :, :2] - b[None, :, :, :2], axis=-1), 0).sum(-1)
+    count = shared.sum(-1)
+    sizes = np.maximum([[max(one.size, other.size) for other in others] for one in ones], 1.0)
+    return np.where(count > 0, distance / np.maximum(count, 1) / sizes, np.inf)
 
 
 def _distinct(subjects: list[Subject]) -> list[Subject]:
-    """Larger ones first, without those that lie on a larger one: detectors now and then see the same subject twice."""
+    """Larger ones first, without those that lie on a larger one: detectors now and then see the same subject twice.
+
+    Two people before one another have boxes that overlap as much, but not points in the same places.
+    """
     kept: list[Subject] = []
     for subject in sorted(subjects, key=lambda subject: -subject.size):
-        if all(_overlap(subject, other) < SAME_FROM_OVERLAP for other in kept):
+        if all(_overlap(subject, other) < SAME_FROM_OVERLAP or points_apart(subject, other) > SAME_WITHIN for other in kept):
             kept.append(subject)
     return kept
 

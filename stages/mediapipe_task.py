@@ -16,18 +16,22 @@ from numpy.typing import NDArray
 
 FRAME_MILLISECONDS = 40
 """Step of the time stamps that a task is given; only their order matters."""
+UNFILTERED_MILLISECONDS = 1_000_000
+"""A step so long that MediaPipe's filters in time, which lag, have forgotten the frame before."""
 
 
-class VideoTask:
-    """A MediaPipe vision task in video mode: called with the frames of one clip in order, it returns its raw results.
+class VisionTask:
+    """A MediaPipe vision task: called with the frames of one clip in order, it returns its raw results.
 
     `create(vision)` makes the task from the module mediapipe.tasks.python.vision; `found(result)` tells whether there is anything in it.
+    A task in video mode remembers the frame before; `step` is the time between frames that it is told, None for a task in image mode.
     MediaPipe writes warnings to standard error when a task is made and each time one of its parts runs first; all of that is dropped.
     The task is closed when this object is no longer used.
     """
 
-    def __init__(self, create: Callable[[Any], Any], found: Callable[[Any], bool]) -> None:
+    def __init__(self, create: Callable[[Any], Any], found: Callable[[Any], bool], step: int | None = FRAME_MILLISECONDS) -> None:
         self._found = found
+        self._step = step
         self._frames = 0
         self._ran_wholly = False
         with native_stderr_silenced():
@@ -42,7 +46,7 @@ class VideoTask:
         image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(frame))
         self._frames += 1
         with contextlib.nullcontext() if self._ran_wholly else native_stderr_silenced():
-            result = self._task.detect_for_video(image, self._frames * FRAME_MILLISECONDS)
+            result = self._task.detect(image) if self._step is None else self._task.detect_for_video(image, self._frames * self._step)
         self._ran_wholly = self._ran_wholly or self._found(result)
         return result
 

@@ -137,7 +137,7 @@ def _store(
     made = _frames(clip, run, crops, target, options)
     moved = np.empty_like(points[start:stop])
     for into, box, face in zip(moved, crops, points[start:stop], strict=True):
-        into[:] = View.crop(box, options.size).points(face)
+        into[:] = View.crop(box, options.size, options.size).points(face)
     with made.writing("landmarks", producer, inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
         layer.arrays(points=moved[:, None])
     if options.store == "pack":
@@ -149,7 +149,7 @@ def _store(
 def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, target: Path, options: DatasetOptions) -> Clip:
     """The cropped frames as a new clip, in place of what a broken run may have left."""
     start, stop = run
-    pictures = (View.crop(box, options.size).image(frame) for frame, box in zip(clip.frames(start, stop), crops, strict=True))
+    pictures = (View.crop(box, options.size, options.size).image(frame) for frame, box in zip(clip.frames(start, stop), crops, strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": [start, stop]}
     return create_clip(target, pictures, fps=clip.fps, storage="jpg", source=source, overwrite=True)
 

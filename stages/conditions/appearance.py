@@ -30,7 +30,7 @@ def place_on_map(kind: str, keypoints: NDArray[np.float32], semantic: NDArray[np
     if kind == "landmarks":
         pitch, yaw, _ = head_angles(keypoints)
         return np.array([pitch, yaw])
-    if kind == "poses":
+    if kind.startswith("poses"):
         return body_place(keypoints)
     return semantic.mean((1, 2), dtype=np.float64)
 

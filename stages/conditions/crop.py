@@ -1,8 +1,10 @@
-"""Square crops that hold the whole head, move smoothly, and leave the frame only by padding."""
+"""Crops that hold the whole head or body, move smoothly, and leave the frame only by padding."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from stages.conditions.poses import person_height
 
 HEAD_IN_FACES = 2.1
 """Side of a crop in units of the face (the larger side of the landmarks' box)."""
@@ -10,6 +12,9 @@ TIGHTEST_IN_FACES = 1.6
 """A crop is made smaller rather than padded down to this side."""
 RAISED_IN_FACES = 0.15
 """The head reaches further above the landmarks than below them."""
+BODY_IN_PERSONS = 1.5
+"""Height of a crop in units of the person's height, and at least its width in units of what he reaches sideways."""
+TIGHTEST_IN_PERSONS = 1.15
 JUMP_IN_FACES = 0.6
 """A face moves at most so far between two frames of one shot."""
 
@@ -25,20 +30,30 @@ def head_boxes(points: np.ndarray) -> np.ndarray:
 
 
 def smooth_crops(points: np.ndarray, width: int, height: int, fps: float) -> np.ndarray:
-    """One crop per frame, [T, 3] (left, top, side) in pixels, for landmarks [T, 68, 3] with at least one face.
+    """One square per frame, [T, 3] (left, top, side) in pixels, for landmarks [T, 68, 3] with at least one face.
 
     A head that stays within a quarter of its square gets one crop for the whole clip, so that a static background stays static;
     a moving one is followed by a crop smoothed over about a second in both directions (no lag). A crop is shifted and, down to
     `TIGHTEST_IN_FACES`, made smaller to lie inside the frame; only what is still outside must be padded.
     """
-    boxes = _fill(head_boxes(points))
-    side = np.percentile(boxes[:, 2], 80)
-    if np.ptp(boxes[:, :2], axis=0).max() <= side / 4 and boxes[:, 2].max() <= 1.25 * boxes[:, 2].min():
-        middle = (boxes[:, :2].min(0) + boxes[:, :2].max(0)) / 2
-        boxes = np.broadcast_to([*middle, side], boxes.shape)
-    else:
-        boxes = _gaussian(boxes, sigma=fps)
-    return _inside(boxes, width, height)
+    return _inside(_steady(head_boxes(points), fps), width, height, TIGHTEST_IN_FACES / HEAD_IN_FACES)
+
+
+def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
+    """Crops [T, 3] (centre x, centre y, height) around bodies [T, 25, 3], `aspect` times as wide as high; NaN where nobody is."""
+    boxes = np.full((len(keypoints), 3), np.nan)
+    for box, body in zip(boxes, keypoints, strict=True):
+        seen = body[body[:, 2] > 0, :2]
+        if len(seen):
+            low, high = seen.min(0), seen.max(0)
+            wide = high[0] - low[0]
+            box[:] = *(low + high) / 2, max(BODY_IN_PERSONS * person_height(body), BODY_IN_PERSONS * wide / aspect)
+    return boxes
+
+
+def smooth_body_crops(keypoints: np.ndarray, width: int, height: int, fps: float, aspect: float) -> np.ndarray:
+    """One crop per frame, [T, 3] (left, top, height) in pixels, for bodies [T, 25, 3] of whom one at least is seen; as `smooth_crops`."""
+    return _inside(_steady(body_boxes(keypoints, aspect), fps), width, height, TIGHTEST_IN_PERSONS / BODY_IN_PERSONS, aspect)
 
 
 def outside(crop: np.ndarray, width: int, height: int) -> float:
@@ -46,6 +61,16 @@ def outside(crop: np.ndarray, width: int, height: int) -> float:
     left, top, side = crop
     inner = max(0, min(left + side, width) - max(left, 0)) * max(0, min(top + side, height) - max(top, 0))
     return float(1 - inner / side**2)
+
+
+def _steady(boxes: np.ndarray, fps: float) -> np.ndarray:
+    """One box for the whole clip where what is in it moves little, else boxes that follow it smoothly."""
+    boxes = _fill(boxes)
+    side = np.percentile(boxes[:, 2], 80)
+    if np.ptp(boxes[:, :2], axis=0).max() <= side / 4 and boxes[:, 2].max() <= 1.25 * boxes[:, 2].min():
+        middle = (boxes[:, :2].min(0) + boxes[:, :2].max(0)) / 2
+        return np.broadcast_to([*middle, side], boxes.shape)
+    return _gaussian(boxes, sigma=fps)
 
 
 def _fill(boxes: np.ndarray) -> np.ndarray:
@@ -59,10 +84,11 @@ def _gaussian(series: np.ndarray, sigma: float) -> np.ndarray:
     return gaussian_filter1d(series, sigma, axis=0, mode="nearest")
 
 
-def _inside(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    least = boxes[:, 2] * (TIGHTEST_IN_FACES / HEAD_IN_FACES)
-    side = np.maximum(np.minimum(boxes[:, 2], min(width, height)), least)
-    corner = boxes[:, :2] - side[:, None] / 2
-    room = np.array([width, height]) - side[:, None]
+def _inside(boxes: np.ndarray, width: int, height: int, tightest: float, aspect: float = 1.0) -> np.ndarray:
+    """Boxes [T, 3] (centre, height) shifted into the frame and made smaller down to the share `tightest`: (left, top, height)."""
+    side = np.maximum(np.minimum(boxes[:, 2], min(width / aspect, height)), boxes[:, 2] * tightest)
+    size = side[:, None] * [aspect, 1]
+    corner = boxes[:, :2] - size / 2
+    room = np.array([width, height]) - size
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), np.clip(corner, np.minimum(room, 0), 0))
     return np.concatenate([corner, side[:, None]], -1)

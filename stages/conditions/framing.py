@@ -1,4 +1,4 @@
-"""How the pictures of a clip become those of a model: head crops for faces, the whole picture otherwise; and examples cut that way."""
+"""How the pictures of a clip become those of a model: crops of heads or bodies, else the whole picture; and examples cut that way."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from stages.clip import Clip
 from stages.conditions import crop
 from stages.conditions.landmarks import eye_distance
-from stages.conditions.tracks import LandmarkTrack, Track, open_track
+from stages.conditions.tracks import LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, NoDetection
 
-Crop = Literal["auto", "head", "none"]
+Crop = Literal["auto", "subject", "none"]
 SMALL_EYES = 12
 """Pixels between the eyes below which an example is too small to copy from."""
 CROPPED_SHARE = 0.1
@@ -40,12 +40,19 @@ class Example:
 def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[View]:
     """One view per frame onto pictures of `size` (height, width).
 
-    auto: a clip that has the model's size already (as build-dataset makes them) is taken whole, another face is cropped to the head.
+    auto: a clip that has the model's size already (as build-dataset makes them) is taken whole, another is cropped to the subject: the
+    head of a face, the whole of a body. Label maps have no subject.
     """
-    if isinstance(track, LandmarkTrack) and mode != "none" and not (mode == "auto" and (clip.height, clip.width) == size):
+    if mode == "none" or (mode == "auto" and (clip.height, clip.width) == size):
+        return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
+    boxes = None
+    if isinstance(track, LandmarkTrack):
         boxes = crop.smooth_crops(track.points[:, 0], clip.width, clip.height, float(clip.fps))
-        return [View.crop(box, size[0]) for box in boxes]
-    return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
+    elif isinstance(track, PoseTrack):
+        boxes = crop.smooth_body_crops(track.bodies[:, 0], clip.width, clip.height, float(clip.fps), size[1] / size[0])
+    if boxes is None:
+        return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
+    return [View.crop(box, *size) for box in boxes]
 
 
 def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int, span: slice = slice(None)) -> list[Example]:

@@ -48,6 +48,10 @@ FROM_MEDIAPIPE: tuple[tuple[int, ...], ...] = (
 """For each point of BODY_25 the points of MediaPipe's 33 whose mean it is; it has no small toes."""
 
 MIN_CONFIDENCE = 0.01
+DROPPED_JOINTS = 0.05
+"""Share of the joints that training leaves out (vid2vid's random dropping of limbs)."""
+JITTER = 0.004
+"""Standard deviation of the noise that training adds to joints, in units of the person's height."""
 _HEIGHT_IN_TRUNKS = 3.4
 _SUBPIXEL_BITS = 4
 
@@ -80,7 +84,8 @@ def person_height(keypoints: NDArray[np.float32]) -> float:
 def draw_pose(keypoints: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
     """Skeletons of all persons, uint8 RGB [height, width, 3] on black. keypoints [P, 25, 3].
 
-    Strokes are a 75th of the person's height wide (few-shot vid2vid's), with a disc of twice that at each end.
+    Strokes are a 75th of the person's height wide (few-shot vid2vid's), with a disc of twice that at each end. Where limbs lie over one
+    another their colours are mixed half and half, the later over the earlier, so that neither is lost.
     """
     canvas = np.zeros((height, width, 3), np.uint8)
     for person in keypoints:
@@ -91,11 +96,38 @@ def draw_pose(keypoints: NDArray[np.float32], height: int, width: int) -> NDArra
     return canvas
 
 
+def damaged(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
+    """Keypoints [P, 25, 3] as a worse detector would give them: a few joints are missing, the others tremble."""
+    noisy = keypoints.copy()
+    for person in noisy:
+        person[:, :2] += draw.normal(size=(len(person), 2)) * JITTER * person_height(person)
+    noisy[(draw.random(noisy.shape[:2]) < DROPPED_JOINTS) | (keypoints[..., 2] <= 0)] = 0
+    return noisy
+
+
 def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: float, colour: tuple[int, int, int]) -> None:
     """One line of half-width `stroke` between ends [2, 2], in place."""
-    scale = 1 << _SUBPIXEL_BITS
     limit = 8 * max(canvas.shape)  # far points would overflow the fixed-point coordinates
-    start, end = (tuple(int(value) for value in np.round(np.clip(point, -limit, limit) * scale)) for point in ends)
-    cv2.line(canvas, start, end, colour, max(1, round(2 * stroke)), cv2.LINE_AA, _SUBPIXEL_BITS)
+    ends = np.clip(ends, -limit, limit)
+    border = 2 * stroke + 2
+    left, top = np.maximum(np.floor(ends.min(0) - border), 0).astype(int)
+    right, bottom = np.ceil(ends.max(0) + border).astype(int) + 1
+    below = canvas[top:bottom, left:right] if min(right, bottom) > 0 else canvas[:0]
+    if below.size == 0:
+        return
+    share = _stroke_mask(below.shape[:2], ends - (left, top), stroke)[..., None].astype(np.uint16)
+    ink = np.array(colour, np.uint16)
+    over = (below.max(-1, keepdims=True) > 0) & (share > 0)
+    share = np.where(over, (share + 1) // 2, share)
+    below[:] = (below * (255 - share) + ink * share + 127) // 255
+
+
+def _stroke_mask(shape: tuple[int, ...], ends: NDArray[np.float32], stroke: float) -> NDArray[np.uint8]:
+    """How much of each pixel a line with discs at its ends covers, 0 to 255."""
+    mask = np.zeros(shape, np.uint8)
+    scale = 1 << _SUBPIXEL_BITS
+    start, end = (tuple(int(value) for value in np.round(point * scale)) for point in ends)
+    cv2.line(mask, start, end, 255, max(1, round(2 * stroke)), cv2.LINE_AA, _SUBPIXEL_BITS)
     for centre in (start, end):
-        cv2.circle(canvas, centre, round(2 * stroke * scale), colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.circle(mask, centre, round(2 * stroke * scale), 255, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return mask

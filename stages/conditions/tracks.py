@@ -15,8 +15,13 @@ from stages.conditions import labels, landmarks, poses
 from stages.conditions.view import View
 from stages.errors import BadInput
 
-SEMANTIC_CHANNELS = {"landmarks": landmarks.SEMANTIC_CHANNELS, "poses": 3}
+SEMANTIC_CHANNELS = {"landmarks": landmarks.SEMANTIC_CHANNELS, "poses": 3, "poses+densepose": 6}
 """Channels of s_t of each kind that has a fixed number; label maps have one per label."""
+
+DENSEPOSE_MIRROR = np.array(
+    [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23, *range(25, 256)], dtype=np.uint8
+)
+"""DensePose's 24 parts with left and right exchanged."""
 
 
 class Track(Protocol):
@@ -25,8 +30,11 @@ class Track(Protocol):
     channels: int
     num_frames: int
 
-    def semantic(self, index: int, view: View) -> np.ndarray:
-        """s_t of frame `index`: float32 [channels, height, width] in [0, 1]."""
+    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+        """s_t of frame `index`: float32 [channels, height, width] in [0, 1].
+
+        With `damage` what drives is as faulty as a detector's, at random: for training.
+        """
         ...
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
@@ -55,7 +63,7 @@ class LandmarkTrack:
         points = view.points(self.points[index])
         return points[:, landmarks.MIRROR] if view.mirrored else points
 
-    def semantic(self, index: int, view: View) -> np.ndarray:
+    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
         return landmarks.semantic_image(self.faces(index, view), view.height, view.width)
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
@@ -82,8 +90,11 @@ class PoseTrack:
         people = view.points(self.bodies[index])
         return people[:, poses.MIRROR] if view.mirrored else people
 
-    def semantic(self, index: int, view: View) -> np.ndarray:
-        return self.picture(index, view).astype(np.float32).transpose(2, 0, 1) / 255
+    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+        people = self._people(index, view)
+        if damage is not None:
+            people = poses.damaged(people, damage)
+        return poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
         return self._people(index, view)[0]
@@ -95,6 +106,25 @@ class PoseTrack:
         return poses.draw_pose(self._people(index, view), view.height, view.width)
 
 
+class DensePoseTrack(PoseTrack):
+    """Bodies whose surface is known too: the drawn skeletons, then part / 24, U and V of the layer `densepose`.
+
+    A mirrored view exchanges left and right parts; U and V stay, as they run differently on each part.
+    """
+
+    channels = 6
+
+    def __init__(self, keypoints: np.ndarray, surface: Layer) -> None:
+        super().__init__(keypoints)
+        self.surface = surface
+
+    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+        iuv = view.image(self.surface.image(index), cv2.INTER_NEAREST)
+        parts = DENSEPOSE_MIRROR[iuv[..., 0]] if view.mirrored else iuv[..., 0]
+        surface = np.stack([parts / 24, iuv[..., 1] / 255, iuv[..., 2] / 255]).clip(0, 1)
+        return np.concatenate([super().semantic(index, view, damage), surface.astype(np.float32)])
+
+
 class LabelTrack:
     """Label maps, one-hot: one channel for each name of the layer's table."""
 
@@ -103,7 +133,7 @@ class LabelTrack:
         self.channels = len(self.layer.names)
         self.num_frames = layer.num_frames
 
-    def semantic(self, index: int, view: View) -> np.ndarray:
+    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
         return (ids == np.arange(self.channels, dtype=ids.dtype)[:, None, None]).astype(np.float32)
 
@@ -118,15 +148,24 @@ class LabelTrack:
 
 
 def open_track(clip: Clip, kind: str) -> Track:
-    """The track of a clip's layer `kind`. Raises BadInput when the clip has no such layer."""
-    if not clip.has(kind):
-        stage = {"landmarks": "extract-sketch", "poses": "extract-poses", "segment": "segment"}.get(kind)
-        raise BadInput(f"{clip.path} has no layer {kind!r}", hint=f"make it with `fsv2v {stage} {clip.path}`" if stage else "")
-    layer = clip.layer(kind)
+    """The track of a clip's layer `kind`; "poses+densepose" wants both layers. Raises BadInput when the clip lacks one."""
+    for name in kind.split("+"):
+        if not clip.has(name):
+            raise BadInput(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))
     if kind == "landmarks":
-        return LandmarkTrack(layer.arrays()["points"])
+        return LandmarkTrack(clip.layer("landmarks").arrays()["points"])
     if kind == "poses":
-        return PoseTrack(layer.arrays()["keypoints"])
+        return PoseTrack(clip.layer("poses").arrays()["keypoints"])
+    if kind == "poses+densepose":
+        return DensePoseTrack(clip.layer("poses").arrays()["keypoints"], clip.layer("densepose"))
     if kind == "segment":
-        return LabelTrack(layer)
+        return LabelTrack(clip.layer("segment"))
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
+
+
+_REMEDY = {
+    "landmarks": "make it with `fsv2v extract-sketch {}`",
+    "poses": "make it with `fsv2v extract-poses {}`",
+    "segment": "make it with `fsv2v segment {}`",
+    "densepose": "run DensePose and import its IUV pictures with `fsv2v clip import --layout densepose`",
+}

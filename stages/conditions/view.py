@@ -23,11 +23,11 @@ class View:
         return cls(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), to_height, to_width)
 
     @classmethod
-    def crop(cls, box: np.ndarray, size: int) -> View:
-        """A square (left, top, side) in pixels of the picture, at size x size."""
+    def crop(cls, box: np.ndarray, to_height: int, to_width: int) -> View:
+        """A crop (left, top, height) in pixels of the picture, of the shape of the result, at to_height x to_width."""
         left, top, side = (float(value) for value in box)
-        scale = size / side
-        return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), size, size)
+        scale = to_height / side
+        return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), to_height, to_width)
 
     def then(self, after: View) -> View:
         """This view, and `after` of what it shows."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import Backends
+from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
 from stages.conditions.poses import NAMES
 from stages.errors import NoDetection, UsageProblem
+from stages.extract_poses import rules
 from stages.following import Subject, box_of_points, follow, parse_choice, watch
+from stages.gaps import filled
 from stages.runner import Outcome
 from stages.smoothing import Tracked, smoothed
+
+Boxes = NDArray[np.float32]
+"""Of everybody in a frame, [N, 4]."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,13 @@ class PoseOptions:
     """What shapes the poses; all but `device` enters the layer's key.
 
     person: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
-    about 40 ms; 0 turns it off.
+    about 40 ms; 0 turns it off. drop: names of `rules.RULES`, whom to leave out.
     """
 
     backend: str = "auto"
     person: str | int = "largest"
     smoothing: float = 1.0
+    drop: tuple[str, ...] = ()
     device: str = "auto"
 
 
@@ -36,35 +42,49 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
     """Detect the chosen person, or all, in every frame of `clip`.
 
     Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros where
-    nobody is. Raises NoDetection when no frame shows a person, ParametersDiffer when another layer is there and `overwrite` is not set.
+    nobody is. The notes count the frames without anybody, and those in which each rule of `drop` found somebody. Raises NoDetection when
+    no frame shows a person, ParametersDiffer when another layer is there and `overwrite` is not set.
     """
-    if not 0 <= options.smoothing <= 100:
-        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
-    parameters: dict[str, Any] = {"person": parse_choice(options.person), "smoothing": float(options.smoothing)}
-    backend = Backends("poses").require(options.backend)
+    parameters = _parameters(options)
+    backend = Backends("poses").require_for(clip, "poses", options.backend)
     producer = Producer("extract-poses", backend.name, parameters, backend.weight_digests(), device=options.device)
     inputs = {"frames": clip.frames_digest()}
     if not clip.needs("poses", producer, inputs, overwrite):
         return Outcome("poses", "skipped", clip.num_frames)
     with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "keypoint_names": list(NAMES)}) as poses:
-        arrays = _arrays(list(_persons(clip, backend.open(options.device), options)))
-        seen = (arrays["track_id"] >= 0).any(axis=1)
-        if not seen.any():
+        frames = list(_persons(clip, backend, options))
+        arrays = _arrays(frames)
+        if not (arrays["track_id"] >= 0).any():
             raise NoDetection(
                 f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
                 hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the picture high",
             )
+        dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
         poses.arrays(arrays)
-    return Outcome("poses", "done", clip.num_frames, {"frames_without_person": int((~seen).sum())})
+    return Outcome("poses", "done", clip.num_frames, _notes(arrays, dropped))
 
 
-def _persons(clip: Clip, detect: Callable[[NDArray[np.uint8]], list[Subject]], options: PoseOptions) -> Iterator[Tracked[None]]:
+def _parameters(options: PoseOptions) -> dict[str, Any]:
+    if not 0 <= options.smoothing <= 100:
+        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
+    if strange := set(options.drop) - set(rules.RULES):
+        raise UsageProblem(f"There is no rule {min(strange)!r}", hint=f"Choose from {', '.join(rules.RULES)}")
+    return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
+
+
+def _persons(clip: Clip, backend: Backend, options: PoseOptions) -> Iterator[Tracked[Boxes]]:
+    """Who was chosen, followed, with short gaps filled, smoothed."""
     fps = float(clip.fps)
+    everybody = options.person == "all" or str(options.person).isdecimal()
+    opened = (everybody and backend.open_many) or backend.open
+    detect: Callable[[NDArray[np.uint8]], list[Subject]] = opened(options.device)
     seen = watch(((frame, None) for frame in clip.frames()), detect)
-    return smoothed(follow(seen, options.person, len(NAMES), fps, clip.width, clip.height), fps, options.smoothing)
+    boxed = (replace(frame, load=np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
+    chosen = follow(boxed, options.person, len(NAMES), fps, clip.width, clip.height)
+    return smoothed(filled(chosen, fps), fps, options.smoothing)
 
 
-def _arrays(frames: list[Tracked[None]]) -> dict[str, NDArray[Any]]:
+def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
     """keypoints, boxes and track_id of all frames, with as many persons as the fullest frame."""
     persons = max(len(frame.points) for frame in frames)
     keypoints = np.zeros((len(frames), persons, len(NAMES), 3), np.float32)
@@ -75,3 +95,20 @@ def _arrays(frames: list[Tracked[None]]) -> dict[str, NDArray[Any]]:
         track_id[index, : len(frame.points)] = frame.identity
         boxes[index, : len(frame.points)] = [box_of_points(person[person[:, 2] > 0]) for person in frame.points]
     return {"keypoints": keypoints, "boxes": boxes, "track_id": track_id}
+
+
+def _drop(arrays: dict[str, NDArray[Any]], everybody: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
+    """Take out, in place, whom the rules name. Raises NoDetection when nobody is left."""
+    out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], everybody, float(clip.fps), clip.height))
+    arrays["keypoints"][out], arrays["boxes"][out], arrays["track_id"][out] = 0, 0, -1
+    if not (arrays["track_id"] >= 0).any():
+        most = max(counts, key=lambda name: counts[name])
+        raise NoDetection(f"The rules of --drop leave nobody in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
+    return counts
+
+
+def _notes(arrays: dict[str, NDArray[Any]], dropped: dict[str, int]) -> dict[str, Any]:
+    notes: dict[str, Any] = {"frames_without_person": int((arrays["track_id"] < 0).all(axis=1).sum())}
+    if dropped:
+        notes["frames_dropped"] = dropped
+    return notes

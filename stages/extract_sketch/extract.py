@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import AUTO, Backend, Backends
+from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
 from stages.conditions.landmarks import draw_sketch
 from stages.errors import NoDetection, UsageProblem
 from stages.extract_sketch import background
 from stages.extract_sketch.faces import Detector
 from stages.following import follow, parse_choice, watch
+from stages.gaps import filled
 from stages.runner import Outcome
 from stages.smoothing import Tracked, smoothed
 
@@ -48,7 +49,7 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
     NoDetection when no frame has a face, ParametersDiffer when other layers are there and `overwrite` is not set.
     """
     _check(options)
-    backend = _backend(clip, options)
+    backend = Backends("landmarks").require_for(clip, "landmarks", options.backend)
     making = {"landmarks": _landmarks_producer(backend, options), "sketch": _sketch_producer(backend, options)}
     inputs = {"frames": clip.frames_digest()}
     needed = [kind for kind, producer in making.items() if clip.needs(kind, producer, inputs, overwrite)]
@@ -75,16 +76,6 @@ def _check(options: SketchOptions) -> None:
         raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
 
 
-def _backend(clip: Clip, options: SketchOptions) -> Backend:
-    """The backend to use. `auto` stays with what made the finished landmarks, so that new weights do not make an old run differ."""
-    backends = Backends("landmarks")
-    if options.backend == "auto" and clip.has("landmarks"):
-        before = clip.layer("landmarks").meta["producer"].get("backend")
-        if before in AUTO["landmarks"] and backends.get(before).available:
-            return backends.get(before)
-    return backends.require(options.backend)
-
-
 def _landmarks_producer(backend: Backend, options: SketchOptions) -> Producer:
     parameters: dict[str, Any] = {"face": parse_choice(options.face), "smoothing": float(options.smoothing)}
     return Producer(STAGE, backend.name, parameters, backend.weight_digests(), device=options.device)
@@ -100,7 +91,7 @@ def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Ite
     detector: Detector = backend.open(options.device)
     fps = float(clip.fps)
     chosen = follow(watch(_with_edges(clip, options), detector), options.face, 68, fps, clip.width, clip.height)
-    return smoothed(chosen, fps, options.smoothing)
+    return smoothed(filled(chosen, fps), fps, options.smoothing)
 
 
 def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]:

@@ -97,6 +97,7 @@ PRESETS: dict[str, GeneratorConfig] = {
     "paper": PAPER,
     "paper-512": replace(PAPER, size=(512, 512)),
     "paper-pose": replace(PAPER, kind="poses", semantic_channels=3, size=(512, 256), bases=256),
+    "paper-densepose": replace(PAPER, kind="poses+densepose", semantic_channels=6, size=(512, 256), bases=256),
     "paper-street": replace(
         PAPER, kind="segment", semantic_channels=20, size=(256, 512), warp_example=False, combine="matting", guided_levels=0
     ),

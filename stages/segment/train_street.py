@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from stages.conditions.labels import CAMVID
-from stages.dense import Fit, fit, load_dense, picture_tensor, save_dense
+from stages.dense import Fit, fit, picture_tensor, relit, save_dense
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
 from stages.segment.backends.street import StreetLabels
@@ -82,15 +84,6 @@ class Crops:
         return relit(cut, random), np.asarray(np.where(labels < LABELS, labels, 255), np.uint8)
 
 
-def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Another light: contrast, brightness, saturation and tint."""
-    value = picture.astype(np.float32)
-    grey = value.mean(axis=2, keepdims=True)
-    value = grey + (value - grey) * random.uniform(0.5, 1.5)
-    value = (value - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
-    return np.clip(value, 0, 255).astype(np.uint8)
-
-
 def label_weights(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], rare: float) -> Tensor:
     counts = sum((np.bincount(ids.ravel(), minlength=256)[:LABELS] for _, ids in pairs), np.zeros(LABELS))
     weights = torch.from_numpy((counts / counts.sum()) ** -rare).float()
@@ -103,8 +96,6 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
     pairs = read_pairs(folder, "train")
     weights = label_weights(pairs, recipe.rare)
     network = DenseNet(DenseConfig(LABELS, stride=2, width=recipe.width))
-    from safetensors.torch import load_file
-
     network.start_from(load_file(registry.path(SQUEEZENET)))
     log.info("%d pictures, %d parameters", len(pairs), sum(parameter.numel() for parameter in network.parameters()))
 
@@ -144,7 +135,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if not arguments.measure_only:
         train(arguments.data, Recipe(steps=arguments.steps), arguments.out)
-    print(json.dumps(measure(arguments.data, arguments.out), indent=2))
+    sys.stdout.write(json.dumps(measure(arguments.data, arguments.out), indent=1) + "\n")
 
 
 if __name__ == "__main__":

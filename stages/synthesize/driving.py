@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
 from stages.conditions.framing import Crop, views
 from stages.conditions.normalise import normalise
-from stages.conditions.tracks import LandmarkTrack, Track, open_track
+from stages.conditions.retarget import retarget
+from stages.conditions.tracks import LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
 from stages.errors import NoDetection
 
@@ -44,12 +45,24 @@ class Driving:
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         self.views = self._seen_through = views(clip, self.track, size, crop)
 
-    def fit_to(self, example: np.ndarray) -> None:
-        """Give the driving face the place, size and proportions of the example's landmarks [68, 3], in the model's pixels."""
-        assert isinstance(self.track, LandmarkTrack)
-        framed = np.stack([view.points(face) for view, face in zip(self.views, self.track.points[:, 0], strict=True)])
-        self.track = LandmarkTrack(normalise(framed, example)[:, None])
-        self._seen_through = [View.scaled(*self.size, *self.size)] * len(framed)
+    def fit_to(self, examples: Sequence[np.ndarray]) -> None:
+        """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
+
+        examples: [68, 3] or [25, 3] each; a face takes after the first, a body's limbs after all. Of several driving persons the first
+        remains.
+        """
+        assert isinstance(self.track, (LandmarkTrack, PoseTrack))
+        if isinstance(self.track, LandmarkTrack):
+            self.track = LandmarkTrack(normalise(self._framed(self.track.points), examples[0])[:, None])
+        else:
+            self.track = PoseTrack(retarget(self._framed(self.track.bodies), np.stack(examples))[:, None])
+        self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
+
+    def _framed(self, points: np.ndarray) -> np.ndarray:
+        """The first subject of [T, P, N, 3] in the model's pixels, [T, N, 3]. All frames of a body are seen through the first view: a crop
+        that follows him would take his steps away."""
+        still = isinstance(self.track, PoseTrack)
+        return np.stack([self.views[0 if still else index].points(subject) for index, subject in enumerate(points[:, 0])])
 
     def steps(self) -> Iterator[Step]:
         """One per frame of the clip."""

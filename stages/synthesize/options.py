@@ -25,7 +25,7 @@ class SynthesizeOptions:
     """How long a selection is kept after a better one exists; 0 changes it at once."""
     crop: Crop = "auto"
     normalize: Literal["auto", "on", "off"] = "auto"
-    """Fit the driving face to the example's. auto: unless the example is a frame of the driving clip itself."""
+    """Fit the driving face or body to the example's. auto: unless the example is a frame of the driving clip itself."""
     compare: bool = False
     """Driving frame, semantic image and result side by side."""
     finetune: int = 0

@@ -62,7 +62,7 @@ def synthesize(
     shown = _examples(examples, kind, size, options)
     track = Driving(driving, kind, size, options.crop)
     if _normalizes(options, kind, examples, driving):
-        track.fit_to(shown[0].keypoints)
+        track.fit_to([example.keypoints for example in shown])
     device = choose_device(options.device)
     generator = model.generator.to(device)
     images, semantics = tensors(shown, device)
@@ -93,12 +93,16 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     return shown
 
 
+NORMALIZED = ("landmarks", "poses")
+"""What can be given the example's proportions; the surface of a body or a label map cannot."""
+
+
 def _normalizes(options: SynthesizeOptions, kind: str, examples: Sequence[Clip], driving: Clip) -> bool:
     if options.normalize == "auto":
         own = {clip.frames_digest() for clip in examples if clip.has("frames")}
-        return kind == "landmarks" and not (driving.has("frames") and driving.frames_digest() in own)
-    if options.normalize == "on" and kind != "landmarks":
-        raise UsageProblem(f"a model driven by {kind} has nothing to normalize yet", hint="use --normalize off")
+        return kind in NORMALIZED and not (driving.has("frames") and driving.frames_digest() in own)
+    if options.normalize == "on" and kind not in NORMALIZED:
+        raise UsageProblem(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
     return options.normalize == "on"
 
 

@@ -125,6 +125,11 @@ RECIPES: dict[str, TrainConfig] = {
         generator=PRESETS["paper-pose"],
         phases=tuple(replace(phase, size=512, batch=4, steps=2 * phase.steps) for phase in PAPER.phases),
     ),
+    "paper-densepose": replace(
+        PAPER,
+        generator=PRESETS["paper-densepose"],
+        phases=tuple(replace(phase, size=512, batch=4, steps=2 * phase.steps) for phase in PAPER.phases),
+    ),
     "tiny": TrainConfig(
         generator=PRESETS["tiny"],
         phases=(Phase(6, size=64, batch=2), Phase(4, size=64, batch=2, frames=2)),

@@ -74,13 +74,13 @@ class Footage:
         """Height and width of the pictures."""
         return (self.side, self.side) if self.crops else (self.clip.height, self.clip.width)
 
-    def show(self, index: int, view: View, colour: np.ndarray) -> Shown:
+    def show(self, index: int, view: View, colour: np.ndarray, damage: np.random.Generator | None) -> Shown:
         """Frame `index` of the clip through `view` of the row's pictures, with its colours changed (see `draw_colour`)."""
         if self.crops:
-            view = View.crop(np.array(self.crops[index - self.start]), self.side).then(view)
+            view = View.crop(np.array(self.crops[index - self.start]), self.side, self.side).then(view)
         table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
         image = cv2.LUT(view.image(self.clip.frame(index)), table[None])
-        return Shown(image, self.track.semantic(index, view), self.track.keypoints(index, view))
+        return Shown(image, self.track.semantic(index, view, damage), self.track.keypoints(index, view))
 
 
 class Shown(NamedTuple):
@@ -124,8 +124,9 @@ class Dataset:
         height, width = config.generator.size
         view = draw_view(draw, footage.shape, phase.size, round(phase.size * width / height), config.jitter)
         colour = draw_colour(draw, config.jitter)
-        frames = [footage.show(index, view, colour) for index in window]
-        shown = [footage.show(index, view, colour) for index in others]
+        damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
+        frames = [footage.show(index, view, colour, damage) for index in window]
+        shown = [footage.show(index, view, colour, None) for index in others]
         flows, confidence = _teach(frames)
         return {
             "images": _pictures(frames),

@@ -90,7 +90,7 @@ def test_frames_without_a_face_are_cropped_like_their_neighbours(face):
 def test_a_view_moves_pictures_and_points_alike():
     image = np.zeros((60, 80, 3), np.uint8)
     image[30:33, 40:43] = 255
-    view = View.crop(np.array([20.0, 10.0, 40.0]), 80)
+    view = View.crop(np.array([20.0, 10.0, 40.0]), 80, 80)
     y, x = np.argwhere(view.image(image)[..., 0] > 200).mean(0)
     assert np.allclose(view.points(np.array([[41.0, 31.0, 1.0]]))[0, :2], [x, y], atol=0.6)
 

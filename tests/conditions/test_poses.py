@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from stages.conditions import poses
 
@@ -68,3 +69,24 @@ def test_nobody_far_away_and_missing_points_are_drawn_as_nothing() -> None:
     person[:, :2] += 1e7
     assert not poses.draw_pose(person[None], 50, 60).any()
     assert poses.person_height(np.zeros((25, 3), np.float32)) == 0
+
+
+def test_where_limbs_cross_both_colours_are_seen() -> None:
+    person = np.zeros((1, 25, 3), np.float32)
+    person[0, [1, 8]] = (20, 50, 1), (80, 50, 1)  # trunk
+    person[0, [3, 4]] = (50, 20, 1), (50, 80, 1)  # a forearm across it
+    drawn = poses.draw_pose(person, 100, 100)
+    trunk, arm = (np.array(poses.COLOURS[poses.LIMBS.index(limb)]) for limb in ((1, 8), (3, 4)))
+    assert np.abs(drawn[50, 50] - (trunk + arm) / 2).max() <= 1
+    assert tuple(drawn[50, 35]) == tuple(trunk) and tuple(drawn[35, 50]) == tuple(arm)
+
+
+def test_damage_drops_and_shakes_joints_at_random_but_the_same_for_a_seed() -> None:
+    people = np.stack([standing(150)] * 200)
+    damaged = poses.damaged(people, np.random.default_rng(3))
+    there = people[..., 2] > 0
+    dropped = there & (damaged[..., 2] == 0)
+    assert dropped.sum() / there.sum() == pytest.approx(poses.DROPPED_JOINTS, abs=0.01)
+    noise = (damaged - people)[there & ~dropped][:, :2].std()
+    assert noise == pytest.approx(poses.JITTER * poses.person_height(people[0]), rel=0.1)
+    assert not damaged[~there].any() and np.array_equal(damaged, poses.damaged(people, np.random.default_rng(3)))

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from stages.clip import create_clip, open_clip, probe, read_frames
+from stages.conditions.poses import draw_pose
 from stages.errors import BadInput, MissingRequirement, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model, load_model, save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
+from stages.synthesize.driving import Driving
 
 TINY = PRESETS["tiny"]
 OFF = SynthesizeOptions(device="cpu", crop="none", normalize="off")
@@ -134,18 +136,47 @@ def test_weights_of_something_else_are_refused_by_name(tmp_path, person, driver)
         load_model(tmp_path / "misfit.safetensors")
 
 
-def test_a_body_is_not_normalized(model, person, driver, tmp_path):
+def body(height: float, x: float, ground: float) -> np.ndarray:
+    """Someone [25, 3] who stands upright, `height` pixels high."""
+    shape = {0: (0, 0), 1: (0, 15), 2: (-10, 15), 3: (-15, 30), 4: (-15, 45), 5: (10, 15), 6: (15, 30), 7: (15, 45), 8: (0, 45)}
+    shape |= {9: (-7, 45), 10: (-7, 70), 11: (-7, 95), 12: (7, 45), 13: (7, 70), 14: (7, 95), 21: (6, 100), 24: (-6, 100)}
+    person = np.zeros((25, 3), np.float32)
+    for index, (right, down) in shape.items():
+        person[index] = x + height * right / 100, ground - height * (1 - down / 100), 1
+    return person
+
+
+def with_bodies(clip, bodies):
+    with clip.writing("poses", driver_producer(), {}) as layer:
+        count = clip.num_frames
+        boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1, 1))
+        layer.arrays(keypoints=np.stack(bodies)[:, None], boxes=boxes, track_id=np.zeros((count, 1), np.int32))
+
+
+def test_a_driver_twice_as_tall_and_off_centre_keeps_the_examples_proportions_and_place(model, person, driver, tmp_path):
+    standing = body(28, 20, 50)
+    with_bodies(person, [standing] * person.num_frames)
+    with_bodies(driver, [body(56, 45 + 0.1 * t, 62) for t in range(driver.num_frames)])
+    track = Driving(driver, "poses", (64, 64), "none")
+    track.fit_to([standing])
+    wanted = draw_pose(standing[None], 64, 64)
+    for drawn in track.drawings():
+        differs = np.abs(drawn.astype(int) - wanted).max(-1) > 60
+        assert differs.sum() < 0.15 * wanted.any(-1).sum()
+
     bodies = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses", semantic_channels=3)).eval())
+    assert synthesize([person], driver, bodies, tmp_path / "a.mp4", replace(OFF, normalize="on")).status == "done"
+
+
+def test_label_maps_are_not_normalized(model, person, driver, tmp_path):
+    streets = replace(model, generator=FewShotGenerator(replace(TINY, kind="segment", semantic_channels=3)).eval())
     for clip in (person, driver):
-        if not clip.has("poses"):
-            with clip.writing("poses", driver_producer(), {}) as layer:
-                keypoints = np.random.default_rng(0).uniform(5, 60, (clip.num_frames, 1, 25, 3)).astype(np.float32)
-                keypoints[..., 2] = 1
-                boxes = np.tile(np.array([5, 5, 60, 60], np.float32), (clip.num_frames, 1, 1))
-                layer.arrays(keypoints=keypoints, boxes=boxes, track_id=np.zeros((clip.num_frames, 1), np.int32))
-    with pytest.raises(UsageProblem, match="normalize"):
-        synthesize([person], driver, bodies, tmp_path / "a.mp4", replace(OFF, normalize="on"))
-    assert synthesize([person], driver, bodies, tmp_path / "b.mp4", OFF).status == "done"
+        with clip.writing("segment", driver_producer(), {}, {"names": ["a", "b", "c"], "palette": [[0, 0, 0], [9, 9, 9], [99, 9, 9]]}) as layer:
+            for _ in range(clip.num_frames):
+                layer.image(np.ones((clip.height, clip.width), np.uint8))
+    with pytest.raises(UsageProblem, match="cannot be normalized"):
+        synthesize([person], driver, streets, tmp_path / "a.mp4", replace(OFF, normalize="on"))
+    assert synthesize([person], driver, streets, tmp_path / "b.mp4", replace(OFF, normalize="auto")).status == "done"
 
 
 def test_the_command_prints_the_path_or_one_json_object(model, person, driver, tmp_path, fsv2v):

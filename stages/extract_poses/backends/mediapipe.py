@@ -1,17 +1,22 @@
-"""MediaPipe's pose landmarker, lite: 33 points per person, mapped to BODY_25."""
+"""MediaPipe's pose landmarker, lite: 33 points per person, mapped to BODY_25.
+
+On a whole picture it finds the most prominent persons. To find all of a crowd, it looks at parts of the picture, which takes longer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.conditions.poses import from_mediapipe
+from stages.extract_poses.backends._persons import MAX_PERSONS as MOST_FOLLOWED
+from stages.extract_poses.backends._persons import ManyPersons
 from stages.following import Subject, box_of_points
-from stages.mediapipe_task import VideoTask
+from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -21,11 +26,13 @@ LEAST_VISIBILITY = 0.3
 class MediapipePoses:
     """Persons of the frames of one clip, given in order.
 
-    Looking for several persons also keeps MediaPipe from filtering one person's points in time, which lags.
+    In video mode, looking for several persons also keeps MediaPipe from filtering one person's points in time, which lags. A follower
+    looks for one and is told that hours lie between the frames, for the same reason; it also finds him where he is hard to see.
     """
 
-    def __init__(self, weights: str) -> None:
-        self._task = VideoTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
+    def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
+        step = {"video": FRAME_MILLISECONDS, "picture": None, "follower": UNFILTERED_MILLISECONDS}[mode]
+        self._task = VisionTask(lambda vision: _create(vision, weights, mode), lambda result: bool(result.pose_landmarks), step)
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
         height, width = frame.shape[:2]
@@ -33,11 +40,15 @@ class MediapipePoses:
         return [person for person in persons if person.points[:, 2].any()]
 
 
-def _create(vision: Any, weights: str) -> Any:
+def _create(vision: Any, weights: str, mode: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
+    ease = {"min_pose_presence_confidence": 0.3, "min_tracking_confidence": 0.3} if mode == "follower" else {}
     options = vision.PoseLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=weights), running_mode=vision.RunningMode.VIDEO, num_poses=MAX_PERSONS
+        base_options=BaseOptions(model_asset_path=weights),
+        running_mode=vision.RunningMode.IMAGE if mode == "picture" else vision.RunningMode.VIDEO,
+        num_poses=1 if mode == "follower" else MAX_PERSONS,
+        **ease,
     )
     return vision.PoseLandmarker.create_from_options(options)
 
@@ -57,10 +68,18 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
     return MediapipePoses(str(registry.path(WEIGHTS)))
 
 
+def _open_many(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+    from weights import registry
+
+    weights = str(registry.path(WEIGHTS))
+    return ManyPersons(MediapipePoses(weights, "picture"), lambda: MediapipePoses(weights, "follower"))
+
+
 BACKEND = Backend(
     name="mediapipe",
-    produces=f"BODY_25 keypoints without small toes, up to {MAX_PERSONS} persons",
+    produces=f"BODY_25 keypoints without small toes, up to {MOST_FOLLOWED} persons",
     open=_open,
+    open_many=_open_many,
     packages=(Package("mediapipe", "mediapipe"),),
     weights=(WEIGHTS,),
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.extract_sketch.faces import Detector, Face, box_of_points
 from stages.extract_sketch.mesh68 import mesh_to_68
-from stages.mediapipe_task import VideoTask
+from stages.mediapipe_task import VisionTask
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
@@ -24,7 +24,7 @@ class MediapipeFaces:
     """
 
     def __init__(self, weights: str) -> None:
-        self._task = VideoTask(lambda vision: _create(vision, weights), lambda result: bool(result.face_landmarks))
+        self._task = VisionTask(lambda vision: _create(vision, weights), lambda result: bool(result.face_landmarks))
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
         height, width = frame.shape[:2]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.mediapipe_task import VideoTask
+from stages.mediapipe_task import VisionTask
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -20,7 +20,7 @@ class PersonMasks:
     """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on any person. Frames of one clip are given in order."""
 
     def __init__(self, weights: str) -> None:
-        self._task = VideoTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
+        self._task = VisionTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
         whole = np.zeros(frame.shape[:2], np.bool_)

@@ -1,0 +1,134 @@
+"""The driver's body made to fit the example's: the example's limbs, standing where he stands, moving as the driver does.
+
+A tall dancer can so drive a child. Lengths are compared over the whole clip, so no frame waits for another and nothing lags. In a picture
+limbs look shorter than they are, never longer: what is compared are the lengths that are seen at best.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.conditions.poses import MID_HIP, MIN_CONFIDENCE, NECK
+
+BONES: tuple[tuple[int, int], ...] = (
+    (8, 1), (1, 0), (0, 15), (0, 16), (15, 17), (16, 18),
+    (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7),
+    (8, 9), (9, 10), (10, 11), (8, 12), (12, 13), (13, 14),
+    (14, 19), (14, 20), (14, 21), (11, 22), (11, 23), (11, 24),
+)  # fmt: skip
+"""(parent, child) from the mid hip outwards; a parent comes before its children."""
+
+GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
+    ((8, 1),), ((1, 0),), ((0, 15), (0, 16), (15, 17), (16, 18)),
+    ((1, 2), (1, 5)), ((2, 3), (5, 6)), ((3, 4), (6, 7)),
+    ((8, 9), (8, 12)), ((9, 10), (12, 13)), ((10, 11), (13, 14)),
+    ((14, 19), (14, 20), (14, 21), (11, 22), (11, 23), (11, 24)),
+)  # fmt: skip
+"""Bones that have one length: left and right."""
+
+LEGS = ((9, 10), (12, 13), (10, 11), (13, 14))
+FEET = (11, 14, 19, 20, 21, 22, 23, 24)
+LARGE = (((8, 1),), ((9, 10), (12, 13)), ((10, 11), (13, 14)), ((2, 3), (5, 6)), ((3, 4), (6, 7)))
+"""Groups whose lengths say how large a person is."""
+BEST_SEEN = 90
+"""Percentile of a bone's length over the driving clip that counts as its length."""
+LIMIT = 1.35
+"""A limb is made longer or shorter than the whole body by at most this factor: an example shows one pose, and that may hide a length."""
+
+Points = NDArray[np.float32]
+
+
+def retarget(driving: Points, examples: Points) -> Points:
+    """driving [T, 25, 3], examples [K, 25, 3] of one person, the first of whom is stood in for, in pixels -> [T, 25, 3].
+
+    The limbs have the examples' lengths; the ground (the lowest that feet come) and the middle of the way are where the first example
+    stands; jumps and steps are scaled like the legs. Without feet in either, the middle of the trunk stays where the example's is. Points
+    that are missing stay so, and without a common trunk or limb the driving points are returned as they are.
+    """
+    scale, ratios = _ratios(driving, examples)
+    if scale is None:
+        return driving
+    fitted = _rebuilt(driving, scale, ratios)
+    seen = (driving[..., 2] > MIN_CONFIDENCE).any(1)
+    shift = _placed(driving, fitted, examples[0], scale, ratios)
+    fitted[..., :2] += shift[:, None]
+    fitted[driving[..., 2] <= MIN_CONFIDENCE] = 0
+    fitted[~seen] = 0
+    return fitted
+
+
+def _ratios(driving: Points, examples: Points) -> tuple[float | None, dict[tuple[int, int], float]]:
+    """How many times larger the example is, and each bone of his; bones that are not seen on both have the size of the whole."""
+    lengths = [(_length(driving, group), _length(examples, group, best=100)) for group in GROUPS]
+    found = {group: theirs / ours for group, (ours, theirs) in zip(GROUPS, lengths, strict=True) if ours > 1 and theirs > 1}
+    large = [found[group] for group in LARGE if group in found] or list(found.values())
+    if not large:
+        return None, {}
+    scale = float(np.median(large))
+    ratios = {
+        bone: float(np.clip(found.get(group, scale), scale / LIMIT, scale * LIMIT)) for group in GROUPS for bone in group
+    }
+    return scale, ratios
+
+
+def _length(bodies: Points, group: tuple[tuple[int, int], ...], best: float = BEST_SEEN) -> float:
+    """Length of these bones where they are seen at best; 0 where they never are."""
+    lengths = []
+    for start, end in group:
+        there = np.minimum(bodies[:, start, 2], bodies[:, end, 2]) > MIN_CONFIDENCE
+        lengths.append(np.linalg.norm(bodies[there, start, :2] - bodies[there, end, :2], axis=1))
+    every = np.concatenate(lengths)
+    return float(np.percentile(every, best)) if len(every) else 0.0
+
+
+def _rebuilt(driving: Points, scale: float, ratios: dict[tuple[int, int], float]) -> Points:
+    """Bone by bone from the mid hip, which lies at its own place, scaled. A child without its parent keeps its place to the hip, scaled."""
+    root = _root(driving)
+    result = driving.copy()
+    result[..., :2] = (driving[..., :2] - root[:, None]) * scale
+    for parent, child in BONES:
+        both = np.minimum(driving[:, parent, 2], driving[:, child, 2]) > MIN_CONFIDENCE
+        bone = driving[both, child, :2] - driving[both, parent, :2]
+        result[both, child, :2] = result[both, parent, :2] + bone * ratios[(parent, child)]
+    return result
+
+
+def _root(bodies: Points) -> NDArray[np.float32]:
+    """The mid hip of each frame, [T, 2]; else the neck, else the middle of what is seen."""
+    confidence = bodies[..., 2:] > MIN_CONFIDENCE
+    middle = (bodies[..., :2] * confidence).sum(1) / np.maximum(confidence.sum(1), 1)
+    neck = np.where(confidence[:, NECK], bodies[:, NECK, :2], middle)
+    return np.asarray(np.where(confidence[:, MID_HIP], bodies[:, MID_HIP, :2], neck), np.float32)
+
+
+def _placed(
+    driving: Points, fitted: Points, example: Points, scale: float, ratios: dict[tuple[int, int], float]
+) -> NDArray[np.float32]:
+    """Where the root of each frame comes to lie, [T, 2]."""
+    root, seen = _root(driving), (driving[..., 2] > MIN_CONFIDENCE).any(1)
+    middle = np.median(root[seen], axis=0)
+    place = _root(example[None])[0]
+    ours, theirs = _ground(driving), _ground(example[None])
+    if ours is None or theirs is None:
+        return np.asarray(place + (root - middle) * scale, np.float32)
+    legs = float(np.mean([ratios[bone] for bone in LEGS]))
+    lowest = np.array([_lowest(body) for body in driving])
+    above = np.where(np.isnan(lowest), ours, lowest) - ours  # of the feet over the ground: a jump is below zero
+    own_feet = np.array([_lowest(body) for body in fitted])
+    y = np.where(np.isnan(own_feet), place[1] + (root[:, 1] - middle[1]) * legs, theirs + above * legs - own_feet)
+    return np.stack([place[0] + (root[:, 0] - middle[0]) * scale, y], 1).astype(np.float32)
+
+
+def _ground(bodies: Points) -> float | None:
+    """Height in the picture on which a body stands."""
+    lowest = np.array([_lowest(body) for body in bodies])
+    lowest = lowest[~np.isnan(lowest)]
+    return float(np.percentile(lowest, BEST_SEEN)) if len(lowest) else None
+
+
+def _lowest(body: Points) -> float:
+    """y of the lowest point of the feet; NaN where none is seen."""
+    feet = body[list(FEET)]
+    feet = feet[feet[:, 2] > MIN_CONFIDENCE]
+    return float(feet[:, 1].max()) if len(feet) else float("nan")

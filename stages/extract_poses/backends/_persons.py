@@ -1,0 +1,176 @@
+"""All persons of a crowd, with an estimator that sees the most prominent person of a picture, and small ones not at all.
+
+The first frame is searched in overlapping tiles of several sizes, the others in a few of them each, in turn. In all frames each known
+person is looked at through a window of his own that moves and grows with him, so that the estimator follows him and nobody else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.following import Subject, box_of_points, points_apart
+
+TILES_PER_FRAME = 3
+"""So many tiles are searched in each frame but the first, in which all are."""
+MAX_PERSONS = 10
+TILE_SHARES = (1.0, 0.7, 0.5)
+"""Sides of the tiles, as shares of the shorter side of the picture."""
+OVERLAP = 0.5
+LEAST_TILE = 96
+BORDER = 2.2
+"""Side of the window of a person, in units of the longer side of his box."""
+CANVAS = 320
+"""Side of the picture that a window is shown as."""
+PATIENCE = 8
+"""Frames for which a person who is not found is looked for where he was last."""
+SAME_WITHIN = 0.3
+"""Two findings whose points lie nearer than this share of their size are the same person."""
+LEAST_POINTS = 8
+"""Fewer points than these are no person that a search should begin to follow."""
+
+NEAR_WITHIN = 0.7
+"""As far may a person whom a tile showed lie from what his own window shows."""
+LOOKS = 2
+"""How often a person is looked at before he is followed."""
+
+Area = tuple[int, int, int, int]
+"""x, y, width and height in pixels."""
+Estimator = Callable[[NDArray[np.uint8]], list[Subject]]
+
+
+@dataclass
+class _Known:
+    """A person, the estimator that follows him, and since how many frames he is missing."""
+
+    subject: Subject
+    follow: Estimator
+    velocity: NDArray[np.float32]
+    missing: int = 0
+
+
+class ManyPersons:
+    """frame, uint8 RGB [H, W, 3] -> all persons in it. Frames of one clip are given in order.
+
+    search: finds persons in any picture; open_follower: makes an estimator for the windows of one person, which may remember the window
+    before.
+    """
+
+    def __init__(self, search: Estimator, open_follower: Callable[[], Estimator]) -> None:
+        self._search, self._open = search, open_follower
+        self._known: list[_Known] = []
+        self._idle: list[Estimator] = []
+        self._turn: Iterator[Area] | None = None
+
+    def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
+        for known in self._known:
+            self._follow(known, frame)
+        self._forget()
+        self._find(frame)
+        return [known.subject for known in self._known if not known.missing]
+
+    def _follow(self, known: _Known, frame: NDArray[np.uint8]) -> None:
+        found = _through_window(frame, known.subject, known.velocity, known.follow)
+        if found is None or points_apart(found, known.subject) > 1.0:
+            known.missing += 1
+            known.velocity *= 0
+            return
+        if not known.missing:
+            known.velocity = (0.5 * known.velocity + 0.5 * (found.centre - known.subject.centre)).astype(np.float32)
+        known.subject, known.missing = found, 0
+
+    def _forget(self) -> None:
+        """Drop who is missing for too long, and the second of two windows that have come to show the same person."""
+        kept: list[_Known] = []
+        for known in sorted(self._known, key=lambda known: (known.missing > 0, -_certainty(known.subject))):
+            if known.missing <= PATIENCE and not _among(known.subject, [other.subject for other in kept]):
+                kept.append(known)
+            else:
+                self._idle.append(known.follow)
+        self._known = kept
+
+    def _find(self, frame: NDArray[np.uint8]) -> None:
+        """Begin to follow persons who are not known yet, large ones first."""
+        areas = tiles(frame.shape[1], frame.shape[0])
+        if self._turn is None:
+            self._turn = itertools.cycle(areas)
+        else:
+            areas = list(itertools.islice(self._turn, TILES_PER_FRAME))
+        found: list[Subject] = []
+        for x, y, width, height in areas:
+            tile = np.ascontiguousarray(frame[y : y + height, x : x + width])
+            found += [_moved(person, x, y) for person in self._search(tile) if (person.points[:, 2] > 0).sum() >= LEAST_POINTS]
+        for person in sorted(found, key=lambda person: -_certainty(person) * person.size):
+            if len(self._known) < MAX_PERSONS and not _among(person, self._subjects()):
+                self._begin(person, frame)
+
+    def _begin(self, person: Subject, frame: NDArray[np.uint8]) -> None:
+        follower = self._idle.pop() if self._idle else self._open()
+        follower(np.zeros((CANVAS, CANVAS, 3), np.uint8))  # whoever it followed before is gone
+        seen: Subject | None = person
+        for _ in range(LOOKS):
+            seen = seen and _through_window(frame, seen, np.zeros(2, np.float32), follower)
+        if seen is not None and points_apart(seen, person) < NEAR_WITHIN and not _among(seen, self._subjects()):
+            self._known.append(_Known(seen, follower, np.zeros(2, np.float32)))
+        else:
+            self._idle.append(follower)
+
+    def _subjects(self) -> list[Subject]:
+        return [known.subject for known in self._known]
+
+
+def tiles(width: int, height: int) -> list[Area]:
+    """The whole picture, and squares that overlap by a half."""
+    areas: list[Area] = [(0, 0, width, height)]
+    for share in TILE_SHARES:
+        side = int(share * min(width, height))
+        if side >= LEAST_TILE:
+            columns, rows = (_starts(length, side) for length in (width, height))
+            areas += [(x, y, side, side) for y in rows for x in columns]
+    return areas
+
+
+def _starts(length: int, side: int) -> list[int]:
+    count = 1 + int(np.ceil((length - side) / (side * OVERLAP)))
+    return [round(start) for start in np.linspace(0, length - side, count).tolist()]
+
+
+def _through_window(frame: NDArray[np.uint8], person: Subject, velocity: NDArray[np.float32], estimate: Estimator) -> Subject | None:
+    """The person whom `estimate` sees nearest to the middle of the window around where `person` is expected."""
+    x0, y0, x1, y1 = map(float, person.box)
+    scale = BORDER * max(x1 - x0, y1 - y0, 8.0) / CANVAS
+    corner = person.centre + velocity - scale * CANVAS / 2
+    matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
+    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+    found = estimate(np.asarray(cv2.warpAffine(frame, matrix, (CANVAS, CANVAS), flags=flags), np.uint8))
+    if not found:
+        return None
+    nearest = min(found, key=lambda other: float(np.linalg.norm(other.centre - CANVAS / 2)))
+    return _inside(_moved(nearest, float(corner[0]), float(corner[1]), scale), frame.shape[1], frame.shape[0])
+
+
+def _inside(person: Subject, width: int, height: int) -> Subject | None:
+    """Without the points outside the picture; None when none is left."""
+    points = person.points.copy()
+    points[(points[:, :2] < -0.5).any(1) | (points[:, 0] > width - 0.5) | (points[:, 1] > height - 0.5)] = 0
+    return Subject(box_of_points(points[points[:, 2] > 0]), points) if points[:, 2].any() else None
+
+
+def _moved(person: Subject, x: float, y: float, scale: float = 1.0) -> Subject:
+    points = person.points.copy()
+    points[:, :2] = points[:, :2] * scale + np.array([x, y], np.float32)
+    points[person.points[:, 2] == 0] = 0
+    return Subject(box_of_points(points[points[:, 2] > 0]), points)
+
+
+def _certainty(person: Subject) -> float:
+    return float(person.points[:, 2].sum())
+
+
+def _among(person: Subject, others: list[Subject]) -> bool:
+    return any(points_apart(person, other) < SAME_WITHIN for other in others)

@@ -1,0 +1,99 @@
+"""Rules that take persons out of a pose layer who would spoil a data set: each says in how many frames it found somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.conditions.poses import NAMES
+from stages.following import box_of_points
+
+RULES = ("static", "small", "truncated", "overlapping")
+
+STATIC_SECONDS = 0.5
+STATIC_SHARE = 0.01
+"""Who moves less than this share of his height in half a second stands still (5 of 512 pixels in few-shot vid2vid's cleaning)."""
+SMALL_SHARE = 0.25
+"""Who is lower than this share of the picture's height is small."""
+HEAD = tuple(NAMES.index(name) for name in ("nose", "right eye", "left eye", "right ear", "left ear"))
+FEET = tuple(NAMES.index(name) for name in ("right ankle", "left ankle", "right heel", "left heel", "right big toe", "left big toe"))
+OVERLAP_SHARE = 0.05
+"""Who shares this part of his width with somebody else's overlaps with him."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A whole clip: keypoints [T, P, 25, 3] of those who were chosen, and in each frame the boxes [N, 4] of everybody."""
+
+    keypoints: NDArray[np.float32]
+    everybody: Sequence[NDArray[np.float32]]
+    fps: float
+    height: int
+
+
+def apply(rules: Sequence[str], seen: Seen) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Whom the rules take out, [T, P], and rule -> number of frames in which it takes somebody out."""
+    there = (seen.keypoints[..., 2] > 0).any(-1)
+    out = np.zeros_like(there)
+    counts = {}
+    for rule in rules:
+        found = _FIND[rule](seen) & there
+        counts[rule] = int(found.any(1).sum())
+        out |= found
+    return out, counts
+
+
+def _heights(seen: Seen) -> NDArray[np.float32]:
+    """Height of what is seen of each person, [T, P] in pixels."""
+    y = np.where(seen.keypoints[..., 2] > 0, seen.keypoints[..., 1], np.nan)
+    with np.errstate(all="ignore"):
+        low, high = np.fmin.reduce(y, axis=-1), np.fmax.reduce(y, axis=-1)
+    return np.nan_to_num(high - low).astype(np.float32)
+
+
+def _static(seen: Seen) -> NDArray[np.bool_]:
+    """Runs of at least half a second in which no point leaves a small circle."""
+    reach = max(1, round(STATIC_SECONDS * seen.fps))
+    frames, persons = seen.keypoints.shape[:2]
+    still = np.zeros((frames, persons), bool)
+    heights = _heights(seen)
+    for person in range(persons):
+        for start in range(frames - reach):
+            run = seen.keypoints[start : start + reach + 1, person]
+            steady = (run[..., 2] > 0).all(0)
+            height = float(heights[start, person])
+            if steady.any() and height > 0 and float(np.ptp(run[:, steady, :2], axis=0).max()) < STATIC_SHARE * height:
+                still[start : start + reach + 1, person] = True
+    return still
+
+
+def _small(seen: Seen) -> NDArray[np.bool_]:
+    return _heights(seen) < SMALL_SHARE * seen.height
+
+
+def _truncated(seen: Seen) -> NDArray[np.bool_]:
+    """Without a point of the head or without one of the feet."""
+    confidence = seen.keypoints[..., 2]
+    return ~((confidence[..., HEAD] > 0).any(-1) & (confidence[..., FEET] > 0).any(-1))
+
+
+def _overlapping(seen: Seen) -> NDArray[np.bool_]:
+    found = np.zeros(seen.keypoints.shape[:2], bool)
+    for index, others in enumerate(seen.everybody):
+        for person, points in enumerate(seen.keypoints[index]):
+            box = box_of_points(points[points[:, 2] > 0])
+            width = max(float(box[2] - box[0]), 1.0)
+            shared = np.minimum(others[:, 2], box[2]) - np.maximum(others[:, 0], box[0])
+            found[index, person] = (shared > OVERLAP_SHARE * width).sum() > 1  # his own box is among them
+    return found
+
+
+_FIND: dict[str, Callable[[Seen], NDArray[np.bool_]]] = {
+    "static": _static,
+    "small": _small,
+    "truncated": _truncated,
+    "overlapping": _overlapping,
+}

@@ -1,0 +1,347 @@
+"""Trains and measures the shipped pose network: `python -m stages.extract_poses.train_small --help`.
+
+The targets are what the MediaPipe backend finds in permitted clips. Each labelled person is cut out with a wide border and kept together
+with the mask of who is a person there; a sample shows it turned, scaled, shifted, mirrored, in another light, now and then with other
+colours, before another background, and half hidden. Clips named in HELD_OUT are never trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stages.clip import probe, read_frames
+from stages.conditions.poses import FROM_MEDIAPIPE, MID_HIP, MIRROR, NAMES, NECK, from_mediapipe
+from stages.dense import Fit, fit, picture_tensor, relit, save_dense
+from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
+from stages.following import box_of_points
+from stages.mediapipe_task import VisionTask
+from stages.networks.dense import DenseConfig, DenseNet
+from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
+from weights import registry
+
+HELD_OUT = ("animate_x_dance3", "hybrik_taiji", "sam2_juggle")
+"""Full-body clips, of one person each, that no shipped weights are trained on."""
+HELD_OUT_FACES = (
+    "f2-02", "f2-12", "f2-17", "f2-20", "f2-33", "f2-37", "liveportrait_d6", "liveportrait_s29", "moore_2", "lipnetgrid_brbk7n",
+    "sadtalker_ref1", "latentsync_demo3_video",
+)  # fmt: skip
+
+PATCH_SIDE = 384
+_SURE, _ABSENT = 0.5, 0.1
+LEAST_SIZE = 0.4
+"""Diagonal of a person's box, as a share of the picture's height."""
+
+log = logging.getLogger("train_small")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes the network. spread: standard deviation of a peak, in cells of the heat map."""
+
+    people_step: int = 3
+    face_frames: int = 8
+    steps: int = 4500
+    batch: int = 24
+    width: int = 192
+    rate: float = 2e-3
+    spread: float = 1.0
+    turn: float = 35.0
+    smallest: float = 0.4
+    largest: float = 1.4
+    seed: int = 20191210
+
+
+@dataclass(frozen=True)
+class Patches:
+    """pictures [N, S, S, 3] uint8 RGB, masks [N, S, S] uint8 (255 on persons), keypoints [N, 25, 3] in the patch with visibility."""
+
+    pictures: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    keypoints: NDArray[np.float32]
+
+
+def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
+    """(people or faces, file) of every clip that the network may be trained on, held-out ones not among them."""
+    with open(data / "SOURCES.tsv", newline="", encoding="utf-8") as table:
+        for row in csv.DictReader(table, delimiter="\t"):
+            part, path = row["file"].split("/")[0], data / row["file"]
+            held_out = path.stem in HELD_OUT or row["person"] in HELD_OUT_FACES
+            if part in ("people", "faces") and row["may_train_shipped_weights"] == "yes" and not held_out:
+                yield part, path
+
+
+class MaskedPoses:
+    """MediaPipe's persons in the frames of one clip: keypoints [25, 3], where the confidence is the raw visibility, and their masks."""
+
+    def __init__(self) -> None:
+        self._task = VisionTask(_create, lambda result: bool(result.pose_landmarks))
+
+    def __call__(self, frame: NDArray[np.uint8]) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        height, width = frame.shape[:2]
+        result = self._task(frame)
+        persons = []
+        for landmarks, mask in zip(result.pose_landmarks, result.segmentation_masks or (), strict=True):
+            points = np.array([(p.x * width - 0.5, p.y * height - 0.5, max(p.visibility or 0.0, 1e-3)) for p in landmarks], np.float32)
+            grey = (mask.numpy_view().reshape(height, width) * 255).astype(np.uint8)
+            persons.append((from_mediapipe(points), grey))
+        return persons
+
+
+def _create(vision: Any) -> Any:
+    from mediapipe.tasks.python import BaseOptions
+
+    options = vision.PoseLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(registry.path("pose_landmarker_lite.task"))),
+        running_mode=vision.RunningMode.VIDEO,
+        num_poses=3,
+        output_segmentation_masks=True,
+    )
+    return vision.PoseLandmarker.create_from_options(options)
+
+
+def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]]:
+    """(picture, mask, keypoints) of the persons of one clip: those of which enough is seen."""
+    detect = MaskedPoses()
+    step = recipe.people_step if part == "people" else 4
+    count = probe(video).num_frames if part == "people" else recipe.face_frames * step
+    for index, frame in enumerate(read_frames(video, 0, count)):
+        persons = detect(frame)
+        if index % step:
+            continue
+        everybody = np.max([mask for _, mask in persons], axis=0) if persons else None
+        for keypoints, mask in persons:
+            seen = keypoints[keypoints[:, 2] > _SURE]
+            if len(seen) >= 6 and everybody is not None and _large(seen, frame):
+                yield _patch(frame, everybody, keypoints)
+
+
+def _large(seen: NDArray[np.float32], frame: NDArray[np.uint8]) -> bool:
+    """Whether it is as large as a person whom a clip is about; the feet of chairs, which are now and then taken for one, are not."""
+    box = box_of_points(seen)
+    return bool(np.linalg.norm(box[2:] - box[:2]) > LEAST_SIZE * frame.shape[0])
+
+
+def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> tuple[Any, Any, NDArray[np.float32]]:
+    """Square of twice the person's size around him."""
+    inside = (keypoints[:, :2] >= 0).all(1) & (keypoints[:, 0] < frame.shape[1]) & (keypoints[:, 1] < frame.shape[0])
+    keypoints = keypoints.copy()
+    keypoints[~inside, 2] = 0
+    box = box_of_points(keypoints[keypoints[:, 2] > _SURE])
+    side = 1.9 * float(np.max(box[2:] - box[:2]))
+    scale, centre = PATCH_SIDE / side, (box[:2] + box[2:]) / 2
+    matrix = np.array([[scale, 0, PATCH_SIDE / 2 - scale * centre[0]], [0, scale, PATCH_SIDE / 2 - scale * centre[1]]])
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    picture = cv2.warpAffine(frame, matrix, (PATCH_SIDE, PATCH_SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    cut = cv2.warpAffine(mask, matrix, (PATCH_SIDE, PATCH_SIDE))
+    keypoints[:, :2] = keypoints[:, :2] * scale + matrix[:, 2]
+    return picture, cut, keypoints
+
+
+def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
+    """All patches, kept in the file `cache` for the next time."""
+    if not cache.exists():
+        found = []
+        for part, video in clips_of(data):
+            mine = list(patches_of(part, video, recipe))
+            log.info("%s: %d persons", video.name, len(mine))
+            found += mine
+        pictures, masks, keypoints = (np.stack(column) for column in zip(*found, strict=True))
+        with cache.open("wb") as file:
+            np.savez(file, pictures=pictures, masks=masks, keypoints=keypoints)
+    with np.load(cache, allow_pickle=False) as arrays:
+        return Patches(arrays["pictures"], arrays["masks"], arrays["keypoints"])
+
+
+POINTS = tuple(index for index, parts in enumerate(FROM_MEDIAPIPE) if parts)
+"""Those of BODY_25 that MediaPipe knows."""
+
+
+class Views:
+    """step -> a batch: pictures [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
+
+    def __init__(self, patches: Patches, recipe: Recipe) -> None:
+        self.patches, self.recipe = patches, recipe
+
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
+        random = np.random.default_rng([self.recipe.seed, step])
+        columns = zip(*(self.view(int(random.integers(len(self.patches.pictures))), random) for _ in range(self.recipe.batch)), strict=True)
+        pictures, places, weights = (np.stack(column) for column in columns)
+        return picture_tensor(pictures), torch.from_numpy(places), torch.from_numpy(weights)
+
+    def view(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        keypoints = self.patches.keypoints[index].copy()
+        mask = self.patches.masks[index]
+        picture = self.patches.pictures[index]
+        if random.random() < 0.3:
+            picture = np.where(mask[..., None] > 127, _hue_shifted(picture, random), picture)
+        matrix = self._matrix(keypoints, random)
+        cut = np.asarray(cv2.warpAffine(picture, matrix, INPUT, flags=cv2.INTER_AREA), np.uint8)
+        if random.random() < 0.5:
+            share = cv2.warpAffine(mask, matrix, INPUT, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
+            cut = (share * cut + (1 - share) * self._texture(random, *INPUT)).astype(np.uint8)
+        keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        hidden = np.zeros(len(keypoints), bool)
+        if random.random() < 0.3:
+            hidden = self._hide(cut, keypoints, random)
+        if random.random() < 0.5:
+            cut, keypoints, hidden = np.ascontiguousarray(cut[:, ::-1]), _mirrored(keypoints), hidden[MIRROR]
+        places, weights = targets(keypoints, self.recipe.spread)
+        return _blurred(relit(cut, random), random), places, weights * ~hidden[list(POINTS)]
+
+    def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
+        """Patch -> input. A quarter of the persons are much smaller than a tracked box would show them: to be found at first."""
+        box = box_of_points(keypoints[keypoints[:, 2] > _SURE])
+        fitting = FILL * min(INPUT[0] / max(box[2] - box[0], 1), INPUT[1] / max(box[3] - box[1], 1))
+        small = random.random() < 0.25
+        scale = fitting * float(random.uniform(self.recipe.smallest, 0.8) if small else random.uniform(0.75, self.recipe.largest))
+        centre = (box[:2] + box[2:]) / 2
+        matrix = cv2.getRotationMatrix2D(tuple(map(float, centre)), float(random.normal() * self.recipe.turn / 2), scale)
+        shift = random.uniform(-1, 1, 2) * np.array(INPUT) * (0.28 if small else 0.12)
+        matrix[:, 2] += np.array(INPUT) / 2 + shift - centre
+        return np.asarray(matrix)
+
+    def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
+        """A piece of a picture that shows nobody, enlarged."""
+        for _ in range(8):
+            other, side = int(random.integers(len(self.patches.pictures))), int(random.integers(48, 200))
+            x, y = random.integers(0, PATCH_SIDE - side, 2)
+            if self.patches.masks[other, y : y + side, x : x + side].mean() < 8:
+                piece = self.patches.pictures[other, y : y + side, x : x + side]
+                if piece.std() > 4:
+                    return relit(np.asarray(cv2.resize(piece, (width, height)), np.uint8), random)
+        return np.broadcast_to(random.integers(0, 255, (1, 1, 3), dtype=np.uint8), (height, width, 3))
+
+    def _hide(self, picture: NDArray[Any], keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.bool_]:
+        """Put something before the person, in place; True for the points behind it."""
+        width, height = (random.uniform(0.15, 0.5, 2) * INPUT).astype(int)
+        x, y = (random.uniform(-0.1, 0.9, 2) * INPUT).astype(int).clip(0)
+        area = picture[y : y + height, x : x + width]
+        if area.size:
+            area[:] = self._texture(random, area.shape[1], area.shape[0])
+        (px, py) = keypoints[:, 0], keypoints[:, 1]
+        return np.asarray((px >= x) & (px < x + width) & (py >= y) & (py < y + height))
+
+
+def targets(keypoints: NDArray[np.float32], spread: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """keypoints [25, 3] in the input -> distributions [N, cells + 1] over the places of the map and nowhere, weights [N].
+
+    Points outside the input or surely not there are nowhere; those that the teacher only guesses weigh nothing.
+    """
+    columns, rows = INPUT[0] // STRIDE, INPUT[1] // STRIDE
+    chosen = keypoints[list(POINTS)]
+    x, y = chosen[:, 0] / STRIDE, chosen[:, 1] / STRIDE
+    inside = (x > -0.5) & (x < columns - 0.5) & (y > -0.5) & (y < rows - 0.5)
+    there, absent = inside & (chosen[:, 2] > _SURE), ~inside | (chosen[:, 2] < _ABSENT)
+    across = np.exp(-0.5 * ((np.arange(columns) - x[:, None]) / spread) ** 2)
+    down = np.exp(-0.5 * ((np.arange(rows) - y[:, None]) / spread) ** 2)
+    peaks = (down[:, :, None] * across[:, None, :]).reshape(len(chosen), -1)
+    peaks = peaks / np.maximum(peaks.sum(1, keepdims=True), 1e-9)
+    places = np.concatenate([peaks * there[:, None], ~there[:, None]], axis=1)
+    return places.astype(np.float32), (there + 0.5 * absent).astype(np.float32)
+
+
+def loss(outputs: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of where each point is, nowhere being one of the places; outputs [B, N, h, w]."""
+    logits = torch.cat([outputs.flatten(2), outputs.new_zeros(*outputs.shape[:2], 1)], 2)
+    return -((places * logits.log_softmax(2)).sum(2) * weights).sum() / weights.sum()
+
+
+def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    mirrored = keypoints[MIRROR]
+    mirrored[:, 0] = INPUT[0] - 1 - mirrored[:, 0]
+    return mirrored
+
+
+def _hue_shifted(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    turned = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    turned[..., 0] = (turned[..., 0].astype(int) + random.integers(0, 180)) % 180
+    return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.uint8)
+
+
+def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    if random.random() < 0.25:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.4, 1.6))), np.uint8)
+    return picture
+
+
+def train(data: Path, recipe: Recipe, out: Path) -> None:
+    """Train on the permitted clips and write the network to `out`; patches and state lie beside it."""
+    torch.manual_seed(recipe.seed)
+    patches = collect(data, recipe, out.with_suffix(".patches.npz"))
+    network = DenseNet(DenseConfig(len(POINTS), stride=STRIDE, width=recipe.width))
+    network.start_from(load_file(registry.path(SQUEEZENET)))
+    log.info("%d persons, %d parameters", len(patches.pictures), sum(parameter.numel() for parameter in network.parameters()))
+    average = fit(network, Views(patches, recipe), loss, Fit(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
+    save_dense(out, average, {"points": [NAMES[index] for index in POINTS], "recipe": asdict(recipe)})
+
+
+def measure(video: Path, weights: Path, within: float = 0.1) -> dict[str, Any]:
+    """How well the network agrees with MediaPipe's largest person in `video`: the share of points (PCK) that lie nearer than `within` of
+    the trunk's length, over points of which MediaPipe is sure, in frames that show the trunk; a person who is not found has none."""
+    teacher, network = MaskedPoses(), SmallPoses(weights, "cpu")
+    near, points, frames, missed, errors = 0, 0, 0, 0, []
+    for frame in read_frames(video, 0, None):
+        persons, found = [person for person, _ in teacher(frame)], network(frame)
+        persons = [person for person in persons if _trunk(person) > 0]
+        if not persons:
+            continue
+        truth = max(persons, key=_trunk)
+        inside = (truth[:, :2] > 0).all(1) & (truth[:, 0] < frame.shape[1] - 1) & (truth[:, 1] < frame.shape[0] - 1)
+        sure = inside & (truth[:, 2] > _SURE)
+        frames += 1
+        points += int(sure.sum())
+        if not found:
+            missed += 1
+            continue
+        ours = found[0].points
+        distance = np.linalg.norm(ours[:, :2] - truth[:, :2], axis=1) / _trunk(truth)
+        near += int((sure & (ours[:, 2] > 0) & (distance < within)).sum())
+        errors += distance[sure & (ours[:, 2] > 0)].tolist()
+    pck = round(near / points, 3) if points else None
+    return {"clip": video.stem, "frames": frames, "missed": missed, "pck": pck, "median": round(float(np.median(errors or [0])), 4)}
+
+
+def _trunk(keypoints: NDArray[np.float32]) -> float:
+    """Neck to mid hip, in pixels; 0 when one is not there."""
+    ends = keypoints[[NECK, MID_HIP]]
+    return float(np.linalg.norm(ends[0, :2] - ends[1, :2])) if (ends[:, 2] > _SURE).all() else 0.0
+
+
+def measured_clips(data: Path) -> list[Path]:
+    """Full-body clips of persons whom the network has never seen: held-out ones, and those whose licence forbids training."""
+    names = [f"{stem}.mp4" for stem in HELD_OUT] + ["lia_taichi_driving1.mp4", "lia_ted_driving1.mp4", "lia_ted_driving2.mp4", "lia_ted_driving3.mp4"]
+    return [data / "people" / name for name in names]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.tsv, people/ and faces/")
+    parser.add_argument("--out", type=Path, default=Path("weights/pose_small_fsv2v.safetensors"))
+    parser.add_argument("--measure-only", action="store_true", help="only measure --out on persons it has not seen")
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if not arguments.measure_only:
+        train(arguments.data, Recipe(steps=arguments.steps), arguments.out)
+    rows = [measure(video, arguments.out) for video in measured_clips(arguments.data)]
+    shares = [row["pck"] for row in rows if row["pck"] is not None]
+    sys.stdout.write(json.dumps({"mean_pck": round(float(np.mean(shares)), 3), "clips": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
