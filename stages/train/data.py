@@ -23,6 +23,8 @@ from stages.clip import Clip, open_clip
 from stages.conditions.tracks import Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip
+from stages.flow.backends.dis import dis_flow
+from stages.flow.trust import trusted_flow
 from stages.train.config import Phase, TrainConfig
 
 EXAMPLE_DISTANCE = 0.5
@@ -206,26 +208,17 @@ def draw_colour(draw: np.random.Generator, strength: float) -> np.ndarray:
     return np.stack([gain, np.full(3, strength * draw.uniform(-20, 20))])
 
 
-def teacher_flow(frame: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DIS flow [2, H, W] from `frame` back to `previous` (uint8 RGB) and its confidence [1, H, W]: 1 where the colours agree."""
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, previous)]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))
-    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
-    warped = cv2.remap(previous, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    error = np.square((warped.astype(np.float32) - frame) / 127.5).sum(-1)
-    return flow.transpose(2, 0, 1).copy(), (error < 0.02)[None].astype(np.float32)
-
-
 def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
 def _teach(frames: list[Shown]) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's flows of a window, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
+    """The teacher's flows of a window, from each frame back to the one before, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
     height, width = frames[0].image.shape[:2]
     flows, confidence = np.zeros((len(frames) - 1, 2, height, width), np.float32), np.zeros((len(frames) - 1, 1, height, width), np.float32)
     for t in range(len(flows)):
-        flows[t], confidence[t] = teacher_flow(frames[t + 1].image, frames[t].image)
+        flow, confidence[t, 0] = trusted_flow(frames[t + 1].image, frames[t].image, dis_flow)
+        flows[t] = flow.transpose(2, 0, 1)
     return flows, confidence
 
 

@@ -19,7 +19,7 @@ from stages.models import load_model
 from stages.networks.config import PRESETS
 from stages.networks.objective import Players
 from stages.train import RECIPES, Phase, TrainConfig, TrainOptions, train
-from stages.train.data import Dataset, draw_window, teacher_flow
+from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
@@ -174,13 +174,6 @@ def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():
         assert np.diff(window).tolist() == [1, 1, 1]
         assert all(min(abs(e - w) for w in window) > 12 for e in examples)
     assert draw_window(draw, [7], 3, 2, 12) == ([7, 7, 7], [7, 7])
-
-
-def test_the_teacher_sees_which_way_a_picture_moved():
-    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    flow, confidence = teacher_flow(np.roll(picture, 3, 1), picture)
-    assert abs(np.median(flow[0]) + 3) < 0.5 and abs(np.median(flow[1])) < 0.5
-    assert confidence.mean() > 0.5
 
 
 def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():
