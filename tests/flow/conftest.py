@@ -1,27 +1,18 @@
-"""A picture with texture everywhere, what a camera sees of it, and tiny networks in ONNX."""
+"""A clip that moves by known steps, and tiny networks in ONNX."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from stages.clip import Clip, create_clip
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the helper beside this file
 
-def texture(seed: int = 0, side: int = 240) -> np.ndarray:
-    """Smooth noise, uint8 RGB [side, side, 3]."""
-    noise = np.random.default_rng(seed).normal(0, 1, (side, side, 3)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
-    return np.clip(128 + smooth * 40 / smooth.std(), 0, 255).astype(np.uint8)
-
-
-def seen(picture: np.ndarray, left: int, top: int, width: int = 128, height: int = 96) -> np.ndarray:
-    """What a camera sees at a place: a step to the right moves everything to the left."""
-    return np.ascontiguousarray(picture[top : top + height, left : left + width])
+from camera import seen, texture
 
 
 @pytest.fixture

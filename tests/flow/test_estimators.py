@@ -9,10 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
-
-from conftest import seen, texture
+from camera import seen, texture
 
 from stages.backends import Backends
 from stages.errors import BadInput, MissingRequirement, UsageProblem
