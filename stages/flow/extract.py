@@ -6,17 +6,14 @@ import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
-from stages.clip.create import file_sha256
 from stages.cuts import CutDetector
-from stages.errors import MissingRequirement, UsageProblem
 from stages.flow.backends import Estimator
+from stages.flow.teacher import choose_teacher
 from stages.flow.trust import trusted_flow
 from stages.runner import Outcome
 from stages.streaming import beside
@@ -43,35 +40,21 @@ def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcom
     The last frame, and the last one of each shot, has flow 0 and confidence 0. Raises UsageProblem when backend and network do not go
     together, MissingRequirement when the network's file or a package is not there.
     """
-    backend = _backend(options)
-    model = _model(options)
-    weights = backend.weight_digests() if model is None else {model.name: file_sha256(model)}
-    producer, inputs = Producer(STAGE, backend.name, {}, weights, device=options.device), {"frames": clip.frames_digest()}
+    teacher = choose_teacher(options.backend, options.model)
+    producer = Producer(STAGE, teacher.backend.name, {}, teacher.weights, device=options.device)
+    inputs = {"frames": clip.frames_digest()}
     needed = [kind for kind in LAYERS if clip.needs(kind, producer, inputs, overwrite)]
     if not needed:
         return Outcome("flow", "skipped", clip.num_frames)
     cuts = 0
     with ExitStack() as stack:
         writers = {kind: stack.enter_context(clip.writing(kind, producer, inputs)) for kind in needed}
-        for cut, flow, trusted in _flows(clip, backend.open(options.device)(model)):
+        for cut, flow, trusted in _flows(clip, teacher.open(options.device)):
             cuts += cut
             for kind, image in zip(LAYERS, (flow, trusted * np.uint8(255)), strict=True):
                 if kind in writers:
                     writers[kind].image(image)
     return Outcome("flow", "done", clip.num_frames, {"cuts": cuts})
-
-
-def _backend(options: FlowOptions) -> Backend:
-    name = ("dis" if options.model is None else "onnx") if options.backend == "auto" else options.backend
-    if name == "dis" and options.model is not None:
-        raise UsageProblem("The flow backend dis has no network", hint="Leave out --model or --backend dis")
-    return Backends("flow").require(name)
-
-
-def _model(options: FlowOptions) -> Path | None:
-    if options.model is not None and not Path(options.model).is_file():
-        raise MissingRequirement(f"The flow network {options.model} is not there", hint="Name its ONNX file with --model")
-    return None if options.model is None else Path(options.model)
 
 
 @dataclass(frozen=True)

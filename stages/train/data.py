@@ -23,6 +23,7 @@ from stages.clip import Clip, open_clip
 from stages.conditions.tracks import Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip
+from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
 from stages.train.config import Phase, TrainConfig
@@ -96,10 +97,11 @@ class Shown(NamedTuple):
 class Dataset:
     """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do.
 
-    A dataset of one subject has nobody to hold out: its "val" is its "train".
+    A dataset of one subject has nobody to hold out: its "val" is its "train". `teacher` estimates the flow of the windows.
     """
 
-    def __init__(self, root: Path, kind: str, split: str) -> None:
+    def __init__(self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow) -> None:
+        self.teacher = teacher
         rows = read_index(root)
         if split == "val" and not any(row["split"] == "val" for row in rows):
             split = "train"
@@ -128,7 +130,7 @@ class Dataset:
         colour = draw_colour(draw, config.jitter)
         frames = [footage.show(index, view, colour) for index in window]
         shown = [footage.show(index, view, colour) for index in others]
-        flows, confidence = _teach(frames)
+        flows, confidence = _teach(frames, self.teacher)
         return {
             "images": _pictures(frames),
             "semantics": torch.from_numpy(np.stack([f.semantic for f in frames])),
@@ -212,12 +214,12 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
-def _teach(frames: list[Shown]) -> tuple[np.ndarray, np.ndarray]:
+def _teach(frames: list[Shown], teacher: Estimator) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's flows of a window, from each frame back to the one before, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
     height, width = frames[0].image.shape[:2]
     flows, confidence = np.zeros((len(frames) - 1, 2, height, width), np.float32), np.zeros((len(frames) - 1, 1, height, width), np.float32)
     for t in range(len(flows)):
-        flow, confidence[t, 0] = trusted_flow(frames[t + 1].image, frames[t].image, dis_flow)
+        flow, confidence[t, 0] = trusted_flow(frames[t + 1].image, frames[t].image, teacher)
         flows[t] = flow.transpose(2, 0, 1)
     return flows, confidence
 

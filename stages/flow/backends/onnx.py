@@ -28,12 +28,10 @@ _EXPORT = "Export a network with two inputs [1, 3, H, W] and the flow [1, 2, H, 
 class OnnxFlow:
     """An estimator (see stages.flow.backends). A network whose input has a fixed size sees pictures scaled to it.
 
-    Raises MissingRequirement when the file or a CUDA runtime is missing, UsageProblem when it holds no such network.
+    Raises UsageProblem when the file holds no such network, MissingRequirement when CUDA is asked for and not there.
     """
 
     def __init__(self, model: Path, device: str) -> None:
-        if not model.is_file():
-            raise MissingRequirement(f"The flow network {model} is not there", hint="Name its ONNX file with --model")
         self._model = model
         self._session = _session(model, device)
         inputs = self._session.get_inputs()
@@ -100,8 +98,7 @@ def _explained(what: str, kind: type[UsageProblem] | type[BadInput]) -> Iterator
 
 def _open(device: str) -> Opener:
     def load(model: Path | None) -> Estimator:
-        if model is None:
-            raise UsageProblem("The flow backend onnx needs a network", hint="Name its file with --model FILE.onnx")
+        assert model is not None, "stages.flow.teacher gives every network its file"
         return OnnxFlow(model, device)
 
     return load
