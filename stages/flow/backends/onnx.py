@@ -78,7 +78,7 @@ def _session(model: Path, device: str) -> Any:
     if device.startswith("cuda") and not cuda:
         raise MissingRequirement("onnxruntime cannot use CUDA here", hint="Run: pip install onnxruntime-gpu, or choose --device cpu")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").partition(",")[0])  # it does not look there itself; 0: all
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)  # 0: every core
     options.log_severity_level = 4  # what goes wrong is raised
     number = int(device.partition(":")[2] or 0)
     providers: list[Any] = [("CUDAExecutionProvider", {"device_id": number})] if cuda and device != "cpu" else []
