@@ -1,4 +1,4 @@
-"""fsv2v clip: look into clips, pack, import and export them."""
+"""fsv2v clip: look into clips, pack, split, import and export them, and estimate their optical flow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from typing import Any
 import click
 
 from fsv2v_cli import prepare
-from fsv2v_cli.console import debugging, emit, error, progress, warning
-from fsv2v_cli.options import Inputs, Run, common_options, group, inputs_argument, out_option, overwrite_option
+from fsv2v_cli.console import debugging, emit, error, note, progress, run_over_clips, warning
+from fsv2v_cli.options import (
+    Inputs,
+    Run,
+    backend_option,
+    clip_stage,
+    common_options,
+    device_option,
+    group,
+    inputs_argument,
+    out_option,
+    overwrite_option,
+)
 
 Line = tuple[str | Path, dict[str, Any]]
 """What an input gives: the path to print, and more that --json prints."""
@@ -20,7 +31,7 @@ Line = tuple[str | Path, dict[str, Any]]
 
 @group("clip")
 def clip() -> None:
-    """Look into clips, pack, import and export them.
+    """Look into clips, pack, split, import and export them, and estimate their optical flow.
 
     A clip is a folder (or one uncompressed zip) with the frames of a video and the layers that the other commands add.
     """
@@ -128,6 +139,55 @@ def unpack(inputs: Inputs, run: Run) -> int:
     return _each(inputs, run, work)
 
 
+@clip.command("split")
+@inputs_argument
+@out_option("A folder for the clips. Default: the current folder.", metavar="FOLDER")
+@click.option("--min-seconds", type=click.FloatRange(0), default=0.5, show_default=True, help="Shorter shots are left out.")
+@click.option("--frames", type=click.Choice(["jpg", "png"]), default="jpg", show_default=True, help="How frames are kept.")
+@overwrite_option
+@common_options
+def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
+    """Find the shots of each INPUT and make a clip of each: NAME-000.clip, NAME-001.clip and so on.
+
+    INPUT is a video, a folder of pictures or a clip. The new clips have frames only, neither sound nor other layers.
+    """
+
+    def work(path: str) -> Iterable[Line]:
+        from stages.clip.create import clip_path
+        from stages.clip.split import find_shots, write_shots
+
+        with prepare.workplace() as folder:
+            source = prepare.as_it_is(Path(path), folder)
+            shots = find_shots(source, min_seconds)
+            if shots.dropped:
+                note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")
+            name = clip_path(Path(path), None).stem
+            for made, status in write_shots(source, shots.kept, run.out or Path(), name, frames, run.overwrite):
+                assert made.source is not None
+                yield made.path, {"status": status, "frames": made.num_frames, "range": made.source["range"]}
+
+    return _each(inputs, run, work)
+
+
+@clip.command("flow")
+@inputs_argument
+@backend_option("flow", "Estimator; auto: onnx if --model is given, else dis.")
+@click.option(
+    "--model", metavar="FILE.onnx", help="A network such as RAFT: two pictures [1, 3, H, W] from 0 to 255 in, the flow [1, 2, H, W] out."
+)
+@device_option
+@clip_stage
+def flow(inputs: Inputs, backend: str, model: str | None, device: str, run: Run) -> int:
+    """Estimate the optical flow of each INPUT and write the layers `flow` and `flow_confidence`.
+
+    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed. The
+    confidence is 255 where the flow back leads home and the colours agree, else 0. Flow never crosses a cut.
+    """
+    from stages.flow.extract import FlowOptions
+
+    return run_over_clips("stages.flow.extract:extract", inputs, FlowOptions(backend, model, device), run, "flow")
+
+
 class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     name = "rate"
 
@@ -156,10 +216,11 @@ class _Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.")
 @click.option(
     "--layout",
-    type=click.Choice(["auto", "video", "images", "openpose", "imaginaire"]),
+    type=click.Choice(["auto", "video", "images", "openpose", "flow", "imaginaire"]),
     default="auto",
     show_default=True,
-    help="What INPUT is: a video, pictures, OpenPose JSON files, or a folder with images/ and landmarks-dlib68/, poses-openpose/, "
+    help="What INPUT is: a video, pictures, OpenPose JSON files, optical flow for the clip that -o names (.flo, KITTI's .png, .npz), or a "
+    "folder with images/ and landmarks-dlib68/, poses-openpose/, "
     "pose_maps-densepose/ or seg_maps/ as imaginaire has them.",
 )
 @click.option(
@@ -187,10 +248,11 @@ def import_(inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["auto", "png", "jpg", "video", "openpose", "json", "txt"]),
+    type=click.Choice(["auto", "png", "jpg", "video", "openpose", "json", "txt", "flo", "npz"]),
     default="auto",
     show_default=True,
-    help="frames: png, jpg, video; poses: openpose; landmarks: json, txt; label maps and sketches: png, video.",
+    help="frames: png, jpg, video; poses: openpose; landmarks: json, txt; flow: flo, png (KITTI's), npz; "
+    "label maps and sketches: png, video.",
 )
 @overwrite_option
 @common_options

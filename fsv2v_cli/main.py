@@ -25,7 +25,7 @@ COMMANDS = {
     "finetune": ("fsv2v_cli.finetune:finetune", "Adapt a model to the pictures of one person."),
     "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example pictures by a driving video."),
     "evaluate": ("fsv2v_cli.evaluate:evaluate", "Measure results against references."),
-    "clip": ("fsv2v_cli.clip:clip", "Look into clips, pack, import and export them."),
+    "clip": ("fsv2v_cli.clip:clip", "Look into clips, pack, split, import and export them, and estimate their optical flow."),
     "weights": ("fsv2v_cli.weights:weights", "List, fetch and verify weight files."),
     "doctor": ("fsv2v_cli.doctor:doctor", "Say what works on this machine, and how to get what does not."),
     "completion": ("fsv2v_cli.completion:completion", "Print the completion script of a shell."),

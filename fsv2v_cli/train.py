@@ -21,6 +21,7 @@ PRESETS = ("face-256", "pose-256", "paper", "paper-pose", "tiny")
 @click.option("--max-examples", type=click.IntRange(1, 32), help="K is drawn from 1 to this, in place of the preset's bound.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
 @prepare.perceptual_option
+@click.option("--flow-model", metavar="FILE.onnx", help="A network that teaches optical flow in place of DIS, as for `fsv2v clip flow`.")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
 @click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between states and sample sheets.")
 @seed_option
@@ -29,7 +30,7 @@ PRESETS = ("face-256", "pose-256", "paper", "paper-pose", "tiny")
 @common_options
 def train(
     data: str, preset: str, steps: int | None, learning_rate: float | None, max_examples: int | None, bfloat16: bool, perceptual: str,
-    log_every: int, save_every: float, seed: int, device: str, run: Run,
+    flow_model: str | None, log_every: int, save_every: float, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Train a model on the faces of a dataset.
 
@@ -59,6 +60,6 @@ def train(
             rate = row["pictures"] / max(row["seconds"], 1e-9)
             bar.move(row["step"], T=row["frames"], size=row["size"], l1=row["l1"], pictures_per_second=rate)
 
-        options = TrainOptions(Path(data), device, log_every, save_every)
+        options = TrainOptions(Path(data), device, log_every, save_every, flow_model)
         snapshot = fit(config, options, run.out, overwrite=run.overwrite, event=on_row)
     console.emit({"model": str(snapshot), "steps": config.steps} if run.json else snapshot)

@@ -23,10 +23,11 @@ KINDS = {
     "landmarks": "stages.extract_sketch.backends",
     "poses": "stages.extract_poses.backends",
     "segment": "stages.segment.backends",
+    "flow": "stages.flow.backends",
 }
 """kind -> the folder that holds its backends."""
 
-AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("person",)}
+AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("person",), "flow": ("dis",)}
 """What the name `auto` stands for: the first of these that can be had."""
 
 

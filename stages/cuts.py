@@ -1,4 +1,10 @@
-"""Where one shot of a video ends and the next begins."""
+"""Where one shot of a video ends and the next begins, told at once, beside a detector.
+
+PySceneDetect's adaptive detector, which `stages.clip.split` asks too, is no replacement: it answers two frames later, takes 0.6 ms per
+frame and not 0.1, and a false alarm, which it gives where a video repeats frames, would make a detector lose whom it follows. In 35,461
+frames of 101 videos with one cut the one here found just that, the adaptive one two more. Of 400 cuts from one video to another both found
+399; of 99 jumps to a later place of the same video the one here saw 12, the adaptive one 40.
+"""
 
 from __future__ import annotations
 

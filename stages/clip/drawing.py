@@ -37,7 +37,7 @@ class Overlay:
         image = self._layer.image(index)
         if self.kind == "sketch":
             return np.maximum(_dim(frame, 0.35), image[:, :, None])
-        if self.kind == "mask":
+        if self.kind in ("mask", "flow_confidence"):
             return np.where(image[:, :, None] > 0, frame, _dim(frame, 0.25))
         if self._layer.payload == "flow":
             return flow_colours(image)

@@ -1,4 +1,4 @@
-"""Layers in the forms that other tools read: pictures, videos, OpenPose JSON, lists of landmarks."""
+"""Layers in the forms that other tools read: pictures, videos, OpenPose JSON, lists of landmarks, files of optical flow."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.files import building_directory, write_bytes
+from stages.flow.files import FORMS, FlowField, FlowForm, flow_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _REMEDY = "Replace it with --overwrite, or choose another place with -o"
 _ELSEWHERE = "Choose another place with -o"
-_OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt)|.*_\d{12}_keypoints\.json")
-Format = Literal["auto", "png", "jpg", "video", "openpose", "json", "txt"]
+_OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt|flo|npz)|.*_\d{12}_keypoints\.json")
+Format = Literal["auto", "png", "jpg", "video", "openpose", "json", "txt", "flo", "npz"]
+
+_BY_PAYLOAD: dict[str, Format] = {"images": "png", "flow": "flo"}
 
 
 def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwrite: bool = False) -> Path:
     """Write the layer `kind` of `clip` to `out`: a video if its name ends like one, else a folder with a file per frame.
 
     Forms: frames as png, jpg or video; poses as openpose; landmarks as json (68 pairs [x, y], as imaginaire reads) or
-    txt (68 lines "x,y", as fs_vid2vid reads); other pictures as png, whose values are the label ids. Raises
-    ParametersDiffer when something else is at `out` and `overwrite` is not set.
+    txt (68 lines "x,y", as fs_vid2vid reads); flow as flo, png (KITTI's) or npz; other pictures as png, whose values are
+    the label ids. Raises ParametersDiffer when something else is at `out` and `overwrite` is not set.
     """
     out = Path(os.path.abspath(out))
     chosen = _chosen(clip, kind, out) if form == "auto" else form
@@ -40,6 +43,8 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
         _folder(out, overwrite, _landmark_files(clip, chosen))
     elif kind == "poses" and chosen == "openpose":
         _folder(out, overwrite, openpose_files(clip))
+    elif chosen in FORMS and clip.layer(kind).payload == "flow":
+        _folder(out, overwrite, _flow_files(clip, kind, chosen))
     elif chosen in ("png", "jpg") and clip.layer(kind).payload == "images":
         _folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
     else:
@@ -52,7 +57,7 @@ def _chosen(clip: Clip, kind: str, out: Path) -> Format:
     if out.suffix.lower() in CONTAINERS:
         return "video"
     payload = clip.layer(kind).payload
-    return "openpose" if kind == "poses" else "json" if kind == "landmarks" else "png" if payload == "images" else "auto"
+    return "openpose" if kind == "poses" else "json" if kind == "landmarks" else _BY_PAYLOAD.get(payload, "auto")
 
 
 def _images(clip: Clip, kind: str) -> Iterator[np.ndarray]:
@@ -71,6 +76,14 @@ def _picture_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[st
     if storage == "jpg" and kind != "frames":
         raise UsageProblem(f"the layer {kind} would be damaged by JPEG", hint="Choose png")
     return ((f"{index:06d}.{storage}", encode(image, storage)) for index, image in enumerate(_images(clip, kind)))
+
+
+def _flow_files(clip: Clip, kind: str, form: FlowForm) -> Iterator[tuple[str, bytes]]:
+    """A file for each frame, the last one too, whose flow is 0; everything is trusted where the clip does not say otherwise."""
+    confidence = clip.layer("flow_confidence") if kind == "flow" and clip.has("flow_confidence") else None
+    for index, flow in enumerate(clip.layer(kind).images()):
+        trust = confidence.image(index) if confidence else np.full(flow.shape[:2], 255, np.uint8)
+        yield f"{index:06d}.{form}", flow_bytes(FlowField(flow, trust), form)
 
 
 def _landmark_files(clip: Clip, form: str) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Clips from what other tools left behind: videos, pictures, OpenPose folders, the data layout of imaginaire."""
+"""Clips from what other tools left behind: videos, pictures, OpenPose folders, optical flow, the data layout of imaginaire."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from stages.clip.clip import Clip, is_clip
+from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.create import DEFAULT_FPS, FrameStorage, as_clip, clip_path, create_clip, file_sha256, finished, kept_path, same_size
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import list_json, load_json, read_openpose
 from stages.clip.pictures import is_picture, list_pictures, natural_key
 from stages.errors import BadInput, UsageProblem
+from stages.flow.files import list_flow, read_flow
 
-Layout = Literal["auto", "video", "images", "openpose", "imaginaire"]
+Layout = Literal["auto", "video", "images", "openpose", "flow", "imaginaire"]
 IMAGINAIRE = {
     "landmarks-dlib68": "landmarks",
     "poses-openpose": "poses",
@@ -51,6 +52,8 @@ def import_clips(
     found = guess_layout(source) if layout == "auto" else layout
     if found == "openpose":
         return [import_openpose(source, out, fps or DEFAULT_FPS, size)]
+    if found == "flow":
+        return [import_flow(source, out)]
     if found == "imaginaire":
         return import_imaginaire(source, out, frames, fps or DEFAULT_FPS)
     if found == "video" and source.is_dir():
@@ -65,6 +68,8 @@ def guess_layout(source: Path) -> Layout:
     if (source / "images").is_dir() and any((source / name).is_dir() for name in IMAGINAIRE):
         return "imaginaire"
     names = [entry.name for entry in source.iterdir()]
+    if any(name.endswith(".flo") for name in names):
+        return "flow"
     return "openpose" if any(name.endswith(".json") for name in names) and not any(is_picture(Path(name)) for name in names) else "images"
 
 
@@ -85,6 +90,34 @@ def import_openpose(folder: Path, out: str | Path | None = None, fps: Fraction =
         described = {**source, "crop": None, "range": None}
         clip = create_clip(target, width=width, height=height, num_frames=len(files), fps=fps, source=described)
     _put(clip, "poses", "openpose", files, lambda _: arrays, _MEANING["poses"])
+    return clip
+
+
+def import_flow(folder: Path, out: str | Path | None) -> Clip:
+    """The clip at `out` with the layers `flow` and `flow_confidence` of a folder's .flo, KITTI PNG or npz files, t to t + 1.
+
+    The file of the last frame may be missing, for nothing follows it. Raises UsageProblem when there is no clip at `out`.
+    """
+    if out is None or not is_clip(Path(out)) or not Path(out).exists():
+        hint = "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one"
+        raise UsageProblem(f"The optical flow in {folder} needs a clip that it belongs to", hint=hint)
+    clip = open_clip(out)
+    files = list_flow(folder)
+    if len(files) not in (clip.num_frames - 1, clip.num_frames):
+        raise BadInput(f"{folder} holds flow from {len(files)} frames to the next, but {clip.path} has {clip.num_frames} frames")
+
+    def fields(part: int) -> Iterator[np.ndarray]:
+        for path in files:
+            field = read_flow(path)
+            if field.confidence.shape != (clip.height, clip.width):
+                height, width = field.confidence.shape
+                raise BadInput(f"{path} is {width} x {height}, but the frames of {clip.path} are {clip.width} x {clip.height}")
+            yield field[part]
+        if len(files) < clip.num_frames:
+            yield np.zeros_like(field[part])
+
+    _put(clip, "flow", "flow", files, lambda _: fields(0), {})
+    _put(clip, "flow_confidence", "flow", files, lambda _: fields(1), {})
     return clip
 
 

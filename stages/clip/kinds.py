@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     "mask": Kind("images", about={"values": "255 foreground, 0 background"}),
     "densepose": Kind("images", channels=3, about={"values": "I (part 0..24), U, V as stored by the importer"}),
     "flow": Kind("flow", channels=2, about={"units": "pixels, frame t to t + 1; zeros for the last frame", "columns": ["dx", "dy"]}),
+    "flow_confidence": Kind("images", about={"values": "confidence of the layer flow, 0 to 255"}),
 }
 
 
@@ -88,7 +89,7 @@ def check_image(kind: str, image: np.ndarray, width: int, height: int) -> None:
     shape = (height, width) if channels == 1 else (height, width, channels)
     if image.shape != shape or (image.dtype.kind != "f" if flow else image.dtype != np.uint8):
         raise BadInput(f"an image of the layer {kind} is {image.dtype} {image.shape}; it must be {'float' if flow else 'uint8'} {shape}")
-    if flow and not np.isfinite(image).all():
-        raise BadInput("the layer flow holds NaN or infinite numbers")
+    if flow and not (np.abs(image) <= np.finfo(np.float16).max).all():
+        raise BadInput("the layer flow holds NaN, infinite numbers, or motion of more than 65504 pixels")
     if kind == "mask" and not np.isin(image, (0, 255)).all():
         raise BadInput("an image of the layer mask holds values other than 0 and 255")

@@ -1,1 +1,1 @@
-"""Optical flow: the backward warp, and teachers that supervise the flow network."""
+"""Optical flow: its estimators, where they can be trusted, the files it is kept in, the layer `flow`, and the backward warp."""

@@ -47,6 +47,8 @@ class TrainConfig:
     players: Players = field(default_factory=Players)
     bfloat16: bool = True
     seed: int = 0
+    flow_teacher: str = "dis"
+    """Who says what the flow is, as `stages.flow.teacher.Teacher.identity`."""
 
     @property
     def steps(self) -> int:

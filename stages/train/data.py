@@ -23,6 +23,9 @@ from stages.clip import Clip, open_clip
 from stages.conditions.tracks import Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip
+from stages.flow.backends import Estimator
+from stages.flow.backends.dis import dis_flow
+from stages.flow.trust import trusted_flow
 from stages.train.config import Phase, TrainConfig
 
 EXAMPLE_DISTANCE = 0.5
@@ -94,10 +97,11 @@ class Shown(NamedTuple):
 class Dataset:
     """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do.
 
-    A dataset of one subject has nobody to hold out: its "val" is its "train".
+    A dataset of one subject has nobody to hold out: its "val" is its "train". `teacher` estimates the flow of the windows.
     """
 
-    def __init__(self, root: Path, kind: str, split: str) -> None:
+    def __init__(self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow) -> None:
+        self.teacher = teacher
         rows = read_index(root)
         if split == "val" and not any(row["split"] == "val" for row in rows):
             split = "train"
@@ -127,7 +131,7 @@ class Dataset:
         damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
         frames = [footage.show(index, view, colour, damage) for index in window]
         shown = [footage.show(index, view, colour, None) for index in others]
-        flows, confidence = _teach(frames)
+        flows, confidence = _teach(frames, self.teacher)
         return {
             "images": _pictures(frames),
             "semantics": torch.from_numpy(np.stack([f.semantic for f in frames])),
@@ -207,26 +211,17 @@ def draw_colour(draw: np.random.Generator, strength: float) -> np.ndarray:
     return np.stack([gain, np.full(3, strength * draw.uniform(-20, 20))])
 
 
-def teacher_flow(frame: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DIS flow [2, H, W] from `frame` back to `previous` (uint8 RGB) and its confidence [1, H, W]: 1 where the colours agree."""
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, previous)]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))
-    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
-    warped = cv2.remap(previous, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    error = np.square((warped.astype(np.float32) - frame) / 127.5).sum(-1)
-    return flow.transpose(2, 0, 1).copy(), (error < 0.02)[None].astype(np.float32)
-
-
 def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
-def _teach(frames: list[Shown]) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's flows of a window, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
+def _teach(frames: list[Shown], teacher: Estimator) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's flows of a window, from each frame back to the one before, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
     height, width = frames[0].image.shape[:2]
     flows, confidence = np.zeros((len(frames) - 1, 2, height, width), np.float32), np.zeros((len(frames) - 1, 1, height, width), np.float32)
     for t in range(len(flows)):
-        flows[t], confidence[t] = teacher_flow(frames[t + 1].image, frames[t].image)
+        flow, confidence[t, 0] = trusted_flow(frames[t + 1].image, frames[t].image, teacher)
+        flows[t] = flow.transpose(2, 0, 1)
     return flows, confidence
 
 

@@ -31,6 +31,7 @@ class RunFolder:
         file = self.path / "config.json"
         if file.exists():
             found = json.loads(file.read_text(encoding="utf-8"))
+            found["config"] = {"flow_teacher": "dis", **found["config"]}  # runs that began before there was a choice
             if found == wanted:
                 return
             if not overwrite:

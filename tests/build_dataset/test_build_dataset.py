@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,22 @@ def test_cuts_and_gaps_divide_a_clip(tmp_path, make_painted_clip):
         layer.arrays(points=points)
     assert statuses([clip.path], tmp_path / "faces", DatasetOptions(size=64, min_frames=6)) == ["done"] * 3
     assert [(row["id"], row["num_frames"]) for row in rows(tmp_path / "faces")] == [("both-00", 24), ("both-01", 16), ("both-02", 6)]
+
+
+@pytest.mark.parametrize("store", ["copy", "pack", "reference"])
+def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
+    parts = [open_clip(make_painted_clip(tmp_path / f"{i}.clip", i)) for i in (0, 1)]
+    clip = create_clip(tmp_path / "both.clip", [f for part in parts for f in part.frames()])
+    with clip.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=np.concatenate([part.layer("landmarks").arrays()["points"] for part in parts]))
+    statuses([clip.path], tmp_path / "faces", DatasetOptions(size=64, store=store))
+    data = Dataset(tmp_path / "faces", "landmarks", "train")
+
+    footage = [footage for subject in data.subjects for footage in subject]
+    assert [(min(one.usable), len(one.usable)) for one in footage] in ([(0, 24), (0, 24)], [(0, 24), (24, 24)])
+    for step in range(12):
+        images = data.batch(replace(RECIPES["tiny"], jitter=0.0), step, Phase(1, size=64, batch=2, frames=8)).images
+        assert images.diff(dim=1).abs().mean((2, 3, 4)).max() < 0.15
 
 
 @pytest.mark.parametrize("store", ["copy", "pack", "reference"])

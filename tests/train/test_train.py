@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.flow.teacher import Teacher, choose_teacher
 from stages.models import load_model
 from stages.networks.config import PRESETS
 from stages.networks.objective import Players
 from stages.train import RECIPES, Phase, TrainConfig, TrainOptions, train
-from stages.train.data import Dataset, draw_window, teacher_flow
+from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
@@ -176,11 +177,23 @@ def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():
     assert draw_window(draw, [7], 3, 2, 12) == ([7, 7, 7], [7, 7])
 
 
-def test_the_teacher_sees_which_way_a_picture_moved():
-    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    flow, confidence = teacher_flow(np.roll(picture, 3, 1), picture)
-    assert abs(np.median(flow[0]) + 3) < 0.5 and abs(np.median(flow[1])) < 0.5
-    assert confidence.mean() > 0.5
+def test_a_network_may_teach_the_flow_and_is_part_of_the_runs_settings(painted_dataset, tmp_path, monkeypatch):
+    taught = []
+    teacher = replace(choose_teacher(), weights={"raft.onnx": "beef"})
+    monkeypatch.setattr(Teacher, "open", lambda self, device: lambda one, other: taught.append(self) or np.zeros((64, 64, 2), np.float32))
+    monkeypatch.setattr("stages.train.choose_teacher", lambda model: teacher if model else choose_teacher())
+    config = replace(TINY, phases=(Phase(1, size=64, batch=1, frames=2),))
+    train(config, replace(quick(painted_dataset), flow_model="raft.onnx"), tmp_path / "run")
+    assert teacher in taught
+    with pytest.raises(ParametersDiffer, match='flow_teacher: "dis beef" -> "dis"'):
+        train(config, quick(painted_dataset), tmp_path / "run")
+
+
+def test_a_run_that_began_before_teachers_could_be_chosen_goes_on(tmp_path):
+    old = TINY.to_json()
+    del old["flow_teacher"]
+    (tmp_path / "config.json").write_text(json.dumps({"schema": "fsv2v.run/1", "data": "faces", "config": old}))
+    RunFolder(tmp_path).claim(TINY, "faces", overwrite=False)
 
 
 def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():

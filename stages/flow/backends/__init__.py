@@ -1,0 +1,16 @@
+"""Estimators of optical flow. Each opens to a function from the file of its network (None for one that has none) to an `Estimator`.
+
+An estimator takes two pictures, uint8 RGB [H, W, 3] of one size, and gives the flow from the first to the second, float32 [H, W, 2]:
+pixels (dx, dy), so that first(x) = second(x + flow(x)). It keeps nothing from call to call, and threads may share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Estimator = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+Opener = Callable[[Path | None], Estimator]

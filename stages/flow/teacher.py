@@ -1,0 +1,50 @@
+"""Who estimates the flow: DIS, or the network in a file that the user names. One place for training and for the layer `flow`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.backends import Backend, Backends
+from stages.clip.create import file_sha256
+from stages.errors import MissingRequirement, UsageProblem
+from stages.flow.backends import Estimator
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A backend with its network, if it has one. weights: file name -> sha256."""
+
+    backend: Backend
+    model: Path | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Tells teachers apart: "dis", or "onnx" and the sha256 of the network."""
+        return " ".join([self.backend.name, *self.weights.values()])
+
+    def open(self, device: str) -> Estimator:
+        """Raises UsageProblem or MissingRequirement when the network cannot be used."""
+        estimate: Estimator = self.backend.open(device)(self.model)
+        return estimate
+
+
+def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Teacher:
+    """dis, onnx, or auto: onnx if a network is given, else dis.
+
+    Raises UsageProblem when backend and network do not go together, MissingRequirement when the file or a package is not there.
+    """
+    name = ("dis" if model is None else "onnx") if backend == "auto" else backend
+    found = Backends("flow").require(name)
+    if model is None:
+        if name == "onnx":
+            raise UsageProblem("The flow backend onnx needs a network", hint="Name its file with --model FILE.onnx")
+        return Teacher(found)
+    if name == "dis":
+        raise UsageProblem("The flow backend dis has no network", hint="Leave out --model or --backend dis")
+    path = Path(model)
+    if not path.is_file():
+        raise MissingRequirement(f"The flow network {path} is not there", hint="Name an ONNX file")
+    return Teacher(found, path, {path.name: file_sha256(path)})

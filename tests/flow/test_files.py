@@ -1,0 +1,140 @@
+"""Files of optical flow: there and back, and what is wrong with those that cannot be read."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.errors import BadInput
+from stages.flow.files import FlowField, flow_bytes, list_flow, read_flow
+
+
+@pytest.fixture
+def field() -> FlowField:
+    """Flow of a few pixels, 5 x 7, known everywhere but in a corner."""
+    flow = np.random.default_rng(0).normal(0, 5, (5, 7, 2)).astype(np.float16)
+    confidence = np.full((5, 7), 255, np.uint8)
+    flow[0, 0], confidence[0, 0] = 0, 0
+    return FlowField(flow, confidence)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(name, data): a file, and its path."""
+
+    def put(name: str, data: bytes):
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return put
+
+
+def flo(width: int, height: int, values: np.ndarray) -> bytes:
+    return b"PIEH" + struct.pack("<ii", width, height) + values.astype("<f4").tobytes()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    from stages.clip.layers import npz_bytes
+
+    return npz_bytes(arrays)
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def test_npz_keeps_everything(field, write):
+    back = read_flow(write("a.npz", flow_bytes(field, "npz")))
+    assert np.array_equal(back.flow, field.flow) and back.flow.dtype == np.float16
+    assert np.array_equal(back.confidence, field.confidence)
+
+
+def test_flo_keeps_the_flow(field, write):
+    back = read_flow(write("a.flo", flow_bytes(field, "flo")))
+    assert np.array_equal(back.flow, field.flow) and back.confidence.all()
+
+
+def test_kittis_png_keeps_a_64th_of_a_pixel_and_what_is_valid(field, write):
+    back = read_flow(write("a.png", flow_bytes(field, "png")))
+    assert np.abs(back.flow - field.flow).max() <= 1 / 128
+    assert np.array_equal(back.confidence, field.confidence)
+
+
+def test_the_layouts_are_those_of_their_inventors(write):
+    """Middlebury: width, height, then dx, dy by rows. KITTI: red 64 dx + 2^15, green 64 dy + 2^15, blue valid."""
+    values = np.arange(12.0).reshape(2, 3, 2)
+    assert np.array_equal(read_flow(write("a.flo", flo(3, 2, values))).flow, values)
+    blue_green_red = np.zeros((2, 3, 3), np.uint16)
+    blue_green_red[1, 2] = (1, 32768 - 64, 32768 + 96)
+    field = read_flow(write("a.png", png(blue_green_red)))
+    assert field.flow[1, 2].tolist() == [1.5, -1] and field.confidence.sum() == 255 and field.flow[0, 0].tolist() == [0, 0]
+
+
+def test_places_that_middlebury_calls_unknown_have_no_flow(write):
+    values = np.ones((2, 3, 2))
+    values[0, 1] = 1.6666666e9
+    field = read_flow(write("a.flo", flo(3, 2, values)))
+    assert field.flow[0, 1].tolist() == [0, 0] and field.confidence.tolist() == [[255, 0, 255], [255] * 3]
+
+
+def test_an_npz_may_have_its_channels_first_and_its_own_name(write):
+    values = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    assert np.array_equal(read_flow(write("a.npz", npz(arr_0=values))).flow, values.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("a.flo", b"", "does not begin with PIEH"),
+        ("a.flo", b"HEIP" + bytes(80), "does not begin with PIEH"),
+        ("a.flo", b"PIEH" + bytes(4), "has 8 bytes; flow of 0 x 0 pixels"),
+        ("a.flo", flo(3, 2, np.zeros(11)), "has 56 bytes; flow of 3 x 2 pixels takes 60. It may have been cut off"),
+        ("a.flo", flo(3, 2, np.zeros(13)), "has 64 bytes"),
+        ("a.flo", flo(-3, -2, np.zeros(12)), "flow of -3 x -2 pixels"),
+        ("a.flo", flo(3, 2, np.full(12, np.nan)), "holds NaN, or motion of more than 65504 pixels"),
+        ("a.flo", flo(3, 2, np.full(12, 1e6)), "holds NaN, or motion of more than 65504 pixels"),
+        ("a.png", b"", "is not a PNG that can be read"),
+        ("a.png", png(np.zeros((40, 40, 3), np.uint16))[:-20], "is not a PNG that can be read. It may have been cut off"),
+        ("a.png", png(np.zeros((4, 4, 3), np.uint8)), "is not flow as KITTI stores it"),
+        ("a.png", png(np.zeros((4, 4), np.uint16)), "is not flow as KITTI stores it"),
+        ("a.npz", b"PK nothing", "is not an npz that can be read"),
+        ("a.npz", npz(flow=np.zeros((4, 4, 2)))[:-30], "is not an npz that can be read"),
+        ("a.npz", npz(flow=np.zeros((4, 4, 2), int)), 'no array "flow" of floating-point numbers'),
+        ("a.npz", npz(flow=np.zeros((4, 4, 3))), 'no array "flow" of floating-point numbers'),
+        ("a.npz", npz(u=np.zeros((4, 4)), v=np.zeros((4, 4))), 'no array "flow"'),
+        ("a.npz", npz(flow=np.full((4, 4, 2), np.inf)), "holds NaN"),
+        ("a.npz", npz(flow=np.zeros((4, 4, 2)), confidence=np.zeros((4, 3), np.uint8)), r"must be uint8 \(4, 4\)"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(name, data, sentence, write):
+    with pytest.raises(BadInput, match=sentence) as said:
+        read_flow(write(name, data))
+    assert name in str(said.value)
+
+
+def test_pickles_in_an_npz_are_never_opened(tmp_path):
+    np.savez(tmp_path / "a.npz", flow=np.array([{"a": 1}], object))
+    with pytest.raises(BadInput, match="is not an npz that can be read"):
+        read_flow(tmp_path / "a.npz")
+
+
+def test_motion_that_a_png_cannot_hold_is_refused():
+    far = FlowField(np.full((2, 2, 2), 600, np.float16), np.full((2, 2), 255, np.uint8))
+    with pytest.raises(BadInput, match="600 pixels does not fit into KITTI's PNG, which ends at 512. Choose flo or npz"):
+        flow_bytes(far, "png")
+
+
+def test_a_folder_is_read_in_the_natural_order_and_holds_one_kind(tmp_path):
+    with pytest.raises(BadInput, match="is not a folder"):
+        list_flow(tmp_path / "absent")
+    with pytest.raises(BadInput, match="holds no files of optical flow"):
+        list_flow(tmp_path)
+    for name in ("flow10.flo", "flow9.flo", "notes.txt", ".hidden.flo"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_flow(tmp_path)] == ["flow9.flo", "flow10.flo"]
+    (tmp_path / "a.npz").touch()
+    with pytest.raises(BadInput, match=r"holds \.flo and \.npz files"):
+        list_flow(tmp_path)
