@@ -10,17 +10,28 @@ from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, 
 
 @command("segment")
 @inputs_argument
-@backend_option("segment", "person: a mask of the person; labels: import --labels. auto: labels if given, else person.")
+@backend_option("segment", "Who labels; person: a mask of the persons; labels: import --labels. auto: labels if given, else street.")
+@click.option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
 @click.option("--labels", metavar="PATH", help="Label maps to import: a folder with one picture per frame.")
 @click.option("--table", default="camvid", show_default=True, metavar="NAME", help="What the ids of --labels mean.")
+@click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Make one label into another: tree=building. May be repeated.")
+@click.option(
+    "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True,
+    help="How much of the frame before is carried along by the optical flow, against flicker; 0: nothing.",
+)  # fmt: skip
 @device_option
 @clip_stage
-def segment(inputs: Inputs, backend: str, labels: str | None, table: str, device: str, run: Run) -> int:
-    """Label the pixels of each INPUT and write the layer `segment` (label ids) or `mask` (the person).
+def segment(
+    inputs: Inputs, backend: str, model: str | None, labels: str | None, table: str, edits: tuple[str, ...], smoothing: float,
+    device: str, run: Run,
+) -> int:  # fmt: skip
+    """Label the pixels of each INPUT and write the layer `segment` (label ids), and for persons the layer `mask`.
 
     INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
     """
     from stages.segment import SegmentOptions
 
-    options = SegmentOptions(backend=backend, labels=labels, table=table, device=device)
+    options = SegmentOptions(
+        backend=backend, model=model, labels=labels, table=table, edits=edits, smoothing=smoothing, device=device
+    )  # fmt: skip
     return run_over_clips("stages.segment:extract", inputs, options, run, "segment")

@@ -27,7 +27,7 @@ KINDS = {
 }
 """kind -> the folder that holds its backends."""
 
-AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("person",), "flow": ("dis",)}
+AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("street",), "flow": ("dis",)}
 """What the name `auto` stands for: the first of these that can be had."""
 
 

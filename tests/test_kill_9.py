@@ -62,7 +62,7 @@ def commands(make_face_video, person, model, tmp_path):
     return {
         "extract-sketch": lambda out: ["extract-sketch", video, "-o", out, "--backend", "dlib"],
         "extract-poses": lambda out: ["extract-poses", video, "-o", out],
-        "segment": lambda out: ["segment", video, "-o", out],
+        "segment": lambda out: ["segment", "--backend", "person", video, "-o", out],
         "build-dataset": lambda out: ["build-dataset", person, "-o", out, "--size", 64],
         "finetune": lambda out: [
             *("finetune", "--examples", person, "--model", model, "--steps", 20, "--perceptual", "none"),

@@ -26,7 +26,7 @@ clip=$(fsv2v extract-sketch "$video" -o "$out/clips/face.clip")
 step "2 extract-poses"
 fsv2v extract-poses "$clip" >&2
 step "3 segment"
-fsv2v segment "$clip" >&2
+fsv2v segment --backend person "$clip" >&2
 step "4 build-dataset"
 fsv2v build-dataset "$clip" -o "$out/faces" >"$out/faces.txt"
 read -r face <"$out/faces.txt" # the first shot

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer, list_pictures
 from stages.conditions import labels as tables
 from stages.errors import BadInput, NoDetection, UsageProblem
 from stages.runner import Outcome
+from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
+from stages.segment.edit import lookup_of
+from stages.segment.steady import Steady
 from stages.streaming import beside
 
 STAGE = "segment"
@@ -24,31 +29,74 @@ STAGE = "segment"
 class SegmentOptions:
     """What shapes the label maps; all but `device` enters the layers' keys.
 
-    backend: person, labels, or auto: labels if a folder is given, else person. labels: the folder to import, where {stem} stands for the
-    name of the clip's source without its ending; without it the backend `labels` looks beside the source for STEM_labels or STEMannot.
-    table: what the imported ids mean, see stages.conditions.labels.
+    backend: street, segformer, person, labels, or auto: labels if a folder is given, else street. model: a checkpoint for segformer.
+    labels: the folder to import, where {stem} stands for the name of the clip's source without its ending; without it the backend
+    `labels` looks beside the source for STEM_labels or STEMannot. table: what the imported ids mean, see stages.conditions.labels.
+    edits: "tree=building" makes trees into buildings. smoothing: how much of the frame before is carried along, for networks.
     """
 
     backend: str = "auto"
+    model: str | None = None
     labels: str | None = None
     table: str = "camvid"
+    edits: tuple[str, ...] = ()
+    smoothing: float = 1.0
     device: str = "auto"
 
 
 def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Outcome:
     """Label every pixel of `clip`.
 
-    Backend `person` writes `mask` (0 or 255) and `segment` (0 background, 1 person); `labels` writes `segment`, ids with the names and
-    palette of the table. Raises NoDetection when no frame shows a person, BadInput when the label maps do not fit the clip.
+    Writes `segment`, ids with the names and palette of their table; the backend `person` also writes `mask` (0 or 255). Raises
+    NoDetection when no frame shows a person, BadInput when label maps do not fit the clip.
     """
-    if options.backend == "person" and options.labels is not None:
-        raise UsageProblem("Label maps are imported or persons are searched, not both", hint="Leave out --labels or --backend person")
-    name = ("person" if options.labels is None else "labels") if options.backend == "auto" else options.backend
-    backend = Backends("segment").require(name)
-    return _import(clip, backend, options, overwrite) if name == "labels" else _persons(clip, backend, options, overwrite)
+    backend = _backend(clip, options)
+    work = {"labels": _import, "person": _persons}.get(backend.name, _label)
+    return work(clip, backend, options, overwrite)
+
+
+def _backend(clip: Clip, options: SegmentOptions) -> Backend:
+    if options.backend not in ("auto", "labels") and options.labels is not None:
+        raise UsageProblem("Label maps are imported or made, not both", hint=f"Leave out --labels or --backend {options.backend}")
+    if options.model is not None and options.backend not in DEFAULT_MODELS:
+        raise UsageProblem("A --model is for one backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
+    if not 0 <= options.smoothing <= 100:
+        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
+    if options.labels is not None:
+        return Backends("segment").require("labels")
+    return Backends("segment").require_for(clip, "segment", options.backend)
+
+
+def _label(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
+    opener: LabellerOpener = backend.open(options.device)
+    labeller = opener(options.model)
+    lookup = lookup_of(options.edits, labeller.table)
+    parameters = {"model": options.model, "edits": list(options.edits), "smoothing": float(options.smoothing)}
+    producer = Producer(STAGE, backend.name, parameters, {**backend.weight_digests(), **labeller.weights}, device=options.device)
+    inputs = {"frames": clip.frames_digest()}
+    if not clip.needs("segment", producer, inputs, overwrite):
+        return Outcome("segment", "skipped", clip.num_frames)
+    steady = Steady(options.smoothing)
+    with clip.writing("segment", producer, inputs, labeller.table.meta()) as segment:
+        for frame, probabilities in beside(labeller, clip.frames()):
+            segment.image(lookup[largest(steady(frame, probabilities), clip.width, clip.height)])
+    return Outcome("segment", "done", clip.num_frames)
+
+
+def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDArray[np.uint8]:
+    """The most probable label of each pixel of a picture of that size, uint8 [height, width]."""
+    best = np.zeros((height, width), np.uint8)
+    most = np.full((height, width), -1, np.float32)
+    for label, share in enumerate(probabilities):
+        large = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+        np.copyto(best, label, where=large > most)
+        np.maximum(most, large, out=most)
+    return best
 
 
 def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
+    if options.edits:
+        raise UsageProblem("Persons are the only label of the backend person", hint="Leave out --map")
     producer = Producer(STAGE, backend.name, {}, backend.weight_digests(), device=options.device)
     inputs = {"frames": clip.frames_digest()}
     needed = [kind for kind in ("mask", "segment") if clip.needs(kind, producer, inputs, overwrite)]
@@ -74,14 +122,15 @@ def _import(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bo
     if len(files) != clip.num_frames:
         raise BadInput(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")
     table = tables.table(options.table)
-    producer = Producer(STAGE, backend.name, {"table": table.meta()})
+    lookup = lookup_of(options.edits, table)
+    producer = Producer(STAGE, backend.name, {"table": table.meta()} | ({"edits": list(options.edits)} if options.edits else {}))
     inputs = {"frames": clip.frames_digest(), "labels": _digest(files)}
     if not clip.needs("segment", producer, inputs, overwrite):
         return Outcome("segment", "skipped", clip.num_frames)
     read = backend.open(options.device)
     with clip.writing("segment", producer, inputs, table.meta()) as segment:
         for _, image in beside(lambda file: read(file, table, clip.width, clip.height), files):
-            segment.image(image)
+            segment.image(lookup[image])
     return Outcome("segment", "done", clip.num_frames)
 
 

@@ -27,6 +27,7 @@ from stages.dense import Fit, fit, picture_tensor, relit, save_dense
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
 from stages.segment.backends.street import StreetLabels
+from stages.segment.extract import largest
 from weights import registry
 
 LABELS = 11
@@ -109,13 +110,14 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
     save_dense(out, average, {**table, "recipe": asdict(recipe)})
 
 
-def measure(folder: Path, weights: Path, part: str = "val", turned: bool = False) -> dict[str, Any]:
+def measure(folder: Path, weights: Path, part: str = "val") -> dict[str, Any]:
     """Pixel accuracy, and intersection over union of each label, over all pictures of `part`; void does not count."""
-    network = StreetLabels(weights, "cpu", smoothing=0)
+    network = StreetLabels(weights, "cpu")
     confusion = np.zeros((LABELS, LABELS), np.int64)
     for picture, ids in read_pairs(folder, part):
         known = ids < LABELS
-        confusion += np.bincount(ids[known].astype(np.int64) * LABELS + network(picture)[known], minlength=LABELS**2).reshape(LABELS, LABELS)
+        found = largest(network(picture), ids.shape[1], ids.shape[0])
+        confusion += np.bincount(ids[known].astype(np.int64) * LABELS + found[known], minlength=LABELS**2).reshape(LABELS, LABELS)
     overlap = np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
     there = confusion.sum(1) > 0
     return {

@@ -1,18 +1,18 @@
-"""Streets: our own small network, trained on CamVid (research only); 11 labels."""
+"""Streets: our own small network, trained on CamVid. Its labels' licence allows research only, and so does the network's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
-from stages.backends import Backend, Package
+from stages.backends import Backend
+from stages.conditions.labels import LabelTable
+from stages.errors import UsageProblem
+from stages.segment.backends import LabellerOpener
 
 WEIGHTS = "street_camvid_fsv2v.safetensors"
 WORKING_WIDTH = 480
@@ -21,26 +21,44 @@ _MULTIPLE = 16
 
 
 class StreetLabels:
-    """frame, uint8 RGB [H, W, 3] -> label ids, uint8 [H, W]."""
+    """A `Labeller` of 11 labels."""
 
-    def __init__(self, weights: Path, device: str, smoothing: float = 0) -> None:
+    def __init__(self, weights: Path, device: str) -> None:
         from stages.dense import load_dense
 
-        self._network, self.info = load_dense(weights, device)
+        self._network, info = load_dense(weights, device)
         self._device = next(self._network.parameters()).device
+        self.table = LabelTable("camvid", tuple(info["names"]), tuple((red, green, blue) for red, green, blue in info["palette"]))
+        self.weights: Mapping[str, str] = {}
 
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        scores = self.scores(frame)
-        height, width = frame.shape[:2]
-        enlarged = F.interpolate(scores[None], size=(height, width), mode="bilinear", align_corners=False)
-        return np.asarray(enlarged[0].argmax(0).to(torch.uint8).cpu().numpy())
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
 
-    def scores(self, frame: NDArray[np.uint8]) -> torch.Tensor:
-        """Logits [L, h, w] at half of the working size."""
         from stages.dense import picture_tensor
 
         height, width = frame.shape[:2]
         sides = [max(_MULTIPLE, round(side * WORKING_WIDTH / width / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
         small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if width > sides[0] else cv2.INTER_LINEAR)
+        picture = picture_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
-            return self._network(picture_tensor(np.asarray(small, np.uint8)[None]).to(self._device, memory_format=torch.channels_last))[0].float()
+            scores = self._network(picture.contiguous(memory_format=torch.channels_last))
+        return np.asarray(scores[0].float().softmax(0).cpu().numpy())
+
+
+def _open(device: str) -> LabellerOpener:
+    from weights import registry
+
+    def labeller(model: str | None) -> StreetLabels:
+        if model is not None:
+            raise UsageProblem("The backend street has one model only", hint="Leave out --model, or choose --backend segformer")
+        return StreetLabels(registry.path(WEIGHTS), device)
+
+    return labeller
+
+
+BACKEND = Backend(
+    name="street",
+    produces="11 labels of streets (CamVid's), research only",
+    open=_open,
+    weights=(WEIGHTS,),
+)

@@ -1,0 +1,121 @@
+"""SegFormer (Xie et al. 2021) through transformers: checkpoints for Cityscapes, ADE20k and others, by name or from a folder."""
+
+from __future__ import annotations
+
+import colorsys
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import Backend, Package
+from stages.conditions.labels import CITYSCAPES_TRAIN_IDS, LabelTable
+from stages.errors import MissingRequirement, UsageProblem
+from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
+
+SHORT_SIDE = 512
+"""The checkpoints were trained on crops of pictures this high."""
+_MULTIPLE = 32
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_GOLDEN = 0.618034
+
+
+class SegformerLabels:
+    """A `Labeller` of the labels that the checkpoint names."""
+
+    def __init__(self, model: str, device: str) -> None:
+        import torch
+
+        from stages.devices import choose_device
+
+        place = _place(model)
+        self._network = _load(place, model).eval().to(choose_device(device))
+        self._mean, self._deviation = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
+        self.table = table_of(self._network.config.id2label, Path(model).name)
+        self.weights: Mapping[str, str] = {model: _digest(place) or str(getattr(self._network.config, "_commit_hash", None) or "unknown")}
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
+
+        height, width = frame.shape[:2]
+        scale = SHORT_SIDE / min(height, width)
+        sides = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
+        small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        picture = (torch.from_numpy(np.asarray(small)).permute(2, 0, 1) / 255 - self._mean) / self._deviation
+        with torch.inference_mode():
+            scores = self._network(pixel_values=picture[None].to(self._network.device)).logits
+        return np.asarray(scores[0].float().softmax(0).cpu().numpy())
+
+
+def table_of(names: Mapping[int, str], model: str) -> LabelTable:
+    """The table of a checkpoint's labels: Cityscapes' own if they are its, else colours spread around the circle."""
+    ordered = tuple(str(names[index]) for index in sorted(names, key=int))
+    if ordered == CITYSCAPES_TRAIN_IDS.names:
+        return CITYSCAPES_TRAIN_IDS
+    return LabelTable(model, ordered, tuple(_colour(index) for index in range(len(ordered))))
+
+
+def _colour(index: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, 0.5 + 0.5 * (index % 3) / 2, 1 - 0.25 * (index // 3 % 3))
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _place(model: str) -> str:
+    """A folder of that name, in the mirror or anywhere, else the name itself, for the hub."""
+    mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR", "")
+    for folder in (Path(model), Path(mirror) / model):
+        if (folder / "config.json").is_file():
+            return str(folder)
+    return model
+
+
+def _load(place: str, model: str) -> Any:
+    from transformers import AutoModelForSemanticSegmentation
+
+    try:
+        with _quiet():
+            return AutoModelForSemanticSegmentation.from_pretrained(place, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        if Path(place).is_dir():
+            raise UsageProblem(f"{place} holds no SegFormer that can be read: {str(error).splitlines()[0]}") from error
+        raise MissingRequirement(
+            f"The model {model} is not here and cannot be fetched", hint="With the network on, run it again; or name a folder with --model"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers shows bars and hints of its own."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
+
+
+def _digest(place: str) -> str:
+    files = sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else []
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest() if files else ""
+
+
+def _open(device: str) -> LabellerOpener:
+    return lambda model: SegformerLabels(model or DEFAULT_MODELS["segformer"], device)
+
+
+BACKEND = Backend(
+    name="segformer",
+    produces="the labels of a SegFormer checkpoint, by default Cityscapes' 19",
+    open=_open,
+    packages=(Package("transformers", "'fsv2v[segformer]'"),),
+)

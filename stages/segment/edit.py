@@ -1,0 +1,33 @@
+"""Other semantics for the same street: vid2vid's manipulation, trees into buildings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.conditions.labels import LabelTable
+from stages.errors import UsageProblem
+
+
+def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
+    """edits: "tree=building", by names or ids of the table -> uint8 [256]; `lookup[ids]` is the edited label map.
+
+    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageProblem for what is no edit or no label.
+    """
+    lookup = np.arange(256, dtype=np.uint8)
+    for edit in edits:
+        before, equals, after = edit.partition("=")
+        if not equals:
+            raise UsageProblem(f"{edit!r} is no edit of labels", hint="Write it as --map tree=building")
+        lookup[_id(before.strip(), table)] = _id(after.strip(), table)
+    return lookup
+
+
+def _id(label: str, table: LabelTable) -> int:
+    if label in table.names:
+        return table.names.index(label)
+    if label.isdecimal() and int(label) < len(table.names):
+        return int(label)
+    raise UsageProblem(f"The labels {table.name} have no {label!r}", hint=f"Choose from {', '.join(dict.fromkeys(table.names))}")
