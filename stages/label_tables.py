@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class LabelTable:
     palette: tuple[Colour, ...]
     ids: tuple[int, ...] = ()
     """The value of each label in files, where these are not 0, 1, 2, ...; other values in files are void then."""
+    void: tuple[int, ...] = ()
+    """Values beside 255 that files use for void."""
 
     def meta(self) -> dict[str, Any]:
         """What a layer.json says about its label ids."""
@@ -41,7 +43,7 @@ class LabelTable:
         lookup = np.full(256, VOID, np.uint8)
         lookup[list(self.ids or range(len(self.names)))] = np.arange(len(self.names))
         if not self.ids:
-            strange = [value for value in np.unique(values).tolist() if len(self.names) <= value < VOID]
+            strange = [value for value in np.unique(values).tolist() if len(self.names) <= value < VOID and value not in self.void]
             if strange:
                 raise BadInput(f"it has the label id {strange[0]}, but the table {self.name} ends at {len(self.names) - 1}")
         return lookup[values]
@@ -174,7 +176,8 @@ _APOLLOSCAPE = """
     168 8080c0 tricycle group
 """
 
-CITYSCAPES_IDS = _table("cityscapes-ids", _CITYSCAPES)
+CITYSCAPES_IDS = replace(_table("cityscapes-ids", _CITYSCAPES), void=(34,))
+"""Licence plates are -1 there, which is 255 in 8 bits; the code of vid2vid writes 34."""
 CITYSCAPES_TRAIN_IDS = LabelTable(
     "cityscapes-train-ids",
     tuple(CITYSCAPES_IDS.names[index] for index in _TRAINED),
