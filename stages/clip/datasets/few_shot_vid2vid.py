@@ -9,8 +9,9 @@
       train_labels/SEQ/00000.png              streets: label ids, by default Cityscapes' (34: void)  -> segment
       all_subsequences.json                   who is where; not read, for people are followed here
 
-The old code pairs files by their order; here names must match, but for the endings above. Where that code's cleaning has removed frames,
-numbers jump, and a sequence becomes several clips. Pictures have no rate: 25 frames per second unless told otherwise.
+Files are paired by name, but for the endings above; a folder with as many files and quite other names by order, as the old code does. Where
+that code's cleaning has removed frames, numbers jump, and a sequence becomes several clips. Pictures have no rate: 25 frames per second
+unless told otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, matching, unbroken
+from stages.clip.datasets.recording import Layout, Recording, files_in, folders_in, matching, stem_of, unbroken
 from stages.clip.pictures import list_pictures
 
 FOLDERS = {"keypoints": "landmarks", "openpose": "poses", "densepose": "densepose", "densemask": "instances", "labels": "segment"}
@@ -48,10 +49,17 @@ def _sequence(folder: Path, name: str, kinds: dict[Path, str]) -> Iterator[Recor
     numbers = [int(found[1]) for picture in pictures if (found := re.search(r"(\d{1,15})\D*$", picture.stem))]
     ascending = len(numbers) == len(pictures) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
     stretches = unbroken(numbers) if ascending else [slice(None)]
+    files = {kind: _paired(pictures, other / folder.name) for other, kind in kinds.items()}
     for stretch in stretches:
         part = pictures[stretch]
-        layers = {kind: matching(part, other / folder.name, _ENDINGS) for other, kind in kinds.items()}
+        layers = {kind: paths[stretch] for kind, paths in files.items()}
         yield Recording(name if len(stretches) == 1 else f"{name}-{part[0].stem}", part, layers, labels="cityscapes-ids")
+
+
+def _paired(pictures: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+    files = files_in(folder)
+    strangers = not {stem_of(path, _ENDINGS) for path in files} & {picture.stem for picture in pictures}
+    return tuple(files) if strangers and len(files) == len(pictures) else matching(pictures, folder, _ENDINGS)
 
 
 LAYOUT = Layout("few-shot-vid2vid", _recognises, _recordings)

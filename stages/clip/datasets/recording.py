@@ -102,8 +102,18 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def videos_in(folder: Path) -> list[Path]:
     """Its videos in natural order, told by their endings."""
-    found = [entry for entry in folder.iterdir() if entry.suffix.lower() in VIDEO_SUFFIXES] if folder.is_dir() else []
-    return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: natural_key(entry.name))
+    return [path for path in files_in(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Its files in natural order, hidden ones left out; none when it is not there."""
+    found = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")] if folder.is_dir() else []
+    return sorted(found, key=lambda entry: natural_key(entry.name))
+
+
+def stem_of(path: Path, endings: str) -> str:
+    """Its stem without `endings`, a regular expression."""
+    return re.sub(f"({endings})$", "", path.stem)
 
 
 def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
@@ -111,8 +121,7 @@ def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple
 
     Raises BadInput naming the first frame that has none.
     """
-    files = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    by_stem = {re.sub(f"({endings})$", "", path.stem): path for path in files}
+    by_stem = {stem_of(path, endings): path for path in files_in(folder)}
     for picture in pictures:
         if picture.stem not in by_stem:
             raise BadInput(f"{folder} has no file for the frame {picture.stem}")
