@@ -58,11 +58,12 @@ def read_coco(path: Path, num_frames: int | None = None) -> CocoPoses:
         raise BadInput(f"{path} is not a COCO keypoint file: it has no annotations with an image_id")
     images = value.get("images") if isinstance(value, dict) else None
     order, count = _images(path, images) if images else _frames_of_results(path, [entry["image_id"] for entry in listed], num_frames)
+    people = _people(value.get("categories") if isinstance(value, dict) else None)
     by_frame: list[list[Found]] = [[] for _ in range(count)]
     for entry in listed:
         if entry["image_id"] not in order:
             raise BadInput(f"{path}: an annotation speaks of the image {entry['image_id']!r}, which is not in the list")
-        if entry.get("category_id", _PERSON) == _PERSON and entry.get("keypoints"):
+        if entry.get("category_id") in people and entry.get("keypoints"):
             by_frame[order[entry["image_id"]]].append(_found(path, entry))
     scale = 0.5 if _has_flags(by_frame) else 1.0
     frames = [[_person(points, number, scale) for points, number in found if points[:, 2].any()] for found in by_frame]
@@ -106,6 +107,12 @@ def _extras(arrays: Mapping[str, np.ndarray], index: int, column: int) -> dict[s
     parts |= {"face_kpts": arrays["face"][index, column, :68]} if "face" in arrays else {}
     parts |= {f"{side}hand_kpts": arrays[f"hand_{side}"][index, column] for side in ("left", "right") if f"hand_{side}" in arrays}
     return {name: numbers_of(points) for name, points in parts.items() if points[:, 2].any()}
+
+
+def _people(categories: Any) -> set[Any]:
+    """The category ids that are people: those named person, else 1; or none given."""
+    named = [category for category in categories or [] if isinstance(category, dict) and category.get("name") == "person"]
+    return {None, *(category.get("id") for category in named)} if named else {None, _PERSON}
 
 
 def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:

@@ -390,6 +390,13 @@ def test_the_rate_and_the_meaning_of_labels_can_be_given(camvid, tmp_path):
     assert {(clip.fps, clip.timestamps, clip.layer("segment").meta["table"]) for clip in clips} == {(24, None, "cityscapes-ids")}
 
 
+def test_an_unknown_table_is_refused_before_anything_is_made(fsv2v, camvid, tmp_path):
+    result = fsv2v("clip", "import", camvid, "-o", tmp_path / "out", "--table", "kitti")
+
+    assert result.exit_code == 2 and "no label table named 'kitti'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_an_empty_folder_is_no_data_set(name, tmp_path):
     (tmp_path / "empty").mkdir()

@@ -119,6 +119,24 @@ def test_numbers_that_are_none_are_named_with_file_and_part(person, reason, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_the_command_says_so_with_exit_code_3_and_leaves_nothing(fsv2v, tmp_path):
+    folder = write_people(tmp_path / "walk", [{"pose_keypoints_2d": [float("nan")] * 75}])
+
+    result = fsv2v("clip", "import", folder, "-o", tmp_path / "out")
+
+    assert (result.exit_code, result.lines) == (3, [])
+    assert result.stderr.count("\n") == 1 and "000_keypoints.json: pose_keypoints_2d holds NaN" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_people_are_told_by_the_category_of_that_name(tmp_path):
+    categories = [{"id": 5, "name": "person"}, {"id": 1, "name": "dog"}]
+    value = {"annotations": [coco_person(0, 3.0, category_id=5), coco_person(0, 40.0)], "categories": categories}
+    [clip] = import_clips(write_json(tmp_path / "a.json", value), tmp_path / "out")
+
+    assert clip.layer("poses").arrays()["keypoints"][:, :, 0, 0].tolist() == [[3]]
+
+
 def coco_person(image: object, first: float, v: float = 2, **more: object) -> dict:
     return {"image_id": image, "category_id": 1, "keypoints": [value for i in range(17) for value in (first + i, 10.0 + i, v)], **more}
 

@@ -15,6 +15,7 @@ from stages.clip.foreign import add_layer
 from stages.clip.pictures import is_picture, list_pictures, natural_key
 from stages.clip.probe import Timestamps
 from stages.errors import BadInput, UsageProblem
+from stages.label_tables import table
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 
@@ -55,6 +56,8 @@ def import_layout(
     """
     if out.suffix.lower() == ".clip":
         raise UsageProblem(f"{root} holds many sequences, so {out} must be a folder, not a clip")
+    if labels is not None:
+        table(labels)  # an unknown name is told before anything is read
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
         raise BadInput(f"{root} holds no sequence in the layout {layout.name}", hint="docs/importing.md draws it")
