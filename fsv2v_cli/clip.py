@@ -25,6 +25,10 @@ from fsv2v_cli.options import (
     overwrite_option,
 )
 
+FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
+DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
+"""As `stages.clip.importers.Layout`, which is too heavy to import for --help."""
+
 Line = tuple[str | Path, dict[str, Any]]
 """What an input gives: the path to print, and more that --json prints."""
 
@@ -216,26 +220,31 @@ class _Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.")
 @click.option(
     "--layout",
-    type=click.Choice(["auto", "video", "images", "openpose", "flow", "imaginaire"]),
+    type=click.Choice([*FILE_LAYOUTS, *DATA_SETS]),
     default="auto",
     show_default=True,
-    help="What INPUT is: a video, pictures, OpenPose JSON files, optical flow for the clip that -o names (.flo, KITTI's .png, .npz), or a "
-    "folder with images/ and landmarks-dlib68/, poses-openpose/, "
-    "pose_maps-densepose/ or seg_maps/ as imaginaire has them.",
+    help="What INPUT is: a video, pictures, a folder of OpenPose JSON files, a COCO keypoint file, a folder of DensePose IUV pictures, "
+    "optical flow (.flo, KITTI's .png, .npz), or a data set, drawn in docs/importing.md.",
 )
 @click.option(
     "--frames", type=click.Choice(["reference", "png", "jpg"]), help="How frames are kept. Default: videos by reference, else png."
 )
-@click.option("--fps", type=_Rate(), metavar="RATE", help="Rate of pictures and JSON files, which have none. Default: 25.")
-@click.option("--size", type=_Size(), metavar="WxH", help="Size of the picture behind OpenPose JSON files. Default: around all points.")
+@click.option("--fps", type=_Rate(), metavar="RATE", help="Rate of pictures and JSON, which have none. Default: 25, or the data set's.")
+@click.option("--size", type=_Size(), metavar="WxH", help="Size of the picture behind poses in JSON. Default: around all points.")
+@click.option("--table", metavar="NAME", help="What a data set's label ids mean: a table's name or .json file. Default: the data set's.")
 @common_options
-def import_(inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: tuple[int, int] | None, run: Run) -> int:
-    """Make a clip of each INPUT and print its path; the layout of imaginaire gives one per sequence."""
+def import_(
+    inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: tuple[int, int] | None, table: str | None, run: Run
+) -> int:
+    """Make a clip of each INPUT and print its path; a data set gives one per sequence.
+
+    Poses and DensePose pictures are added to the clip that -o names, if it is there.
+    """
 
     def work(path: str) -> Iterable[Line]:
-        from stages.clip.importers import import_clips
+        from stages.clip.importers import each_clip
 
-        for made in import_clips(path, run.out, layout, frames, fps, size):
+        for made in each_clip(path, run.out, layout, frames, fps, size, table):
             yield made.path, {"layers": made.layers(), "frames": made.num_frames}
 
     return _each(inputs, run, work)
@@ -244,15 +253,14 @@ def import_(inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size
 @clip.command("export")
 @inputs_argument
 @click.option("--layer", default="frames", show_default=True, help="The layer to export.")
-@out_option("A folder for the files, or a name that ends in .mp4, .mov or .mkv for a video.", required=True)
+@out_option("A folder for the files, or a name that ends in .mp4, .mov or .mkv for a video, in .json for COCO.", required=True)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["auto", "png", "jpg", "video", "openpose", "json", "txt", "flo", "npz"]),
+    type=click.Choice(["auto", "png", "jpg", "video", "openpose", "coco", "json", "txt", "flo", "npz"]),
     default="auto",
     show_default=True,
-    help="frames: png, jpg, video; poses: openpose; landmarks: json, txt; flow: flo, png (KITTI's), npz; "
-    "label maps and sketches: png, video.",
+    help="frames: png, jpg, video; poses: openpose, coco; landmarks: json, txt; flow: flo, png (KITTI's), npz; label maps, sketches and the like: png, video.",
 )
 @overwrite_option
 @common_options

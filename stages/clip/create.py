@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,7 @@ from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
 from stages.files import building_directory, write_bytes, write_errors
 
 FrameStorage = Literal["reference", "jpg", "png"]
@@ -50,7 +51,8 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
         return finished(target, source, identity["sha256"], frames)
     try:
         if source.is_dir() or is_picture(source):
-            _from_pictures(source, target, identity, frames, fps or DEFAULT_FPS)
+            pictures = list_pictures(source) if source.is_dir() else [source]
+            _from_pictures(source, pictures, target, identity, frames, fps or DEFAULT_FPS)
         else:
             _from_video(source, target, identity, frames or "reference")
     except BadInput as error:
@@ -58,6 +60,33 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
             raise
         return finished(target, source, identity["sha256"], frames)
     return open_clip(target)
+
+
+def clip_of_pictures(
+    pictures: Sequence[Path],
+    target: Path,
+    frames: FrameStorage | None = None,
+    fps: Fraction = DEFAULT_FPS,
+    timestamps: Timestamps | None = None,
+) -> Clip:
+    """A clip of these pictures of one folder, in this order. A finished one of the same pictures is used again; see `as_clip`."""
+    identity = pictures_identity(pictures)
+    if (target / "clip.json").exists():
+        return finished(target, pictures[0].parent, identity["sha256"], frames)
+    _from_pictures(pictures[0].parent, pictures, target, identity, frames, fps, timestamps)
+    return open_clip(target)
+
+
+@contextlib.contextmanager
+def all_or_nothing(target: Path) -> Iterator[None]:
+    """If a clip is begun at `target` and its layers turn out to be bad, it is removed; one that was there before stays."""
+    fresh = not target.exists()
+    try:
+        yield
+    except Fsv2vError:
+        if fresh:
+            shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 def clip_path(source: Path, out: str | Path | None) -> Path:
@@ -73,7 +102,11 @@ def source_identity(source: Path) -> dict[str, Any]:
     if not source.is_dir():
         require_readable_file(source)
         return {"sha256": file_sha256(source), "bytes": source.stat().st_size}
-    pictures = list_pictures(source)
+    return pictures_identity(list_pictures(source))
+
+
+def pictures_identity(pictures: Sequence[Path]) -> dict[str, Any]:
+    """sha256 of their names and contents, and bytes."""
     lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in pictures)
     digest = hashlib.sha256(os.fsencode(lines)).hexdigest()
     return {"sha256": digest, "bytes": sum(path.stat().st_size for path in pictures)}
@@ -164,15 +197,22 @@ def _from_video(source: Path, target: Path, identity: Mapping[str, Any], storage
         _write_clip_json(folder, target.stem, (info.width, info.height), info.num_frames, info.fps, info.timestamps, described)
 
 
-def _from_pictures(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage | None, fps: Fraction) -> None:
+def _from_pictures(
+    source: Path,
+    pictures: Sequence[Path],
+    target: Path,
+    identity: Mapping[str, Any],
+    storage: FrameStorage | None,
+    fps: Fraction,
+    timestamps: Timestamps | None = None,
+) -> None:
     if storage == "reference":
         raise UsageProblem(f"the pictures of {source} cannot be kept by reference", hint="Choose png or jpg")
-    pictures = list_pictures(source) if source.is_dir() else [source]
     described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
         size = _store_frames(folder, same_size(pictures), storage or "png", producer, len(pictures))
-        _write_clip_json(folder, target.stem, size[:2], size[2], fps, None, described)
+        _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, described)
 
 
 def _elsewhere(clip: Clip, target: Path) -> Clip:
@@ -203,7 +243,7 @@ def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
     return ((name, clip.store.read(name) if packed else clip.path / name) for name in names)
 
 
-def same_size(pictures: list[Path]) -> Iterator[np.ndarray]:
+def same_size(pictures: Sequence[Path]) -> Iterator[np.ndarray]:
     """Read pictures one at a time. BadInput names the first one of another size."""
     first: tuple[int, ...] | None = None
     for path in pictures:

@@ -1,29 +1,30 @@
-"""Layers in the forms that other tools read: pictures, videos, OpenPose JSON, lists of landmarks, files of optical flow."""
+"""Layers in the forms that other tools read: pictures, videos, OpenPose and COCO JSON, lists of landmarks, files of optical flow."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from stages.clip.clip import Clip
-from stages.clip.openpose import openpose_files
+from stages.clip.coco import coco_file
+from stages.clip.openpose import numbers_of, openpose_files
 from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
-from stages.files import building_directory, write_bytes
+from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
+from stages.files import building_directory, write_atomically, write_bytes
 from stages.flow.files import FORMS, FlowField, FlowForm, flow_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _REMEDY = "Replace it with --overwrite, or choose another place with -o"
 _ELSEWHERE = "Choose another place with -o"
-_OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt|flo|npz)|.*_\d{12}_keypoints\.json")
-Format = Literal["auto", "png", "jpg", "video", "openpose", "json", "txt", "flo", "npz"]
+_OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt|flo|npz)|.*_\d{12}_keypoints\.json|person_keypoints\.json")
+Format = Literal["auto", "png", "jpg", "video", "openpose", "coco", "json", "txt", "flo", "npz"]
 
 _BY_PAYLOAD: dict[str, Format] = {"images": "png", "flow": "flo"}
 
@@ -31,9 +32,10 @@ _BY_PAYLOAD: dict[str, Format] = {"images": "png", "flow": "flo"}
 def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwrite: bool = False) -> Path:
     """Write the layer `kind` of `clip` to `out`: a video if its name ends like one, else a folder with a file per frame.
 
-    Forms: frames as png, jpg or video; poses as openpose; landmarks as json (68 pairs [x, y], as imaginaire reads) or
-    txt (68 lines "x,y", as fs_vid2vid reads); flow as flo, png (KITTI's) or npz; other pictures as png, whose values are
-    the label ids. Raises ParametersDiffer when something else is at `out` and `overwrite` is not set.
+    Forms: frames as png, jpg or video; poses as openpose or coco (one file, OUT.json or OUT/person_keypoints.json); landmarks as json (68
+    pairs [x, y], as imaginaire reads) or txt (68 lines "x,y", as few-shot vid2vid reads); flow as flo, png (KITTI's) or npz; densepose as png, in DensePose's order of
+    channels; other pictures as png, whose values are those of the source: label ids, instance ids (16 bits where they need them). Numbers
+    have the digits that give the same numbers again. Raises ParametersDiffer when something else is at `out` and `overwrite` is not set.
     """
     out = Path(os.path.abspath(out))
     chosen = _chosen(clip, kind, out) if form == "auto" else form
@@ -45,6 +47,8 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
         _folder(out, overwrite, openpose_files(clip))
     elif chosen in FORMS and clip.layer(kind).payload == "flow":
         _folder(out, overwrite, _flow_files(clip, kind, chosen))
+    elif kind == "poses" and chosen == "coco":
+        _file(out, overwrite, coco_file(clip)) if out.suffix == ".json" else _folder(out, overwrite, _coco_files(clip))
     elif chosen in ("png", "jpg") and clip.layer(kind).payload == "images":
         _folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
     else:
@@ -57,6 +61,8 @@ def _chosen(clip: Clip, kind: str, out: Path) -> Format:
     if out.suffix.lower() in CONTAINERS:
         return "video"
     payload = clip.layer(kind).payload
+    if kind == "poses" and out.suffix == ".json":
+        return "coco"
     return "openpose" if kind == "poses" else "json" if kind == "landmarks" else _BY_PAYLOAD.get(payload, "auto")
 
 
@@ -75,7 +81,21 @@ def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
 def _picture_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[str, bytes]]:
     if storage == "jpg" and kind != "frames":
         raise UsageProblem(f"the layer {kind} would be damaged by JPEG", hint="Choose png")
-    return ((f"{index:06d}.{storage}", encode(image, storage)) for index, image in enumerate(_images(clip, kind)))
+    convert = _as_in_files(clip, kind)
+    return ((f"{index:06d}.{storage}", encode(convert(image), storage)) for index, image in enumerate(_images(clip, kind)))
+
+
+def _as_in_files(clip: Clip, kind: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns a layer's image into what the files that it was imported from held: ids instead of indices, I last in DensePose's."""
+    if kind == "densepose":
+        return lambda image: image[:, :, ::-1]
+    ids = clip.layer(kind).meta.get("ids")
+    if not ids:
+        return lambda image: image
+    if not isinstance(ids, list) or len(ids) > 256 or not all(isinstance(value, int) and 0 <= value < 2**16 for value in ids):
+        raise InvalidClip(f"{clip.path}/{kind}/layer.json holds ids that cannot be read")
+    values = np.r_[ids, np.arange(len(ids), 256)].astype(np.uint16 if max(ids) > 255 else np.uint8)
+    return lambda image: values[image]
 
 
 def _flow_files(clip: Clip, kind: str, form: FlowForm) -> Iterator[tuple[str, bytes]]:
@@ -91,11 +111,25 @@ def _landmark_files(clip: Clip, form: str) -> Iterator[tuple[str, bytes]]:
     for index, people in enumerate(clip.layer("landmarks").arrays()["points"]):
         if people.shape[0] == 0:
             raise BadInput(f"{clip.path} has room for no face in its landmarks")
-        points = people[0, :, :2].round(3).tolist() if (people[0, :, 2] > 0).any() else []
+        numbers = numbers_of(people[0, :, :2]) if (people[0, :, 2] > 0).any() else []
+        points = list(zip(numbers[::2], numbers[1::2], strict=True))
         if form == "json":
             yield f"{index:06d}.json", json.dumps(points, allow_nan=False).encode()
         else:
-            yield f"{index:06d}.txt", "".join(f"{x:.3f},{y:.3f}\n" for x, y in points).encode()
+            yield f"{index:06d}.txt", "".join(f"{x},{y}\n" for x, y in points).encode()
+
+
+def _coco_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
+    yield "person_keypoints.json", coco_file(clip)
+
+
+def _file(out: Path, overwrite: bool, data: bytes) -> None:
+    """Write one file, or find that it is there."""
+    if out.exists() and not overwrite:
+        if not out.is_file() or out.read_bytes() != data:
+            raise ParametersDiffer(f"{out} is there and holds something else", hint=_REMEDY)
+        return
+    write_atomically(out, data)
 
 
 def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> None:

@@ -1,4 +1,4 @@
-"""OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25)."""
+"""OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25), hands and face."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
+from stages.clip.people import Person, arrays_of
 from stages.clip.pictures import natural_key
 from stages.errors import BadInput
+from stages.skeletons import BODY_25, OPENPOSE_18, SIZES, Points, convert
 
-PARTS = {"keypoints": ("pose_keypoints_2d", 25), "face": ("face_keypoints_2d", 70)} | {
-    f"hand_{side}": (f"hand_{side}_keypoints_2d", 21) for side in ("left", "right")
+PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
+    part: (f"{part}_keypoints_2d", SIZES[part]) for part in ("face", "hand_left", "hand_right")
 }
-"""Array of the layer -> (key of the JSON file, number of points)."""
+"""Array of the layer -> (key of the JSON file, number of points). Before OpenPose 1.2 the keys had no `_2d`."""
 
-_COCO_18_IN_BODY_25 = [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
+_BODIES = {BODY_25.count: BODY_25, OPENPOSE_18.count: OPENPOSE_18}
 
 
 def list_json(folder: Path) -> list[Path]:
     """The JSON files directly in `folder` in natural order. BadInput when there is none."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder with JSON files")
     files = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith(".")]
     if not files:
         raise BadInput(f"{folder} holds no JSON file")
@@ -31,31 +35,8 @@ def list_json(folder: Path) -> list[Path]:
 
 
 def read_openpose(files: Sequence[Path]) -> dict[str, np.ndarray]:
-    """The arrays of a `poses` layer: keypoints [T, P, 25, 3], boxes [T, P, 4], track_id [T, P], and where any person has
-    them face [T, P, 70, 3], hand_left, hand_right [T, P, 21, 3].
-
-    A person keeps column and track_id from frame to frame (nearest by mean distance of the shared points); a column
-    without a person has confidence 0 and track_id -1. Raises BadInput naming the file that is not OpenPose JSON.
-    """
-    frames = _tracked([_people(path) for path in files])
-    columns = max(1, max((column + 1 for frame in frames for column in frame), default=1))
-    arrays = {name: np.zeros((len(files), columns, count, 3), np.float32) for name, (_, count) in PARTS.items()}
-    arrays["track_id"] = np.full((len(files), columns), -1, np.int32)
-    for index, frame in enumerate(frames):
-        for column, person in frame.items():
-            arrays["track_id"][index, column] = column
-            for name in PARTS:
-                arrays[name][index, column] = person[name]
-    arrays["boxes"] = boxes_of(arrays["keypoints"])
-    return {name: array for name, array in arrays.items() if name in ("keypoints", "boxes", "track_id") or array.any()}
-
-
-def boxes_of(points: np.ndarray) -> np.ndarray:
-    """[..., K, 3] points to the boxes [..., 4] (x0, y0, x1, y1) around those with a confidence; zeros where there is none."""
-    seen = points[..., 2:] > 0
-    low = np.where(seen, points[..., :2], np.inf).min(-2)
-    high = np.where(seen, points[..., :2], -np.inf).max(-2)
-    return np.where(seen.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
+    """The arrays of a `poses` layer (see `arrays_of`), one frame per file. Raises BadInput naming the file that is not OpenPose JSON."""
+    return arrays_of([_people(path) for path in files])
 
 
 def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
@@ -63,14 +44,24 @@ def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
     arrays = clip.layer("poses").arrays()
     parts = {array: key for array, (key, _) in PARTS.items() if array in arrays}
     for index in range(clip.num_frames):
-        present = [column for column in range(arrays["keypoints"].shape[1]) if (arrays["keypoints"][index, column, :, 2] > 0).any()]
-        people = [_person_json(arrays, parts, index, column) for column in present]
+        people = [_person_json(arrays, parts, index, column) for column in people_in(arrays, index)]
         text = json.dumps({"version": 1.3, "people": people}, separators=(",", ":"), allow_nan=False)
         yield f"{clip.id}_{index:012d}_keypoints.json", text.encode()
 
 
+def people_in(arrays: Mapping[str, np.ndarray], index: int) -> list[int]:
+    """The columns of those of whom anything is seen in frame `index`."""
+    seen = [(arrays[name][index, ..., 2] > 0).any(-1) for name in PARTS if name in arrays]
+    return [int(column) for column in np.flatnonzero(np.any(seen, axis=0))]
+
+
+def numbers_of(array: np.ndarray) -> list[float]:
+    """A flat list of float32 numbers in the fewest digits that give the very same numbers again."""
+    return [float(text) for text in array.ravel().astype(np.float32).astype(str)]
+
+
 def _person_json(arrays: Mapping[str, np.ndarray], parts: Mapping[str, str], index: int, column: int) -> dict[str, Any]:
-    points = {key: [round(float(value), 3) for value in arrays[array][index, column].ravel()] for array, key in parts.items()}
+    points = {key: numbers_of(arrays[array][index, column]) for array, key in parts.items()}
     empty: dict[str, Any] = {key: [] for key, _ in PARTS.values()}
     return {"person_id": [int(arrays["track_id"][index, column])], **empty, **points}
 
@@ -84,71 +75,44 @@ def load_json(path: Path) -> Any:
         raise BadInput(f"{path} is not JSON: {error}") from error
 
 
-def _people(path: Path) -> list[dict[str, np.ndarray]]:
+def _people(path: Path) -> list[Person]:
     value = load_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("people"), list):
         raise BadInput(f'{path} is not OpenPose JSON: it has no list "people"')
     return [_person(path, person) for person in value["people"] if isinstance(person, dict)]
 
 
-def _person(path: Path, person: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    points = {name: _points(path, key, person.get(key, []), count) for name, (key, count) in PARTS.items() if name != "keypoints"}
-    body = person.get("pose_keypoints_2d", [])
-    if isinstance(body, list) and len(body) == 54:
-        return {**points, "keypoints": _from_coco(_points(path, "pose_keypoints_2d", body, 18))}
-    return {**points, "keypoints": _points(path, "pose_keypoints_2d", body, 25)}
+def _person(path: Path, person: Mapping[str, Any]) -> Person:
+    lists = {name: person.get(key, person.get(key.removesuffix("_2d"))) or [] for name, (key, _) in PARTS.items()}
+    parts = {name: read_points(f"{path}: {PARTS[name][0]}", lists[name], SIZES[name]) for name in SIZES if name != "keypoints"}
+    number = person.get("person_id")
+    return Person({**parts, "keypoints": _body(path, lists["keypoints"])}, _number(number))
 
 
-def _points(path: Path, key: str, values: Any, count: int) -> np.ndarray:
-    """[count, 3]; confidence 0 stands for a point that is absent, and its place is set to 0."""
+def _body(path: Path, values: Any) -> Points:
+    skeleton = _BODIES.get(len(values) // 3 if isinstance(values, list) else 0, BODY_25)
+    points = read_points(f"{path}: {PARTS['keypoints'][0]}", values, skeleton.count)
+    return convert(points, skeleton)["keypoints"]
+
+
+def _number(value: Any) -> int:
+    """person_id is a list of one number; OpenPose itself writes [-1]."""
+    first = value[0] if isinstance(value, list) and value else value
+    return first if isinstance(first, int) and 0 <= first < 2**31 else -1
+
+
+def read_points(name: str, values: Any, count: int) -> Points:
+    """[count, 3] of a flat list x, y, confidence; an empty one is all absent. Confidence 0 stands for a point that is absent,
+    and its place is set to 0. Raises BadInput, beginning with `name`.
+    """
     if values == []:
         return np.zeros((count, 3), np.float32)
     try:
         points = np.array(values, np.float32).reshape(-1, 3)
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{path}: {key} is not a list of x, y, confidence") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadInput(f"{name} is not a list of x, y, confidence") from error
     if len(points) != count:
-        raise BadInput(f"{path}: {key} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
+        raise BadInput(f"{name} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
     if not np.isfinite(points).all():
-        raise BadInput(f"{path}: {key} holds NaN or infinite numbers")
+        raise BadInput(f"{name} holds NaN, null or infinite numbers")
     return np.where(points[:, 2:] > 0, points, 0).astype(np.float32)
-
-
-def _from_coco(points: np.ndarray) -> np.ndarray:
-    body = np.zeros((25, 3), np.float32)
-    body[_COCO_18_IN_BODY_25] = points
-    hips = body[[9, 12]]
-    if (hips[:, 2] > 0).all():
-        body[8] = [*hips[:, :2].mean(0), hips[:, 2].min()]
-    return body
-
-
-def _tracked(frames: list[list[dict[str, np.ndarray]]]) -> list[dict[int, dict[str, np.ndarray]]]:
-    """Give each person a column: that of the nearest person of an earlier frame, else a new one."""
-    last: dict[int, np.ndarray] = {}
-    tracked = []
-    for people in frames:
-        pairs = sorted(
-            (distance, column, number)
-            for column, before in last.items()
-            for number, person in enumerate(people)
-            if (distance := _distance(before, person["keypoints"])) < 1.0
-        )
-        columns: dict[int, int] = {}
-        for _, column, number in pairs:
-            if number not in columns and column not in columns.values():
-                columns[number] = column
-        for number in range(len(people)):
-            columns.setdefault(number, next(free for free in range(10**6) if free not in last and free not in columns.values()))
-        tracked.append({columns[number]: person for number, person in enumerate(people)})
-        last.update({columns[number]: person["keypoints"] for number, person in enumerate(people)})
-    return tracked
-
-
-def _distance(before: np.ndarray, now: np.ndarray) -> float:
-    """Mean distance of the points seen in both, in heights of the person; infinite when none is."""
-    shared = (before[:, 2] > 0) & (now[:, 2] > 0)
-    if not shared.any():
-        return float("inf")
-    height = max(float(np.ptp(before[before[:, 2] > 0, 1])), float(np.ptp(now[now[:, 2] > 0, 1])), 1.0)
-    return float(np.linalg.norm(before[shared, :2] - now[shared, :2], axis=1).mean()) / height

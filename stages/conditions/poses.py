@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.skeletons import from_mediapipe as from_mediapipe
+
 NAMES: tuple[str, ...] = (
     "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "mid hip",
     "right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear",
@@ -40,13 +42,6 @@ MIRROR: NDArray[np.int64] = np.array(
 )
 """`keypoints[MIRROR]` of a mirrored picture is in BODY_25 order again."""
 
-FROM_MEDIAPIPE: tuple[tuple[int, ...], ...] = (
-    (0,), (11, 12), (12,), (14,), (16,), (11,), (13,), (15,), (23, 24),
-    (24,), (26,), (28,), (23,), (25,), (27,), (5,), (2,), (8,), (7,),
-    (31,), (), (29,), (32,), (), (30,),
-)  # fmt: skip
-"""For each point of BODY_25 the points of MediaPipe's 33 whose mean it is; it has no small toes."""
-
 MIN_CONFIDENCE = 0.01
 DROPPED_JOINTS = 0.05
 """Share of the joints that training leaves out (vid2vid's random dropping of limbs)."""
@@ -54,17 +49,6 @@ JITTER = 0.004
 """Standard deviation of the noise that training adds to joints, in units of the person's height."""
 _HEIGHT_IN_TRUNKS = 3.4
 _SUBPIXEL_BITS = 4
-
-
-def from_mediapipe(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """MediaPipe's 33 points [..., 33, 3] (x, y, confidence) -> BODY_25 [..., 25, 3]. A mean is as certain as its weakest point."""
-    keypoints = np.zeros((*landmarks.shape[:-2], len(NAMES), 3), np.float32)
-    for index, parts in enumerate(FROM_MEDIAPIPE):
-        if parts:
-            keypoints[..., index, :2] = landmarks[..., parts, :2].mean(axis=-2)
-            keypoints[..., index, 2] = landmarks[..., parts, 2].min(axis=-1)
-    keypoints[keypoints[..., 2] <= 0] = 0
-    return keypoints
 
 
 def person_height(keypoints: NDArray[np.float32]) -> float:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from stages.clip import Producer, create_clip, open_clip, probe, read_image
 from stages.clip.exporters import export
-from stages.clip.importers import guess_layout, import_clips, read_labels
+from stages.clip.foreign import read_labels
+from stages.clip.importers import guess_layout, import_clips
 from stages.clip.openpose import PARTS
 from stages.clip.validate import validate
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
@@ -158,7 +159,7 @@ def test_a_frame_that_lacks_its_landmarks_is_named(imaginaire, tmp_path):
 
     with pytest.raises(BadInput, match="seq2 has no file for the frame 1"):
         import_clips(imaginaire, tmp_path / "out")
-    assert os.listdir(tmp_path / "out") == ["seq1.clip"]
+    assert not (tmp_path / "out").exists(), "everything is listed before the first clip is made"
 
 
 @pytest.mark.parametrize("content", ["{}", "[[1, 2]]", "[[1, 2, 3]]", "x", "[" + ", ".join(["[NaN, 1]"] * 68) + "]"])
@@ -213,7 +214,7 @@ def test_frames_go_out_as_pictures_or_as_a_video_with_sound(clip, tmp_path):
     assert (probe(movie).num_frames, probe(movie).fps, probe(movie).has_audio) == (100, clip.fps, True)
 
 
-@pytest.mark.parametrize(("form", "first"), [("json", "[[0.0, 1.5], [1.0, 1.5]"), ("txt", "0.000,1.500\n1.000,1.500\n")])
+@pytest.mark.parametrize(("form", "first"), [("json", "[[0.0, 1.5], [1.0, 1.5]"), ("txt", "0.0,1.5\n1.0,1.5\n")])
 def test_landmarks_go_out_as_text_or_json(form, first, small_clip, tmp_path):
     points = np.zeros((6, 1, 68, 3), np.float32)
     points[:5] = [[[i, 1.5, 1] for i in range(68)]]

@@ -18,6 +18,7 @@ from stages.errors import BadInput, InvalidClip, UsageProblem
     ("cityscapes-ids", 34, {7: "road", 24: "person", 33: "bicycle"}),
     ("cityscapes-train-ids", 19, {0: "road", 10: "sky", 18: "bicycle"}),
     ("camvid", 12, {0: "sky", 3: "road", 11: "void"}),
+    ("apolloscape", 35, {0: "others", 2: "sky", 3: "car", 34: "tricycle group"}),
     ("person", 2, {0: "background", 1: "person"}),
 ])  # fmt: skip
 def test_the_known_tables(name: str, count: int, some: dict[int, str]) -> None:
@@ -33,6 +34,16 @@ def test_colours_and_back() -> None:
     assert np.array_equal(labels.ids_of_colours(colours, labels.CAMVID), ids)
     with pytest.raises(BadInput, match="#010203"):
         labels.ids_of_colours(np.full((1, 1, 3), (1, 2, 3), np.uint8), labels.CAMVID)
+
+
+def test_values_of_files_become_indices() -> None:
+    values = np.array([[0, 33], [34, 255]], np.uint8)
+    assert labels.CITYSCAPES_IDS.indices(values).tolist() == [[0, 33], [255, 255]], "34 is void there"
+    assert labels.APOLLOSCAPE.indices(values + np.array([[1, 0], [0, 0]], np.uint8)).tolist() == [[1, 3], [4, 255]]
+    assert labels.APOLLOSCAPE.indices(np.array([[2, 200]], np.uint8)).tolist() == [[255, 255]], "values that it does not know are void"
+    assert labels.APOLLOSCAPE.meta()["ids"][3] == 33 and "ids" not in labels.CAMVID.meta()
+    with pytest.raises(BadInput, match="has the label id 33, but the table camvid ends at 11"):
+        labels.CAMVID.indices(values)
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:

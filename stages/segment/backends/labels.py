@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.backends import Backend
-from stages.conditions.labels import VOID, LabelTable, ids_of_colours
+from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import BadInput
 
 Reader = Callable[[Path, LabelTable, int, int], NDArray[np.uint8]]
@@ -25,10 +25,7 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
     Raises BadInput for anything else, and for another aspect ratio.
     """
     values = _pixels(path)
-    ids = values if values.ndim == 2 else _ids(path, values, table)
-    strange = sorted({int(value) for value in np.unique(ids)} - {*range(len(table.names)), VOID})
-    if strange:
-        raise BadInput(f"{path} has the label id {strange[0]}, but the table {table.name} ends at {len(table.names) - 1}", hint=_CHOOSE)
+    ids = _ids(path, values, table)
     if abs(ids.shape[1] * height - ids.shape[0] * width) > max(width, height):
         raise BadInput(f"{path} is {ids.shape[1]} x {ids.shape[0]}, which is not the shape of the clip's {width} x {height} frames")
     return np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
@@ -50,9 +47,9 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
-def _ids(path: Path, colours: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
+def _ids(path: Path, values: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
     try:
-        return ids_of_colours(colours, table)
+        return table.indices(values) if values.ndim == 2 else ids_of_colours(values, table)
     except BadInput as error:
         raise BadInput(f"{path}: {error}", hint=_CHOOSE) from error
 

@@ -1,0 +1,85 @@
+"""ApolloScape's scene parsing set: streets of Chinese cities, 3384 x 2710, labelled frame by frame.
+
+    ROOT/                                                        ROOT may also be one of the roads
+      road01_ins/                                                also road01_seg/ and so on
+        ColorImage/Record001/Camera 5/170908_061502408_Camera_5.jpg
+        Label/Record001/Camera 5/170908_061502408_Camera_5_bin.png            label ids                -> segment
+                                 170908_061502408_Camera_5_instanceIds.png    left out, as .json is: an instance has another
+                                                                              number in each frame
+
+The name is date and time, to the millisecond. Frames are unevenly spaced, so clips have exact times; their rate is the mean. A clip is a
+stretch of one record and camera that has labels throughout, or none, and no gap over two seconds. It is named road01_ins-Record001- and
+the first frame. Ids become indices into the table `apolloscape`; those that it does not know become void.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, times, unbroken
+from stages.errors import BadInput
+
+_COLOUR = "ColorImage"
+_LONGEST_GAP = 2000
+"""Milliseconds between two frames of a clip."""
+_NAME = re.compile(r"(\d{6}_\d{9})_Camera_(\d+)")
+
+Frames = dict[int, Path]
+"""Time in milliseconds -> picture."""
+
+
+def _recognises(root: Path) -> bool:
+    return bool(_roads(root))
+
+
+def _roads(root: Path) -> list[Path]:
+    return [road for road in (root, *folders_in(root)) if (road / _COLOUR).is_dir()]
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    for road in _roads(root):
+        for record in folders_in(road / _COLOUR):
+            for folder in (record, *folders_in(record)):
+                labels = road / "Label" / folder.relative_to(road / _COLOUR)
+                for camera in _cameras(folder):
+                    yield from _runs(camera, f"{road.resolve().name}-{record.name}", labels)
+
+
+def _cameras(folder: Path) -> list[Frames]:
+    found: dict[str, Frames] = defaultdict(dict)
+    for picture in pictures_in(folder):
+        name = _NAME.fullmatch(picture.stem)
+        if name is None:
+            raise BadInput(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's pictures are")
+        found[name[2]][_milliseconds(picture, name[1])] = picture
+    return list(found.values())
+
+
+def _milliseconds(picture: Path, stamp: str) -> int:
+    try:
+        time = datetime.strptime(stamp, "%y%m%d_%H%M%S%f")
+    except ValueError as error:
+        raise BadInput(f"{picture}: {stamp} is no date and time") from error
+    return round((time - datetime(2000, 1, 1)).total_seconds() * 1000)
+
+
+def _runs(frames: Frames, name: str, labels: Path) -> Iterator[Recording]:
+    for labelled, group in groupby(sorted(frames), lambda time: _label(frames[time], labels).is_file()):
+        stamps = list(group)
+        for run in unbroken(stamps, _LONGEST_GAP):
+            pictures = tuple(frames[time] for time in stamps[run])
+            layers = {"segment": tuple(_label(picture, labels) for picture in pictures)} if labelled else {}
+            fps, timestamps = times(stamps[run], 1000, 1000)
+            yield Recording(f"{name}-{pictures[0].stem}", pictures, layers, fps, timestamps, labels="apolloscape")
+
+
+def _label(picture: Path, labels: Path) -> Path:
+    return labels / f"{picture.stem}_bin.png"
+
+
+LAYOUT = Layout("apolloscape", _recognises, _recordings)

@@ -1,0 +1,58 @@
+"""CamVid, as SegNet's tutorial made it: 480 x 360, eleven classes and void.
+
+    ROOT/
+      train/DRIVE_FRAME.png             0016E5_07961.png, 0006R0_f00930.png: drive, number of the frame at 30 per second
+      trainannot/DRIVE_FRAME.png        label ids 0 sky ... 10 bicyclist, 11 void        -> segment
+      val/ valannot/ test/ testannot/   the same
+
+Most drives are labelled once a second (steps of 30), a part of 0016E5 at 15 Hz (steps of 2). A clip is a stretch of one drive without a
+jump, named train-0016E5_00390; its rate is 30 / step, and where steps vary by a frame it has exact times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, matching, pictures_in, step_of, times, unbroken
+from stages.errors import BadInput
+
+RATE = 30
+"""Frame numbers per second."""
+_SPLITS = ("train", "val", "test")
+_NAME = re.compile(r"(.+)_f?(\d+)")
+
+
+def _recognises(root: Path) -> bool:
+    return any((root / split).is_dir() and (root / f"{split}annot").is_dir() for split in _SPLITS)
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    for split in _SPLITS:
+        for drive in _drives(root / split):
+            yield from _runs(drive, split, root / f"{split}annot")
+
+
+def _drives(folder: Path) -> list[dict[int, Path]]:
+    """Frame number -> picture, for each drive."""
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for picture in pictures_in(folder):
+        name = _NAME.fullmatch(picture.stem)
+        if name is None:
+            raise BadInput(f"{picture} is not named DRIVE_FRAME as CamVid's pictures are")
+        found[name[1]][int(name[2])] = picture
+    return list(found.values())
+
+
+def _runs(drive: dict[int, Path], split: str, annotations: Path) -> Iterator[Recording]:
+    numbers = sorted(drive)
+    for run in unbroken(numbers):
+        pictures = tuple(drive[number] for number in numbers[run])
+        layers = {"segment": matching(pictures, annotations)} if annotations.is_dir() else {}
+        fps, timestamps = times(numbers[run], RATE, step_of(numbers))
+        yield Recording(f"{split}-{pictures[0].stem}", pictures, layers, fps, timestamps, labels="camvid")
+
+
+LAYOUT = Layout("camvid", _recognises, _recordings)

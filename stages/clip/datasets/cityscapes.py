@@ -1,0 +1,73 @@
+"""Cityscapes: street scenes of German cities in snippets of 30 frames, the 20th of which is labelled by hand.
+
+    ROOT/
+      leftImg8bit_sequence/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png     2048 x 1024, 17 frames per second
+      leftImg8bit/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png              only the labelled frames; used if alone
+      gtFine/{train,val,test}/CITY/CITY_SNIPPET_FRAME_gtFine_labelIds.png               label ids             -> segment
+                                   CITY_SNIPPET_FRAME_gtFine_instanceIds.png            id or id x 1000 + n   -> instances
+
+A clip is an unbroken run of frame numbers, named train-CITY_SNIPPET_FIRSTFRAME. A layer must have all frames, so a clip has labels if
+every frame has them. Of other runs each labelled frame becomes a clip of its own as well, with `-labelled` after its name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, unbroken
+
+FPS = Fraction(17)
+_PICTURES = ("leftImg8bit_sequence", "leftImg8bit")
+_NAME = re.compile(r"(?P<snippet>.+_\d+)_(?P<frame>\d+)_leftImg8bit")
+_LAYERS = {"segment": "labelIds", "instances": "instanceIds"}
+
+
+def _recognises(root: Path) -> bool:
+    return any((root / name).is_dir() for name in _PICTURES)
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    pictures = next((root / name for name in _PICTURES if (root / name).is_dir()), root)
+    for split in folders_in(pictures):
+        for city in folders_in(split):
+            for snippet in _snippets(city):
+                yield from _runs(snippet, split.name, root / "gtFine" / split.name / city.name)
+
+
+def _snippets(city: Path) -> list[dict[int, Path]]:
+    """Frame number -> picture, for each snippet of a city."""
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for picture in pictures_in(city):
+        if name := _NAME.fullmatch(picture.stem):
+            found[name["snippet"]][int(name["frame"])] = picture
+    return list(found.values())
+
+
+def _runs(snippet: dict[int, Path], split: str, truth: Path) -> Iterator[Recording]:
+    numbers = sorted(snippet)
+    for run in unbroken(numbers, 1):
+        pictures = [snippet[number] for number in numbers[run]]
+        layers = _layers(pictures, truth)
+        yield _recording(split, pictures, layers)
+        for picture in pictures if "segment" not in layers else []:
+            if labelled := _layers([picture], truth):
+                yield _recording(split, [picture], labelled, "-labelled")
+
+
+def _layers(pictures: Sequence[Path], truth: Path) -> dict[str, tuple[Path, ...]]:
+    """The layers of which every picture has a file."""
+    stems = [picture.stem.removesuffix("_leftImg8bit") for picture in pictures]
+    files = {kind: tuple(truth / f"{stem}_gtFine_{ending}.png" for stem in stems) for kind, ending in _LAYERS.items()}
+    return {kind: paths for kind, paths in files.items() if all(path.is_file() for path in paths)}
+
+
+def _recording(split: str, pictures: Sequence[Path], layers: dict[str, tuple[Path, ...]], ending: str = "") -> Recording:
+    name = f"{split}-{pictures[0].stem.removesuffix('_leftImg8bit')}{ending}"
+    return Recording(name, tuple(pictures), layers, FPS, labels="cityscapes-ids")
+
+
+LAYOUT = Layout("cityscapes", _recognises, _recordings)

@@ -1,0 +1,34 @@
+"""FaceForensics++: videos of news speakers (youtube) and actors, each at up to three compressions.
+
+    ROOT/
+      original_sequences/
+        youtube/c23/videos/000.mp4 ... 999.mp4          also c40/, raw/ (c0/)
+        actors/c23/videos/01__exit_phone_room.mp4 ...
+      manipulated_sequences/METHOD/c23/videos/*.mp4     left out: made faces are nothing to learn from
+
+Videos are kept by reference, at their own rate (mostly 25 and 30 frames per second). A clip is named youtube-c23-000. FaceForensics of
+2018, the set of the papers, has other folders; its originals come in as plain videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, folders_in, videos_in
+
+_ORIGINALS = "original_sequences"
+
+
+def _recognises(root: Path) -> bool:
+    return (root / _ORIGINALS).is_dir()
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    for origin in folders_in(root / _ORIGINALS):
+        for compression in folders_in(origin):
+            for video in videos_in(compression / "videos"):
+                yield Recording(f"{origin.name}-{compression.name}-{video.stem}", video)
+
+
+LAYOUT = Layout("faceforensics", _recognises, _recordings)

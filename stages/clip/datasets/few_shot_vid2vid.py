@@ -1,0 +1,65 @@
+"""The layout of few-shot vid2vid's public code: train_ and test_ folders, or those without a prefix that its data/preprocess leaves.
+
+    ROOT/
+      train_images/SEQ/00000.jpg              also test_images/, or images/VIDEO/frame000000.jpg
+      train_keypoints/SEQ/00000.txt           faces: 68 lines x,y                                    -> landmarks
+      train_openpose/SEQ/00000_keypoints.json bodies: OpenPose                                       -> poses
+      train_densepose/SEQ/00000_IUV.png       bodies: DensePose IUV                                  -> densepose
+      train_densemask/SEQ/00000_INDS.png      bodies: a number for each person                       -> instances
+      train_labels/SEQ/00000.png              streets: label ids, by default Cityscapes' (34: void)  -> segment
+      all_subsequences.json                   who is where; not read, for people are followed here
+
+Files are paired by name, but for the endings above; a folder with as many files and quite other names by order, as the old code does. Where
+that code's cleaning has removed frames, numbers jump, and a sequence becomes several clips. Pictures have no rate: 25 frames per second
+unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, files_in, folders_in, matching, stem_of, unbroken
+from stages.clip.pictures import list_pictures
+
+FOLDERS = {"keypoints": "landmarks", "openpose": "poses", "densepose": "densepose", "densemask": "instances", "labels": "segment"}
+"""Folder without its prefix -> layer."""
+_PREFIXES = ("train_", "test_", "")
+_ENDINGS = "_keypoints|_IUV|_INDS"
+
+
+def _recognises(root: Path) -> bool:
+    return any((root / f"{prefix}images").is_dir() and _layers(root, prefix) for prefix in _PREFIXES)
+
+
+def _layers(root: Path, prefix: str) -> dict[Path, str]:
+    return {root / f"{prefix}{name}": kind for name, kind in FOLDERS.items() if (root / f"{prefix}{name}").is_dir()}
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    for prefix in _PREFIXES:
+        for folder in folders_in(root / f"{prefix}images"):
+            yield from _sequence(folder, prefix.replace("_", "-") + folder.name, _layers(root, prefix))
+
+
+def _sequence(folder: Path, name: str, kinds: dict[Path, str]) -> Iterator[Recording]:
+    """The whole sequence as NAME, or its stretches as NAME-FIRSTFRAME."""
+    pictures = tuple(list_pictures(folder))
+    numbers = [int(found[1]) for picture in pictures if (found := re.search(r"(\d{1,15})\D*$", picture.stem))]
+    ascending = len(numbers) == len(pictures) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    stretches = unbroken(numbers) if ascending else [slice(None)]
+    files = {kind: _paired(pictures, other / folder.name) for other, kind in kinds.items()}
+    for stretch in stretches:
+        part = pictures[stretch]
+        layers = {kind: paths[stretch] for kind, paths in files.items()}
+        yield Recording(name if len(stretches) == 1 else f"{name}-{part[0].stem}", part, layers, labels="cityscapes-ids")
+
+
+def _paired(pictures: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+    files = files_in(folder)
+    strangers = not {stem_of(path, _ENDINGS) for path in files} & {picture.stem for picture in pictures}
+    return tuple(files) if strangers and len(files) == len(pictures) else matching(pictures, folder, _ENDINGS)
+
+
+LAYOUT = Layout("few-shot-vid2vid", _recognises, _recordings)

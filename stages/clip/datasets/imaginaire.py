@@ -1,0 +1,44 @@
+"""imaginaire's layout: a folder for each kind of file, the same names in all of them.
+
+    ROOT/
+      images/SEQ/FRAME.jpg
+      landmarks-dlib68/SEQ/FRAME.json         68 pairs [x, y]                    -> landmarks
+      poses-openpose/SEQ/FRAME.json           OpenPose                           -> poses
+      pose_maps-densepose/SEQ/FRAME.png       DensePose IUV                      -> densepose
+      human_instance_maps/SEQ/FRAME.png       a number for each person           -> instances
+      seg_maps/SEQ/FRAME.png                  label ids, by default Cityscapes'  -> segment
+
+Pictures have no rate: 25 frames per second unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, folders_in, matching
+from stages.clip.pictures import list_pictures
+
+FOLDERS = {
+    "landmarks-dlib68": "landmarks",
+    "poses-openpose": "poses",
+    "pose_maps-densepose": "densepose",
+    "human_instance_maps": "instances",
+    "seg_maps": "segment",
+}
+"""Folder -> layer."""
+
+
+def _recognises(root: Path) -> bool:
+    return (root / "images").is_dir() and any((root / name).is_dir() for name in FOLDERS)
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    there = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
+    for folder in folders_in(root / "images"):
+        pictures = tuple(list_pictures(folder))
+        layers = {kind: matching(pictures, root / name / folder.name) for name, kind in there.items()}
+        yield Recording(folder.name, pictures, layers, labels="cityscapes-ids")
+
+
+LAYOUT = Layout("imaginaire", _recognises, _recordings)

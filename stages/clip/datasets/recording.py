@@ -1,0 +1,157 @@
+"""One recording of a data set: what becomes one clip. The files of this folder find them; here they are made."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from stages.clip.clip import Clip
+from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_pictures
+from stages.clip.foreign import add_layer
+from stages.clip.pictures import is_picture, list_pictures, natural_key
+from stages.clip.probe import Timestamps
+from stages.errors import BadInput, UsageProblem
+from stages.label_tables import table
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What becomes one clip.
+
+    `frames`: a video, or pictures in order. `layers`: kind -> a file for each frame. `labels`: the table of label ids.
+    """
+
+    name: str
+    frames: Path | tuple[Path, ...]
+    layers: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    fps: Fraction = DEFAULT_FPS
+    timestamps: Timestamps | None = None
+    labels: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on the disk. `recognises` looks at the names in its root; `recordings` lists what is there, and raises
+    BadInput naming what is missing.
+    """
+
+    name: str
+    recognises: Callable[[Path], bool]
+    recordings: Callable[[Path], Iterable[Recording]]
+
+
+def import_layout(
+    layout: Layout, root: Path, out: Path, storage: FrameStorage | None = None, fps: Fraction | None = None, labels: str | None = None
+) -> Iterator[Clip]:
+    """Make a clip in the folder `out` of each recording below `root`, one after the other; finished ones are used again.
+
+    `fps` and `labels` replace the rate of pictures and the table of label ids of the data set. Everything is listed before the first clip
+    is made. A clip with a bad file is not left behind.
+    """
+    if out.suffix.lower() == ".clip":
+        raise UsageProblem(f"{root} holds many sequences, so {out} must be a folder, not a clip")
+    if labels is not None:
+        table(labels)  # an unknown name is told before anything is read
+    recordings = list(layout.recordings(root)) if root.is_dir() else []
+    if not recordings:
+        raise BadInput(f"{root} holds no sequence in the layout {layout.name}", hint="docs/importing.md draws it")
+    twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
+    if twice:
+        raise BadInput(f"{root} holds two sequences that would both be {twice[0]}.clip", hint="Import them one by one")
+    return (_import(layout.name, _adjusted(recording, fps, labels), out, storage) for recording in recordings)
+
+
+def _adjusted(recording: Recording, fps: Fraction | None, labels: str | None) -> Recording:
+    changed = recording if fps is None else replace(recording, fps=fps, timestamps=None)
+    return changed if labels is None else replace(changed, labels=labels)
+
+
+def _import(layout: str, recording: Recording, out: Path, storage: FrameStorage | None) -> Clip:
+    target = out / f"{recording.name}.clip"
+    with all_or_nothing(target):
+        clip = _frames(recording, target, storage)
+        for kind, files in recording.layers.items():
+            if len(files) != clip.num_frames:
+                raise BadInput(f"{files[0].parent} holds {len(files)} files, but {recording.frames} has {clip.num_frames} frames")
+            add_layer(clip, kind, layout, files, recording.labels)
+    return clip
+
+
+def _frames(recording: Recording, target: Path, storage: FrameStorage | None) -> Clip:
+    if isinstance(recording.frames, Path):
+        return as_clip(recording.frames, target, storage)
+    return clip_of_pictures(recording.frames, target, storage, recording.fps, recording.timestamps)
+
+
+# What the files of this folder share
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Its folders in natural order, hidden ones left out."""
+    found = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")] if folder.is_dir() else []
+    return sorted(found, key=lambda entry: natural_key(entry.name))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Its pictures in natural order; none when there is none."""
+    return list_pictures(folder) if folder.is_dir() and any(is_picture(entry) for entry in folder.iterdir()) else []
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """Its videos in natural order, told by their endings."""
+    return [path for path in files_in(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Its files in natural order, hidden ones left out; none when it is not there."""
+    found = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")] if folder.is_dir() else []
+    return sorted(found, key=lambda entry: natural_key(entry.name))
+
+
+def stem_of(path: Path, endings: str) -> str:
+    """Its stem without `endings`, a regular expression."""
+    return re.sub(f"({endings})$", "", path.stem)
+
+
+def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
+    """The file of `folder` for each picture: the one with the same stem, but for `endings` (a regular expression) of its own.
+
+    Raises BadInput naming the first frame that has none.
+    """
+    by_stem = {stem_of(path, endings): path for path in files_in(folder)}
+    for picture in pictures:
+        if picture.stem not in by_stem:
+            raise BadInput(f"{folder} has no file for the frame {picture.stem}")
+    return tuple(by_stem[picture.stem] for picture in pictures)
+
+
+def unbroken(numbers: Sequence[int], longest: int | None = None) -> list[slice]:
+    """The stretches of ascending frame numbers without a jump: every step is near the most common one, or at most `longest`."""
+    usual = step_of(numbers)
+    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    jumps = [step > longest if longest else not usual < 2 * step < 3 * usual for step in steps]
+    bounds = [0, *(index for index, jump in enumerate(jumps, 1) if jump), len(numbers)]
+    return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+
+def step_of(numbers: Sequence[int]) -> int:
+    """The most common difference between neighbours, the smaller one of two; 1 for a single number."""
+    steps = Counter(after - before for before, after in zip(numbers, numbers[1:], strict=False))
+    return min(steps, key=lambda step: (-steps[step], step), default=1)
+
+
+def times(numbers: Sequence[int], rate: int, usual: int = 1) -> tuple[Fraction, Timestamps | None]:
+    """The frames per second of frames with these numbers, of which there are `rate` in a second, and their times unless the rate is
+    constant. `usual` is the step that a single frame is taken to have.
+    """
+    if len(numbers) == 1:
+        return Fraction(rate, usual), None
+    constant = len({after - before for before, after in zip(numbers, numbers[1:], strict=False)}) == 1
+    ticks = tuple(number - numbers[0] for number in numbers)
+    return Fraction(rate * (len(numbers) - 1), ticks[-1]), None if constant else Timestamps(Fraction(1, rate), ticks)

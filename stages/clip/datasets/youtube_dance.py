@@ -1,0 +1,41 @@
+"""Dance videos as few-shot vid2vid's list of YouTube videos gives them, with what was extracted from them in the old code's folders.
+
+    ROOT/
+      NAME.mp4 ...                            or in ROOT/videos/; all frames, by reference
+      openpose/NAME/*_keypoints.json          if there: one file for each frame, in order        -> poses
+      densepose/NAME/*_IUV.png                if there: one picture for each frame, in order     -> densepose
+      densemask/NAME/*_INDS.png               if there: a number for each person                 -> instances
+
+Rate and sound are the videos'. Frames that the old code has extracted to images/ and cleaned have the layout few-shot-vid2vid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.clip.datasets.recording import Layout, Recording, pictures_in, videos_in
+from stages.clip.openpose import list_json
+from stages.clip.pictures import list_pictures
+
+
+def _videos(root: Path) -> list[Path]:
+    return videos_in(root) or videos_in(root / "videos")
+
+
+def _recognises(root: Path) -> bool:
+    return bool(_videos(root)) and not pictures_in(root)
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    for video in _videos(root):
+        layers: dict[str, tuple[Path, ...]] = {}
+        if (folder := root / "openpose" / video.stem).is_dir():
+            layers["poses"] = tuple(list_json(folder))
+        for name, kind in (("densepose", "densepose"), ("densemask", "instances")):
+            if (folder := root / name / video.stem).is_dir():
+                layers[kind] = tuple(list_pictures(folder))
+        yield Recording(video.stem, video, layers)
+
+
+LAYOUT = Layout("youtube-dance", _recognises, _recordings)

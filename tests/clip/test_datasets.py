@@ -1,0 +1,521 @@
+"""The data sets of the papers come in from small trees of their real shape, go out, and are the same; what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from numbered_frames import number_of, numbered
+from PIL import Image
+
+from fsv2v_cli.clip import DATA_SETS, FILE_LAYOUTS
+from stages.clip import Clip, open_clip, read_image
+from stages.clip.datasets import LAYOUTS
+from stages.clip.datasets.recording import times, unbroken
+from stages.clip.exporters import export
+from stages.clip.importers import Layout, guess_layout, import_clips
+from stages.clip.validate import validate
+from stages.conditions.labels import APOLLOSCAPE, VOID, LabelLayer
+from stages.errors import BadInput
+
+Tree = Callable[[], Path]
+
+
+def picture(path: Path, index: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(numbered(index)).save(path)
+    return path
+
+
+def label_map(path: Path, *ids: int) -> np.ndarray:
+    """Stripes of ids, in 16 bits where one needs them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stripes = np.array(ids, np.uint16 if max(ids) > 255 else np.uint8)[np.arange(64) * len(ids) // 64]
+    values = np.tile(stripes, (48, 1))
+    Image.fromarray(values).save(path)
+    return values
+
+
+def by_name(clips: Iterable[Clip]) -> dict[str, Clip]:
+    found = {clip.path.stem: clip for clip in clips}
+    for clip in found.values():
+        assert validate(clip.path).errors == []
+    return found
+
+
+def files_out(clip: Clip, kind: str, out: Path) -> list[np.ndarray]:
+    """The values of the pictures that the layer is exported to."""
+    return [np.array(Image.open(path)) for path in sorted(export(clip, kind, out / clip.id / kind).iterdir())]
+
+
+def test_every_layout_can_be_named_on_the_command_line():
+    assert get_args(Layout) == (*FILE_LAYOUTS, *DATA_SETS)
+    assert tuple(LAYOUTS) == DATA_SETS
+    page = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text(encoding="utf-8")
+    assert [name for name in get_args(Layout) if f"`{name}`" not in page] == []
+
+
+# FaceForensics
+
+
+@pytest.fixture
+def faceforensics(video: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "FaceForensics++"
+    names = ("original_sequences/youtube/c23/videos/000.mp4", "original_sequences/youtube/raw/videos/000.mp4")
+    for name in (*names, "original_sequences/actors/c40/videos/01__talk.mp4", "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4"):
+        (root / name).parent.mkdir(parents=True)
+        shutil.copy(video, root / name)
+    return root
+
+
+def test_faceforensics_gives_the_original_videos_by_reference(faceforensics, tmp_path):
+    clips = by_name(import_clips(faceforensics, tmp_path / "out"))
+
+    assert list(clips) == ["actors-c40-01__talk", "youtube-c23-000", "youtube-raw-000"]
+    clip = clips["youtube-c23-000"]
+    assert (clip.layer("frames").storage, clip.num_frames, clip.fps) == ("reference", 100, Fraction(30000, 1001))
+    assert [number_of(image) for image in files_out(clip, "frames", tmp_path / "files")] == list(range(100))
+
+
+# few-shot vid2vid
+
+
+def openpose_json(path: Path, x: float) -> Path:
+    body = [value for i in range(25) for value in (x, 10.5 + i, 0.5)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": body, "face_keypoints_2d": []}]}))
+    return path
+
+
+def iuv(path: Path, index: int) -> np.ndarray:
+    """As DensePose writes it: I last."""
+    image = numbered(index)
+    image[..., 2] = index % 25
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return image
+
+
+@pytest.fixture
+def old_faces(tmp_path: Path) -> Path:
+    root = tmp_path / "face"
+    for split, sequence in (("train", "0001"), ("test", "0001"), ("test", "0002")):
+        for index in range(3):
+            picture(root / f"{split}_images" / sequence / f"{index:05d}.png", index)
+            text = root / f"{split}_keypoints" / sequence / f"{index:05d}.txt"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text("".join(f"{i}.25,{index}\n" for i in range(68)))
+    return root
+
+
+def test_the_old_faces_have_landmarks_of_text(old_faces, tmp_path):
+    clips = by_name(import_clips(old_faces, tmp_path / "out"))
+
+    assert list(clips) == ["train-0001", "test-0001", "test-0002"]
+    clip = clips["test-0002"]
+    assert clip.layers() == ["frames", "landmarks"] and clip.fps == 25
+    assert clip.layer("landmarks").arrays()["points"][2, 0, 67].tolist() == [67.25, 2, 1]
+    out = export(clip, "landmarks", tmp_path / "texts", "txt")
+    assert (out / "000001.txt").read_text().splitlines()[5] == "5.25,1.0"
+    shutil.rmtree(old_faces / "test_keypoints" / "0002")
+    shutil.copytree(out, old_faces / "test_keypoints" / "0002")
+    again = by_name(import_clips(old_faces, tmp_path / "again"))["test-0002"]
+    assert again.layer("landmarks").digest == clip.layer("landmarks").digest
+
+
+@pytest.fixture
+def old_bodies(tmp_path: Path) -> Path:
+    """As data/preprocess leaves it: frame 3 was cleaned away."""
+    root = tmp_path / "pose"
+    for index in (0, 1, 2, 4, 5):
+        name = f"frame{index:06d}"
+        picture(root / "images" / "00007" / f"{name}.png", index)
+        openpose_json(root / "openpose" / "00007" / f"{name}_keypoints.json", 20.5 + index)
+        iuv(root / "densepose" / "00007" / f"{name}_IUV.png", index)
+        label_map(root / "densemask" / "00007" / f"{name}_INDS.png", 0, 1, 2)
+    (root / "all_subsequences.json").write_text("{}")
+    return root
+
+
+def test_the_old_bodies_are_split_where_frames_were_cleaned_away(old_bodies, tmp_path):
+    clips = by_name(import_clips(old_bodies, tmp_path / "out"))
+
+    assert {name: clip.num_frames for name, clip in clips.items()} == {"00007-frame000000": 3, "00007-frame000004": 2}
+    clip = clips["00007-frame000004"]
+    assert clip.layers() == ["densepose", "frames", "instances", "poses"]
+    assert clip.layer("poses").arrays()["keypoints"][:, 0, 3].tolist() == [[24.5, 13.5, 0.5], [25.5, 13.5, 0.5]]
+    assert np.array_equal(files_out(clip, "densepose", tmp_path)[1], iuv(tmp_path / "x.png", 5))
+    assert np.array_equal(files_out(clip, "instances", tmp_path)[0], label_map(tmp_path / "y.png", 0, 1, 2))
+    assert [number_of(image) for image in files_out(clip, "frames", tmp_path)] == [4, 5]
+    [back] = import_clips(export(clip, "poses", tmp_path / "openpose"), tmp_path / "back", size=(64, 48))
+    assert back.layer("poses").digest == clip.layer("poses").digest
+
+
+@pytest.fixture
+def old_streets(tmp_path: Path) -> Path:
+    root = tmp_path / "street"
+    for index in range(2):
+        picture(root / "train_images" / "berlin" / f"{index}.png", index)
+        label_map(root / "train_labels" / "berlin" / f"{index}.png", 7, 26, 34 if index else 255)
+    return root
+
+
+def test_the_old_streets_have_cityscapes_labels(old_streets, tmp_path):
+    [clip] = import_clips(old_streets, tmp_path / "out")
+
+    labels = LabelLayer(clip.layer("segment"))
+    assert (labels.table.name, labels.names[26]) == ("cityscapes-ids", "car")
+    assert [np.unique(labels.image(index)).tolist() for index in range(2)] == [[7, 26, VOID]] * 2
+    assert np.array_equal(files_out(clip, "segment", tmp_path)[0], label_map(tmp_path / "x.png", 7, 26, 255))
+
+
+def test_files_of_other_names_are_paired_by_their_order(old_bodies, tmp_path):
+    for index, path in enumerate(sorted((old_bodies / "openpose" / "00007").iterdir())):
+        path.rename(path.with_name(f"video_{index:012d}_keypoints.json"))
+
+    clips = by_name(import_clips(old_bodies, tmp_path / "out"))
+    assert clips["00007-frame000004"].layer("poses").arrays()["keypoints"][0, 0, 0, 0] == 24.5
+
+
+# YouTube dance videos
+
+
+@pytest.fixture
+def dances(video: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "dances"
+    root.mkdir()
+    for name in ("001_001_salsa.mp4", "001_002_tango.mp4"):
+        shutil.copy(video, root / name)
+    for index in range(100):
+        openpose_json(root / "openpose" / "001_002_tango" / f"001_002_tango_{index:012d}_keypoints.json", 10.0 + index / 8)
+        iuv(root / "densepose" / "001_002_tango" / f"frame{index:06d}_IUV.png", index)
+    return root
+
+
+def test_dance_videos_bring_the_poses_that_lie_beside_them(dances, tmp_path):
+    clips = by_name(import_clips(dances, tmp_path / "out"))
+
+    assert {name: clip.layers() for name, clip in clips.items()} == {
+        "001_001_salsa": ["audio", "frames"], "001_002_tango": ["audio", "densepose", "frames", "poses"],
+    }  # fmt: skip
+    clip = clips["001_002_tango"]
+    assert (clip.fps, clip.layer("frames").storage) == (Fraction(30000, 1001), "reference")
+    assert clip.layer("poses").arrays()["keypoints"][80, 0, 0].tolist() == [20, 10.5, 0.5]
+    assert np.array_equal(files_out(clip, "densepose", tmp_path)[80], iuv(tmp_path / "x.png", 80))
+
+
+def test_poses_that_are_too_few_for_their_video_are_refused_and_the_clip_is_not_left_behind(dances, tmp_path):
+    next((dances / "openpose" / "001_002_tango").iterdir()).unlink()
+
+    with pytest.raises(BadInput, match=r"tango holds 99 files, but .*tango\.mp4 has 100 frames"):
+        import_clips(dances, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["001_001_salsa.clip"]
+
+
+# Cityscapes
+
+
+def snippet(root: Path, name: str, numbers: Iterable[int], labelled: Iterable[int], folder: str = "leftImg8bit_sequence") -> None:
+    split, city = "train", name.split("_")[0]
+    for number in numbers:
+        picture(root / folder / split / city / f"{name}_{number:06d}_leftImg8bit.png", number)
+    for number in labelled:
+        truth = root / "gtFine" / split / city / f"{name}_{number:06d}_gtFine"
+        label_map(Path(f"{truth}_labelIds.png"), 7, 24, 255)
+        label_map(Path(f"{truth}_instanceIds.png"), 7, 24000 + number, 24999)
+
+
+@pytest.fixture
+def cityscapes(tmp_path: Path) -> Path:
+    root = tmp_path / "cityscapes"
+    snippet(root, "aachen_000000", range(30), [19])
+    snippet(root, "aachen_000001", range(3), range(3))
+    snippet(root, "hanover_000000", [*range(10, 14), *range(40, 43)], [41])
+    return root
+
+
+def test_cityscapes_gives_unbroken_runs_and_labelled_frames(cityscapes, tmp_path):
+    clips = by_name(import_clips(cityscapes, tmp_path / "out"))
+
+    assert {name: clip.num_frames for name, clip in clips.items()} == {
+        "train-aachen_000000_000000": 30, "train-aachen_000000_000019-labelled": 1, "train-aachen_000001_000000": 3,
+        "train-hanover_000000_000010": 4, "train-hanover_000000_000040": 3, "train-hanover_000000_000041-labelled": 1,
+    }  # fmt: skip
+    assert all(clip.fps == 17 for clip in clips.values())
+    assert clips["train-aachen_000000_000000"].layers() == ["frames"]
+    assert clips["train-hanover_000000_000041-labelled"].layers() == ["frames", "instances", "segment"]
+    assert number_of(clips["train-hanover_000000_000041-labelled"].frame(0)) == 41
+
+
+def test_cityscapes_labels_and_instances_go_out_as_they_came(cityscapes, tmp_path):
+    clip = by_name(import_clips(cityscapes, tmp_path / "out"))["train-aachen_000001_000000"]
+
+    assert LabelLayer(clip.layer("segment")).table.name == "cityscapes-ids"
+    assert clip.layer("instances").meta["ids"] == [7, 24000, 24001, 24002, 24999]
+    for index in range(3):
+        assert np.array_equal(files_out(clip, "segment", tmp_path / "s")[index], label_map(tmp_path / "x.png", 7, 24, 255))
+        ids = files_out(clip, "instances", tmp_path / "i")[index]
+        assert ids.max() == 24999 and np.array_equal(ids, label_map(tmp_path / "y.png", 7, 24000 + index, 24999))
+
+
+def test_cityscapes_without_sequences_gives_a_clip_per_frame(tmp_path):
+    root = tmp_path / "cityscapes"
+    snippet(root, "bremen_000002", [19], [19], "leftImg8bit")
+    snippet(root, "hamburg_000000", [629, 1613, 2597], [629, 1613, 2597], "leftImg8bit")
+
+    clips = by_name(import_clips(root, tmp_path / "out"))
+    assert list(clips) == ["train-bremen_000002_000019", *(f"train-hamburg_000000_{number:06d}" for number in (629, 1613, 2597))]
+    assert all(clip.layers() == ["frames", "instances", "segment"] for clip in clips.values())
+
+
+# CamVid
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    root = tmp_path / "camvid"
+    drives = {"train": ["0001TP_006690", "0001TP_006720", "0001TP_006780", "0006R0_f00930", "0006R0_f00960", "0006R0_f00991"]}
+    for split, names in {**drives, "val": ["0016E5_07959", "0016E5_07961", "0016E5_07963"]}.items():
+        for index, name in enumerate(names):
+            picture(root / split / f"{name}.png", index)
+            label_map(root / f"{split}annot" / f"{name}.png", index, 3, 11)
+    return root
+
+
+def test_camvid_is_split_by_drive_and_where_numbers_jump(camvid, tmp_path):
+    clips = by_name(import_clips(camvid, tmp_path / "out"))
+
+    assert {name: (clip.num_frames, clip.fps) for name, clip in clips.items()} == {
+        "train-0001TP_006690": (2, 1), "train-0001TP_006780": (1, 1), "train-0006R0_f00930": (3, Fraction(60, 61)),
+        "val-0016E5_07959": (3, 15),
+    }  # fmt: skip
+    stamps = clips["train-0006R0_f00930"].timestamps
+    assert stamps is not None and [stamps.seconds(index) for index in range(3)] == [0, 1, Fraction(61, 30)]
+    assert clips["train-0001TP_006690"].timestamps is None
+    labels = LabelLayer(clips["val-0016E5_07959"].layer("segment"))
+    assert labels.table.name == "camvid" and labels.names[3] == "road"
+    out = files_out(clips["val-0016E5_07959"], "segment", tmp_path)
+    assert all(np.array_equal(out[index], label_map(tmp_path / "x.png", index, 3, 11)) for index in range(3))
+
+
+def test_the_real_camvid_comes_in_and_goes_out_without_a_change(real_media, tmp_path):
+    source = tmp_path / "camvid"
+    for split in ("val", "valannot"):
+        (source / split).mkdir(parents=True)
+        for path in sorted((real_media / "streets" / "camvid" / split).iterdir())[:6]:
+            shutil.copy(path, source / split)
+
+    [clip] = import_clips(source, tmp_path / "out")
+
+    assert (clip.path.name, clip.fps, clip.num_frames) == ("val-0016E5_07959.clip", 15, 6)
+    for kind, folder, read in (("frames", "val", read_image), ("segment", "valannot", lambda path: np.array(Image.open(path)))):
+        for values, path in zip(files_out(clip, kind, tmp_path), sorted((source / folder).iterdir()), strict=True):
+            assert np.array_equal(values, read(path))
+
+
+# ApolloScape
+
+
+@pytest.fixture
+def apolloscape(tmp_path: Path) -> Path:
+    """A record with a stop of five seconds, one unlabelled frame, and a second camera."""
+    root = tmp_path / "apolloscape"
+    start = datetime(2017, 9, 8, 6, 15, 2, 408000)
+    for index, milliseconds in enumerate((0, 190, 410, 5410, 5500, 5600)):
+        stamp = (start + timedelta(milliseconds=milliseconds)).strftime("%y%m%d_%H%M%S%f")[:-3]
+        for camera in (5, 6)[: 1 if index else 2]:
+            where = Path("Record001") / f"Camera {camera}" / f"{stamp}_Camera_{camera}"
+            picture(root / "road01_ins" / "ColorImage" / f"{where}.png", index)
+            if index < 5:
+                label_map(root / "road01_ins" / "Label" / f"{where}_bin.png", 33, 49, 200, 255, 168)
+    return root
+
+
+def test_apolloscape_has_exact_times_and_no_gaps(apolloscape, tmp_path):
+    clips = by_name(import_clips(apolloscape, tmp_path / "out"))
+
+    name = "road01_ins-Record001-170908_0615"
+    assert {key.removeprefix(name): (clip.num_frames, "segment" in clip.layers()) for key, clip in clips.items()} == {
+        "02408_Camera_5": (3, True), "07818_Camera_5": (2, True), "08008_Camera_5": (1, False), "02408_Camera_6": (1, True),
+    }  # fmt: skip
+    clip = clips[f"{name}02408_Camera_5"]
+    assert clip.fps == Fraction(2000, 410) and clip.timestamps is not None and clip.timestamps.seconds(1) == Fraction(190, 1000)
+    assert clips[f"{name}07818_Camera_5"].fps == Fraction(1000, 90)
+    assert [path.name for path in tmp_path.glob("*.clip")] == []
+
+
+def test_apolloscape_ids_go_out_as_they_came_and_unknown_ones_as_void(apolloscape, tmp_path):
+    clips = by_name(import_clips(apolloscape / "road01_ins", tmp_path / "out"))
+    clip = clips["road01_ins-Record001-170908_061502408_Camera_5"]
+
+    labels = LabelLayer(clip.layer("segment"))
+    assert {labels.names[value] for value in np.unique(labels.image(0)) if value != VOID} == {"car", "road", "tricycle group"}
+    assert np.array_equal(files_out(clip, "segment", tmp_path)[0], label_map(tmp_path / "x.png", 33, 49, 255, 255, 168))
+    assert len(APOLLOSCAPE.names) == 35 and APOLLOSCAPE.ids[APOLLOSCAPE.names.index("vegetation")] == 113
+
+
+# All of them
+
+
+@pytest.mark.parametrize("name", [name for name in DATA_SETS if name != "imaginaire"])
+def test_each_layout_is_recognised(name, request):
+    fixture = {"few-shot-vid2vid": "old_faces", "youtube-dance": "dances"}.get(name, name)
+    assert guess_layout(request.getfixturevalue(fixture)) == name
+
+
+def test_a_folder_that_could_be_two_layouts_is_asked_about(cityscapes, tmp_path):
+    (cityscapes / "original_sequences").mkdir()
+
+    with pytest.raises(BadInput, match="could have the layout faceforensics or cityscapes. Name the right one with --layout"):
+        import_clips(cityscapes, tmp_path / "out")
+    assert len(import_clips(cityscapes, tmp_path / "out", layout="cityscapes")) == 6
+
+
+def test_importing_again_uses_what_is_there(camvid, tmp_path):
+    first = {clip.path: (clip.path / "segment" / "layer.json").stat().st_mtime_ns for clip in import_clips(camvid, tmp_path / "out")}
+    again = {clip.path: (clip.path / "segment" / "layer.json").stat().st_mtime_ns for clip in import_clips(camvid, tmp_path / "out")}
+    assert first == again
+
+
+def test_the_rate_and_the_meaning_of_labels_can_be_given(camvid, tmp_path):
+    clips = import_clips(camvid, tmp_path / "out", fps=Fraction(24), labels="cityscapes-ids")
+    assert {(clip.fps, clip.timestamps, clip.layer("segment").meta["table"]) for clip in clips} == {(24, None, "cityscapes-ids")}
+
+
+def test_an_unknown_table_is_refused_before_anything_is_made(fsv2v, camvid, tmp_path):
+    result = fsv2v("clip", "import", camvid, "-o", tmp_path / "out", "--table", "kitti")
+
+    assert result.exit_code == 2 and "no label table named 'kitti'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_an_empty_folder_is_no_data_set(name, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=f"empty holds no sequence in the layout {name}"):
+        import_clips(tmp_path / "empty", tmp_path / "out", layout=name)
+
+
+def test_the_command_prints_each_clip(fsv2v, cityscapes, tmp_path):
+    result = fsv2v("clip", "import", cityscapes, "--layout", "cityscapes", "-o", tmp_path / "clips")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.lines[0] == str(tmp_path / "clips" / "train-aachen_000000_000000.clip") and len(result.lines) == 6
+    assert open_clip(result.lines[0]).num_frames == 30
+
+
+def unknown_id(root: Path) -> str:
+    label_map(root / "valannot" / "0016E5_07961.png", 3, 12)
+    return "0016E5_07961.png: it has the label id 12, but the table camvid ends at 11"
+
+
+def missing_file(root: Path) -> str:
+    (root / "valannot" / "0016E5_07961.png").unlink()
+    return "valannot has no file for the frame 0016E5_07961"
+
+
+def another_size(root: Path) -> str:
+    Image.new("L", (32, 48)).save(root / "valannot" / "0016E5_07961.png")
+    return "0016E5_07961.png is 32 x 48 pixels, but the frames of val-0016E5_07959.clip are 64 x 48"
+
+
+def no_label_map(root: Path) -> str:
+    Image.new("RGB", (64, 48)).save(root / "valannot" / "0016E5_07961.png")
+    return "0016E5_07961.png is not a label map"
+
+
+def too_deep(root: Path) -> str:
+    label_map(root / "valannot" / "0016E5_07961.png", 3, 24001)
+    return "0016E5_07961.png is not a label map: it must have one channel with ids from 0 to 255"
+
+
+def not_a_picture(root: Path) -> str:
+    (root / "valannot" / "0016E5_07961.png").write_text("?")
+    return "0016E5_07961.png is not a picture that can be read"
+
+
+def strange_name(root: Path) -> str:
+    picture(root / "val" / "cover.png", 0)
+    return "cover.png is not named DRIVE_FRAME"
+
+
+@pytest.mark.parametrize("spoil", [unknown_id, missing_file, another_size, no_label_map, too_deep, not_a_picture, strange_name])
+def test_bad_files_are_named_with_exit_code_3_and_no_half_made_clip_is_left(spoil, fsv2v, camvid, tmp_path):
+    reason = spoil(camvid)
+    for split in ("train", "trainannot"):
+        shutil.rmtree(camvid / split)
+
+    result = fsv2v("clip", "import", camvid, "-o", tmp_path / "clips")
+
+    assert (result.exit_code, result.lines) == (3, [])
+    [sentence] = result.stderr.splitlines()
+    assert reason in sentence
+    assert not (tmp_path / "clips").exists() or os.listdir(tmp_path / "clips") == []
+
+
+def test_more_instances_than_a_layer_holds_are_refused_by_name(cityscapes, tmp_path):
+    many = cityscapes / "gtFine" / "train" / "aachen" / "aachen_000001_000001_gtFine_instanceIds.png"
+    Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)).save(many)
+
+    with pytest.raises(BadInput, match=r"aachen_000001_000001_gtFine_instanceIds\.png: a layer holds at most 256 instances"):
+        import_clips(cityscapes, tmp_path / "out")
+    assert not (tmp_path / "out" / "train-aachen_000001_000000.clip").exists()
+
+
+def test_the_instance_ids_of_cityscapes_are_no_label_maps(cityscapes, small_clip, tmp_path):
+    from stages.clip.foreign import read_labels
+
+    with pytest.raises(BadInput, match="It holds instance ids; the label ids are in"):
+        read_labels(cityscapes / "gtFine" / "train" / "aachen" / "aachen_000001_000001_gtFine_instanceIds.png")
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder", "kind"),
+    [
+        ("imaginaire_pose", "pose_maps-densepose", "densepose"),
+        ("imaginaire_pose", "human_instance_maps", "instances"),
+        ("imaginaire_street", "seg_maps", "segment"),
+    ],
+)
+def test_real_pictures_go_out_as_they_came(layout, folder, kind, real_media, tmp_path):
+    [clip] = import_clips(real_media / "formats" / layout, tmp_path / "clips", frames="jpg")
+    [source] = (real_media / "formats" / layout / folder).iterdir()
+
+    for values, path in zip(files_out(clip, kind, tmp_path / "out"), sorted(source.iterdir()), strict=True):
+        assert np.array_equal(values, np.array(Image.open(path)))
+
+
+def test_real_landmarks_and_poses_go_out_as_they_came(real_media, tmp_path):
+    [face] = import_clips(real_media / "formats" / "imaginaire_face", tmp_path / "clips", frames="jpg")
+    [body] = import_clips(real_media / "formats" / "imaginaire_pose", tmp_path / "clips", frames="jpg")
+
+    for clip, kind, folder in ((face, "landmarks", "landmarks-dlib68"), (body, "poses", "poses-openpose")):
+        root = real_media / "formats" / ("imaginaire_face" if clip is face else "imaginaire_pose") / folder
+        [source] = root.iterdir()
+        out = sorted(export(clip, kind, tmp_path / kind).iterdir())
+        for made, path in zip(out, sorted(source.iterdir()), strict=True):
+            got, given = json.loads(made.read_text()), json.loads(path.read_text())
+            if kind == "landmarks":
+                assert got == given
+            else:
+                keys = ("pose_keypoints_2d", "face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
+                for key in keys:
+                    seen = np.array([person[key] for person in given["people"]], np.float32).reshape(len(given["people"]), -1, 3)
+                    assert np.array_equal(np.array([person[key] for person in got["people"]], np.float32).reshape(seen.shape), seen)
+
+
+def test_steps_and_times():
+    assert unbroken([5]) == [slice(0, 1)]
+    assert unbroken([0, 30, 60, 91, 120, 300, 330]) == [slice(0, 5), slice(5, 7)]
+    assert unbroken([1, 2, 4, 5, 6]) == [slice(0, 2), slice(2, 5)]
+    assert unbroken([0, 400, 900, 4000], longest=2000) == [slice(0, 3), slice(3, 4)]
+    assert times([10], 30, 2) == (15, None)
+    assert times([10, 12, 14], 30) == (15, None)

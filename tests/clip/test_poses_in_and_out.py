@@ -1,0 +1,248 @@
+"""Poses of OpenPose and COCO, and DensePose pictures: in, out and in again without any change; what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_frames import numbered
+from PIL import Image
+
+from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.clip.exporters import export
+from stages.clip.importers import guess_layout, import_clips
+from stages.clip.people import boxes_of
+from stages.errors import BadInput, ParametersDiffer
+from stages.skeletons import COCO_WHOLEBODY, convert
+
+
+def whole_body(seed: int) -> dict[str, np.ndarray]:
+    """Arrays [4, 2, ...] of two people as COCO-WholeBody's points give them, numbers with all their digits; one leaves for two frames."""
+    random = np.random.default_rng(seed)
+    points = random.uniform(0.01, 1, (4, 2, 133, 3)).astype(np.float32)
+    points[..., :2] *= 480
+    points[2:, 1] = 0
+    points[0, 0, 20:40, 2] = 0
+    arrays = convert(points, COCO_WHOLEBODY)
+    ids = np.where(arrays["keypoints"][..., 2].any(-1), [3, 8], -1).astype(np.int32)
+    return {**arrays, "boxes": boxes_of(arrays["keypoints"]), "track_id": ids}
+
+
+@pytest.fixture
+def dancers(tmp_path: Path) -> Clip:
+    """A clip without frames, with poses, hands and faces."""
+    clip = create_clip(tmp_path / "dancers.clip", width=640, height=480, num_frames=4)
+    with clip.writing("poses", Producer("test"), {}, {"skeleton": "BODY_25"}) as layer:
+        layer.arrays(whole_body(0))
+    return open_clip(clip.path)
+
+
+def same(one: Clip, other: Clip) -> None:
+    before, after = one.layer("poses").arrays(), other.layer("poses").arrays()
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        assert np.array_equal(array, after[name]), name
+
+
+@pytest.mark.parametrize("form", ["openpose", "coco"])
+def test_bodies_hands_faces_and_who_is_who_come_back_exactly(form, dancers, tmp_path):
+    out = export(dancers, "poses", tmp_path / "out", form)
+
+    [back] = import_clips(out if form == "openpose" else out / "person_keypoints.json", tmp_path / "back", size=(640, 480))
+
+    same(dancers, back)
+    assert (back.width, back.height) == (640, 480)
+
+
+def test_coco_goes_into_one_file_if_its_name_says_so_and_tells_the_size(dancers, tmp_path):
+    out = export(dancers, "poses", tmp_path / "dancers.json")
+
+    assert export(dancers, "poses", out) == out, "the same again changes nothing"
+    value = json.loads(out.read_text())
+    assert value["images"][3] == {"id": 3, "file_name": "000003.png", "width": 640, "height": 480}
+    assert value["annotations"][0]["num_keypoints"] == 17 and value["annotations"][1]["track_id"] == 8
+    assert guess_layout(out) == "coco"
+    [back] = import_clips(out, tmp_path / "back")
+    assert (back.width, back.height, back.num_frames) == (640, 480, 4)
+    out.write_text("{}")
+    with pytest.raises(ParametersDiffer, match="holds something else"):
+        export(dancers, "poses", out)
+
+
+def test_poses_become_a_layer_of_the_clip_that_is_there(dancers, small_clip, tmp_path):
+    out = export(dancers, "poses", tmp_path / "out")
+    for name in ("z4.json", "z5.json"):
+        (out / name).write_text('{"people": []}')
+
+    [clip] = import_clips(out, small_clip.path)
+
+    assert clip.path == small_clip.path and clip.layers() == ["frames", "poses"]
+    (out / "z4.json").unlink()
+    with pytest.raises(BadInput, match=r"holds 5 frames, but .*small\.clip has 6"):
+        import_clips(out, small_clip.path)
+
+
+def write_people(folder: Path, *frames: object) -> Path:
+    folder.mkdir()
+    for index, people in enumerate(frames):
+        (folder / f"{index:03d}_keypoints.json").write_text(json.dumps({"people": people}))
+    return folder
+
+
+def test_the_keys_of_old_openpose_and_null_for_what_is_absent(tmp_path):
+    body = [float(value) for value in range(1, 76)]
+    old = {"pose_keypoints": body, "face_keypoints": None, "hand_left_keypoints": [1.5] * 63, "person_id": [-1]}
+    [clip] = import_clips(write_people(tmp_path / "old", [old, None], []), tmp_path / "out")
+
+    arrays = clip.layer("poses").arrays()
+    assert arrays["keypoints"][0, 0].ravel().tolist() == body
+    assert arrays["hand_left"][0, 0, 20].tolist() == [1.5] * 3 and "face" not in arrays
+    assert arrays["track_id"].tolist() == [[0], [-1]]
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"),
+    [
+        ({"pose_keypoints_2d": [None] * 75}, "pose_keypoints_2d holds NaN, null or infinite"),
+        ({"pose_keypoints_2d": [1.0] * 75, "face_keypoints_2d": [float("nan")] * 210}, "face_keypoints_2d holds NaN"),
+        ({"pose_keypoints_2d": [1.0] * 75, "hand_right_keypoints_2d": [1.0] * 60}, "hand_right_keypoints_2d has 20 points; 21 are known"),
+        ({"pose_keypoints_2d": {"nose": [1, 2]}}, "pose_keypoints_2d is not a list of x, y, confidence"),
+    ],
+)
+def test_numbers_that_are_none_are_named_with_file_and_part(person, reason, tmp_path):
+    folder = write_people(tmp_path / "walk", [], [person])
+    with pytest.raises(BadInput, match=rf"001_keypoints\.json: {reason}"):
+        import_clips(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_so_with_exit_code_3_and_leaves_nothing(fsv2v, tmp_path):
+    folder = write_people(tmp_path / "walk", [{"pose_keypoints_2d": [float("nan")] * 75}])
+
+    result = fsv2v("clip", "import", folder, "-o", tmp_path / "out")
+
+    assert (result.exit_code, result.lines) == (3, [])
+    assert result.stderr.count("\n") == 1 and "000_keypoints.json: pose_keypoints_2d holds NaN" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_people_are_told_by_the_category_of_that_name(tmp_path):
+    categories = [{"id": 5, "name": "person"}, {"id": 1, "name": "dog"}]
+    value = {"annotations": [coco_person(0, 3.0, category_id=5), coco_person(0, 40.0)], "categories": categories}
+    [clip] = import_clips(write_json(tmp_path / "a.json", value), tmp_path / "out")
+
+    assert clip.layer("poses").arrays()["keypoints"][:, :, 0, 0].tolist() == [[3]]
+
+
+def coco_person(image: object, first: float, v: float = 2, **more: object) -> dict:
+    return {"image_id": image, "category_id": 1, "keypoints": [value for i in range(17) for value in (first + i, 10.0 + i, v)], **more}
+
+
+def write_json(path: Path, value: object) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_annotations_of_images_are_ordered_by_file_name_and_flags_become_confidences(tmp_path):
+    images = [{"id": id, "file_name": f"frame{number}.jpg", "width": 64, "height": 48} for id, number in ((70, 10), (90, 2))]
+    people = [coco_person(70, 5.0), coco_person(90, 6.0, 1), coco_person(90, 40.0, 0), coco_person(90, 9.0, category_id=18)]
+    [clip] = import_clips(write_json(tmp_path / "walk.json", {"images": images, "annotations": people}), tmp_path / "out")
+
+    keypoints = clip.layer("poses").arrays()["keypoints"]
+    assert (clip.path.name, clip.num_frames, clip.width, clip.height) == ("walk.clip", 2, 64, 48)
+    assert keypoints.shape == (2, 1, 25, 3), "a dog and somebody of whom nothing is seen are left out"
+    assert keypoints[:, 0, 0].tolist() == [[6, 10, 0.5], [5, 10, 1]]
+    assert keypoints[0, 0, 1].tolist() == [6 + 5.5, 15.5, 0.5], "the neck is between the shoulders"
+
+
+def test_a_list_of_results_has_frames_without_anybody_where_ids_are_missing(tmp_path):
+    results = [coco_person(7, 5.0, 0.25, score=0.9), coco_person(4, 6.0, 0.5, score=0.8)]
+    [clip] = import_clips(write_json(tmp_path / "results.json", results), tmp_path / "out", size=(64, 48))
+
+    assert clip.layer("poses").arrays()["keypoints"][:, 0, 0].tolist() == [[6, 10, 0.5], [0, 0, 0], [0, 0, 0], [5, 10, 0.25]]
+
+
+def test_a_list_of_results_belongs_to_the_clip_that_is_there(small_clip, tmp_path):
+    results = write_json(tmp_path / "results.json", [coco_person("walk_0002.jpg", 5.0, 1), coco_person("walk_0004.jpg", 6.0, 1)])
+    [clip] = import_clips(results, small_clip.path)
+
+    assert clip.layer("poses").arrays()["track_id"][:, 0].tolist() == [-1, -1, 0, -1, 0, -1]
+
+
+def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip, tmp_path):
+    [clip] = import_clips(write_json(tmp_path / "results.json", [coco_person(2, 5.0, 1), coco_person(6, 6.0, 1)]), small_clip.path)
+
+    assert clip.layer("poses").arrays()["track_id"][:, 0].tolist() == [-1, 0, -1, -1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({}, "no annotations with an image_id"),
+        ({"annotations": [{"keypoints": []}]}, "no annotations with an image_id"),
+        ([], "holds nobody"),
+        ([coco_person("first", 1.0)], "'first' is no number"),
+        ([coco_person(1, float("nan"))], "keypoints of the image 1 holds NaN"),
+        ([{"image_id": 1, "keypoints": [1, 2, 3]}], "has 1 points; 17 are known"),
+        ({"images": [{"id": 1}], "annotations": [coco_person(2, 1.0)]}, "speaks of the image 2, which is not in the list"),
+        ({"images": [{"id": 1}, {"id": 1}], "annotations": []}, "two images have the same id"),
+        ({"images": [{"id": 1, "width": 4, "height": 4}, {"id": 2, "width": 5, "height": 4}], "annotations": []}, "have 2 sizes"),
+        ({"images": 3, "annotations": []}, "its images have no ids"),
+    ],
+)
+def test_what_is_no_coco_file_is_refused_by_name(value, reason, tmp_path):
+    with pytest.raises(BadInput, match=rf"bad\.json.*{reason}"):
+        import_clips(write_json(tmp_path / "bad.json", value), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def write_iuv(folder: Path, count: int, size: tuple[int, int] = (64, 48), part: int = 24) -> Path:
+    """Pictures as DensePose writes them: I last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        u, v = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+        image = np.stack([v, u, np.full_like(u, (index + part) % 256)], -1).astype(np.uint8)
+        image[..., 2] = np.where(u < 9, 0, min(part, 255))
+        Image.fromarray(image).save(folder / f"frame{index:06d}_IUV.png")
+        Image.fromarray(np.full(image.shape[:2], 1, np.uint8)).save(folder / f"frame{index:06d}_INDS.png")
+    return folder
+
+
+def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_came(small_clip, tmp_path):
+    folder = write_iuv(tmp_path / "iuv", 6)
+    [clip] = import_clips(folder, small_clip.path, layout="densepose")
+
+    assert clip.layers() == ["densepose", "frames"]
+    assert clip.layer("densepose").image(0)[0, 20].tolist() == [24, 20, 0], "I, U, V"
+    out = export(clip, "densepose", tmp_path / "out")
+    for index in range(6):
+        assert np.array_equal(Image.open(out / f"{index:06d}.png"), Image.open(folder / f"frame{index:06d}_IUV.png"))
+    [back] = import_clips(out, tmp_path / "back.clip", layout="densepose")
+    assert back.layer("densepose").digest == clip.layer("densepose").digest
+    assert back.layers() == ["densepose"] and (back.width, back.height) == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "part", "reason"),
+    [
+        (6, (64, 50), 3, r"frame000000_IUV\.png is 64 x 50 pixels, but the frames of small\.clip are 64 x 48"),
+        (5, (64, 48), 3, r"holds 5 frames, but .*small\.clip has 6"),
+        (6, (64, 48), 25, r"frame000000_IUV\.png is not a DensePose IUV picture: it has the part 25"),
+    ],
+)
+def test_densepose_that_does_not_fit_is_refused_and_the_clip_stays_as_it_was(count, size, part, reason, small_clip, tmp_path):
+    with pytest.raises(BadInput, match=reason):
+        import_clips(write_iuv(tmp_path / "iuv", count, size, part), small_clip.path, layout="densepose")
+    assert open_clip(small_clip.path).layers() == ["frames"] and sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
+
+
+def test_a_folder_of_iuv_pictures_is_recognised(tmp_path):
+    folder = write_iuv(tmp_path / "iuv", 1)
+    for path in folder.glob("*_INDS.png"):
+        path.unlink()
+    assert guess_layout(folder) == "densepose"
+    Image.fromarray(numbered(0)).save(folder / "other.png")
+    assert guess_layout(folder) == "images"

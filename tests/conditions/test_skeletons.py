@@ -1,0 +1,81 @@
+"""Skeletons of other tools become BODY_25, with hands and face where they have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.conditions import poses
+from stages.conditions.skeletons import BODY_25, COCO_17, COCO_WHOLEBODY, MEDIAPIPE_33, OPENPOSE_18, SKELETONS, convert
+from stages.skeletons import COCO_17_IN_BODY_25
+
+COCO_NAMES = (
+    "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist",
+    "right wrist", "left hip", "right hip", "left knee", "right knee", "left ankle", "right ankle", "left big toe", "left small toe",
+    "left heel", "right big toe", "right small toe", "right heel",
+)  # fmt: skip
+OPENPOSE_18_NAMES = (
+    "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "right hip", "right knee",
+    "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear",
+)  # fmt: skip
+MEANS = {"neck": ("left shoulder", "right shoulder"), "mid hip": ("left hip", "right hip")}
+
+
+def numbered(count: int) -> np.ndarray:
+    """Points that tell their numbers: x = 100 + i, y = 200 + i, confidence falling from 1."""
+    index = np.arange(count, dtype=np.float32)
+    return np.stack([100 + index, 200 + index, 1 - index / 1000], -1)
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "names"),
+    [(COCO_17, COCO_NAMES[:17]), (COCO_WHOLEBODY, COCO_NAMES), (OPENPOSE_18, OPENPOSE_18_NAMES), (BODY_25, poses.NAMES)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_every_point_goes_where_the_point_of_its_name_is(skeleton, names):
+    points = numbered(skeleton.count)
+    body = convert(points, skeleton)["keypoints"]
+    for name, point in zip(poses.NAMES, body, strict=True):
+        if name in names:
+            assert np.array_equal(point, points[names.index(name)]), name
+        elif name in MEANS:
+            left, right = (points[names.index(part)] for part in MEANS[name])
+            assert point.tolist() == [(left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2])], name
+        else:
+            assert not point.any(), name
+
+
+def test_a_whole_body_brings_openposes_hands_and_a_face_without_pupils():
+    points = numbered(133)
+    arrays = convert(np.stack([points, points]), COCO_WHOLEBODY)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "keypoints": (2, 25, 3), "face": (2, 70, 3), "hand_left": (2, 21, 3), "hand_right": (2, 21, 3),
+    }  # fmt: skip
+    assert np.array_equal(arrays["face"][0, :68], points[23:91]) and not arrays["face"][0, 68:].any()
+    assert np.array_equal(arrays["hand_left"][1], points[91:112]) and np.array_equal(arrays["hand_right"][1], points[112:])
+    assert all(array.dtype == np.float32 for array in arrays.values())
+
+
+def test_a_mean_is_absent_when_a_part_of_it_is():
+    points = numbered(17)
+    points[6, 2] = 0
+    body = convert(points, COCO_17)["keypoints"]
+    assert not body[[1, 2]].any() and body[5, 2] > 0
+
+
+def test_points_without_confidence_lose_their_place():
+    points = numbered(18)
+    points[3, 2] = 0
+    assert not convert(points, OPENPOSE_18)["keypoints"][3].any()
+
+
+def test_body_25_gives_cocos_points_again():
+    points = numbered(17)
+    assert np.array_equal(convert(points, COCO_17)["keypoints"][list(COCO_17_IN_BODY_25)], points)
+
+
+def test_the_table_knows_all_of_them_and_another_number_of_points_is_a_mistake():
+    assert {skeleton.count for skeleton in SKELETONS.values()} == {17, 18, 25, 33, 133}
+    assert all(len(skeleton.body) == 25 for skeleton in SKELETONS.values())
+    with pytest.raises(ValueError, match="mediapipe-33 has 33 points"):
+        convert(numbered(25), MEDIAPIPE_33)
