@@ -260,7 +260,8 @@ def import_(
     type=click.Choice(["auto", "png", "jpg", "video", "openpose", "coco", "json", "txt", "flo", "npz"]),
     default="auto",
     show_default=True,
-    help="frames: png, jpg, video; poses: openpose, coco; landmarks: json, txt; flow: flo, png (KITTI's), npz; label maps, sketches and the like: png, video.",
+    help="frames: png, jpg, video; poses: openpose, coco; landmarks: json, txt; flow: flo, png (KITTI's), npz; label maps, sketches and "
+    "the like: png, video.",
 )
 @overwrite_option
 @common_options

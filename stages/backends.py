@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,10 @@ class Backend:
     weights: tuple[str, ...] = ()
     also_missing: Callable[[], str] = str
     """For needs that are neither: as `missing`."""
+    points: int = 0
+    """How many points a subject has, where they are more than the kind asks for."""
+    digests: Callable[[], Mapping[str, str]] = dict
+    """name -> sha256 of files that are not in the registry of weights."""
     open_many: Callable[[str], Any] | None = None
     """As `open`, for all persons of a crowd; None where `open` finds as many as it can."""
 
@@ -73,7 +77,7 @@ class Backend:
         """name -> sha256, as the `weights` of a layer's producer."""
         from weights import registry
 
-        return {name: registry.sha256(name) for name in self.weights}
+        return {name: registry.sha256(name) for name in self.weights} | dict(self.digests())
 
 
 class Backends:

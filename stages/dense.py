@@ -33,9 +33,8 @@ log = logging.getLogger(__name__)
 
 def save_dense(path: Path, network: DenseNet, info: Mapping[str, Any]) -> None:
     """Write the network atomically, as float16. info: what its outputs mean, and how it was trained."""
-    tensors = {
-        name: value.detach().to("cpu", torch.float16).contiguous() for name, value in network.state_dict().items() if value.is_floating_point()
-    }
+    floats = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+    tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in floats.items()}
     header = {**info, "schema": SCHEMA, "network": asdict(network.config)}
     write_atomically(path, save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
 
@@ -51,8 +50,14 @@ def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, An
     if info.get("schema") != SCHEMA:
         raise BadInput(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")
     network = DenseNet(DenseConfig(**info["network"]))
-    network.load_state_dict(tensors, strict=False)  # without BatchNorm's counters
-    return network.eval().requires_grad_(False).to(choose_device(device), memory_format=torch.channels_last), info
+    counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}  # are not in the file
+    network.load_state_dict(tensors | counters)
+    return _channels_last(network.eval().requires_grad_(False).to(choose_device(device))), info
+
+
+def _channels_last(network: DenseNet) -> DenseNet:
+    moved: DenseNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def picture_tensor(pictures: NDArray[np.uint8]) -> Tensor:
@@ -107,7 +112,7 @@ def fit(
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         first = state["step"]
-    network.train().to(memory_format=torch.channels_last)
+    _channels_last(network.train())
     saved, seen = time.monotonic(), 0.0
     for step, (pictures, *targets) in beside(batch, range(first, recipe.steps)):
         with torch.autocast("cpu", torch.bfloat16):

@@ -33,9 +33,10 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
     """Write the layer `kind` of `clip` to `out`: a video if its name ends like one, else a folder with a file per frame.
 
     Forms: frames as png, jpg or video; poses as openpose or coco (one file, OUT.json or OUT/person_keypoints.json); landmarks as json (68
-    pairs [x, y], as imaginaire reads) or txt (68 lines "x,y", as few-shot vid2vid reads); flow as flo, png (KITTI's) or npz; densepose as png, in DensePose's order of
-    channels; other pictures as png, whose values are those of the source: label ids, instance ids (16 bits where they need them). Numbers
-    have the digits that give the same numbers again. Raises ParametersDiffer when something else is at `out` and `overwrite` is not set.
+    pairs [x, y], as imaginaire reads) or txt (68 lines "x,y", as few-shot vid2vid reads); flow as flo, png (KITTI's) or npz; densepose
+    as png, in DensePose's order of channels; other pictures as png, whose values are those of the source: label ids, instance ids (16 bits
+    where they need them). Numbers have the digits that give the same numbers again. Raises ParametersDiffer when something else is at
+    `out` and `overwrite` is not set.
     """
     out = Path(os.path.abspath(out))
     chosen = _chosen(clip, kind, out) if form == "auto" else form

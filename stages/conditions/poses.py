@@ -5,11 +5,16 @@ Keypoints are [..., 25, 3] float32: x, y in pixels (pixel centres at integers), 
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.skeletons import from_mediapipe as from_mediapipe
+from stages.conditions.landmarks import MIRROR as FACE_MIRROR
+from stages.skeletons import SIZES
 
 NAMES: tuple[str, ...] = (
     "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "mid hip",
@@ -42,6 +47,21 @@ MIRROR: NDArray[np.int64] = np.array(
 )
 """`keypoints[MIRROR]` of a mirrored picture is in BODY_25 order again."""
 
+FACE, HAND_LEFT, HAND_RIGHT = slice(25, 95), slice(95, 116), slice(116, 137)
+"""Where a whole body [137, 3] has them; a body without hands and face is [25, 3]."""
+
+WHOLE_MIRROR: NDArray[np.int64] = np.concatenate([MIRROR, 25 + FACE_MIRROR, [94, 93], np.arange(116, 137), np.arange(95, 116)])
+"""As MIRROR, for whole bodies."""
+
+_FINGERS = tuple(tuple((0 if joint == 0 else first + joint - 1, first + joint) for joint in range(4)) for first in range(1, 21, 4))
+_FINGER_COLOURS = ((204, 0, 0), (163, 204, 0), (0, 204, 82), (0, 82, 204), (163, 0, 204))
+_FACE_PARTS = (
+    range(0, 17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (*range(36, 42), 36), (*range(42, 48), 42),
+    (*range(48, 60), 48), (*range(60, 68), 60),
+)  # fmt: skip
+_FACE_COLOUR = (255, 255, 255)
+MIN_FACE_CONFIDENCE = 0.1
+
 MIN_CONFIDENCE = 0.01
 DROPPED_JOINTS = 0.05
 """Share of the joints that training leaves out (vid2vid's random dropping of limbs)."""
@@ -51,11 +71,26 @@ _HEIGHT_IN_TRUNKS = 3.4
 _SUBPIXEL_BITS = 4
 
 
+def whole_bodies(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """The arrays of a layer `poses` as one: [T, P, 137, 3] with hands and face, else [T, P, 25, 3]."""
+    keypoints = arrays["keypoints"]
+    if not any(name in arrays for name in SIZES if name != "keypoints"):
+        return keypoints
+    empty = {name: np.zeros((*keypoints.shape[:2], count, 3), np.float32) for name, count in SIZES.items()}
+    return np.concatenate([arrays.get(name, empty[name]) for name in SIZES], axis=2)
+
+
+def mirrored(bodies: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bodies [..., 25 or 137, 3] of a mirrored picture with left and right named as the person's again."""
+    return bodies[..., WHOLE_MIRROR if bodies.shape[-2] > len(NAMES) else MIRROR, :]
+
+
 def person_height(keypoints: NDArray[np.float32]) -> float:
     """Height in pixels of the person with keypoints [25, 3], as if upright and wholly in the picture; 0 without keypoints.
 
     The larger of what is seen and what follows from the trunk, so that it does not collapse when the legs leave the picture.
     """
+    keypoints = keypoints[: len(NAMES)]
     seen = keypoints[keypoints[:, 2] > MIN_CONFIDENCE]
     if not len(seen):
         return 0.0
@@ -66,18 +101,35 @@ def person_height(keypoints: NDArray[np.float32]) -> float:
 
 
 def draw_pose(keypoints: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
-    """Skeletons of all persons, uint8 RGB [height, width, 3] on black. keypoints [P, 25, 3].
+    """Skeletons of all persons, uint8 RGB [height, width, 3] on black. keypoints [P, 25, 3], or [P, 137, 3] with hands and faces.
 
     Strokes are a 75th of the person's height wide (few-shot vid2vid's), with a disc of twice that at each end. Where limbs lie over one
     another their colours are mixed half and half, the later over the earlier, so that neither is lost.
     """
     canvas = np.zeros((height, width, 3), np.uint8)
     for person in keypoints:
-        stroke = max(1.0, person_height(person) / 150)
+        height_of_person = person_height(person)
+        stroke = max(1.0, height_of_person / 150)
         for (start, end), colour in zip(LIMBS, COLOURS, strict=True):
             if min(person[start, 2], person[end, 2]) > MIN_CONFIDENCE:
                 _draw_limb(canvas, person[[start, end], :2], stroke, colour)
+        if len(person) > len(NAMES):
+            _draw_details(canvas, person, max(0.5, height_of_person / 450))
     return canvas
+
+
+def _draw_details(canvas: NDArray[np.uint8], person: NDArray[np.float32], stroke: float) -> None:
+    """Fingers in a colour each and the face in white, a third as wide as limbs (few-shot vid2vid's), in place."""
+    for hand in (person[HAND_LEFT], person[HAND_RIGHT]):
+        for finger, colour in zip(_FINGERS, _FINGER_COLOURS, strict=True):
+            for start, end in finger:
+                if min(hand[start, 2], hand[end, 2]) > MIN_CONFIDENCE:
+                    _draw_limb(canvas, hand[[start, end], :2], stroke, colour)
+    face = person[FACE]
+    for part in _FACE_PARTS:
+        for start, end in itertools.pairwise(part):
+            if min(face[start, 2], face[end, 2]) > MIN_FACE_CONFIDENCE:
+                _draw_limb(canvas, face[[start, end], :2], stroke, _FACE_COLOUR)
 
 
 def damaged(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:

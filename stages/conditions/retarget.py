@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.conditions.poses import MID_HIP, MIN_CONFIDENCE, NECK
+from stages.conditions.poses import FACE, HAND_LEFT, HAND_RIGHT, MID_HIP, MIN_CONFIDENCE, NECK
 
 BONES: tuple[tuple[int, int], ...] = (
     (8, 1), (1, 0), (0, 15), (0, 16), (15, 17), (16, 18),
@@ -27,6 +27,9 @@ GROUPS: tuple[tuple[tuple[int, int], ...], ...] = (
 )  # fmt: skip
 """Bones that have one length: left and right."""
 
+DETAILS = ((0, FACE), (7, HAND_LEFT), (4, HAND_RIGHT))
+"""What hangs on the nose and on the wrists, and has the size of the whole."""
+
 LEGS = ((9, 10), (12, 13), (10, 11), (13, 14))
 FEET = (11, 14, 19, 20, 21, 22, 23, 24)
 LARGE = (((8, 1),), ((9, 10), (12, 13)), ((10, 11), (13, 14)), ((2, 3), (5, 6)), ((3, 4), (6, 7)))
@@ -40,7 +43,7 @@ Points = NDArray[np.float32]
 
 
 def retarget(driving: Points, examples: Points) -> Points:
-    """driving [T, 25, 3], examples [K, 25, 3] of one person, the first of whom is stood in for, in pixels -> [T, 25, 3].
+    """driving [T, 25, 3], or [T, 137, 3] with hands and face, examples [K, 25, 3] of one person, in pixels -> as driving.
 
     The limbs have the examples' lengths; the ground (the lowest that feet come) and the middle of the way are where the first example
     stands; jumps and steps are scaled like the legs. Without feet in either, the middle of the trunk stays where the example's is. Points
@@ -87,10 +90,11 @@ def _rebuilt(driving: Points, scale: float, ratios: dict[tuple[int, int], float]
     root = _root(driving)
     result = driving.copy()
     result[..., :2] = (driving[..., :2] - root[:, None]) * scale
-    for parent, child in BONES:
+    attached = [(parent, child) for parent, part in DETAILS for child in range(*part.indices(driving.shape[1]))]
+    for parent, child in (*BONES, *attached):
         both = np.minimum(driving[:, parent, 2], driving[:, child, 2]) > MIN_CONFIDENCE
         bone = driving[both, child, :2] - driving[both, parent, :2]
-        result[both, child, :2] = result[both, parent, :2] + bone * ratios[(parent, child)]
+        result[both, child, :2] = result[both, parent, :2] + bone * ratios.get((parent, child), scale)
     return result
 
 

@@ -78,7 +78,7 @@ class LandmarkTrack:
 
 
 class PoseTrack:
-    """Bodies: keypoints [T, P, 25, 3] in BODY_25 order."""
+    """Bodies: keypoints [T, P, 25, 3] in BODY_25 order, or [T, P, 137, 3] with hands and faces, which are drawn too."""
 
     channels = 3
 
@@ -88,7 +88,7 @@ class PoseTrack:
 
     def _people(self, index: int, view: View) -> np.ndarray:
         people = view.points(self.bodies[index])
-        return people[:, poses.MIRROR] if view.mirrored else people
+        return poses.mirrored(people) if view.mirrored else people
 
     def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
         people = self._people(index, view)
@@ -97,7 +97,7 @@ class PoseTrack:
         return poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
-        return self._people(index, view)[0]
+        return self._people(index, view)[0, : len(poses.NAMES)]
 
     def seen(self, index: int) -> bool:
         return bool(self.bodies[index, ..., 2].any())
@@ -155,9 +155,9 @@ def open_track(clip: Clip, kind: str) -> Track:
     if kind == "landmarks":
         return LandmarkTrack(clip.layer("landmarks").arrays()["points"])
     if kind == "poses":
-        return PoseTrack(clip.layer("poses").arrays()["keypoints"])
+        return PoseTrack(poses.whole_bodies(clip.layer("poses").arrays()))
     if kind == "poses+densepose":
-        return DensePoseTrack(clip.layer("poses").arrays()["keypoints"], clip.layer("densepose"))
+        return DensePoseTrack(poses.whole_bodies(clip.layer("poses").arrays()), clip.layer("densepose"))
     if kind == "segment":
         return LabelTrack(clip.layer("segment"))
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from stages.clip import Clip, Producer
 from stages.conditions.poses import NAMES
 from stages.errors import NoDetection, UsageProblem
 from stages.extract_poses import rules
-from stages.following import Subject, box_of_points, follow, parse_choice, watch
+from stages.following import Seen, Subject, box_of_points, follow, parse_choice, watch
 from stages.gaps import filled
 from stages.runner import Outcome
+from stages.skeletons import SIZES
 from stages.smoothing import Tracked, smoothed
 
 Boxes = NDArray[np.float32]
@@ -42,8 +43,9 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
     """Detect the chosen person, or all, in every frame of `clip`.
 
     Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros where
-    nobody is. The notes count the frames without anybody, and those in which each rule of `drop` found somebody. Raises NoDetection when
-    no frame shows a person, ParametersDiffer when another layer is there and `overwrite` is not set.
+    nobody is; with a backend that knows them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. The notes count the frames
+    without anybody, and those in which each rule of `drop` found somebody. Raises NoDetection when no frame shows a person,
+    ParametersDiffer when another layer is there and `overwrite` is not set.
     """
     parameters = _parameters(options)
     backend = Backends("poses").require_for(clip, "poses", options.backend)
@@ -79,28 +81,32 @@ def _persons(clip: Clip, backend: Backend, options: PoseOptions) -> Iterator[Tra
     opened = (everybody and backend.open_many) or backend.open
     detect: Callable[[NDArray[np.uint8]], list[Subject]] = opened(options.device)
     seen = watch(((frame, None) for frame in clip.frames()), detect)
-    boxed = (replace(frame, load=np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
-    chosen = follow(boxed, options.person, len(NAMES), fps, clip.width, clip.height)
+    boxed = (Seen(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
+    chosen = follow(boxed, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)
     return smoothed(filled(chosen, fps), fps, options.smoothing)
 
 
 def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
-    """keypoints, boxes and track_id of all frames, with as many persons as the fullest frame."""
+    """The arrays of the layer for all frames, with as many persons as the fullest frame."""
     persons = max(len(frame.points) for frame in frames)
-    keypoints = np.zeros((len(frames), persons, len(NAMES), 3), np.float32)
+    points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)
     boxes = np.zeros((len(frames), persons, 4), np.float32)
     track_id = np.full((len(frames), persons), -1, np.int32)
     for index, frame in enumerate(frames):
-        keypoints[index, : len(frame.points)] = frame.points
+        points[index, : len(frame.points)] = frame.points
         track_id[index, : len(frame.points)] = frame.identity
-        boxes[index, : len(frame.points)] = [box_of_points(person[person[:, 2] > 0]) for person in frame.points]
-    return {"keypoints": keypoints, "boxes": boxes, "track_id": track_id}
+        bodies = frame.points[:, : len(NAMES)]
+        boxes[index, : len(frame.points)] = [box_of_points(body[body[:, 2] > 0]) for body in bodies]
+    ends = np.cumsum(list(SIZES.values()))
+    parts = {name: points[..., end - SIZES[name] : end, :] for name, end in zip(SIZES, ends, strict=True) if end <= points.shape[2]}
+    return {**parts, "boxes": boxes, "track_id": track_id}
 
 
 def _drop(arrays: dict[str, NDArray[Any]], everybody: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
     """Take out, in place, whom the rules name. Raises NoDetection when nobody is left."""
     out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], everybody, float(clip.fps), clip.height))
-    arrays["keypoints"][out], arrays["boxes"][out], arrays["track_id"][out] = 0, 0, -1
+    for name, array in arrays.items():
+        array[out] = -1 if name == "track_id" else 0
     if not (arrays["track_id"] >= 0).any():
         most = max(counts, key=lambda name: counts[name])
         raise NoDetection(f"The rules of --drop leave nobody in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")

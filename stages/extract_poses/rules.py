@@ -71,13 +71,13 @@ def _static(seen: Seen) -> NDArray[np.bool_]:
 
 
 def _small(seen: Seen) -> NDArray[np.bool_]:
-    return _heights(seen) < SMALL_SHARE * seen.height
+    return np.asarray(_heights(seen) < SMALL_SHARE * seen.height)
 
 
 def _truncated(seen: Seen) -> NDArray[np.bool_]:
     """Without a point of the head or without one of the feet."""
     confidence = seen.keypoints[..., 2]
-    return ~((confidence[..., HEAD] > 0).any(-1) & (confidence[..., FEET] > 0).any(-1))
+    return np.asarray(~((confidence[..., HEAD] > 0).any(-1) & (confidence[..., FEET] > 0).any(-1)))
 
 
 def _overlapping(seen: Seen) -> NDArray[np.bool_]:

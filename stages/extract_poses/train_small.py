@@ -25,17 +25,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stages.clip import probe, read_frames
-from stages.conditions.poses import FROM_MEDIAPIPE, MID_HIP, MIRROR, NAMES, NECK, from_mediapipe
+from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
 from stages.dense import Fit, fit, picture_tensor, relit, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
 from stages.following import box_of_points
 from stages.mediapipe_task import VisionTask
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
+from stages.skeletons import MEDIAPIPE_33, from_mediapipe
 from weights import registry
 
 HELD_OUT = ("animate_x_dance3", "hybrik_taiji", "sam2_juggle")
 """Full-body clips, of one person each, that no shipped weights are trained on."""
+NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", "lia_ted_driving3")
+"""Clips whose licence forbids training; they too show what the network does with people whom it has not seen."""
 HELD_OUT_FACES = (
     "f2-02", "f2-12", "f2-17", "f2-20", "f2-33", "f2-37", "liveportrait_d6", "liveportrait_s29", "moore_2", "lipnetgrid_brbk7n",
     "sadtalker_ref1", "latentsync_demo3_video",
@@ -124,7 +127,7 @@ def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray
         if index % step:
             continue
         everybody = np.max([mask for _, mask in persons], axis=0) if persons else None
-        for keypoints, mask in persons:
+        for keypoints, _ in persons:
             seen = keypoints[keypoints[:, 2] > _SURE]
             if len(seen) >= 6 and everybody is not None and _large(seen, frame):
                 yield _patch(frame, everybody, keypoints)
@@ -167,7 +170,7 @@ def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
         return Patches(arrays["pictures"], arrays["masks"], arrays["keypoints"])
 
 
-POINTS = tuple(index for index, parts in enumerate(FROM_MEDIAPIPE) if parts)
+POINTS = tuple(index for index, parts in enumerate(MEDIAPIPE_33.body) if parts)
 """Those of BODY_25 that MediaPipe knows."""
 
 
@@ -324,8 +327,7 @@ def _trunk(keypoints: NDArray[np.float32]) -> float:
 
 def measured_clips(data: Path) -> list[Path]:
     """Full-body clips of persons whom the network has never seen: held-out ones, and those whose licence forbids training."""
-    names = [f"{stem}.mp4" for stem in HELD_OUT] + ["lia_taichi_driving1.mp4", "lia_ted_driving1.mp4", "lia_ted_driving2.mp4", "lia_ted_driving3.mp4"]
-    return [data / "people" / name for name in names]
+    return [data / "people" / f"{stem}.mp4" for stem in (*HELD_OUT, *NOT_PERMITTED)]
 
 
 def main() -> None:

@@ -47,7 +47,8 @@ class Steady:
         self, grey: NDArray[np.uint8], before: NDArray[np.uint8], past: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The past where things are now, [L, h, w], and where to trust it, [h, w] in {0, 1}."""
-        back, forth = self._flow.calc(grey, before, None), self._flow.calc(before, grey, None)
+        still = np.zeros((*grey.shape, 2), np.float32)
+        back, forth = self._flow.calc(grey, before, still.copy()), self._flow.calc(before, grey, still)
         y, x = np.mgrid[: grey.shape[0], : grey.shape[1]].astype(np.float32)
         at_x, at_y = x + back[..., 0], y + back[..., 1]
         returned = back + cv2.remap(forth, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(1e3, 1e3))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stages.conditions import poses
+from stages.skeletons import from_mediapipe
 
 
 def standing(height: float = 150.0) -> np.ndarray:
@@ -35,7 +36,7 @@ def test_mediapipe_becomes_body_25() -> None:
     landmarks = np.ones((33, 3), np.float32)
     landmarks[11, :2], landmarks[12, :2] = (60, 40), (20, 44)
     landmarks[24, 2] = 0
-    keypoints = poses.from_mediapipe(landmarks)
+    keypoints = from_mediapipe(landmarks)
     assert keypoints[1].tolist() == [40, 42, 1], "the neck is between the shoulders"
     assert keypoints[2].tolist() == [20, 44, 1], "the right shoulder is the right shoulder"
     assert not keypoints[8].any(), "without a right hip there is no middle of the hips"
@@ -90,3 +91,27 @@ def test_damage_drops_and_shakes_joints_at_random_but_the_same_for_a_seed() -> N
     noise = (damaged - people)[there & ~dropped][:, :2].std()
     assert noise == pytest.approx(poses.JITTER * poses.person_height(people[0]), rel=0.1)
     assert not damaged[~there].any() and np.array_equal(damaged, poses.damaged(people, np.random.default_rng(3)))
+
+
+def whole_body() -> np.ndarray:
+    """`standing` with a face of two eyebrow strokes and a left hand of one finger, [137, 3]."""
+    body = np.zeros((137, 3), np.float32)
+    body[:25] = standing(150)
+    body[poses.FACE][17:22] = [(60 + 2 * step, 15, 1) for step in range(5)]
+    body[poses.HAND_LEFT][:5] = [(125, 90 + 4 * step, 1) for step in range(5)]
+    return body
+
+
+def test_hands_and_faces_are_drawn_when_they_are_there() -> None:
+    body = whole_body()
+    plain, drawn = poses.draw_pose(body[None, :25], 200, 200), poses.draw_pose(body[None], 200, 200)
+    assert not plain[15, 60:68].any() and (drawn[15, 61:67] > 200).all(), "an eyebrow, white"
+    assert drawn[100, 125].argmax() == 0 and drawn[100, 125, 0] > 150, "the thumb, red"
+    layer = {"keypoints": body[None, None, :25], "face": body[None, None, poses.FACE], "hand_left": body[None, None, poses.HAND_LEFT]}
+    assert np.array_equal(poses.whole_bodies(layer)[0, 0], body), "the missing hand is empty"
+
+
+def test_a_mirrored_whole_body_has_its_hands_exchanged() -> None:
+    mirrored = poses.mirrored(whole_body())
+    assert np.array_equal(mirrored[poses.HAND_RIGHT], whole_body()[poses.HAND_LEFT]) and not mirrored[poses.HAND_LEFT].any()
+    assert np.array_equal(poses.mirrored(mirrored), whole_body())

@@ -117,17 +117,17 @@ def test_a_real_street(shared: Path, tmp_path: Path) -> None:
 def test_a_person_becomes_a_mask_and_a_map_of_two_labels(shared: Path, tmp_path: Path) -> None:
     frames = list(read_frames(shared / "data/people/musepose_dance.mp4", 90, 93))
     clip = clip_of(frames, tmp_path / "dance.mp4")
-    outcome = extract(clip, SegmentOptions())
+    outcome = extract(clip, SegmentOptions(backend="person"))
     assert outcome.notes == {"frames_without_person": 0}
     mask, ids = clip.layer("mask").image(1), clip.layer("segment").image(1)
     assert set(np.unique(mask)) == {0, 255} and np.array_equal(ids, mask // 255)
     assert 0.03 < (ids == 1).mean() < 0.5
     assert LabelLayer(clip.layer("segment")).names == ("background", "person")
-    assert extract(clip, SegmentOptions()).status == "skipped"
+    assert extract(clip, SegmentOptions(backend="person")).status == "skipped"
 
 
 def test_nobody_is_a_sentence_and_leaves_nothing(shared: Path, tmp_path: Path, leftovers) -> None:
     clip = clip_of([np.full((120, 160, 3), 120, np.uint8)] * 2, tmp_path / "wall.mp4")
     with pytest.raises(NoDetection, match="No person"):
-        extract(clip, SegmentOptions())
+        extract(clip, SegmentOptions(backend="person"))
     assert not clip.has("segment") and not clip.has("mask") and leftovers(clip.path) == []

@@ -171,7 +171,8 @@ def test_a_driver_twice_as_tall_and_off_centre_keeps_the_examples_proportions_an
 def test_label_maps_are_not_normalized(model, person, driver, tmp_path):
     streets = replace(model, generator=FewShotGenerator(replace(TINY, kind="segment", semantic_channels=3)).eval())
     for clip in (person, driver):
-        with clip.writing("segment", driver_producer(), {}, {"names": ["a", "b", "c"], "palette": [[0, 0, 0], [9, 9, 9], [99, 9, 9]]}) as layer:
+        meaning = {"names": ["a", "b", "c"], "palette": [[0, 0, 0], [9, 9, 9], [99, 9, 9]]}
+        with clip.writing("segment", driver_producer(), {}, meaning) as layer:
             for _ in range(clip.num_frames):
                 layer.image(np.ones((clip.height, clip.width), np.uint8))
     with pytest.raises(UsageProblem, match="cannot be normalized"):

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.conditions.poses import from_mediapipe
 from stages.extract_poses.backends._persons import MAX_PERSONS as MOST_FOLLOWED
 from stages.extract_poses.backends._persons import ManyPersons
 from stages.following import Subject, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
+from stages.skeletons import from_mediapipe
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6

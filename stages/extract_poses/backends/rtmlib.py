@@ -1,0 +1,107 @@
+"""RTMW and DWPose whole bodies (Jiang et al. 2023, Yang et al. 2023) through rtmlib and onnxruntime: body, feet, hands, face of everybody.
+
+rtmlib fetches its two networks itself; a folder named by FSV2V_WEIGHTS_MIRROR is looked in first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import Backend, Package
+from stages.errors import BadInput, MissingRequirement
+from stages.following import Subject
+from stages.skeletons import COCO_WHOLEBODY, SIZES, convert
+
+_PLACE = "https://download.openmmlab.com/mmpose/v1/projects/"
+DETECTOR = f"{_PLACE}rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip"
+WHOLE_BODY = f"{_PLACE}rtmw/onnx_sdk/rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.zip"
+LEAST_SCORE = 0.3
+"""Points below it are not there. Scores are peaks of SimCC, of which sure ones lie far above 1."""
+SURE_SCORE = 4.0
+"""The score that counts as a confidence of 1."""
+
+
+class RtmlibPoses:
+    """frame, uint8 RGB [H, W, 3] -> everybody in it; points [137, 3]: BODY_25, OpenPose's face (70), left and right hand (21 each)."""
+
+    def __init__(self, device: str) -> None:
+        from rtmlib import YOLOX, RTMPose
+
+        place = "cpu" if device in ("auto", "cpu") else device
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it loads
+                self._detect = YOLOX(str(_file(DETECTOR)), _input_size(_file(DETECTOR)), device=place)
+                width_first = _input_size(_file(WHOLE_BODY))[::-1]
+                self._estimate = RTMPose(str(_file(WHOLE_BODY)), width_first, device=place)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise BadInput(f"The networks of rtmlib cannot be used: {str(error).splitlines()[0]}", hint="Fetch them again") from error
+
+    def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
+        picture = np.ascontiguousarray(frame[:, :, ::-1])
+        boxes = np.asarray(self._detect(picture), np.float32).reshape(-1, 4)
+        if not len(boxes):
+            return []
+        places, scores = self._estimate(picture, bboxes=boxes)
+        return [_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True)]
+
+
+def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any]) -> Subject:
+    confidence = np.where(scores < LEAST_SCORE, 0, np.clip(scores / SURE_SCORE, 0, 1))
+    points = np.concatenate([places, confidence[:, None]], axis=1).astype(np.float32)
+    points[points[:, 2] == 0] = 0
+    parts = convert(points, COCO_WHOLEBODY)
+    return Subject(box, np.concatenate([parts.get(name, np.zeros((count, 3), np.float32)) for name, count in SIZES.items()]))
+
+
+@functools.cache
+def _file(url: str) -> Path:
+    """The ONNX file that is meant by the address of its archive. Raises MissingRequirement when it cannot be had."""
+    name = f"{Path(url).stem}.onnx"
+    mirror = Path(os.environ.get("FSV2V_WEIGHTS_MIRROR", "")) / name
+    if mirror.is_file():
+        return mirror
+    from rtmlib.tools.file import download_checkpoint
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return Path(download_checkpoint(url))
+    except Exception as error:  # rtmlib raises whatever its downloader does
+        hint = f"With the network on, run it again; or put {name} into the folder that FSV2V_WEIGHTS_MIRROR names"
+        raise MissingRequirement(f"The network {name} of rtmlib is not here and cannot be fetched", hint=hint) from error
+
+
+def _input_size(file: Path) -> tuple[int, int]:
+    """Height and width of what a network takes."""
+    import onnxruntime
+
+    height, width = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]).get_inputs()[0].shape[2:]
+    return int(height), int(width)
+
+
+def _digests() -> Mapping[str, str]:
+    from stages.clip.create import file_sha256
+
+    return {_file(url).name: file_sha256(_file(url)) for url in (DETECTOR, WHOLE_BODY)}
+
+
+def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+    return RtmlibPoses(device)
+
+
+BACKEND = Backend(
+    name="rtmlib",
+    produces="BODY_25 keypoints, hands and face of everybody",
+    open=_open,
+    packages=(Package("rtmlib", "'fsv2v[rtmlib]'"), Package("onnxruntime", "'fsv2v[rtmlib]'")),
+    points=sum(SIZES.values()),
+    digests=_digests,
+)
