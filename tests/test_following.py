@@ -65,3 +65,48 @@ def test_a_choice_of_nobody() -> None:
     for wrong in ("tallest", "-1", -1):
         with pytest.raises(UsageProblem, match="chooses nobody"):
             parse_choice(wrong)
+
+
+def walker(x: float, y: float = 100.0, height: float = 80.0, phase: float = 0.0) -> Subject:
+    """A person of five points whose legs swing."""
+    swing = 0.2 * height * np.sin(phase)
+    points = np.array([(0, -0.5), (0, 0), (0.2, -0.1), (swing / height, 0.5), (-swing / height, 0.5)], np.float32) * height
+    points = np.concatenate([points + (x, y), np.ones((5, 1))], axis=1).astype(np.float32)
+    return Subject(np.array([x - 20, y - height / 2, x + 20, y + height / 2], np.float32), points)
+
+
+def paths(frames: list[list[Subject]]) -> list[set[float]]:
+    """For each slot the heights on the picture at which it was: one if it has kept to one person."""
+    seen = (Seen(subjects, False, None) for subjects in frames)
+    heights: dict[int, set[float]] = {}
+    for track in follow(seen, "all", 5, 25, 1000, 400):
+        for slot, (points, identity) in enumerate(zip(track.points, track.identity, strict=True)):
+            if identity >= 0:
+                heights.setdefault(slot, set()).add(round(float(points[1, 1])))
+    return list(heights.values())
+
+
+def test_two_who_cross_keep_their_identities() -> None:
+    frames = [[walker(100 + 8 * t, 100, phase=t / 2), walker(500 - 8 * t, 112, phase=t / 3)] for t in range(50)]
+    assert paths(frames) == [{100}, {112}]
+
+
+def test_two_who_cross_keep_their_identities_though_one_hides_the_other_meanwhile() -> None:
+    frames = [[walker(100 + 8 * t, 100, phase=t / 2), walker(500 - 8 * t, 112, phase=t / 3)] for t in range(50)]
+    for t in range(20, 31):
+        del frames[t][1]
+    assert paths(frames) == [{100}, {112}]
+
+
+def test_ten_who_cross() -> None:
+    random = np.random.default_rng(1)
+    starts, speeds = random.uniform(50, 900, 10), random.choice([-6.0, -4.0, 4.0, 6.0], 10)
+    walks = list(enumerate(zip(starts, speeds, strict=True)))
+    frames = [[walker(start + speed * t, 80 + 14 * who, phase=t / 3 + who) for who, (start, speed) in walks] for t in range(40)]
+    for subjects in frames:
+        random.shuffle(subjects)  # type: ignore[arg-type]
+    assert sorted(map(sorted, paths(frames))) == [[80 + 14 * who] for who in range(10)]
+
+
+def test_two_whose_boxes_lie_over_one_another_are_two() -> None:
+    assert len(paths([[walker(100), walker(112, phase=1.5)]])) == 2
