@@ -98,9 +98,9 @@ def fit(
 
     The state is saved every few minutes; the same call again goes on from there.
     """
-    encoder = set(network.features.parameters())
-    rest = [parameter for parameter in network.parameters() if parameter not in encoder]
-    groups = [{"params": list(encoder), "lr": recipe.rate * recipe.encoder_rate}, {"params": rest, "lr": recipe.rate}]
+    encoder = list(network.features.parameters())
+    rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("features.")]
+    groups = [{"params": encoder, "lr": recipe.rate * recipe.encoder_rate}, {"params": rest, "lr": recipe.rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
     average = copy.deepcopy(network).requires_grad_(False)
