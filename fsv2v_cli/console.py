@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fsv2v_cli.options import Inputs, Run
     from fsv2v_cli.precedence import Resolved
-    from stages.runner import Report, Step
+    from stages.runner import FailureList, Report, Step
 
 Event = Mapping[str, Any]
 """What a stage tells while it works: "message" is a sentence; "done" and "total" move the bar; other entries are shown beside it."""
@@ -202,15 +202,29 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
 
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
     total = None if inputs.total is None else len(range(run.shard[0], inputs.total, run.shard[1]))
-    failures: list[int] = []
-    with progress(layer, total, "clips") as bar:
+    failures: set[int] = set()
+    with progress(layer, total, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
         steps = _ClipSteps(bar)
-        with contextlib.closing(stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step)) as reports:
+        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
+        with contextlib.closing(reports):
             for report in reports:
                 steps.finished(report)
+                if report.status == "failed":
+                    failures.add(report.exit_code)
+                    listed.add(report.source)
                 tell(report, run.json)
-                failures += [report.exit_code] if report.status == "failed" else []
+        if run.keep_going or not failures:
+            listed.complete()
     return exit_code(failures)
+
+
+@contextlib.contextmanager
+def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
+    """The file of --failures, or nothing when none was asked for."""
+    from stages.runner import FailureList
+
+    with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as listed:
+        yield listed
 
 
 class _ClipSteps:

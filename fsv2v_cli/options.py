@@ -6,7 +6,7 @@ A command over many inputs:
     @inputs_argument                                # -> inputs: Inputs, iterates over paths; - reads them from stdin, -0 NUL separated
     @backend_option("landmarks", "Landmark detector.")    # -> backend: str
     @device_option                                  # -> device: str
-    @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --keep-going + common
+    @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --failures ... + common
     def extract_sketch(inputs: Inputs, backend: str, device: str, run: Run) -> int:
         from stages.extract_sketch import SketchOptions
         return run_over_clips("stages.extract_sketch:extract", inputs, SketchOptions(backend=backend, device=device), run, "sketch")
@@ -74,6 +74,8 @@ class Run:
     jobs: int = 1
     shard: tuple[int, int] = (0, 1)
     engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    failures: str | None = None
     keep_going: bool = True
     json: bool = False
     quiet: bool = False
@@ -190,7 +192,15 @@ shard_option = click.option(
     "--shard", type=_Shard(), default="0/1", metavar="I/N", help="Take every N-th input only, beginning with number I (from 0)."
 )
 engine_option = click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes of this machine, or a Ray cluster."
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes of this machine, or Ray."
+)
+address_option = click.option(
+    "--address",
+    metavar="auto|HOST:PORT|ray://HOST:PORT",
+    help="The Ray cluster; default: RAY_ADDRESS, or else Ray is started on this machine.",
+)
+failures_option = click.option(
+    "--failures", metavar="FILE", help="List the inputs that failed, one per line (with -0 separated by NUL), to be fed back with -."
 )
 keep_going_option = click.option(
     "--keep-going/--fail-fast", default=True, show_default=True, help="After a failed input go on with the others, or stop."
@@ -270,6 +280,8 @@ clip_stage = _stack(
     jobs_option,
     shard_option,
     engine_option,
+    address_option,
+    failures_option,
     keep_going_option,
     common_options,
 )
