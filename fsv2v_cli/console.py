@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -66,10 +66,26 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     line = json.dumps(data, ensure_ascii=False) if isinstance(data, Mapping) else os.fspath(data)
     try:
         with _bar_cleared():
-            sys.stdout.buffer.write(os.fsencode(line) + b"\n")
-            sys.stdout.buffer.flush()
+            stream = _data or sys.stdout.buffer
+            stream.write(os.fsencode(line) + b"\n")
+            stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
+
+
+_data: BinaryIO | None = None
+
+
+@contextlib.contextmanager
+def only_data_on_stdout() -> Iterator[None]:
+    """What libraries print to stdout meanwhile goes nowhere: Ray, for one, prints the deaths of its workers."""
+    global _data
+    _data = sys.stdout.buffer
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        _data = None
 
 
 @contextlib.contextmanager
@@ -206,7 +222,7 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
     with progress(layer, total, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
         steps = _ClipSteps(bar)
         reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
-        with contextlib.closing(reports):
+        with only_data_on_stdout(), contextlib.closing(reports):
             for report in reports:
                 steps.finished(report)
                 if report.status == "failed":

@@ -25,7 +25,7 @@ class FailureList:
     """
 
     def __init__(self, path: str | Path, separator: bytes = b"\n") -> None:
-        self._path, self._separator = Path(os.path.realpath(path)), separator
+        self._path, self._separator = Path(path), separator
         try:
             self._regular = self._path.is_file() or not self._path.exists()
             if self._regular:
@@ -54,7 +54,8 @@ class FailureList:
         self._file.close()
 
     def _begin_anew(self) -> None:
-        """Replace the file by a copy of itself that ends with a separator."""
+        """Replace the file by a copy of itself that ends with a separator. A link stays a link."""
+        self._path = self._path.resolve()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a+b") as earlier:
             self._lock(earlier.fileno())

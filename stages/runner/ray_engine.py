@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -28,6 +29,8 @@ from stages.runner.work import cores
 
 _GRACE = 5.0
 """Seconds that workers get to clean up before they are killed."""
+_KNOCK = 10.0
+"""Seconds in which a cluster must answer."""
 _TICK, _HUNGRY_TICK, _LOOK_AROUND = 1.0, 0.1, 5.0
 """Seconds between two looks at the steps, at inputs that come slowly, and at the size of the cluster."""
 _DEATHS, _NODE_DEATHS = 2, 5
@@ -179,9 +182,10 @@ class _Crew:
 
     def _bury(self, worker: _Worker, error: Exception) -> Iterator[Report]:
         """Let a dead worker's input wait for another one, or give it up."""
+        node_died = self._node_died(worker, error)
+        if node_died:
+            self._leave(worker.node)
         self._kill(worker)
-        self._look_around()
-        node_died = "node has died" in str(error) or bool(worker.node) and worker.node not in self._cores
         if worker.input is None:
             self._mourn(error, node_died)
             return
@@ -195,6 +199,18 @@ class _Crew:
         reason = f"Its {what} on the Ray cluster. Perhaps memory ran out; try fewer --jobs"
         yield Report(lost.source, self._task.layer, "failed", reason=reason, exit_code=3, traceback=str(error), source=lost.source)
 
+    def _node_died(self, worker: _Worker, error: Exception) -> bool:
+        """Ray notices the end of a node's network long before it declares the node dead; that of a process it knows at once."""
+        unavailable = getattr(self._ray.exceptions, "ActorUnavailableError", ())
+        self._look_around()
+        return isinstance(error, unavailable) or "node has died" in str(error) or bool(worker.node) and worker.node not in self._cores
+
+    def _leave(self, node: str) -> None:
+        """Give no input to the idle workers of a node that seems to be dead."""
+        for worker in [worker for worker in self._idle if worker.node == node]:
+            self._idle.remove(worker)
+            self._kill(worker)
+
     def _mourn(self, error: Exception, node_died: bool) -> None:
         self._stillborn += not node_died
         if self._stillborn >= _STILLBORN:
@@ -207,10 +223,9 @@ class _Crew:
             self._ray.kill(worker.actor)
 
     def _look_around(self) -> None:
-        """See which nodes live, and with how many cores; an idle worker of a dead one gets no input any more."""
+        """See which nodes live, and with how many cores."""
         self._looked = time.monotonic()
         self._cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]}
-        self._idle = [worker for worker in self._idle if worker.node in self._cores]
 
 
 def share(cores_of_nodes: Iterable[int], workers: int) -> int:
@@ -238,14 +253,22 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 def _init(ray: Any, address: str, **options: Any) -> None:
     try:
+        _knock(address)
         with _sigterm_kept():
             ray.init(address, **options)
     except ImportError as error:
         raise MissingRequirement(f"Ray cannot use the address {address}: {error}", hint="Run: pip install 'ray[client]'") from error
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         hint = "A cluster is started by `ray start`, with the same versions of Ray and Python on all nodes"
         raise MissingRequirement(f"No Ray cluster answers at {address} ({reason})", hint=hint) from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for ever. Raises OSError when nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
 
 
 @contextlib.contextmanager
