@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class TestRay:
 
     def test_a_worker_is_killed_and_only_data_is_printed(self, fsv2v, videos, make_face_video, leftovers, tmp_path):
         face, broken, _ = videos
-        long = make_face_video(tmp_path / "long.mp4", 600)
+        long = make_face_video(tmp_path / "long.mp4", 400)
         process = fsv2v.start(*SKETCH, face, broken, long, "-o", "out", "--engine", "ray", "--failures", "again.txt", cwd=tmp_path)
         os.kill(_worker_that_reads(long), signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=120)
@@ -85,14 +85,19 @@ class TestRay:
         assert (tmp_path / "again.txt").read_text() == f"{broken}\n"
         assert leftovers(tmp_path / "out") == []
 
-    def test_ctrl_c_ends_it_with_130_and_nothing_half_made_is_left(self, fsv2v, make_face_video, visible_layers, leftovers, tmp_path):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interrupt_ends_it_and_nothing_half_made_is_left(self, fsv2v, make_face_video, visible_layers, leftovers, tmp_path, number):
         long = make_face_video(tmp_path / "long.mp4", 1200)
         process = fsv2v.start(*SKETCH, long, "-o", tmp_path / "out", "--engine", "ray")
         worker = _worker_that_reads(long)
-        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to everybody
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as the terminal does: to everybody
+        else:
+            process.terminate()
         stdout, stderr = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert (stdout, stderr.strip()) == (b"", b"fsv2v: error: interrupted; run the same command again to continue")
+        sentence = b"fsv2v: error: interrupted; run the same command again to continue"
+        assert (process.returncode, stderr.strip()) == ((130, sentence) if number == signal.SIGINT else (143, b""))
+        assert stdout == b""
         assert "sketch" not in visible_layers(tmp_path / "out" / "long.clip")
         assert leftovers(tmp_path / "out") == []
         _wait_until(lambda: not Path(f"/proc/{worker}").exists())
@@ -106,10 +111,18 @@ class TestRay:
 
 def _worker_that_reads(video: Path) -> int:
     """The parent of the ffmpeg that decodes the video."""
-    find = ["pgrep", "-n", "-f", f"{video}.*pipe"]
-    _wait_until(lambda: subprocess.run(find, stdout=subprocess.DEVNULL).returncode == 0)
-    decoder = int(subprocess.run(find, capture_output=True, check=True).stdout)
-    return int(Path(f"/proc/{decoder}/stat").read_text().rpartition(")")[2].split()[1])
+    _wait_until(lambda: _decoders(video))
+    (stat, *_) = [(decoder.parent / "stat").read_text() for decoder in _decoders(video)]
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _decoders(video: Path) -> list[Path]:
+    found = []
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = cmdline.read_bytes().split(b"\0")
+            found += [cmdline] if any(word.startswith(b"pipe:") for word in words) and os.fsencode(video) in b" ".join(words) else []
+    return found
 
 
 def _wait_until(condition, seconds: float = 60) -> None:

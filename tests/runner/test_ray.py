@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from stages.errors import MissingRequirement, UsageProblem
-from stages.runner import run_over_clips
+from stages.runner import ClipTask, ray_crew, run_over_clips
 
 ray = pytest.importorskip("ray")
-ray_engine = pytest.importorskip("stages.runner.ray_engine")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,8 +68,6 @@ def test_what_every_input_would_lack_ends_the_run(inputs, task):
 
 
 def test_a_node_without_fsv2v_is_named(inputs, task, monkeypatch):
-    from stages.runner import ClipTask
-
     unknown = ClipTask("stand_ins:extract", _OnlyHere(), None)
     with pytest.raises(MissingRequirement, match="No worker can begin on the Ray cluster .*Install the same versions"):
         list(on_ray(unknown, inputs("a")))
@@ -82,7 +79,7 @@ class _OnlyHere:
 
 
 def test_a_folder_that_the_nodes_do_not_share_is_a_sentence(inputs, task, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine.os, "getcwd", lambda: str(tmp_path / "only here"))
+    monkeypatch.setattr(ray_crew.os, "getcwd", lambda: str(tmp_path / "only here"))
     with pytest.raises(UsageProblem, match="cannot enter .*only here.*a folder that all nodes have"):
         list(on_ray(task(), inputs("a")))
 
@@ -142,4 +139,4 @@ def test_steps_tell_how_far_an_input_is(make_face_video, task, tmp_path):
     [([8], 2, 4), ([8], 8, 1), ([8], 20, 1), ([8, 8], 3, 4), ([0, 4, 4], 2, 4), ([2, 16], 2, 8), ([], 1, 1)],
 )
 def test_the_cores_that_each_worker_gets(nodes, workers, threads):
-    assert ray_engine.share(nodes, workers) == threads
+    assert ray_crew.share(nodes, workers) == threads
