@@ -94,12 +94,12 @@ class Crew:
                 continue
             if isinstance(answer, Fsv2vError):
                 raise answer
+            worker.input = None
+            self._idle.append(worker)
             if isinstance(answer, Report):
                 yield answer
             else:
                 worker.node, self._stillborn = answer, 0
-            worker.input = None
-            self._idle.append(worker)
         if time.monotonic() - self._looked >= _LOOK_AROUND:
             self._look_around()
 
