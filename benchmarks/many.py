@@ -24,7 +24,11 @@ from measuring import loop_video, report
 GOAL_OF_RAY, GOAL_OF_JOBS, GOAL_OF_MEMORY = 1.15, 1.7, 1.05
 MAIN = """
 import atexit, resource, sys
-atexit.register(lambda: print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))
+def spent():
+    own, workers = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
+    print(f"peak {own.ru_maxrss} cpu {cpu}", file=sys.stderr)
+atexit.register(spent)
 from fsv2v_cli.main import main
 main()
 """
@@ -32,10 +36,12 @@ main()
 
 @dataclass(frozen=True)
 class Ran:
-    """Wall time in seconds, start included; peak resident memory in MiB of the command's own process, without its workers."""
+    """Wall time in seconds, start included; peak resident memory in MiB of the command's own process, without its workers; seconds of
+    all cores together in it and in its workers (those of Ray are not its children)."""
 
     seconds: float
     peak: float
+    cpu: float
 
 
 def fsv2v(*arguments: str | Path, stdin: str = "") -> Ran:
@@ -47,10 +53,10 @@ def fsv2v(*arguments: str | Path, stdin: str = "") -> Ran:
         [sys.executable, "-c", MAIN, *map(str, arguments)],
         input=stdin, text=True, capture_output=True, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )  # fmt: skip
-    peak = re.search(r"peak (\d+)", ran.stderr)
-    if ran.returncode or peak is None:
+    spent = re.search(r"peak (\d+) cpu ([\d.]+)", ran.stderr)
+    if ran.returncode or spent is None:
         raise RuntimeError(ran.stderr)
-    return Ran(time.perf_counter() - begun, int(peak[1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    return Ran(time.perf_counter() - begun, int(spent[1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10), float(spent[2]))
 
 
 def skipping(finished: Path, count: int, command: list[str], folder: Path) -> Ran:
@@ -84,10 +90,14 @@ def main() -> None:
         size = sum(file.stat().st_size for file in finished.rglob("*") if file.is_file())
         few, many = (skipping(finished, count, command, folder / f"{count} names") for count in (asked.few, asked.many))
     frames = sum(asked.frames + index % 7 for index in range(asked.clips))
+
+    def of(ran: Ran) -> dict[str, float | str]:
+        return {"clips": asked.clips, "seconds": ran.seconds, "frames/s": frames / ran.seconds, "MiB": ran.peak}
+
     rows: list[dict[str, float | str]] = [
-        {"what": "--jobs 1", "clips": asked.clips, "seconds": one.seconds, "frames/s": frames / one.seconds, "MiB": one.peak},
-        {"what": "--jobs 2", "clips": asked.clips, "seconds": two.seconds, "frames/s": frames / two.seconds, "MiB": two.peak},
-        {"what": "--engine ray", "clips": asked.clips, "seconds": ray.seconds, "frames/s": frames / ray.seconds, "MiB": ray.peak},
+        {"what": "--jobs 1", **of(one), "CPU s": one.cpu},
+        {"what": "--jobs 2", **of(two), "CPU s": two.cpu},
+        {"what": "--engine ray", **of(ray)},
         {"what": "finished videos", "clips": asked.clips, "seconds": again.seconds, "MiB": again.peak},
         {"what": "finished clips", "clips": asked.few, "seconds": few.seconds, "MiB": few.peak},
         {"what": "finished clips", "clips": asked.many, "seconds": many.seconds, "MiB": many.peak},
