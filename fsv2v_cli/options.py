@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -91,13 +92,20 @@ class Inputs:
 
     @property
     def total(self) -> int | None:
-        """How many there are; None while stdin is among them."""
-        return None if "-" in self.named else len(self.named)
+        """How many there are; None while a pipe is among them."""
+        if "-" not in self.named:
+            return len(self.named)
+        listed = count_on_stdin(self._separator)
+        return None if listed is None else len(self.named) - 1 + listed
+
+    @property
+    def _separator(self) -> bytes:
+        return b"\0" if self.null else b"\n"
 
     def __iter__(self) -> Iterator[str]:
         for name in self.named:
             if name == "-":
-                yield from paths_on_stdin(b"\0" if self.null else b"\n")
+                yield from paths_on_stdin(self._separator)
             else:
                 yield name
 
@@ -110,6 +118,18 @@ def paths_on_stdin(separator: bytes) -> Iterator[str]:
         yield from (os.fsdecode(path) for path in map(_stripped(separator), complete) if path)
     if last := _stripped(separator)(pending):
         yield os.fsdecode(last)
+
+
+def count_on_stdin(separator: bytes) -> int | None:
+    """How many paths are still to be read, when stdin is a file; None when it is a pipe. Nothing is taken from it."""
+    descriptor = sys.stdin.fileno()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    here, count, last = os.lseek(descriptor, 0, os.SEEK_CUR), 0, separator
+    while block := os.read(descriptor, 1 << 20):
+        count, last = count + block.count(separator), block[-1:]
+    os.lseek(descriptor, here, os.SEEK_SET)
+    return count + (last != separator)
 
 
 def _stripped(separator: bytes) -> Callable[[bytes], bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import shutil
 import signal
 import time
@@ -36,6 +37,20 @@ def test_failures_are_listed_and_can_be_fed_back(fsv2v, videos, tmp_path, jobs):
     assert again.returncode == 3
     assert stdout == os.fsencode(tmp_path / "out" / "broken.clip") + b"\n"
     assert (tmp_path / "again.txt").read_text() == f"{other}\n"
+
+
+def test_the_length_of_a_list_in_a_file_is_known_beforehand(fsv2v, face_video, tmp_path):
+    (tmp_path / "all.txt").write_text(f"{face_video}\nabsent.mp4\nabsent too.mp4")
+    ours, theirs = pty.openpty()
+    with (tmp_path / "all.txt").open("rb") as stdin:
+        process = fsv2v.start(*SKETCH, "-", "-o", tmp_path / "out", stdin=stdin, stderr=theirs, env={"TERM": "xterm"})
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # the way in which Linux says that the other end is closed
+        while block := os.read(ours, 4096):
+            drawn += block
+    assert process.wait(60) == 3
+    assert b"3/3 clips" in drawn
 
 
 def test_a_list_without_failures_is_empty(fsv2v, face_video, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import MissingRequirement, UsageProblem
-from stages.runner import ClipTask, ray_crew, run_over_clips
+from stages.runner import ClipTask, FailureList, ray_crew, run_over_clips
 
 ray = pytest.importorskip("ray")
 
@@ -60,6 +60,18 @@ def test_a_killed_worker_is_tried_again_and_then_given_up(inputs, task, stand_in
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert "on the Ray cluster. Perhaps memory ran out" in reports["b"].reason
     assert stand_ins.calls(work.options.log, "b") >= 2
+
+
+def test_a_full_disk_on_one_node_costs_its_inputs_only(inputs, task, tmp_path):
+    listed = FailureList(tmp_path / "failed.txt")
+    names = inputs("a", "b", "c")
+    reports = by_stem(on_ray(task(b="full"), names))
+    for report in reports.values():
+        if report.status == "failed":
+            listed.add(report.source)
+    assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
+    assert "No space left on device" in reports["b"].reason and "Free some space" in reports["b"].reason
+    assert (tmp_path / "failed.txt").read_text() == f"{names[1]}\n"
 
 
 def test_what_every_input_would_lack_ends_the_run(inputs, task):
