@@ -217,9 +217,10 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
     from stages.runner import run_over_clips as stream
 
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
-    total = None if inputs.total is None else len(range(run.shard[0], inputs.total, run.shard[1]))
+    total = inputs.total
+    mine = None if total is None else len(range(run.shard[0], total, run.shard[1]))
     failures: set[int] = set()
-    with progress(layer, total, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
+    with progress(layer, mine, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
         steps = _ClipSteps(bar)
         reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
         with only_data_on_stdout(), contextlib.closing(reports):
