@@ -70,6 +70,13 @@ def test_a_run_that_stops_early_keeps_the_earlier_failures(fsv2v, tmp_path):
     assert (tmp_path / "again.txt").read_text() == "old.mp4\nabsent.mp4\n"
 
 
+def test_a_shard_keeps_the_earlier_failures_which_may_be_those_of_other_shards(fsv2v, tmp_path):
+    (tmp_path / "again.txt").write_text("a.mp4\nb.mp4\n")
+    command = (*SKETCH, "-", "--shard", "0/2", "-o", tmp_path, "--failures", tmp_path / "again.txt")
+    fsv2v(*command, stdin=(tmp_path / "again.txt").read_text())
+    assert (tmp_path / "again.txt").read_text() == "a.mp4\nb.mp4\na.mp4\n"
+
+
 def test_a_list_that_cannot_be_written_is_refused_before_the_work(fsv2v, face_video, tmp_path):
     result = fsv2v(*SKETCH, face_video, "-o", tmp_path / "out", "--failures", tmp_path)
     assert result.exit_code == 2
