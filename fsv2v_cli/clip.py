@@ -267,7 +267,7 @@ def import_(
 @common_options
 def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     """Write one layer of INPUT (a clip) as other tools read it. Several inputs get a folder each in the one that -o names."""
-    several = inputs.total != 1
+    several = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Line]:
         from stages.clip import open_clip

@@ -21,14 +21,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from fsv2v_cli.options import Inputs, Run
     from fsv2v_cli.precedence import Resolved
-    from stages.runner import Report, Step
+    from stages.runner import FailureList, Report, Step
 
 Event = Mapping[str, Any]
 """What a stage tells while it works: "message" is a sentence; "done" and "total" move the bar; other entries are shown beside it."""
@@ -66,10 +66,26 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     line = json.dumps(data, ensure_ascii=False) if isinstance(data, Mapping) else os.fspath(data)
     try:
         with _bar_cleared():
-            sys.stdout.buffer.write(os.fsencode(line) + b"\n")
-            sys.stdout.buffer.flush()
+            stream = _data or sys.stdout.buffer
+            stream.write(os.fsencode(line) + b"\n")
+            stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
+
+
+_data: BinaryIO | None = None
+
+
+@contextlib.contextmanager
+def only_data_on_stdout() -> Iterator[None]:
+    """What libraries print to stdout meanwhile goes nowhere: Ray, for one, prints the deaths of its workers."""
+    global _data
+    _data = sys.stdout.buffer
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        _data = None
 
 
 @contextlib.contextmanager
@@ -201,16 +217,31 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
     from stages.runner import run_over_clips as stream
 
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
-    total = None if inputs.total is None else len(range(run.shard[0], inputs.total, run.shard[1]))
-    failures: list[int] = []
-    with progress(layer, total, "clips") as bar:
+    total = inputs.total
+    mine = None if total is None else len(range(run.shard[0], total, run.shard[1]))
+    failures: set[int] = set()
+    with progress(layer, mine, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
         steps = _ClipSteps(bar)
-        with contextlib.closing(stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step)) as reports:
+        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
+        with only_data_on_stdout(), contextlib.closing(reports):
             for report in reports:
                 steps.finished(report)
+                if report.status == "failed":
+                    failures.add(report.exit_code)
+                    listed.add(report.source)
                 tell(report, run.json)
-                failures += [report.exit_code] if report.status == "failed" else []
+        if run.shard[1] == 1 and (run.keep_going or not failures):  # else there are inputs that nobody has tried here
+            listed.complete()
     return exit_code(failures)
+
+
+@contextlib.contextmanager
+def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
+    """The file of --failures, or nothing when none was asked for."""
+    from stages.runner import FailureList
+
+    with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as listed:
+        yield listed
 
 
 class _ClipSteps:

@@ -6,7 +6,7 @@ A command over many inputs:
     @inputs_argument                                # -> inputs: Inputs, iterates over paths; - reads them from stdin, -0 NUL separated
     @backend_option("landmarks", "Landmark detector.")    # -> backend: str
     @device_option                                  # -> device: str
-    @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --keep-going + common
+    @clip_stage                                     # -> run: Run; adds -o --overwrite --jobs --shard --engine --failures ... + common
     def extract_sketch(inputs: Inputs, backend: str, device: str, run: Run) -> int:
         from stages.extract_sketch import SketchOptions
         return run_over_clips("stages.extract_sketch:extract", inputs, SketchOptions(backend=backend, device=device), run, "sketch")
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -74,6 +75,8 @@ class Run:
     jobs: int = 1
     shard: tuple[int, int] = (0, 1)
     engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    failures: str | None = None
     keep_going: bool = True
     json: bool = False
     quiet: bool = False
@@ -89,13 +92,20 @@ class Inputs:
 
     @property
     def total(self) -> int | None:
-        """How many there are; None while stdin is among them."""
-        return None if "-" in self.named else len(self.named)
+        """How many there are; None while a pipe is among them."""
+        if "-" not in self.named:
+            return len(self.named)
+        listed = count_on_stdin(self._separator)
+        return None if listed is None else len(self.named) - 1 + listed
+
+    @property
+    def _separator(self) -> bytes:
+        return b"\0" if self.null else b"\n"
 
     def __iter__(self) -> Iterator[str]:
         for name in self.named:
             if name == "-":
-                yield from paths_on_stdin(b"\0" if self.null else b"\n")
+                yield from paths_on_stdin(self._separator)
             else:
                 yield name
 
@@ -108,6 +118,18 @@ def paths_on_stdin(separator: bytes) -> Iterator[str]:
         yield from (os.fsdecode(path) for path in map(_stripped(separator), complete) if path)
     if last := _stripped(separator)(pending):
         yield os.fsdecode(last)
+
+
+def count_on_stdin(separator: bytes) -> int | None:
+    """How many paths are still to be read, when stdin is a file; None when it is a pipe. Nothing is taken from it."""
+    descriptor = sys.stdin.fileno()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    here, count, last = os.lseek(descriptor, 0, os.SEEK_CUR), 0, separator
+    while block := os.read(descriptor, 1 << 20):
+        count, last = count + block.count(separator), block[-1:]
+    os.lseek(descriptor, here, os.SEEK_SET)
+    return count + (last != separator)
 
 
 def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
@@ -190,7 +212,15 @@ shard_option = click.option(
     "--shard", type=_Shard(), default="0/1", metavar="I/N", help="Take every N-th input only, beginning with number I (from 0)."
 )
 engine_option = click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes of this machine, or a Ray cluster."
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes of this machine, or Ray."
+)
+address_option = click.option(
+    "--address",
+    metavar="auto|HOST:PORT|ray://HOST:PORT",
+    help="The Ray cluster; default: RAY_ADDRESS, or else Ray is started on this machine.",
+)
+failures_option = click.option(
+    "--failures", metavar="FILE", help="List the inputs that failed, one per line (with -0 separated by NUL), to be fed back with -."
 )
 keep_going_option = click.option(
     "--keep-going/--fail-fast", default=True, show_default=True, help="After a failed input go on with the others, or stop."
@@ -270,6 +300,8 @@ clip_stage = _stack(
     jobs_option,
     shard_option,
     engine_option,
+    address_option,
+    failures_option,
     keep_going_option,
     common_options,
 )

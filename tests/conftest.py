@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -172,6 +173,29 @@ def _visible_layers() -> Callable[[Path], list[str]]:
 @pytest.fixture(name="leftovers")
 def _leftovers() -> Callable[[Path], list[Path]]:
     return leftovers
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every visible file below a folder; of JSON all but the times."""
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(name): _timeless(folder / name) for name in names if not any(part.startswith(".") for part in name.parts)}
+
+
+def _timeless(path: Path) -> bytes:
+    if path.suffix != ".json":
+        return path.read_bytes()
+    return json.dumps(_strip(json.loads(path.read_text())), sort_keys=True).encode()
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strip(item) for key, item in value.items() if key not in ("seconds", "created")}
+    return [_strip(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(name="content")
+def _content() -> Callable[[Path], dict[str, bytes]]:
+    return content
 
 
 def painted_face(points: np.ndarray, size: int, seed: int) -> np.ndarray:

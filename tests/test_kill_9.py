@@ -6,7 +6,6 @@ FSV2V_KILLS says how often each stage is killed (default 2). Training has its ow
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -21,25 +20,6 @@ from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
 
 KILLS = int(os.environ.get("FSV2V_KILLS", "2"))
-VOLATILE = ("seconds", "created")
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every visible file below a folder; of JSON all but the times."""
-    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(name): _timeless(folder / name) for name in names if not any(part.startswith(".") for part in name.parts)}
-
-
-def _timeless(path: Path) -> bytes:
-    if path.suffix != ".json":
-        return path.read_bytes()
-    return json.dumps(_strip(json.loads(path.read_text())), sort_keys=True).encode()
-
-
-def _strip(value):
-    if isinstance(value, dict):
-        return {key: _strip(item) for key, item in value.items() if key not in VOLATILE}
-    return [_strip(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +62,7 @@ STAGES = ["extract-sketch", "extract-poses", "segment", "build-dataset", "finetu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_stage_leaves_nothing_wrong_and_the_same_command_finishes(stage, commands, fsv2v, tmp_path, request):
+def test_a_killed_stage_leaves_nothing_wrong_and_the_same_command_finishes(stage, commands, fsv2v, content, tmp_path, request):
     if stage in ("extract-poses", "segment"):
         request.getfixturevalue("shared")  # MediaPipe's weights
     command, out, undisturbed = commands[stage], tmp_path / "out", tmp_path / "undisturbed"

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Literal
 
 from stages.errors import UsageProblem
+from stages.runner.failures import FailureList
 from stages.runner.report import ClipTask, Outcome, Report, Step
 from stages.runner.work import run_one
 
-__all__ = ["ClipTask", "Outcome", "Report", "Step", "exit_code", "run_over_clips"]
+__all__ = ["ClipTask", "FailureList", "Outcome", "Report", "Step", "exit_code", "run_over_clips"]
 
 
 def run_over_clips(
@@ -21,20 +22,24 @@ def run_over_clips(
     engine: Literal["local", "ray"] = "local",
     keep_going: bool = True,
     on_step: Callable[[Step], None] | None = None,
+    address: str | None = None,
 ) -> Generator[Report, None, None]:
     """Run `task` on every input and yield one Report each, as soon as it is finished.
 
     inputs may be endless: only a few are held at a time. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
     n machines given the same list divide it. A failed input does not stop the others unless `keep_going` is false. Raises
     UsageProblem and MissingRequirement, which would befall every input. When the iterator is closed or interrupted, workers end.
-    `on_step` is told a few times per second how far each input is (not by Ray).
+    `on_step` is told a few times per second (by Ray: about once) how far each input is. address: of a Ray cluster; without it that of
+    RAY_ADDRESS, or else Ray is started on this machine.
     """
     index, count = shard
     if not 0 <= index < count:
         raise UsageProblem(f"There is no shard {index} of {count}", hint="Shards count from 0")
     if jobs < 1:
         raise UsageProblem(f"{jobs} jobs cannot do any work")
-    reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step)
+    if address is not None and engine != "ray":
+        raise UsageProblem(f"The address {address} is that of a Ray cluster", hint="Add --engine ray")
+    reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step, address)
     for report in reports:
         yield report
         if report.status == "failed" and not keep_going:
@@ -50,12 +55,12 @@ def exit_code(failures: Collection[int]) -> int:
 
 
 def _engine(
-    task: ClipTask, sources: Iterable[str], jobs: int, engine: str, on_step: Callable[[Step], None] | None
+    task: ClipTask, sources: Iterable[str], jobs: int, engine: str, on_step: Callable[[Step], None] | None, address: str | None
 ) -> Generator[Report, None, None]:
     if engine == "ray":
         from stages.runner.ray_engine import run_on_ray
 
-        yield from run_on_ray(task, sources, jobs)
+        yield from run_on_ray(task, sources, jobs, address, on_step)
     elif jobs > 1:
         from stages.runner.pool import run_in_processes
 

@@ -11,7 +11,6 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,8 +20,9 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from stages.errors import Fsv2vError
+from stages.runner.feeder import Feeder
 from stages.runner.report import ClipTask, Report, Step
-from stages.runner.work import CONCERNS_ALL, limit_threads, run_one
+from stages.runner.work import CONCERNS_ALL, cores, limit_threads, run_one
 
 _GRACE = 5.0
 """Seconds that a worker gets to clean up before it is killed."""
@@ -43,7 +43,7 @@ def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int, on_step:
 
     Raises CONCERNS_ALL at the first input that meets one; however it ends, no worker is left.
     """
-    feeder, workers = _Feeder(sources, jobs), list[_Worker]()
+    feeder, workers = Feeder(sources, jobs), list[_Worker]()
     try:
         while True:
             while (idle := _idle(workers)) is not None or len(workers) < jobs:
@@ -159,7 +159,7 @@ def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    limit_threads(jobs)
+    limit_threads(cores() // jobs)
     try:
         task: ClipTask = pickle.loads(pickled_task)
         while True:
@@ -183,52 +183,3 @@ def _end_with_parent() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-class _Feeder:
-    """Reads ahead in the inputs in a thread, so that a slow producer of paths never holds back finished results."""
-
-    def __init__(self, sources: Iterable[str], ahead: int) -> None:
-        self._queue: queue.Queue[str | BaseException | None] = queue.Queue(ahead)
-        self.bell, self._ring = multiprocessing.Pipe(duplex=False)
-        self.exhausted = False
-        self._stopped = False
-        threading.Thread(target=self._read, args=(sources,), daemon=True).start()
-
-    def _read(self, sources: Iterable[str]) -> None:
-        last: BaseException | None = None
-        try:
-            for source in sources:
-                self._put(source)
-                if self._stopped:
-                    return
-        except BaseException as error:  # handed over to the thread that reads from the queue
-            last = error
-        self._put(last)
-
-    def _put(self, item: str | BaseException | None) -> None:
-        self._queue.put(item)
-        self._ring.send_bytes(b".")
-
-    def next(self) -> str | None:
-        """The next input, or None when there is none now; `exhausted` says whether there ever will be."""
-        if self.exhausted:
-            return None
-        try:
-            item = self._queue.get_nowait()
-        except queue.Empty:
-            return None
-        self.bell.recv_bytes()
-        if isinstance(item, str):
-            return item
-        self.exhausted = True
-        if item is not None:
-            raise item
-        return None
-
-    def stop(self) -> None:
-        """Let the thread end as soon as the inputs give it a chance to."""
-        self._stopped = self.exhausted = True
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._queue.get_nowait()

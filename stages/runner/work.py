@@ -64,14 +64,13 @@ def load(function: str) -> Callable[..., Any]:
     return loaded
 
 
-def limit_threads(jobs: int) -> None:
-    """Share the cores: called first in each of `jobs` workers, so that together they run one thread per core.
+def limit_threads(threads: int) -> None:
+    """Called first in each worker with its share of the cores, so that together they run one thread per core.
 
     What the user has set in the environment stays.
     """
-    threads = str(max(1, cores() // jobs))
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
-        os.environ.setdefault(variable, threads)
+        os.environ.setdefault(variable, str(max(1, threads)))
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if "cv2" in sys.modules:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
 import itertools
-import os
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from stages.clip import as_clip
 from stages.errors import MissingRequirement, UsageProblem
-from stages.runner import exit_code, run_over_clips
+from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.work import cores
 
-HAS_RAY = importlib.util.find_spec("ray") is not None
 BOTH = pytest.mark.parametrize("jobs", [1, 2])
 
 
@@ -168,7 +168,7 @@ def test_closing_the_iterator_ends_the_workers_at_once(inputs, task):
 
 @BOTH
 def test_steps_tell_how_far_an_input_is(make_face_video, stand_ins, tmp_path, monkeypatch, jobs):
-    from stages.runner import ClipTask, watched
+    from stages.runner import watched
 
     monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # reaches the work of this process only
     video = str(make_face_video(tmp_path / "long.mp4", 100 if jobs == 1 else 2000))
@@ -186,30 +186,25 @@ def test_the_exit_code_of_a_run(failures, code):
     assert exit_code(failures) == code
 
 
-@pytest.mark.skipif(HAS_RAY, reason="ray is installed")
-def test_ray_is_an_extra(inputs, task):
+def test_ray_is_an_extra(inputs, task, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingRequirement, match=r"pip install 'fsv2v\[ray\]'"):
         list(run_over_clips(task(), inputs("a"), engine="ray"))
 
 
-@pytest.mark.skipif(not HAS_RAY, reason="ray is not installed (extra `ray`)")
-class TestRay:
-    @pytest.fixture(autouse=True)
-    def workers_find_the_stand_ins(self, stand_ins, monkeypatch):
-        root = Path(__file__).resolve().parents[2]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stand_ins.__file__).parent), str(root)]))
+def test_the_address_of_a_cluster_is_for_ray(inputs, task):
+    with pytest.raises(UsageProblem, match="Add --engine ray"):
+        list(run_over_clips(task(), inputs("a"), address="auto"))
 
-    def test_it_does_the_same_work(self, inputs, task):
-        reports = {Path(report.source).stem: report for report in run_over_clips(task(b="no face"), inputs("a", "b", "c"), 2, engine="ray")}
-        assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
-        assert "shows no face" in reports["b"].reason
 
-    def test_a_killed_worker_is_tried_again_and_then_given_up(self, inputs, task, stand_ins):
-        work = task(a="die once", b="die")
-        reports = {Path(report.source).stem: report for report in run_over_clips(work, inputs("a", "b"), 2, engine="ray")}
-        assert [reports[name].status for name in "ab"] == ["done", "failed"]
-        assert stand_ins.calls(work.options.log, "b") == 2
-
-    def test_what_every_input_would_lack_ends_the_run(self, inputs, task):
-        with pytest.raises(MissingRequirement, match="fsv2v weights fetch x"):
-            list(run_over_clips(task(a="missing"), inputs("a", "b", "c"), 2, engine="ray"))
+def test_of_4000_videos_the_broken_ones_fail_and_no_other(inputs, stand_ins, tmp_path):
+    (video,) = inputs("a")
+    whole, total = as_clip(video, out=tmp_path), 4000
+    sources = [tmp_path / f"{index}.clip" for index in range(total)]
+    broken = {str(source) for source in sources[::100]}
+    for source in sources:
+        (source.mkdir if str(source) in broken else functools.partial(source.symlink_to, whole.path))()
+    glance = ClipTask("stand_ins:glance", stand_ins.StandIn(""), layer="stand-in")
+    reports = list(run_over_clips(glance, map(str, sources), jobs=2))
+    assert {report.source for report in reports} == set(map(str, sources)) and len(reports) == total
+    assert {report.source for report in reports if report.status == "failed"} == broken

@@ -1,0 +1,89 @@
+"""The list of failures: whatever happens, no input is lost from it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from stages.errors import UsageProblem
+from stages.runner import FailureList
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "again.txt"
+
+
+def test_failures_are_in_the_file_as_soon_as_they_happen(path):
+    failures = FailureList(path)
+    assert path.read_bytes() == b""
+    failures.add("a.mp4")
+    assert path.read_bytes() == b"a.mp4\n"
+
+
+def test_the_separator_is_that_of_the_inputs(path):
+    failures = FailureList(path, b"\0")
+    for name in ("two\nlines.mp4", os.fsdecode(b"\xff.mp4")):
+        failures.add(name)
+    assert path.read_bytes() == b"two\nlines.mp4\0\xff.mp4\0"
+
+
+@pytest.mark.parametrize("earlier", ["old.mp4\nolder.mp4\n", "old.mp4\nolder.mp4"], ids=["ended", "without an end"])
+def test_a_run_that_is_killed_has_lost_neither_the_earlier_failures_nor_its_own(path, earlier):
+    path.write_text(earlier)
+    FailureList(path).add("new.mp4")
+    assert path.read_text() == "old.mp4\nolder.mp4\nnew.mp4\n"
+
+
+def test_a_run_that_is_through_leaves_its_own_failures_only(path, leftovers):
+    path.write_text("old.mp4\n")
+    failures = FailureList(path)
+    failures.add("new.mp4")
+    failures.complete()
+    failures.close()
+    assert path.read_text() == "new.mp4\n"
+    assert leftovers(path.parent) == []
+
+
+def test_the_list_that_is_read_may_be_the_list_that_is_written(path):
+    path.write_text("a.mp4\nb.mp4\n")
+    with path.open() as stdin:
+        failures = FailureList(path)
+        for line in stdin:
+            failures.add(line.rstrip())
+        failures.complete()
+    assert path.read_text() == "a.mp4\nb.mp4\n"
+
+
+def test_a_link_stays_a_link(path, tmp_path):
+    link = tmp_path / "link.txt"
+    link.symlink_to(path)
+    FailureList(link).add("a.mp4")
+    assert link.is_symlink() and path.read_text() == "a.mp4\n"
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    reader, writer = os.pipe()
+    failures = FailureList(f"/dev/fd/{writer}")
+    failures.add("a.mp4")
+    failures.complete()
+    failures.close()
+    os.close(writer)
+    assert os.read(reader, 100) == b"a.mp4\n"
+    os.close(reader)
+
+
+def test_two_runs_never_write_one_list(path):
+    first = FailureList(path)
+    first.add("a.mp4")
+    with pytest.raises(UsageProblem, match="Another run writes its failures to"):
+        FailureList(path)
+    first.close()
+    FailureList(path).add("b.mp4")
+    assert path.read_text() == "a.mp4\nb.mp4\n"
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
+    with pytest.raises(UsageProblem, match="cannot be written: Is a directory. Name another file"):
+        FailureList(tmp_path)
