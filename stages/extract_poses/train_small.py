@@ -26,7 +26,7 @@ from torch import Tensor
 
 from stages.clip import probe, read_frames
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
-from stages.dense import Fit, fit, picture_tensor, relit, save_dense
+from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
 from stages.following import box_of_points
 from stages.mediapipe_task import VisionTask
@@ -58,12 +58,13 @@ class Recipe:
 
     people_step: int = 3
     face_frames: int = 8
-    steps: int = 4500
-    batch: int = 24
+    steps: int = 6000
+    batch: int = 16
     width: int = 192
     rate: float = 2e-3
     spread: float = 1.0
     turn: float = 35.0
+    stretch: float = 0.12
     smallest: float = 0.4
     largest: float = 1.4
     seed: int = 20191210
@@ -216,7 +217,7 @@ class Views:
         matrix = cv2.getRotationMatrix2D(tuple(map(float, centre)), float(random.normal() * self.recipe.turn / 2), scale)
         shift = random.uniform(-1, 1, 2) * np.array(INPUT) * (0.28 if small else 0.12)
         matrix[:, 2] += np.array(INPUT) / 2 + shift - centre
-        return np.asarray(matrix)
+        return _stretched(np.asarray(matrix), self.recipe.stretch, random)
 
     def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
         """A piece of a picture that shows nobody, enlarged."""
@@ -264,6 +265,14 @@ def loss(outputs: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     return -((places * logits.log_softmax(2)).sum(2) * weights).sum() / weights.sum()
 
 
+def _stretched(matrix: NDArray[np.float64], strength: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """The same view of a broader or slimmer person who leans: an affine map around the middle of the input."""
+    wide, lean = float(np.exp(strength * random.normal())), strength * random.normal()
+    change = np.array([[wide, lean], [0, 1 / wide]])
+    middle = np.array(INPUT) / 2
+    return np.column_stack([change @ matrix[:, :2], change @ (matrix[:, 2] - middle) + middle])
+
+
 def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
     mirrored = keypoints[MIRROR]
     mirrored[:, 0] = INPUT[0] - 1 - mirrored[:, 0]
@@ -282,12 +291,14 @@ def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray
     return picture
 
 
-def train(data: Path, recipe: Recipe, out: Path) -> None:
-    """Train on the permitted clips and write the network to `out`; patches and state lie beside it."""
+def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> None:
+    """Train on the permitted clips, from the network in `start` if there is one, and write it to `out`; patches and state lie beside it."""
     torch.manual_seed(recipe.seed)
     patches = collect(data, recipe, out.with_suffix(".patches.npz"))
     network = DenseNet(DenseConfig(len(POINTS), stride=STRIDE, width=recipe.width))
     network.start_from(load_file(registry.path(SQUEEZENET)))
+    if start is not None:
+        network.load_state_dict(load_dense(start, "cpu")[0].state_dict())
     log.info("%d persons, %d parameters", len(patches.pictures), sum(parameter.numel() for parameter in network.parameters()))
     average = fit(network, Views(patches, recipe), loss, Fit(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
     save_dense(out, average, {"points": [NAMES[index] for index in POINTS], "recipe": asdict(recipe)})
@@ -336,10 +347,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("weights/pose_small_fsv2v.safetensors"))
     parser.add_argument("--measure-only", action="store_true", help="only measure --out on persons it has not seen")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--rate", type=float, default=Recipe.rate)
+    parser.add_argument("--start", type=Path, help="go on with this network instead of ImageNet's encoder")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if not arguments.measure_only:
-        train(arguments.data, Recipe(steps=arguments.steps), arguments.out)
+        train(arguments.data, Recipe(steps=arguments.steps, rate=arguments.rate), arguments.out, arguments.start)
     rows = [measure(video, arguments.out) for video in measured_clips(arguments.data)]
     shares = [row["pck"] for row in rows if row["pck"] is not None]
     sys.stdout.write(json.dumps({"mean_pck": round(float(np.mean(shares)), 3), "clips": rows}, indent=1) + "\n")

@@ -10,7 +10,16 @@ import pytest
 from stages.clip import read_frames
 from stages.conditions.poses import NAMES
 from stages.extract_poses.backends import small
-from stages.extract_poses.backends.small import INPUT, STRIDE, SmallPoses, decode, search_windows, window_around
+from stages.extract_poses.backends.small import (
+    INPUT,
+    STRIDE,
+    SmallPoses,
+    decode,
+    mirrored_pictures,
+    probabilities,
+    search_windows,
+    window_around,
+)
 from weights import registry
 
 
@@ -19,16 +28,32 @@ def test_a_place_is_read_between_the_cells() -> None:
     y, x = np.mgrid[:rows, :columns]
     peak = -0.5 * (np.square(x - 10.25) + np.square(y - 20.5))
     nowhere = np.full((rows, columns), -12.0)
-    points = decode(np.stack([peak + 9, nowhere]).astype(np.float32))
+    points = decode(probabilities(np.stack([peak + 9, nowhere])[None].astype(np.float32))[0])
     assert points[0, :2] == pytest.approx([10.25 * STRIDE, 20.5 * STRIDE], abs=0.2)
     assert points[0, 2] > 0.99 and points[1, 2] < 0.05
 
 
 def test_the_window_around_a_person_is_filled_by_him() -> None:
     person = np.zeros((25, 3), np.float32)
-    person[0], person[1] = (100, 50, 1), (140, 450, 1)
-    x, y, scale = window_around(person)
+    person[0], person[11] = (100, 50, 1), (140, 450, 1)
+    x, y, scale = window_around(person, 640, 480)
     assert (x, y) == (120, 250) and 400 / scale == pytest.approx(small.FILL * INPUT[1])
+
+
+def test_below_a_head_there_must_be_a_body() -> None:
+    person = np.zeros((25, 3), np.float32)
+    person[0], person[1] = (100, 50, 1), (100, 90, 1)
+    _, y, scale = window_around(person, 640, 480)
+    assert y + INPUT[1] * scale / 2 > 90 + 1.5 * 80, "the hips are shown"
+    _, y, scale = window_around(person, 640, 100)
+    assert y == pytest.approx(74.5), "but not what lies below the picture"
+
+
+def test_what_is_mirrored_twice_falls_on_the_same_cells() -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (1, INPUT[1], INPUT[0], 3), np.uint8)
+    mirrored = mirrored_pictures(pictures)
+    cells = np.arange(0, INPUT[0], STRIDE)
+    assert np.array_equal(mirrored[:, :, cells], pictures[:, :, cells[::-1]])
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (512, 758), (64, 64), (300, 2000)])

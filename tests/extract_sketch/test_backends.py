@@ -14,7 +14,7 @@ from stages.errors import MissingRequirement, UsageProblem
 
 def test_a_file_in_the_folder_is_a_backend() -> None:
     assert Backends("landmarks").names() == ["dlib", "face-alignment", "mediapipe"]
-    assert {kind for kind, _ in every_backend()} == {"landmarks", "poses", "segment"}
+    assert {kind for kind, _ in every_backend()} == {"landmarks", "poses", "segment", "flow"}
 
 
 def test_a_name_that_does_not_exist_lists_those_that_do() -> None:

@@ -11,20 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend
-from stages.conditions.poses import NAMES
+from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
 from stages.following import Subject, box_of_points
 
 WEIGHTS = "pose_small_fsv2v.safetensors"
-INPUT = (144, 192)
+INPUT = (192, 256)
 """Width and height of what the network sees."""
 STRIDE = 4
 """Pixels of the input from one cell of the map to the next."""
+MAP = (INPUT[1] // STRIDE, INPUT[0] // STRIDE)
 FILL = 0.75
 """Share of the input that a tracked person takes up, in the direction that he fills more."""
 LEAST_CONFIDENCE = 0.3
 LEAST_POINTS = 5
 REFINEMENTS = 2
 """How often the place of a person who was just found is looked at again, each time closer."""
+_SHOULDERS = (2, 5)
 _NEAR = 2
 """Cells around the largest one whose mean is the point."""
 
@@ -41,13 +43,14 @@ class SmallPoses:
         self._network, info = load_dense(weights, device)
         self._device = next(self._network.parameters()).device
         self._points = [NAMES.index(name) for name in info["points"]]
+        self._mirror = [self._points.index(MIRROR[point]) for point in self._points]
         self._window: Window | None = None
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
         person = None if self._window is None else self._look(frame, [self._window])[0]
         if person is None or _score(person) == 0:
             person = self._search(frame)
-        self._window = None if person is None else window_around(person)
+        self._window = None if person is None else window_around(person, frame.shape[1], frame.shape[0])
         return [] if person is None else [Subject(box_of_points(person[person[:, 2] > 0]), person)]
 
     def _search(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
@@ -56,7 +59,7 @@ class SmallPoses:
             person = max(self._look(frame, windows), key=_score)
             for _ in range(REFINEMENTS):
                 if _score(person) > 0:
-                    person = self._look(frame, [window_around(person)])[0]
+                    person = self._look(frame, [window_around(person, frame.shape[1], frame.shape[0])])[0]
             if _score(person) > 0:
                 return person
         return None
@@ -67,14 +70,15 @@ class SmallPoses:
 
         from stages.dense import picture_tensor
 
-        pictures = picture_tensor(np.stack([_cut(frame, window) for window in windows])).to(self._device)
+        cut = np.stack([_cut(frame, window) for window in windows])
+        both = picture_tensor(np.concatenate([cut, mirrored_pictures(cut)])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
-            maps = self._network(pictures).float().cpu().numpy()
+            straight, mirrored = probabilities(self._network(both).float().cpu().numpy()).reshape(2, len(windows), len(self._points), *MAP)
         height, width = frame.shape[:2]
         found = []
-        for window, logits in zip(windows, maps, strict=True):
+        for window, shares in zip(windows, (straight + mirrored[:, self._mirror, :, ::-1]) / 2, strict=True):
             keypoints = np.zeros((len(NAMES), 3), np.float32)
-            keypoints[self._points] = _in_frame(decode(logits), window)
+            keypoints[self._points] = _in_frame(decode(shares), window)
             x, y = keypoints[:, 0], keypoints[:, 1]
             outside = (x < -0.5) | (y < -0.5) | (x >= width - 0.5) | (y >= height - 0.5)
             keypoints[outside | (keypoints[:, 2] < LEAST_CONFIDENCE)] = 0
@@ -82,29 +86,56 @@ class SmallPoses:
         return found
 
 
-def decode(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps [N, h, w], where 0 stands for nowhere -> points [N, 3]: x, y in pixels of the input, and the probability of being there."""
-    count, rows, columns = logits.shape
-    flat = logits.reshape(count, -1)
-    top = np.maximum(flat.max(1, keepdims=True), 0)
-    weights = np.exp(flat - top)
-    share = weights / (weights.sum(1, keepdims=True) + np.exp(-top))
-    best = flat.argmax(1)
+def mirrored_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures [B, H, W, 3] mirrored so that cells of the map fall on cells: the first on the last."""
+    shifted = pictures[:, :, ::-1].copy()
+    shifted[:, :, : 1 - STRIDE] = shifted[:, :, STRIDE - 1 :]
+    return shifted
+
+
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps [B, N, h, w], where 0 stands for nowhere -> how likely each point is at each cell; the rest to 1 is nowhere."""
+    top = np.maximum(logits.max((2, 3), keepdims=True), 0)
+    weights = np.exp(logits - top)
+    return np.asarray(weights / (weights.sum((2, 3), keepdims=True) + np.exp(-top)))
+
+
+def decode(shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities [N, h, w] -> points [N, 3]: x, y in pixels of the input, and the probability of being anywhere in it."""
+    count, rows, columns = shares.shape
+    best = shares.reshape(count, -1).argmax(1)
     points = np.zeros((count, 3), np.float32)
-    points[:, 2] = share.sum(1)
+    points[:, 2] = shares.sum((1, 2))
     for index, (y, x) in enumerate(zip(best // columns, best % columns, strict=True)):
         ys, xs = slice(max(y - _NEAR, 0), y + _NEAR + 1), slice(max(x - _NEAR, 0), x + _NEAR + 1)
-        near = share[index].reshape(rows, columns)[ys, xs]
+        near = shares[index][ys, xs]
         points[index, 0] = STRIDE * (near.sum(0) @ np.arange(columns)[xs]) / near.sum()
         points[index, 1] = STRIDE * (near.sum(1) @ np.arange(rows)[ys]) / near.sum()
     return points
 
 
-def window_around(person: NDArray[np.float32]) -> Window:
-    """The window in which the person with keypoints [25, 3] fills the share FILL."""
+def window_around(person: NDArray[np.float32], width: int, height: int) -> Window:
+    """The window in which the person with keypoints [25, 3] fills the share FILL, in a picture of that size.
+
+    Where little of him is seen, his trunk and arms must be somewhere below his neck, if they are in the picture at all.
+    """
     x0, y0, x1, y1 = map(float, box_of_points(person[person[:, 2] > 0]))
+    if person[NECK, 2] > 0:
+        reach, (x, y) = _trunk(person), map(float, person[NECK, :2])
+        x0, x1 = min(x0, max(x - 0.8 * reach, 0)), max(x1, min(x + 0.8 * reach, width - 1))
+        y1 = max(y1, min(y + 1.5 * reach, height - 1))
     scale = max((x1 - x0) / INPUT[0], (y1 - y0) / INPUT[1]) / FILL
     return (x0 + x1) / 2, (y0 + y1) / 2, max(scale, 0.05)
+
+
+def _trunk(person: NDArray[np.float32]) -> float:
+    """How long the trunk is, or must be."""
+    lengths = [
+        share * float(np.linalg.norm(person[start, :2] - person[end, :2]))
+        for start, end, share in ((NECK, MID_HIP, 1.0), (_SHOULDERS[0], _SHOULDERS[1], 1.3), (NECK, NOSE, 2.0))
+        if min(person[start, 2], person[end, 2]) > 0
+    ]
+    return max(lengths, default=0.0)
 
 
 def search_windows(width: int, height: int) -> list[list[Window]]:
