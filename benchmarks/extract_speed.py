@@ -1,11 +1,11 @@
-"""How much extract-sketch costs beyond its detector, and what a second process brings.
+"""How much an extractor costs beyond its backend, what a second process brings, and what following and drawing cost.
 
-    python benchmarks/extract_speed.py VIDEO [--backend mediapipe] [--frames 300] [--clips 8]
+    python benchmarks/extract_speed.py VIDEO [--extractor extract-sketch/mediapipe] [--frames 300] [--clips 8]
 
-The baseline of the first ratio is the bare backend, called in a loop on frames that were decoded before; goal: extract-sketch, which also
+The baseline of the first ratio is the bare backend, called in a loop on frames that were decoded before; goal: the stage, which also
 decodes, smooths, draws and writes, at 0.9 of that speed or more. The baseline of the second is --jobs 1; goal: --jobs 2 is 1.7 times as
-fast on two cores, start of the command included. All is measured in one run; the bare loop is timed before and after the stage, and the
-faster one counts.
+fast on two cores, start of the command included. Following and drawing a person in a 512x512 frame is to cost less than 2 ms. All is
+measured in one run; the bare loop is timed before and after the stage, and the faster one counts.
 """
 
 from __future__ import annotations
@@ -13,66 +13,144 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from measuring import fsv2v, loop_video, report
 
 from stages.backends import Backends
-from stages.clip import as_clip, read_frames
-from stages.extract_sketch import SketchOptions, extract
+from stages.clip import Clip, as_clip, read_frames
+from stages.conditions.poses import draw_pose
+from stages.following import Seen, Subject, box_of_points, follow
+from stages.gaps import filled
+from stages.smoothing import smoothed
 
-GOAL_OF_BARE, GOAL_OF_JOBS = 0.9, 1.7
+GOAL_OF_BARE, GOAL_OF_JOBS, GOAL_OF_TRACKING = 0.9, 1.7, 2.0
 
 
-def bare(video: Path, backend: str, frames: int) -> float:
+@dataclass(frozen=True)
+class Extractor:
+    """A command, the kind of its backends, one of them, and the stage as a function of a clip."""
+
+    command: str
+    kind: str
+    backend: str
+    stage: Callable[[Clip], object]
+
+    def open(self) -> Callable[[np.ndarray], object]:
+        opened = Backends(self.kind).require(self.backend).open("cpu")
+        return opened(None) if self.kind == "segment" and self.backend != "person" else opened
+
+
+def extractors() -> dict[str, Extractor]:
+    from stages.extract_poses import PoseOptions
+    from stages.extract_poses import extract as poses
+    from stages.extract_sketch import SketchOptions
+    from stages.extract_sketch import extract as sketch
+    from stages.segment import SegmentOptions
+    from stages.segment import extract as segment
+
+    made = [
+        *(
+            Extractor("extract-sketch", "landmarks", name, lambda clip, name=name: sketch(clip, SketchOptions(backend=name, device="cpu")))
+            for name in ("mediapipe", "dlib")
+        ),
+        *(
+            Extractor("extract-poses", "poses", name, lambda clip, name=name: poses(clip, PoseOptions(backend=name, device="cpu")))
+            for name in ("mediapipe", "small")
+        ),
+        *(
+            Extractor("segment", "segment", name, lambda clip, name=name: segment(clip, SegmentOptions(backend=name, device="cpu")))
+            for name in ("street", "person")
+        ),
+    ]
+    return {f"{extractor.command}/{extractor.backend}": extractor for extractor in made}
+
+
+def bare(video: Path, extractor: Extractor, frames: int) -> float:
     """Seconds that the backend takes, opening included."""
     decoded = list(islice(read_frames(video), frames))
     begun = time.perf_counter()
-    detect = Backends("landmarks").require(backend).open("cpu")
+    detect = extractor.open()
     for frame in decoded:
         detect(frame)
     return time.perf_counter() - begun
 
 
-def extraction(video: Path, backend: str, folder: Path) -> float:
+def extraction(video: Path, extractor: Extractor, folder: Path) -> float:
     """Seconds that the stage takes, in this process, from the video to the finished layers."""
     begun = time.perf_counter()
-    extract(as_clip(video, out=folder), SketchOptions(backend=backend, device="cpu"))
+    extractor.stage(as_clip(video, out=folder))
     return time.perf_counter() - begun
 
 
-def with_jobs(videos: list[Path], backend: str, folder: Path, jobs: int) -> float:
+def with_jobs(videos: list[Path], extractor: Extractor, folder: Path, jobs: int) -> float:
     """Seconds that the command takes for all videos, start included."""
-    return fsv2v("extract-sketch", *videos, "-o", folder, "--backend", backend, "--jobs", str(jobs), "-q").seconds
+    return fsv2v(extractor.command, *videos, "-o", folder, "--backend", extractor.backend, "--jobs", str(jobs), "-q").seconds
+
+
+def tracking(persons: int, frames: int = 300, side: int = 512) -> tuple[float, float]:
+    """Milliseconds per frame of following, filling and smoothing `persons`, and of drawing them at side x side."""
+    walk = [[_walker(20 + 60 * who + t % 300, side / 2, t / 4 + who) for who in range(persons)] for t in range(frames)]
+    begun = time.perf_counter()
+    chosen = follow((Seen(subjects, False, None) for subjects in walk), "all", 25, 25.0, side, side)
+    tracks = list(smoothed(filled(chosen, 25.0), 25.0, 1.0))
+    followed = time.perf_counter() - begun
+    begun = time.perf_counter()
+    for track in tracks:
+        draw_pose(track.points, side, side)
+    return 1e3 * followed / frames, 1e3 * (time.perf_counter() - begun) / frames
+
+
+def _walker(x: float, y: float, phase: float) -> Subject:
+    """Someone 400 pixels high whose arms and legs swing."""
+    points = np.ones((25, 3), np.float32)
+    points[:, :2] = np.array([x, y - 180]) + 4 * _SHAPE + np.outer(np.sin(phase + np.arange(25)), [8, 0])
+    return Subject(box_of_points(points), points)
+
+
+_SHAPE = np.array(
+    [(0, 0), (0, 15), (-10, 15), (-15, 30), (-15, 45), (10, 15), (15, 30), (15, 45), (0, 45), (-7, 45), (-7, 70), (-7, 95), (7, 45),
+     (7, 70), (7, 95), (-2, -2), (2, -2), (-4, -1), (4, -1), (9, 100), (10, 99), (6, 100), (-9, 100), (-10, 99), (-6, 100)]
+)  # fmt: skip
+"""BODY_25 of someone upright, in hundredths of his height."""
 
 
 def main() -> None:
+    known = extractors()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
-    parser.add_argument("--backend", default="mediapipe")
+    parser.add_argument("--extractor", choices=list(known), default="extract-sketch/mediapipe")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--clips", type=int, default=8)
     asked = parser.parse_args()
+    extractor = known[asked.extractor]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         videos = [loop_video(asked.video, asked.frames + index, folder / f"{index}.mp4") for index in range(asked.clips)]
-        bare(videos[0], asked.backend, 5)  # imports what both will use
-        first = bare(videos[0], asked.backend, asked.frames)
-        stage = extraction(videos[0], asked.backend, folder / "stage")
-        alone = min(first, bare(videos[0], asked.backend, asked.frames))
-        one = with_jobs(videos, asked.backend, folder / "one", 1)
-        two = with_jobs(videos, asked.backend, folder / "two", 2)
+        bare(videos[0], extractor, 5)  # imports what both will use
+        first = bare(videos[0], extractor, asked.frames)
+        stage = extraction(videos[0], extractor, folder / "stage")
+        alone = min(first, bare(videos[0], extractor, asked.frames))
+        one = with_jobs(videos, extractor, folder / "one", 1)
+        two = with_jobs(videos, extractor, folder / "two", 2)
     total = sum(asked.frames + index for index in range(asked.clips))
     rows: list[dict[str, float | str]] = [
-        {"what": f"bare {asked.backend}", "frames": asked.frames, "seconds": alone, "frames/s": asked.frames / alone, "ratio": 1.0},
-        {"what": "extract-sketch", "frames": asked.frames, "seconds": stage, "frames/s": asked.frames / stage, "ratio": alone / stage},
+        {"what": f"bare {extractor.backend}", "frames": asked.frames, "seconds": alone, "frames/s": asked.frames / alone, "ratio": 1.0},
+        {"what": extractor.command, "frames": asked.frames, "seconds": stage, "frames/s": asked.frames / stage, "ratio": alone / stage},
         {"what": "--jobs 1", "frames": total, "seconds": one, "frames/s": total / one, "ratio": 1.0},
         {"what": "--jobs 2", "frames": total, "seconds": two, "frames/s": total / two, "ratio": one / two},
     ]
+    tracking(1, 5)  # imports
+    cost = {persons: sum(tracking(persons)) for persons in (1, 4)}
+    rows += [{"what": f"following and drawing {persons}", "ms per frame": value} for persons, value in cost.items()]
     verdicts = {
-        "extract-sketch of the bare backend": (alone / stage, GOAL_OF_BARE, alone / stage >= GOAL_OF_BARE),
+        f"{extractor.command} of the bare backend": (alone / stage, GOAL_OF_BARE, alone / stage >= GOAL_OF_BARE),
         "--jobs 2 of --jobs 1": (one / two, GOAL_OF_JOBS, one / two >= GOAL_OF_JOBS),
+        "ms to follow and draw one person": (cost[1], GOAL_OF_TRACKING, cost[1] < GOAL_OF_TRACKING),
     }
     report("extract_speed", rows, verdicts)
 

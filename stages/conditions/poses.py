@@ -142,7 +142,7 @@ def damaged(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArra
 
 
 def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: float, colour: tuple[int, int, int]) -> None:
-    """One line of half-width `stroke` between ends [2, 2], in place."""
+    """One line of half-width `stroke` between ends [2, 2], with discs at its ends, in place."""
     limit = 8 * max(canvas.shape)  # far points would overflow the fixed-point coordinates
     ends = np.clip(ends, -limit, limit)
     border = 2 * stroke + 2
@@ -151,19 +151,16 @@ def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: flo
     below = canvas[top:bottom, left:right] if min(right, bottom) > 0 else canvas[:0]
     if below.size == 0:
         return
-    share = _stroke_mask(below.shape[:2], ends - (left, top), stroke)[..., None].astype(np.uint16)
-    ink = np.array(colour, np.uint16)
-    over = (below.max(-1, keepdims=True) > 0) & (share > 0)
-    share = np.where(over, (share + 1) // 2, share)
-    below[:] = (below * (255 - share) + ink * share + 127) // 255
+    drawn = below.copy()
+    _stroke(drawn, ends - (left, top), stroke, colour)
+    mixed = cv2.addWeighted(below, 0.5, drawn, 0.5, 0)
+    cv2.copyTo(mixed, cv2.cvtColor(below, cv2.COLOR_RGB2GRAY), drawn)  # only where something lies below
+    below[:] = drawn
 
 
-def _stroke_mask(shape: tuple[int, ...], ends: NDArray[np.float32], stroke: float) -> NDArray[np.uint8]:
-    """How much of each pixel a line with discs at its ends covers, 0 to 255."""
-    mask = np.zeros(shape, np.uint8)
+def _stroke(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: float, colour: tuple[int, int, int]) -> None:
     scale = 1 << _SUBPIXEL_BITS
     start, end = (tuple(int(value) for value in np.round(point * scale)) for point in ends)
-    cv2.line(mask, start, end, 255, max(1, round(2 * stroke)), cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.line(canvas, start, end, colour, max(1, round(2 * stroke)), cv2.LINE_AA, _SUBPIXEL_BITS)
     for centre in (start, end):
-        cv2.circle(mask, centre, round(2 * stroke * scale), 255, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-    return mask
+        cv2.circle(canvas, centre, round(2 * stroke * scale), colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)

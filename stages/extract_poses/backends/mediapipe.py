@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.conditions.poses import NECK, NOSE
 from stages.extract_poses.backends._persons import MAX_PERSONS as MOST_FOLLOWED
 from stages.extract_poses.backends._persons import ManyPersons
 from stages.following import Subject, box_of_points
@@ -37,7 +38,7 @@ class MediapipePoses:
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
         height, width = frame.shape[:2]
         persons = (_person(landmarks, width, height) for landmarks in self._task(frame).pose_landmarks)
-        return [person for person in persons if person.points[:, 2].any()]
+        return [person for person in persons if person.points[[NOSE, NECK], 2].any()]  # legs alone are those of a chair
 
 
 def _create(vision: Any, weights: str, mode: str) -> Any:
