@@ -1,0 +1,61 @@
+"""Draws the pictures of these pages: python docs/pictures.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.conditions.poses import draw_pose
+from stages.conditions.retarget import retarget
+
+SIZE = (360, 300)
+"""Height and width of a panel."""
+UPRIGHT = np.array(
+    [(0, 0), (0, 15), (-10, 15), (-15, 30), (-15, 45), (10, 15), (15, 30), (15, 45), (0, 45), (-7, 45), (-7, 70), (-7, 95), (7, 45),
+     (7, 70), (7, 95), (-2, -2), (2, -2), (-4, -1), (4, -1), (9, 100), (10, 99), (6, 100), (-9, 100), (-10, 99), (-6, 100)]
+)  # fmt: skip
+"""BODY_25 of someone upright, in hundredths of his height."""
+
+
+def body(height: float, x: float, ground: float, legs: float = 1.0) -> np.ndarray:
+    """Someone of that height [25, 3]; the legs longer or shorter than usual."""
+    shape = UPRIGHT.astype(np.float32)
+    below = shape[:, 1] > 45
+    shape[below, 1] = 45 + (shape[below, 1] - 45) * legs
+    points = np.array([x, ground]) + (shape - [0, shape[:, 1].max()]) * height / shape[:, 1].max()
+    return np.column_stack([points, np.ones(25)]).astype(np.float32)
+
+
+def dancing(person: np.ndarray, phase: float) -> np.ndarray:
+    """The person with both arms swung up and one knee bent, as far as the phase says."""
+    moved = person.copy()
+    for shoulder, elbow, wrist, side in ((2, 3, 4, -1), (5, 6, 7, 1)):
+        upper, lower = (np.linalg.norm(person[a, :2] - person[b, :2]) for a, b in ((shoulder, elbow), (elbow, wrist)))
+        angle = np.pi / 2 - 1.3 * phase
+        moved[elbow, :2] = moved[shoulder, :2] + upper * np.array([side * np.cos(angle), np.sin(angle)])
+        moved[wrist, :2] = moved[elbow, :2] + lower * np.array([side * np.cos(angle - 0.6), np.sin(angle - 0.6)])
+    return moved
+
+
+def panel(person: np.ndarray, title: str) -> np.ndarray:
+    picture = draw_pose(person[None], *SIZE)
+    cv2.line(picture, (0, 330), (SIZE[1], 330), (70, 70, 70), 1)
+    cv2.putText(picture, title, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (220, 220, 220), 1, cv2.LINE_AA)
+    return picture
+
+
+def retargeting() -> np.ndarray:
+    """A tall driver at the right, a child at the left as the example, and what drives the child."""
+    child = body(140, 90, 330, legs=0.85)
+    driver = np.stack([dancing(body(280, 180, 330, legs=1.1), phase) for phase in np.linspace(0, 1, 9)])
+    fitted = retarget(driver, child[None])
+    rows = []
+    for frame in (0, 8):
+        rows.append(np.hstack([panel(driver[frame], "driver"), panel(child, "example"), panel(fitted[frame], "what drives")]))
+    return np.vstack(rows)
+
+
+if __name__ == "__main__":
+    cv2.imwrite(str(Path(__file__).parent / "retargeting.png"), retargeting()[:, :, ::-1])
