@@ -69,6 +69,11 @@ class Backend:
                 return f"the weights {name} are not here: fsv2v weights fetch {name}"
         return self.also_missing()
 
+    def open_for(self, choice: str | int, device: str) -> Any:
+        """What `open` or, where everybody counts (all, or the N-th), `open_many` returns."""
+        everybody = choice == "all" or str(choice).isdecimal()
+        return self.open_many(device) if everybody and self.open_many else self.open(device)
+
     @property
     def available(self) -> bool:
         return not self.missing()

@@ -77,9 +77,7 @@ def _parameters(options: PoseOptions) -> dict[str, Any]:
 def _persons(clip: Clip, backend: Backend, options: PoseOptions) -> Iterator[Tracked[Boxes]]:
     """Who was chosen, followed, with short gaps filled, smoothed."""
     fps = float(clip.fps)
-    everybody = options.person == "all" or str(options.person).isdecimal()
-    opened = (everybody and backend.open_many) or backend.open
-    detect: Callable[[NDArray[np.uint8]], list[Subject]] = opened(options.device)
+    detect: Callable[[NDArray[np.uint8]], list[Subject]] = backend.open_for(options.person, options.device)
     seen = watch(((frame, None) for frame in clip.frames()), detect)
     boxed = (Seen(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
     chosen = follow(boxed, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)

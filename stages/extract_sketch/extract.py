@@ -88,7 +88,7 @@ def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
 
 
 def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Iterator[Tracked[Edges]]:
-    detector: Detector = backend.open(options.device)
+    detector: Detector = backend.open_for(options.face, options.device)
     fps = float(clip.fps)
     chosen = follow(watch(_with_edges(clip, options), detector), options.face, 68, fps, clip.width, clip.height)
     return smoothed(filled(chosen, fps), fps, options.smoothing)

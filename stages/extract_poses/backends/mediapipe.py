@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.conditions.poses import NECK, NOSE
-from stages.extract_poses.backends._persons import MAX_PERSONS as MOST_FOLLOWED
-from stages.extract_poses.backends._persons import ManyPersons
+from stages.crowd import MAX_PERSONS as MOST_FOLLOWED
+from stages.crowd import Crowd
 from stages.following import Subject, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.skeletons import from_mediapipe
@@ -73,7 +73,7 @@ def _open_many(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))
-    return ManyPersons(MediapipePoses(weights, "picture"), lambda: MediapipePoses(weights, "follower"))
+    return Crowd(MediapipePoses(weights, "picture"), lambda: MediapipePoses(weights, "follower"))
 
 
 BACKEND = Backend(

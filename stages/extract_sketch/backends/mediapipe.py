@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
+from stages.crowd import FACE_TILES, Crowd
 from stages.extract_sketch.faces import Detector, Face, box_of_points
 from stages.extract_sketch.mesh68 import mesh_to_68
-from stages.mediapipe_task import VisionTask
+from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
@@ -20,22 +21,26 @@ class MediapipeFaces:
     """Faces of the frames of one clip, given in order.
 
     The landmarker's video mode falls back on tracking where its detector misses (a profile, a blurred frame). With one face it would also
-    apply a causal filter, which lags; looking for several switches that off, and the stage filters without lag later.
+    apply a causal filter, which lags; looking for several switches that off, and the stage filters without lag later. A follower of
+    one face of a crowd is told that hours lie between the frames, for the same reason.
     """
 
-    def __init__(self, weights: str) -> None:
-        self._task = VisionTask(lambda vision: _create(vision, weights), lambda result: bool(result.face_landmarks))
+    def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
+        step = {"video": FRAME_MILLISECONDS, "picture": None, "follower": UNFILTERED_MILLISECONDS}[mode]
+        self._task = VisionTask(lambda vision: _create(vision, weights, mode), lambda result: bool(result.face_landmarks), step)
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
         height, width = frame.shape[:2]
         return [_face(landmarks, width, height) for landmarks in self._task(frame).face_landmarks]
 
 
-def _create(vision: Any, weights: str) -> Any:
+def _create(vision: Any, weights: str, mode: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
     options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=weights), running_mode=vision.RunningMode.VIDEO, num_faces=MAX_FACES
+        base_options=BaseOptions(model_asset_path=weights),
+        running_mode=vision.RunningMode.IMAGE if mode == "picture" else vision.RunningMode.VIDEO,
+        num_faces=1 if mode == "follower" else MAX_FACES,
     )
     return vision.FaceLandmarker.create_from_options(options)
 
@@ -52,10 +57,18 @@ def _open(device: str) -> Detector:
     return MediapipeFaces(str(registry.path(WEIGHTS)))
 
 
+def _open_many(device: str) -> Detector:
+    from weights import registry
+
+    weights = str(registry.path(WEIGHTS))
+    return Crowd(MediapipeFaces(weights, "picture"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
+
+
 BACKEND = Backend(
     name="mediapipe",
-    produces="68 points from a 478-point mesh, up to 4 faces",
+    produces="68 points from a 478-point mesh, up to 10 faces",
     open=_open,
+    open_many=_open_many,
     packages=(Package("mediapipe", "mediapipe"),),
     weights=(WEIGHTS,),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.extract_poses.backends._persons import ManyPersons, tiles
+from stages.crowd import Crowd, tiles
 from stages.following import Subject, box_of_points
 
 COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0))
@@ -40,14 +40,14 @@ def near(found: list[tuple[int, int]], expected: list[tuple[int, int]]) -> bool:
 
 
 def test_everybody_is_found_in_the_first_frame_and_followed() -> None:
-    detect = ManyPersons(short_sighted, lambda: short_sighted)
+    detect = Crowd(short_sighted, lambda: short_sighted)
     for t in range(12):
         places = [(80 + 4 * t, 100), (300, 250 - 2 * t), (560 - 5 * t, 120)]
         assert near(centres(detect(scene(*places))), places), f"frame {t}"
 
 
 def test_one_who_comes_later_is_found_within_a_round_of_tiles() -> None:
-    detect = ManyPersons(short_sighted, lambda: short_sighted)
+    detect = Crowd(short_sighted, lambda: short_sighted)
     detect(scene((80, 100)))
     rounds = len(tiles(640, 360)) // 3 + 1
     seen = [len(detect(scene((80, 100), (500, 200)))) for _ in range(rounds)]
@@ -61,7 +61,7 @@ def test_one_who_leaves_is_given_up_and_his_estimator_used_again() -> None:
         opened.append(1)
         return short_sighted
 
-    detect = ManyPersons(short_sighted, open_follower)
+    detect = Crowd(short_sighted, open_follower)
     detect(scene((80, 100), (500, 200)))
     assert [len(detect(scene((80, 100)))) for _ in range(12)] == [1] * 12
     for _ in range(20):
@@ -70,7 +70,7 @@ def test_one_who_leaves_is_given_up_and_his_estimator_used_again() -> None:
 
 
 def test_nobody() -> None:
-    detect = ManyPersons(short_sighted, lambda: short_sighted)
+    detect = Crowd(short_sighted, lambda: short_sighted)
     assert [detect(scene()) for _ in range(3)] == [[], [], []]
 
 

@@ -1,4 +1,4 @@
-"""All persons of a crowd, with an estimator that sees the most prominent person of a picture, and small ones not at all.
+"""All persons or faces of a crowd, with an estimator that sees the most prominent one of a picture, and small ones not at all.
 
 The first frame is searched in overlapping tiles of several sizes, the others in a few of them each, in turn. In all frames each known
 person is looked at through a window of his own that moves and grows with him, so that the estimator follows him and nobody else.
@@ -19,7 +19,7 @@ from stages.following import Subject, box_of_points, points_apart
 TILES_PER_FRAME = 3
 """So many tiles are searched in each frame but the first, in which all are."""
 MAX_PERSONS = 10
-TILE_SHARES = (1.0, 0.7, 0.5)
+PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
 """Sides of the tiles, as shares of the shorter side of the picture."""
 OVERLAP = 0.5
 LEAST_TILE = 96
@@ -54,15 +54,15 @@ class _Known:
     missing: int = 0
 
 
-class ManyPersons:
+class Crowd:
     """frame, uint8 RGB [H, W, 3] -> all persons in it. Frames of one clip are given in order.
 
     search: finds persons in any picture; open_follower: makes an estimator for the windows of one person, which may remember the window
-    before.
+    before. shares: sides of the tiles.
     """
 
-    def __init__(self, search: Estimator, open_follower: Callable[[], Estimator]) -> None:
-        self._search, self._open = search, open_follower
+    def __init__(self, search: Estimator, open_follower: Callable[[], Estimator], shares: tuple[float, ...] = PERSON_TILES) -> None:
+        self._search, self._open, self._shares = search, open_follower, shares
         self._known: list[_Known] = []
         self._idle: list[Estimator] = []
         self._turn: Iterator[Area] | None = None
@@ -96,7 +96,7 @@ class ManyPersons:
 
     def _find(self, frame: NDArray[np.uint8]) -> None:
         """Begin to follow persons who are not known yet, large ones first."""
-        areas = tiles(frame.shape[1], frame.shape[0])
+        areas = tiles(frame.shape[1], frame.shape[0], self._shares)
         if self._turn is None:
             self._turn = itertools.cycle(areas)
         else:
@@ -124,10 +124,10 @@ class ManyPersons:
         return [known.subject for known in self._known]
 
 
-def tiles(width: int, height: int) -> list[Area]:
+def tiles(width: int, height: int, shares: tuple[float, ...] = PERSON_TILES) -> list[Area]:
     """The whole picture, and squares that overlap by a half."""
     areas: list[Area] = [(0, 0, width, height)]
-    for share in TILE_SHARES:
+    for share in shares:
         side = int(share * min(width, height))
         if side >= LEAST_TILE:
             columns, rows = (_starts(length, side) for length in (width, height))
