@@ -16,19 +16,21 @@ from numpy.typing import NDArray
 
 from stages.following import Subject, box_of_points, points_apart
 
-TILES_PER_FRAME = 3
+TILES_PER_FRAME = 4
 """So many tiles are searched in each frame but the first, in which all are."""
 MAX_PERSONS = 10
 PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
 """Sides of the tiles, as shares of the shorter side of the picture."""
 OVERLAP = 0.5
 LEAST_TILE = 96
-BORDER = 2.2
+BORDER = 2.5
 """Side of the window of a person, in units of the longer side of his box."""
 CANVAS = 320
 """Side of the picture that a window is shown as."""
-PATIENCE = 8
+PATIENCE = 15
 """Frames for which a person who is not found is looked for where he was last."""
+STRAYED_FROM = 0.6
+"""Who lies farther than this from where he was, in units of his size, is somebody else."""
 SAME_WITHIN = 0.3
 """Two findings whose points lie nearer than this share of their size are the same person."""
 LEAST_POINTS = 8
@@ -76,7 +78,7 @@ class Crowd:
 
     def _follow(self, known: _Known, frame: NDArray[np.uint8]) -> None:
         found = _through_window(frame, known.subject, known.velocity, known.follow)
-        if found is None or points_apart(found, known.subject) > 1.0:
+        if found is None or points_apart(found, known.subject) > STRAYED_FROM:
             known.missing += 1
             known.velocity *= 0
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.crowd import Crowd, tiles
+from stages.crowd import TILES_PER_FRAME, Crowd, tiles
 from stages.following import Subject, box_of_points
 
 COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0))
@@ -49,7 +49,7 @@ def test_everybody_is_found_in_the_first_frame_and_followed() -> None:
 def test_one_who_comes_later_is_found_within_a_round_of_tiles() -> None:
     detect = Crowd(short_sighted, lambda: short_sighted)
     detect(scene((80, 100)))
-    rounds = len(tiles(640, 360)) // 3 + 1
+    rounds = len(tiles(640, 360)) // TILES_PER_FRAME + 1
     seen = [len(detect(scene((80, 100), (500, 200)))) for _ in range(rounds)]
     assert seen[-1] == 2
 
@@ -63,7 +63,7 @@ def test_one_who_leaves_is_given_up_and_his_estimator_used_again() -> None:
 
     detect = Crowd(short_sighted, open_follower)
     detect(scene((80, 100), (500, 200)))
-    assert [len(detect(scene((80, 100)))) for _ in range(12)] == [1] * 12
+    assert [len(detect(scene((80, 100)))) for _ in range(20)] == [1] * 20
     for _ in range(20):
         persons = detect(scene((80, 100), (300, 200)))
     assert len(persons) == 2 and len(opened) <= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from stages.clip import Clip, VideoWriter, as_clip, read_frames
-from stages.errors import NoDetection, ParametersDiffer
+from stages.clip.exporters import export
+from stages.clip.importers import import_clips
+from stages.errors import NoDetection, ParametersDiffer, UsageProblem
 from stages.extract_poses import PoseOptions, extract
 
 
@@ -18,8 +21,8 @@ from stages.extract_poses import PoseOptions, extract
 def people(shared: Path, tmp_path: Path) -> Callable[..., Clip]:
     """people(name, start, stop): some frames of a clip of ../shared/data/people, as a new clip."""
 
-    def make(name: str, start: int, stop: int) -> Clip:
-        frames = list(read_frames(shared / "data/people" / f"{name}.mp4", start, stop))
+    def make(name: str, start: int, stop: int, ending: str = ".mp4") -> Clip:
+        frames = list(read_frames(shared / "data/people" / f"{name}{ending}", start, stop))
         return clip_of(frames, tmp_path / f"{name}.mp4")
 
     return make
@@ -76,3 +79,58 @@ def test_nobody_at_all_is_a_sentence_and_leaves_nothing(shared, tmp_path, leftov
     with pytest.raises(NoDetection, match="No person was found in any of the 2 frames"):
         extract(clip, PoseOptions())
     assert not clip.has("poses") and leftovers(clip.path) == []
+
+
+def test_black_white_and_frozen_frames(people) -> None:
+    dancer = people("musepose_dance", 90, 92)
+    frames = list(dancer.frames())
+    frames = [frames[0], *[np.zeros_like(frames[0])] * 8, *[frames[1]] * 5, *[np.full_like(frames[0], 255)] * 3]
+    clip = clip_of(frames, dancer.path.parent / "faulty.mp4")
+    assert extract(clip, PoseOptions()).notes == {"frames_without_person": 11}
+    keypoints = clip.layer("poses").arrays()["keypoints"][:, 0]
+    assert not keypoints[1:9].any() and not keypoints[14:].any(), "eight frames are too long a gap to fill, and the end is open"
+    frozen = keypoints[9:14]
+    assert np.abs(frozen[:, :, :2] - frozen[0, :, :2])[frozen[..., 2] > 0].max() < 0.05 * clip.height
+
+
+def test_rules_are_counted_and_who_drops_everybody_is_told(people, leftovers) -> None:
+    clip = people("musepose_dance", 90, 93)
+    assert extract(clip, PoseOptions(drop=("small", "truncated"))).notes["frames_dropped"] == {"small": 0, "truncated": 0}
+    frozen = clip_of([next(iter(clip.frames()))] * 20, clip.path.parent / "frozen.mp4")
+    with pytest.raises(NoDetection, match="leave nobody .* The rule static alone met 20 frames"):
+        extract(frozen, PoseOptions(drop=("static",)))
+    assert not frozen.has("poses") and leftovers(frozen.path) == []
+    with pytest.raises(UsageProblem, match="no rule 'tall'"):
+        extract(clip, PoseOptions(drop=("tall",)))
+
+
+def test_a_crowd_keeps_its_identities_for_a_second(shared, tmp_path) -> None:
+    clip = as_clip(shared / "data/people/openpose_video.avi", tmp_path)
+    extract(clip, PoseOptions(person="all"))
+    identities = clip.layer("poses").arrays()["track_id"]
+    second = round(clip.fps)
+    starts = range(clip.num_frames - second)
+    kept = [(np.diff(identities[start : start + second], axis=0) == 0).all(0) & (identities[start] >= 0) for start in starts]
+    assert max(kept_now.sum() for kept_now in kept) >= 3
+
+
+def test_identities_come_back_from_openpose_files_that_name_nobody(people, tmp_path) -> None:
+    """Every dancer of an OpenPose folder is followed, though its files list the people of each frame in any order."""
+    clip = people_avi(people, 30, 60)
+    extract(clip, PoseOptions(person="all"))
+    folder = export(clip, "poses", tmp_path / "json", "openpose")
+    random = np.random.default_rng(0)
+    for file in sorted(folder.iterdir()):
+        value = json.loads(file.read_text())
+        value["people"] = [{**value["people"][i], "person_id": [-1]} for i in random.permutation(len(value["people"]))]
+        file.write_text(json.dumps(value))
+    again = import_clips(folder, tmp_path / "again.clip", size=(clip.width, clip.height))[0].layer("poses").arrays()
+    before = clip.layer("poses").arrays()
+    for column in np.flatnonzero((before["track_id"] >= 0).all(0)):
+        same = (np.abs(again["keypoints"] - before["keypoints"][:, column, None]) < 1e-3).all((2, 3))
+        assert same.all(0).any(), f"the person in slot {column} has a slot of his own again"
+
+
+def people_avi(people: Callable[..., Clip], start: int, stop: int) -> Clip:
+    """Frames of the crowd in ../shared/data/people/openpose_video.avi."""
+    return people("openpose_video", start, stop, ".avi")
