@@ -2,7 +2,7 @@
 
 The targets are what the MediaPipe backend finds in permitted clips. Each labelled person is cut out with a wide border and kept together
 with the mask of who is a person there; a sample shows it turned, scaled, shifted, mirrored, in another light, now and then with other
-colours, before another background, and half hidden. Clips named in HELD_OUT are never trained on.
+colours, before another background, and half hidden. Clips named in stages/held_out.py are never trained on.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stages import held_out
 from stages.clip import probe, read_frames
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
 from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
@@ -35,15 +36,8 @@ from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
 from stages.skeletons import MEDIAPIPE_33, from_mediapipe
 from weights import registry
 
-HELD_OUT = ("animate_x_dance3", "hybrik_taiji", "sam2_juggle")
-"""Full-body clips, of one person each, that no shipped weights are trained on."""
 NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", "lia_ted_driving3")
 """Clips whose licence forbids training; they too show what the network does with people whom it has not seen."""
-HELD_OUT_FACES = (
-    "f2-02", "f2-12", "f2-17", "f2-20", "f2-33", "f2-37", "liveportrait_d6", "liveportrait_s29", "moore_2", "lipnetgrid_brbk7n",
-    "sadtalker_ref1", "latentsync_demo3_video",
-)  # fmt: skip
-
 PATCH_SIDE = 384
 _SURE, _ABSENT = 0.5, 0.1
 LEAST_SIZE = 0.4
@@ -84,8 +78,8 @@ def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
     with open(data / "SOURCES.tsv", newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table, delimiter="\t"):
             part, path = row["file"].split("/")[0], data / row["file"]
-            held_out = path.stem in HELD_OUT or row["person"] in HELD_OUT_FACES
-            if part in ("people", "faces") and row["may_train_shipped_weights"] == "yes" and not held_out:
+            unseen = path.stem in held_out.BODIES or row["person"] in held_out.FACES
+            if part in ("people", "faces") and row["may_train_shipped_weights"] == "yes" and not unseen:
                 yield part, path
 
 
@@ -191,12 +185,14 @@ class Views:
         keypoints = self.patches.keypoints[index].copy()
         mask = self.patches.masks[index]
         picture = self.patches.pictures[index]
-        if random.random() < 0.3:
+        if random.random() < 0.5:
             picture = np.where(mask[..., None] > 127, _hue_shifted(picture, random), picture)
         matrix = self._matrix(keypoints, random)
         cut = np.asarray(cv2.warpAffine(picture, matrix, INPUT, flags=cv2.INTER_AREA), np.uint8)
-        if random.random() < 0.5:
-            share = cv2.warpAffine(mask, matrix, INPUT, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
+        share = cv2.warpAffine(mask, matrix, INPUT, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
+        if random.random() < 0.4:
+            cut = self._dressed(cut, share * random.uniform(0.2, 0.7), random)
+        if random.random() < 0.65:
             cut = (share * cut + (1 - share) * self._texture(random, *INPUT)).astype(np.uint8)
         keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
         hidden = np.zeros(len(keypoints), bool)
@@ -229,6 +225,12 @@ class Views:
                 if piece.std() > 4:
                     return relit(np.asarray(cv2.resize(piece, (width, height)), np.uint8), random)
         return np.broadcast_to(random.integers(0, 255, (1, 1, 3), dtype=np.uint8), (height, width, 3))
+
+    def _dressed(self, picture: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:
+        """The person in other stuff, light and shadow kept; share [H, W, 1] says how much of it where."""
+        shade = picture.mean(2, keepdims=True) / max(float((picture.mean(2, keepdims=True) * share).sum() / max(share.sum(), 1)), 20.0)
+        stuff = self._texture(random, *INPUT) * shade
+        return np.asarray(((1 - share) * picture + share * stuff).clip(0, 255), np.uint8)
 
     def _hide(self, picture: NDArray[Any], keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.bool_]:
         """Put something before the person, in place; True for the points behind it."""
@@ -286,8 +288,15 @@ def _hue_shifted(picture: NDArray[np.uint8], random: np.random.Generator) -> NDA
 
 
 def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    if random.random() < 0.25:
-        return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.4, 1.6))), np.uint8)
+    """Half of the pictures as a camera of fewer pixels, a lens out of focus or a lossy file would show them."""
+    if random.random() < 0.3:
+        small = cv2.resize(picture, None, fx=1 / (less := float(random.uniform(1.5, 4))), fy=1 / less, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(small, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    if random.random() < 0.2:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.4, 1.6))), np.uint8)
+    if random.random() < 0.2:
+        lossy = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 70))])[1]
+        picture = np.asarray(cv2.imdecode(lossy, cv2.IMREAD_COLOR), np.uint8)
     return picture
 
 
@@ -338,7 +347,7 @@ def _trunk(keypoints: NDArray[np.float32]) -> float:
 
 def measured_clips(data: Path) -> list[Path]:
     """Full-body clips of persons whom the network has never seen: held-out ones, and those whose licence forbids training."""
-    return [data / "people" / f"{stem}.mp4" for stem in (*HELD_OUT, *NOT_PERMITTED)]
+    return [data / "people" / f"{stem}.mp4" for stem in (*held_out.BODIES, *NOT_PERMITTED)]
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Trains the shipped 68-point predictor of the dlib backend: `python -m stages.extract_sketch.train_predictor --help`.
 
 The targets are what the MediaPipe backend finds in the frames of permitted clips; the boxes are those of dlib's own detector, as at run
-time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in HELD_OUT are never trained on; the table that is
+time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in stages/held_out.py are never trained on; the table that is
 written at the end measures the error on them.
 """
 
@@ -22,6 +22,7 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from stages import held_out
 from stages.clip import probe, read_frames
 from stages.conditions.landmarks import MIRROR, eye_distance
 from stages.extract_sketch.backends.dlib import DlibFaces, rectangle_of
@@ -30,12 +31,6 @@ from stages.extract_sketch.compact import compact
 from stages.extract_sketch.faces import Face
 from stages.extract_sketch.patches import SIDE, Square, cut_patch, square_of_points
 from weights import registry
-
-HELD_OUT = (
-    "f2-02", "f2-12", "f2-17", "f2-20", "f2-33", "f2-37", "liveportrait_d6", "liveportrait_s29", "moore_2", "lipnetgrid_brbk7n",
-    "sadtalker_ref1", "latentsync_demo3_video",
-)  # fmt: skip
-"""Persons (column `person` of SOURCES.tsv) that no shipped weights are trained on."""
 
 log = logging.getLogger("train_predictor")
 
@@ -178,7 +173,7 @@ def report(data: Path, weights: Path, recipe: Recipe) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     everything: list[float] = []
     for person, video in clips_of(data):
-        if person in HELD_OUT:
+        if person in held_out.FACES:
             errors, missed = measure(video, weights, recipe)
             everything += errors
             median = round(100 * float(np.median(errors)), 2) if errors else None
@@ -200,7 +195,7 @@ def main() -> None:
         random, detector = np.random.default_rng(recipe.seed), dlib.get_frontal_face_detector()
         samples: list[Sample] = []
         for person, video in clips_of(arguments.data):
-            if person not in HELD_OUT:
+            if person not in held_out.FACES:
                 samples += samples_of(video, recipe, random, detector)
                 log.info("%s: %d samples so far", video.name, len(samples))
         train(samples, recipe, arguments.out)

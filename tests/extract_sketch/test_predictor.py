@@ -28,9 +28,10 @@ def test_compacting_is_idempotent_and_refuses_other_files() -> None:
 
 
 def test_the_error_on_persons_it_was_not_trained_on(shared) -> None:
-    from stages.extract_sketch.train_predictor import HELD_OUT, Recipe, clips_of, measure
+    from stages import held_out
+    from stages.extract_sketch.train_predictor import Recipe, clips_of, measure
 
-    clips = {video.stem: video for person, video in clips_of(shared / "data") if person in HELD_OUT}
+    clips = {video.stem: video for person, video in clips_of(shared / "data") if person in held_out.FACES}
     errors = [error for name in ("styletalk_clip17", "lipnetgrid_brbk7n") for error in measure(clips[name], _weights(), Recipe(8))[0]]
     assert len(errors) >= 16
     assert np.median(errors) < 0.05
