@@ -191,7 +191,7 @@ class Views:
         cut = np.asarray(cv2.warpAffine(picture, matrix, INPUT, flags=cv2.INTER_AREA), np.uint8)
         share = cv2.warpAffine(mask, matrix, INPUT, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
         if random.random() < 0.4:
-            cut = self._dressed(cut, share * random.uniform(0.2, 0.7), random)
+            cut = self._dressed(cut, share * np.float32(random.uniform(0.2, 0.7)), random)
         if random.random() < 0.65:
             cut = (share * cut + (1 - share) * self._texture(random, *INPUT)).astype(np.uint8)
         keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]

@@ -1,8 +1,8 @@
 """Trains the shipped 68-point predictor of the dlib backend: `python -m stages.extract_sketch.train_predictor --help`.
 
 The targets are what the MediaPipe backend finds in the frames of permitted clips; the boxes are those of dlib's own detector, as at run
-time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in stages/held_out.py are never trained on; the table that is
-written at the end measures the error on them.
+time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in stages/held_out.py are never trained on; the table
+that is written at the end measures the error on them.
 """
 
 from __future__ import annotations
