@@ -99,7 +99,7 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
 
 BACKEND = Backend(
     name="rtmlib",
-    produces="BODY_25 keypoints, hands and face of everybody",
+    produces="BODY_25 keypoints, hands and face of everybody; fetches its networks when it is first used",
     open=_open,
     packages=(Package("rtmlib", "'fsv2v[rtmlib]'"), Package("onnxruntime", "'fsv2v[rtmlib]'")),
     points=sum(SIZES.values()),

@@ -91,16 +91,19 @@ def _load(place: str, model: str) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers shows bars and hints of its own."""
+    """transformers and its hub show bars, hints and retries of their own."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, before_hub = logging.get_verbosity(), hub.get_verbosity()
     logging.set_verbosity_error()
+    hub.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        hub.set_verbosity(before_hub)
         logging.enable_progress_bar()
 
 
@@ -115,7 +118,7 @@ def _open(device: str) -> LabellerOpener:
 
 BACKEND = Backend(
     name="segformer",
-    produces="the labels of a SegFormer checkpoint, by default Cityscapes' 19",
+    produces="the labels of a SegFormer checkpoint, by default Cityscapes' 19; fetches it when it is first used",
     open=_open,
     packages=(Package("transformers", "'fsv2v[segformer]'"),),
 )
