@@ -1,7 +1,7 @@
 """All persons or faces of a crowd, with an estimator that sees the most prominent one of a picture, and small ones not at all.
 
-The first frame is searched in overlapping tiles of several sizes, the others in a few of them each, in turn. In all frames each known
-person is looked at through a window of his own that moves and grows with him, so that the estimator follows him and nobody else.
+The first frame of a shot is searched in overlapping tiles of several sizes, the others in a few of them each, in turn. In all frames each
+known person is looked at through a window of his own that moves and grows with him, so that the estimator follows him and nobody else.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.cuts import CutDetector
 from stages.following import Subject, box_of_points, points_apart
+from stages.windows import cut_window
 
 TILES_PER_FRAME = 4
-"""So many tiles are searched in each frame but the first, in which all are."""
+"""So many tiles are searched in each frame but the first of a shot, in which all are."""
 MAX_PERSONS = 10
 PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
 """Sides of the tiles, as shares of the shorter side of the picture."""
@@ -68,8 +69,12 @@ class Crowd:
         self._known: list[_Known] = []
         self._idle: list[Estimator] = []
         self._turn: Iterator[Area] | None = None
+        self._is_cut = CutDetector()
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
+        if self._is_cut(frame):
+            self._idle += [known.follow for known in self._known]
+            self._known, self._turn = [], None
         for known in self._known:
             self._follow(known, frame)
         self._forget()
@@ -147,9 +152,7 @@ def _through_window(frame: NDArray[np.uint8], person: Subject, velocity: NDArray
     x0, y0, x1, y1 = map(float, person.box)
     scale = BORDER * max(x1 - x0, y1 - y0, 8.0) / CANVAS
     corner = person.centre + velocity - scale * CANVAS / 2
-    matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
-    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
-    found = estimate(np.asarray(cv2.warpAffine(frame, matrix, (CANVAS, CANVAS), flags=flags), np.uint8))
+    found = estimate(cut_window(frame, (float(corner[0]), float(corner[1])), scale, (CANVAS, CANVAS)))
     if not found:
         return None
     nearest = min(found, key=lambda other: float(np.linalg.norm(other.centre - CANVAS / 2)))

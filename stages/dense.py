@@ -49,9 +49,12 @@ def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, An
         raise BadInput(f"{path} is not the file of a small network of fsv2v", hint="fetch or train it again") from error
     if info.get("schema") != SCHEMA:
         raise BadInput(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")
-    network = DenseNet(DenseConfig(**info["network"]))
-    counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}  # are not in the file
-    network.load_state_dict(tensors | counters)
+    try:
+        network = DenseNet(DenseConfig(**info["network"]))
+        counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}  # are not in the file
+        network.load_state_dict(tensors | counters)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise BadInput(f"{path} does not fit the network that it names", hint="fetch or train it again") from error
     return _channels_last(network.eval().requires_grad_(False).to(choose_device(device))), info
 
 

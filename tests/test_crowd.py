@@ -80,3 +80,11 @@ def test_tiles_cover_the_picture_with_overlap() -> None:
         covered[y : y + height, x : x + width] += 1
         assert x >= 0 and y >= 0 and x + width <= 1280 and y + height <= 720
     assert covered.min() >= 3
+
+
+def test_after_a_cut_everybody_is_searched_at_once() -> None:
+    detect = Crowd(short_sighted, lambda: short_sighted)
+    for _ in range(3):
+        detect(255 - scene((80, 100)))
+    places = [(100, 120), (300, 200), (560, 140)]
+    assert near(centres(detect(scene(*places))), places)

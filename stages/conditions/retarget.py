@@ -49,16 +49,46 @@ def retarget(driving: Points, examples: Points) -> Points:
     stands; jumps and steps are scaled like the legs. Without feet in either, the middle of the trunk stays where the example's is. Points
     that are missing stay so, and without a common trunk or limb the driving points are returned as they are.
     """
-    scale, ratios = _ratios(driving, examples)
+    scale, ratios = _ratios(driving, _as_large_as_the_first(examples))
     if scale is None:
         return driving
-    fitted = _rebuilt(driving, scale, ratios)
-    seen = (driving[..., 2] > MIN_CONFIDENCE).any(1)
-    shift = _placed(driving, fitted, examples[0], scale, ratios)
-    fitted[..., :2] += shift[:, None]
+    anchor = _anchor(driving, examples[0])
+    root = _path(driving, anchor)
+    fitted = _rebuilt(driving, root, anchor, scale, ratios)
+    fitted[..., :2] += _placed(driving, fitted, examples[0], root, anchor, scale, ratios)[:, None]
     fitted[driving[..., 2] <= MIN_CONFIDENCE] = 0
-    fitted[~seen] = 0
     return fitted
+
+
+def _as_large_as_the_first(examples: Points) -> Points:
+    """Examples [K, 25, 3] of one person, seen from as near as the first."""
+    scaled = examples.copy()
+    for example in scaled[1:]:
+        lengths = [(_length(examples[:1], group), _length(example[None], group)) for group in LARGE]
+        ratios = [first / own for first, own in lengths if first > 1 and own > 1]
+        example[:, :2] *= float(np.median(ratios)) if ratios else 1.0
+    return scaled
+
+
+def _anchor(driving: Points, example: Points) -> int | None:
+    """The joint that both bodies are hung up by: the mid hip, else the neck, else None for the middle of what is seen."""
+    for joint in (MID_HIP, NECK):
+        if example[joint, 2] > MIN_CONFIDENCE and (driving[:, joint, 2] > MIN_CONFIDENCE).any():
+            return joint
+    return None
+
+
+def _path(bodies: Points, anchor: int | None) -> NDArray[np.float32]:
+    """Where the anchor is in each frame, [T, 2]; in frames without it, between where it was and will be."""
+    there = bodies[..., 2] > MIN_CONFIDENCE
+    if anchor is None:
+        seen, places = there.any(1), (bodies[..., :2] * there[..., None]).sum(1) / np.maximum(there.sum(1, keepdims=True), 1)
+    else:
+        seen, places = there[:, anchor], bodies[:, anchor, :2]
+    if not seen.any():
+        return np.zeros((len(bodies), 2), np.float32)
+    times = np.arange(len(bodies))
+    return np.stack([np.interp(times, times[seen], column[seen]) for column in places.T], 1).astype(np.float32)
 
 
 def _ratios(driving: Points, examples: Points) -> tuple[float | None, dict[tuple[int, int], float]]:
@@ -85,9 +115,10 @@ def _length(bodies: Points, group: tuple[tuple[int, int], ...], best: float = BE
     return float(np.percentile(every, best)) if len(every) else 0.0
 
 
-def _rebuilt(driving: Points, scale: float, ratios: dict[tuple[int, int], float]) -> Points:
-    """Bone by bone from the mid hip, which lies at its own place, scaled. A child without its parent keeps its place to the hip, scaled."""
-    root = _root(driving)
+def _rebuilt(
+    driving: Points, root: NDArray[np.float32], anchor: int | None, scale: float, ratios: dict[tuple[int, int], float]
+) -> Points:
+    """Bone by bone from the mid hip, the anchor at the origin. A child without its parent keeps its place to the anchor, scaled."""
     result = driving.copy()
     result[..., :2] = (driving[..., :2] - root[:, None]) * scale
     attached = [(parent, child) for parent, part in DETAILS for child in range(*part.indices(driving.shape[1]))]
@@ -95,33 +126,34 @@ def _rebuilt(driving: Points, scale: float, ratios: dict[tuple[int, int], float]
         both = np.minimum(driving[:, parent, 2], driving[:, child, 2]) > MIN_CONFIDENCE
         bone = driving[both, child, :2] - driving[both, parent, :2]
         result[both, child, :2] = result[both, parent, :2] + bone * ratios.get((parent, child), scale)
+    if anchor is not None:
+        there = driving[:, anchor, 2] > MIN_CONFIDENCE
+        result[there, :, :2] -= result[there, anchor, :2][:, None]
     return result
 
 
-def _root(bodies: Points) -> NDArray[np.float32]:
-    """The mid hip of each frame, [T, 2]; else the neck, else the middle of what is seen."""
-    confidence = bodies[..., 2:] > MIN_CONFIDENCE
-    middle = (bodies[..., :2] * confidence).sum(1) / np.maximum(confidence.sum(1), 1)
-    neck = np.where(confidence[:, NECK], bodies[:, NECK, :2], middle)
-    return np.asarray(np.where(confidence[:, MID_HIP], bodies[:, MID_HIP, :2], neck), np.float32)
-
-
 def _placed(
-    driving: Points, fitted: Points, example: Points, scale: float, ratios: dict[tuple[int, int], float]
+    driving: Points,
+    fitted: Points,
+    example: Points,
+    root: NDArray[np.float32],
+    anchor: int | None,
+    scale: float,
+    ratios: dict[tuple[int, int], float],
 ) -> NDArray[np.float32]:
-    """Where the root of each frame comes to lie, [T, 2]."""
-    root, seen = _root(driving), (driving[..., 2] > MIN_CONFIDENCE).any(1)
-    middle = np.median(root[seen], axis=0)
-    place = _root(example[None])[0]
+    """Where the anchor of each frame comes to lie, [T, 2]."""
+    seen = (driving[..., 2] > MIN_CONFIDENCE).any(1)
+    place, steps = _path(example[None], anchor)[0], root - np.median(root[seen], axis=0)
     ours, theirs = _ground(driving), _ground(example[None])
     if ours is None or theirs is None:
-        return np.asarray(place + (root - middle) * scale, np.float32)
+        return np.asarray(place + steps * scale, np.float32)
     legs = float(np.mean([ratios[bone] for bone in LEGS]))
-    lowest = np.array([_lowest(body) for body in driving])
-    above = np.where(np.isnan(lowest), ours, lowest) - ours  # of the feet over the ground: a jump is below zero
-    own_feet = np.array([_lowest(body) for body in fitted])
-    y = np.where(np.isnan(own_feet), place[1] + (root[:, 1] - middle[1]) * legs, theirs + above * legs - own_feet)
-    return np.stack([place[0] + (root[:, 0] - middle[0]) * scale, y], 1).astype(np.float32)
+    y = place[1] + steps[:, 1] * legs
+    lowest, own = (np.array([_lowest(body) for body in bodies]) for bodies in (driving, fitted))
+    standing = np.flatnonzero(~np.isnan(lowest))
+    wanted = theirs + (lowest - ours) * legs - own  # a jump lifts the feet by as many of the example's legs
+    y = y + np.interp(np.arange(len(y)), standing, (wanted - y)[standing])
+    return np.stack([place[0] + steps[:, 0] * scale, y], 1).astype(np.float32)
 
 
 def _ground(bodies: Points) -> float | None:

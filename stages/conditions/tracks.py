@@ -148,19 +148,28 @@ class LabelTrack:
 
 
 def open_track(clip: Clip, kind: str) -> Track:
-    """The track of a clip's layer `kind`; "poses+densepose" wants both layers. Raises BadInput when the clip lacks one."""
+    """The track of a clip's layer `kind`; "poses+densepose" wants both layers. It follows one subject: who is seen most.
+
+    Raises BadInput when the clip lacks a layer.
+    """
     for name in kind.split("+"):
         if not clip.has(name):
             raise BadInput(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))
     if kind == "landmarks":
-        return LandmarkTrack(clip.layer("landmarks").arrays()["points"])
+        return LandmarkTrack(_main_subject(clip.layer("landmarks").arrays()["points"]))
     if kind == "poses":
-        return PoseTrack(poses.whole_bodies(clip.layer("poses").arrays()))
+        return PoseTrack(_main_subject(poses.whole_bodies(clip.layer("poses").arrays())))
     if kind == "poses+densepose":
-        return DensePoseTrack(poses.whole_bodies(clip.layer("poses").arrays()), clip.layer("densepose"))
+        return DensePoseTrack(_main_subject(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
     if kind == "segment":
         return LabelTrack(clip.layer("segment"))
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
+
+
+def _main_subject(points: np.ndarray) -> np.ndarray:
+    """Of the persons of a layer [T, P, N, 3] the one who is seen in most frames, [T, 1, N, 3]: a video is made of one."""
+    seen = points[..., 2].any(-1).sum(0)
+    return points[:, [int(seen.argmax())]] if len(seen) else np.zeros((len(points), 1, *points.shape[2:]), points.dtype)
 
 
 _REMEDY = {

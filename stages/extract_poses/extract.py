@@ -57,10 +57,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
         frames = list(_persons(clip, backend, options))
         arrays = _arrays(frames)
         if not (arrays["track_id"] >= 0).any():
-            raise NoDetection(
-                f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
-                hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the picture high",
-            )
+            raise _nobody(clip, options.person, max(len(frame.load) for frame in frames))
         dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
         poses.arrays(arrays)
     return Outcome("poses", "done", clip.num_frames, _notes(arrays, dropped))
@@ -109,6 +106,16 @@ def _drop(arrays: dict[str, NDArray[Any]], everybody: list[Boxes], clip: Clip, n
         most = max(counts, key=lambda name: counts[name])
         raise NoDetection(f"The rules of --drop leave nobody in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
     return counts
+
+
+def _nobody(clip: Clip, person: str | int, most: int) -> NoDetection:
+    if most:
+        count = f"{most} person is" if most == 1 else f"{most} persons are"
+        return NoDetection(f"{clip.path} has no person number {person}: {count} seen at once", hint="They count from the left, from 0")
+    return NoDetection(
+        f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
+        hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the picture high",
+    )
 
 
 def _notes(arrays: dict[str, NDArray[Any]], dropped: dict[str, int]) -> dict[str, Any]:

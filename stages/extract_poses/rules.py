@@ -22,6 +22,8 @@ HEAD = tuple(NAMES.index(name) for name in ("nose", "right eye", "left eye", "ri
 FEET = tuple(NAMES.index(name) for name in ("right ankle", "left ankle", "right heel", "left heel", "right big toe", "left big toe"))
 OVERLAP_SHARE = 0.05
 """Who shares this part of his width with somebody else's overlaps with him."""
+HIS_OWN = 0.6
+"""A box that covers this much of a person's is his own; detectors see some people twice."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,16 @@ def _overlapping(seen: Seen) -> NDArray[np.bool_]:
             box = box_of_points(points[points[:, 2] > 0])
             width = max(float(box[2] - box[0]), 1.0)
             shared = np.minimum(others[:, 2], box[2]) - np.maximum(others[:, 0], box[0])
-            found[index, person] = (shared > OVERLAP_SHARE * width).sum() > 1  # his own box is among them
+            found[index, person] = ((shared > OVERLAP_SHARE * width) & (_boxes_overlap(others, box) < HIS_OWN)).any()
     return found
+
+
+def _boxes_overlap(others: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of each of `others` [N, 4] with `box` [4]."""
+    sides = np.maximum(np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2]), 0)
+    shared = sides.prod(1)
+    areas = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
+    return np.asarray(shared / np.maximum(areas - shared, 1e-6), np.float32)
 
 
 _FIND: dict[str, Callable[[Seen], NDArray[np.bool_]]] = {

@@ -34,6 +34,7 @@ from stages.mediapipe_task import VisionTask
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
 from stages.skeletons import MEDIAPIPE_33, from_mediapipe
+from stages.windows import cut_window
 from weights import registry
 
 NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", "lia_ted_driving3")
@@ -142,11 +143,9 @@ def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray
     box = box_of_points(keypoints[keypoints[:, 2] > _SURE])
     side = 1.9 * float(np.max(box[2:] - box[:2]))
     scale, centre = PATCH_SIDE / side, (box[:2] + box[2:]) / 2
-    matrix = np.array([[scale, 0, PATCH_SIDE / 2 - scale * centre[0]], [0, scale, PATCH_SIDE / 2 - scale * centre[1]]])
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture = cv2.warpAffine(frame, matrix, (PATCH_SIDE, PATCH_SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-    cut = cv2.warpAffine(mask, matrix, (PATCH_SIDE, PATCH_SIDE))
-    keypoints[:, :2] = keypoints[:, :2] * scale + matrix[:, 2]
+    left, top = map(float, centre - side / 2)
+    picture, cut = (cut_window(image, (left, top), 1 / scale, (PATCH_SIDE, PATCH_SIDE)) for image in (frame, mask))
+    keypoints[:, :2] = (keypoints[:, :2] - [left, top]) * scale
     return picture, cut, keypoints
 
 

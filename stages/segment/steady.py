@@ -14,6 +14,8 @@ from stages.cuts import CutDetector
 
 CARRIED = 0.6
 """Weight of the past at strength 1."""
+LEAST_SIDE = 32
+"""DIS ends the process on smaller pictures."""
 AGREES_WITHIN = 1.0
 """Pixels of the small picture by which flow forth and back may miss."""
 
@@ -31,9 +33,9 @@ class Steady:
         self._past: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
 
     def __call__(self, frame: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._share == 0:
-            return probabilities
         height, width = probabilities.shape[1:]
+        if self._share == 0 or min(height, width) < LEAST_SIDE:
+            return probabilities
         grey = cv2.cvtColor(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         result = probabilities
         if not self._is_cut(frame) and self._past is not None:

@@ -48,8 +48,7 @@ class Driving:
     def fit_to(self, examples: Sequence[np.ndarray]) -> None:
         """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
 
-        examples: [68, 3] or [25, 3] each; a face takes after the first, a body's limbs after all. Of several driving persons the first
-        remains.
+        examples: [68, 3] or [25, 3] each; a face takes after the first, a body's limbs after all.
         """
         assert isinstance(self.track, (LandmarkTrack, PoseTrack))
         if isinstance(self.track, LandmarkTrack):

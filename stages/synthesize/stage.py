@@ -152,12 +152,17 @@ def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: Sy
     parameters: dict[str, Any] = {
         **asdict(options),
         "attention": model.config.attention,
-        "driving": driving.layer(kind).digest if driving.has(kind) else "",
+        "driving": _digest(driving, kind),
     }
-    parameters["examples"] = [clip.layer(kind).digest if clip.has(kind) else "" for clip in examples]
+    parameters["examples"] = [_digest(clip, kind) for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
     del parameters["compile"], parameters["device"]
     return Producer("synthesize", model.config.kind, parameters, {"model": model.sha256}, options.seed, options.device)
+
+
+def _digest(clip: Clip, kind: str) -> str:
+    """Of the layer, or the layers, that a model of this kind is driven by."""
+    return "+".join(clip.layer(name).digest if clip.has(name) else "" for name in kind.split("+"))
 
 
 def _is_finished(out: Path, producer: Producer) -> bool:

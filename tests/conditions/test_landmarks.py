@@ -125,3 +125,10 @@ def test_curves_are_the_cubic_splines_of_scipy(count, closed):
     spline = CubicSpline(np.arange(len(control)), control, bc_type="periodic" if closed else "natural")
     ours = landmarks._spline(count, closed)
     assert np.allclose(ours, spline(np.linspace(0, len(control) - 1, len(ours))))
+
+
+def test_the_crop_of_a_body_of_one_point_has_a_size() -> None:
+    bodies = np.zeros((2, 25, 3), np.float32)
+    bodies[:, 0] = 50, 60, 1
+    left, top, height = crop.smooth_body_crops(bodies, 200, 150, 25, 0.5)[0]
+    assert height >= 16 and 0 <= left <= 50 <= left + height / 2 and top <= 60 <= top + height

@@ -94,3 +94,24 @@ def test_without_anything_in_common_nothing_changes() -> None:
     driving = np.zeros((2, 25, 3), np.float32)
     driving[:, 0] = 50, 60, 1
     assert np.array_equal(retarget(driving, standing(120, 90, 300)[None]), driving)
+
+
+def test_an_upper_body_as_example_is_hung_up_by_its_neck() -> None:
+    driving, example = np.stack([standing(240, 200, 390)] * 3), standing(120, 90, 300)
+    example[[8, 9, 10, 11, 12, 13, 14, 19, 21, 22, 24]] = 0
+    assert np.allclose(retarget(driving, example[None])[:, 1, :2], example[1, :2], atol=0.5)
+    assert np.allclose(retarget(example[None], driving[:1])[0, 1, :2], driving[0, 1, :2], atol=0.5), "and the other way round"
+
+
+def test_examples_from_farther_and_nearer_are_one_person() -> None:
+    driving = np.stack([standing(240, 200, 390)] * 2)
+    near, far = standing(200, 200, 380), standing(100, 90, 160)
+    assert np.abs(np.subtract(place(retarget(driving, np.stack([far, near]))[0]), place(far))).max() <= 1
+
+
+def test_a_frame_that_hides_the_feet_stays_where_the_others_are() -> None:
+    driving, example = np.stack([standing(240, 200, 390)] * 5), standing(120, 90, 300)
+    example[[11, 14, 19, 21, 22, 24], 1] += 12
+    driving[2, [11, 14, 19, 21, 22, 24]] = 0
+    necks = retarget(driving, example[None])[:, 1, 1]
+    assert np.abs(necks - necks[0]).max() < 0.5

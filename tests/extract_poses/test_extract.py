@@ -134,3 +134,8 @@ def test_identities_come_back_from_openpose_files_that_name_nobody(people, tmp_p
 def people_avi(people: Callable[..., Clip], start: int, stop: int) -> Clip:
     """Frames of the crowd in ../shared/data/people/openpose_video.avi."""
     return people("openpose_video", start, stop, ".avi")
+
+
+def test_a_number_that_nobody_has_is_told_apart_from_an_empty_clip(people) -> None:
+    with pytest.raises(NoDetection, match="no person number 7: 1 person is seen at once"):
+        extract(people("musepose_dance", 90, 92), PoseOptions(person=7))

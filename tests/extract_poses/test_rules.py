@@ -69,3 +69,15 @@ def test_frames_without_anybody_are_nobodys_fault() -> None:
 @pytest.mark.parametrize("name", rules.RULES)
 def test_every_rule_of_the_command_is_known(name: str) -> None:
     assert dropped(np.stack([person()] * 2), name)[1].keys() == {name}
+
+
+def test_who_is_detected_twice_does_not_overlap_with_himself() -> None:
+    assert dropped(np.stack([person()]), "overlapping", others=[[person(x=203)]]) == ([False], {"overlapping": 0})
+
+
+def test_whose_own_box_is_missing_overlaps_with_the_other_one() -> None:
+    """As in a frame in which a short gap was filled."""
+    body, other = person(), person(x=240)
+    box = box_of_points(other[other[:, 2] > 0])[None]
+    out, _ = rules.apply(["overlapping"], rules.Seen(body[None, None], [box], 10.0, 400))
+    assert out.all()

@@ -113,3 +113,9 @@ def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path
     with pytest.raises(UsageProblem, match="for one backend"):
         extract(clip, SegmentOptions(backend="street", model="x"))
     assert not clip.has("segment")
+
+
+def test_maps_too_small_for_the_flow_are_left_as_they_are() -> None:
+    flat, guess = np.zeros((24, 240, 3), np.uint8), np.full((2, 24, 240), 0.5, np.float32)
+    steady = Steady(1.0)
+    assert [steady(flat, guess) is guess for _ in range(2)] == [True, True]

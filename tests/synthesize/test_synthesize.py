@@ -168,6 +168,35 @@ def test_a_driver_twice_as_tall_and_off_centre_keeps_the_examples_proportions_an
     assert synthesize([person], driver, bodies, tmp_path / "a.mp4", replace(OFF, normalize="on")).status == "done"
 
 
+def test_of_several_persons_the_one_who_is_seen_most_drives(driver):
+    count = driver.num_frames
+    people = np.zeros((count, 2, 25, 3), np.float32)
+    people[:2, 0], people[:, 1] = body(30, 12, 60), body(30, 45, 60)
+    with driver.writing("poses", driver_producer(), {}) as layer:
+        layer.arrays(keypoints=people, boxes=np.zeros((count, 2, 4), np.float32), track_id=np.tile([[0, 1]], (count, 1)).astype(np.int32))
+    track = Driving(driver, "poses", (64, 64), "none")
+    assert track.held == 0
+    for drawn in track.drawings():
+        assert drawn[:, 35:].any() and not drawn[:, :25].any()
+
+
+def test_another_densepose_of_the_driver_is_another_video(model, person, driver, tmp_path):
+    surface = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses+densepose", semantic_channels=6)).eval())
+
+    def dressed(clip, part):
+        with clip.writing("densepose", driver_producer(), {"of": part}) as layer:
+            for _ in range(clip.num_frames):
+                layer.image(np.full((clip.height, clip.width, 3), part, np.uint8))
+
+    for clip in (person, driver):
+        with_bodies(clip, [body(28, 20, 50)] * clip.num_frames)
+        dressed(clip, 3)
+    assert synthesize([person], driver, surface, tmp_path / "a.mp4", replace(OFF, normalize="auto")).status == "done"
+    dressed(driver, 9)
+    with pytest.raises(ParametersDiffer, match="driving"):
+        synthesize([person], driver, surface, tmp_path / "a.mp4", replace(OFF, normalize="auto"))
+
+
 def test_label_maps_are_not_normalized(model, person, driver, tmp_path):
     streets = replace(model, generator=FewShotGenerator(replace(TINY, kind="segment", semantic_channels=3)).eval())
     for clip in (person, driver):

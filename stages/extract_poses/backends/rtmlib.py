@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.errors import BadInput, MissingRequirement
+from stages.errors import BadInput, Fsv2vError, MissingRequirement
 from stages.following import Subject
 from stages.skeletons import COCO_WHOLEBODY, SIZES, convert
 
@@ -42,7 +42,9 @@ class RtmlibPoses:
                 self._detect = YOLOX(str(_file(DETECTOR)), _input_size(_file(DETECTOR)), device=place)
                 width_first = _input_size(_file(WHOLE_BODY))[::-1]
                 self._estimate = RTMPose(str(_file(WHOLE_BODY)), width_first, device=place)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except Fsv2vError:
+            raise
+        except Exception as error:  # onnxruntime's errors have no class in common
             raise BadInput(f"The networks of rtmlib cannot be used: {str(error).splitlines()[0]}", hint="Fetch them again") from error
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
@@ -51,7 +53,8 @@ class RtmlibPoses:
         if not len(boxes):
             return []
         places, scores = self._estimate(picture, bboxes=boxes)
-        return [_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True)]
+        everybody = (_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True))
+        return [person for person in everybody if person.points[: SIZES["keypoints"], 2].any()]
 
 
 def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any]) -> Subject:
@@ -66,9 +69,9 @@ def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any
 def _file(url: str) -> Path:
     """The ONNX file that is meant by the address of its archive. Raises MissingRequirement when it cannot be had."""
     name = f"{Path(url).stem}.onnx"
-    mirror = Path(os.environ.get("FSV2V_WEIGHTS_MIRROR", "")) / name
-    if mirror.is_file():
-        return mirror
+    mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
+    if mirror and (Path(mirror) / name).is_file():
+        return Path(mirror) / name
     from rtmlib.tools.file import download_checkpoint
 
     try:

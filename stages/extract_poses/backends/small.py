@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
 from stages.following import Subject, box_of_points
+from stages.windows import cut_window
 
 WEIGHTS = "pose_small_fsv2v.safetensors"
 INPUT = (192, 256)
@@ -26,6 +26,9 @@ LEAST_CONFIDENCE = 0.3
 LEAST_POINTS = 5
 REFINEMENTS = 2
 """How often the place of a person who was just found is looked at again, each time closer."""
+MOST_AT_ONCE = 16
+MOST_WINDOWS = 96
+"""Long and narrow pictures are searched in larger windows than others."""
 _SHOULDERS = (2, 5)
 _NEAR = 2
 """Cells around the largest one whose mean is the point."""
@@ -66,6 +69,10 @@ class SmallPoses:
 
     def _look(self, frame: NDArray[np.uint8], windows: list[Window]) -> list[NDArray[np.float32]]:
         """What is seen in each window: keypoints [25, 3] in pixels of the frame, zeros where nothing is."""
+        parts = [windows[start : start + MOST_AT_ONCE] for start in range(0, len(windows), MOST_AT_ONCE)]
+        return [person for part in parts for person in self._look_at_once(frame, part)]
+
+    def _look_at_once(self, frame: NDArray[np.uint8], windows: list[Window]) -> list[NDArray[np.float32]]:
         import torch
 
         from stages.dense import picture_tensor
@@ -146,7 +153,9 @@ def search_windows(width: int, height: int) -> list[list[Window]]:
 
 
 def _grid(width: int, height: int, scale: float) -> list[Window]:
-    """Windows of one scale that overlap by a half at least."""
+    """Windows of one scale, or a larger one if they would be too many, that overlap by a half at least."""
+    while 4 * width * height / (INPUT[0] * INPUT[1] * scale**2) + 2 * max(width / INPUT[0], height / INPUT[1]) / scale > MOST_WINDOWS:
+        scale *= 1.5
     middles = []
     for side, seen in ((width, INPUT[0] * scale), (height, INPUT[1] * scale)):
         count = max(1, math.ceil(2 * side / seen) - 1)
@@ -157,9 +166,7 @@ def _grid(width: int, height: int, scale: float) -> list[Window]:
 
 def _cut(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
     x, y, scale = window
-    matrix = np.array([[scale, 0, x - scale * INPUT[0] / 2], [0, scale, y - scale * INPUT[1] / 2]])
-    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
-    return np.asarray(cv2.warpAffine(frame, matrix, INPUT, flags=flags), np.uint8)
+    return cut_window(frame, (x - scale * INPUT[0] / 2, y - scale * INPUT[1] / 2), scale, INPUT)
 
 
 def _in_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32]:

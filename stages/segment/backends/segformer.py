@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.conditions.labels import CITYSCAPES_TRAIN_IDS, LabelTable
+from stages.conditions.labels import CITYSCAPES_TRAIN_IDS, VOID, LabelTable
 from stages.errors import MissingRequirement, UsageProblem
 from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
 
@@ -56,6 +56,8 @@ class SegformerLabels:
 def table_of(names: Mapping[int, str], model: str) -> LabelTable:
     """The table of a checkpoint's labels: Cityscapes' own if they are its, else colours spread around the circle."""
     ordered = tuple(str(names[index]) for index in sorted(names, key=int))
+    if len(ordered) > VOID:
+        raise UsageProblem(f"{model} has {len(ordered)} labels, but a label map holds {VOID} at most")
     if ordered == CITYSCAPES_TRAIN_IDS.names:
         return CITYSCAPES_TRAIN_IDS
     return LabelTable(model, ordered, tuple(_colour(index) for index in range(len(ordered))))
@@ -68,8 +70,8 @@ def _colour(index: int) -> tuple[int, int, int]:
 
 def _place(model: str) -> str:
     """A folder of that name, in the mirror or anywhere, else the name itself, for the hub."""
-    mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR", "")
-    for folder in (Path(model), Path(mirror) / model):
+    mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
+    for folder in (Path(model), *([Path(mirror) / model] if mirror else [])):
         if (folder / "config.json").is_file():
             return str(folder)
     return model

@@ -17,6 +17,7 @@ from stages.segment.backends import LabellerOpener
 WEIGHTS = "street_camvid_fsv2v.safetensors"
 WORKING_WIDTH = 480
 """Pictures are labelled at this width: what the network was trained on."""
+LARGEST_HEIGHT = 1920
 _MULTIPLE = 16
 
 
@@ -37,7 +38,8 @@ class StreetLabels:
         from stages.dense import picture_tensor
 
         height, width = frame.shape[:2]
-        sides = [max(_MULTIPLE, round(side * WORKING_WIDTH / width / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
+        scale = min(WORKING_WIDTH / width, LARGEST_HEIGHT / height)
+        sides = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
         small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if width > sides[0] else cv2.INTER_LINEAR)
         picture = picture_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
