@@ -52,6 +52,8 @@ class Backend:
     """For needs that are neither: as `missing`."""
     points: int = 0
     """How many points a subject has, where they are more than the kind asks for."""
+    one_only: bool = False
+    """Whether it sees one subject and no others."""
     digests: Callable[[], Mapping[str, str]] = dict
     """name -> sha256 of files that are not in the registry of weights."""
     open_many: Callable[[str], Any] | None = None

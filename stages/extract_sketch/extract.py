@@ -132,7 +132,7 @@ def _notes(points: NDArray[np.float32], width: int, height: int) -> dict[str, An
     cut = int((seen & outside.any(axis=-1)).any(axis=-1).sum())
     notes: dict[str, Any] = {"frames_without_face": int((~seen.any(axis=-1)).sum()), "frames_with_cut_face": cut}
     if cut:
-        notes["warning"] = f"the face is cut by the border of the picture in {cut} of {len(points)} frames; results suffer"
+        notes["warnings"] = [f"the face is cut by the border of the picture in {cut} of {len(points)} frames; results suffer"]
     return notes
 
 

@@ -123,7 +123,7 @@ def test_a_face_cut_by_the_border_is_found_and_warned_about(clip_of, portrait) -
     clip = clip_of([portrait[:, 92:]])
     outcome = extract(clip, OFFLINE)
     assert outcome.notes["frames_with_cut_face"] == 1
-    assert "cut by the border" in outcome.notes["warning"]
+    assert "cut by the border" in outcome.notes["warnings"][0]
 
 
 def test_the_same_again_is_skipped_and_other_parameters_are_refused(clip_of, portrait) -> None:

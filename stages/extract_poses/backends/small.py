@@ -194,4 +194,5 @@ BACKEND = Backend(
     produces="BODY_25 keypoints without small toes of one person",
     open=_open,
     weights=(WEIGHTS,),
+    one_only=True,
 )
