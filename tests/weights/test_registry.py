@@ -115,3 +115,10 @@ def test_a_shipped_file_without_a_recorded_hash_is_taken_as_installed():
     weight = replace(registry.entry("face_68_fsv2v.dat"), sha256=())
     assert weight.accepts("anything")
     assert not replace(weight, shipped=False).accepts("anything")
+
+
+def test_what_backends_need_is_in_the_manifest():
+    from stages.backends import every_backend
+
+    needed = {name for _, backend in every_backend() for name in backend.weights}
+    assert needed <= set(registry.manifest())

@@ -22,7 +22,7 @@ STRIDE = 4
 MAP = (INPUT[1] // STRIDE, INPUT[0] // STRIDE)
 FILL = 0.75
 """Share of the input that a tracked person takes up, in the direction that he fills more."""
-LEAST_CONFIDENCE = 0.3
+LEAST_CONFIDENCE = 0.2
 LEAST_POINTS = 5
 REFINEMENTS = 2
 """How often the place of a person who was just found is looked at again, each time closer."""
