@@ -60,6 +60,7 @@ class Recipe:
     spread: float = 1.0
     turn: float = 35.0
     stretch: float = 0.12
+    empty: float = 0.12
     smallest: float = 0.4
     largest: float = 1.4
     seed: int = 20191210
@@ -164,6 +165,14 @@ def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
         return Patches(arrays["pictures"], arrays["masks"], arrays["keypoints"])
 
 
+def empty_scenes(data: Path) -> Iterator[NDArray[np.uint8]]:
+    """Some frames of the permitted clips of streets, which show nobody."""
+    for name in ("udacity_highway", "udacity_traffic", "autonomousvehicle_driving"):
+        for index, frame in enumerate(read_frames(data / "streets" / f"{name}.mp4", 0, None)):
+            if index % 18 == 0:
+                yield frame
+
+
 POINTS = tuple(index for index, parts in enumerate(MEDIAPIPE_33.body) if parts)
 """Those of BODY_25 that MediaPipe knows."""
 
@@ -171,8 +180,8 @@ POINTS = tuple(index for index, parts in enumerate(MEDIAPIPE_33.body) if parts)
 class Views:
     """step -> a batch: pictures [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
 
-    def __init__(self, patches: Patches, recipe: Recipe) -> None:
-        self.patches, self.recipe = patches, recipe
+    def __init__(self, patches: Patches, scenes: list[NDArray[np.uint8]], recipe: Recipe) -> None:
+        self.patches, self.scenes, self.recipe = patches, scenes, recipe
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         random = np.random.default_rng([self.recipe.seed, step])
@@ -181,6 +190,8 @@ class Views:
         return picture_tensor(pictures), torch.from_numpy(places), torch.from_numpy(weights)
 
     def view(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        if random.random() < self.recipe.empty:
+            return self._empty(random)
         keypoints = self.patches.keypoints[index].copy()
         mask = self.patches.masks[index]
         picture = self.patches.pictures[index]
@@ -201,6 +212,18 @@ class Views:
             cut, keypoints, hidden = np.ascontiguousarray(cut[:, ::-1]), _mirrored(keypoints), hidden[MIRROR]
         places, weights = targets(keypoints, self.recipe.spread)
         return _blurred(relit(cut, random), random), places, weights * ~hidden[list(POINTS)]
+
+    def _empty(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """A view that shows nobody: a part of a street, or a texture."""
+        picture = self._texture(random, *INPUT)
+        if random.random() < 0.6:
+            scene = self.scenes[random.integers(len(self.scenes))]
+            height, width = scene.shape[:2]
+            scale = float(random.uniform(0.3, 1.0)) * min(height / INPUT[1], width / INPUT[0])
+            corner = (float(random.uniform(0, width - scale * INPUT[0])), float(random.uniform(0, height - scale * INPUT[1])))
+            picture = cut_window(scene, corner, scale, INPUT)
+        places, weights = targets(np.zeros((len(NAMES), 3), np.float32), self.recipe.spread)
+        return _blurred(relit(picture, random), random), places, weights
 
     def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
         """Patch -> input. A quarter of the persons are much smaller than a tracked box would show them: to be found at first."""
@@ -308,7 +331,8 @@ def train(data: Path, recipe: Recipe, out: Path, start: Path | None = None) -> N
     if start is not None:
         network.load_state_dict(load_dense(start, "cpu")[0].state_dict())
     log.info("%d persons, %d parameters", len(patches.pictures), sum(parameter.numel() for parameter in network.parameters()))
-    average = fit(network, Views(patches, recipe), loss, Fit(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
+    views = Views(patches, list(empty_scenes(data)), recipe)
+    average = fit(network, views, loss, Fit(recipe.steps, recipe.rate, encoder_rate=0.3), out.with_suffix(".state"))
     save_dense(out, average, {"points": [NAMES[index] for index in POINTS], "recipe": asdict(recipe)})
 
 

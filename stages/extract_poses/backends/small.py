@@ -23,7 +23,9 @@ MAP = (INPUT[1] // STRIDE, INPUT[0] // STRIDE)
 FILL = 0.75
 """Share of the input that a tracked person takes up, in the direction that he fills more."""
 LEAST_CONFIDENCE = 0.2
-LEAST_POINTS = 5
+SURE_CONFIDENCE = 0.5
+LEAST_POINTS = 6
+"""A person is whoever shows so many points for sure, the nose or the neck among them."""
 REFINEMENTS = 2
 """How often the place of a person who was just found is looked at again, each time closer."""
 MOST_AT_ONCE = 16
@@ -179,8 +181,8 @@ def _in_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32
 
 def _score(person: NDArray[np.float32]) -> float:
     """How much of a person is seen; 0 when it is too little to be one."""
-    seen = person[:, 2] > 0
-    return float(person[:, 2].sum()) if seen.sum() >= LEAST_POINTS else 0.0
+    sure = person[:, 2] > SURE_CONFIDENCE
+    return float(person[:, 2].sum()) if sure.sum() >= LEAST_POINTS and sure[[NOSE, NECK]].any() else 0.0
 
 
 def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
