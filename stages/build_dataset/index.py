@@ -15,7 +15,9 @@ SCHEMA = "fsv2v.dataset/1"
 
 
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:
-    """The rows of clips.ndjson by id; empty when there is no dataset yet."""
+    """The rows of clips.ndjson by id; empty when there is no dataset yet, or its index was cut off before dataset.json."""
+    if not (root / "dataset.json").exists():
+        return {}
     try:
         lines = (root / "clips.ndjson").read_text(encoding="utf-8").splitlines()
         return {row["id"]: row for row in map(json.loads, lines)}
@@ -34,7 +36,9 @@ def claim(root: Path, parameters: dict[str, Any], *, overwrite: bool) -> None:
         if changed:
             hint = "use another -o, or --overwrite"
             raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", hint=hint)
-    elif not header.exists() and root.is_dir() and any(p.name != "clips" and not p.name.startswith(".") for p in root.iterdir()):
+    elif not header.exists() and root.is_dir() and any(
+        p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()
+    ):
         raise BadInput(f"{root} is not empty and holds no dataset", hint="use another -o")
 
 

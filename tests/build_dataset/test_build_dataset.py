@@ -56,6 +56,14 @@ def test_the_same_again_is_skipped_and_gives_the_same_bytes(clips, tmp_path):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_a_build_that_was_killed_between_its_two_index_files_goes_on(clips, tmp_path):
+    statuses(clips, tmp_path / "set")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir() if path.is_file()}
+    (tmp_path / "set" / "dataset.json").unlink()
+    assert set(statuses(clips, tmp_path / "set")) == {"skipped"}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir() if path.is_file()} == before
+
+
 def test_other_parameters_are_refused_by_name(clips, tmp_path):
     statuses(clips, tmp_path / "faces")
     with pytest.raises(ParametersDiffer, match="size: 64 -> 32"):
