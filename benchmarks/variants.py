@@ -21,8 +21,10 @@ from stages.networks.config import GeneratorConfig
 from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import PerceptualDistance
 from stages.perceptual import open_distance
+from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
-from stages.train.data import Batch, Dataset, Prefetcher
+from stages.train.data import Dataset, Prefetcher
+from stages.train.parallel import World
 from stages.train.trainer import Trainer
 
 SIDE = 64
@@ -52,7 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def trained(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) -> Trainer:
     trainer = Trainer(config, torch.device("cpu"), perceptual)
-    batches = Prefetcher(data, config, 0)
+    batches = Prefetcher(data, config, 0, World())
     try:
         while trainer.step < config.steps:
             trainer.train_step(batches.next(), config.phase_at(trainer.step))
@@ -81,7 +83,7 @@ def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
     """A dozen batches, each with `count` examples, the same for every variant."""
     batches, step = [], 0
     while len(batches) < 12:
-        batch = data.batch(replace(config, jitter=0.0, seed=1), step, Phase(1, size=SIDE, batch=8))
+        batch = data.batch(replace(config, jitter=0.0, seed=1), step, Phase(1, batch=8))
         step += 1
         if batch.example_images.shape[1] >= count:
             cut = {name: getattr(batch, name)[:, :count] for name in ("example_images", "example_semantics", "example_keypoints")}
@@ -98,7 +100,7 @@ def main() -> None:
     perceptual = open_distance("squeezenet", torch.device("cpu"))
     assert perceptual is not None
     data, unseen = (Dataset(asked.data, BASE.kind, split) for split in ("train", "val"))
-    base = TrainConfig(generator=BASE, phases=(Phase(asked.steps, size=SIDE, batch=8, adversarial=False),), ema=0.99)
+    base = TrainConfig(generator=BASE, phases=(Phase(asked.steps, batch=8, adversarial=False),), ema=0.99)
     questions = {count: held_out(unseen, base, count) for count in (1, 4)}
     rows: list[dict[str, float | str]] = []
     for name in asked.only:

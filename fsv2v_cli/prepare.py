@@ -28,13 +28,20 @@ def open_model(name: str | None, driving: Clip | None) -> Model:
     from weights import registry
 
     if name is not None:
-        path = Path(name)
-        return load_model(path if path.exists() or path.suffix else registry.path(f"{name}.safetensors"))
+        return load_model(model_path(name))
     for kind in driving.layers() if driving is not None else ("landmarks",):
         if kind in DEFAULT_MODELS:
             return load_model(registry.path(DEFAULT_MODELS[kind]))
     have = ", ".join(driving.layers()) if driving is not None else "nothing"
     raise MissingRequirement(f"no model is shipped that is driven by {have}", hint="name one with --model, or extract landmarks")
+
+
+def model_path(name: str) -> Path:
+    """A file, a run's folder, or a name in the registry."""
+    from weights import registry
+
+    path = Path(name)
+    return path if path.exists() or path.suffix else registry.path(f"{name}.safetensors")
 
 
 @contextlib.contextmanager

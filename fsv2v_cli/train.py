@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -9,57 +10,99 @@ import click
 from fsv2v_cli import console, prepare
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
 
-PRESETS = ("face-256", "pose-256", "paper", "paper-pose", "tiny")
+METHODS = ("weights", "encoder", "concat", "adain", "spade")
+
+
+class Duration(click.ParamType):
+    """90s, 25m, 3h or 2h30m, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", str(value))
+        if not found or not any(found.groups()):
+            self.fail(f"{value!r} is not a time such as 90s, 25m or 2h30m", param, ctx)
+        return sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
 
 
 @command("train")
 @click.option("--data", required=True, metavar="FOLDER", help="A dataset made by build-dataset.")
-@click.option("--preset", type=click.Choice(PRESETS), default=PRESETS[0], show_default=True, help="Network, losses and schedule.")
+@click.option(
+    "--preset", default="face-256", show_default=True, metavar="NAME|FILE.toml",
+    help="The recipe: network, losses and schedule. One of those in examples/recipes, or a file of your own.",
+)  # fmt: skip
 @out_option("The folder of the run. The same command again goes on where it stopped.", required=True)
-@click.option("--steps", type=click.IntRange(1), help="Shrink or stretch the preset's schedule to this many steps.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="In place of the preset's.")
-@click.option("--max-examples", type=click.IntRange(1, 32), help="K is drawn from 1 to this, in place of the preset's bound.")
+@click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h, here.")
+@click.option("--steps", "--budget-steps", "steps", type=click.IntRange(1), help="Fit the schedule into this many steps.")
+@click.option("--from", "start", metavar="MODEL", help="Begin with the weights of a model, as synthesize's --model.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="In place of the recipe's.")
+@click.option("--max-examples", type=click.IntRange(1, 32), help="K is drawn from 1 to this, in place of the recipe's bound.")
+@click.option("--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to bases of them.")
+@click.option("--method", type=click.Choice(METHODS), help="How examples reach the picture: as generated weights, or as in a baseline.")
+@click.option("--batch-scale", type=click.IntRange(1), default=1, show_default=True, help="Times the recipe's batch.")
+@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Parts that a batch is worked off in.")
+@click.option("--checkpoint-activations", is_flag=True, help="Compute activations twice, to save memory.")
+@click.option("--compile", "compile_", is_flag=True, help="torch.compile: minutes at the start, faster afterwards.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
 @prepare.perceptual_option
 @click.option("--flow-model", metavar="FILE.onnx", help="A network that teaches optical flow in place of DIS, as for `fsv2v clip flow`.")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
-@click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between states and sample sheets.")
+@click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between states to go on from.")
+@click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard, too.")
 @seed_option
 @device_option
 @overwrite_option
 @common_options
 def train(
-    data: str, preset: str, steps: int | None, learning_rate: float | None, max_examples: int | None, bfloat16: bool, perceptual: str,
-    flow_model: str | None, log_every: int, save_every: float, seed: int, device: str, run: Run,
+    data: str, preset: str, budget: float | None, steps: int | None, start: str | None, learning_rate: float | None,
+    max_examples: int | None, attention: str | None, method: str | None, batch_scale: int, accumulate: int, checkpoint_activations: bool,
+    compile_: bool, bfloat16: bool, perceptual: str, flow_model: str | None, log_every: int, save_every: float, tensorboard: bool,
+    seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Train a model on the faces of a dataset.
+    """Train a model on the faces, bodies or streets of a dataset.
 
-    The run's folder holds config.json, log.ndjson, sample sheets, snapshots to use and states to go on from. The path of the final
-    snapshot is printed; with --json also each row of the log.
+    The run's folder holds config.json, log.ndjson, sample sheets, snapshots to use and states to go on from. A run that is stopped, even by
+    kill -9, goes on exactly where it was; one that goes wrong returns to its last good state by itself. On several GPUs or machines:
+    `torchrun --nproc-per-node 8 -m fsv2v_cli train ...`. The path of the final snapshot is printed; with --json also each row of the log.
     """
     from dataclasses import replace
     from pathlib import Path
 
     from stages.perceptual import choose
-    from stages.train import RECIPES, TrainOptions
+    from stages.train import Effort, Pace, TrainOptions, read_recipe
     from stages.train import train as fit
 
+    if budget is not None and steps is not None:
+        raise click.UsageError("--budget and --steps exclude each other")
+    recipe = read_recipe(preset)
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    recipe = RECIPES[preset]
+    network: dict[str, Any] = {name: value for name, value in (("attention", attention), ("method", method)) if value is not None}
     wanted = recipe.perceptual if perceptual == "auto" and recipe.perceptual != "squeezenet" else choose(perceptual)
-    config = replace(recipe, bfloat16=bfloat16, perceptual=prepare.said(wanted), seed=seed, **changes)
+    changes["generator"] = replace(recipe.generator, **network)
+    config = replace(recipe, bfloat16=bfloat16, perceptual=prepare.said(wanted), seed=seed, budget=budget, **changes).enlarged(batch_scale)
     if steps is not None:
         config = config.shortened(steps)
+    options = TrainOptions(
+        Path(data), device, Pace(log_every, save_every), Effort(accumulate, checkpoint_activations, compile_), flow_model,
+        None if start is None else prepare.model_path(start), tensorboard,
+    )  # fmt: skip
     assert run.out is not None
     with console.progress("training", config.steps, "steps") as bar:
 
         def on_row(row: dict[str, Any]) -> None:
+            if "message" in row:
+                console.warning(row["message"])
+                return
             if run.json:
                 console.emit(row)
-            rate = row["pictures"] / max(row["seconds"], 1e-9)
-            bar.move(row["step"], T=row["frames"], size=row["size"], l1=row["l1"], pictures_per_second=rate)
+            if "l1" in row:
+                rate = row["pictures"] / max(row["seconds"], 1e-9)
+                shown = {"T": row["frames"], "size": row["size"], "l1": row["l1"], "pictures/s": rate, "MB": row["memory_mb"]}
+                bar.move(row["step"], row["steps"], **shown)
 
-        options = TrainOptions(Path(data), device, log_every, save_every, flow_model)
         snapshot = fit(config, options, run.out, overwrite=run.overwrite, event=on_row)
-    console.emit({"model": str(snapshot), "steps": config.steps} if run.json else snapshot)
+    if console.is_first_rank():
+        console.emit({"model": str(snapshot), "steps": config.steps} if run.json else snapshot)

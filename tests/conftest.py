@@ -42,7 +42,7 @@ class Fsv2v:
     """`fsv2v("extract-sketch", video, "-o", folder)` runs the command line in a process of its own."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
+        self.environment = environment
 
     def start(
         self, *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, **popen: Any
@@ -50,7 +50,7 @@ class Fsv2v:
         """The running process, in a group of its own, stdin, stdout and stderr being pipes unless told otherwise."""
         command = [sys.executable, "-m", "fsv2v_cli", *map(str, arguments)]
         streams = {name: popen.pop(name, subprocess.PIPE) for name in ("stdin", "stdout", "stderr")}
-        popen = {"cwd": cwd, "env": {**self._environment, **(env or {})}, "start_new_session": True, "preexec_fn": _heed_ctrl_c, **popen}
+        popen = {"cwd": cwd, "env": {**self.environment, **(env or {})}, "start_new_session": True, "preexec_fn": _heed_ctrl_c, **popen}
         return subprocess.Popen(command, **streams, **popen)
 
     def __call__(

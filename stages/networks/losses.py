@@ -56,6 +56,7 @@ def keypoint_flow_loss(flow: Tensor, driving: Tensor, source: Tensor) -> Tensor:
     """At each driving keypoint the backward flow must lead to the same keypoint of the source, in tenths of the height.
 
     flow [B, 2, H, W]; keypoints [B, N, 3] (x, y in pixels, confidence); only pairs with both confidences above 0 count.
+    A mean over pairs, then over samples.
     """
     height, width = flow.shape[-2:]
     span = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device)
@@ -63,7 +64,7 @@ def keypoint_flow_loss(flow: Tensor, driving: Tensor, source: Tensor) -> Tensor:
     sampled = F.grid_sample(flow.float(), grid.float(), padding_mode="border", align_corners=True)[:, :, 0].mT
     seen = ((driving[..., 2] > 0) & (source[..., 2] > 0) & (grid[:, 0].abs().amax(-1) <= 1)).float()
     error = (sampled - (source[..., :2] - driving[..., :2])).abs().sum(-1) * (10 / height)
-    return (error * seen).sum() / seen.sum().clamp(min=1)
+    return ((error * seen).sum(1) / seen.sum(1).clamp(min=1)).mean()
 
 
 def attention_loss(shares: Tensor, driving: Tensor, examples: Tensor) -> Tensor:

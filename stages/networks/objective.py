@@ -51,6 +51,8 @@ class Target:
     """Of all K examples, [B, K, N, 3]."""
     flow: Tensor | None = None
     flow_confidence: Tensor | None = None
+    odd: Tensor | None = None
+    """bool [B]: samples whose h_t the perceptual loss sees, in place of their frame. None: every second one."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,13 @@ class Discriminators(nn.Module):
         for player, real, made in self._regions(target, fake):
             total = total + losses.real_fake(player(real), player(made), gan)
         return total
+
+    def penalty(self, target: Target) -> Tensor:
+        """R1: the squared gradient of D_I's verdict on real pictures (Mescheder et al. 2018), a mean over the batch."""
+        image = target.image.detach().float().requires_grad_(True)
+        verdict = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(_conditioned(target, image))]).mean(0)
+        (gradient,) = torch.autograd.grad(verdict.sum(), image, create_graph=True)
+        return gradient.square().sum((1, 2, 3)).mean()
 
     def generator_terms(self, target: Target, fake: Tensor, past: Past) -> dict[str, Tensor]:
         """What the generator is told: gan, feature_matching, and where there are such players video_gan and region_gan."""
@@ -135,8 +144,9 @@ def generator_losses(
     truth, frame = target.image, synthesis.frame
     terms = {"l1": F.l1_loss(frame, truth), "raw": F.l1_loss(synthesis.raw, truth)}
     if perceptual is not None:
-        halves = torch.cat([frame[::2], synthesis.raw[1::2]]), torch.cat([truth[::2], truth[1::2]])  # frame and h_t at the price of one
-        terms["perceptual"] = perceptual(*halves).mean()
+        odd = torch.arange(len(frame), device=frame.device) % 2 == 1 if target.odd is None else target.odd
+        either = torch.where(odd[:, None, None, None], synthesis.raw, frame)  # both at the price of one
+        terms["perceptual"] = perceptual(either, truth).mean()
     terms |= _example_terms(synthesis, target)
     if synthesis.shares.shape[1] > 1 and target.keypoints.shape[1]:
         terms["attention"] = losses.attention_loss(synthesis.shares, target.keypoints, target.example_keypoints)

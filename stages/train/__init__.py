@@ -1,21 +1,30 @@
-"""fsv2v train: from a dataset folder to a model, resumable at any moment."""
+"""fsv2v train: from a dataset folder to a model, resumable at any moment, on one device or many."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from stages.clip.create import file_sha256
 from stages.devices import choose_device
 from stages.flow.teacher import choose_teacher
+from stages.models import find_model, read_model
 from stages.perceptual import open_distance
-from stages.train.config import RECIPES, Phase, TrainConfig
+from stages.train.board import Board
+from stages.train.budget import plan, seconds_per_step
+from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
+from stages.train.loop import Event, Pace, Run
+from stages.train.parallel import World, join, leave, own_device
+from stages.train.recipes import read_recipe
 from stages.train.state import RunFolder
-from stages.train.trainer import Event, Trainer, run
+from stages.train.trainer import Effort, Trainer
+from stages.train.validation import Validation
 
-__all__ = ["RECIPES", "Phase", "TrainConfig", "TrainOptions", "train"]
+__all__ = ["Effort", "Pace", "Phase", "TrainConfig", "TrainOptions", "read_recipe", "train"]
 
 
 @dataclass(frozen=True)
@@ -24,24 +33,67 @@ class TrainOptions:
 
     data: Path
     device: str = "auto"
-    log_every: int = 20
-    save_seconds: float = 240.0
+    pace: Pace = field(default_factory=Pace)
+    effort: Effort = field(default_factory=Effort)
     flow_model: str | None = None
+    start: Path | None = None
+    """A model, or a run's folder, whose weights the run begins with."""
+    board: bool = False
+    """Write for TensorBoard, too."""
 
 
 def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: bool = False, event: Event = lambda row: None) -> Path:
     """Train, or go on with the run in `out` when it was started with the same settings. Returns the path of the final snapshot.
 
-    Raises BadInput (no dataset), ParametersDiffer (another run is in `out`), MissingRequirement (perceptual weights, the flow's network).
+    Under torchrun each process makes its part of every batch; the first one writes. Raises BadInput (no dataset), ParametersDiffer (another
+    run is in `out`), MissingRequirement (perceptual weights, the flow's network), Fsv2vError (the run does not converge).
     """
+    begun = time.monotonic()
+    world = join(options.device)
+    try:
+        return _train(config, options, RunFolder(out), world, begun, overwrite, event)
+    finally:
+        leave(world)
+
+
+def _train(
+    config: TrainConfig, options: TrainOptions, folder: RunFolder, world: World, begun: float, overwrite: bool, event: Event
+) -> Path:
+    device = choose_device(own_device(world, options.device))
+    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     teacher = choose_teacher(model=options.flow_model)
     config = replace(config, flow_teacher=teacher.identity)
+    start = None if options.start is None else find_model(options.start)
+    if start is not None:
+        config = replace(config, start=file_sha256(start))
     estimate = teacher.open(options.device)
     data = Dataset(options.data, config.generator.kind, "train", estimate)
     validation = Dataset(options.data, config.generator.kind, "val", estimate)
-    folder = RunFolder(out)
-    folder.claim(config, str(options.data), overwrite=overwrite)
-    device = choose_device(options.device)
-    trainer = Trainer(config, device, open_distance(config.perceptual, device, config.perceptual_scales))
-    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
-    return run(trainer, data, validation, folder, log_every=options.log_every, save_seconds=options.save_seconds, event=event)
+    distance = open_distance(config.perceptual, device, config.perceptual_scales)
+    if config.budget is not None:
+        trial = Trainer(config, device, distance, options.effort, world)
+        config = _planned(config, trial, data, validation, folder, overwrite, begun)
+    if world.first:
+        folder.claim(config, str(options.data), overwrite=overwrite)
+    trainer = Trainer(config, device, distance, options.effort, world)
+    if start is not None:
+        taken, whole = trainer.start_from(read_model(start)[1])
+        event({"message": f"{taken} of {whole} tensors are those of {start}"})
+    board = Board(folder.path) if options.board and world.first else None
+    return Run(trainer, data, validation, folder, options.pace, event, board).to_the_end()
+
+
+def _planned(
+    config: TrainConfig, trial: Trainer, data: Dataset, validation: Dataset, folder: RunFolder, overwrite: bool, begun: float
+) -> TrainConfig:
+    """The schedule for the budget: that of the run that is here, or one for the speed that is measured now."""
+    assert config.budget is not None
+    lengths = trial.world.share(None if overwrite else folder.planned(config.budget))
+    if lengths is None:
+        per_step = seconds_per_step(trial, data)
+        judged = time.monotonic()
+        Validation(validation, config, trial.device, trial.perceptual)(trial.generator, config.bfloat16)
+        judging = time.monotonic() - judged
+        left = config.budget - (time.monotonic() - begun)
+        lengths = trial.world.share([phase.steps for phase in plan(config, left, per_step, judging).phases])
+    return config.lasting(lengths)

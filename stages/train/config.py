@@ -1,4 +1,4 @@
-"""Everything that shapes a training run, and the table of recipes."""
+"""Everything that shapes a training run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from stages.errors import UsageProblem
-from stages.networks.config import PRESETS, GeneratorConfig
+from stages.networks.config import GeneratorConfig
 from stages.networks.objective import LossWeights, Players
 
 
@@ -17,8 +17,8 @@ class Phase:
     steps: int
     frames: int = 1
     """T: the length of a training window."""
-    size: int = 256
-    """Height of the training pictures; the width follows the model's aspect."""
+    scale: float = 1.0
+    """Size of the training pictures as a share of the model's."""
     batch: int = 4
     adversarial: bool = True
 
@@ -39,6 +39,12 @@ class TrainConfig:
     """The last share of all steps, over which the learning rates fall linearly to a twentieth."""
     ema: float = 0.999
     clip_gradient: float = 5.0
+    backprop_frames: int = 1
+    """Gradients flow back through so many frames of a window; the one before them is taken as it is."""
+    most_stride: int = 1
+    """Windows take every n-th frame, n drawn from 1 to this, so that motions of other speeds are seen."""
+    r1: float = 0.0
+    """Weight of the gradient penalty of D_I on real pictures (R1, Mescheder et al. 2018), every 16th step; 0 leaves it out."""
     jitter: float = 1.0
     """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
     perceptual: str = "squeezenet"
@@ -49,10 +55,19 @@ class TrainConfig:
     seed: int = 0
     flow_teacher: str = "dis"
     """Who says what the flow is, as `stages.flow.teacher.Teacher.identity`."""
+    start: str = ""
+    """sha256 of the model whose weights the run begins with; empty: drawn at random."""
+    budget: float | None = None
+    """Seconds that the schedule was planned for, on the machine where the run began."""
 
     @property
     def steps(self) -> int:
         return sum(phase.steps for phase in self.phases)
+
+    def size_of(self, phase: Phase) -> tuple[int, int]:
+        """Height and width of a phase's pictures."""
+        height, width = (round(phase.scale * side) for side in self.generator.size)
+        return height, width
 
     def phase_at(self, step: int) -> Phase:
         """The phase of a step, counted from 0."""
@@ -67,13 +82,30 @@ class TrainConfig:
         start = self.steps * (1 - self.decay)
         return 1.0 if step <= start else max(0.05, 1 - (step - start) / max(self.steps - start, 1))
 
+    @property
+    def milestones(self) -> list[int]:
+        """Steps at which a run is judged and can be gone back to: before each change of the phase, and about twenty times in a long run."""
+        ends, last = set(), 0
+        for phase in self.phases:
+            last += phase.steps
+            ends.add(last)
+        return sorted({0, *range(0, self.steps, max(50, round(self.steps / 20))), *ends})
+
     def shortened(self, steps: int) -> TrainConfig:
         """The same schedule in `steps` steps: every phase shrinks in proportion, none vanishes."""
         if steps < len(self.phases):
             raise UsageProblem(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
         lengths = [max(1, round(steps * phase.steps / self.steps)) for phase in self.phases]
         lengths[lengths.index(max(lengths))] += steps - sum(lengths)
+        return self.lasting(lengths)
+
+    def lasting(self, lengths: list[int]) -> TrainConfig:
+        """The same phases with other numbers of steps."""
         return replace(self, phases=tuple(replace(p, steps=n) for p, n in zip(self.phases, lengths, strict=True)))
+
+    def enlarged(self, times: int) -> TrainConfig:
+        """Every phase with so many times the batch: for more devices."""
+        return replace(self, phases=tuple(replace(p, batch=times * p.batch) for p in self.phases))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,52 +122,3 @@ class TrainConfig:
         values["players"] = Players(**{**values["players"], "regions": tuple(map(tuple, values["players"]["regions"]))})
         values["betas"] = tuple(values["betas"])
         return cls(**values)
-
-
-PAPER = TrainConfig(
-    generator=replace(PRESETS["paper"], semantic_channels=7),
-    phases=(
-        Phase(62_500, batch=8), Phase(12_500, batch=8, frames=2), Phase(12_500, batch=8, frames=4), Phase(12_500, batch=8, frames=8),
-        Phase(12_500, batch=8, frames=16),
-    ),
-    losses=LossWeights(
-        l1=0, perceptual=10, raw=0, warp=10, keypoint=0, mask=10, flow=10, attention=0, gan=1, feature_matching=10, video_gan=1
-    ),
-    decay=0.5,
-    perceptual="vgg19",
-)  # fmt: skip
-"""Few-shot vid2vid's own: losses, rates and a hundred epochs of 10,000 windows, for a GPU of 40 GB or more."""
-
-RECIPES: dict[str, TrainConfig] = {
-    # About three hours of two CPU cores: small pictures first, then full size, growing windows and the discriminators last.
-    "face-256": TrainConfig(
-        generator=PRESETS["face-256"],
-        phases=(
-            Phase(3200, size=128, batch=8, adversarial=False),
-            Phase(1200, size=256, batch=4, adversarial=False),
-            Phase(200, size=256, batch=2, frames=2),
-            Phase(30, size=256, batch=2, frames=4),
-        ),
-    ),
-    "pose-256": TrainConfig(
-        generator=PRESETS["pose-256"],
-        phases=(Phase(4000, size=128, batch=8, adversarial=False), Phase(2000, batch=4), Phase(500, batch=2, frames=2)),
-    ),
-    "paper": PAPER,
-    "paper-pose": replace(
-        PAPER,
-        generator=PRESETS["paper-pose"],
-        phases=tuple(replace(phase, size=512, batch=4, steps=2 * phase.steps) for phase in PAPER.phases),
-    ),
-    "paper-densepose": replace(
-        PAPER,
-        generator=PRESETS["paper-densepose"],
-        phases=tuple(replace(phase, size=512, batch=4, steps=2 * phase.steps) for phase in PAPER.phases),
-    ),
-    "tiny": TrainConfig(
-        generator=PRESETS["tiny"],
-        phases=(Phase(6, size=64, batch=2), Phase(4, size=64, batch=2, frames=2)),
-        max_examples=2,
-        players=Players(filters=8),
-    ),
-}

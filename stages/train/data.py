@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,27 +26,12 @@ from stages.errors import BadInput, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
+from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
+from stages.train.parallel import World
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """T frames and K examples of each of B clips; pictures in [-1, 1], keypoints in pixels (x, y, confidence)."""
-
-    images: Tensor  # [B, T, 3, H, W]
-    semantics: Tensor  # [B, T, S, H, W]
-    keypoints: Tensor  # [B, T, N, 3]
-    example_images: Tensor  # [B, K, 3, H, W]
-    example_semantics: Tensor  # [B, K, S, H, W]
-    example_keypoints: Tensor  # [B, K, N, 3]
-    flows: Tensor  # [B, T - 1, 2, H, W] from frame t to t - 1, the teacher's
-    flow_confidence: Tensor  # [B, T - 1, 1, H, W]
-
-    def to(self, device: torch.device) -> Batch:
-        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
 
 class Footage:
@@ -113,20 +98,26 @@ class Dataset:
         if not self.subjects:
             raise BadInput(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
 
-    def batch(self, config: TrainConfig, step: int, phase: Phase) -> Batch:
-        """The batch of one step."""
-        draw = np.random.default_rng([config.seed, step])
-        examples = _draw_k(draw, config.max_examples)
-        samples = [self._sample(draw, config, phase, examples) for _ in range(phase.batch)]
-        return Batch(**{name: torch.stack([sample[name] for sample in samples]) for name in samples[0]})
+    def batch(
+        self, config: TrainConfig, step: int, phase: Phase, part: Sequence[int] | None = None, attempt: int = 0, examples: int | None = None
+    ) -> Batch:
+        """The batch of one step, or those of its samples that `part` numbers. Another attempt at a step draws another batch.
+
+        K is drawn, unless `examples` says it.
+        """
+        examples = examples or _draw_k(np.random.default_rng([config.seed, step, attempt]), config.max_examples)
+        numbers = range(phase.batch) if part is None else part
+        samples = [self._sample(np.random.default_rng([config.seed, step, attempt, 1 + i]), config, phase, examples) for i in numbers]
+        stacked = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+        return Batch(**stacked, numbers=torch.tensor(list(numbers)))
 
     def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
         clips = self.subjects[draw.integers(len(self.subjects))]
         lengths = np.array([footage.num_frames for footage in clips])
         footage = clips[draw.choice(len(clips), p=lengths / lengths.sum())]
-        window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps))
-        height, width = config.generator.size
-        view = draw_view(draw, footage.shape, phase.size, round(phase.size * width / height), config.jitter)
+        stride = int(draw.integers(1, config.most_stride + 1))
+        window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
+        view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colour = draw_colour(draw, config.jitter)
         damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
         frames = [footage.show(index, view, colour, damage) for index in window]
@@ -147,13 +138,14 @@ class Dataset:
 class Prefetcher:
     """Makes the next batches in threads while a step runs (decoding and drawing release the interpreter's lock)."""
 
-    def __init__(self, dataset: Dataset, config: TrainConfig, start: int, ahead: int = 2) -> None:
-        self.dataset, self.config, self.step = dataset, config, start
+    def __init__(self, dataset: Dataset, config: TrainConfig, start: int, world: World, attempt: int = 0, ahead: int = 2) -> None:
+        self.dataset, self.config, self.step, self.world, self.attempt = dataset, config, start, world, attempt
         self.pool = ThreadPoolExecutor(ahead, thread_name_prefix="batches")
         self.waiting = [self._order(start + i) for i in range(ahead)]
 
-    def _order(self, step: int) -> Any:
-        return self.pool.submit(self.dataset.batch, self.config, step, self.config.phase_at(step))
+    def _order(self, step: int) -> Future[Batch]:
+        phase = self.config.phase_at(step)
+        return self.pool.submit(self.dataset.batch, self.config, step, phase, self.world.part(phase.batch), self.attempt)
 
     def next(self) -> Batch:
         batch = self.waiting.pop(0).result()
@@ -181,13 +173,17 @@ def read_index(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def draw_window(draw: np.random.Generator, usable: list[int], frames: int, examples: int, distance: int) -> tuple[list[int], list[int]]:
-    """A window of `frames` consecutive usable frames, and `examples` others at least `distance` away from it where possible.
+def draw_window(
+    draw: np.random.Generator, usable: list[int], frames: int, examples: int, distance: int, stride: int = 1
+) -> tuple[list[int], list[int]]:
+    """A window of `frames` usable frames, every `stride`-th one where there are enough, and `examples` others.
 
-    A clip shorter than the window repeats its last frame; examples are drawn with replacement from the candidates.
+    Examples are at least `distance` away from the window where possible, drawn with replacement. A clip shorter than the window repeats
+    its last frame.
     """
-    start = int(draw.integers(max(1, len(usable) - frames + 1)))
-    window = [usable[min(start + i, len(usable) - 1)] for i in range(frames)]
+    stride = max(1, min(stride, (len(usable) - 1) // max(frames - 1, 1)))
+    start = int(draw.integers(max(1, len(usable) - (frames - 1) * stride)))
+    window = [usable[min(start + i * stride, len(usable) - 1)] for i in range(frames)]
     far = [i for i in usable if i < window[0] - distance or i > window[-1] + distance]
     chosen = draw.choice(far or usable, examples, replace=True)
     return window, [int(i) for i in chosen]

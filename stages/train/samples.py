@@ -8,39 +8,57 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stages.files import write_atomically
 from stages.networks.generator import FewShotGenerator
 from stages.train.data import Batch
 
-COLUMNS = ("driving", "example", "warped example", "mask", "raw", "result", "truth")
+COLUMNS = ("driving", "example", "warped example", "mask", "attention", "raw", "result", "truth")
 
 
 @torch.no_grad()
 def write_sheet(path: Path, generator: FewShotGenerator, batch: Batch) -> None:
-    """One row per clip of the batch (its first frame), one column per entry of `COLUMNS`; PNG."""
+    """One row per clip of the batch (its first frame), one column per entry of `COLUMNS`; PNG.
+
+    example: the one that was warped, of the batch's K; attention: how much of each place came from it.
+    """
     code = generator.encode_examples(batch.example_images, batch.example_semantics)
     made = generator.synthesize(code, batch.semantics[:, 0])
-    example = batch.example_images[:, 0]
+    rows = torch.arange(len(batch), device=made.best.device)
+    example = batch.example_images[rows, made.best]
+    attention = F.interpolate(made.attention[rows, made.best][:, None].float(), example.shape[-2:])
     warped = example if made.example is None else made.example.image
     mask = torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask
     columns = [
-        _grey(batch.semantics[:, 0].mean(1, keepdim=True) * 2),
+        _drawn(batch.semantics[:, 0], generator.config.kind),
         example,
         warped,
         _grey(mask),
+        _grey(attention),
         made.raw,
         made.frame,
         batch.images[:, 0],
     ]
-    rows = torch.cat([c.float().cpu() for c in columns], -1)
-    sheet = torch.cat(list(rows), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()
+    beside = torch.cat([c.float().cpu() for c in columns], -1)
+    sheet = torch.cat(list(beside), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()
     titled = np.full((sheet.shape[0] + 18, sheet.shape[1], 3), 255, np.uint8)
     titled[18:] = sheet
     for index, name in enumerate(COLUMNS):
         x = 4 + index * sheet.shape[1] // len(COLUMNS)
         cv2.putText(titled, name, (x, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     write_atomically(path, cv2.imencode(".png", titled[..., ::-1])[1].tobytes())
+
+
+def _drawn(semantics: Tensor, kind: str) -> Tensor:
+    """Semantic images [B, S, H, W] as pictures: skeletons as they are, labels in a colour each, faces in grey."""
+    if kind.startswith("poses"):
+        return semantics[:, :3] * 2 - 1
+    if kind != "segment":
+        return _grey(semantics.mean(1, keepdim=True) * 2)
+    angles = torch.arange(semantics.shape[1], device=semantics.device) * 2.4  # the golden angle: neighbours differ
+    colours = torch.stack([torch.cos(angles + turn) for turn in (0.0, 2.1, 4.2)], 1)
+    return torch.einsum("bshw,sc->bchw", semantics, colours)
 
 
 def _grey(maps: Tensor) -> Tensor:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stages.errors import BadInput, ParametersDiffer
-from stages.files import write_atomically
+from stages.files import write_atomically, write_errors
 from stages.train.config import TrainConfig
 
-STATES_KEPT = 2
+MILESTONES_KEPT = 3
+SNAPSHOTS_KEPT = 3
 
 
 class RunFolder:
@@ -21,6 +24,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unwritten: dict[str, list[str]] = {}
 
     def claim(self, config: TrainConfig, data: str, *, overwrite: bool) -> None:
         """Start the run here, or go on with it when `config` and `data` are those that started it.
@@ -31,7 +35,7 @@ class RunFolder:
         file = self.path / "config.json"
         if file.exists():
             found = json.loads(file.read_text(encoding="utf-8"))
-            found["config"] = {"flow_teacher": "dis", **found["config"]}  # runs that began before there was a choice
+            found["config"] = {**json.loads(json.dumps(TrainConfig().to_json())), **found["config"]}  # what earlier versions did not know
             if found == wanted:
                 return
             if not overwrite:
@@ -39,31 +43,93 @@ class RunFolder:
                 raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", hint="use another -o, or --overwrite")
         elif self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
             raise BadInput(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
-        for old in [*self.path.glob("state-*.pt"), *self.path.glob("snapshot-*.safetensors"), self.path / "log.ndjson"]:
+        for old in [*self._states(), *self.path.glob("snapshot-*.safetensors"), *self.path.glob("*.ndjson")]:
             old.unlink(missing_ok=True)
         write_atomically(file, json.dumps(wanted, indent=1).encode())
 
-    def latest_state(self) -> dict[str, Any] | None:
-        states = sorted(self.path.glob("state-*.pt"))
-        return torch.load(states[-1], map_location="cpu", weights_only=True) if states else None
+    def planned(self, seconds: float) -> list[int] | None:
+        """The lengths of the phases of the run that is here, if it was planned for so many seconds."""
+        file = self.path / "config.json"
+        if not file.exists():
+            return None
+        config = json.loads(file.read_text(encoding="utf-8"))["config"]
+        return [phase["steps"] for phase in config["phases"]] if config["budget"] == seconds else None
 
-    def save_state(self, step: int, state: dict[str, Any]) -> None:
+    def snapshot(self, step: int) -> Path:
+        return self.path / f"snapshot-{step:08d}.safetensors"
+
+    def forget_snapshots(self, keep: set[int]) -> None:
+        """All but the newest, and those of the steps to keep."""
+        for old in sorted(self.path.glob("snapshot-*.safetensors"))[:-SNAPSHOTS_KEPT]:
+            if _step_of(old) not in keep:
+                old.unlink()
+
+    def latest_state(self) -> dict[str, Any] | None:
+        states = self._states()
+        return _read_state(states[-1]) if states else None
+
+    def state_to_go_back_to(self, step: int, milestones: Sequence[int]) -> dict[str, Any]:
+        """That of the newest milestone up to a step, or of the oldest that is left."""
+        good = [path for path in self._states() if _step_of(path) in milestones]
+        return _read_state(([path for path in good if _step_of(path) <= step] or good[:1])[-1])
+
+    def save_state(self, step: int, state: dict[str, Any], milestones: Sequence[int]) -> None:
+        """Write a state; of the older ones the newest milestones are kept."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self.path / f"state-{step:08d}.pt", buffer.getvalue())
-        for old in sorted(self.path.glob("state-*.pt"))[:-STATES_KEPT]:
+        states = self._states()
+        for old in set(states[:-1]) - set([path for path in states if _step_of(path) in milestones][-MILESTONES_KEPT:]):
             old.unlink()
 
-    def keep_log_until(self, step: int) -> None:
-        """Forget rows after `step`: they will be written again, and be the same."""
+    def forget_states_after(self, step: int) -> None:
+        """And the snapshots that were made after it."""
+        for path in [*reversed(self._states()), *self.path.glob("snapshot-*.safetensors")]:
+            if _step_of(path) > step:
+                path.unlink()
+
+    def _states(self) -> list[Path]:
+        return sorted(self.path.glob("state-*.pt"))
+
+    def keep_log_until(self, step: int, history: Sequence[dict[str, Any]]) -> None:
+        """Forget rows after `step`: they will be written again, and be the same. `history`: rows about times that the run went back."""
         file = self.path / "log.ndjson"
-        if file.exists():
-            rows = [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-            write_atomically(file, "".join(row for row in rows if json.loads(row)["step"] <= step).encode())
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        kept = [row for row in rows if row["step"] <= step and "went_back_from" not in row] + list(history)
+        write_atomically(file, "".join(json.dumps(row) + "\n" for row in sorted(kept, key=lambda row: row["step"])).encode())
 
     def log(self, row: dict[str, Any]) -> None:
-        with (self.path / "log.ndjson").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """A row of log.ndjson: the same for every run with these settings."""
+        self._append("log.ndjson", row)
+
+    def log_speed(self, row: dict[str, Any]) -> None:
+        """A row of speed.ndjson: how long it took, here and now."""
+        self._append("speed.ndjson", row)
+
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        """Rows that a full disk has refused come before the next one."""
+        waiting = self._unwritten.setdefault(name, [])
+        waiting.append(json.dumps(row) + "\n")
+        file = self.path / name
+        before = file.stat().st_size if file.exists() else 0
+        try:
+            with write_errors(file), file.open("a", encoding="utf-8") as stream:
+                stream.write("".join(waiting))
+        except BadInput:
+            os.truncate(file, before)
+            raise
+        waiting.clear()
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _step_of(path: Path) -> int:
+    """Of state-00000120.pt, or a snapshot."""
+    return int(path.stem.split("-")[1])
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:

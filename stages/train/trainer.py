@@ -1,79 +1,215 @@
-"""The training loop, top to bottom."""
+"""One step of training: both players learn from the frames of a window."""
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.checkpoint import checkpoint
 
-from stages.errors import Fsv2vError
-from stages.models import save_model
 from stages.networks.excerpts import Past
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.generator import ExampleCode, FewShotGenerator, State, Synthesis
 from stages.networks.objective import Discriminators, PerceptualDistance, Target, generator_losses
+from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
-from stages.train.data import Batch, Dataset, Prefetcher
-from stages.train.samples import write_sheet
-from stages.train.state import RunFolder
+from stages.train.guard import Guard
+from stages.train.parallel import World
 
-Event = Callable[[dict[str, Any]], None]
-MOST_BAD_STEPS = 20
+R1_EVERY = 16
+"""The gradient penalty is computed every so many steps, with so many times its weight (StyleGAN 2's lazy regularisation)."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How a step is computed; all ways lead to the same result, up to rounding."""
+
+    accumulate: int = 1
+    """A batch is worked off in so many parts, one after another, to save memory."""
+    checkpoint: bool = False
+    """Activations are computed again for the gradients, to save memory."""
+    compile: bool = False
+
+
+@dataclass
+class Window:
+    """A part of the batch on its way through time."""
+
+    batch: Batch
+    share: float
+    """Of the whole batch of all processes."""
+    state: State | None = None
+    past: Past = field(default_factory=lambda: Past([], [], []))
+
+
+class Stepped(NamedTuple):
+    """What came of a step."""
+
+    terms: dict[str, float]
+    """Each term of the objective, the mean over frames and processes."""
+    reason: str
+    """Why the run must go back to its last good state; empty when all is well."""
 
 
 class Trainer:
-    """One run: two players, their optimisers, and the running mean of the generator's weights."""
+    """One run: two players, their optimisers, the running mean of the generator's weights, and the guard."""
 
-    def __init__(self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None) -> None:
+    def __init__(
+        self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, effort: Effort | None = None,
+        world: World | None = None,
+    ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
+        self.effort, self.world = effort or Effort(), world or World()
         self.generator = FewShotGenerator(config.generator).to(device)
         self.players = Discriminators(config.generator, config.players).to(device)
-        self.average = {name: value.detach().clone() for name, value in self.generator.state_dict().items()}
+        self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)
         self.player_optimizer = torch.optim.Adam(self.players.parameters(), config.discriminator_rate, config.betas)
         self.step = 0
-        self.bad_steps = 0
+        self.guard = Guard()
+        self._encode: Callable[[Tensor, Tensor], ExampleCode] = self.generator.encode_examples
+        self._synthesize: Callable[[ExampleCode, Tensor, State | None], Synthesis] = self.generator.synthesize
+        if self.effort.compile:
+            self._encode, self._synthesize = torch.compile(self._encode), torch.compile(self._synthesize)
 
-    def train_step(self, batch: Batch, phase: Phase) -> dict[str, float]:
-        """One window: for each of its frames first the discriminators' step, then the generator's. Returns each term's mean."""
+    def start_from(self, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Begin with another model's weights, where name and shape are the same. Returns how many tensors were taken, and of how many."""
+        own = self.generator.state_dict()
+        taken = {name: tensors[name] for name, value in own.items() if name in tensors and tensors[name].shape == value.shape}
+        self.generator.load_state_dict({**own, **taken})
+        self.average = _copies(self.generator.state_dict())
+        return len(taken), len(own)
+
+    def train_step(self, batch: Batch, phase: Phase) -> Stepped:
+        """One window, `config.backprop_frames` of its frames at a time.
+
+        Both players learn from the same frames, the generator against the discriminators as they were when the frames were made.
+        """
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         self._set_rates()
-        sums: dict[str, float] = defaultdict(float)
-        state, past = None, Past([], [], [])
-        for t in range(phase.frames):
-            target = _target(batch, t)
-            with self._autocast():
-                code = self.generator.encode_examples(batch.example_images, batch.example_semantics)
-                made = self.generator.synthesize(code, target.semantic, state)
+        if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
+            self._begin(phase)
+        windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.effort.accumulate)]
+        notes = Notes(self.device)
+        finite = True
+        for first in range(0, phase.frames, self.config.backprop_frames):
+            frames = range(first, min(first + self.config.backprop_frames, phase.frames))
+            self.optimizer.zero_grad(set_to_none=True)
+            self.player_optimizer.zero_grad(set_to_none=True)
+            _renew_spectral_norms(self.generator)
+            _renew_spectral_norms(self.players)
+            learnt = [self._learn(window, frames, phase, notes) for window in windows]
+            finite &= self._update(phase, all(learnt))
+        self.step += 1
+        terms = notes.means(self.world, phase.frames)
+        error, grey, saturation = (terms.pop(name) for name in ("_error", "_grey", "_saturation"))
+        return Stepped(terms, self.guard.watch(error / max(grey, 1e-6), saturation, finite))
+
+    def _learn(self, window: Window, frames: range, phase: Phase, notes: Notes) -> bool:
+        """The gradients of some frames of a part, added to those that are there; False and none when the loss is not finite."""
+        batch, total = window.batch, torch.zeros((), device=self.device)
+        with self._autocast():
+            code = self._encode(batch.example_images, batch.example_semantics)
+        for t in frames:
+            target = batch.target(t)
+            made = self._frame(code, target.semantic, window.state)
             if phase.adversarial:
-                sums["discriminator"] += self._discriminator_step(target, made.frame.detach(), past)
+                judged = self._judge(target, made.frame.detach(), window.past) * (window.share / len(frames))
+                judged.backward()
+                notes.add("discriminator", judged.detach() * len(frames))
             with self._autocast():
                 players = self.players.requires_grad_(False) if phase.adversarial else None
-                terms = generator_losses(made, target, self.config.losses, self.perceptual, players, past)
-            self._generator_step(terms)
+                terms = generator_losses(made, target, self.config.losses, self.perceptual, players, window.past)
             for name, value in terms.items():
-                sums[name] += value.item()
-            state = State(made.frame.detach(), target.semantic)
-            flows = past.flows if target.flow is None else [*past.flows, target.flow]
-            past = Past([*past.real, target.image], [*past.fake, state.frame], flows)
-        self.step += 1
-        return {name: value / phase.frames for name, value in sums.items()}
+                notes.add(name, value.detach() * window.share)
+            notes.watch(made, target.image, window.share)
+            total = total + torch.stack(list(terms.values())).sum() * (window.share / len(frames))
+            window.state = State(made.frame, target.semantic)
+            flows = window.past.flows if target.flow is None else [*window.past.flows, target.flow]
+            window.past = Past([*window.past.real, target.image], [*window.past.fake, made.frame.detach()], flows)
+        assert window.state is not None
+        window.state = State(window.state.frame.detach(), window.state.semantic)
+        if not torch.isfinite(total):  # its gradients would crash grid_sample
+            return False
+        total.backward()
+        return True
+
+    def _frame(self, code: ExampleCode, semantic: Tensor, state: State | None) -> Synthesis:
+        with self._autocast():
+            if not self.effort.checkpoint:
+                return self._synthesize(code, semantic, state)
+            made: Synthesis = checkpoint(self._synthesize, code, semantic, state, use_reentrant=False)
+            return made
+
+    def _judge(self, target: Target, fake: Tensor, past: Past) -> Tensor:
+        """The discriminators' loss."""
+        self.players.requires_grad_(True)
+        with self._autocast():
+            loss = self.players.loss(target, fake, past)
+        if self.config.r1 and self.step % R1_EVERY == 0:
+            loss = loss + 0.5 * self.config.r1 * R1_EVERY * self.players.penalty(target)
+        return loss
+
+    def _update(self, phase: Phase, learnt: bool) -> bool:
+        """Both optimisers' step, unless a loss or a gradient of any process is not finite."""
+        if self.world.sum(torch.tensor(float(not learnt), device=self.device)):
+            return False
+        self.world.sum_gradients(self.generator.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.clip_gradient)
+        if phase.adversarial:
+            self.world.sum_gradients(self.players.parameters())
+            norm = norm + sum(p.grad.abs().sum() for p in self.players.parameters() if p.grad is not None)
+        if not torch.isfinite(norm):
+            return False
+        self.optimizer.step()
+        if phase.adversarial:
+            self.player_optimizer.step()
+        self._average_weights()
+        return True
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.generator.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    def _set_rates(self) -> None:
+        factor = self.config.rate_at(self.step) * self.guard.rate
+        for optimizer, rate in ((self.optimizer, self.config.learning_rate), (self.player_optimizer, self.config.discriminator_rate)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    @property
+    def rate(self) -> float:
+        """The generator's present learning rate."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _begin(self, phase: Phase) -> None:
+        """A new phase. Where the previous frame has a flow network of its own, that begins as the example's does."""
+        self.guard.settled()
+        alone = self.step == 0 or self.config.phase_at(self.step - 1).frames == 1
+        if phase.frames == 1 or not alone or self.generator.example_flow is None:
+            return
+        self.generator.flow.load_state_dict(self.generator.example_flow.state_dict())
+        for name in self.average:
+            if name.startswith("flow."):
+                self.average[name] = self.average[f"example_{name}"].clone()
 
     def state(self) -> dict[str, Any]:
-        """Everything that an exact resume needs. Batches and random numbers depend on the seed and the step alone."""
+        """Everything that an exact resume needs. Batches and random numbers depend on the seed, the step and the guard alone."""
         return {
             "step": self.step, "generator": self.generator.state_dict(), "players": self.players.state_dict(), "average": self.average,
-            "optimizer": self.optimizer.state_dict(), "player_optimizer": self.player_optimizer.state_dict(), "bad_steps": self.bad_steps,
+            "optimizer": self.optimizer.state_dict(), "player_optimizer": self.player_optimizer.state_dict(), "guard": self.guard.to_json(),
         }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
-        self.step, self.bad_steps = state["step"], state["bad_steps"]
+        self.step, self.guard = state["step"], Guard(**state["guard"])
         self.generator.load_state_dict(state["generator"])
         self.players.load_state_dict(state["players"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
@@ -83,7 +219,7 @@ class Trainer:
     @contextmanager
     def averaged(self) -> Iterator[FewShotGenerator]:
         """The generator with its running mean weights, for samples and validation."""
-        own = {name: value.clone() for name, value in self.generator.state_dict().items()}
+        own = _copies(self.generator.state_dict())
         self.generator.load_state_dict(self.average)
         try:
             yield self.generator.eval()
@@ -91,99 +227,45 @@ class Trainer:
             self.generator.load_state_dict(own)
             self.generator.train()
 
-    def _discriminator_step(self, target: Target, fake: Tensor, past: Past) -> float:
-        self.players.requires_grad_(True)
-        with self._autocast():
-            loss = self.players.loss(target, fake, past)
-        self.player_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if torch.isfinite(loss):
-            self.player_optimizer.step()
-        return loss.item()
-
-    def _generator_step(self, terms: dict[str, Tensor]) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.clip_gradient)
-        if not torch.isfinite(norm):
-            self.bad_steps += 1
-            if self.bad_steps > MOST_BAD_STEPS:
-                raise Fsv2vError("training does not converge: losses are not finite", hint="lower learning_rate, or turn bfloat16 off")
-            return
-        self.bad_steps = 0
-        self.optimizer.step()
-        self._average_weights()
-
-    @torch.no_grad()
-    def _average_weights(self) -> None:
-        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.generator.state_dict().items():
-            self.average[name].lerp_(value, 1 - keep)
-
-    def _set_rates(self) -> None:
-        factor = self.config.rate_at(self.step)
-        for optimizer, rate in ((self.optimizer, self.config.learning_rate), (self.player_optimizer, self.config.discriminator_rate)):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
 
 
-def run(
-    trainer: Trainer, data: Dataset, validation: Dataset, folder: RunFolder, *, log_every: int, save_seconds: float, event: Event
-) -> Path:
-    """Train to the end of the schedule, going on from the newest state in `folder`. Returns the final snapshot's path."""
-    config = trainer.config
-    if (state := folder.latest_state()) is not None:
-        trainer.load(state)
-    folder.keep_log_until(trainer.step)
-    batches = Prefetcher(data, config, trainer.step)
-    sums: dict[str, float] = defaultdict(float)
-    saved = clock = time.monotonic()
-    waited = 0.0
-    try:
-        while trainer.step < config.steps:
-            phase, asked = config.phase_at(trainer.step), time.monotonic()
-            batch = batches.next().to(trainer.device)
-            waited += time.monotonic() - asked
-            for name, value in trainer.train_step(batch, phase).items():
-                sums[name] += value
-            now, last = time.monotonic(), trainer.step == config.steps
-            if trainer.step % log_every == 0 or last:
-                count = (trainer.step - 1) % log_every + 1
-                means = {name: round(value / count, 6) for name, value in sums.items()}
-                row = {"step": trainer.step, "frames": phase.frames, "size": phase.size, **means}
-                folder.log(row)
-                pictures = count * phase.batch * phase.frames
-                event({**row, "steps": config.steps, "seconds": now - clock, "waited": waited, "pictures": pictures})
-                sums.clear()
-                clock, waited = now, 0.0
-            if (now - saved > save_seconds and trainer.step % log_every == 0) or last:
-                _save(trainer, validation, folder)
-                saved = time.monotonic()
-    finally:
-        batches.close()
-    return folder.path / f"snapshot-{trainer.step:08d}.safetensors"
+class Notes:
+    """What is noted during a step; it stays on the device until the step is done, so that nothing waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def watch(self, made: Synthesis, truth: Tensor, share: float) -> None:
+        """What the guard wants to know."""
+        with torch.no_grad():
+            self.add("_error", F.l1_loss(made.frame, truth) * share)
+            self.add("_grey", truth.abs().mean() * share)
+            self.add("_saturation", (made.raw.abs() > 0.999).float().mean() * share)
+
+    def means(self, world: World, frames: int) -> dict[str, float]:
+        """Means over the frames, of all processes."""
+        names = world.share(sorted(self.sums))
+        zero = torch.zeros((), device=self.device)
+        values = world.sum(torch.stack([self.sums.get(name, zero).float() for name in names]))
+        return {name: value / frames for name, value in zip(names, values.tolist(), strict=True)}
 
 
-def _save(trainer: Trainer, validation: Dataset, folder: RunFolder) -> None:
-    config = trainer.config
-    info = {"step": trainer.step, "training": config.to_json()}
-    save_model(folder.path / f"snapshot-{trainer.step:08d}.safetensors", trainer.average, config.generator, info)
-    phase = Phase(1, size=config.generator.size[0], batch=6)
-    batch = validation.batch(config, 0, phase).to(trainer.device)
-    with trainer.averaged() as generator:
-        write_sheet(folder.path / "samples" / f"{trainer.step:08d}.png", generator, batch)
-    folder.save_state(trainer.step, trainer.state())
-    for old in sorted(folder.path.glob("snapshot-*.safetensors"))[:-3]:
-        old.unlink()
+@torch.no_grad()
+def _renew_spectral_norms(network: nn.Module) -> None:
+    """One power iteration; they then stay as they are, however often the network is asked before its weights change."""
+    for module in network.modules():
+        if is_parametrized(module):
+            module.parametrizations.train()
+            for name in module.parametrizations:
+                getattr(module, name)
+            module.parametrizations.eval()
 
 
-def _target(batch: Batch, t: int) -> Target:
-    first = t == 0
-    return Target(
-        batch.images[:, t], batch.semantics[:, t], batch.example_images[:, 0], batch.keypoints[:, t], batch.example_keypoints,
-        flow=None if first else batch.flows[:, t - 1],
-        flow_confidence=None if first else batch.flow_confidence[:, t - 1],
-    )  # fmt: skip
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in tensors.items()}

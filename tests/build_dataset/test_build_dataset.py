@@ -15,8 +15,8 @@ from stages.build_dataset.runs import runs_of
 from stages.clip import Producer, create_clip, open_clip
 from stages.errors import BadInput, NoDetection, ParametersDiffer
 from stages.train import Phase
-from stages.train.config import RECIPES
 from stages.train.data import Dataset
+from stages.train.recipes import read_recipe
 
 
 def rows(dataset: Path) -> list[dict]:
@@ -102,7 +102,7 @@ def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
     footage = [footage for subject in data.subjects for footage in subject]
     assert [(min(one.usable), len(one.usable)) for one in footage] in ([(0, 24), (0, 24)], [(0, 24), (24, 24)])
     for step in range(12):
-        images = data.batch(replace(RECIPES["tiny"], jitter=0.0), step, Phase(1, size=64, batch=2, frames=8)).images
+        images = data.batch(replace(read_recipe("tiny"), jitter=0.0), step, Phase(1, batch=2, frames=8)).images
         assert images.diff(dim=1).abs().mean((2, 3, 4)).max() < 0.15
 
 
@@ -110,9 +110,9 @@ def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
 def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
     out = tmp_path / store
     statuses(clips, out, DatasetOptions(size=64, store=store, held_out=("p2",)))
-    batch = Dataset(out, "landmarks", "train").batch(RECIPES["tiny"], 0, Phase(1, size=64, batch=2))
+    batch = Dataset(out, "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
     statuses(clips, tmp_path / "plain", DatasetOptions(size=64, held_out=("p2",)))
-    plain = Dataset(tmp_path / "plain", "landmarks", "train").batch(RECIPES["tiny"], 0, Phase(1, size=64, batch=2))
+    plain = Dataset(tmp_path / "plain", "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
     assert batch.images.shape == plain.images.shape
     assert (batch.images - plain.images).abs().mean() < 0.05
     assert (batch.keypoints - plain.keypoints).abs().max() < 0.5

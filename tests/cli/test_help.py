@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -34,16 +34,13 @@ def test_help_imports_nothing_heavy(command):
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
 def test_help_takes_less_than_0_3_seconds(fsv2v, command):
     def seconds() -> float:
-        begun = time.perf_counter()
+        """Of a processor, so that other programs may be running."""
+        before = os.times()
         fsv2v(*command, "--help")
-        return time.perf_counter() - begun
+        after = os.times()
+        return after.children_user - before.children_user + after.children_system - before.children_system
 
-    best = min(seconds() for _ in range(2))
-    for _ in range(10):  # other programs may be running: what counts is what it takes when it is let alone
-        if best < 0.3:
-            break
-        best = min(best, seconds())
-    assert best < 0.3
+    assert min(seconds() for _ in range(2)) < 0.3
 
 
 def test_the_list_of_commands_says_what_each_is_for(fsv2v):

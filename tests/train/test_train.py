@@ -19,21 +19,25 @@ from stages.flow.teacher import Teacher, choose_teacher
 from stages.models import load_model
 from stages.networks.config import PRESETS
 from stages.networks.objective import Players
-from stages.train import RECIPES, Phase, TrainConfig, TrainOptions, train
+from stages.train import Pace, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
 KILLS = int(os.environ.get("FSV2V_KILLS", "3"))
-TINY = replace(RECIPES["tiny"], perceptual="none")
+TINY = replace(read_recipe("tiny"), perceptual="none")
 
 
-def losses(run: Path) -> list[dict]:
+def log(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "log.ndjson").read_text().splitlines()]
 
 
+def losses(run: Path) -> list[dict]:
+    return [row for row in log(run) if "l1" in row]
+
+
 def quick(data: Path, save_seconds: float = 0.0) -> TrainOptions:
-    return TrainOptions(data, device="cpu", log_every=1, save_seconds=save_seconds)
+    return TrainOptions(data, device="cpu", pace=Pace(1, save_seconds))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,9 @@ def test_a_run_leaves_its_configuration_log_samples_snapshot_and_state(undisturb
     assert [row["step"] for row in losses(undisturbed)] == list(range(1, 11))
     assert [row["frames"] for row in losses(undisturbed)] == [1] * 6 + [2] * 4
     assert {"l1", "gan", "feature_matching", "video_gan", "flow", "discriminator"} <= losses(undisturbed)[-1].keys()
+    judged = [row for row in log(undisturbed) if "validation" in row]
+    assert [row["step"] for row in judged] == [0, 6, 10]  # at the start, before windows grow, at the end
+    assert {"psnr", "ssim", "repeat_psnr", "repeat_ssim"} <= judged[-1]["validation"].keys()
     assert (undisturbed / "samples" / "00000010.png").stat().st_size > 1000
     assert (undisturbed / "state-00000010.pt").exists()
     assert load_model(undisturbed).info["step"] == 10
@@ -57,7 +64,7 @@ def test_a_run_leaves_its_configuration_log_samples_snapshot_and_state(undisturb
 
 @pytest.mark.parametrize("preset", ["paper", "paper-pose"])
 def test_the_papers_recipes_can_be_stored_and_shortened(preset):
-    recipe = RECIPES[preset]
+    recipe = read_recipe(preset)
     assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert [phase.frames for phase in recipe.shortened(100).phases] == [1, 2, 4, 8, 16]  # doubling, section 3
 
@@ -65,7 +72,7 @@ def test_the_papers_recipes_can_be_stored_and_shortened(preset):
 def test_the_papers_networks_learn_with_players_at_two_rates_and_for_regions(painted_dataset, tmp_path):
     eyes, mouth = tuple(range(36, 48)), tuple(range(48, 68))
     players = Players(filters=8, scales=2, gan="lsgan", video_frames=2, video_rates=2, regions=(eyes, mouth))
-    config = replace(TINY, generator=PRESETS["tiny-paper"], phases=(Phase(2, size=64, batch=2, frames=3),), players=players)
+    config = replace(TINY, generator=PRESETS["tiny-paper"], phases=(Phase(2, batch=2, frames=3),), players=players)
     train(config, quick(painted_dataset), tmp_path / "run")
     rows = losses(tmp_path / "run")
     assert {"gan", "feature_matching", "video_gan", "region_gan", "flow", "warp", "discriminator"} <= rows[-1].keys()
@@ -78,7 +85,7 @@ def test_the_papers_networks_learn_with_players_at_two_rates_and_for_regions(pai
 )
 def test_every_variant_can_be_trained(change, painted_dataset, tmp_path):
     generator = replace(PRESETS["tiny"], **change)
-    train(replace(TINY, generator=generator, phases=(Phase(1, size=64, batch=2, frames=2),)), quick(painted_dataset), tmp_path / "run")
+    train(replace(TINY, generator=generator, phases=(Phase(1, batch=2, frames=2),)), quick(painted_dataset), tmp_path / "run")
     assert (tmp_path / "run" / "samples" / "00000001.png").exists()
 
 
@@ -95,7 +102,7 @@ def test_a_run_that_stops_at_any_step_goes_on_with_the_same_losses(undisturbed, 
 
     def stop_at(step):
         def event(row):
-            if row["step"] == step:
+            if row["step"] == step and "l1" in row:
                 raise Stop
 
         return event
@@ -105,7 +112,7 @@ def test_a_run_that_stops_at_any_step_goes_on_with_the_same_losses(undisturbed, 
             train(TINY, quick(painted_dataset), tmp_path, event=stop_at(step))
     train(TINY, quick(painted_dataset), tmp_path)
 
-    assert losses(tmp_path) == losses(undisturbed)
+    assert log(tmp_path) == log(undisturbed)
     ours, theirs = load_model(tmp_path).generator.state_dict(), load_model(undisturbed).generator.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -122,7 +129,7 @@ def test_kill_9_at_random_moments_changes_no_loss(undisturbed, painted_dataset, 
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert fsv2v(*command).exit_code == 0
-    assert losses(out) == losses(undisturbed)
+    assert log(out) == log(undisturbed)
 
 
 def test_other_settings_do_not_continue_a_run(undisturbed, painted_dataset):
@@ -144,16 +151,16 @@ def test_a_folder_that_is_no_dataset_is_named(tmp_path):
 
 def test_training_learns_to_copy_the_example(painted_dataset):
     """Forty steps without discriminators: the error on the same batch falls by a third."""
-    config = replace(TINY, phases=(Phase(40, size=64, batch=4, adversarial=False),), bfloat16=False, max_examples=1)
+    config = replace(TINY, phases=(Phase(40, batch=4, adversarial=False),), bfloat16=False, max_examples=1)
     data = Dataset(painted_dataset, "landmarks", "train")
     trainer = Trainer(config, torch.device("cpu"), None)
-    errors = [trainer.train_step(data.batch(config, step % 4, config.phases[0]), config.phases[0])["raw"] for step in range(40)]
+    errors = [trainer.train_step(data.batch(config, step % 4, config.phases[0]), config.phases[0]).terms["raw"] for step in range(40)]
     assert np.mean(errors[-4:]) < 0.67 * np.mean(errors[:4])
 
 
 def test_a_batch_depends_on_seed_and_step_alone(painted_dataset):
     one, other = (Dataset(painted_dataset, "landmarks", "train") for _ in range(2))
-    phase = Phase(1, size=64, batch=2, frames=2)
+    phase = Phase(1, batch=2, frames=2)
     a, b = one.batch(TINY, 5, phase), other.batch(TINY, 5, phase)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(vars(a).values(), vars(b).values(), strict=True))
     assert not torch.equal(a.images, one.batch(TINY, 6, phase).images)
@@ -161,7 +168,7 @@ def test_a_batch_depends_on_seed_and_step_alone(painted_dataset):
 
 
 def test_a_batch_shows_windows_examples_and_the_teachers_flow(painted_dataset):
-    batch = Dataset(painted_dataset, "landmarks", "train").batch(TINY, 0, Phase(1, size=64, batch=2, frames=3))
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(TINY, 0, Phase(1, batch=2, frames=3))
     assert batch.images.shape == (2, 3, 3, 64, 64) and batch.semantics.shape == (2, 3, 7, 64, 64)
     assert batch.example_images.shape[1] == batch.example_keypoints.shape[1] >= 1
     assert batch.flows.shape == (2, 2, 2, 64, 64) and batch.flow_confidence.shape == (2, 2, 1, 64, 64)
@@ -182,7 +189,7 @@ def test_a_network_may_teach_the_flow_and_is_part_of_the_runs_settings(painted_d
     teacher = replace(choose_teacher(), weights={"raft.onnx": "beef"})
     monkeypatch.setattr(Teacher, "open", lambda self, device: lambda one, other: taught.append(self) or np.zeros((64, 64, 2), np.float32))
     monkeypatch.setattr("stages.train.choose_teacher", lambda model: teacher if model else choose_teacher())
-    config = replace(TINY, phases=(Phase(1, size=64, batch=1, frames=2),))
+    config = replace(TINY, phases=(Phase(1, batch=1, frames=2),))
     train(config, replace(quick(painted_dataset), flow_model="raft.onnx"), tmp_path / "run")
     assert teacher in taught
     with pytest.raises(ParametersDiffer, match='flow_teacher: "dis beef" -> "dis"'):
@@ -197,17 +204,17 @@ def test_a_run_that_began_before_teachers_could_be_chosen_goes_on(tmp_path):
 
 
 def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():
-    short = RECIPES["face-256"].shortened(20)
+    short = read_recipe("face-256").shortened(20)
     assert short.steps == 20 and all(phase.steps for phase in short.phases)
     with pytest.raises(UsageProblem):
-        RECIPES["face-256"].shortened(2)
+        read_recipe("face-256").shortened(2)
 
 
 def test_a_state_that_was_cut_off_while_writing_is_never_seen(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
-    folder.save_state(1, {"step": 1})
+    folder.save_state(1, {"step": 1}, [])
     monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        folder.save_state(2, {"step": 2})
+        folder.save_state(2, {"step": 2}, [])
     assert folder.latest_state() == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["state-00000001.pt"]

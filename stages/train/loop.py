@@ -1,0 +1,219 @@
+"""The training loop, top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.errors import BadInput
+from stages.models import save_model
+from stages.train.batch import Batch
+from stages.train.board import Board
+from stages.train.config import Phase
+from stages.train.data import Dataset, Prefetcher
+from stages.train.guard import LATEST_GOOD
+from stages.train.samples import write_sheet
+from stages.train.state import RunFolder
+from stages.train.trainer import Trainer
+from stages.train.validation import Validation
+
+Event = Callable[[dict[str, Any]], None]
+"""Told of each row of the log, and of {"message": sentence}."""
+SHEET = 6
+"""Windows on a sample sheet."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often things are written; nothing of it changes what a run learns."""
+
+    log_every: int = 20
+    save_seconds: float = 240.0
+
+
+@dataclass
+class Interval:
+    """What happened since the last row of the log."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    steps: int = 0
+
+    def add(self, terms: Mapping[str, float]) -> None:
+        self.steps += 1
+        for name, value in terms.items():
+            self.sums[name] += value
+
+    def means(self) -> dict[str, float]:
+        return {name: round(value / self.steps, 6) for name, value in self.sums.items()}
+
+
+@dataclass
+class Clock:
+    """Time of this process since the last row: what differs between two runs of the same settings."""
+
+    begun: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
+    pictures: int = 0
+
+    def row(self, device: torch.device) -> dict[str, float]:
+        seconds = time.monotonic() - self.begun
+        memory = round(_memory(device) / 2**20)
+        return {"seconds": round(seconds, 3), "waited": round(self.waited, 3), "pictures": self.pictures, "memory_mb": memory}
+
+
+class Run:
+    """One run in its folder."""
+
+    def __init__(
+        self, trainer: Trainer, data: Dataset, validation: Dataset, folder: RunFolder, pace: Pace, event: Event, board: Board | None = None
+    ) -> None:
+        self.trainer, self.data, self.folder, self.pace, self.event, self.board = trainer, data, folder, pace, event, board
+        self.config, self.world = trainer.config, trainer.world
+        self.validation = Validation(validation, self.config, trainer.device, trainer.perceptual) if self.world.first else None
+        self.sheet = self._sheet(validation).to(trainer.device) if self.world.first else None
+        self.interval, self.clock = Interval(), Clock()
+        self.best: dict[str, float] = {}
+
+    def _sheet(self, validation: Dataset) -> Batch:
+        """What the sample sheets show: single frames, made from as many examples as training sees at most, up to four."""
+        return validation.batch(replace(self.config, jitter=0.0), 0, Phase(1, batch=SHEET), examples=min(self.config.max_examples, 4))
+
+    def to_the_end(self) -> Path:
+        """Train until the schedule is done, going on from the newest state in the folder. Returns the final snapshot's path."""
+        milestones = set(self.config.milestones)
+        self._resume()
+        if self.trainer.step == 0:
+            self._milestone()
+        batches, saved = self._batches(), time.monotonic()
+        try:
+            while self.trainer.step < self.config.steps:
+                if reason := self._step(batches):
+                    self._go_back(reason)
+                    batches.close()
+                    batches = self._batches()
+                elif self.trainer.step in milestones:
+                    self._milestone()
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > self.pace.save_seconds:
+                    self._save()
+                    saved = time.monotonic()
+        finally:
+            batches.close()
+        return self.folder.snapshot(self.trainer.step)
+
+    def _step(self, batches: Prefetcher) -> str:
+        """One step, and its share in the log. Returns why the run must go back, or nothing."""
+        trainer, asked = self.trainer, time.monotonic()
+        phase = self.config.phase_at(trainer.step)
+        batch = batches.next().to(trainer.device)
+        self.clock.waited += time.monotonic() - asked
+        done = trainer.train_step(batch, phase)
+        self.clock.pictures += phase.batch * phase.frames
+        if done.reason:
+            return done.reason
+        self.interval.add(done.terms)
+        if trainer.step % self.pace.log_every == 0 or trainer.step == self.config.steps:
+            self._log({"step": trainer.step, "frames": phase.frames, "size": self.config.size_of(phase)[0], **self.interval.means()})
+            self.interval = Interval()
+        return ""
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if not self.world.first:
+            return
+        self._guarded(lambda: self.folder.log(row))
+        if self.board is not None:
+            self.board.row(row)
+        if "validation" in row or "went_back_from" in row:
+            self.event({**row, "steps": self.config.steps})
+            return
+        speed = self.clock.row(self.trainer.device)
+        self._guarded(lambda: self.folder.log_speed({"step": row["step"], **speed, "rate": self.trainer.rate}))
+        self.event({**row, "steps": self.config.steps, **speed})
+        self.clock = Clock()
+
+    def _milestone(self) -> None:
+        """The run is judged, shown, and made something to use and to go back to."""
+        if self.validation is None or self.sheet is None:
+            return
+        trainer, shown = self.trainer, self.sheet
+        with trainer.averaged() as generator:
+            figures = self.validation(generator, self.config.bfloat16)
+            sheet = self.folder.path / "samples" / f"{trainer.step:08d}.png"
+            self._guarded(lambda: write_sheet(sheet, generator, shown))
+        self._log({"step": trainer.step, "validation": figures})
+        self._keep_best(figures)
+        info = {"step": trainer.step, "training": self.config.to_json(), "validation": figures}
+        model = self.folder.snapshot(trainer.step)
+        if trainer.step == self.config.steps:  # what the run is for: a full disk is an error here
+            save_model(model, trainer.average, self.config.generator, info)
+            self.folder.save_state(trainer.step, self._state(), self.config.milestones)
+        else:
+            self._guarded(lambda: save_model(model, trainer.average, self.config.generator, info))
+            self._save()
+        self.folder.forget_snapshots(keep={int(self.best["step"])})
+
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        value = figures["perceptual"] if "perceptual" in figures else -figures["psnr"]
+        if not self.best or value < self.best["value"]:
+            self.best = {"step": self.trainer.step, "value": value}
+
+    def _save(self) -> None:
+        if self.world.first:
+            self._guarded(lambda: self.folder.save_state(self.trainer.step, self._state(), self.config.milestones))
+
+    def _state(self) -> dict[str, Any]:
+        return {**self.trainer.state(), "interval": {"sums": dict(self.interval.sums), "steps": self.interval.steps}, "best": self.best}
+
+    def _guarded(self, write: Callable[[], object]) -> None:
+        """A full disk in the middle of a run costs what would have been written; training goes on."""
+        try:
+            write()
+        except BadInput as error:
+            self.event({"message": f"{error}. Training goes on, and tries again at the next save"})
+
+    def _resume(self) -> None:
+        state = self.world.share(self.folder.latest_state() if self.world.first else None)
+        if state is not None:
+            self._load(state)
+        if self.world.first:
+            self.folder.keep_log_until(self.trainer.step, self.trainer.guard.history)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.trainer.load(state)
+        sums: dict[str, float] = defaultdict(float, state["interval"]["sums"])
+        self.interval, self.best = Interval(sums, state["interval"]["steps"]), state["best"]
+
+    def _go_back(self, reason: str) -> None:
+        """To the last milestone that was well before the trouble, at a lower rate and with other batches."""
+        wrong, guard = self.trainer.step, self.trainer.guard
+        state = self.world.share(self.folder.state_to_go_back_to(wrong - LATEST_GOOD, self.config.milestones) if self.world.first else None)
+        assert state is not None
+        self._load(state)
+        self.trainer.guard = guard.slower(reason, wrong, self.trainer.step)
+        rate = f"{self.trainer.guard.rate:.2g} of the learning rate"
+        message = f"at step {wrong} {reason}: going back to step {self.trainer.step}, with {rate}"
+        self.event({"message": message})
+        if self.world.first:
+            self.folder.forget_states_after(self.trainer.step)
+            self._save()
+            self.folder.keep_log_until(self.trainer.step, self.trainer.guard.history)
+
+    def _batches(self) -> Prefetcher:
+        return Prefetcher(self.data, self.config, self.trainer.step, self.world, self.trainer.guard.returns)
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes: the most that this process has used of the GPU's memory, or of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

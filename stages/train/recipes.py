@@ -1,0 +1,83 @@
+"""Recipes: files that say how a model is trained. Those in the folder `recipes` are the presets of `fsv2v train`.
+
+    base = "face-256"               # another recipe, from which this one differs
+    network = "face-256"            # an entry of PRESETS (stages/networks/config.py)
+    max_examples = 4                # any field of TrainConfig
+    [generator]                     # what differs from the network; [losses] and [players] from their defaults
+    [[phases]]                      # the schedule, one table for each phase
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stages.errors import BadInput, UsageProblem
+from stages.networks.config import PRESETS
+from stages.networks.objective import LossWeights, Players
+from stages.train.config import Phase, TrainConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).parent / "recipes"
+PARTS = ("network", "generator", "losses", "players", "phases")
+Table = TypeVar("Table", Phase, LossWeights, Players)
+
+
+def names() -> list[str]:
+    """The presets, in the order of the alphabet."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def read_recipe(name: str) -> TrainConfig:
+    """The recipe of that name, or in the file NAME.toml.
+
+    Raises UsageProblem for a name that is not there and for settings that do not exist, BadInput for a file that is not TOML.
+    """
+    path, table = _read(name)
+    try:
+        return _config(table)
+    except (TypeError, KeyError, ValueError) as error:
+        raise UsageProblem(f"{path}: {error}", hint="the settings are the fields of TrainConfig in stages/train/config.py") from error
+
+
+def _read(name: str) -> tuple[Path, dict[str, Any]]:
+    """The file and its table, on top of that of its base."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageProblem(f"there is no recipe {name!r}", hint=f"name a file ending in .toml, or one of {', '.join(names())}") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"the recipe {path} cannot be read: {error}", hint="see those of fsv2v, in examples/recipes") from error
+    if (base := table.pop("base", None)) is None:
+        return path, table
+    below = _read(str(base))[1]
+    return path, {**below, **{name: {**below.get(name, {}), **own} if isinstance(own, dict) else own for name, own in table.items()}}
+
+
+def _config(table: dict[str, Any]) -> TrainConfig:
+    network = table.get("network", "face-256")
+    if network not in PRESETS:
+        raise ValueError(f"there is no network {network!r}, only {', '.join(PRESETS)}")
+    plain = {name: _frozen(value) for name, value in table.items() if name not in PARTS}
+    if unknown := sorted(set(plain) - {f.name for f in fields(TrainConfig)}):
+        raise ValueError(f"unknown settings: {', '.join(unknown)}")
+    changes = {name: _frozen(value) for name, value in table.get("generator", {}).items()}
+    return TrainConfig(
+        generator=replace(PRESETS[network], **changes), losses=_table(LossWeights, table.get("losses", {})),
+        players=_table(Players, table.get("players", {})), phases=tuple(_table(Phase, phase) for phase in table["phases"]), **plain,
+    )  # fmt: skip
+
+
+def _table(kind: type[Table], values: dict[str, Any]) -> Table:
+    return kind(**{name: _frozen(value) for name, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -1,0 +1,66 @@
+"""How good a run is: the same few windows of held-out people, judged again and again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from stages.networks.generator import FewShotGenerator, State
+from stages.networks.objective import PerceptualDistance
+from stages.train.batch import Batch
+from stages.train.config import Phase, TrainConfig
+from stages.train.data import Dataset
+
+WINDOWS = 12
+"""Each of two frames, made from one example."""
+
+
+class Validation:
+    """The windows are drawn once, with a seed of their own and without augmentation: figures of all runs on a data set can be compared."""
+
+    def __init__(self, data: Dataset, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None) -> None:
+        plain = replace(config, jitter=0.0, max_examples=1, seed=0, most_stride=1)
+        self.windows = data.batch(plain, 0, Phase(1, frames=2, batch=WINDOWS)).parts(WINDOWS)
+        self.device, self.perceptual = device, perceptual
+
+    @torch.no_grad()
+    def __call__(self, generator: FewShotGenerator, bfloat16: bool) -> dict[str, float]:
+        """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each also of "repeat the example"."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            made = [_frames(generator, window.to(self.device)).cpu() for window in self.windows]
+        truth = torch.cat([window.images[0] for window in self.windows])
+        repeated = torch.cat([window.example_images[0].expand_as(window.images[0]) for window in self.windows])
+        ours, theirs = self._figures(torch.cat(made), truth), self._figures(repeated, truth)
+        return {**ours, **{f"repeat_{name}": value for name, value in theirs.items()}}
+
+    def _figures(self, made: Tensor, truth: Tensor) -> dict[str, float]:
+        pairs = list(zip(_pictures(made), _pictures(truth), strict=True))
+        errors = [np.square(ours.astype(np.float64) - theirs).mean() for ours, theirs in pairs]
+        figures = {
+            "psnr": float(np.mean([10 * np.log10(255**2 / max(error, 1e-9)) for error in errors])),
+            "ssim": float(np.mean([structural_similarity(ours, theirs, channel_axis=-1) for ours, theirs in pairs])),
+        }
+        if self.perceptual is not None:
+            both = zip(made.split(1), truth.split(1), strict=True)
+            distances = [self.perceptual(ours.to(self.device), theirs.to(self.device)).item() for ours, theirs in both]
+            figures["perceptual"] = float(np.mean(distances))
+        return {name: round(value, 5) for name, value in figures.items()}
+
+
+def _frames(generator: FewShotGenerator, window: Batch) -> Tensor:
+    """The frames of a batch of one window, [T, 3, H, W]."""
+    code = generator.encode_examples(window.example_images, window.example_semantics)
+    state: State | None = None
+    frames = []
+    for t in range(window.images.shape[1]):
+        frame, state = generator.step(code, window.semantics[:, t], state)
+        frames.append(frame[0].float())
+    return torch.stack(frames)
+
+
+def _pictures(frames: Tensor) -> list[np.ndarray]:
+    return list(frames.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(1, -1).numpy())

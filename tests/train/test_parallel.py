@@ -1,0 +1,85 @@
+"""Data parallel training: processes share a batch, and learn what one would learn from it; memory can be traded for time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import UsageProblem
+from stages.train import Effort, Phase, read_recipe
+from stages.train.data import Dataset
+from stages.train.parallel import World
+from stages.train.trainer import Trainer
+
+TINY = replace(read_recipe("tiny"), perceptual="none", bfloat16=False, phases=(Phase(3, batch=4), Phase(3, batch=4, frames=2)))
+
+
+def test_parts_cover_a_batch_once():
+    for size in (1, 2, 3, 5):
+        parts = [World(rank, size).part(8) for rank in range(size)]
+        assert [i for part in parts for i in part] == list(range(8))
+    with pytest.raises(UsageProblem, match="a batch of 2 cannot be shared by 3 processes"):
+        World(0, 3).part(2)
+
+
+def trained(data: Path, effort: Effort, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    trainer, dataset = Trainer(config, torch.device("cpu"), None, effort), Dataset(data, "landmarks", "train")
+    terms = []
+    for step in range(steps):
+        phase = config.phase_at(step)
+        terms.append(trainer.train_step(dataset.batch(config, step, phase), phase).terms)
+    return terms, trainer.generator.state_dict()
+
+
+def close(ours: list[dict[str, float]], theirs: list[dict[str, float]], tolerance: float) -> bool:
+    return all(
+        a.keys() == b.keys() and all(abs(a[name] - b[name]) < tolerance * max(1, abs(b[name])) for name in a)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+@pytest.mark.parametrize("effort", [Effort(accumulate=2), Effort(accumulate=3), Effort(checkpoint=True)], ids=str)
+def test_saving_memory_changes_no_loss(painted_dataset, effort):
+    plain, saved = trained(painted_dataset, Effort()), trained(painted_dataset, effort)
+    assert close(saved[0], plain[0], 1e-4)
+
+
+def test_gradients_may_flow_back_through_several_frames(painted_dataset):
+    window = (Phase(2, batch=2, frames=4),)
+    one, two = (trained(painted_dataset, Effort(), replace(TINY, phases=window, backprop_frames=n), 2)[1] for n in (1, 4))
+    assert any(not torch.allclose(one[name], two[name]) for name in one)
+    assert all(torch.isfinite(value).all() for value in two.values())
+
+
+def test_the_gradient_penalty_is_part_of_the_discriminators_loss(painted_dataset):
+    one, other = (trained(painted_dataset, Effort(), replace(TINY, r1=weight), 1)[0][0]["discriminator"] for weight in (0.0, 10.0))
+    assert other > one
+
+
+def torchrun(processes: int, data: Path, out: Path, fsv2v, recipe: Path) -> list[dict]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "fsv2v_cli"]
+    command += ["train", "--data", str(data), "--preset", str(recipe), "-o", str(out)]
+    command += ["--perceptual", "none", "--float32", "--device", "cpu", "--log-every", "1"]
+    environment = {**fsv2v.environment, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(out / "snapshot-00000006.safetensors")]  # the first process speaks for all
+    return [json.loads(line) for line in (out / "log.ndjson").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_the_whole_batch(painted_dataset, tmp_path, fsv2v):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('base = "tiny"\n[[phases]]\nsteps = 3\nbatch = 4\n[[phases]]\nsteps = 3\nbatch = 4\nframes = 2\n')
+    one, two = (torchrun(n, painted_dataset, tmp_path / str(n), fsv2v, recipe) for n in (1, 2))
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    losses = [[{k: v for k, v in row.items() if isinstance(v, float)} for row in rows if "l1" in row] for rows in (one, two)]
+    assert close(losses[1], losses[0], 1e-3)
+    judged = [[row["validation"]["psnr"] for row in rows if "validation" in row] for rows in (one, two)]
+    assert judged[1] == pytest.approx(judged[0], abs=0.02)

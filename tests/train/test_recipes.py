@@ -1,0 +1,74 @@
+"""Recipes: the files that say how a model is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.errors import BadInput, UsageProblem
+from stages.networks.generator import FewShotGenerator
+from stages.networks.objective import Discriminators
+from stages.train import TrainConfig, read_recipe
+from stages.train.recipes import FOLDER, names
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "recipes"
+
+
+def test_the_presets_are_the_example_recipes():
+    assert EXAMPLES.resolve() == FOLDER
+    wanted = {"face-256", "pose-256", "street-256", "paper-face-512", "paper-pose", "paper-street", "compact-face"}
+    assert wanted <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_says_what_it_wants_how_it_is_run_and_what_it_costs(name):
+    text = (FOLDER / f"{name}.toml").read_text()
+    if name != "tiny":
+        assert all(f"# {word}" in text for word in ("Data ", "Command ", "Cost ")) and f"--preset {name}" in text
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_is_stored_with_its_run_and_read_again(name):
+    recipe = read_recipe(name)
+    assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert [phase.frames for phase in recipe.phases] == sorted(phase.frames for phase in recipe.phases)
+
+
+@pytest.mark.parametrize("name", ["face-256", "pose-256", "street-256"])
+def test_the_networks_of_the_shipped_models_can_be_built(name):
+    recipe = read_recipe(name)
+    parameters = sum(p.numel() for p in FewShotGenerator(recipe.generator).parameters())
+    assert 2 * parameters < 40e6  # bytes as float16
+    assert Discriminators(recipe.generator, recipe.players)
+    assert all(side % 32 == 0 for phase in recipe.phases for side in recipe.size_of(phase))
+
+
+def test_a_file_of_ones_own_differs_from_its_base(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "face-256"\nmost_stride = 2\n[losses]\ngan = 0.1\n[generator]\nattention = "compact"\n[[phases]]\nsteps = 7\n')
+    mine, base = read_recipe(str(file)), read_recipe("face-256")
+    assert (mine.most_stride, mine.losses.gan, mine.generator.attention, mine.steps) == (2, 0.1, "compact", 7)
+    assert (mine.losses.l1, mine.generator.channels) == (base.losses.l1, base.generator.channels)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stepz = 3\n[[phases]]\nsteps = 1", "unknown settings: stepz"),
+        ("[losses]\nlove = 1.0\n[[phases]]\nsteps = 1", "love"),
+        ('network = "gpt"\n[[phases]]\nsteps = 1', "there is no network 'gpt'"),
+        ('base = "nobody"', "there is no recipe 'nobody'"),
+    ],
+)
+def test_settings_that_do_not_exist_are_named(text, said, tmp_path):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UsageProblem, match=said):
+        read_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path):
+    (tmp_path / "mine.toml").write_text("steps: 3")
+    with pytest.raises(BadInput, match=r"mine\.toml cannot be read"):
+        read_recipe(str(tmp_path / "mine.toml"))

@@ -1,0 +1,198 @@
+"""What a run survives: trouble with its numbers, with its disk, and with the clock."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import Fsv2vError, UsageProblem
+from stages.networks.generator import FewShotGenerator
+from stages.train import Pace, Phase, TrainOptions, read_recipe, train
+from stages.train.budget import plan
+from stages.train.guard import MOST_BAD_STEPS, MOST_RETURNS, SLOWER, Guard
+from stages.train.state import RunFolder
+from stages.train.trainer import Trainer
+
+STEPS = 30
+TINY = replace(read_recipe("tiny"), perceptual="none", phases=(Phase(STEPS, batch=2, adversarial=False),))
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.ndjson").read_text().splitlines()]
+
+
+def options(data: Path) -> TrainOptions:
+    return TrainOptions(data, device="cpu", pace=Pace(log_every=10))
+
+
+class TestTheGuard:
+    """Errors are in units of a grey picture's."""
+
+    def test_lets_a_run_be_that_learns(self):
+        guard = Guard()
+        assert not any(guard.watch(0.2 + 0.6 / (1 + step), 0.0, True) for step in range(300))
+
+    def test_sees_frames_that_become_much_worse(self):
+        guard = Guard()
+        reasons = [guard.watch(0.2 if step < 100 else 0.9, 0.0, True) for step in range(130)]
+        first = next(step for step, reason in enumerate(reasons) if reason)
+        assert 100 < first < 120 and "times as wrong as before" in reasons[first]
+
+    def test_sees_frames_that_are_worse_than_a_grey_picture_from_the_start(self):
+        guard = Guard()
+        assert "as a grey picture" in [guard.watch(2.0, 0.0, True) for _ in range(10)][-1]
+
+    def test_sees_black_and_white(self):
+        guard = Guard()
+        assert "black or white" in [guard.watch(0.5, 0.97, True) for _ in range(10)][-1]
+
+    def test_does_not_mind_a_single_bad_batch(self):
+        guard = Guard()
+        assert not any(guard.watch(3.0 if step == 50 else 0.2, 0.0, step != 70) for step in range(100))
+
+    def test_sees_gradients_that_stay_not_finite(self):
+        guard = Guard()
+        reasons = [guard.watch(float("nan"), 0.0, False) for _ in range(MOST_BAD_STEPS + 1)]
+        assert reasons[-1].startswith("gradients were not finite") and not any(reasons[:-1])
+
+    def test_goes_slower_each_time_and_gives_up_at_last(self):
+        guard = Guard()
+        for _ in range(MOST_RETURNS):
+            guard = guard.slower("it burns", 30, 10)
+        assert guard.rate == SLOWER**MOST_RETURNS and len(guard.history) == MOST_RETURNS
+        with pytest.raises(Fsv2vError, match="does not converge: at step 30 it burns, after going back 8 times"):
+            guard.slower("it burns", 30, 10)
+
+
+def test_a_learning_rate_a_thousand_times_too_high_is_lowered_until_the_run_learns(painted_dataset, tmp_path):
+    told = []
+    train(replace(TINY, learning_rate=0.4), options(painted_dataset), tmp_path / "run", event=told.append)
+    returns = [row for row in rows(tmp_path / "run") if "went_back_from" in row]
+    assert len(returns) >= 2 and returns[-1]["rate"] < 0.1
+    assert any("going back to step 0" in row.get("message", "") for row in told)
+    last = rows(tmp_path / "run")[-1]
+    assert last["validation"]["psnr"] > 8  # black, white or grey would be about 5
+
+
+def test_a_run_that_went_back_is_resumed_exactly(painted_dataset, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop_at_20(row):
+        if row.get("step") == 20 and "l1" in row:
+            raise Stop
+
+    hot = replace(TINY, learning_rate=0.4)
+    train(hot, options(painted_dataset), tmp_path / "undisturbed")
+    with pytest.raises(Stop):
+        train(hot, replace(options(painted_dataset), pace=Pace(10, 0.0)), tmp_path / "stopped", event=stop_at_20)
+    train(hot, options(painted_dataset), tmp_path / "stopped")
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "undisturbed")
+
+
+def test_one_frame_that_makes_everything_infinite_changes_nothing(painted_dataset, tmp_path, monkeypatch):
+    honest = FewShotGenerator.synthesize
+    calls = []
+
+    def poisoned(self, code, semantic, state=None):
+        calls.append(1)
+        return honest(self, code, semantic * (float("nan") if len(calls) == 20 else 1), state)
+
+    monkeypatch.setattr(FewShotGenerator, "synthesize", poisoned)
+    train(TINY, options(painted_dataset), tmp_path / "run")
+    final = rows(tmp_path / "run")
+    assert not any("went_back_from" in row for row in final)
+    assert final[-1]["validation"]["psnr"] > 8
+
+
+@pytest.fixture
+def full_disk():
+    """full_disk(bytes): no file may grow beyond this, as on a full disk; ends with the test."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[0][1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
+    signal.signal(signal.SIGXFSZ, before[1])
+
+
+def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_dataset, tmp_path, full_disk):
+    told, run = [], tmp_path / "run"
+
+    def event(row):
+        told.append(row)
+        if "l1" in row and row["step"] == 10:
+            full_disk(4096)
+        if "l1" in row and row["step"] == 25:
+            full_disk(resource.RLIM_INFINITY)
+
+    pace = Pace(log_every=5, save_seconds=0.0)
+    train(TINY, replace(options(painted_dataset), pace=pace), run, event=event)
+    refused = [row["message"] for row in told if "message" in row]
+    assert any("state-" in message and "Training goes on" in message for message in refused)
+    assert [row["step"] for row in rows(run) if "l1" in row] == list(range(5, STEPS + 1, 5))
+    assert RunFolder(run).latest_state()["step"] == STEPS
+
+
+def test_a_run_without_a_full_disk_has_the_same_log(painted_dataset, tmp_path, full_disk):
+    train(TINY, options(painted_dataset), tmp_path / "plain")
+
+    def event(row):
+        if "l1" in row:
+            full_disk(4096 if row["step"] == 10 else resource.RLIM_INFINITY)
+
+    train(TINY, options(painted_dataset), tmp_path / "run", event=event)
+    assert rows(tmp_path / "run") == rows(tmp_path / "plain")
+
+
+class TestBudgets:
+    CONFIG = replace(TINY, phases=(Phase(600), Phase(100, frames=2), Phase(10, frames=4)))
+
+    def test_phases_keep_their_share_of_the_time(self):
+        planned = plan(self.CONFIG, 1000.0, [1.0, 4.0, 10.0], judging=2.0)
+        assert [phase.steps for phase in planned.phases] == [500, 83, 8]  # 600 + 400 + 100 seconds shrunk to 950 - 16 * 2
+        assert planned.steps < self.CONFIG.steps
+
+    def test_too_short_a_time_is_said(self):
+        with pytest.raises(UsageProblem, match="12 seconds are not enough"):
+            plan(self.CONFIG, 12.0, [1.0, 4.0, 10.0], judging=2.0)
+
+    def test_a_run_keeps_the_schedule_that_was_planned_for_it(self, painted_dataset, tmp_path):
+        config = replace(TINY, budget=12.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))
+        train(config, options(painted_dataset), tmp_path / "run")
+        planned = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+        again = []
+        train(config, options(painted_dataset), tmp_path / "run", event=again.append)
+        assert again == [] and rows(tmp_path / "run")[-1]["step"] == sum(phase["steps"] for phase in planned["phases"])
+
+
+class TestStartingFromAModel:
+    def test_takes_its_weights(self, painted_dataset, tmp_path):
+        train(TINY, options(painted_dataset), tmp_path / "first")
+        short = replace(TINY, phases=(Phase(1, batch=2, adversarial=False),))
+        told = []
+        train(short, replace(options(painted_dataset), start=tmp_path / "first"), tmp_path / "second", event=told.append)
+        learnt, begun = rows(tmp_path / "first")[-1], rows(tmp_path / "second")[0]
+        assert begun["validation"]["psnr"] == pytest.approx(learnt["validation"]["psnr"], abs=0.1)
+        assert any("tensors are those of" in row.get("message", "") for row in told)
+
+    def test_of_another_kind_takes_what_fits(self):
+        face = Trainer(TINY, torch.device("cpu"), None)
+        body = Trainer(replace(TINY, generator=replace(TINY.generator, kind="poses", semantic_channels=3)), torch.device("cpu"), None)
+        taken, whole = body.start_from(face.generator.state_dict())
+        assert 0.8 * whole < taken < whole
+        assert torch.equal(body.generator.to_image.weight, face.generator.to_image.weight)
+
+
+def test_the_flow_of_the_previous_frame_begins_as_that_of_the_example(painted_dataset, tmp_path):
+    separate = replace(TINY.generator, flow_shared=False)
+    phases = (Phase(1, batch=2, adversarial=False), Phase(1, batch=2, frames=2))
+    config = replace(TINY, generator=separate, learning_rate=1e-12, phases=phases)
+    train(config, options(painted_dataset), tmp_path / "run")
+    kept = RunFolder(tmp_path / "run").latest_state()["generator"]
+    pairs = [(value, kept[f"example_{name}"]) for name, value in kept.items() if name.startswith("flow.")]
+    assert pairs and all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
