@@ -32,7 +32,7 @@ def train(
     data: str, preset: str, steps: int | None, learning_rate: float | None, max_examples: int | None, bfloat16: bool, perceptual: str,
     flow_model: str | None, log_every: int, save_every: float, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Train a model on the faces of a dataset.
+    """Train a model on a dataset of the kind that the preset is for.
 
     The run's folder holds config.json, log.ndjson, sample sheets, snapshots to use and states to go on from. The path of the final
     snapshot is printed; with --json also each row of the log.
