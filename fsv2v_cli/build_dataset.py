@@ -1,38 +1,69 @@
-"""fsv2v build-dataset: a training set from clips of many people."""
+"""fsv2v build-dataset: a training set from clips of many people or streets."""
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 import click
 
 from fsv2v_cli import console
 from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option
 
+SIDES = range(32, 2049)
+
+
+class _HeightAndWidth(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
+        size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not all(side in SIDES for side in size):
+            self.fail(f"{value!r} is no size such as 256 or 256x128, with sides from {SIDES[0]} to {SIDES[-1]}.", param, ctx)
+        return size
+
 
 @command("build-dataset")
 @inputs_argument
 @out_option("The folder of the dataset.", required=True)
-@click.option("--size", type=click.IntRange(32, 2048), default=256, show_default=True, help="Side of the square head crops, in pixels.")
-@click.option("--min-frames", type=click.IntRange(1), default=16, show_default=True, help="Shorter runs with a face are dropped.")
+@click.option(
+    "--kind", type=click.Choice(["auto", "landmarks", "poses", "segment"]), default="auto", show_default=True,
+    help="The layer that drives: faces, bodies or streets. auto: that of the dataset in PATH if there is one, else the first of these "
+    "that the first clip has. A clip without it is refused.",
+)  # fmt: skip
+@click.option(
+    "--size", type=_HeightAndWidth(), metavar="N|HxW",
+    help="Height and width of the crops in pixels, or the side of squares. Default: faces 256, bodies 256x128, streets 192x256.",
+)  # fmt: skip
+@click.option("--min-frames", type=click.IntRange(1), default=16, show_default=True, help="Shorter runs without a cut are dropped.")
 @click.option(
     "--store", type=click.Choice(["copy", "pack", "reference"]), default="copy", show_default=True,
     help="Cropped frames as JPEG, the same in one zip per clip, or only a reference to the clip with its crops.",
 )  # fmt: skip
-@click.option("--subjects", metavar="FILE.tsv", help="Lines of CLIP, a tab, SUBJECT. A clip that is not listed is its own subject.")
+@click.option(
+    "--subjects", metavar="FILE.tsv",
+    help="Lines of CLIP, a tab, SUBJECT; CLIP may be a part such as film-02. A clip that is not listed is its own subject.",
+)  # fmt: skip
 @click.option("--hold-out", multiple=True, metavar="SUBJECT", help="A subject for validation; repeat it. Default: by --val-share.")
 @click.option("--val-share", type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of subjects for validation.")
 @overwrite_option
 @common_options
 def build_dataset(
-    inputs: Inputs, size: int, min_frames: int, store: str, subjects: str | None, hold_out: tuple[str, ...], val_share: float, run: Run
-) -> int:
-    """Crop each INPUT (a clip with landmarks, or - for paths on stdin) to the head and add it to a dataset, split by subject.
+    inputs: Inputs, kind: str, size: tuple[int, int] | None, min_frames: int, store: str, subjects: str | None, hold_out: tuple[str, ...],
+    val_share: float, run: Run,
+) -> int:  # fmt: skip
+    """Crop each INPUT (a clip, or - for paths on stdin) and add it to a dataset, split by subject.
 
-    Frames without a face are dropped, shots become clips of their own. The path of each clip of the dataset is printed.
+    Clips with landmarks are cropped to the head, those with poses to the body of who is seen most, those with label maps around their
+    middle. Frames without a face or person are dropped, shots become clips of their own. The path of each clip of the dataset is printed.
     """
     from stages.build_dataset import DatasetOptions, build, read_subjects
     from stages.runner import exit_code
 
-    options = DatasetOptions(size, min_frames, store, val_share, hold_out)  # type: ignore[arg-type]
+    options = DatasetOptions(size, min_frames, store, val_share, hold_out, kind=kind)  # type: ignore[arg-type]
     failures = []
     assert run.out is not None
     with console.progress("dataset", inputs.total, "clips") as bar:

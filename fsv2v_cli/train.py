@@ -61,7 +61,7 @@ def train(
     compile_: bool, bfloat16: bool, perceptual: str, flow_model: str | None, log_every: int, save_every: float, tensorboard: bool,
     seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Train a model on the faces, bodies or streets of a dataset.
+    """Train a model on a dataset of faces, bodies or streets, whichever the preset is for.
 
     The run's folder holds config.json, log.ndjson, sample sheets, snapshots to use and states to go on from. A run that is stopped, even by
     kill -9, goes on exactly where it was; one that goes wrong returns to its last good state by itself. On several GPUs or machines:

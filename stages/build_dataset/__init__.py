@@ -1,25 +1,26 @@
-"""fsv2v build-dataset: clips of many people become a training set, cropped to the head and split by subject."""
+"""fsv2v build-dataset: clips of many people or streets become a training set, cropped and split by subject."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.index import assign_splits, claim, read_rows, write_index
-from stages.build_dataset.runs import runs_of, shot_starts
+from stages.build_dataset.index import assign_splits, claim, compare, kind_of, read_rows, same_labels, write_index
+from stages.build_dataset.materials import MATERIALS, Material, Size
+from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
-from stages.conditions import crop
 from stages.conditions.view import View
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, NoDetection, UsageProblem
 from stages.runner.report import Report
 
+Kind = Literal["auto", "landmarks", "poses", "segment"]
 Store = Literal["copy", "pack", "reference"]
 
 
@@ -27,16 +28,42 @@ Store = Literal["copy", "pack", "reference"]
 class DatasetOptions:
     """What shapes a dataset. All of it is stored in dataset.json, and a dataset is not continued with other values."""
 
-    size: int = 256
-    """Side of the square head crops in pixels."""
+    size: int | Size | None = None
+    """Height and width of the crops in pixels, or the side of squares; None: as usual for the kind."""
     min_frames: int = 16
-    """Shorter runs of frames with a face are dropped."""
+    """Shorter runs of frames that can be used are dropped."""
     store: Store = "copy"
     """copy: cropped frames as JPEG; pack: the same in one zip per clip; reference: the original clip with its crops."""
     val_share: float = 0.1
     held_out: tuple[str, ...] = ()
     """Subjects for the split "val"; empty: chosen by the hash of their names."""
     quality: int = 95
+    kind: Kind = "auto"
+    """The layer that drives. auto: that of the dataset which is continued, else the first of MATERIALS that the first clip has."""
+
+    def settled(self, kind: str) -> DatasetOptions:
+        """With a kind and a size. Raises UsageProblem when they do not go together."""
+        given = MATERIALS[kind].size if self.size is None else self.size
+        size = (given, given) if isinstance(given, int) else given
+        MATERIALS[kind].check_size(size)
+        return replace(self, kind=kind, size=size)  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> Size:
+        """Height and width, once settled."""
+        assert isinstance(self.size, tuple)
+        return self.size
+
+    @property
+    def stored_size(self) -> int | list[int]:
+        """As dataset.json and clips.ndjson have it: squares by their side."""
+        height, width = self.shape
+        return height if height == width else [height, width]
+
+    def to_json(self) -> dict[str, Any]:
+        """Of settled options all but the kind, which is the dataset's own."""
+        values = {**asdict(self), "size": self.stored_size, "held_out": sorted(self.held_out)}
+        return {name: value for name, value in values.items() if name != "kind"}
 
 
 def build(
@@ -44,15 +71,14 @@ def build(
 ) -> Iterator[Report]:
     """Build or extend the dataset in the folder `out`, one Report for each clip of it, as it is finished.
 
-    clips: paths of clips that have a layer `landmarks`. subjects: clip id -> subject; a clip that is not listed is its own subject.
-    A clip that cannot be used is reported as failed and left out. The index is written at the end, also when some failed.
+    clips: paths of clips that have the layer of the dataset's kind. subjects: id of a clip, or of a part of it in the dataset, ->
+    subject; a clip that is not listed is its own subject. A clip that cannot be used is reported as failed and left out. The index is
+    written at the end, also when some failed.
     """
-    parameters = {**asdict(options), "held_out": sorted(options.held_out)}
-    claim(out, parameters, overwrite=overwrite)
+    work = _Work(out, options, subjects or {}, overwrite)
     rows = {} if overwrite else read_rows(out)
-    names: set[str] = set()
     for source in clips:
-        for row, report in _add(source, out, options, subjects or {}, names, overwrite):
+        for row, report in work.add(source):
             if row is not None:
                 rows[row["id"]] = row
             yield report
@@ -60,7 +86,7 @@ def build(
         hint = "see the reasons above; `fsv2v clip preview` shows what was detected"
         raise NoDetection(f"no clip was left for the dataset {out}", hint=hint)
     splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
-    write_index(out, "face", parameters, rows, splits)
+    write_index(out, work.header(), rows, splits)
 
 
 def read_subjects(path: str | None) -> dict[str, str]:
@@ -76,81 +102,121 @@ def read_subjects(path: str | None) -> dict[str, str]:
     return {clip.strip(): subject.strip() for clip, subject in lines}
 
 
-def _add(
-    source: str, out: Path, options: DatasetOptions, subjects: Mapping[str, str], names: set[str], overwrite: bool
-) -> Iterator[tuple[dict[str, Any] | None, Report]]:
-    """The parts of one clip, each as its row of the index and its report."""
-    begun = time.monotonic()
-    try:
-        clip = open_clip(Path(source))
-        if clip.id in names:
-            raise UsageProblem(f"two clips are named {clip.id!r}", hint="rename one: a dataset tells its clips apart by name")
-        names.add(clip.id)
-        points = _followed_face(clip)
-        runs = _runs(clip, points, options.min_frames)
-        for number, run in enumerate(runs):
-            name = clip.id if len(runs) == 1 else f"{clip.id}-{number:02d}"
-            row, status = _store(clip, points, run, out, name, options, overwrite)
-            row["subject"] = subjects.get(clip.id, clip.id)
-            seconds, begun = time.monotonic() - begun, time.monotonic()
-            notes = {"dropped_frames": clip.num_frames - sum(b - a for a, b in runs)} if number == 0 else {}
-            yield row, Report(str(out / row["clip"]), "frames", status, row["num_frames"], seconds, notes=notes)
-    except (MissingRequirement, UsageProblem):
-        raise
-    except Fsv2vError as error:
-        yield None, Report(source, "frames", "failed", 0, time.monotonic() - begun, str(error), exit_code=error.exit_code)
+@dataclass
+class _Work:
+    """One run over clips; what the first of them decides holds for the others."""
+
+    out: Path
+    options: DatasetOptions
+    subjects: Mapping[str, str]
+    overwrite: bool
+    labels: dict[str, Any] | None = None
+    """The label table of a dataset of streets, as layer.json has it."""
+    names: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        old = claim(self.out, overwrite=self.overwrite)
+        kind = self.options.kind if self.options.kind != "auto" or old is None else kind_of(old)
+        if kind != "auto":
+            self.options = self.options.settled(kind)
+        if old is not None:
+            compare(self.out, old, kind, self.options.to_json())
+            self.labels = old.get("labels")
+
+    def header(self) -> dict[str, Any]:
+        """What dataset.json says of the whole."""
+        labels = {"labels": self.labels} if self.labels else {}
+        return {"kind": self.options.kind, "task": MATERIALS[self.options.kind].task, "parameters": self.options.to_json(), **labels}
+
+    def add(self, source: str) -> Iterator[tuple[dict[str, Any] | None, Report]]:
+        """The parts of one clip, each as its row of the index and its report."""
+        begun = time.monotonic()
+        try:
+            clip = open_clip(Path(source))
+            if clip.id in self.names:
+                raise UsageProblem(f"two clips are named {clip.id!r}", hint="rename one: a dataset tells its clips apart by name")
+            self.names.add(clip.id)
+            notes = self._decide(clip)
+            material = self._material(clip)
+            runs = _runs(clip, material, self.options.min_frames)
+            notes["dropped_frames"] = clip.num_frames - sum(b - a for a, b in runs)
+            for number, run in enumerate(runs):
+                name = clip.id if len(runs) == 1 else f"{clip.id}-{number:02d}"
+                row, status = _store(material, run, self.out, name, self.options, self.overwrite)
+                row["subject"] = self.subjects.get(name, self.subjects.get(clip.id, clip.id))
+                seconds, begun = time.monotonic() - begun, time.monotonic()
+                yield row, Report(str(self.out / row["clip"]), "frames", status, row["num_frames"], seconds, notes=notes)
+                notes = {}
+        except (MissingRequirement, UsageProblem):
+            raise
+        except Fsv2vError as error:
+            yield None, Report(source, "frames", "failed", 0, time.monotonic() - begun, str(error), exit_code=error.exit_code)
+
+    def _decide(self, clip: Clip) -> dict[str, Any]:
+        """The kind, if it was left to the first clip that has one; with a warning where it could have been another."""
+        if self.options.kind != "auto":
+            return {}
+        there = [kind for kind in MATERIALS if clip.has(kind)]
+        if not there:
+            makers = ", ".join(f"fsv2v {material.extractor}" for material in MATERIALS.values())
+            raise NoDetection(f"{clip.path} has none of the layers {', '.join(MATERIALS)}", hint=f"run one of {makers} first")
+        self.options = self.options.settled(there[0])
+        if len(there) == 1:
+            return {}
+        return {"warnings": [f"{clip.path} has the layers {', '.join(there)}: the dataset is of {there[0]}; choose with --kind"]}
+
+    def _material(self, clip: Clip) -> Material:
+        """Raises NoDetection when the clip lacks the dataset's layer, BadInput when its labels are others than the dataset's."""
+        wanted = MATERIALS[self.options.kind]
+        if not clip.has(wanted.kind):
+            others = [kind for kind in MATERIALS if clip.has(kind)]
+            has = f", but {', '.join(others)}: a dataset is of one kind" if others else ""
+            raise NoDetection(f"{clip.path} has no {wanted.kind}{has}", hint=f"run `fsv2v {wanted.extractor} {clip.path}` first")
+        material = wanted(clip)
+        if material.labels is not None:
+            self.labels = same_labels(clip.path, material.labels.meta(), self.labels)
+        return material
 
 
-def _followed_face(clip: Clip) -> np.ndarray:
-    """Landmarks [T, 68, 3] of the first face of the layer."""
-    if not clip.has("landmarks"):
-        raise NoDetection(f"{clip.path} has no landmarks", hint=f"run `fsv2v extract-sketch {clip.path}` first")
-    return clip.layer("landmarks").arrays()["points"][:, 0]
-
-
-def _runs(clip: Clip, points: np.ndarray, min_frames: int) -> list[tuple[int, int]]:
-    runs = runs_of(points[..., 2].max(1) > 0, shot_starts(clip.frames(), points))
+def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, int]]:
+    runs = runs_of(material.usable(), cuts(clip.frames()) | material.breaks())
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
-        hint = "lower --min-frames, or check the landmarks with `fsv2v clip preview`"
-        raise NoDetection(f"{clip.path} has no {min_frames} frames in a row with a face", hint=hint)
+        hint = f"lower --min-frames, or check the {material.kind} with `fsv2v clip preview`"
+        raise NoDetection(f"{clip.path} has no {min_frames} frames in a row with {material.shows}", hint=hint)
     return long
 
 
 def _store(
-    clip: Clip, points: np.ndarray, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
+    material: Material, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
 ) -> tuple[dict[str, Any], Literal["done", "skipped"]]:
     """One run as a clip of the dataset; skipped when it is there already."""
-    start, stop = run
-    crops = crop.smooth_crops(points[start:stop], clip.width, clip.height, float(clip.fps))
+    clip, (start, stop) = material.clip, run
+    crops = material.crops(slice(start, stop), options.shape)
     row = {"id": name, "num_frames": stop - start, "fps": str(clip.fps), "fps_value": float(clip.fps), "source": clip.id}
     if options.store == "reference":
-        return {**row, "clip": str(clip.path.resolve()), "start": start, "size": options.size, "crops": crops.round(2).tolist()}, "done"
-    producer = Producer("build-dataset", parameters={**asdict(options), "held_out": [], "val_share": 0, "range": [start, stop]})
-    inputs = {"frames": clip.frames_digest(), "landmarks": clip.layer("landmarks").digest}
+        place = {"clip": str(clip.path.resolve()), "start": start, "size": options.stored_size, "crops": crops.round(2).tolist()}
+        return {**row, **place}, "done"
+    producer = Producer("build-dataset", parameters={**options.to_json(), "held_out": [], "val_share": 0, "range": [start, stop]})
     target = out / "clips" / f"{name}.clip"
     packed = target.with_suffix(".zip")
     final = packed if options.store == "pack" else target
     row["clip"] = str(final.relative_to(out))
-    if final.exists() and not open_clip(final).needs("landmarks", producer, inputs, overwrite):
+    if final.exists() and not open_clip(final).needs(material.kind, producer, material.inputs, overwrite):
         return row, "skipped"
-    made = _frames(clip, run, crops, target, options)
-    moved = np.empty_like(points[start:stop])
-    for into, box, face in zip(moved, crops, points[start:stop], strict=True):
-        into[:] = View.crop(box, options.size, options.size).points(face)
-    with made.writing("landmarks", producer, inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
-        layer.arrays(points=moved[:, None])
+    views = [View.crop(box, *options.shape) for box in crops]
+    made = _frames(clip, run, crops, views, target)
+    material.keep(made, slice(start, stop), views, producer)
     if options.store == "pack":
         pack(target, packed, overwrite=True)
         shutil.rmtree(target)
     return row, "done"
 
 
-def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, target: Path, options: DatasetOptions) -> Clip:
+def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
     """The cropped frames as a new clip, in place of what a broken run may have left."""
-    start, stop = run
-    pictures = (View.crop(box, options.size, options.size).image(frame) for frame, box in zip(clip.frames(start, stop), crops, strict=True))
-    source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": [start, stop]}
+    pictures = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
+    source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": list(run)}
     return create_clip(target, pictures, fps=clip.fps, storage="jpg", source=source, overwrite=True)
 
 

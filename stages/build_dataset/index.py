@@ -27,19 +27,37 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
         raise InvalidClip(f"{root}/clips.ndjson is damaged: {error}", hint="build the dataset again with --overwrite") from error
 
 
-def claim(root: Path, parameters: dict[str, Any], *, overwrite: bool) -> None:
-    """Begin or go on with the dataset in `root`. ParametersDiffer when it was built with others; BadInput when it is something else."""
+def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
+    """The header of the dataset in `root` that is to be gone on with, or None for a new one. BadInput when it is something else."""
     header = root / "dataset.json"
-    if header.exists() and not overwrite:
-        old = json.loads(header.read_text(encoding="utf-8"))["parameters"]
-        changed = [f"{name}: {old.get(name)!r} -> {value!r}" for name, value in parameters.items() if old.get(name) != value]
-        if changed:
-            hint = "use another -o, or --overwrite"
-            raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", hint=hint)
-    elif not header.exists() and root.is_dir() and any(
-        p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()
-    ):
+    if header.exists():
+        return None if overwrite else json.loads(header.read_text(encoding="utf-8"))
+    if root.is_dir() and any(p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()):
         raise BadInput(f"{root} is not empty and holds no dataset", hint="use another -o")
+    return None
+
+
+def kind_of(header: dict[str, Any]) -> str:
+    """The driving layer of a dataset; the first ones were of faces and did not say so."""
+    return str(header.get("kind", "landmarks"))
+
+
+def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, Any]) -> None:
+    """ParametersDiffer when the dataset with the header `old` was built otherwise."""
+    before, after = {"kind": kind_of(old), **old["parameters"]}, {"kind": kind, **parameters}
+    changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name) != value]
+    if changed:
+        hint = "use another -o, or --overwrite"
+        raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", hint=hint)
+
+
+def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
+    """The label table of a dataset, `known` from its other clips. BadInput when the clip at `path` has other labels."""
+    if known is None or labels["names"] == known["names"]:
+        return known or labels
+    ours, theirs = (f"{table['table'] or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
+    hint = "a dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets"
+    raise BadInput(f"{path} has the labels {ours}, the dataset has {theirs}", hint=hint)
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
@@ -60,14 +78,13 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
     return {name: "val" if name in chosen else "train" for name in subjects}
 
 
-def write_index(root: Path, task: str, parameters: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
-    """Write both files; clips.ndjson first, for dataset.json says that it is complete."""
+def write_index(root: Path, about: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
+    """Write both files; clips.ndjson first, for dataset.json says that it is complete. about: kind, task, parameters and labels."""
     ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
     write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True) + "\n" for row in ordered).encode())
     header = {
         "schema": SCHEMA,
-        "task": task,
-        "parameters": parameters,
+        **about,
         "splits": {split: sorted(n for n, s in splits.items() if s == split) for split in ("train", "val")},
         "statistics": _statistics(ordered),
     }

@@ -1,4 +1,4 @@
-"""Stretches of a clip that a dataset can use: one shot, the same face in every frame."""
+"""Stretches of a clip that a dataset can use: one shot, the same face or person in every frame."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stages.conditions.crop import JUMP_IN_FACES
 from stages.cuts import CutDetector
 
 
-def shot_starts(frames: Iterable[np.ndarray], points: np.ndarray) -> np.ndarray:
-    """Whether a new shot begins at each frame, bool [T]: the picture changes at once, or the followed face [T, 68, 3] leaps."""
+def cuts(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """Whether the picture changes at once at each frame, bool [T]."""
     is_cut = CutDetector()
-    cut = np.array([is_cut(frame) for frame in frames])
-    seen = points[..., 2].max(1) > 0
-    size = np.ptp(points[..., :2], axis=1).max(-1)
-    moved = np.linalg.norm(np.diff(points[..., :2].mean(1), axis=0), axis=-1)
-    leapt = seen[1:] & seen[:-1] & (moved > JUMP_IN_FACES * np.maximum(size[1:], 1))
-    return cut | np.r_[False, leapt]
+    return np.array([is_cut(frame) for frame in frames])
+
+
+def leaps(points: np.ndarray, sizes: np.ndarray, furthest: float) -> np.ndarray:
+    """Whether points [T, N, 3] are elsewhere at once, bool [T]: those seen in both frames have moved by `furthest` times `sizes` [T]."""
+    both = ((points[1:, :, 2] > 0) & (points[:-1, :, 2] > 0))[..., None]
+    moved = (np.diff(points[..., :2], axis=0) * both).sum(1) / np.maximum(both.sum(1), 1)
+    leapt = np.linalg.norm(moved, axis=-1) > furthest * np.maximum(sizes[1:], 1)
+    return np.r_[False, leapt]
 
 
 def runs_of(usable: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:

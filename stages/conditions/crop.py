@@ -1,4 +1,4 @@
-"""Crops that hold the whole head or body, move smoothly, and leave the frame only by padding."""
+"""Crops that hold the whole head or body, move smoothly, and leave the frame only by padding; and the middle of a picture."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ LEAST_PERSON = 16.0
 """Pixels that a person is high at least, though fewer of them are seen."""
 JUMP_IN_FACES = 0.6
 """A face moves at most so far between two frames of one shot."""
+JUMP_IN_PERSONS = 0.4
+"""As JUMP_IN_FACES, in units of a person's height."""
 
 
 def head_boxes(points: np.ndarray) -> np.ndarray:
@@ -56,6 +58,12 @@ def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
 def smooth_body_crops(keypoints: np.ndarray, width: int, height: int, fps: float, aspect: float) -> np.ndarray:
     """One crop per frame, [T, 3] (left, top, height) in pixels, for bodies [T, 25, 3] of whom one at least is seen; as `smooth_crops`."""
     return _inside(_steady(body_boxes(keypoints, aspect), fps), width, height, TIGHTEST_IN_PERSONS / BODY_IN_PERSONS, aspect)
+
+
+def centre_crop(width: int, height: int, aspect: float) -> np.ndarray:
+    """The largest crop (left, top, height) of a width x height picture, `aspect` times as wide as high, around its middle."""
+    side = min(height, width / aspect)
+    return np.array([(width - side * aspect) / 2, (height - side) / 2, side])
 
 
 def outside(crop: np.ndarray, width: int, height: int) -> float:

@@ -10,17 +10,13 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.clip import Clip, open_clip
-from stages.conditions.tracks import Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip
 from stages.flow.backends import Estimator
@@ -28,55 +24,11 @@ from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
+from stages.train.footage import Footage, Shown, check_kind
 from stages.train.parallel import World
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
-
-
-class Footage:
-    """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip."""
-
-    def __init__(self, root: Path, row: dict[str, Any], kind: str) -> None:
-        self.path, self.kind = root / row["clip"], kind
-        self.num_frames: int = row["num_frames"]
-        self.start: int = row.get("start", 0)
-        self.crops: list[list[float]] | None = row.get("crops")
-        self.side: int = row.get("size", 0)
-
-    @cached_property
-    def clip(self) -> Clip:
-        return open_clip(self.path)
-
-    @cached_property
-    def track(self) -> Track:
-        return open_track(self.clip, self.kind)
-
-    @cached_property
-    def usable(self) -> list[int]:
-        """Frames of the clip on which something drives."""
-        return [index for index in range(self.start, self.start + self.num_frames) if self.track.seen(index)]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
-        return (self.side, self.side) if self.crops else (self.clip.height, self.clip.width)
-
-    def show(self, index: int, view: View, colour: np.ndarray, damage: np.random.Generator | None) -> Shown:
-        """Frame `index` of the clip through `view` of the row's pictures, with its colours changed (see `draw_colour`)."""
-        if self.crops:
-            view = View.crop(np.array(self.crops[index - self.start]), self.side, self.side).then(view)
-        table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
-        image = cv2.LUT(view.image(self.clip.frame(index)), table[None])
-        return Shown(image, self.track.semantic(index, view, damage), self.track.keypoints(index, view))
-
-
-class Shown(NamedTuple):
-    """One frame as numpy arrays: uint8 [H, W, 3], float32 [S, H, W], float32 [N, 3]."""
-
-    image: np.ndarray
-    semantic: np.ndarray
-    keypoints: np.ndarray
 
 
 class Dataset:
@@ -88,6 +40,7 @@ class Dataset:
     def __init__(self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow) -> None:
         self.teacher = teacher
         rows = read_index(root)
+        check_kind(root, kind)
         if split == "val" and not any(row["split"] == "val" for row in rows):
             split = "train"
         subjects: dict[str, list[Footage]] = defaultdict(list)

@@ -261,10 +261,12 @@ def _renew_spectral_norms(network: nn.Module) -> None:
     """One power iteration; they then stay as they are, however often the network is asked before its weights change."""
     for module in network.modules():
         if is_parametrized(module):
-            module.parametrizations.train()
-            for name in module.parametrizations:
+            norms = module.parametrizations
+            assert isinstance(norms, nn.ModuleDict)
+            norms.train()
+            for name in norms:
                 getattr(module, name)
-            module.parametrizations.eval()
+            norms.eval()
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,193 @@
+"""What a dataset is made of: faces, bodies or streets. Each says where it is seen, how it is cropped, and which layers are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from stages.build_dataset.runs import leaps
+from stages.clip import Clip, Producer
+from stages.conditions import crop
+from stages.conditions.labels import LabelLayer, LabelTable
+from stages.conditions.poses import MIN_CONFIDENCE, NAMES, person_height, whole_bodies
+from stages.conditions.tracks import main_subject
+from stages.conditions.view import View
+from stages.errors import BadInput, NoDetection, UsageProblem
+from stages.skeletons import SIZES
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+LEAST_JOINTS = 10
+"""So many points of BODY_25 must be seen: a person to the thighs has more, a head with shoulders fewer."""
+
+
+class Material:
+    """One clip with its driving layer. Raises NoDetection when nothing is there, BadInput when it cannot be used."""
+
+    kind: ClassVar[str]
+    """The driving layer."""
+    task: ClassVar[str]
+    size: ClassVar[Size]
+    """Of the crops, unless another is asked for."""
+    shows: ClassVar[str]
+    """What makes a frame usable, in words."""
+    extractor: ClassVar[str]
+    also: ClassVar[tuple[str, ...]] = ()
+    """Layers that are carried along where they are there."""
+    labels: LabelTable | None = None
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        layers = [self.kind, *filter(clip.has, self.also)]
+        self.inputs = {"frames": clip.frames_digest(), **{name: clip.layer(name).digest for name in layers}}
+
+    @classmethod
+    def check_size(cls, size: Size) -> None:
+        """Raises UsageProblem for a shape that the crops cannot have."""
+
+    def usable(self) -> np.ndarray:
+        """Whether each frame shows what is wanted, bool [T]."""
+        raise NotImplementedError
+
+    def breaks(self) -> np.ndarray:
+        """Whether what is followed begins anew at each frame, bool [T]; cuts of the picture apart."""
+        raise NotImplementedError
+
+    def crops(self, run: slice, size: Size) -> np.ndarray:
+        """A crop (left, top, height) of the shape of `size` for each frame of the run, [n, 3]."""
+        raise NotImplementedError
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        """Give the clip that was made of the run its layers, as seen through `views`; the driving one last."""
+        raise NotImplementedError
+
+
+class Faces(Material):
+    """Heads, by their landmarks."""
+
+    kind, task, size, shows, extractor = "landmarks", "face", (256, 256), "a face", "extract-sketch"
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        points = clip.layer("landmarks").arrays()["points"]
+        self.points = points[:, _followed(clip, points)]
+
+    @classmethod
+    def check_size(cls, size: Size) -> None:
+        if size[0] != size[1]:
+            raise UsageProblem(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give --size {size[0]}")
+
+    def usable(self) -> np.ndarray:
+        return self.points[..., 2].max(1) > 0
+
+    def breaks(self) -> np.ndarray:
+        return leaps(self.points, np.ptp(self.points[..., :2], axis=1).max(-1), crop.JUMP_IN_FACES)
+
+    def crops(self, run: slice, size: Size) -> np.ndarray:
+        return crop.smooth_crops(self.points[run], self.clip.width, self.clip.height, float(self.clip.fps))
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        with made.writing("landmarks", producer, self.inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
+            layer.arrays(points=_seen_through(views, self.points[run])[:, None])
+
+
+class Bodies(Material):
+    """Whole persons, by their poses; hands, faces and the surface of DensePose come along."""
+
+    kind, task, size, shows, extractor = "poses", "body", (256, 128), "a person", "extract-poses"
+    also = ("densepose",)
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        self.layer = clip.layer("poses")
+        arrays = self.layer.arrays()
+        if arrays["keypoints"].shape[2] != len(NAMES):
+            raise BadInput(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
+        chosen, known = _followed(clip, whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
+        self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in known if name in arrays}
+        self.body = self.person["keypoints"]
+
+    def usable(self) -> np.ndarray:
+        return (self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= LEAST_JOINTS
+
+    def breaks(self) -> np.ndarray:
+        heights = np.array([person_height(body) for body in self.body])
+        other = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
+        return leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other
+
+    def crops(self, run: slice, size: Size) -> np.ndarray:
+        clip = self.clip
+        return crop.smooth_body_crops(self.body[run], clip.width, clip.height, float(clip.fps), size[1] / size[0])
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        if self.clip.has("densepose"):
+            _keep_images(made, self.clip, "densepose", run, views, producer, self.inputs)
+        person = {name: array[run, None] for name, array in self.person.items()}
+        person |= {name: _seen_through(views, person[name]) for name in SIZES if name in person}
+        person["boxes"] = _boxes_through(views, person["boxes"])
+        with made.writing("poses", producer, self.inputs, _about(self.layer.meta, "skeleton", "keypoint_names")) as layer:
+            layer.arrays(person)
+
+
+class Streets(Material):
+    """Whole pictures with their label maps."""
+
+    kind, task, size, shows, extractor = "segment", "street", (192, 256), "one scene", "segment"
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        self.labels = LabelLayer(clip.layer("segment")).table
+
+    def usable(self) -> np.ndarray:
+        return np.ones(self.clip.num_frames, bool)
+
+    def breaks(self) -> np.ndarray:
+        return np.zeros(self.clip.num_frames, bool)
+
+    def crops(self, run: slice, size: Size) -> np.ndarray:
+        middle = crop.centre_crop(self.clip.width, self.clip.height, size[1] / size[0])
+        return np.tile(middle, (run.stop - run.start, 1))
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        _keep_images(made, self.clip, "segment", run, views, producer, self.inputs, "table", "names", "palette", "ids")
+
+
+MATERIALS: Mapping[str, type[Material]] = {material.kind: material for material in (Faces, Bodies, Streets)}
+"""By their layer, in the order in which `--kind auto` looks for them."""
+
+
+def _followed(clip: Clip, points: np.ndarray) -> int:
+    chosen = main_subject(points)
+    if chosen is None:
+        raise NoDetection(f"{clip.path} shows nobody", hint="check it with `fsv2v clip preview`")
+    return chosen
+
+
+def _seen_through(views: Sequence[View], points: np.ndarray) -> np.ndarray:
+    """Points [n, ..., 3], each frame's through its view."""
+    return np.stack([view.points(of_frame) for view, of_frame in zip(views, points, strict=True)])
+
+
+def _boxes_through(views: Sequence[View], boxes: np.ndarray) -> np.ndarray:
+    """Boxes [n, 1, 4] of two corners, each frame's through its view; those of nobody stay zeros."""
+    corners = np.ones((*boxes.shape[:2], 2, 3), np.float32)
+    corners[..., :2] = boxes.reshape(*boxes.shape[:2], 2, 2)
+    corners[~boxes.any(-1)] = 0
+    return _seen_through(views, corners)[..., :2].reshape(boxes.shape)
+
+
+def _keep_images(
+    made: Clip, clip: Clip, kind: str, run: slice, views: Sequence[View], producer: Producer, inputs: Mapping[str, str], *about: str
+) -> None:
+    """A layer of pictures whose values must not be mixed."""
+    source = clip.layer(kind)
+    with made.writing(kind, producer, inputs, _about(source.meta, *about)) as layer:
+        for image, view in zip(source.images(run.start, run.stop), views, strict=True):
+            layer.image(view.image(image, cv2.INTER_NEAREST))
+
+
+def _about(meta: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: meta[name] for name in names if name in meta}

@@ -1,0 +1,73 @@
+"""The clips of a dataset as training reads them, and whether they are of the kind that a model wants."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from stages.clip import Clip, open_clip
+from stages.conditions.tracks import Track, open_track
+from stages.conditions.view import View
+from stages.errors import BadInput
+from stages.train.recipes import names, read_recipe
+
+
+class Shown(NamedTuple):
+    """One frame as numpy arrays: uint8 [H, W, 3], float32 [S, H, W], float32 [N, 3]."""
+
+    image: np.ndarray
+    semantic: np.ndarray
+    keypoints: np.ndarray
+
+
+class Footage:
+    """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip."""
+
+    def __init__(self, root: Path, row: dict[str, Any], kind: str) -> None:
+        self.path, self.kind = root / row["clip"], kind
+        self.num_frames: int = row["num_frames"]
+        self.start: int = row.get("start", 0)
+        self.crops: list[list[float]] | None = row.get("crops")
+        size = row.get("size", 0)
+        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    @cached_property
+    def clip(self) -> Clip:
+        return open_clip(self.path)
+
+    @cached_property
+    def track(self) -> Track:
+        return open_track(self.clip, self.kind)
+
+    @cached_property
+    def usable(self) -> list[int]:
+        """Frames of the clip on which something drives."""
+        return [index for index in range(self.start, self.start + self.num_frames) if self.track.seen(index)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return self.size if self.crops else (self.clip.height, self.clip.width)
+
+    def show(self, index: int, view: View, colour: np.ndarray, damage: np.random.Generator | None) -> Shown:
+        """Frame `index` of the clip through `view` of the row's pictures, with its colours changed (see `draw_colour`)."""
+        if self.crops:
+            view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
+        table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
+        image = cv2.LUT(view.image(self.clip.frame(index)), table[None])
+        return Shown(image, self.track.semantic(index, view, damage), self.track.keypoints(index, view))
+
+
+def check_kind(root: Path, kind: str) -> None:
+    """BadInput when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
+    header = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+    has, wanted = header.get("kind", "landmarks"), kind.split("+")[0]
+    if has != wanted:
+        fitting = [name for name in names() if read_recipe(name).generator.kind.split("+")[0] == has]
+        hint = f"train it with --preset {' or '.join(fitting)}" if fitting else f"no preset is for {has}"
+        raise BadInput(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)

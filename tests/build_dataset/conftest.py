@@ -1,0 +1,49 @@
+"""Bodies and streets that are drawn on the spot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helper beside this file
+
+from stages.clip import Clip, Producer, create_clip
+from stages.conditions import poses
+from stages.conditions.labels import CAMVID, LabelTable, colourise
+
+
+@pytest.fixture
+def make_body_clip() -> Callable[..., Clip]:
+    """make_body_clip(path, people): a 160x120 clip of these persons [T, P, 25, 3] as drawn skeletons, with its layer `poses`."""
+
+    def make(path: Path, people: np.ndarray, **more: np.ndarray) -> Clip:
+        there = people[..., 2].any(-1)
+        corners = people[..., :2].min(2, where=people[..., 2:] > 0, initial=999), people[..., :2].max(2)
+        boxes = np.concatenate(corners, -1) * there[..., None]
+        identity = np.where(there, np.arange(people.shape[1]), -1).astype(np.int32)
+        clip = create_clip(path, (128 + poses.draw_pose(frame, 120, 160) // 2 for frame in people))
+        with clip.writing("poses", Producer("drawn"), {}, {"skeleton": "BODY_25"}) as layer:
+            layer.arrays({"keypoints": people, "boxes": boxes.astype(np.float32), "track_id": identity, **more})
+        return clip
+
+    return make
+
+
+@pytest.fixture
+def make_street_clip() -> Callable[..., Clip]:
+    """make_street_clip(path, seed=0): 20 frames of 120x60 stripes that move, in the colours of their labels, with the layer `segment`."""
+
+    def make(path: Path, seed: int = 0, table: LabelTable = CAMVID, num_frames: int = 20) -> Clip:
+        ids = np.random.default_rng(seed).integers(0, len(table.names), 10).astype(np.uint8)
+        maps = [np.broadcast_to(np.roll(ids.repeat(12), t), (60, 120)) for t in range(num_frames)]
+        clip = create_clip(path, (colourise(labels, table) for labels in maps))
+        with clip.writing("segment", Producer("drawn"), {}, table.meta()) as layer:
+            for labels in maps:
+                layer.image(labels)
+        return clip
+
+    return make

@@ -1,0 +1,208 @@
+"""build-dataset of bodies and streets: whom it follows, what it keeps, and that a dataset is of one kind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from walkers import walking
+
+from stages.build_dataset import DatasetOptions, build
+from stages.clip import Producer, open_clip
+from stages.conditions.labels import CAMVID, VOID
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.train import Phase
+from stages.train.data import Dataset
+from stages.train.recipes import read_recipe
+
+SMALL = DatasetOptions(size=(64, 32))
+
+
+def made(clips, out: Path, options: DatasetOptions = SMALL, **more) -> list:
+    return list(build([str(clip.path) for clip in clips], out, options, **more))
+
+
+def header(dataset: Path) -> dict:
+    return json.loads((dataset / "dataset.json").read_text())
+
+
+def rows(dataset: Path) -> list[dict]:
+    return [json.loads(line) for line in (dataset / "clips.ndjson").read_text().splitlines()]
+
+
+def recipe(kind: str, channels: int):
+    tiny = read_recipe("tiny")
+    return replace(tiny, generator=replace(tiny.generator, kind=kind, semantic_channels=channels, size=(64, 32)), jitter=0.0)
+
+
+def test_a_body_is_cropped_whole_and_its_points_are_those_of_the_crop(make_body_clip, tmp_path):
+    clip = make_body_clip(tmp_path / "walk.clip", walking(24, 60)[:, None])
+    assert [report.status for report in made([clip], tmp_path / "bodies")] == ["done"]
+    assert (header(tmp_path / "bodies")["kind"], header(tmp_path / "bodies")["task"]) == ("poses", "body")
+    cropped = open_clip(tmp_path / "bodies" / rows(tmp_path / "bodies")[0]["clip"])
+    assert (cropped.height, cropped.width) == (64, 32)
+    layer = cropped.layer("poses")
+    body = layer.arrays()["keypoints"][:, 0]
+    seen = body[..., 2] > 0
+    assert layer.meta["skeleton"] == "BODY_25" and seen.sum() == 24 * 19
+    assert (body[seen][:, :2] > 0).all() and (body[seen][:, :2] < [32, 64]).all()
+    assert np.abs(layer.arrays()["boxes"][:, 0, :2] - body[..., :2].min(1, where=seen[..., None], initial=99)).max() < 0.01
+    dark = np.stack(list(cropped.frames())).std(-1)  # the background is grey, limbs are coloured
+    assert dark[0, round(float(body[0, 8, 1])) - 3, round(float(body[0, 8, 0]))] > 8, "the trunk lies where its points say"
+
+
+def test_the_person_who_is_seen_most_is_followed_with_hands_and_face(make_body_clip, tmp_path):
+    people = np.stack([walking(30, 30), walking(30, 110)], 1)
+    people[:20, 0] = 0
+    hands = np.ones((30, 2, 21, 3), np.float32)
+    hands[:, 1, :, 0], hands[:20, 0] = 111, 0
+    clip = make_body_clip(tmp_path / "two.clip", people, hand_left=hands)
+    made([clip], tmp_path / "bodies")
+    arrays = open_clip(tmp_path / "bodies" / "clips" / "two.clip").layer("poses").arrays()
+    assert arrays["keypoints"].shape == (30, 1, 25, 3) and arrays["hand_left"].shape == (30, 1, 21, 3)
+    assert (arrays["track_id"] == 1).all()
+    assert arrays["hand_left"][0, 0, 0, 0] == pytest.approx(arrays["keypoints"][0, 0, 8, 0] + (111 - 110) * 64 / 120, abs=1)
+
+
+def test_runs_of_a_body_end_where_he_is_gone_half_seen_another_or_leaps(make_body_clip, tmp_path):
+    people = walking(80, 40, step=0.2)[:, None]
+    people[20:22] = 0
+    people[40:44, :, 9:] = 0
+    people[40:44, :, 2:5] = 0
+    people[62:, ..., 0] += 60 * (people[62:, ..., 2] > 0)
+    clip = make_body_clip(tmp_path / "film.clip", people)
+    made([clip], tmp_path / "bodies")
+    assert [(row["id"], row["num_frames"]) for row in rows(tmp_path / "bodies")] == [
+        ("film-00", 20), ("film-01", 18), ("film-02", 18), ("film-03", 18),
+    ]  # fmt: skip
+
+
+def test_another_person_in_the_same_column_is_another_run(make_body_clip, tmp_path):
+    clip = make_body_clip(tmp_path / "film.clip", walking(40, 60, step=0.2)[:, None])
+    arrays = clip.layer("poses").arrays()
+    arrays["track_id"][20:] = 7
+    with clip.writing("poses", Producer("drawn"), {}) as layer:
+        layer.arrays(arrays)
+    made([clip], tmp_path / "bodies", subjects={"film-00": "anna", "film-01": "ben"})
+    assert [(row["num_frames"], row["subject"]) for row in rows(tmp_path / "bodies")] == [(20, "anna"), (20, "ben")]
+
+
+def test_densepose_comes_along_without_mixing_its_values(make_body_clip, tmp_path):
+    clip = make_body_clip(tmp_path / "walk.clip", walking(20, 60)[:, None])
+    iuv = np.zeros((120, 160, 3), np.uint8)
+    iuv[40:80, 40:100] = 2, 200, 90
+    with clip.writing("densepose", Producer("drawn"), {}) as layer:
+        for _ in range(20):
+            layer.image(iuv)
+    made([clip], tmp_path / "bodies")
+    kept = open_clip(tmp_path / "bodies" / "clips" / "walk.clip").layer("densepose").image(0)
+    assert {tuple(colour) for colour in kept.reshape(-1, 3).tolist()} == {(0, 0, 0), (2, 200, 90)}
+    batch = Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1, batch=1))
+    assert batch.semantics.shape == (1, 1, 6, 64, 32)
+
+
+def test_a_street_is_cropped_around_its_middle_and_keeps_its_labels_and_their_table(make_street_clip, tmp_path):
+    clips = [make_street_clip(tmp_path / f"s{i}.clip", i) for i in range(2)]
+    made(clips, tmp_path / "streets", DatasetOptions(size=(48, 64)))
+    said = header(tmp_path / "streets")
+    assert (said["kind"], said["task"], said["labels"]["names"]) == ("segment", "street", list(CAMVID.names))
+    cropped = open_clip(tmp_path / "streets" / "clips" / "s0.clip")
+    assert (cropped.height, cropped.width) == (48, 64)
+    layer = cropped.layer("segment")
+    assert layer.meta["table"] == "camvid" and layer.meta["names"] == list(CAMVID.names)
+    labels, whole = layer.image(3), clips[0].layer("segment").image(3)
+    assert set(np.unique(labels)) <= set(np.unique(whole))
+    assert labels[24, 32] == whole[30, 60], "the middle stays the middle"
+
+
+def test_clips_of_a_dataset_have_the_same_labels(make_street_clip, tmp_path):
+    other = replace(CAMVID, name="lakes", names=("water", *CAMVID.names[1:]))
+    clips = [make_street_clip(tmp_path / "street.clip"), make_street_clip(tmp_path / "lake.clip", table=other)]
+    reports = made(clips, tmp_path / "streets")
+    assert [report.status for report in reports] == ["done", "failed"]
+    assert "lake.clip has the labels lakes (water, building" in reports[1].reason and "camvid (sky, building" in reports[1].reason
+    assert made(clips[1:], tmp_path / "streets")[0].status == "failed", "and so when it is continued"
+
+
+@pytest.mark.parametrize("store", ["copy", "pack", "reference"])
+@pytest.mark.parametrize("kind", ["poses", "segment"])
+def test_training_reads_every_way_to_store_bodies_and_streets_alike(kind, store, make_body_clip, make_street_clip, tmp_path):
+    if kind == "poses":
+        clips, channels = [make_body_clip(tmp_path / "a.clip", walking(24, 60)[:, None])], 3
+    else:
+        clips, channels = [make_street_clip(tmp_path / "a.clip")], len(CAMVID.names)
+    batches = []
+    for way in (store, "copy"):
+        out = tmp_path / f"{way}-set"
+        made(clips, out, replace(SMALL, store=way))
+        config, phase = recipe(kind, channels), Phase(1, batch=2, frames=2)
+        batches.append(Dataset(out, kind, "train").batch(config, 0, phase))
+    assert batches[0].images.shape == (2, 2, 3, 64, 32)
+    assert (batches[0].images - batches[1].images).abs().mean() < 0.05
+    assert (batches[0].semantics - batches[1].semantics).abs().mean() < 0.02
+
+
+def test_the_kind_is_that_of_the_first_clip_and_a_clip_that_could_be_another_warns(make_painted_clip, make_body_clip, tmp_path):
+    both = make_body_clip(tmp_path / "both.clip", walking(20, 60)[:, None])
+    with both.writing("segment", Producer("drawn"), {}, CAMVID.meta()) as layer:
+        for _ in range(20):
+            layer.image(np.full((120, 160), VOID, np.uint8))
+    face = open_clip(make_painted_clip(tmp_path / "face.clip", 0))
+    first, second = made([both, face], tmp_path / "bodies")
+    assert first.status == "done" and "has the layers poses, segment: the dataset is of poses" in first.notes["warnings"][0]
+    assert second.status == "failed" and "face.clip has no poses, but landmarks: a dataset is of one kind" in second.reason
+    made([both], tmp_path / "streets", replace(SMALL, kind="segment"))
+    assert header(tmp_path / "streets")["kind"] == "segment"
+
+
+def test_a_dataset_keeps_its_kind(make_body_clip, make_street_clip, tmp_path):
+    body, street = make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None]), make_street_clip(tmp_path / "s.clip")
+    made([body], tmp_path / "set")
+    assert "has no poses, but segment" in made([street], tmp_path / "set")[0].reason
+    with pytest.raises(ParametersDiffer, match="kind: 'poses' -> 'segment'"):
+        made([street], tmp_path / "set", replace(SMALL, kind="segment"))
+    made([street], tmp_path / "set", overwrite=True)
+    assert header(tmp_path / "set")["kind"] == "segment"
+
+
+def test_sizes_follow_the_kind(make_body_clip, make_street_clip, tmp_path):
+    made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies", DatasetOptions())
+    made([make_street_clip(tmp_path / "s.clip")], tmp_path / "streets", DatasetOptions())
+    assert header(tmp_path / "bodies")["parameters"]["size"] == [256, 128]
+    assert header(tmp_path / "streets")["parameters"]["size"] == [192, 256]
+    with pytest.raises(UsageProblem, match="heads are squares, not 256x128"):
+        made([], tmp_path / "faces", DatasetOptions(size=(256, 128), kind="landmarks"))
+
+
+def test_a_dataset_of_faces_from_before_there_were_kinds_goes_on(painted_dataset, make_painted_clip, tmp_path):
+    clips = [open_clip(make_painted_clip(tmp_path / f"p{i}.clip", i)) for i in range(2)]
+    made(clips, tmp_path / "faces", DatasetOptions(size=64))
+    old = header(tmp_path / "faces")
+    del old["kind"]
+    assert old["task"] == "face" and old["parameters"] == {
+        "size": 64, "min_frames": 16, "store": "copy", "val_share": 0.1, "held_out": [], "quality": 95,
+    }  # fmt: skip
+    (tmp_path / "faces" / "dataset.json").write_text(json.dumps(old))
+    assert Dataset(tmp_path / "faces", "landmarks", "train").subjects
+    assert [report.status for report in made(clips, tmp_path / "faces", DatasetOptions(size=64))] == ["skipped"] * 2
+    with pytest.raises(ParametersDiffer, match="kind: 'landmarks' -> 'poses'"):
+        made(clips, tmp_path / "faces", DatasetOptions(size=64, kind="poses"))
+
+
+def test_a_model_of_another_kind_names_the_preset_that_fits(make_body_clip, tmp_path):
+    made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies")
+    with pytest.raises(BadInput, match=r"of the kind poses, and the model wants landmarks. train it with --preset .*pose-256"):
+        Dataset(tmp_path / "bodies", "landmarks", "train")
+    with pytest.raises(BadInput, match="has no layer 'densepose'"):
+        Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1, size=64))
+
+
+def test_the_command_takes_sides_or_height_and_width(fsv2v, make_body_clip, tmp_path):
+    clip = make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])
+    result = fsv2v("build-dataset", clip.path, "-o", tmp_path / "set", "--size", "96x64")
+    assert result.exit_code == 0 and open_clip(result.lines[0]).height == 96
+    refused = fsv2v("build-dataset", clip.path, "-o", tmp_path / "other", "--size", "96by64")
+    assert refused.exit_code == 2 and "'96by64' is no size such as 256 or 256x128" in refused.stderr
