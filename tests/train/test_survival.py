@@ -196,3 +196,12 @@ def test_the_flow_of_the_previous_frame_begins_as_that_of_the_example(painted_da
     kept = RunFolder(tmp_path / "run").latest_state()["generator"]
     pairs = [(value, kept[f"example_{name}"]) for name, value in kept.items() if name.startswith("flow.")]
     assert pairs and all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
+
+
+def test_the_log_can_be_seen_in_tensorboard(painted_dataset, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(TINY, replace(options(painted_dataset), board=True), tmp_path / "run")
+    board = events.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    l1 = {event.step: event.value for event in board.Scalars("train/l1")}
+    assert l1 == pytest.approx({row["step"]: row["l1"] for row in rows(tmp_path / "run") if "l1" in row}, rel=1e-5)
+    assert [event.step for event in board.Scalars("validation/psnr")] == [0, STEPS]
