@@ -21,7 +21,10 @@ DEFAULT_MODELS = {"landmarks": "face-256.safetensors"}
 LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
 
 
-def open_model(name: str | None, driving: Clip | None) -> Model:
+base_option = click.option("--base", metavar="FILE", help="Where the base of a finetuned model is, when it is not found.")
+
+
+def open_model(name: str | None, driving: Clip | None, base: str | None = None) -> Model:
     """The model of that name (a file, a run's folder, a name in the registry), or the shipped one for the layers of `driving`."""
     from stages.errors import MissingRequirement
     from stages.models import load_model
@@ -29,7 +32,8 @@ def open_model(name: str | None, driving: Clip | None) -> Model:
 
     if name is not None:
         path = Path(name)
-        return load_model(path if path.exists() or path.suffix else registry.path(f"{name}.safetensors"))
+        path = path if path.exists() or path.suffix else registry.path(f"{name}.safetensors")
+        return load_model(path, Path(base) if base else None)
     for kind in driving.layers() if driving is not None else ("landmarks",):
         if kind in DEFAULT_MODELS:
             return load_model(registry.path(DEFAULT_MODELS[kind]))

@@ -18,6 +18,7 @@ from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
 from stages.conditions.framing import Example, examples_of, tensors
+from stages.conditions.lessons import lessons
 from stages.conditions.tracks import LandmarkTrack
 from stages.devices import choose_device
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
@@ -68,7 +69,7 @@ def synthesize(
     images, semantics = tensors(shown, device)
     if options.finetune:
         tuning = TuneOptions(steps=options.finetune, seed=options.seed)
-        tune(generator, images, semantics, tuning, perceptual())
+        tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
     renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
     frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options))
     if options.compare:

@@ -1,0 +1,48 @@
+"""What finetuning is shown: the examples, each time seen a little differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from stages.conditions.framing import Example, tensors
+from stages.conditions.view import View
+from stages.networks.tuning import Lesson
+
+LARGEST_SHIFT = 1 / 16
+"""An example is shown shifted by up to this share of its size (the public code's)."""
+
+
+def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[Lesson]:
+    """Lesson after lesson, without end; the same ones for the same seed.
+
+    Each target is a shifted example, made from another one (from itself when there is only one), both mirrored or neither.
+    """
+    draw = np.random.default_rng(seed)
+    while True:
+        drawn = [_draw(examples, draw) for _ in range(batch)]
+        targets, semantics = tensors([target for target, _ in drawn], device)
+        sources = [tensors(source, device) for _, source in drawn]
+        yield Lesson(targets, semantics, torch.stack([images for images, _ in sources]), torch.stack([labels for _, labels in sources]))
+
+
+def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
+    """A target, and what it is to be made from."""
+    chosen = int(draw.integers(len(examples)))
+    other = (chosen + int(draw.integers(1, max(len(examples), 2)))) % len(examples)
+    height, width = examples[chosen].image.shape[:2]
+    mirrored = bool(draw.random() < 0.5)
+    target = examples[chosen].through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
+    return target, [examples[other].through(shifted_view(height, width, np.zeros(2), mirrored))]
+
+
+def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:
+    """A picture moved by the shares `shift` (x, y) of its size, perhaps mirrored at its middle first.
+
+    It moves by whole pixels, which keeps it as sharp as it is: from blurred targets a generator would learn to blur.
+    """
+    right, down = np.round(shift * (width, height))
+    across = [-1, 0, width - 1 + right] if mirrored else [1, 0, right]
+    return View(np.array([across, [0, 1, down]]), height, width)
