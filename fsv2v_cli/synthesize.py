@@ -48,6 +48,10 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
     help="Give the driving face or body the example's proportions; auto: unless the example is from the driving video.",
 )  # fmt: skip
+@click.option(
+    "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
+    help="Write a part of the result: the example as the flow warps it, where that is trusted (black), or what H made alone.",
+)  # fmt: skip
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="Finetune on the examples for N steps beforehand.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark detector for what has no landmarks; see extract-sketch.")
@@ -57,8 +61,8 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @common_options
 def synthesize(
     examples: str, driving: str, model: str | None, base: str | None, num_examples: int | None, example_frames: str | None,
-    select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, compare: bool, finetune: int,
-    backend: str, seed: int, device: str, run: Run,
+    select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, show: str,
+    compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person of the example pictures moves as the driving video says.
 
@@ -75,7 +79,7 @@ def synthesize(
     out = run.out or Path(f"{Path(examples.rstrip('/')).stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
-    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select)}
+    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select), "show": show}
     options = SynthesizeOptions(
         num_examples,
         _span(example_frames),

@@ -13,12 +13,17 @@ from stages.networks.tuning import Lesson
 
 LARGEST_SHIFT = 1 / 16
 """An example is shown shifted by up to this share of its size (the public code's)."""
+LARGEST_TURN = 6.0
+"""Degrees by which the pictures are turned that a target is made from."""
+LARGEST_ZOOM = 0.06
+"""And the share by which they are larger or smaller."""
 
 
 def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[Lesson]:
     """Lesson after lesson, without end; the same ones for the same seed.
 
-    Each target is a shifted example, made from another one (from itself when there is only one), both mirrored or neither.
+    Each target is a shifted example, made from all others (from itself when it is the only one), which are shifted, turned and zoomed; all
+    mirrored or none.
     """
     draw = np.random.default_rng(seed)
     while True:
@@ -31,11 +36,11 @@ def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.de
 def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
     """A target, and what it is to be made from."""
     chosen = int(draw.integers(len(examples)))
-    other = (chosen + int(draw.integers(1, max(len(examples), 2)))) % len(examples)
-    height, width = examples[chosen].image.shape[:2]
+    target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
+    height, width = target.image.shape[:2]
     mirrored = bool(draw.random() < 0.5)
-    target = examples[chosen].through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
-    return target, [examples[other].through(shifted_view(height, width, np.zeros(2), mirrored))]
+    shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
+    return shown, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
 
 
 def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:
@@ -46,3 +51,12 @@ def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> 
     right, down = np.round(shift * (width, height))
     across = [-1, 0, width - 1 + right] if mirrored else [1, 0, right]
     return View(np.array([across, [0, 1, down]]), height, width)
+
+
+def moved_view(height: int, width: int, draw: np.random.Generator, mirrored: bool) -> View:
+    """A picture shifted, turned around its middle and zoomed at random, perhaps mirrored."""
+    scale, angle = np.exp(LARGEST_ZOOM * draw.uniform(-1, 1)), np.deg2rad(LARGEST_TURN * draw.uniform(-1, 1))
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([-1 if mirrored else 1, 1])
+    middle = (np.array([width, height]) - 1) / 2
+    shift = draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2) * (width, height)
+    return View(np.column_stack([turn, middle + shift - turn @ middle]), height, width)
