@@ -17,12 +17,14 @@ LARGEST_TURN = 6.0
 """Degrees by which the pictures are turned that a target is made from."""
 LARGEST_ZOOM = 0.06
 """And the share by which they are larger or smaller."""
+MOST_SOURCES = 3
+"""A target is made from so many others at most: a step costs more with each of them."""
 
 
 def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[Lesson]:
     """Lesson after lesson, without end; the same ones for the same seed.
 
-    Each target is a shifted example, made from all others (from itself when it is the only one), which are shifted, turned and zoomed; all
+    Each target is a shifted example, made from others (from itself when it is the only one), which are shifted, turned and zoomed; all
     mirrored or none.
     """
     draw = np.random.default_rng(seed)
@@ -37,6 +39,7 @@ def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Examp
     """A target, and what it is to be made from."""
     chosen = int(draw.integers(len(examples)))
     target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
+    others = [others[index] for index in draw.permutation(len(others))[:MOST_SOURCES]]
     height, width = target.image.shape[:2]
     mirrored = bool(draw.random() < 0.5)
     shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))

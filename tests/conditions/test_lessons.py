@@ -75,6 +75,11 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
             assert is_moved(examples[shown[0]], target)
 
 
+def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
+    (lesson,) = itertools.islice(lessons([face] * 9, 1, 0, torch.device("cpu")), 1)
+    assert lesson.example_images.shape[:2] == (1, 3)
+
+
 def both_sides(example: Example) -> list[torch.Tensor]:
     picture = torch.from_numpy(example.image).movedim(-1, 0) / 127.5 - 1
     return [picture, picture.flip(-1)]
