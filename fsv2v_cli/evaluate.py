@@ -31,14 +31,15 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     "--driving",
     default="",
     metavar="D",
-    help="Whose landmarks the results follow. Default: those that synthesize kept in the result, else the reference's.",
+    help="What the results follow: landmarks, poses or label maps. Default: what synthesize kept in the result, else the reference.",
 )
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="psnr, ssim, landmark-error, warping-error, perceptual (repeat the option for several). Default: all that can run here.",
+    help="psnr, ssim, landmark-error, pose-error, pose-error-pixels, segment-miou, warping-error, perceptual (repeat the option for "
+    "several). Default: all that can run here for this kind of driving.",
 )
 @click.option(
     "--example", default="", metavar="PICTURE", help="What the baseline repeats. Default: the reference's first frame, not scored then."

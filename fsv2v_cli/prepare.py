@@ -21,14 +21,17 @@ DEFAULT_MODELS = {"landmarks": "face-256.safetensors"}
 LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
 
 
-def open_model(name: str | None, driving: Clip | None) -> Model:
+base_option = click.option("--base", metavar="FILE", help="Where the base of a finetuned model is, when it is not found.")
+
+
+def open_model(name: str | None, driving: Clip | None, base: str | None = None) -> Model:
     """The model of that name (a file, a run's folder, a name in the registry), or the shipped one for the layers of `driving`."""
     from stages.errors import MissingRequirement
     from stages.models import load_model
     from weights import registry
 
     if name is not None:
-        return load_model(model_path(name))
+        return load_model(model_path(name), Path(base) if base else None)
     for kind in driving.layers() if driving is not None else ("landmarks",):
         if kind in DEFAULT_MODELS:
             return load_model(registry.path(DEFAULT_MODELS[kind]))

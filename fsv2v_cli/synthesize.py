@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fsv2v_cli import console
+from fsv2v_cli import console, prepare
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
 
 
@@ -15,6 +15,7 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @click.option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, .mp4, in the current folder.")
 @click.option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
+@prepare.base_option
 @click.option(
     "--num-examples",
     type=click.IntRange(1),
@@ -47,6 +48,10 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
     help="Give the driving face or body the example's proportions; auto: unless the example is from the driving video.",
 )  # fmt: skip
+@click.option(
+    "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
+    help="Write a part of the result: the example as the flow warps it, where that is trusted (black), or what H made alone.",
+)  # fmt: skip
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="Finetune on the examples for N steps beforehand.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark detector for what has no landmarks; see extract-sketch.")
@@ -55,9 +60,9 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @overwrite_option
 @common_options
 def synthesize(
-    examples: str, driving: str, model: str | None, num_examples: int | None, example_frames: str | None, select: str,
-    hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, compare: bool, finetune: int,
-    backend: str, seed: int, device: str, run: Run,
+    examples: str, driving: str, model: str | None, base: str | None, num_examples: int | None, example_frames: str | None,
+    select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, show: str,
+    compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person of the example pictures moves as the driving video says.
 
@@ -65,7 +70,6 @@ def synthesize(
     """
     from pathlib import Path
 
-    from fsv2v_cli import prepare
     from stages.devices import choose_device
     from stages.errors import UsageProblem
     from stages.perceptual import choose, open_distance
@@ -75,7 +79,7 @@ def synthesize(
     out = run.out or Path(f"{Path(examples.rstrip('/')).stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
-    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select)}
+    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select), "show": show}
     options = SynthesizeOptions(
         num_examples,
         _span(example_frames),
@@ -91,7 +95,7 @@ def synthesize(
         drive = prepare.driving_clip(driving, folder)
         if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
             drive = prepare.with_layer(drive, "landmarks", folder, device=device, backend=backend)
-        chosen = prepare.open_model(model, drive)
+        chosen = prepare.open_model(model, drive, base)
         chosen = chosen if attention == "auto" else chosen.attending(attention)  # type: ignore[arg-type]
         drive = prepare.with_layer(drive, chosen.config.kind, folder, device=device, backend=backend)
         shown = prepare.examples_with_layer(examples, chosen.config.kind, folder, device=device, backend=backend)

@@ -1,28 +1,23 @@
-"""A model is one file: NAME.safetensors, its configuration as JSON in the header. Nothing in it can run code."""
+"""A model as it is used: a generator, and what its file says about it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from stages.bases import find_base
 from stages.clip.create import file_sha256
 from stages.errors import BadInput, MissingRequirement
-from stages.files import write_atomically
+from stages.model_files import base_of, read_model, save_model
 from stages.networks.config import AttentionKind, GeneratorConfig
 from stages.networks.generator import FewShotGenerator
 
-HEADER = "fsv2v.model"
-SCHEMA = "fsv2v.model/1"
+__all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +28,18 @@ class Model:
     info: dict[str, Any]
     path: Path
     sha256: str
+    """Of the file `path`; as a delta names its base, it stands for all weights."""
+    whole: Path
+    """The file that holds every tensor: `path`, or the base of the delta there."""
 
     @property
     def config(self) -> GeneratorConfig:
         return self.generator.config
+
+    @property
+    def whole_sha256(self) -> str:
+        base = base_of(self.info)
+        return self.sha256 if base is None else base.sha256
 
     def attending(self, attention: AttentionKind) -> Model:
         """The same weights with the other kind of attention: keys and values are the same, only what is remembered of them differs."""
@@ -47,45 +50,30 @@ class Model:
         return dataclasses.replace(self, generator=generator.eval().requires_grad_(False))
 
 
-def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:
-    """Write a model atomically, as float16: it is for use, while a run's state keeps full precision.
+def load_model(path: Path, base: Path | None = None) -> Model:
+    """A model file, or the newest snapshot of a run's folder, as a generator in evaluation mode.
 
-    info: training configuration, step, and the like.
+    A delta is added to its base, which is `base` or is looked for (`find_base`). Raises MissingRequirement for a file that is not there,
+    BadInput for one that is no model.
     """
-    kept = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in tensors.items()}
-    header = {**info, "schema": SCHEMA, "generator": config.to_json()}
-    write_atomically(path, save(kept, metadata={HEADER: json.dumps(header, sort_keys=True)}))
-
-
-def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors (float32) of a model file. BadInput when the file is not a model of this program."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except FileNotFoundError:
-        raise MissingRequirement(f"the model {path} is not there", hint="name a .safetensors file or a run's folder with --model") from None
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
-    if header is None:
-        raise BadInput(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
-    info = json.loads(header)
-    if info.get("schema") != SCHEMA:
-        raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")
-    return info, tensors
-
-
-def load_model(path: Path) -> Model:
-    """A model file, or the newest snapshot of a run's folder, as a generator in evaluation mode."""
     path = find_model(path)
     info, tensors = read_model(path)
+    whole = path
+    if (wanted := base_of(info)) is not None:
+        whole = find_base(wanted, path, base)
+        tensors = _added(read_model(whole)[1], tensors)
     try:
         generator = FewShotGenerator(GeneratorConfig.from_json(info["generator"]))
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise BadInput(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
-    return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path))
+    return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
+
+
+def _added(tensors: dict[str, Tensor], changes: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A change of a tensor that the base has not is kept as it is: such a model does not fit, and says so."""
+    return tensors | {name: tensors[name] + change if name in tensors else change for name, change in changes.items()}
 
 
 def find_model(path: Path) -> Path:

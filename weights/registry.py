@@ -96,6 +96,18 @@ def find(name: str) -> Found | None:
     return Found(path, "cache") if path.is_file() else None
 
 
+def named(digest: str) -> str | None:
+    """The name of the entry that lists this sha256."""
+    return next((name for name, weight in manifest().items() if digest in weight.sha256), None)
+
+
+def folders() -> list[Path]:
+    """Where weight files lie on this machine: shipped, mirror (if it is a folder) and cache. They need not exist."""
+    mirror = _mirror()
+    mirrors = [Path(mirror).expanduser()] if mirror and not _is_address(mirror) else []
+    return [SHIPPED, *mirrors, cache_folder()]
+
+
 def available(name: str) -> bool:
     """Whether the file can be used without the network."""
     return find(name) is not None

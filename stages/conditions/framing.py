@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,15 +27,33 @@ CROPPED_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Example:
-    """One example as the model sees it."""
+    """One example as the model sees it: the frame `index` of a clip, and what is drawn of it, through a view."""
 
+    clip: Clip
+    track: Track
+    index: int
+    view: View
     image: np.ndarray
     """uint8 [H, W, 3]."""
     semantic: np.ndarray
     """float32 [S, H, W]."""
     keypoints: np.ndarray
     """float32 [N, 3] in pixels of `image`."""
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+
+    def through(self, after: View) -> Example:
+        """This example as another view of it shows it.
+
+        Picture and semantic image are made anew from the clip: what comes in at the border is there, or mirrored; and in a mirrored view
+        left and right are the person's again, which a flipped drawing would confuse.
+        """
+        view = self.view.then(after)
+        semantic, keypoints = self.track.semantic(self.index, view), self.track.keypoints(self.index, view)
+        return replace(self, view=view, image=view.image(self._frame), semantic=semantic, keypoints=keypoints)
+
+    @cached_property
+    def _frame(self) -> np.ndarray:
+        return self.clip.frame(self.index)
 
 
 def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[View]:
@@ -80,7 +99,8 @@ def tensors(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
     warnings = _complaints(clip, track, index) if isinstance(track, LandmarkTrack) else ()
-    return Example(view.image(clip.frame(index)), track.semantic(index, view), track.keypoints(index, view), warnings)
+    image, semantic, keypoints = view.image(clip.frame(index)), track.semantic(index, view), track.keypoints(index, view)
+    return Example(clip, track, index, view, image, semantic, keypoints, warnings)
 
 
 def _complaints(clip: Clip, track: LandmarkTrack, index: int) -> tuple[str, ...]:

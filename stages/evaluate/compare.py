@@ -1,4 +1,4 @@
-"""Which result is compared with which reference, at which size, and against which driving landmarks."""
+"""Which result is compared with which reference, at which size, and against which driving."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ MEAN = "mean"
 @dataclass(frozen=True)
 class EvaluateOptions:
     """metrics: names or aliases, none means all; example: a picture for the baseline, "" for the reference's first frame; driving: a clip,
-    video or folder whose landmarks the results follow, "" for those that the result keeps itself, else the reference's; landmarks: the
-    detector."""
+    video or folder that the results follow, "" for what the result keeps itself, else the reference; landmarks: the detector."""
 
     metrics: tuple[str, ...] = ()
     driving: str = ""
@@ -67,8 +66,9 @@ def evaluate(
         setting = Setting(group.width, group.height, options.device, options.landmarks, group.driving)
         if options.metrics:
             _require(metrics, setting)
+        wanted = metrics if options.metrics else [metric for metric in metrics if metric.concerns(setting)]
         example = _example(options.example, setting)
-        for score in measure(members, group.reference, metrics, setting, example, on_event):
+        for score in measure(members, group.reference, wanted, setting, example, on_event):
             scores.append(score)
             yield score
     if len({score.reference for score in scores}) > 1:
@@ -116,11 +116,10 @@ def _same_name(result: Footage, folder: Path) -> Path:
 
 
 def _kept_driving(result: Footage) -> Footage | None:
-    """The result itself, if synthesize kept in it the landmarks that drove it."""
+    """The result itself, if synthesize kept in it the landmarks or poses that drove it."""
     clip = result.clip
-    if clip is None or not clip.has("landmarks") or clip.layer("landmarks").meta["producer"]["stage"] != "synthesize":
-        return None
-    return result
+    kinds = [kind for kind in ("landmarks", "poses") if clip is not None and clip.has(kind)]
+    return result if clip and any(clip.layer(kind).meta["producer"]["stage"] == "synthesize" for kind in kinds) else None
 
 
 def _require(metrics: Sequence[Metric], setting: Setting) -> None:

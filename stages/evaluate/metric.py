@@ -24,8 +24,8 @@ candidate. None in the place of a figure: this candidate could not be measured. 
 class Setting:
     """What a scorer may want to know beside the frames.
 
-    width, height: size of the frames in pixels; landmarks: name of the detector; driving: where the landmarks come from that the results
-    were to follow, None for the reference itself.
+    width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results were to follow, a layer of a
+    clip or what is detected in its frames; None for the reference itself.
     """
 
     width: int
@@ -41,7 +41,8 @@ class Metric:
 
     `open` loads what the metric needs and returns its scorer. `missing` returns "" or a sentence that says what is not here and which
     command fixes it; it does not use the network. `floor` tells that the reference itself scores worse than perfect, which is then worth
-    reporting. At least `least_frames` frames with sides of at least `least_side` pixels are needed.
+    reporting. `layer` is the layer that the driving must have: without it the metric is not taken unless it is asked for by name. At least
+    `least_frames` frames with sides of at least `least_side` pixels are needed.
     """
 
     name: str
@@ -51,9 +52,15 @@ class Metric:
     open: Callable[[Setting], Scorer]
     missing: Callable[[Setting], str] = lambda setting: ""
     aliases: tuple[str, ...] = ()
+    layer: str = ""
     least_frames: int = 1
     least_side: int = 1
     floor: bool = False
+
+    def concerns(self, setting: Setting) -> bool:
+        """Whether there is a driving of the kind that this metric looks at."""
+        clip = None if setting.driving is None else setting.driving.clip
+        return not self.layer or (clip is not None and clip.has(self.layer))
 
     def unavailable(self, setting: Setting, frames: int) -> str:
         """Why this metric cannot be taken of `frames` frames, as a sentence; "" if it can."""

@@ -1,4 +1,4 @@
-"""fsv2v finetune: a model adapted to the pictures of one person, as one file."""
+"""fsv2v finetune: a model adapted to the pictures of one person, as one small file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.bases import describe_base
 from stages.clip import Clip
-from stages.conditions.framing import Crop, examples_of, tensors
+from stages.conditions.framing import Crop, examples_of
+from stages.conditions.lessons import lessons
 from stages.devices import choose_device
-from stages.errors import BadInput, ParametersDiffer
-from stages.models import Model, read_model, save_model
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.model_files import read_model, save_delta, save_model
+from stages.models import Model
 from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
 
@@ -25,6 +28,8 @@ class FinetuneOptions:
     tuning: TuneOptions = TuneOptions()
     num_examples: int = 4
     crop: Crop = "auto"
+    whole: bool = False
+    """Write all tensors, not the difference to the base alone."""
     device: str = "auto"
 
 
@@ -40,21 +45,43 @@ def finetune(
 ) -> str:
     """Adapt `model` to the examples and write it to `out` (.safetensors, float16). Returns "done" or "skipped".
 
-    The flow network, the occlusion mask and the attention stay as they are. Raises NoDetection (nothing seen in an example),
-    ParametersDiffer (`out` was made otherwise).
+    The flow network, the occlusion mask and the attention stay as they are. `out` is a delta: it is used together with the file that
+    `model` came from, and of a delta it is the delta of the same base. Raises NoDetection (nothing seen in an example), ParametersDiffer
+    (`out` was made otherwise), UsageProblem (`out` is the base).
     """
-    settings = {**asdict(options), "model": model.sha256, "examples": [clip.frames_digest() for clip in examples]}
-    del settings["device"]
+    settings = _settings(examples, model, options)
     if out.exists() and not overwrite:
-        if read_model(out)[0].get("finetuning") == settings:
-            return "skipped"
-        raise ParametersDiffer(f"{out} is there and was not made from these examples and settings", hint="use --overwrite, or another -o")
+        return _skipped(out, settings)
     shown = [e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)]
     if not shown:
         raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
+    save = _saver(out, model, options.whole)
     device = choose_device(options.device)
-    images, semantics = tensors(shown, device)
-    tuned = tune(model.generator.to(device), images, semantics, options.tuning, perceptual, on_step)
-    info: dict[str, Any] = {**model.info, "finetuning": settings, "tuned": tuned}
-    save_model(out, model.generator.state_dict(), model.config, info)
+    course = lessons(shown, options.tuning.batch, options.tuning.seed, device)
+    tuned = tune(model.generator.to(device), course, options.tuning, perceptual, on_step)
+    save({**model.info, "finetuning": settings, "tuned": tuned})
     return "done"
+
+
+def _settings(examples: Sequence[Clip], model: Model, options: FinetuneOptions) -> dict[str, Any]:
+    settings = {**asdict(options), "model": model.sha256, "examples": [clip.frames_digest() for clip in examples]}
+    del settings["device"]
+    return settings
+
+
+def _skipped(out: Path, settings: dict[str, Any]) -> str:
+    made = read_model(out)[0].get("finetuning", {})
+    if made == settings:
+        return "skipped"
+    changed = ", ".join(name for name, value in settings.items() if made.get(name) != value)
+    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed} differ)", hint="use --overwrite, or another -o")
+
+
+def _saver(out: Path, model: Model, whole: bool) -> Callable[[dict[str, Any]], None]:
+    """Writes the model as it will be then. The base is read now: it may be a run's snapshot, which the run removes in time."""
+    if whole:
+        return lambda info: save_model(out, model.generator.state_dict(), model.config, info)
+    if out.exists() and out.samefile(model.whole):
+        raise UsageProblem(f"{out} is the base of what is to be written there", hint="choose another -o, or write a whole model (--whole)")
+    base, of = describe_base(model.whole, model.whole_sha256, out), read_model(model.whole)[1]
+    return lambda info: save_delta(out, model.generator.state_dict(), base, of, model.config, info)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from stages.networks.flow import FlowNetwork
-from stages.networks.generator import ExampleCode, FewShotGenerator, State
+from stages.networks.generator import ExampleCode, FewShotGenerator, State, Synthesis
 from stages.networks.layers import UpConv
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -81,6 +81,16 @@ class Renderer:
             self.fallbacks += 1
             frame = self._exact.step(self._exactly(code), semantic, state)[0]
         return frame, State(frame.clone(), semantic)
+
+    @torch.inference_mode()
+    def synthesize(self, code: ExampleCode, semantic: Tensor, state: State | None = None) -> Synthesis:
+        """As the generator's: the next frame with every part of it, to look at. Never compiled."""
+        small = semantic.to(_DTYPES[self.precision])
+        made = self._fast.synthesize(code, small, None if state is None else State(state.frame, state.semantic.to(small.dtype)))
+        if self.precision != "fp32" and spoilt(made.frame, made.raw):
+            self.fallbacks += 1
+            made = self._exact.synthesize(self._exactly(code), semantic, state)
+        return made
 
     def _frame_and_raw(self, code: ExampleCode, semantic: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
         made = self._fast.synthesize(code, semantic, state)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -14,69 +15,66 @@ from stages.networks.objective import PerceptualDistance
 
 TUNED = ("weight_generator.", "blocks.", "to_image.")
 """Prefixes of the parameters that are tuned: E_P and the image branch of H."""
-LARGEST_SHIFT = 1 / 16
-"""Targets are examples rolled by up to this share of their size, and mirrored, as the public code does."""
 
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """A short adaptation."""
+    """A short adaptation. The terms count for the frame and, half as much for L1 and as much for features, for h_t."""
 
     steps: int = 60
     batch: int = 2
-    learning_rate: float = 1e-4
-    perceptual: float = 1.0
-    l1: float = 5.0
+    learning_rate: float = 2e-4
+    """Falls to 0 with the steps: where it stays, the last few pictures that were seen decide the colours."""
+    perceptual: float = 2.0
+    l1: float = 1.0
+    """More of it blurs: what cannot be known from the other examples is averaged."""
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one step is shown: pictures in [-1, 1] that are to be made, and the K examples that each is to be made from."""
+
+    targets: Tensor
+    """[B, 3, H, W]."""
+    semantics: Tensor
+    """[B, S, H, W] of the targets."""
+    example_images: Tensor
+    """[B, K, 3, H, W]."""
+    example_semantics: Tensor
+    """[B, K, S, H, W]."""
 
 
 def tune(
     generator: FewShotGenerator,
-    images: Tensor,
-    semantics: Tensor,
+    lessons: Iterable[Lesson],
     options: TuneOptions,
     perceptual: PerceptualDistance | None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> list[str]:
-    """Adapt `generator` in place to K examples: images [K, 3, H, W] in [-1, 1], semantics [K, S, H, W].
-
-    Each step makes a shifted and perhaps mirrored example from another one (or from itself when there is only one). Returns the names of
-    the tuned parameters.
-    """
+    """Adapt `generator` in place, a step for each of the first `options.steps` lessons. Returns the names of the tuned parameters."""
     tuned = {name: p for name, p in generator.named_parameters() if name.startswith(TUNED)}
     generator.requires_grad_(False)
     for parameter in tuned.values():
         parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(tuned.values(), options.learning_rate, (0.5, 0.999))
-    draw = torch.Generator().manual_seed(options.seed)
-    for step in range(options.steps):
-        targets, labels, sources = _draw(images, semantics, options.batch, draw)
-        with torch.autocast(images.device.type, torch.bfloat16):
-            code = generator.encode_examples(images[sources][:, None], semantics[sources][:, None])
-            made = generator.synthesize(code, labels)
-            loss = options.l1 * (F.l1_loss(made.frame, targets) + 0.5 * F.l1_loss(made.raw, targets))
-            if perceptual is not None:
-                loss = loss + options.perceptual * perceptual(made.raw, targets).mean()
+    optimizer = torch.optim.Adam(tuned.values())
+    for step, lesson in enumerate(islice(lessons, options.steps), 1):
+        optimizer.param_groups[0]["lr"] = options.learning_rate * (1 - (step - 1) / options.steps)
+        loss = _loss(generator, lesson, options, perceptual)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        on_step(step + 1, loss.item())
+        on_step(step, loss.item())
     generator.requires_grad_(False)
     return sorted(tuned)
 
 
-def _draw(images: Tensor, semantics: Tensor, batch: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Targets [B, 3, H, W], their semantic images, and the indices [B] of the examples that they are made from."""
-    count, height, width = len(images), *images.shape[-2:]
-    targets: list[Tensor] = []
-    labels: list[Tensor] = []
-    chosen = torch.randint(count, (batch,), generator=draw)
-    others = (chosen + torch.randint(1, max(count, 2), (batch,), generator=draw)) % count
-    for index in chosen:
-        reach = [int(side * LARGEST_SHIFT) for side in (height, width)]
-        shift = [int(torch.randint(-r, r + 1, (), generator=draw)) for r in reach]
-        mirrored = bool(torch.rand((), generator=draw) < 0.5)
-        for source, into in ((images, targets), (semantics, labels)):
-            moved = source[index].roll(shift, (-2, -1))
-            into.append(moved.flip(-1) if mirrored else moved)
-    return torch.stack(targets), torch.stack(labels), others.to(images.device)
+def _loss(generator: FewShotGenerator, lesson: Lesson, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
+    truth = lesson.targets
+    with torch.autocast(truth.device.type, torch.bfloat16):
+        code = generator.encode_examples(lesson.example_images, lesson.example_semantics)
+        made = generator.synthesize(code, lesson.semantics)
+        loss = options.l1 * (F.l1_loss(made.frame, truth) + 0.5 * F.l1_loss(made.raw, truth))
+        if perceptual is not None:
+            loss = loss + options.perceptual * (perceptual(made.frame, truth) + perceptual(made.raw, truth)).mean() / 2
+    return loss

@@ -9,6 +9,7 @@ from typing import Literal
 from stages.conditions.framing import Crop
 from stages.networks.inference import Precision
 from stages.synthesize.selection import KEPT_OUTSIDE
+from stages.synthesize.shown import Show
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class SynthesizeOptions:
     crop: Crop = "auto"
     normalize: Literal["auto", "on", "off"] = "auto"
     """Fit the driving face or body to the example's. auto: unless the example is a frame of the driving clip itself."""
+    show: Show = "result"
+    """What is written: the frames, or a part of what they were made of (see shown.py)."""
     compare: bool = False
     """Driving frame, semantic image and result side by side."""
     finetune: int = 0

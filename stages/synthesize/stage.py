@@ -18,7 +18,7 @@ from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
 from stages.conditions.framing import Example, examples_of, tensors
-from stages.conditions.tracks import LandmarkTrack
+from stages.conditions.lessons import lessons
 from stages.devices import choose_device
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model
@@ -29,6 +29,7 @@ from stages.networks.tuning import TuneOptions, tune
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.selection import AppearanceMap, Selector
+from stages.synthesize.shown import Show, require_shown, show_step
 
 Progress = Callable[[int, int], None]
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
@@ -57,6 +58,7 @@ def synthesize(
     producer = _producer(examples, driving, model, options)
     if not overwrite and _is_finished(out, producer):
         return Outcome(out, "skipped", driving.num_frames)
+    require_shown(options.show, model.config)
     begun = time.monotonic()
     kind, size = model.config.kind, model.config.size
     shown = _examples(examples, kind, size, options)
@@ -68,9 +70,9 @@ def synthesize(
     images, semantics = tensors(shown, device)
     if options.finetune:
         tuning = TuneOptions(steps=options.finetune, seed=options.seed)
-        tune(generator, images, semantics, tuning, perceptual())
+        tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
     renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-    frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options))
+    frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options), options.show)
     if options.compare:
         frames = _side_by_side(frames, track, driving)
     _write(out, _counted(frames, driving.num_frames, progress), track, producer)
@@ -117,7 +119,13 @@ def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Ca
 
 
 def _frames(
-    renderer: Renderer, images: Tensor, semantics: Tensor, track: Driving, device: torch.device, select: Callable[[Step], tuple[int, ...]]
+    renderer: Renderer,
+    images: Tensor,
+    semantics: Tensor,
+    track: Driving,
+    device: torch.device,
+    select: Callable[[Step], tuple[int, ...]],
+    show: Show,
 ) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame."""
     whole = renderer.encode_examples(images[None], semantics[None])
@@ -129,8 +137,8 @@ def _frames(
     state: State | None = None
     for step in track.steps():
         semantic = torch.from_numpy(step.semantic)[None].to(device)
-        frame, state = renderer.step(code_of(select(step)), semantic, None if step.fresh else state)
-        yield frame[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+        picture, state = show_step(renderer, show, code_of(select(step)), semantic, None if step.fresh else state)
+        yield picture[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
 
 
 def _side_by_side(frames: Iterator[np.ndarray], track: Driving, driving: Clip) -> Iterator[np.ndarray]:
@@ -171,7 +179,7 @@ def _is_finished(out: Path, producer: Producer) -> bool:
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        return not clip.needs("frames", producer, {}) and (producer.backend != "landmarks" or clip.has("landmarks"))
+        return not clip.needs("frames", producer, {}) and (producer.backend not in KEPT or clip.has(producer.backend))
     if read_comment(out) != producer.key():
         raise ParametersDiffer(f"{out} is there and was not made from these inputs and settings", hint="use --overwrite, or another -o")
     return True
@@ -184,12 +192,33 @@ def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Pr
         clip = create_clip(
             out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
-        if isinstance(track.track, LandmarkTrack):  # what the result was asked to show: evaluate compares with it
-            with clip.writing("landmarks", producer, {"frames": clip.frames_digest()}) as layer:
-                layer.arrays(points=np.stack([step.keypoints for step in track.steps()])[:, None])
+        if producer.backend in KEPT:
+            _keep_driving(clip, track, producer)
         return
     first = next(frames)
     with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key()) as video:
         video.write(first)
         for frame in frames:
             video.write(frame)
+
+
+KEPT = ("landmarks", "poses")
+"""Kinds of which a clip keeps what it was asked to show: evaluate compares with it."""
+
+
+def _keep_driving(clip: Clip, track: Driving, producer: Producer) -> None:
+    keypoints = np.stack([step.keypoints for step in track.steps()])[:, None]
+    with clip.writing(producer.backend, producer, {"frames": clip.frames_digest()}) as layer:
+        if producer.backend == "landmarks":
+            layer.arrays(points=keypoints)
+        else:
+            seen = (keypoints[..., 2] > 0).any(-1)
+            layer.arrays(keypoints=keypoints, boxes=_boxes(keypoints), track_id=np.where(seen, 0, -1).astype(np.int32))
+
+
+def _boxes(keypoints: np.ndarray) -> np.ndarray:
+    """Boxes [T, P, 4] around keypoints [T, P, N, 3]; zeros where nobody is."""
+    there = keypoints[..., 2:] > 0
+    low = np.where(there, keypoints[..., :2], np.inf).min(-2)
+    high = np.where(there, keypoints[..., :2], -np.inf).max(-2)
+    return np.where(there.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)

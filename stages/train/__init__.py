@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from stages.clip.create import file_sha256
 from stages.devices import choose_device
 from stages.flow.teacher import choose_teacher
-from stages.models import find_model, read_model
+from stages.models import load_model
 from stages.perceptual import open_distance
 from stages.train.board import Board
 from stages.train.budget import plan, seconds_per_step
@@ -63,9 +62,9 @@ def _train(
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     teacher = choose_teacher(model=options.flow_model)
     config = replace(config, flow_teacher=teacher.identity)
-    start = None if options.start is None else find_model(options.start)
+    start = None if options.start is None else load_model(options.start)
     if start is not None:
-        config = replace(config, start=file_sha256(start))
+        config = replace(config, start=start.sha256)
     estimate = teacher.open(options.device)
     data = Dataset(options.data, config.generator.kind, "train", estimate)
     validation = Dataset(options.data, config.generator.kind, "val", estimate)
@@ -77,8 +76,8 @@ def _train(
         folder.claim(config, str(options.data), overwrite=overwrite)
     trainer = Trainer(config, device, distance, options.effort, world)
     if start is not None:
-        taken, whole = trainer.start_from(read_model(start)[1])
-        event({"message": f"{taken} of {whole} tensors are those of {start}"})
+        taken, whole = trainer.start_from(start.generator.state_dict())
+        event({"message": f"{taken} of {whole} tensors are those of {start.path}"})
     board = Board(folder.path) if options.board and world.first else None
     return Run(trainer, data, validation, folder, options.pace, event, board).to_the_end()
 

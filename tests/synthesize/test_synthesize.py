@@ -78,6 +78,26 @@ def test_compare_puts_driver_sketch_and_result_side_by_side(model, person, drive
     assert np.abs(frame[:, :64].astype(int) - driver.frame(0)).mean() < 12
 
 
+def test_a_part_of_the_result_is_written_in_its_place(model, person, driver, tmp_path):
+    shown = {}
+    for show in ("result", "warp", "mask", "raw"):
+        synthesize([person], driver, model, tmp_path / f"{show}.clip", replace(OFF, show=show, precision="fp32", num_examples=1))
+        shown[show] = np.stack([*open_clip(tmp_path / f"{show}.clip").frames()]).astype(float)
+    mask = shown["mask"] / 255
+    assert (np.ptp(mask, -1) == 0).all() and 0 < mask.mean() < 1
+    matted = mask * shown["raw"] + (1 - mask) * shown["warp"]
+    assert np.abs(matted[0] - shown["result"][0]).max() < 3  # eq. 11: the first frame has no previous one
+    assert np.abs(matted[1:] - shown["result"][1:]).max() > 3
+
+
+def test_a_model_that_warps_no_example_has_no_warp_to_show(person, driver, tmp_path):
+    config = replace(TINY, warp_example=False)
+    save_model(tmp_path / "still.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
+    with pytest.raises(UsageProblem, match="warps no example"):
+        synthesize([person], driver, load_model(tmp_path / "still.safetensors"), tmp_path / "out.clip", replace(OFF, show="warp"))
+    assert not (tmp_path / "out.clip").exists()
+
+
 def test_several_examples_and_the_frames_of_an_example_clip_all_count(model, person, driver, tmp_path):
     synthesize([person], driver, model, tmp_path / "one.clip", replace(OFF, num_examples=1))
     synthesize([person, driver], driver, model, tmp_path / "many.clip", replace(OFF, num_examples=3))
@@ -166,6 +186,18 @@ def test_a_driver_twice_as_tall_and_off_centre_keeps_the_examples_proportions_an
 
     bodies = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses", semantic_channels=3)).eval())
     assert synthesize([person], driver, bodies, tmp_path / "a.mp4", replace(OFF, normalize="on")).status == "done"
+
+
+def test_a_clip_keeps_the_poses_that_it_was_asked_to_show(model, person, driver, tmp_path):
+    with_bodies(person, [body(28, 20, 50)] * person.num_frames)
+    with_bodies(driver, [body(56, 45, 62)] * driver.num_frames)
+    bodies = replace(model, generator=FewShotGenerator(replace(TINY, kind="poses", semantic_channels=3)).eval())
+    synthesize([person], driver, bodies, tmp_path / "out.clip", OFF)
+    kept, asked = (clip.layer("poses").arrays() for clip in (open_clip(tmp_path / "out.clip"), driver))
+    assert np.allclose(kept["keypoints"], asked["keypoints"], atol=1e-3)
+    seen = kept["keypoints"][0, 0][kept["keypoints"][0, 0, :, 2] > 0, :2]
+    assert np.allclose(kept["boxes"][0, 0], [*seen.min(0), *seen.max(0)])
+    assert synthesize([person], driver, bodies, tmp_path / "out.clip", OFF).status == "skipped"
 
 
 def test_of_several_persons_the_one_who_is_seen_most_drives(driver):

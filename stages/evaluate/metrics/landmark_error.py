@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
-from stages.errors import BadInput
+from stages.evaluate.driven import has_layer, points_at_size
 from stages.evaluate.footage import Footage
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
@@ -23,7 +23,6 @@ Detect = Callable[[Image], list[Points]]
 """frame -> the landmarks [68, 3] of each face in it."""
 
 PREFERRED = ("mediapipe", "dlib", "face-alignment")
-ASPECT_TOLERANCE = 0.02
 
 
 class LandmarkError:
@@ -84,20 +83,8 @@ def driving_landmarks(driving: Footage, width: int, height: int, open_detector: 
 
     A clip's `landmarks` layer is taken as it is; else they are detected in the frames. Raises BadInput for another shape of frame.
     """
-    scale = np.array([width / driving.width, height / driving.height], np.float32)
-    if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
-        raise BadInput(
-            f"The landmarks of {driving.path} ({driving.width}x{driving.height}) cannot be compared with a result of {width}x{height}",
-            hint="Give the landmarks that were used, which `fsv2v synthesize -o OUT.clip` keeps, as --driving",
-        )
-    for points in _layer(driving) if _has_layer(driving) else _detected(driving, open_detector()):
-        moved = points.copy()
-        moved[:, :2] = (points[:, :2] + 0.5) * scale - 0.5
-        yield moved
-
-
-def _has_layer(driving: Footage) -> bool:
-    return driving.clip is not None and driving.clip.has("landmarks")
+    found = _layer(driving) if has_layer(driving, "landmarks") else _detected(driving, open_detector())
+    yield from points_at_size(driving, found, width, height)
 
 
 def _layer(driving: Footage) -> Iterator[Points]:

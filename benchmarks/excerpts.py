@@ -1,0 +1,67 @@
+"""Clips cut from the rows of a dataset, at the size of its pictures, with the layer that drives a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stages.clip import Clip, LayerWriter, Producer, create_clip, open_clip
+from stages.conditions.tracks import LandmarkTrack, PoseTrack
+from stages.conditions.view import View
+from stages.skeletons import SIZES
+from stages.train.data import Footage
+
+EXAMPLES, AMONG = 4, 40
+"""Examples are so many frames, evenly spaced among the first so many of a clip (of a short one, among its first half)."""
+
+
+def cut(root: Path, row: dict[str, Any], kind: str, frames: int, out: Path) -> tuple[Clip, Clip]:
+    """Examples, and the frames after those among which they lie, at most `frames` (0: all): what is judged. Made once."""
+    footage = Footage(root, row, kind)
+    usable = footage.usable
+    among = min(AMONG, len(usable) // 2)
+    examples = [usable[round(i)] for i in np.linspace(0, among - 1, EXAMPLES)]
+    rest = list(range(usable[among], footage.start + footage.num_frames))
+    judged = rest[: frames or len(rest)]
+    return _part(footage, examples, out / "examples.clip"), _part(footage, judged, out / "judged.clip")
+
+
+def _part(footage: Footage, indices: Sequence[int], path: Path) -> Clip:
+    views = [_view(footage, index) for index in indices]
+    if not path.exists():
+        pictures = (view.image(footage.clip.frame(index)) for index, view in zip(indices, views, strict=True))
+        create_clip(path, pictures, fps=footage.clip.fps, storage="png")
+    clip = open_clip(path)
+    for kind in footage.kind.split("+"):
+        if not clip.has(kind):
+            source = footage.clip.layer(kind)
+            meta = {name: source.meta[name] for name in ("table", "names", "palette", "ids", "skeleton") if name in source.meta}
+            producer = Producer("held-out", source.meta["producer"]["backend"], source.meta["producer"]["parameters"])
+            with clip.writing(kind, producer, {"frames": clip.frames_digest()}, meta) as layer:
+                _fill(layer, footage, kind, indices, views)
+    return open_clip(path)
+
+
+def _view(footage: Footage, index: int) -> View:
+    height, width = footage.shape
+    if footage.crops:
+        return View.crop(np.array(footage.crops[index - footage.start]), height, width)
+    return View.scaled(height, width, height, width)
+
+
+def _fill(layer: LayerWriter, footage: Footage, kind: str, indices: Sequence[int], views: Sequence[View]) -> None:
+    if kind not in ("landmarks", "poses"):
+        for index, view in zip(indices, views, strict=True):
+            layer.image(view.image(footage.clip.layer(kind).image(index), cv2.INTER_NEAREST))
+    elif isinstance(footage.track, LandmarkTrack):
+        layer.arrays(points=np.stack([view.points(footage.track.points[index]) for index, view in zip(indices, views, strict=True)]))
+    elif isinstance(footage.track, PoseTrack):
+        bodies = np.stack([view.points(footage.track.bodies[index]) for index, view in zip(indices, views, strict=True)])
+        ends = np.cumsum(list(SIZES.values()))
+        parts = {name: bodies[..., end - SIZES[name] : end, :] for name, end in zip(SIZES, ends, strict=True) if end <= bodies.shape[2]}
+        seen = (bodies[..., 2] > 0).any(-1)
+        layer.arrays({**parts, "boxes": np.zeros((*seen.shape, 4), np.float32), "track_id": np.where(seen, 0, -1).astype(np.int32)})

@@ -1,0 +1,65 @@
+"""What finetuning is shown: the examples, each time seen a little differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from stages.conditions.framing import Example, tensors
+from stages.conditions.view import View
+from stages.networks.tuning import Lesson
+
+LARGEST_SHIFT = 1 / 16
+"""An example is shown shifted by up to this share of its size (the public code's)."""
+LARGEST_TURN = 6.0
+"""Degrees by which the pictures are turned that a target is made from."""
+LARGEST_ZOOM = 0.06
+"""And the share by which they are larger or smaller."""
+MOST_SOURCES = 3
+"""A target is made from so many others at most: a step costs more with each of them."""
+
+
+def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[Lesson]:
+    """Lesson after lesson, without end; the same ones for the same seed.
+
+    Each target is a shifted example, made from others (from itself when it is the only one), which are shifted, turned and zoomed; all
+    mirrored or none.
+    """
+    draw = np.random.default_rng(seed)
+    while True:
+        drawn = [_draw(examples, draw) for _ in range(batch)]
+        targets, semantics = tensors([target for target, _ in drawn], device)
+        sources = [tensors(source, device) for _, source in drawn]
+        yield Lesson(targets, semantics, torch.stack([images for images, _ in sources]), torch.stack([labels for _, labels in sources]))
+
+
+def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
+    """A target, and what it is to be made from."""
+    chosen = int(draw.integers(len(examples)))
+    target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
+    others = [others[index] for index in draw.permutation(len(others))[:MOST_SOURCES]]
+    height, width = target.image.shape[:2]
+    mirrored = bool(draw.random() < 0.5)
+    shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
+    return shown, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
+
+
+def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:
+    """A picture moved by the shares `shift` (x, y) of its size, perhaps mirrored at its middle first.
+
+    It moves by whole pixels, which keeps it as sharp as it is: from blurred targets a generator would learn to blur.
+    """
+    right, down = np.round(shift * (width, height))
+    across = [-1, 0, width - 1 + right] if mirrored else [1, 0, right]
+    return View(np.array([across, [0, 1, down]]), height, width)
+
+
+def moved_view(height: int, width: int, draw: np.random.Generator, mirrored: bool) -> View:
+    """A picture shifted, turned around its middle and zoomed at random, perhaps mirrored."""
+    scale, angle = np.exp(LARGEST_ZOOM * draw.uniform(-1, 1)), np.deg2rad(LARGEST_TURN * draw.uniform(-1, 1))
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([-1 if mirrored else 1, 1])
+    middle = (np.array([width, height]) - 1) / 2
+    shift = draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2) * (width, height)
+    return View(np.column_stack([turn, middle + shift - turn @ middle]), height, width)

@@ -1,0 +1,60 @@
+"""What the results were to follow: the layer of the driving clip, frame by frame, at the size of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Layer
+from stages.errors import BadInput, UsageProblem
+from stages.evaluate.footage import Footage
+from stages.evaluate.metric import Setting
+
+ASPECT_TOLERANCE = 0.02
+
+
+def has_layer(driving: Footage | None, kind: str) -> bool:
+    return driving is not None and driving.clip is not None and driving.clip.has(kind)
+
+
+def layer_of_driving(setting: Setting, kind: str) -> tuple[Footage, Layer]:
+    """The driving and its layer `kind`. Raises UsageProblem, with what to do, when it has none."""
+    driving = setting.driving
+    if driving is None or driving.clip is None or not driving.clip.has(kind):
+        raise UsageProblem(f"The driving has no layer {kind}", hint=f"Name a clip that `fsv2v {_MAKERS[kind]}` has seen with --driving")
+    return driving, driving.clip.layer(kind)
+
+
+_MAKERS = {"poses": "extract-poses", "segment": "segment"}
+
+
+def points_at_size(driving: Footage, points: Iterable[NDArray[np.float32]], width: int, height: int) -> Iterator[NDArray[np.float32]]:
+    """Points [N, 3] (x, y, confidence) in pixels of the driving -> in those of a width x height frame.
+
+    Raises BadInput for another shape.
+    """
+    scale = _scale(driving, width, height)
+    for given in points:
+        moved = given.copy()
+        moved[:, :2] = (given[:, :2] + 0.5) * scale - 0.5
+        yield moved
+
+
+def labels_at_size(driving: Footage, maps: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+    """Label maps of the driving -> [height, width]. Raises BadInput for another shape."""
+    _scale(driving, width, height)
+    for ids in maps:
+        yield np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def _scale(driving: Footage, width: int, height: int) -> NDArray[np.float32]:
+    scale = np.array([width / driving.width, height / driving.height], np.float32)
+    if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
+        raise BadInput(
+            f"The driving {driving.path} ({driving.width}x{driving.height}) cannot be compared with a result of {width}x{height}",
+            hint="Give what was used, which `fsv2v synthesize -o OUT.clip` keeps, as --driving",
+        )
+    return scale

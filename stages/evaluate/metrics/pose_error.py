@@ -1,0 +1,104 @@
+"""Does the body do what the driving body does: keypoints found again in the result against those that drove it.
+
+The distance of each keypoint is averaged and given in per cent of the driving person's height. Only keypoints of which both the driving
+layer and the detector are sure count; a frame of a result in which fewer than half of the driving's are found counts against its coverage,
+not into its error. The backend is the one that made the driving layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import AUTO, Backend, Backends
+from stages.clip import Layer
+from stages.conditions.poses import NAMES, person_height
+from stages.errors import UsageProblem
+from stages.evaluate.driven import layer_of_driving, points_at_size
+from stages.evaluate.metric import Image, Metric, Scorer, Setting
+
+Points = NDArray[np.float32]
+Detect = Callable[[Image], list[Points]]
+"""frame -> the keypoints [25, 3] of each person in it."""
+
+SURE = 0.3
+"""Confidence from which on a keypoint counts."""
+LEAST_FOUND = 0.5
+
+
+class PoseError:
+    """Each candidate gets its own detector, because a detector may track from frame to frame."""
+
+    def __init__(self, targets: Iterator[Points], open_detector: Callable[[], Detect], *, relative: bool) -> None:
+        self._targets, self._open_detector, self._relative = targets, open_detector, relative
+        self._detectors: list[Detect] = []
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
+        while len(self._detectors) < len(candidates):
+            self._detectors.append(self._open_detector())
+        target = next(self._targets)
+        if not (target[:, 2] > SURE).any():
+            return None
+        unit = person_height(target) / 100 if self._relative else 1.0
+        apart = [error(nearest(detect(frame), target), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
+        return [None if pixels is None else pixels / unit for pixels in apart]
+
+
+def error(points: Points | None, target: Points) -> float | None:
+    """Mean distance in pixels of the keypoints [25, 3] that are sure in both; None where fewer than half of the target's are found."""
+    if points is None:
+        return None
+    asked, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
+    if both.sum() < LEAST_FOUND * asked.sum():
+        return None
+    return float(np.linalg.norm(points[both, :2] - target[both, :2], axis=-1).mean())
+
+
+def nearest(people: Sequence[Points], target: Points) -> Points | None:
+    """Of several persons the one whose keypoints lie nearest to those of the driving."""
+    known = [(apart, person) for person in people if (apart := error(person, target)) is not None]
+    return min(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def open_pose_error(setting: Setting, *, relative: bool) -> Scorer:
+    """The scorer, in per cent of the person's height or in pixels."""
+    driving, layer = layer_of_driving(setting, "poses")
+    backend = Backends("poses").require(_backend(layer).name)
+
+    def open_detector() -> Detect:
+        detector = backend.open(setting.device)
+        return lambda frame: [person.points[: len(NAMES)] for person in detector(frame)]
+
+    people = layer.arrays()["keypoints"][:, 0]
+    return PoseError(points_at_size(driving, people, setting.width, setting.height), open_detector, relative=relative)
+
+
+def missing(setting: Setting) -> str:
+    try:
+        return _backend(layer_of_driving(setting, "poses")[1]).missing()
+    except UsageProblem as problem:
+        return str(problem)
+
+
+def _backend(layer: Layer) -> Backend:
+    """The one that made the driving layer; where that was none of ours, the first that can run."""
+    backends, maker = Backends("poses"), layer.meta["producer"]["backend"]
+    if maker in backends.names():
+        return backends.get(maker)
+    known = [backends.get(name) for name in AUTO["poses"]]
+    return next((backend for backend in known if backend.available), known[0])
+
+
+METRIC = Metric(
+    name="pose-error",
+    summary="keypoints found in the result against those that drove it",
+    unit="% of the person's height",
+    better="lower",
+    open=lambda setting: open_pose_error(setting, relative=True),
+    missing=missing,
+    layer="poses",
+    least_side=16,
+    floor=True,
+)

@@ -1,0 +1,103 @@
+"""Does the street stand where the driving label map says: the result labelled again, against the labels that drove it.
+
+The intersection over union of each label that the driving map shows, averaged over these labels. The network is the one that made the
+driving layer, else `street`; labels are matched by their names, and what it does not know is left out. The floor is what the network
+makes of the reference itself: only the distance to it is the result's fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import Backends
+from stages.clip import Layer
+from stages.conditions.labels import VOID, LabelLayer
+from stages.errors import UsageProblem
+from stages.evaluate.driven import labels_at_size, layer_of_driving
+from stages.evaluate.metric import Image, Metric, Scorer, Setting
+
+LabelMap = NDArray[np.uint8]
+LABELLERS = ("street", "segformer")
+
+
+class SegmentIou:
+    """targets: the driving label maps in the labeller's ids, VOID for what it does not know."""
+
+    def __init__(self, targets: Iterator[LabelMap], label: Callable[[Image], LabelMap]) -> None:
+        self._targets, self._label = targets, label
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float] | None:
+        target = next(self._targets)
+        if (target == VOID).all():
+            return None
+        return [mean_iou(self._label(frame), target) for frame in candidates]
+
+
+def mean_iou(labels: LabelMap, target: LabelMap) -> float:
+    """Mean over the labels of `target` [H, W] of intersection over union; pixels that are VOID in it do not count."""
+    known = target != VOID
+    shares = []
+    for label in np.unique(target[known]):
+        ours, theirs = (labels == label) & known, target == label
+        shares.append((ours & theirs).sum() / (ours | theirs).sum())
+    return float(np.mean(shares))
+
+
+def renamed(names: Sequence[str], known: Sequence[str]) -> LabelMap:
+    """A table [256] from ids of the labels `names` to those of the same labels in `known`; VOID for what is not in it."""
+    lookup = np.full(256, VOID, np.uint8)
+    for index, name in enumerate(names):
+        if name in known:
+            lookup[index] = list(known).index(name)
+    return lookup
+
+
+def most_probable(probabilities: NDArray[np.float32], width: int, height: int) -> LabelMap:
+    """Probabilities [L, h, w] -> the label of each pixel of a width x height picture."""
+    import cv2
+
+    large = [cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in probabilities]
+    return np.argmax(large, 0).astype(np.uint8)
+
+
+def _open(setting: Setting) -> Scorer:
+    driving, layer = layer_of_driving(setting, "segment")
+    name, model = _maker(layer)
+    labeller, labels = Backends("segment").require(name).open(setting.device)(model), LabelLayer(layer)
+    lookup = renamed(labels.names, labeller.table.names)
+    maps = (lookup[labels.image(index)] for index in range(labels.num_frames))
+    targets = labels_at_size(driving, maps, setting.width, setting.height)
+    return SegmentIou(targets, lambda frame: most_probable(labeller(frame), setting.width, setting.height))
+
+
+def _missing(setting: Setting) -> str:
+    try:
+        return Backends("segment").get(_maker(layer_of_driving(setting, "segment")[1])[0]).missing()
+    except UsageProblem as problem:
+        return str(problem)
+
+
+def _maker(layer: Layer) -> tuple[str, str | None]:
+    """The labeller that made a layer and its model, else our own."""
+    producer: dict[str, Any] = layer.meta["producer"]
+    if producer["backend"] in LABELLERS:
+        return producer["backend"], producer["parameters"].get("model")
+    return LABELLERS[0], None
+
+
+METRIC = Metric(
+    name="segment-miou",
+    summary="labels found in the result against those that drove it, 1 for equal maps",
+    unit="",
+    better="higher",
+    open=_open,
+    missing=_missing,
+    aliases=("miou",),
+    layer="segment",
+    least_side=32,
+    floor=True,
+)

@@ -1,0 +1,87 @@
+"""Model files: NAME.safetensors, with the configuration as JSON in the header. Nothing in them can run code.
+
+A whole model holds every tensor. A delta holds only what finetuning changed, as the difference to another file, its base, which the
+header names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from stages.errors import BadInput, MissingRequirement
+from stages.files import write_atomically
+from stages.networks.config import GeneratorConfig
+
+HEADER = "fsv2v.model"
+SCHEMA = "fsv2v.model/1"
+DELTA = "fsv2v.delta/1"
+
+
+@dataclass(frozen=True)
+class Base:
+    """Which file a delta is to be added to. The sha256 alone decides; the rest helps to find it."""
+
+    sha256: str
+    name: str
+    path: str = ""
+    """Seen from the delta's folder; empty for a weight of the registry, which each machine has somewhere else."""
+
+
+def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:
+    """Write a whole model atomically, as float16: it is for use, while a run's state keeps full precision.
+
+    info: training configuration, step, and the like.
+    """
+    _write(path, tensors, {**info, "schema": SCHEMA, "generator": config.to_json()})
+
+
+def save_delta(
+    path: Path, tensors: Mapping[str, Tensor], base: Base, of: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]
+) -> None:
+    """Write those of `tensors` that differ from those of the base (`of`) atomically, as float16 differences.
+
+    A difference is small, so float16 keeps more of it than of the value itself.
+    """
+    changes = {name: value.detach().cpu() - of[name] for name, value in tensors.items()}
+    changed = {name: change for name, change in changes.items() if change.half().any()}
+    _write(path, changed, {**info, "schema": DELTA, "generator": config.to_json(), "base": asdict(base)})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    kept = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in tensors.items()}
+    write_atomically(path, save(kept, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header and the tensors (float32) of a model file, of a delta the differences (see `base_of`).
+
+    BadInput when the file is not a model of this program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError:
+        raise MissingRequirement(f"the model {path} is not there", hint="name a .safetensors file or a run's folder with --model") from None
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
+    if header is None:
+        raise BadInput(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
+    info = json.loads(header)
+    if info.get("schema") not in (SCHEMA, DELTA):
+        raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")
+    return info, tensors
+
+
+def base_of(info: Mapping[str, Any]) -> Base | None:
+    """What a delta is to be added to, by its header; None for a whole model."""
+    return Base(**info["base"]) if info["schema"] == DELTA else None

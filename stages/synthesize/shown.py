@@ -1,0 +1,41 @@
+"""What of a synthesis is to be seen: the frame, or a part of what it was made of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stages.errors import UsageProblem
+from stages.networks.config import GeneratorConfig
+from stages.networks.generator import ExampleCode, State, Synthesis
+from stages.networks.inference import Renderer
+
+Show = Literal["result", "warp", "mask", "raw"]
+
+
+def show_step(renderer: Renderer, show: Show, code: ExampleCode, semantic: Tensor, state: State | None) -> tuple[Tensor, State]:
+    """The next picture to write, [1, 3, H, W] in [-1, 1], and the state for the step after it, which is the same whatever is shown."""
+    if show == "result":
+        return renderer.step(code, semantic, state)
+    made = renderer.synthesize(code, semantic, state)
+    return part_of(made, show), State(made.frame, semantic)
+
+
+def part_of(made: Synthesis, show: Show) -> Tensor:
+    """[B, 3, H, W] in [-1, 1]. warp: the example e_1 moved by the flow W, wherever the mask trusts it or not; mask: m_e, white where the
+    warp is not trusted; raw: h_t, what H made before matting."""
+    if show == "warp":
+        assert made.example is not None
+        return made.example.image
+    if show == "mask":
+        assert made.example_mask is not None
+        return torch.cat([made.example_mask] * 3, 1) * 2 - 1
+    return made.raw if show == "raw" else made.frame
+
+
+def require_shown(show: Show, config: GeneratorConfig) -> None:
+    """Raises UsageProblem when the model makes no such part."""
+    if show in ("warp", "mask") and not config.warp_example:
+        raise UsageProblem(f"this model warps no example, so there is no {show} to show", hint="use --show result or raw")

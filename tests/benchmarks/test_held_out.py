@@ -1,0 +1,132 @@
+"""The benchmark that fills the model cards: examples are never judged, and what is made already is not made again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from stages.build_dataset import DatasetOptions, build
+from stages.clip import Producer, create_clip, open_clip
+from stages.conditions.labels import CAMVID
+from stages.models import save_model
+from stages.networks.config import GeneratorConfig
+from stages.networks.generator import FewShotGenerator
+from stages.networks.squeezenet import WEIGHTS
+from weights import registry
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def excerpts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import excerpts
+
+    return excerpts
+
+
+@pytest.fixture
+def showing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import showing
+
+    return showing
+
+
+def rows(dataset: Path) -> list[dict]:
+    return [json.loads(line) for line in (dataset / "clips.ndjson").read_text().splitlines()]
+
+
+def pictures(clip) -> list[bytes]:
+    return [frame.tobytes() for frame in clip.frames()]
+
+
+def test_no_example_is_among_the_judged_frames(excerpts, painted_dataset: Path, tmp_path: Path):
+    row = rows(painted_dataset)[0]
+    examples, judged = excerpts.cut(painted_dataset, row, "landmarks", 0, tmp_path)
+    whole = pictures(open_clip(painted_dataset / row["clip"]))
+    assert row["num_frames"] == 24
+    assert pictures(examples) == [whole[i] for i in (0, 4, 7, 11)]
+    assert pictures(judged) == whole[12:]
+
+
+def test_a_dataset_by_reference_is_cut_as_its_copy_would_be(excerpts, make_painted_clip, tmp_path: Path):
+    clip = make_painted_clip(tmp_path / "person.clip", 0, size=96)
+    cuts = {}
+    for layout in ("copy", "reference"):
+        assert [r.status for r in build([str(clip)], tmp_path / layout, DatasetOptions(size=64, store=layout))] == ["done"]
+        row = rows(tmp_path / layout)[0]
+        cuts[layout] = excerpts.cut(tmp_path / layout, row, "landmarks", 5, tmp_path / f"cut-{layout}")
+    for copied, referred in zip(cuts["copy"], cuts["reference"], strict=True):
+        assert (referred.width, referred.height, referred.num_frames) == (64, 64, copied.num_frames)
+        assert np.abs(copied.frame(0).astype(int) - referred.frame(0)).mean() < 3  # copies are JPEG
+        points = [part.layer("landmarks").arrays()["points"] for part in (copied, referred)]
+        assert np.allclose(points[0], points[1], atol=0.05)
+
+
+def test_means_leave_out_what_has_no_figure_and_tables_leave_it_empty(showing):
+    scores = showing.mean([{"K=1": {"psnr": 20.0}, "real": {}}, {"K=1": {"psnr": 30.0, "ssim": 0.5}, "real": {}}])
+    assert scores == {"K=1": {"psnr": 25.0, "ssim": 0.5}, "real": {}}
+    table = showing.summary(scores, ["psnr", "ssim"], ["K=1", "real"]).splitlines()
+    assert table[2:] == ["| psnr | 25 |  |", "| ssim | 0.5 |  |"]
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """A dataset of one held-out place: sky over road, with a border that sinks."""
+    clip = create_clip(tmp_path / "street.clip", (painted(labels) for labels in map(labels_at, range(10))), storage="png")
+    with clip.writing("segment", Producer("import"), {"frames": clip.frames_digest()}, CAMVID.meta()) as layer:
+        for time in range(10):
+            layer.image(labels_at(time))
+    row = {"id": "street", "subject": "town", "split": "val", "clip": "street.clip", "num_frames": 10}
+    (tmp_path / "clips.ndjson").write_text(json.dumps(row))
+    (tmp_path / "dataset.json").write_text('{"schema": "fsv2v.dataset/1"}')
+    return tmp_path
+
+
+def labels_at(time: int) -> np.ndarray:
+    labels = np.full((64, 64), CAMVID.names.index("road"), np.uint8)
+    labels[: 24 + time] = CAMVID.names.index("sky")
+    return labels
+
+
+def painted(labels: np.ndarray) -> np.ndarray:
+    return np.where((labels == CAMVID.names.index("sky"))[..., None], [150, 190, 240], [90, 90, 95]).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_a_street_is_measured_beside_repeating_warping_and_reality_and_only_once(street: Path):
+    if not registry.available(WEIGHTS):
+        pytest.skip(f"{WEIGHTS} is not here")
+    torch.manual_seed(0)
+    config = GeneratorConfig(
+        kind="segment", semantic_channels=len(CAMVID.names), size=(64, 64), channels=(8, 8, 16, 16), label_channels=(8, 8, 8, 8), hidden=8,
+        adaptive_levels=2, weight_hidden=16, attention_level=2, attention_channels=8, flow_channels=(8, 16), flow_blocks=1, guided_levels=2,
+    )  # fmt: skip
+    save_model(street / "model.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
+    table = held_out(street)
+    found = json.loads((street / "out" / "results.json").read_text())
+    assert set(found["mean"]) == {"K=1", "K=4", "K=4 finetuned", "warp only", "repeat", "real"}
+    assert "segment-miou" in found["mean"]["real"] and "psnr" in found["subjects"]["town"]["warp only"]
+    assert "| segment-miou |" in table and "| town |" in table
+    assert (street / "out" / "sheets" / "street.png").stat().st_size > 1000
+
+    made = times(street / "out" / "clips")
+    assert held_out(street) == table and times(street / "out" / "clips") == made
+
+
+def held_out(folder: Path) -> str:
+    options = ["--data", folder, "--out", folder / "out", "--model", folder / "model.safetensors", "--finetune", 1]
+    command = [sys.executable, BENCHMARKS / "held_out.py", *options]
+    return subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,130 @@
+"""Metrics of bodies and streets: what is found again in the result against the layer that drove it, by hand-worked values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.backends import Backends
+from stages.clip import Producer, create_clip
+from stages.conditions.labels import CAMVID, VOID
+from stages.conditions.poses import NAMES
+from stages.errors import UsageProblem
+from stages.evaluate import EvaluateOptions, evaluate
+from stages.evaluate.metrics.pose_error import PoseError, error
+from stages.evaluate.metrics.segment_miou import SegmentIou, mean_iou, most_probable, renamed
+
+STREET = EvaluateOptions(metrics=("segment-miou",), device="cpu")
+
+
+def body(**places: tuple[float, float]) -> np.ndarray:
+    """Keypoints [25, 3], sure of those that are named."""
+    points = np.zeros((len(NAMES), 3), np.float32)
+    for name, (x, y) in places.items():
+        points[NAMES.index(name.replace("_", " "))] = x, y, 1
+    return points
+
+
+STANDING = body(nose=(50, 10), neck=(50, 30), right_ankle=(45, 110), left_ankle=(55, 110))
+"""100 pixels high."""
+
+
+def test_a_shifted_body_is_off_by_the_shift_in_pixels_and_in_per_cent_of_its_height():
+    target, found = 2 * STANDING, 2 * STANDING + np.float32([3, 4, 0])
+    target[:, 2] = found[:, 2] = STANDING[:, 2]
+    assert PoseError(iter([target]), lambda: lambda frame: [found], relative=False)(None, [None]) == [5]
+    assert PoseError(iter([target]), lambda: lambda frame: [found], relative=True)(None, [None]) == [2.5]
+
+
+def test_keypoints_of_which_either_side_is_unsure_do_not_count():
+    found = STANDING + np.float32([0, 2, 0])
+    found[NAMES.index("left ankle")] = 500, 500, 0.1
+    assert error(found, STANDING) == 2
+    assert error(STANDING, found) == 2
+
+
+def test_a_body_of_which_less_than_half_is_found_was_not_found():
+    assert error(body(nose=(50, 10)), STANDING) is None
+    assert error(body(nose=(50, 10), neck=(50, 30)), STANDING) == 0
+
+
+def test_of_several_people_the_one_nearest_to_the_driving_counts():
+    crowd = [STANDING + np.float32([90, 0, 0]), STANDING + np.float32([1, 0, 0])]
+    assert PoseError(iter([STANDING]), lambda: lambda frame: crowd, relative=False)(None, [None]) == [1]
+
+
+def test_a_frame_whose_driving_has_nobody_asks_for_nothing():
+    assert PoseError(iter([0 * STANDING]), lambda: lambda frame: [STANDING], relative=True)(None, [None]) is None
+
+
+def test_mean_iou_by_hand():
+    target = np.array([[0, 0, 0, 1], [0, 0, 0, 1]], np.uint8)
+    labels = np.array([[0, 0, 1, 1], [0, 0, 0, 1]], np.uint8)
+    assert mean_iou(labels, target) == pytest.approx((5 / 6 + 2 / 3) / 2)
+    assert mean_iou(target, target) == 1
+
+
+def test_void_pixels_of_the_driving_count_for_nobody():
+    target = np.array([[0, 0, VOID, VOID]], np.uint8)
+    assert mean_iou(np.array([[0, 0, 1, 0]], np.uint8), target) == 1
+    assert SegmentIou(iter([np.full((2, 2), VOID, np.uint8)]), lambda frame: frame)(None, [target]) is None
+
+
+def test_labels_are_matched_by_name():
+    lookup = renamed(("road", "unicorn", "sky"), ("sky", "building", "road"))
+    assert lookup[[0, 1, 2, VOID]].tolist() == [2, VOID, 0, VOID]
+
+
+def test_the_most_probable_label_is_taken_at_the_size_of_the_picture():
+    probabilities = np.array([[[0.9, 0.2]], [[0.1, 0.8]]], np.float32)
+    assert most_probable(probabilities, 4, 2).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """Three frames of sky over road, with its label maps."""
+    ids = np.full((64, 96), CAMVID.names.index("road"), np.uint8)
+    ids[:32] = CAMVID.names.index("sky")
+    picture = np.where((ids == CAMVID.names.index("sky"))[..., None], [150, 190, 240], [90, 90, 95]).astype(np.uint8)
+    clip = create_clip(tmp_path / "street.clip", iter([picture] * 3), storage="png")
+    with clip.writing("segment", Producer("import"), {"frames": clip.frames_digest()}, CAMVID.meta()) as layer:
+        for _ in range(3):
+            layer.image(ids)
+    return tmp_path / "street.clip"
+
+
+def test_a_street_is_measured_by_its_labels_and_beside_the_real_video(street: Path):
+    skip_without("segment", "street")
+    (score,) = evaluate([str(street)], [str(street)], EvaluateOptions(("segment-miou",), driving=str(street), device="cpu"))
+    assert score.value == score.floor and 0 < score.value <= 1
+    assert score.frames == 2
+
+
+def test_metrics_of_another_kind_of_driving_are_left_out_unless_they_are_named(street: Path):
+    named = {score.metric for score in evaluate([str(street)], [str(street)], EvaluateOptions(driving=str(street), device="cpu"))}
+    assert "segment-miou" in named and not {"pose-error", "pose-error-pixels"} & named
+    with pytest.raises(UsageProblem, match="no layer poses.*extract-poses"):
+        list(evaluate([str(street)], [str(street)], EvaluateOptions(("pose-error",), driving=str(street), device="cpu")))
+
+
+def test_a_real_person_is_found_where_he_was_and_a_moved_one_elsewhere(tmp_path: Path):
+    skip_without("poses", "small")
+    from skimage.data import astronaut
+
+    from stages.extract_poses import PoseOptions, extract
+
+    picture = np.ascontiguousarray(astronaut()[:, 60:400])
+    clip = create_clip(tmp_path / "person.clip", iter([picture] * 3), storage="png")
+    extract(clip, PoseOptions(backend="small", device="cpu"))
+    moved = create_clip(tmp_path / "moved.clip", iter([np.roll(picture, 20, 1)] * 3), storage="png")
+    options = EvaluateOptions(("pose-error-pixels",), driving=str(clip.path), device="cpu")
+    same, apart = evaluate([str(clip.path), str(moved.path)], [str(clip.path)], options)
+    assert same.value is not None and same.value < 2
+    assert apart.value == pytest.approx(20, abs=4)
+
+
+def skip_without(kind: str, backend: str) -> None:
+    if reason := Backends(kind).get(backend).missing():
+        pytest.skip(reason)

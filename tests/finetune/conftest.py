@@ -1,0 +1,27 @@
+"""A small model and a painted person to adapt it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.clip import Clip, open_clip
+from stages.models import Model, load_model, save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Model:
+    torch.manual_seed(0)
+    path = tmp_path / "run" / "base.safetensors"
+    save_model(path, FewShotGenerator(PRESETS["tiny"]).state_dict(), PRESETS["tiny"], {"step": 0})
+    return load_model(path)
+
+
+@pytest.fixture
+def person(tmp_path: Path, make_painted_clip: Callable[..., Path]) -> Clip:
+    return open_clip(make_painted_clip(tmp_path / "person.clip", 0))

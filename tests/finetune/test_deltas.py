@@ -1,0 +1,127 @@
+"""A finetuned model is a delta: small, of no use without its base, and certain which file that is."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.finetune import FinetuneOptions, TuneOptions, finetune
+from stages.model_files import Base, base_of, read_model, save_delta, save_model
+from stages.models import Model, load_model
+from weights import registry
+
+SHORT = FinetuneOptions(TuneOptions(steps=3, learning_rate=2e-3), crop="none", device="cpu")
+
+
+@pytest.fixture
+def anna(base: Model, person, tmp_path: Path) -> Path:
+    finetune([person], load_model(base.path), tmp_path / "anna.safetensors", SHORT)
+    return tmp_path / "anna.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def no_other_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return model.generator.state_dict()
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_holds_the_changed_tensors_alone_and_names_its_base(anna: Path, base: Model):
+    info, changes = read_model(anna)
+    assert {name.split(".")[0] for name in changes} == {"weight_generator", "blocks", "to_image"}
+    assert set(changes) <= set(info["tuned"])
+    assert base_of(info) == Base(base.sha256, "base.safetensors", "run/base.safetensors")
+
+
+def test_added_to_its_base_it_is_the_finetuned_model_to_the_precision_of_float16(base: Model, person, tmp_path: Path):
+    tuned = load_model(base.path)
+    finetune([person], tuned, tmp_path / "anna.safetensors", SHORT)
+    before, exact, again = weights(base), weights(tuned), weights(load_model(tmp_path / "anna.safetensors"))
+    for name in exact:
+        assert torch.allclose(again[name] - before[name], exact[name] - before[name], rtol=1e-3, atol=1e-7)
+
+
+def test_a_whole_model_needs_no_base(base: Model, person, tmp_path: Path):
+    finetune([person], load_model(base.path), tmp_path / "anna.safetensors", replace(SHORT, whole=True))
+    base.path.unlink()
+    assert base_of(load_model(tmp_path / "anna.safetensors").info) is None
+
+
+@pytest.mark.parametrize("place", ["with its run", "beside", "mirror", "cache"])
+def test_the_base_is_found_wherever_it_has_moved(place: str, anna: Path, base: Model, tmp_path: Path):
+    expected = weights(load_model(anna))
+    if place == "with its run":
+        (tmp_path / "moved").mkdir()
+        shutil.move(base.path.parent, tmp_path / "moved" / "run")
+        anna = Path(shutil.move(anna, tmp_path / "moved"))
+    else:
+        folder = tmp_path if place == "beside" else tmp_path / place
+        folder.mkdir(exist_ok=True)
+        shutil.move(base.path, folder / "base.safetensors")
+    assert equal(weights(load_model(anna)), expected)
+
+
+def test_a_base_of_another_name_is_given(anna: Path, base: Model, tmp_path: Path):
+    expected = weights(load_model(anna))
+    elsewhere = Path(shutil.move(base.path, tmp_path / "elsewhere.safetensors"))
+    assert equal(weights(load_model(anna, elsewhere)), expected)
+
+
+def test_a_missing_base_is_named_with_what_to_do(anna: Path, base: Model):
+    base.path.unlink()
+    with pytest.raises(MissingRequirement, match=f"base.safetensors with the sha256 {base.sha256}.*FSV2V_WEIGHTS_MIRROR.*--base"):
+        load_model(anna)
+
+
+def test_another_file_under_the_name_of_the_base_is_not_used_but_told(anna: Path, base: Model):
+    save_model(base.path, weights(base), base.config, {"step": 1})
+    with pytest.raises(MissingRequirement, match="base.safetensors is another one"):
+        load_model(anna)
+    with pytest.raises(BadInput, match="is not the base of"):
+        load_model(anna, base.path)
+
+
+def test_a_delta_of_shipped_weights_says_nothing_about_this_machine_and_loads_on_any(tmp_path: Path):
+    shipped = load_model(registry.path("face-256.safetensors"))
+    changed = weights(shipped) | {"to_image.bias": weights(shipped)["to_image.bias"] + 0.5}
+    base = Base(shipped.sha256, "face-256.safetensors")
+    save_delta(tmp_path / "anna.safetensors", changed, base, weights(shipped), shipped.config, shipped.info)
+    assert (tmp_path / "anna.safetensors").stat().st_size < 20_000
+    assert equal(weights(load_model(tmp_path / "anna.safetensors")), changed)
+
+
+def test_finetuning_a_delta_again_gives_a_delta_of_the_same_base(anna: Path, base: Model, person, tmp_path: Path):
+    again = load_model(anna)
+    finetune([person], again, tmp_path / "again.safetensors", SHORT)
+    anna.unlink()
+    assert base_of(read_model(tmp_path / "again.safetensors")[0]) == Base(base.sha256, "base.safetensors", "run/base.safetensors")
+    assert torch.allclose(weights(load_model(tmp_path / "again.safetensors"))["to_image.bias"], weights(again)["to_image.bias"], rtol=1e-3)
+
+
+def test_a_delta_never_replaces_its_own_base(base: Model, person):
+    with pytest.raises(UsageProblem, match="is the base"):
+        finetune([person], load_model(base.path), base.path, SHORT, overwrite=True)
+    assert load_model(base.path).sha256 == base.sha256
+
+
+def test_the_command_says_that_a_snapshot_must_be_kept_and_synthesize_takes_the_delta(base: Model, person, tmp_path: Path, fsv2v):
+    common = ["--examples", person.path, "--device", "cpu"]
+    tuned = fsv2v("finetune", *common, "--model", base.path, "--steps", 1, "--perceptual", "none", "-o", tmp_path / "anna.safetensors")
+    assert tuned.exit_code == 0 and "keep that file, or write a whole model with --whole" in tuned.stderr
+    made = fsv2v("synthesize", *common, "--driving", person.path, "--model", tmp_path / "anna.safetensors", "-o", tmp_path / "anna.clip")
+    assert made.exit_code == 0 and (tmp_path / "anna.clip").is_dir()
+    base.path.unlink()
+    missing = fsv2v("synthesize", *common, "--driving", person.path, "--model", tmp_path / "anna.safetensors", "-o", tmp_path / "b.clip")
+    assert missing.exit_code == 4 and base.sha256 in missing.stderr and not (tmp_path / "b.clip").exists()
