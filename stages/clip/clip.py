@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,15 @@ class Clip:
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         """Yield frames [start, stop) as uint8 RGB [H, W, 3], read or decoded one at a time."""
-        layer = self.layer("frames")
+        layer = self._frames
         if layer.storage not in ("reference", "video"):
             return self._sized(layer.images(start, stop))
         return decode(self.video(layer), self._info(layer), start, stop)
+
+    @cached_property
+    def _frames(self) -> Layer:
+        """Kept, because training reads single frames."""
+        return self.layer("frames")
 
     def frame(self, index: int) -> np.ndarray:
         """Frame `index` alone, uint8 RGB [H, W, 3]; for a video this decodes from the key frame before it."""
@@ -130,6 +136,8 @@ class Clip:
             writer = LayerWriter(kind, folder, self.num_frames, (self.width, self.height))
             yield writer
             writer.finish(producer, inputs, meta or {})
+        if kind == "frames":
+            self.__dict__.pop("_frames", None)
 
     def source_path(self) -> Path | None:
         """Where the source of the clip should lie."""

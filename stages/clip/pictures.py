@@ -102,13 +102,21 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
     return data.tobytes()
 
 
+_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11; spares turning BGR around
+
+
 def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     """The bytes of a clip's PNG or JPEG to uint8 RGB [H, W, 3] or grey [H, W]. Raises InvalidClip naming `name`."""
-    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    colour = cv2.IMREAD_COLOR if _IN_RGB is None else _IN_RGB
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), colour if channels == 3 else cv2.IMREAD_GRAYSCALE)
     except cv2.error as error:
         raise InvalidClip(f"{name} is not a readable picture") from error
-    if image is None:
+    if image is None or _breaks_off(data):
         raise InvalidClip(f"{name} is not a readable picture")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 and _IN_RGB is None else image
+
+
+def _breaks_off(data: bytes) -> bool:
+    """A JPEG without its end, of which OpenCV before 5 shows what there is."""
+    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
-from pathlib import Path, PurePosixPath
-from typing import Protocol
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from stages.clip.ffmpeg import Media
 from stages.errors import BadInput, InvalidClip
 
 MAX_FILE = 4 << 30
 """Largest file that is read into memory, in bytes."""
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -64,32 +66,41 @@ class DirectoryStore:
         return Media(self.path / name)
 
 
+class _Member(NamedTuple):
+    """A file in a zip: where its header begins, its size in bytes, and its checksum."""
+
+    header: int
+    size: int
+    crc: int
+
+
 class ZipStore:
-    """A packed clip. The zip is opened anew in each process: forked ones would share one position in the file."""
+    """A packed clip. No file stays open: thousands of clips may be at hand at once, and threads and processes share nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open()
-
-    def _open(self) -> None:
+        self._members: dict[str, _Member] = {}
         try:
-            self._zip = zipfile.ZipFile(self.path)
+            with zipfile.ZipFile(path) as archive:
+                length = path.stat().st_size
+                for info in archive.infolist():
+                    self._enter(info, length)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-            raise InvalidClip(f"{self.path} is not a readable zip: {error}") from error
-        self._process = os.getpid()
-        self._members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
-        for name, info in self._members.items():
-            if not is_safe_name(name):
-                raise InvalidClip(f"{self.path} holds the unsafe name {name!r}")
-            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise InvalidClip(f"{self.path}: {name} is compressed or encrypted; a packed clip is an uncompressed zip")
+            raise InvalidClip(f"{path} is not a readable zip: {error}") from error
 
-    def __getstate__(self) -> Path:
-        return self.path
+    def _enter(self, info: zipfile.ZipInfo, length: int) -> None:
+        if info.is_dir():
+            return
+        if not is_safe_name(info.filename):
+            raise InvalidClip(f"{self.path} holds the unsafe name {info.filename!r}")
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise InvalidClip(f"{self.path}: {info.filename} is compressed or encrypted; a packed clip is an uncompressed zip")
+        if info.header_offset + info.file_size > length:
+            raise InvalidClip(f"{self.path}: {info.filename} claims to be larger than the zip")
+        self._members[info.filename] = _Member(info.header_offset, info.file_size, info.CRC)
 
-    def __setstate__(self, path: Path) -> None:
-        self.path = path
-        self._open()
+    def __reduce__(self) -> tuple[Any, ...]:  # small, however many members there are
+        return ZipStore, (self.path,)
 
     def names(self, folder: str = "") -> list[str]:
         prefix = f"{folder}/" if folder else ""
@@ -102,31 +113,51 @@ class ZipStore:
     def read(self, name: str) -> bytes:
         if self.size(name) > MAX_FILE:
             raise InvalidClip(f"{self.path}: {name} is larger than {MAX_FILE >> 30} GiB")
-        if os.getpid() != self._process:
-            self._open()
-        try:
-            return self._zip.read(name)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise InvalidClip(f"{self.path}: {name} is damaged: {error}") from error
+        return self._look(name, _content)
 
     def size(self, name: str) -> int:
         if name not in self._members:
             raise InvalidClip(f"{self.path}: {name} is missing")
-        return self._members[name].file_size
+        return self._members[name].size
 
     def media(self, name: str) -> Media:
-        size, header = self.size(name), self._members[name].header_offset
-        with self.path.open("rb") as file:
-            file.seek(header + 26)  # lengths of name and extra field in the local header of 30 bytes
-            name_length, extra_length = struct.unpack("<HH", file.read(4))
-        start = header + 30 + name_length + extra_length
+        size = self.size(name)
+        start = self._look(name, _place)
         return Media(self.path, start, start + size)
+
+    def _look(self, name: str, find: Callable[[BinaryIO, _Member], T]) -> T:
+        try:
+            with self.path.open("rb") as file:
+                return find(file, self._members[name])
+        except (OSError, EOFError) as error:
+            raise InvalidClip(f"{self.path}: {name} is damaged: {error}") from error
+
+
+def _place(file: BinaryIO, member: _Member) -> int:
+    """Where the content of a member begins: after its local header of 30 bytes, its name and an extra field."""
+    file.seek(member.header + 26)
+    lengths = file.read(4)
+    if len(lengths) < 4:
+        raise EOFError("the zip breaks off before it")
+    name_length, extra_length = struct.unpack("<HH", lengths)
+    return member.header + 30 + name_length + extra_length
+
+
+def _content(file: BinaryIO, member: _Member) -> bytes:
+    """The whole content of a member. Raises EOFError when it is not what it was."""
+    file.seek(_place(file, member))
+    data = file.read(member.size)
+    if len(data) < member.size:
+        raise EOFError("the zip breaks off in it")
+    if zlib.crc32(data) != member.crc:
+        raise EOFError("its checksum is wrong")
+    return data
 
 
 def is_safe_name(name: str) -> bool:
     """No absolute path, no .., no backslash, no drive letter, no empty part."""
     parts = name.rstrip("/").split("/")
-    strange = "\\" in name or ":" in name or PurePosixPath(name).is_absolute()
+    strange = "\\" in name or ":" in name or name.startswith("/")
     return bool(name) and not strange and not {"", ".", ".."} & set(parts)
 
 

@@ -101,12 +101,22 @@ def semantic_image(points: np.ndarray, height: int, width: int) -> np.ndarray:
         return maps
     maps[0] = draw_sketch(points, height, width) / np.float32(255)
     for channel, names in enumerate(GROUPS, start=1):
-        strokes = np.zeros((height, width), np.uint8)
-        for curves, _ in faces:
-            _stroke(strokes, [curves[name] for name in names], 1, antialias=False)
-        distance = cv2.distanceTransform(255 - strokes, cv2.DIST_L2, 5)
-        maps[channel] = np.clip(1 - distance * (8 / height), 0, 1)
+        _near([curves[name] for curves, _ in faces for name in names], maps[channel])
     return maps
+
+
+def _near(curves: list[np.ndarray], into: np.ndarray) -> None:
+    """Fill `into` [height, width], zeros, with 1 - distance / reach, where the curves [S, 2] are within reach."""
+    height, width = into.shape
+    strokes = np.zeros((height, width), np.uint8)
+    _stroke(strokes, curves, 1, antialias=False)
+    x, y, w, h = cv2.boundingRect(strokes)
+    if not w:
+        return
+    reach = height // 8 + 2
+    part = np.s_[max(y - reach, 0) : y + h + reach, max(x - reach, 0) : x + w + reach]  # no shortest way leads out of it
+    distance = cv2.distanceTransform(255 - strokes[part], cv2.DIST_L2, 5)
+    into[part] = np.clip(1 - distance * (8 / height), 0, 1)
 
 
 def _stroke(canvas: np.ndarray, curves: list[np.ndarray], thickness: int, *, antialias: bool) -> None:

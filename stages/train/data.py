@@ -73,8 +73,8 @@ class Dataset:
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colour = draw_colour(draw, config.jitter)
         damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
-        frames = [footage.show(index, view, colour, damage) for index in window]
-        shown = [footage.show(index, view, colour, None) for index in others]
+        frames = footage.show(window, view, colour, damage)
+        shown = footage.show(others, view, colour, None)
         flows, confidence = _teach(frames, self.teacher)
         return {
             "images": _pictures(frames),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,13 +56,22 @@ class Footage:
         """Height and width of the pictures."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
-    def show(self, index: int, view: View, colour: np.ndarray, damage: np.random.Generator | None) -> Shown:
-        """Frame `index` of the clip through `view` of the row's pictures, with its colours changed (see `draw_colour`)."""
+    def show(self, indices: Sequence[int], view: View, colour: np.ndarray, damage: np.random.Generator | None) -> list[Shown]:
+        """Frames of the clip through `view` of the row's pictures, with their colours changed (see `draw_colour`)."""
+        table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)[None]
+        return [self._shown(index, frame, view, table, damage) for index, frame in zip(indices, self._frames(indices), strict=True)]
+
+    def _shown(self, index: int, frame: np.ndarray, view: View, table: np.ndarray, damage: np.random.Generator | None) -> Shown:
         if self.crops:
             view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
-        table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)
-        image = cv2.LUT(view.image(self.clip.frame(index)), table[None])
+        image = cv2.LUT(view.image(frame), table)
         return Shown(image, self.track.semantic(index, view, damage), self.track.keypoints(index, view))
+
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Frames of the clip, uint8 [H, W, 3]; those that follow one another at one go, for a video is opened each time."""
+        starts = [place for place, index in enumerate(indices) if place == 0 or index != indices[place - 1] + 1]
+        for first, end in itertools.pairwise([*starts, len(indices)]):
+            yield from self.clip.frames(indices[first], indices[end - 1] + 1)
 
 
 def check_kind(root: Path, kind: str) -> None:

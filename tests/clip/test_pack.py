@@ -155,6 +155,28 @@ def test_a_flipped_bit_is_noticed(small_clip):
     assert any("damaged" in error for error in validate(path).errors)
 
 
+@pytest.mark.parametrize("fault", ["flipped", "cut"])
+def test_a_packed_frame_that_is_not_what_it_was_is_named(fault, small_clip):
+    path = pack(small_clip.path)
+    clip = open_clip(path)
+    data = bytearray(path.read_bytes())
+    if fault == "flipped":
+        data[data.index(b"\x89PNG") + 60] ^= 1
+    path.write_bytes(data if fault == "flipped" else data[: data.index(b"\x89PNG") + 60])
+
+    with pytest.raises(InvalidClip, match=r"small\.zip: frames/\S+ is damaged: (its checksum is wrong|the zip breaks off)"):
+        clip.frame(0)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts the open files as Linux lists them")
+def test_packed_clips_keep_no_file_open(small_clip):
+    path = pack(small_clip.path)
+    before = len(os.listdir("/proc/self/fd"))
+    clips = [open_clip(path) for _ in range(20)]
+    assert [number_of(clip.frame(2)) for clip in clips] == [2] * 20
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_what_is_packed_or_unpacked_already_is_refused(packed, clip):
     with pytest.raises(BadInput, match="packed already"):
         pack(packed)

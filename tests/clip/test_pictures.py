@@ -9,7 +9,7 @@ from PIL import Image
 
 from stages.clip import list_pictures, read_image
 from stages.clip.pictures import decode_image, encode
-from stages.errors import BadInput
+from stages.errors import BadInput, InvalidClip
 
 RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
 COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], -1)
@@ -135,3 +135,10 @@ def test_png_is_lossless_and_jpeg_keeps_full_colour_resolution():
     stripes[:, ::2] = [255, 0, 0]
     stripes[:, 1::2] = [0, 0, 255]
     assert np.abs(decode_image(encode(stripes, "jpg"), "", 3).astype(int) - stripes).max() < 40  # 4:2:0 would be off by 127
+
+
+@pytest.mark.parametrize("storage", ["png", "jpg"])
+@pytest.mark.parametrize("missing", [2, 300])
+def test_a_frame_that_breaks_off_is_refused(storage, missing):
+    with pytest.raises(InvalidClip, match="000003 is not a readable picture"):
+        decode_image(encode(COLOURS, storage)[:-missing], "000003", 3)

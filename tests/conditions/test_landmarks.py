@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -56,6 +57,18 @@ def test_the_semantic_image_of_a_scaled_face_is_the_scaled_image(face):
     small = landmarks.semantic_image(half[None], 128, 128)[1:]
     large = landmarks.semantic_image(face[None], 256, 256)[1:, ::2, ::2]
     assert np.abs(small - large).mean() < 0.02
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1.6, -60.0), (0.3, 150.0), (0.5, 400.0)])
+def test_distances_are_those_of_the_whole_picture_though_only_what_is_near_is_computed(face, scale, shift):
+    face[:, :2] = face[:, :2] * scale + shift
+    maps = landmarks.semantic_image(face[None], 256, 256)[1:]
+    for drawn, names in zip(maps, landmarks.GROUPS, strict=True):
+        strokes = np.full((256, 256), 255, np.uint8)
+        lines = [np.round(landmarks.face_curves(face)[name] * 16).astype(np.int32) for name in names]
+        cv2.polylines(strokes, lines, False, 0, 1, cv2.LINE_8, 4)
+        whole = np.clip(1 - cv2.distanceTransform(strokes, cv2.DIST_L2, 5) / 32, 0, 1)
+        assert np.abs(drawn - whole).max() < 1e-6
 
 
 def test_a_mirrored_face_keeps_ibug_order(face):
