@@ -21,7 +21,8 @@ from measuring import report
 
 from stages.clip import open_clip
 from stages.clip.pack import pack
-from stages.train.data import draw_colour, draw_view, read_index
+from stages.train.augment import draw_colours, draw_view
+from stages.train.data import read_index
 from stages.train.footage import Footage, check_kind
 
 FRAMES_PER_SECOND, OF_BARE = 600.0, 0.8
@@ -61,7 +62,7 @@ def speeds(ways: dict[str, Callable[[], object]], frames: int) -> dict[str, floa
 def ways_to_read(windows: list[Window]) -> dict[str, Callable[[], object]]:
     height, width = windows[0][0].shape
     draw = np.random.default_rng(0)
-    view, colour = draw_view(draw, (height, width), height, width, 1.0), draw_colour(draw, 1.0)
+    view, colours = draw_view(draw, (height, width), height, width, 1.0), draw_colours(draw, 1.0, 0.0)
     stored = [
         np.frombuffer(footage.clip.store.read(f"frames/{footage.clip.layer('frames').entry(index)}"), np.uint8)
         for footage, window in windows
@@ -84,7 +85,7 @@ def ways_to_read(windows: list[Window]) -> dict[str, Callable[[], object]]:
 
     def show() -> None:
         for footage, window in windows:
-            footage.show(window, view, colour, None)
+            footage.show(window, view, colours, None)
 
     def reopen() -> None:
         for footage, window in windows:

@@ -47,6 +47,8 @@ class TrainConfig:
     """Weight of the gradient penalty of D_I on real pictures (R1, Mescheder et al. 2018), every 16th step; 0 leaves it out."""
     jitter: float = 1.0
     """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
+    hue: float = 0.0
+    """Largest turn of the hue in degrees, of a window and its examples alike: with few subjects, more of them."""
     perceptual: str = "squeezenet"
     perceptual_scales: int = 1
     """The perceptual loss sees the picture and its halves, so many sizes in all."""

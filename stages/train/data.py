@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
+from stages.train.augment import draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.footage import Footage, Shown, check_kind
@@ -71,10 +71,10 @@ class Dataset:
         stride = int(draw.integers(1, config.most_stride + 1))
         window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
-        colour = draw_colour(draw, config.jitter)
+        colours = draw_colours(draw, config.jitter, config.hue)
         damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
-        frames = footage.show(window, view, colour, damage)
-        shown = footage.show(others, view, colour, None)
+        frames = footage.show(window, view, colours, damage)
+        shown = footage.show(others, view, colours, None)
         flows, confidence = _teach(frames, self.teacher)
         return {
             "images": _pictures(frames),
@@ -140,24 +140,6 @@ def draw_window(
     far = [i for i in usable if i < window[0] - distance or i > window[-1] + distance]
     chosen = draw.choice(far or usable, examples, replace=True)
     return window, [int(i) for i in chosen]
-
-
-def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float) -> View:
-    """A random crop, scale, rotation and mirror image of a source picture of (height, width)."""
-    scale = height / source[0] * np.exp(strength * draw.uniform(-0.1, 0.1))
-    angle = strength * np.deg2rad(draw.uniform(-8, 8))
-    shift = strength * draw.uniform(-0.05, 0.05, 2) * height
-    flip = -1.0 if strength and draw.random() < 0.5 else 1.0
-    turn = scale * np.array([[np.cos(angle) * flip, -np.sin(angle)], [np.sin(angle) * flip, np.cos(angle)]])
-    centre_in = (np.array(source[::-1]) - 1) / 2
-    centre_out = (np.array([width, height]) - 1) / 2 + shift
-    return View(np.column_stack([turn, centre_out - turn @ centre_in]), height, width)
-
-
-def draw_colour(draw: np.random.Generator, strength: float) -> np.ndarray:
-    """Contrast per channel and brightness, [2, 3]: one setting for a window and its examples."""
-    gain = np.exp(strength * (draw.uniform(-0.15, 0.15) + draw.uniform(-0.08, 0.08, 3)))
-    return np.stack([gain, np.full(3, strength * draw.uniform(-20, 20))])
 
 
 def _draw_k(draw: np.random.Generator, most: int) -> int:

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from stages.clip import Clip, open_clip
 from stages.conditions.tracks import Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput
+from stages.train.augment import Colours
 from stages.train.recipes import names, read_recipe
 
 
@@ -56,15 +56,14 @@ class Footage:
         """Height and width of the pictures."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
-    def show(self, indices: Sequence[int], view: View, colour: np.ndarray, damage: np.random.Generator | None) -> list[Shown]:
-        """Frames of the clip through `view` of the row's pictures, with their colours changed (see `draw_colour`)."""
-        table = np.clip(np.arange(256)[:, None] * colour[0] + colour[1], 0, 255).astype(np.uint8)[None]
-        return [self._shown(index, frame, view, table, damage) for index, frame in zip(indices, self._frames(indices), strict=True)]
+    def show(self, indices: Sequence[int], view: View, colours: Colours, damage: np.random.Generator | None) -> list[Shown]:
+        """Frames of the clip through `view` of the row's pictures, in other colours."""
+        return [self._shown(index, frame, view, colours, damage) for index, frame in zip(indices, self._frames(indices), strict=True)]
 
-    def _shown(self, index: int, frame: np.ndarray, view: View, table: np.ndarray, damage: np.random.Generator | None) -> Shown:
+    def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, damage: np.random.Generator | None) -> Shown:
         if self.crops:
             view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
-        image = cv2.LUT(view.image(frame), table)
+        image = colours(view.image(frame))
         return Shown(image, self.track.semantic(index, view, damage), self.track.keypoints(index, view))
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
