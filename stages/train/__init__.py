@@ -66,8 +66,12 @@ def _train(
     if start is not None:
         config = replace(config, start=start.sha256)
     estimate = teacher.open(options.device)
-    data = Dataset(options.data, config.generator.kind, "train", estimate)
-    validation = Dataset(options.data, config.generator.kind, "val", estimate)
+
+    def on_bad(path: Path, reason: str) -> None:
+        event({"message": f"other clips take the place of {path}: {reason}"})
+
+    data = Dataset(options.data, config.generator.kind, "train", estimate, on_bad)
+    validation = Dataset(options.data, config.generator.kind, "val", estimate, on_bad)
     distance = open_distance(config.perceptual, device, config.perceptual_scales)
     if config.budget is not None:
         trial = Trainer(config, device, distance, options.effort, world)

@@ -1,23 +1,25 @@
 """Batches of training windows with their examples.
 
-A batch is a function of the seed and the step alone, so a resumed run sees exactly what an undisturbed one would have seen, and no
-sampler position has to be stored.
+A batch is a function of the seed and the step alone, given the same data on disk, so a resumed run sees exactly what an undisturbed one
+would have seen, and no sampler position has to be stored. Neither has a list of the clips that cannot be read: whatever draws one of them
+draws again, each time.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, InvalidClip
+from stages.errors import BadInput, Fsv2vError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
@@ -29,15 +31,20 @@ from stages.train.parallel import World
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
+OnBad = Callable[[Path, str], None]
+"""Told of a clip that cannot be read, and why."""
 
 
 class Dataset:
     """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do.
 
-    A dataset of one subject has nobody to hold out: its "val" is its "train". `teacher` estimates the flow of the windows.
+    A dataset of one subject has nobody to hold out: its "val" is its "train". `teacher` estimates the flow of the windows. `on_bad` is told
+    once of each clip that turns out unreadable; other clips take its place, unless more than half are so.
     """
 
-    def __init__(self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow) -> None:
+    def __init__(
+        self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow, on_bad: OnBad = lambda path, reason: None
+    ) -> None:
         self.teacher = teacher
         rows = read_index(root)
         check_kind(root, kind)
@@ -50,6 +57,7 @@ class Dataset:
         self.subjects = [subjects[name] for name in sorted(subjects)]
         if not self.subjects:
             raise BadInput(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
+        self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
     def batch(
         self, config: TrainConfig, step: int, phase: Phase, part: Sequence[int] | None = None, attempt: int = 0, examples: int | None = None
@@ -65,9 +73,24 @@ class Dataset:
         return Batch(**stacked, numbers=torch.tensor(list(numbers)))
 
     def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
-        clips = self.subjects[draw.integers(len(self.subjects))]
+        tried: set[Path] = set()
+        while True:
+            footage = self._draw_clip(draw, tried)
+            try:
+                return self._window(footage, draw, config, phase, examples)
+            except (BadInput, InvalidClip) as error:
+                self.unreadable.add(footage.path, error)
+                tried.add(footage.path)
+
+    def _draw_clip(self, draw: np.random.Generator, tried: set[Path]) -> Footage:
+        """A subject, then one of its clips, the longer the likelier; none of those that were tried."""
+        there = ([footage for footage in clips if footage.path not in tried] for clips in self.subjects)
+        subjects = [clips for clips in there if clips] if tried else self.subjects
+        clips = subjects[draw.integers(len(subjects))]
         lengths = np.array([footage.num_frames for footage in clips])
-        footage = clips[draw.choice(len(clips), p=lengths / lengths.sum())]
+        return clips[draw.choice(len(clips), p=lengths / lengths.sum())]
+
+    def _window(self, footage: Footage, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
         stride = int(draw.integers(1, config.most_stride + 1))
         window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
@@ -86,6 +109,25 @@ class Dataset:
             "flows": torch.from_numpy(flows),
             "flow_confidence": torch.from_numpy(confidence),
         }
+
+
+class _Unreadable:
+    """The clips of a dataset that could not be read so far; threads may add to it at the same time."""
+
+    def __init__(self, root: Path, clips: int, tell: OnBad) -> None:
+        self.root, self.clips, self.tell = root, clips, tell
+        self.known: set[Path] = set()
+        self.lock = Lock()
+
+    def add(self, path: Path, error: Fsv2vError) -> None:
+        """Raises an error of the same kind when it is more than half of them now."""
+        with self.lock:
+            if path not in self.known:
+                self.known.add(path)
+                self.tell(path, str(error))
+            if 2 * len(self.known) > self.clips:
+                hint = "build the dataset again with --overwrite"
+                raise type(error)(f"{len(self.known)} of {self.clips} clips of {self.root} cannot be used: {error}", hint=hint) from error
 
 
 class Prefetcher:

@@ -14,7 +14,7 @@ import numpy as np
 from stages.clip import Clip, open_clip
 from stages.conditions.tracks import Track, open_track
 from stages.conditions.view import View
-from stages.errors import BadInput
+from stages.errors import BadInput, InvalidClip, NoDetection
 from stages.train.augment import Colours
 from stages.train.recipes import names, read_recipe
 
@@ -28,7 +28,10 @@ class Shown(NamedTuple):
 
 
 class Footage:
-    """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip."""
+    """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip.
+
+    What cannot be read raises BadInput or InvalidClip with the path and what is wrong, wherever it turns out.
+    """
 
     def __init__(self, root: Path, row: dict[str, Any], kind: str) -> None:
         self.path, self.kind = root / row["clip"], kind
@@ -40,7 +43,10 @@ class Footage:
 
     @cached_property
     def clip(self) -> Clip:
-        return open_clip(self.path)
+        clip = open_clip(self.path)
+        if clip.num_frames < self.start + self.num_frames:
+            raise InvalidClip(f"{self.path} has {clip.num_frames} frames, and the dataset counts on {self.start + self.num_frames}")
+        return clip
 
     @cached_property
     def track(self) -> Track:
@@ -48,8 +54,11 @@ class Footage:
 
     @cached_property
     def usable(self) -> list[int]:
-        """Frames of the clip on which something drives."""
-        return [index for index in range(self.start, self.start + self.num_frames) if self.track.seen(index)]
+        """Frames of the clip on which something drives. NoDetection when there is none."""
+        usable = [index for index in range(self.start, self.start + self.num_frames) if self.track.seen(index)]
+        if not usable:
+            raise NoDetection(f"{self.path} shows nothing that drives")
+        return usable
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,6 +87,6 @@ def check_kind(root: Path, kind: str) -> None:
     header = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
     has, wanted = header.get("kind", "landmarks"), kind.split("+")[0]
     if has != wanted:
-        fitting = [name for name in names() if read_recipe(name).generator.kind.split("+")[0] == has]
+        fitting = [name for name in names() if read_recipe(name).generator.kind == has]
         hint = f"train it with --preset {' or '.join(fitting)}" if fitting else f"no preset is for {has}"
         raise BadInput(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)

@@ -197,7 +197,7 @@ def test_a_model_of_another_kind_names_the_preset_that_fits(make_body_clip, tmp_
     with pytest.raises(BadInput, match=r"of the kind poses, and the model wants landmarks. train it with --preset .*pose-256"):
         Dataset(tmp_path / "bodies", "landmarks", "train")
     with pytest.raises(BadInput, match="has no layer 'densepose'"):
-        Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1, size=64))
+        Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1))
 
 
 def test_the_command_takes_sides_or_height_and_width(fsv2v, make_body_clip, tmp_path):
