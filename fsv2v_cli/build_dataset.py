@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import click
 
 from fsv2v_cli import console
 from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option
-
-SIDES = range(32, 2049)
-
-
-class _HeightAndWidth(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
-        size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not all(side in SIDES for side in size):
-            self.fail(f"{value!r} is no size such as 256 or 256x128, with sides from {SIDES[0]} to {SIDES[-1]}.", param, ctx)
-        return size
+from fsv2v_cli.sizes import Sides, Size
 
 
 @command("build-dataset")
@@ -35,7 +18,7 @@ class _HeightAndWidth(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "that the first clip has. A clip without it is refused.",
 )  # fmt: skip
 @click.option(
-    "--size", type=_HeightAndWidth(), metavar="N|HxW",
+    "--size", type=Size("256 or 256x128", range(32, 2049), squares=True), metavar="N|HxW",
     help="Height and width of the crops in pixels, or the side of squares. Default: faces 256, bodies 256x128, streets 192x256.",
 )  # fmt: skip
 @click.option("--min-frames", type=click.IntRange(1), default=16, show_default=True, help="Shorter runs without a cut are dropped.")
@@ -52,7 +35,7 @@ class _HeightAndWidth(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @overwrite_option
 @common_options
 def build_dataset(
-    inputs: Inputs, kind: str, size: tuple[int, int] | None, min_frames: int, store: str, subjects: str | None, hold_out: tuple[str, ...],
+    inputs: Inputs, kind: str, size: Sides | None, min_frames: int, store: str, subjects: str | None, hold_out: tuple[str, ...],
     val_share: float, run: Run,
 ) -> int:  # fmt: skip
     """Crop each INPUT (a clip, or - for paths on stdin) and add it to a dataset, split by subject.

@@ -24,6 +24,7 @@ from fsv2v_cli.options import (
     out_option,
     overwrite_option,
 )
+from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
@@ -203,18 +204,6 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return Fraction(str(value))
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no size such as 1280x720.", param, ctx)
-        return int(match[1]), int(match[2])
-
-
 @clip.command("import")
 @inputs_argument
 @out_option("A folder for the clips, or NAME.clip for one input. Default: the current folder.")
@@ -230,11 +219,11 @@ class _Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "--frames", type=click.Choice(["reference", "png", "jpg"]), help="How frames are kept. Default: videos by reference, else png."
 )
 @click.option("--fps", type=_Rate(), metavar="RATE", help="Rate of pictures and JSON, which have none. Default: 25, or the data set's.")
-@click.option("--size", type=_Size(), metavar="WxH", help="Size of the picture behind poses in JSON. Default: around all points.")
+@click.option("--size", type=Size("1280x720"), metavar="WxH", help="Size of the picture behind poses in JSON. Default: around all points.")
 @click.option("--table", metavar="NAME", help="What a data set's label ids mean: a table's name or .json file. Default: the data set's.")
 @common_options
 def import_(
-    inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: tuple[int, int] | None, table: str | None, run: Run
+    inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: Sides | None, table: str | None, run: Run
 ) -> int:
     """Make a clip of each INPUT and print its path; a data set gives one per sequence.
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fsv2v_cli.sizes import Sides
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -305,6 +307,8 @@ def _toml_line(name: str, value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Sides):
+        return str(value)
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
         return f"{value[0]}/{value[1]}"
     if isinstance(value, (list, tuple)):

@@ -121,6 +121,12 @@ def test_what_a_dry_run_prints_is_a_config_file_that_gives_the_same_run(fsv2v, t
     assert values("--config", tmp_path / "again.toml") == values(*flags)
 
 
+@pytest.mark.parametrize("command", [["build-dataset", "a.clip", "-o", "set"], ["clip", "import", "json/"]], ids=" ".join)
+def test_a_size_is_printed_as_it_is_given(fsv2v, command):
+    printed = fsv2v(*command, "--size", "256x128", "--dry-run").stdout
+    assert 'size = "256x128"' in printed
+
+
 def test_a_dry_run_does_nothing(fsv2v, tmp_path):
     result = fsv2v("extract-sketch", tmp_path / "absent.mp4", "-o", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0
