@@ -31,10 +31,23 @@ def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """The header of the dataset in `root` that is to be gone on with, or None for a new one. BadInput when it is something else."""
     header = root / "dataset.json"
     if header.exists():
-        return None if overwrite else json.loads(header.read_text(encoding="utf-8"))
+        return None if overwrite else _read_header(header)
     if root.is_dir() and any(p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()):
         raise BadInput(f"{root} is not empty and holds no dataset", hint="use another -o")
     return None
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Raises InvalidClip for one that is damaged or of a newer format."""
+    hint = "build the dataset again with --overwrite, or use another -o"
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        schema, parameters = header["schema"], header["parameters"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidClip(f"{path} is damaged: {error}", hint=hint) from error
+    if schema != SCHEMA or not isinstance(parameters, dict):
+        raise InvalidClip(f"{path} has the format {schema}, this version goes on with {SCHEMA}", hint=hint)
+    return dict(header)
 
 
 def kind_of(header: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from stages.build_dataset import DatasetOptions, build, read_subjects
 from stages.build_dataset.index import assign_splits
 from stages.build_dataset.runs import runs_of
 from stages.clip import Producer, create_clip, open_clip
-from stages.errors import BadInput, NoDetection, ParametersDiffer
+from stages.errors import BadInput, InvalidClip, NoDetection, ParametersDiffer
 from stages.train import Phase
 from stages.train.data import Dataset
 from stages.train.recipes import read_recipe
@@ -69,6 +69,15 @@ def test_other_parameters_are_refused_by_name(clips, tmp_path):
     with pytest.raises(ParametersDiffer, match="size: 64 -> 32"):
         statuses(clips, tmp_path / "faces", DatasetOptions(size=32))
     assert statuses(clips, tmp_path / "faces", DatasetOptions(size=32), overwrite=True) == ["done"] * 3
+
+
+@pytest.mark.parametrize("header", ["", "{}", "[]", '{"schema": "fsv2v.dataset/2", "parameters": {}}'])
+def test_a_damaged_or_newer_dataset_is_not_gone_on_with(header, clips, tmp_path):
+    statuses(clips, tmp_path / "faces")
+    (tmp_path / "faces" / "dataset.json").write_text(header)
+    with pytest.raises(InvalidClip, match=r"dataset\.json (is damaged|has the format)"):
+        statuses(clips, tmp_path / "faces")
+    assert statuses(clips, tmp_path / "faces", overwrite=True) == ["done"] * 3
 
 
 def test_a_dataset_grows(clips, tmp_path):
