@@ -8,7 +8,7 @@ draws again, each time.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, Fsv2vError, InvalidClip
+from stages.errors import BadInput, Fsv2vError, InvalidClip, UsageProblem
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
@@ -31,6 +31,8 @@ from stages.train.parallel import World
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
+MOST_OPEN = 512
+"""Clips whose tracks are kept in memory, the last ones used: a data set may have hundreds of thousands."""
 OnBad = Callable[[Path, str], None]
 """Told of a clip that cannot be read, and why."""
 
@@ -57,6 +59,8 @@ class Dataset:
         self.subjects = [subjects[name] for name in sorted(subjects)]
         if not self.subjects:
             raise BadInput(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
+        self.open: OrderedDict[Footage, None] = OrderedDict()
+        self.lock = Lock()
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
     def batch(
@@ -91,6 +95,10 @@ class Dataset:
         return clips[draw.choice(len(clips), p=lengths / lengths.sum())]
 
     def _window(self, footage: Footage, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
+        self._keep_open(footage)
+        if (channels := footage.track.channels) != (wanted := config.generator.semantic_channels):
+            hint = "set semantic_channels, under [generator] of a recipe, to the number of labels"
+            raise UsageProblem(f"the semantic images of {footage.path} have {channels} channels, the model wants {wanted}", hint=hint)
         stride = int(draw.integers(1, config.most_stride + 1))
         window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
@@ -109,6 +117,14 @@ class Dataset:
             "flows": torch.from_numpy(flows),
             "flow_confidence": torch.from_numpy(confidence),
         }
+
+
+    def _keep_open(self, footage: Footage) -> None:
+        with self.lock:
+            self.open[footage] = None
+            self.open.move_to_end(footage)
+            if len(self.open) > MOST_OPEN:
+                self.open.popitem(last=False)[0].close()
 
 
 class _Unreadable:

@@ -60,6 +60,11 @@ class Footage:
             raise NoDetection(f"{self.path} shows nothing that drives")
         return usable
 
+    def close(self) -> None:
+        """Forget what was opened; it is opened again when it is needed."""
+        for name in ("clip", "track", "usable"):
+            self.__dict__.pop(name, None)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the pictures."""
