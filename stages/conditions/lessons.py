@@ -17,8 +17,6 @@ LARGEST_TURN = 6.0
 """Degrees by which the pictures are turned that a target is made from."""
 LARGEST_ZOOM = 0.06
 """And the share by which they are larger or smaller."""
-LARGEST_STEP = 1 / 64
-"""How far at most the frame before a target lies from it, in the same share."""
 MOST_SOURCES = 3
 """A target is made from so many others at most: a step costs more with each of them."""
 
@@ -27,29 +25,26 @@ def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.de
     """Lesson after lesson, without end; the same ones for the same seed.
 
     Each target is a shifted example, made from others (from itself when it is the only one), which are shifted, turned and zoomed; all
-    mirrored or none. Every other lesson's targets have a frame before them, which shows the example a little further off.
+    mirrored or none.
     """
     draw = np.random.default_rng(seed)
     while True:
-        for first in (True, False):
-            drawn = [_draw(examples, draw) for _ in range(batch)]
-            targets, semantics = tensors([target for target, _, _ in drawn], device)
-            sources = [tensors(source, device) for _, _, source in drawn]
-            before = None if first else tensors([earlier for _, earlier, _ in drawn], device)[1]
-            images, labels = (torch.stack(parts) for parts in zip(*sources, strict=True))
-            yield Lesson(targets, semantics, images, labels, before)
+        drawn = [_draw(examples, draw) for _ in range(batch)]
+        targets, semantics = tensors([target for target, _ in drawn], device)
+        sources = [tensors(source, device) for _, source in drawn]
+        images, labels = (torch.stack(parts) for parts in zip(*sources, strict=True))
+        yield Lesson(targets, semantics, images, labels)
 
 
-def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, Example, list[Example]]:
-    """A target, the frame before it, and what they are to be made from."""
+def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
+    """A target, and what it is to be made from."""
     chosen = int(draw.integers(len(examples)))
     target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
     others = [others[index] for index in draw.permutation(len(others))[:MOST_SOURCES]]
     height, width = target.image.shape[:2]
     mirrored = bool(draw.random() < 0.5)
-    shift, step = draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), draw.uniform(-LARGEST_STEP, LARGEST_STEP, 2)
-    shown, earlier = (target.through(shifted_view(height, width, offset, mirrored)) for offset in (shift, shift + step))
-    return shown, earlier, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
+    shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
+    return shown, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
 
 
 def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:

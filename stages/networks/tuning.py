@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import PerceptualDistance
 
 TUNED = ("weight_generator.", "blocks.", "to_image.")
@@ -43,8 +43,6 @@ class Lesson:
     """[B, K, 3, H, W]."""
     example_semantics: Tensor
     """[B, K, S, H, W]."""
-    before: Tensor | None = None
-    """[B, S, H, W] of the frames before the targets, which the generator makes itself; None: the targets are first frames."""
 
 
 def tune(
@@ -72,21 +70,11 @@ def tune(
 
 
 def _loss(generator: FewShotGenerator, lesson: Lesson, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
-    truth, state = lesson.targets, _past(generator, lesson)
+    truth = lesson.targets
     with torch.autocast(truth.device.type, torch.bfloat16):
         code = generator.encode_examples(lesson.example_images, lesson.example_semantics)
-        made = generator.synthesize(code, lesson.semantics, state)
+        made = generator.synthesize(code, lesson.semantics)
         loss = options.l1 * (F.l1_loss(made.frame, truth) + 0.5 * F.l1_loss(made.raw, truth))
         if perceptual is not None:
             loss = loss + options.perceptual * (perceptual(made.frame, truth) + perceptual(made.raw, truth)).mean() / 2
     return loss
-
-
-@torch.no_grad()
-def _past(generator: FewShotGenerator, lesson: Lesson) -> State | None:
-    """What the frames before the targets leave behind. Its autocast is its own: one that goes on would reuse weights without gradients."""
-    if lesson.before is None:
-        return None
-    with torch.autocast(lesson.before.device.type, torch.bfloat16):
-        code = generator.encode_examples(lesson.example_images, lesson.example_semantics)
-        return generator.step(code, lesson.before)[1]

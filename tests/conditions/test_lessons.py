@@ -80,13 +80,6 @@ def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
     assert lesson.example_images.shape[:2] == (1, 3)
 
 
-def test_every_other_lesson_has_a_frame_before_its_targets_that_shows_nearly_the_same(face: Example):
-    without, having = itertools.islice(lessons([face], 2, 0, torch.device("cpu")), 2)
-    assert without.before is None and having.before is not None
-    assert not torch.equal(having.before, having.semantics)
-    assert (having.before - having.semantics).abs().mean() < (without.semantics - having.semantics).abs().mean()
-
-
 def both_sides(example: Example) -> list[torch.Tensor]:
     picture = torch.from_numpy(example.image).movedim(-1, 0) / 127.5 - 1
     return [picture, picture.flip(-1)]

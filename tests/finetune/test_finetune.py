@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import pytest
 import torch
 
 from stages.conditions.framing import examples_of, tensors
-from stages.conditions.lessons import lessons
 from stages.errors import ParametersDiffer
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.models import load_model, read_model
 from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
-from stages.networks.tuning import tune
 
 TINY = PRESETS["tiny"]
 SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", device="cpu")
@@ -41,19 +37,6 @@ def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
     untuned = error(base)
     finetune([person], base, tmp_path / "tuned.safetensors", SHORT)
     assert error(load_model(tmp_path / "tuned.safetensors")) < untuned
-
-
-def test_a_previous_frame_teaches_the_layers_that_read_it_and_all_others(base, person):
-    first, later = itertools.islice(lessons(examples_of(person, "landmarks", TINY.size, "none", 3), 2, 0, torch.device("cpu")), 2)
-
-    def changed(lesson):
-        generator = FewShotGenerator(TINY)
-        before = {name: value.clone() for name, value in generator.state_dict().items()}
-        tune(generator, [lesson], TuneOptions(steps=1), None)
-        return {name for name, value in generator.state_dict().items() if not torch.equal(value, before[name])}
-
-    assert changed(later) > changed(first)
-    assert all(".guidance.1." in name for name in changed(later) - changed(first))
 
 
 def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, tmp_path):
