@@ -16,7 +16,7 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @click.option("--whole", is_flag=True, help="Write a whole model, which needs no base.")
 @click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Steps of the adaptation.")
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="Pictures per step.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Rate of Adam at first.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Rate of Adam at first.")
 @prepare.perceptual_option
 @click.option("--num-examples", type=click.IntRange(1), default=4, show_default=True, help="At most so many frames of a video.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark detector for pictures without landmarks.")

@@ -32,7 +32,8 @@ def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.de
         drawn = [_draw(examples, draw) for _ in range(batch)]
         targets, semantics = tensors([target for target, _ in drawn], device)
         sources = [tensors(source, device) for _, source in drawn]
-        yield Lesson(targets, semantics, torch.stack([images for images, _ in sources]), torch.stack([labels for _, labels in sources]))
+        images, labels = (torch.stack(parts) for parts in zip(*sources, strict=True))
+        yield Lesson(targets, semantics, images, labels)
 
 
 def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:

@@ -23,7 +23,7 @@ class TuneOptions:
 
     steps: int = 60
     batch: int = 2
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     """Falls to 0 with the steps: where it stays, the last few pictures that were seen decide the colours."""
     perceptual: float = 2.0
     l1: float = 1.0
