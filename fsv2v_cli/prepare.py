@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stages.clip import Clip
     from stages.models import Model
 
-DEFAULT_MODELS = {"landmarks": "face-256.safetensors"}
+DEFAULT_MODELS = {"landmarks": "face-256.safetensors", "poses": "pose-256.safetensors", "segment": "street-256.safetensors"}
 """The shipped model for each kind of driving layer."""
 LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
 
@@ -119,8 +119,13 @@ def with_layer(clip: Clip, kind: str, folder: Path, *, device: str, backend: str
         from stages.extract_poses import extract as extract_poses
 
         extract_poses(clip, PoseOptions(device=device))
+    elif kind == "segment":
+        from stages.segment import SegmentOptions
+        from stages.segment import extract as extract_labels
+
+        extract_labels(clip, SegmentOptions(device=device))
     else:
-        raise BadInput(f"{clip.path} has no layer {kind!r}", hint=f"make it with `fsv2v segment {clip.path}`")
+        raise BadInput(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
     return open_clip(clip.path)
 
 

@@ -64,9 +64,10 @@ def synthesize(
     select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, show: str,
     compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Make a video in which the person of the example pictures moves as the driving video says.
+    """Make a video in which the person (or the street) of the example pictures moves as the driving video says.
 
-    What has no landmarks yet gets them on the way. The sound of the driving video is kept. The path of the output is printed.
+    The driving clip's layer chooses the model: landmarks a face, poses a body, segment a street; a video drives a face, unless --model
+    says otherwise. What lacks the layer gets it on the way. The sound of the driving video is kept. The path of the output is printed.
     """
     from pathlib import Path
 

@@ -13,10 +13,10 @@ import numpy as np
 from stages.clip import Clip, Layer
 from stages.conditions import labels, landmarks, poses
 from stages.conditions.view import View
-from stages.errors import BadInput
+from stages.errors import BadInput, UsageProblem
 
 SEMANTIC_CHANNELS = {"landmarks": landmarks.SEMANTIC_CHANNELS, "poses": 3, "poses+densepose": 6}
-"""Channels of s_t of each kind that has a fixed number; label maps have one per label."""
+"""Channels of s_t of each kind that has a fixed number; label maps have one per label, void excepted."""
 
 DENSEPOSE_MIRROR = np.array(
     [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23, *range(25, 256)], dtype=np.uint8
@@ -126,16 +126,17 @@ class DensePoseTrack(PoseTrack):
 
 
 class LabelTrack:
-    """Label maps, one-hot: one channel for each name of the layer's table."""
+    """Label maps, one-hot: one channel for each name of the layer's table. What is void, whether it has a name or not, is in none."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = labels.LabelLayer(layer)
-        self.channels = len(self.layer.names)
+        self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
+        self.channels = len(self.ids)
         self.num_frames = layer.num_frames
 
     def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
-        return (ids == np.arange(self.channels, dtype=ids.dtype)[:, None, None]).astype(np.float32)
+        return (ids == self.ids[:, None, None]).astype(np.float32)
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
         return np.zeros((0, 3), np.float32)
@@ -164,6 +165,13 @@ def open_track(clip: Clip, kind: str) -> Track:
     if kind == "segment":
         return LabelTrack(clip.layer("segment"))
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
+
+
+def require_channels(clip: Clip, found: int, wanted: int) -> None:
+    """UsageProblem when a clip's semantic images have other channels than a model was made for: other labels, most of the time."""
+    if found != wanted:
+        hint = "label maps must be of the table that the model was trained on; a recipe says how many labels (semantic_channels)"
+        raise UsageProblem(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
 
 
 def main_subject(points: np.ndarray) -> int | None:

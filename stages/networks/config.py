@@ -94,7 +94,7 @@ PAPER = GeneratorConfig(
 PRESETS: dict[str, GeneratorConfig] = {
     "face-256": GeneratorConfig(),
     "pose-256": GeneratorConfig(kind="poses", semantic_channels=3, size=(256, 128), bases=256),
-    "street-256": GeneratorConfig(kind="segment", semantic_channels=12, size=(192, 256)),
+    "street-256": GeneratorConfig(kind="segment", semantic_channels=11, size=(192, 256)),
     "paper": PAPER,
     "paper-512": replace(PAPER, size=(512, 512)),
     "paper-pose": replace(PAPER, kind="poses", semantic_channels=3, size=(512, 256), bases=256),

@@ -19,6 +19,7 @@ from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
 from stages.conditions.framing import Example, examples_of, tensors
 from stages.conditions.lessons import lessons
+from stages.conditions.tracks import require_channels
 from stages.devices import choose_device
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model
@@ -63,6 +64,8 @@ def synthesize(
     kind, size = model.config.kind, model.config.size
     shown = _examples(examples, kind, size, options)
     track = Driving(driving, kind, size, options.crop)
+    require_channels(driving, track.track.channels, model.config.semantic_channels)
+    require_channels(examples[0], len(shown[0].semantic), model.config.semantic_channels)
     if _normalizes(options, kind, examples, driving):
         track.fit_to([example.keypoints for example in shown])
     device = choose_device(options.device)

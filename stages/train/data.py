@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, Fsv2vError, InvalidClip, UsageProblem
+from stages.conditions.tracks import require_channels
+from stages.errors import BadInput, Fsv2vError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
@@ -96,9 +97,7 @@ class Dataset:
 
     def _window(self, footage: Footage, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
         self._keep_open(footage)
-        if (channels := footage.track.channels) != (wanted := config.generator.semantic_channels):
-            hint = "set semantic_channels, under [generator] of a recipe, to the number of labels"
-            raise UsageProblem(f"the semantic images of {footage.path} have {channels} channels, the model wants {wanted}", hint=hint)
+        require_channels(footage.clip, footage.track.channels, config.generator.semantic_channels)
         stride = int(draw.integers(1, config.most_stride + 1))
         window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)

@@ -1,0 +1,54 @@
+"""Faces, bodies and streets: the model follows from what drives, and what drives is extracted on the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fsv2v_cli.prepare import DEFAULT_MODELS, open_model
+from stages.clip import Producer, create_clip, open_clip
+from stages.models import load_model, save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+from weights import registry
+
+
+@pytest.mark.parametrize("kind", sorted(DEFAULT_MODELS))
+def test_a_model_is_shipped_for_each_kind(kind):
+    path = registry.path(DEFAULT_MODELS[kind])
+    assert load_model(path).config.kind == kind
+    assert path.stat().st_size < 40e6
+
+
+def test_the_driving_layer_chooses_the_model(tmp_path):
+    frames = [np.zeros((64, 32, 3), np.uint8)] * 2
+    clip = create_clip(tmp_path / "dance.clip", iter(frames), fps=25)
+    with clip.writing("poses", Producer("test"), {"frames": clip.frames_digest()}) as layer:
+        boxes, identities = np.zeros((2, 1, 4), np.float32), np.zeros((2, 1), np.int32)
+        layer.arrays(keypoints=np.ones((2, 1, 25, 3), np.float32), boxes=boxes, track_id=identities)
+    assert open_model(None, open_clip(clip.path)).config.kind == "poses"
+
+
+def test_the_labels_of_a_street_are_found_on_the_way(tmp_path, make_tiny_video, fsv2v):
+    torch.manual_seed(0)
+    config = replace(PRESETS["tiny"], kind="segment", semantic_channels=11)
+    save_model(tmp_path / "street.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
+    video = make_tiny_video(tmp_path / "drive.mp4")
+    asked = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
+    done = fsv2v("synthesize", *asked, "-o", tmp_path / "out.mp4", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 5
+    assert "extracting segment" in done.stderr
+
+
+def test_other_labels_than_the_models_are_said(tmp_path, make_tiny_video, fsv2v):
+    config = replace(PRESETS["tiny"], kind="segment", semantic_channels=19)
+    save_model(tmp_path / "street.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
+    video = make_tiny_video(tmp_path / "drive.mp4")
+    asked = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
+    done = fsv2v("synthesize", *asked, "-o", tmp_path / "out.mp4")
+    assert done.exit_code == 2 and "have 11 channels, the model wants 19" in done.stderr
