@@ -59,8 +59,6 @@ def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> 
 
 def moved_view(height: int, width: int, draw: np.random.Generator, mirrored: bool) -> View:
     """A picture shifted, turned around its middle and zoomed at random, perhaps mirrored."""
-    scale, angle = np.exp(LARGEST_ZOOM * draw.uniform(-1, 1)), np.deg2rad(LARGEST_TURN * draw.uniform(-1, 1))
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([-1 if mirrored else 1, 1])
-    middle = (np.array([width, height]) - 1) / 2
+    scale, degrees = np.exp(LARGEST_ZOOM * draw.uniform(-1, 1)), LARGEST_TURN * draw.uniform(-1, 1)
     shift = draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2) * (width, height)
-    return View(np.column_stack([turn, middle + shift - turn @ middle]), height, width)
+    return View.turned((height, width), height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)

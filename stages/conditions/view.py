@@ -29,6 +29,20 @@ class View:
         scale = to_height / side
         return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), to_height, to_width)
 
+    @classmethod
+    def turned(
+        cls, source: tuple[int, int], height: int, width: int, *, scale: float, degrees: float, shift: np.ndarray, mirrored: bool
+    ) -> View:
+        """A picture of size `source` (height, width), perhaps mirrored, scaled and turned around its middle, which then moves by `shift`.
+
+        shift: x, y in pixels of the height x width result, from its middle.
+        """
+        angle = np.deg2rad(degrees)
+        across = -1.0 if mirrored else 1.0
+        turn = scale * np.array([[np.cos(angle) * across, -np.sin(angle)], [np.sin(angle) * across, np.cos(angle)]])
+        middle_in, middle_out = (np.array(source[::-1]) - 1) / 2, (np.array([width, height]) - 1) / 2
+        return cls(np.column_stack([turn, middle_out + shift - turn @ middle_in]), height, width)
+
     def then(self, after: View) -> View:
         """This view, and `after` of what it shows."""
         return View((_square(after.matrix) @ _square(self.matrix))[:2], after.height, after.width)

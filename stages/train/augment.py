@@ -31,13 +31,10 @@ def draw_colours(draw: np.random.Generator, strength: float, most_hue: float) ->
 def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float) -> View:
     """A random crop, scale, rotation and mirror image of a source picture of (height, width)."""
     scale = height / source[0] * np.exp(strength * draw.uniform(-0.1, 0.1))
-    angle = strength * np.deg2rad(draw.uniform(-8, 8))
+    degrees = strength * draw.uniform(-8, 8)
     shift = strength * draw.uniform(-0.05, 0.05, 2) * height
-    flip = -1.0 if strength and draw.random() < 0.5 else 1.0
-    turn = scale * np.array([[np.cos(angle) * flip, -np.sin(angle)], [np.sin(angle) * flip, np.cos(angle)]])
-    centre_in = (np.array(source[::-1]) - 1) / 2
-    centre_out = (np.array([width, height]) - 1) / 2 + shift
-    return View(np.column_stack([turn, centre_out - turn @ centre_in]), height, width)
+    mirrored = strength > 0 and draw.random() < 0.5
+    return View.turned(source, height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)
 
 
 def _hue_turn(degrees: float) -> np.ndarray:
