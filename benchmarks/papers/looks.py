@@ -120,7 +120,7 @@ def _dress(w: _Wardrobe) -> None:
         tucked = w.draw.random() < 0.35
         below: Callable[[_Wardrobe, float], None] = _skirt if w.draw.random() < 0.3 * feminine else _trousers
         below(w, 0.022 if tucked else 0.012)
-        _top(w, 0.012 if tucked else 0.02, tucked)
+        _top(w, 0.012 if tucked else 0.026, tucked)
     if w.draw.random() < 0.3:
         _jacket(w)
     if w.draw.random() < 0.05:
@@ -145,7 +145,7 @@ def _trousers(w: _Wardrobe, ease: float) -> None:
     a, draw = w.anatomy, w.draw
     reach = float(draw.choice([1.93, 1.7, 1.02, 0.75, 0.5], p=[0.6, 0.07, 0.12, 0.13, 0.08]))
     flare = float(draw.choice([0.0, 0.012, 0.03, 0.06], p=[0.35, 0.35, 0.2, 0.1])) + (0.015 if reach < 1.2 else 0)
-    cut = float(draw.uniform(0.006, 0.016))
+    cut = float(draw.uniform(0.005, 0.011))
     if draw.random() < 0.42 and reach != 1.02:
         base = textures.colour(str(draw.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
         material, name = Material(textures.denim(draw, base), 0.45), "jeans"
@@ -174,6 +174,11 @@ def _cone(w: _Wardrobe, top: float, ease: float, length: float, flare: float) ->
     share = (top - hip) / (top - hem)
     places, across = np.array([0, 0.6 * share, 1.15 * share, 1]), np.array([waist, 0.5 * (waist + hips), hips, hips + flare])
     widths = np.interp(np.linspace(0, 1, 8), places, across)
+    thigh, shin, ankle = (a.at[f"left {part}"] for part in ("thigh", "shin", "foot"))
+    heights = np.linspace(top, hem, 8)
+    legs = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [thigh[0], shin[0], ankle[0]])
+    thick = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.girth
+    widths = np.where(heights < hip, np.maximum(widths, legs + thick + 0.012), widths)
     deep = np.interp(np.linspace(0, 1, 8), [0, 1], [0.74, 0.85])
     return Loft(np.array([0, top, 0]), np.array([0, hem, -0.005]), widths.tolist(), (widths * deep).tolist(), cut=(False, True))
 

@@ -93,7 +93,8 @@ def _face(m: Motion, time: Array, draw: np.random.Generator) -> None:
     kind = draw.random()
     seconds = max(float(time[-1]), 0.5)
     if kind < 0.22:
-        m.yaw += draw.choice([-1, 1]) * draw.uniform(120, 360) * _smooth(time / seconds)
+        whole = min(draw.uniform(120, 360), 110 * seconds)
+        m.yaw += draw.choice([-1, 1]) * whole * _smooth(time / seconds)
     elif kind < 0.6:
         m.yaw += draw.uniform(10, 45) * np.sin(draw.uniform(0.6, 2.2) * time + draw.uniform(0, 6))
     m.turn("head", TWIST, draw.uniform(0, 35) * np.sin(draw.uniform(0.5, 1.8) * time + draw.uniform(0, 6)))

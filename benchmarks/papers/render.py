@@ -146,19 +146,23 @@ class ShadowMap:
         side /= np.linalg.norm(side)
         self.axes = np.stack([side, np.cross(self.towards, side)], 1).astype(np.float32)
         self.middle = (vertices @ self.axes).mean(0)
-        cells = self._cells(vertices).round().astype(np.int32).clip(0, _SHADOW_SIDE - 1)
+        cells = self._cells(vertices).round().astype(np.int32).clip(1, _SHADOW_SIDE - 3)
         nearest = np.full(_SHADOW_SIDE**2, -1e3, np.float32)
         np.maximum.at(nearest, cells[:, 1] * _SHADOW_SIDE + cells[:, 0], vertices @ self.towards)
         self.nearest = cv2.dilate(nearest.reshape(_SHADOW_SIDE, _SHADOW_SIDE), np.ones((2, 2), np.uint8))
 
     def lit(self, points: Array, normals: Array | None = None) -> Array:
-        """1 where the light reaches the points [N, 3], 0 in shadow."""
+        """1 where the light reaches the points [N, 3], 0 in shadow; between, the mean of the four nearest cells' answers."""
         raised = points if normals is None else points + 0.02 * normals
-        cells = self._cells(raised).round().astype(np.int32)
-        outside = ((cells < 0) | (cells >= _SHADOW_SIDE)).any(1)
-        cells = cells.clip(0, _SHADOW_SIDE - 1)
-        hidden = self.nearest[cells[:, 1], cells[:, 0]] > raised @ self.towards + _SHADOW_BIAS
-        return np.where(hidden & ~outside, 0.0, 1.0).astype(np.float32)
+        cells, level = self._cells(raised), raised @ self.towards + _SHADOW_BIAS
+        corner = np.floor(cells).astype(np.int32)
+        share = cells - corner
+        total = np.zeros(len(points), np.float32)
+        for right, up in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            x, y = (corner[:, 0] + right).clip(0, _SHADOW_SIDE - 1), (corner[:, 1] + up).clip(0, _SHADOW_SIDE - 1)
+            weight = np.abs(1 - right - share[:, 0]) * np.abs(1 - up - share[:, 1])
+            total += weight * (self.nearest[y, x] <= level)
+        return total
 
     def _cells(self, points: Array) -> Array:
         return (points @ self.axes - self.middle) / _SHADOW_CELL + _SHADOW_SIDE / 2

@@ -149,10 +149,11 @@ def _framed(draw: np.random.Generator, points: NDArray[np.float64], height: int,
     eye = np.array([draw.normal(0, 0.15), draw.uniform(0.8, 1.7), draw.uniform(3.2, 6.0)], np.float32)
     camera = Camera(eye, float(draw.normal(2 * (eye[1] - 1), 1.5)), 1000.0, np.zeros(2, np.float32), height, width)
     flat, depth = camera.project(points.reshape(-1, 3))
-    room = 0.16 / depth[:, None] * 1000
-    low, high = (flat - room * (1, 1)).min(0), (flat + room * (1, 0.6)).max(0)
-    share = float(draw.uniform(0.8, 0.97))
-    zoom = share * float(min(width / (high[0] - low[0]), height / (high[1] - low[1])))
+    room = 0.14 / depth[:, None] * 1000
+    low, high = (flat - room * (0.6, 1)).min(0), (flat + room * (0.6, 0.6)).max(0)
+    fits = np.array([width, height]) / (high - low)
+    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # hands may leave the picture then
+    zoom = float(draw.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
     spare = np.array([width, height]) - zoom * (high - low)
     centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * draw.uniform(-0.3, 0.3, 2)
     return replace(camera, focal=1000 * zoom, centre=centre.astype(np.float32))

@@ -145,11 +145,12 @@ def mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
 
 
 def _texture(solid: Solid, corners: Array) -> Array:
-    """Each face takes the coordinates of the shape it is nearest to, without a leap where the angle starts anew."""
+    """Each face takes the coordinates of the tube it is nearest to, without a leap where the angle starts anew."""
     centres = corners.mean(1)
-    nearest = np.argmin([shape.distance(centres) for shape in solid.shapes], 0)
+    tubes = [shape for shape in solid.shapes if isinstance(shape, Loft)] or solid.shapes
+    nearest = np.argmin([shape.distance(centres) for shape in tubes], 0)
     texture = np.zeros((*corners.shape[:2], 2))
-    for index, shape in enumerate(solid.shapes):
+    for index, shape in enumerate(tubes):
         mine = nearest == index
         found = shape.surface(corners[mine])
         around = 2 * np.pi * (shape.radii[0] if isinstance(shape, Ball) else float(np.mean(shape.widths)))

@@ -41,7 +41,7 @@ def cloth_colour(draw: np.random.Generator, neutral: float = 0.45) -> Colour:
     """What people wear: often a neutral, else any hue."""
     if draw.random() < neutral:
         return np.clip(colour(str(draw.choice(_NEUTRALS))) + draw.normal(0, 0.02, 3).astype(np.float32), 0.02, 0.97)
-    hue, strength, value = draw.random(), draw.beta(3, 2), 0.25 + 0.7 * draw.beta(2.2, 1.6)
+    hue, strength, value = draw.random(), draw.beta(2.6, 2.6), 0.22 + 0.7 * draw.beta(2.0, 1.8)
     return np.array(colorsys.hsv_to_rgb(hue, strength, value), np.float32)
 
 
@@ -193,7 +193,6 @@ def skin(draw: np.random.Generator, base: Colour) -> Picture:
 
 def printed(draw: np.random.Generator, base: Colour) -> Picture:
     """A motif for a shirt's front: shapes or letters on nothing."""
-    scale = 4
     ink, other = contrasting(draw, base), contrasting(draw, base)
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
     middle = (SIDE // 2, SIDE // 2)
@@ -205,9 +204,11 @@ def printed(draw: np.random.Generator, base: Colour) -> Picture:
             canvas, (middle[0], middle[1] + int(draw.integers(-30, 30))), int(draw.integers(30, 75)), (*other.tolist(), 1.0), cv2.FILLED
         )
     elif kind == "letters":
+        stencil = np.zeros((SIDE, SIDE), np.uint8)
         for row in range(int(draw.integers(1, 4))):
             word = "".join(chr(65 + letter) for letter in draw.integers(0, 26, draw.integers(3, 6)))
-            cv2.putText(canvas, word, (14, 80 + 70 * row), cv2.FONT_HERSHEY_DUPLEX, 2.3, full, 4 + scale, cv2.LINE_AA)
+            cv2.putText(stencil, word, (14, 80 + 70 * row), cv2.FONT_HERSHEY_DUPLEX, 2.3, 255, 8)
+        canvas[stencil > 0] = full
     elif kind == "star":
         angles = np.arange(10) * np.pi / 5 - np.pi / 2
         reach = np.where(np.arange(10) % 2, draw.uniform(35, 60), 115)
