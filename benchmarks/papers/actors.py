@@ -28,6 +28,7 @@ from render import Renderer, Shot
 from scenes import draw_scene
 
 from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.errors import Fsv2vError
 from stages.files import write_atomically
 
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
@@ -187,4 +188,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Fsv2vError as error:
+        sys.exit(f"actors: {error}")

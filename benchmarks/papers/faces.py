@@ -35,7 +35,7 @@ class Face:
 
 
 def draw_face(draw: np.random.Generator, feminine: float) -> Face:
-    skin = np.clip(colour(str(draw.choice(SKINS))) * draw.uniform(0.94, 1.05) + draw.normal(0, 0.012, 3), 0, 1).astype(np.float32)
+    skin = np.clip(colour(str(draw.choice(SKINS))) * draw.uniform(0.87, 1.0) + draw.normal(0, 0.012, 3), 0, 1).astype(np.float32)
     dark = float(skin.mean()) < 0.5
     hair = colour(str(draw.choice(HAIRS[:4] if dark or draw.random() < 0.25 else HAIRS))) * draw.uniform(0.85, 1.15)
     if draw.random() < 0.05:
@@ -81,7 +81,7 @@ def _paint_eyes(brush: _Brush, face: Face) -> None:
     size = face.eyes
     for side in (-1, 1):
         x = side * 0.14
-        brush.blob((x, 0), (0.062 * size, 0.031 * size), np.array([0.93, 0.92, 0.9]), 1.0, 1)
+        brush.blob((x, 0), (0.062 * size, 0.031 * size), np.array([0.9, 0.88, 0.86]) * (0.5 + 0.5 * face.skin.mean()), 1.0, 1)
         brush.blob((x, 0.0), (0.03 * size, 0.032 * size), face.iris, 1.0, 1)
         brush.blob((x, 0.0), (0.014 * size, 0.015 * size), np.array([0.02, 0.02, 0.02]), 1.0, 1)
         lid = face.skin * 0.3

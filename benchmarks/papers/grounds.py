@@ -200,7 +200,7 @@ def _floor_tiles(draw: np.random.Generator) -> Picture:
 
 
 def _carpet(draw: np.random.Generator) -> Picture:
-    base = textures.cloth_colour(draw, 0.7) * 0.8
+    base = textures.cloth_colour(draw, 0.85) * 0.85
     return np.clip(base * (1 + 0.08 * textures.noise(draw, SIDE, 40, 2)[..., None]), 0, 1).astype(np.float32)
 
 

@@ -25,8 +25,9 @@ _LABELS = {
 LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
 """Arms and legs are bare skin, hands included; left and right are the person's."""
 
-SLACK = 0.003
-"""Metres below another part's surface from which on nothing is drawn."""
+SLACK, THROUGH = 0.003, 0.012
+"""Nothing is drawn of what lies SLACK metres below the surface of a part that is worn over it, or above it by less than THROUGH metres less
+SLACK, as a body bulges through cloth; near the edges of the cloth only what is below."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def _undressed(w: _Wardrobe, face: faces.Face) -> None:
     flesh = Material(textures.skin(w.draw, face.skin), 0.4, gloss=0.12, fleshy=True)
     painted = replace(flesh, decal=faces.paint(face, w.draw), place=faces.corner(a.skeleton.skull, u))
     w.parts.append(Part("face", a.head(), painted, 0.0085, hides=False))
-    w.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()]), flesh, hides=False))
+    w.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()], smooth=0.02), flesh, hides=False))
     for side in ("left", "right"):
-        w.parts.append(Part("arm", Solid([*a.yoke(), *a.arm(side)], smooth=0.03), flesh, hides=False))
+        w.parts.append(Part("arm", Solid([*a.yoke(), *a.arm(side)], smooth=0.02), flesh, hides=False))
         w.parts.append(Part("arm", a.hand(side), flesh, 0.0065, hides=False))
         w.parts.append(Part("leg", Solid(a.leg(side)), flesh, hides=False))
         w.parts.append(Part("leg", a.foot(side), flesh, 0.01, hides=False))
@@ -150,7 +151,7 @@ def _trousers(w: _Wardrobe, ease: float) -> None:
         base = textures.colour(str(draw.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
         material, name = Material(textures.denim(draw, base), 0.45), "jeans"
     else:
-        material, name = w.cloth(5, 0.65)[0], "trousers"
+        material, name = w.cloth(9, 0.7)[0], "trousers"
     shapes: list[Shape] = [*a.trunk(cut), *a.leg("left", cut, reach, flare), *a.leg("right", cut, reach, flare)]
     shapes[0] = _lower(shapes[0], ease)
     solid = Solid(shapes, below=a.at["abdomen"][1] + float(draw.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=w.seed())
@@ -315,11 +316,11 @@ def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
 
 
 def _inside(solid: Solid, points: Array) -> np.ndarray:
-    low, high = solid.bounds()
+    low, high = solid.bounds()  # these have room
     near = np.flatnonzero(((points > low) & (points < high)).all(1))
     found = np.zeros(len(points), bool)
     if len(near):
-        found[near] = solid.distance(points[near]) < -SLACK
+        found[near] = solid.distance(points[near], THROUGH) < -SLACK
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from body import BONE, BONES, PARENTS, SIDES, Array, Skeleton
 from skimage.measure import marching_cubes
 
-SMOOTH = 0.022
+SMOOTH = 0.026
 """Metres over which two shapes melt into one another."""
 
 
@@ -27,14 +27,14 @@ class Loft:
     front: tuple[float, float, float] = (0.0, 0.0, 1.0)
     cut: tuple[bool, bool] = (False, False)
 
-    def distance(self, points: Array) -> Array:
-        """About the signed distance [...] of points [..., 3], negative inside."""
+    def distance(self, points: Array, grown: float = 0.0) -> Array:
+        """About the signed distance [...] of points [..., 3], negative inside; of the shape `grown` by metres, but not past its flat ends."""
         along, across, ahead, beyond, length = self._local(points)
         share = np.clip(along / length, 0, 1) * (len(self.widths) - 1)
         width = np.interp(share, np.arange(len(self.widths)), self.widths)
         depth = np.interp(share, np.arange(len(self.widths)), self.depths or self.widths)
         least = np.minimum(width, depth)
-        found = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least
+        found = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least - grown
         if self.cut[0]:
             found = np.maximum(found, -along)
         return np.maximum(found, along - length) if self.cut[1] else found
@@ -62,8 +62,8 @@ class Ball:
     centre: Array
     radii: tuple[float, float, float]
 
-    def distance(self, points: Array) -> Array:
-        return (np.linalg.norm((points - self.centre) / self.radii, axis=-1) - 1) * min(self.radii)
+    def distance(self, points: Array, grown: float = 0.0) -> Array:
+        return (np.linalg.norm((points - self.centre) / self.radii, axis=-1) - 1) * min(self.radii) - grown
 
     def surface(self, points: Array) -> Array:
         relative = points - self.centre
@@ -86,10 +86,11 @@ class Solid:
     fold_length: float = 0.16
     seed: int = 0
 
-    def distance(self, points: Array) -> Array:
-        found = self.shapes[0].distance(points)
+    def distance(self, points: Array, grown: float = 0.0) -> Array:
+        """As of its shapes; where holes, heights and flat ends cut it, it does not grow."""
+        found = self.shapes[0].distance(points, grown)
         for shape in self.shapes[1:]:
-            found = _melt(found, shape.distance(points), self.smooth)
+            found = _melt(found, shape.distance(points, grown), self.smooth)
         if self.folds:
             found = found + self.folds * _wrinkles(points, self.fold_length, self.seed)
         for hole in self.holes:
