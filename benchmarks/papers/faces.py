@@ -35,7 +35,8 @@ class Face:
 
 
 def draw_face(draw: np.random.Generator, feminine: float) -> Face:
-    skin = np.clip(colour(str(draw.choice(SKINS))) * draw.uniform(0.87, 1.0) + draw.normal(0, 0.012, 3), 0, 1).astype(np.float32)
+    usual = colour(str(draw.choice(SKINS))) * (1, 0.95, 0.89) * draw.uniform(0.88, 1.0)
+    skin = np.clip(usual + draw.normal(0, 0.008, 3), 0, 1).astype(np.float32)
     dark = float(skin.mean()) < 0.5
     hair = colour(str(draw.choice(HAIRS[:4] if dark or draw.random() < 0.25 else HAIRS))) * draw.uniform(0.85, 1.15)
     if draw.random() < 0.05:

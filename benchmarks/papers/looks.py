@@ -25,9 +25,8 @@ _LABELS = {
 LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
 """Arms and legs are bare skin, hands included; left and right are the person's."""
 
-SLACK, THROUGH = 0.003, 0.012
-"""Nothing is drawn of what lies SLACK metres below the surface of a part that is worn over it, or above it by less than THROUGH metres less
-SLACK, as a body bulges through cloth; near the edges of the cloth only what is below."""
+SLACK = 0.003
+"""Metres below a surface that is worn over it from which on nothing is drawn; see also `Part.through`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Part:
-    """A solid with its label ("arm", "leg" and "shoe" are told apart by side) and material; what lies inside `hides` is not drawn."""
+    """A solid with its label ("arm", "leg" and "shoe" are told apart by side) and material.
+
+    What lies inside a later part that `hides` is not drawn, nor what bulges through it by less than `through` metres away from its edges.
+    """
 
     label: str
     solid: Solid
@@ -52,6 +54,7 @@ class Part:
     cell: float = 0.013
     skirt: bool = False
     hides: bool = True
+    through: float = 0.012
 
 
 @dataclass(frozen=True)
@@ -278,7 +281,8 @@ def _jacket(w: _Wardrobe) -> None:
     neck: list[Shape] = [Ball(a.at["neck"] + [0, 0.035 * h, 0.005 * h], (0.042 * h, 0.042 * h, 0.055 * h))]
     if not reach:
         neck += [Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.04 * h, 0.07 * h, 0.09 * h)) for side in ("left", "right")]
-    w.wear(Part("outer garment", Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=w.seed()), material), "jacket")
+    solid = Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=w.seed())
+    w.wear(Part("outer garment", solid, material, through=0.035), "jacket")
 
 
 def _head(w: _Wardrobe, face: faces.Face) -> None:
@@ -304,7 +308,7 @@ def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
         hidden = np.zeros(len(surface.vertices), bool)
         for other in w.parts[index + 1 :]:
             if other.hides:
-                hidden |= _inside(other.solid, surface.vertices)
+                hidden |= _inside(other, surface.vertices)
         surface = surface.without(hidden[surface.faces].all(1))
         if len(surface.faces):
             meshes.append(surface)
@@ -315,12 +319,12 @@ def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
     return Figure(skeleton, joined(meshes), np.concatenate(labels), np.concatenate(materials), palette, words)
 
 
-def _inside(solid: Solid, points: Array) -> np.ndarray:
-    low, high = solid.bounds()  # these have room
-    near = np.flatnonzero(((points > low) & (points < high)).all(1))
+def _inside(part: Part, points: Array) -> np.ndarray:
+    low, high = part.solid.bounds()
+    near = np.flatnonzero(((points > low - part.through) & (points < high + part.through)).all(1))
     found = np.zeros(len(points), bool)
     if len(near):
-        found[near] = solid.distance(points[near], THROUGH) < -SLACK
+        found[near] = part.solid.distance(points[near], part.through) < -SLACK
     return found
 
 

@@ -56,7 +56,7 @@ class Renderer:
         blended = (self.weights @ world.reshape(len(world), 12).astype(np.float32)).reshape(-1, 3, 4)
         vertices = np.einsum("vij,vj->vi", blended, self.rest)
         normals = np.einsum("vij,vj->vi", blended[..., :3], self.normals)
-        return vertices, normals / np.linalg.norm(normals, axis=1, keepdims=True)
+        return vertices, _unit(normals)
 
     def shoot(self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, grain: np.random.Generator) -> Shot:
         """The frame `time`, for this pose and the next frame's."""
@@ -94,7 +94,7 @@ class Renderer:
     def _shade(self, fine: Fragments, values: Array, camera: Camera, shadows: ShadowMap) -> Array:
         """Linear RGB [N, 3]: a lamp with wrapped diffuse light and gloss, light from above and from the floor, creases."""
         light, material = self.scene.light, self.figure.materials[fine.faces]
-        normal = values[:, :3] / np.linalg.norm(values[:, :3], axis=1, keepdims=True)
+        normal = _unit(values[:, :3])
         place = values[:, 3:6]
         fleshy, gloss = self.fleshy[material][:, None], self.gloss[material][:, None]
         lit = _smoothed(fine, shadows.lit(place, normal), 1.2)[:, None]
@@ -103,14 +103,10 @@ class Renderer:
         diffuse = np.clip((facing + soft) / (1 + soft), 0, None) * lit
         sky = (0.5 + 0.5 * normal[:, 1:2]) ** 0.8
         around = light.above * sky + light.bounce * (1 - sky)
-        view = camera.eye - place
-        half = view / np.linalg.norm(view, axis=1, keepdims=True) + light.towards
-        shine = (
-            np.clip(np.einsum("nc,nc->n", normal, half / np.linalg.norm(half, axis=1, keepdims=True)), 0, 1)[:, None] ** 24 * gloss * lit
-        )
-        return (
-            self._albedo(fine, values) * (light.colour * diffuse + around * self._open(fine, values)[:, None]) + 0.35 * shine * light.colour
-        )
+        half = _unit(_unit(camera.eye - place) + light.towards)
+        shine = np.clip((normal * half).sum(1, keepdims=True), 0, 1) ** 24 * gloss * lit
+        arriving = light.colour * diffuse + around * self._open(fine, values)[:, None]
+        return self._albedo(fine, values) * arriving + 0.35 * shine * light.colour
 
     def _open(self, fine: Fragments, values: Array) -> Array:
         """How far light from around reaches [N]: less where the neighbourhood in the picture is nearer (screen-space occlusion)."""
@@ -166,6 +162,10 @@ class ShadowMap:
 
     def _cells(self, points: Array) -> Array:
         return (points @ self.axes - self.middle) / _SHADOW_CELL + _SHADOW_SIDE / 2
+
+
+def _unit(vectors: Array) -> Array:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
 def _look_up(tiles: Array, places: Array, material: np.ndarray) -> Array:

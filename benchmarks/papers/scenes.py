@@ -172,7 +172,7 @@ def _light(draw: np.random.Generator, outdoors: bool) -> Light:
         colour=strength * tint,
         above=above.astype(np.float32),
         bounce=(0.55 * above * draw.uniform(0.8, 1.1, 3)).astype(np.float32),
-        exposure=float(draw.uniform(0.85, 1.25) * 1.5 / (0.6 + strength)),
+        exposure=float(draw.uniform(0.75, 1.15) * 1.35 / (0.6 + strength)),
         blur=float(draw.choice([0, 0, 0, 0.4, 0.6])),
         noise=float(draw.uniform(0.002, 0.014)),
     )

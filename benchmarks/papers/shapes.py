@@ -28,7 +28,7 @@ class Loft:
     cut: tuple[bool, bool] = (False, False)
 
     def distance(self, points: Array, grown: float = 0.0) -> Array:
-        """About the signed distance [...] of points [..., 3], negative inside; of the shape `grown` by metres, but not past its flat ends."""
+        """About the signed distance [...] of points [..., 3], negative inside; `grown` by metres, but not past flat ends."""
         along, across, ahead, beyond, length = self._local(points)
         share = np.clip(along / length, 0, 1) * (len(self.widths) - 1)
         width = np.interp(share, np.arange(len(self.widths)), self.widths)
