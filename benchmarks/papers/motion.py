@@ -180,7 +180,6 @@ def _jacks(m: Motion, time: Array, draw: np.random.Generator) -> None:
 def _bow(m: Motion, time: Array, draw: np.random.Generator) -> None:
     share = 0.5 - 0.5 * np.cos(2 * np.pi * draw.uniform(0.25, 0.6) * time + draw.uniform(0, 6))
     m.turn("pelvis", BEND, draw.uniform(15, 55) * share)
-    m.turn("thigh", BEND, -0.0)
     m.turn("abdomen", BEND, draw.uniform(5, 25) * share)
     m.turn("abdomen", SIDE, draw.uniform(-25, 25) * share)
     lean = m.angles[:, 0, BEND].copy()
@@ -215,9 +214,9 @@ def _stretch(m: Motion, time: Array, draw: np.random.Generator) -> None:
 def _akimbo(m: Motion, time: Array, draw: np.random.Generator) -> None:
     """Hands on the hips, turning the trunk."""
     m.turn("upper arm", SIDE, 32)
-    m.turn("upper arm", TWIST, -62)
+    m.turn("upper arm", TWIST, -72)
     m.turn("upper arm", BEND, -18)
-    m.turn("forearm", BEND, 72)
+    m.turn("forearm", BEND, 78)
     m.turn("chest", TWIST, draw.uniform(10, 30) * np.sin(draw.uniform(1.2, 3) * time))
     m.turn("pelvis", SIDE, draw.uniform(2, 9) * np.sin(draw.uniform(1, 2.5) * time))
 
