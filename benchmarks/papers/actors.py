@@ -31,6 +31,8 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.errors import Fsv2vError
 from stages.files import write_atomically
 
+GENERATION = 1
+"""To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
 NEARNESS_ERROR = 0.0015
 """By how much 1 / depth, per metre, may differ from what is seen in the next frame for a pixel to count as visible there."""
@@ -101,7 +103,7 @@ def visible_next(shot: Shot, following: Shot) -> NDArray[np.bool_]:
 def write(take: Take, out: Path, flow: bool, overwrite: bool) -> Path:
     """The clip of a take in the folder `out`. Raises ParametersDiffer when one of other parameters is there and `overwrite` is not set."""
     path = out / f"{take.name}.clip"
-    producer = Producer("actors", parameters=asdict(take), seed=take.seed)
+    producer = Producer("actors", parameters={**asdict(take), "generation": GENERATION}, seed=take.seed)
     kinds = LAYERS if flow else LAYERS[:3]
     if path.exists() and not overwrite:
         clip = open_clip(path)
@@ -151,7 +153,7 @@ def _work(job: tuple[Take, Path, bool, bool]) -> Path:
 
 def main() -> None:
     options = _options()
-    height, width = (int(side) for side in options.size.split("x"))
+    height, width = options.size
     numbers = range(options.first, options.first + options.subjects)
     takes = [
         Take(options.seed, subject, clip, options.frames, height, width, options.fps, options.storage)
@@ -168,6 +170,11 @@ def main() -> None:
     write_atomically(options.out / "subjects.tsv", lines.encode())
 
 
+def _size(text: str) -> tuple[int, int]:
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the clips")
@@ -176,12 +183,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clips-per-subject", type=int, default=1, help="other motions, places and light, the same looks")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--fps", type=int, default=25)
-    parser.add_argument("--size", default="256x128", help="height x width in pixels")
+    parser.add_argument("--size", type=_size, default=(256, 128), help="height x width in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--storage", choices=["jpg", "png"], default="jpg", help="of frames: JPEG (quality 95) to train on, PNG to measure on"
     )
-    parser.add_argument("--no-flow", action="store_true", help="leave out flow and flow_confidence, three quarters of the bytes")
+    parser.add_argument("--no-flow", action="store_true", help="leave out flow and flow_confidence, nine tenths of the bytes")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--overwrite", action="store_true", help="replace clips of other parameters")
     return parser.parse_args()

@@ -145,9 +145,12 @@ class Skeleton:
         return np.einsum("tmij,mj->tmi", world[:, bones], rest)
 
     def keypoints(self, world: Array) -> Array:
-        """BODY_25 in the world, [T, 25, 3]."""
+        """BODY_25 in the world, [T, 25, 3]; the neck is the middle between the shoulders, as detectors have it, mid hip that of the hips."""
         rest = np.stack([np.append(place, 1) for _, place in self._keypoints])
-        return np.einsum("tkij,kj->tki", world[:, [BONE[bone] for bone, _ in self._keypoints]], rest)
+        points = np.einsum("tkij,kj->tki", world[:, [BONE[bone] for bone, _ in self._keypoints]], rest)
+        for middle, sides in ((1, (2, 5)), (8, (9, 12))):
+            points[:, middle] = points[:, sides].mean(1)
+        return np.asarray(points)
 
     def _chain(self, angles: Array, yaw: Array) -> Array:
         turns = rotations(angles)

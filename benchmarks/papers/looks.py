@@ -199,7 +199,7 @@ def _necklines(w: _Wardrobe) -> list[Shape]:
     a, h = w.anatomy, w.anatomy.height
     neck = a.at["neck"]
     deep, wide = float(w.draw.uniform(0.03, 0.075)) * h, float(w.draw.uniform(0.036, 0.05)) * h
-    hole: list[Shape] = [Ball(neck + [0, 0.035 * h, 0.005 * h], (wide, 0.045 * h, 0.05 * h))]
+    hole: list[Shape] = [Ball(neck + [0, 0.035 * h, 0.018 * h], (wide, 0.045 * h, 0.05 * h))]
     if w.draw.random() < 0.45:
         tip = neck + [0, 0.03 * h - deep, 0.075 * h]
         hole.append(Loft(tip, neck + [0, 0.03 * h, 0.05 * h], [0.006 * h, wide], [0.05 * h, 0.05 * h]))
