@@ -145,7 +145,7 @@ class Skeleton:
         return np.einsum("tmij,mj->tmi", world[:, bones], rest)
 
     def keypoints(self, world: Array) -> Array:
-        """BODY_25 in the world, [T, 25, 3]; the neck is the middle between the shoulders, as detectors have it, mid hip that of the hips."""
+        """BODY_25 in the world, [T, 25, 3]; neck and mid hip are midway between shoulders and hips, as detectors have them."""
         rest = np.stack([np.append(place, 1) for _, place in self._keypoints])
         points = np.einsum("tkij,kj->tki", world[:, [BONE[bone] for bone, _ in self._keypoints]], rest)
         for middle, sides in ((1, (2, 5)), (8, (9, 12))):
