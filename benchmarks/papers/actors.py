@@ -1,0 +1,201 @@
+"""Actors: as many clips of clothed people as wanted, drawn by a program, with exact poses, masks, label maps and flow.
+
+    python benchmarks/papers/actors.py --subjects 40 --frames 60 --size 256x128 --seed 0 -o out/actors
+
+Each subject's appearance is a function of (seed, subject), what he does and where of (seed, subject, clip); the same command makes the same
+pixels. The path of each finished clip is printed; what is there already is not made again. `subjects.tsv` beside the clips says who is
+in which, for `fsv2v build-dataset --subjects`. See benchmarks/papers/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from body import Array
+from looks import LABELS, Figure, draw_figure
+from motion import draw_motion
+from numpy.typing import NDArray
+from render import Renderer, Shot
+from scenes import draw_scene
+
+from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.errors import Fsv2vError
+from stages.files import write_atomically
+
+GENERATION = 1
+"""To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
+LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
+NEARNESS_ERROR = 0.0015
+"""By how much 1 / depth, per metre, may differ from what is seen in the next frame for a pixel to count as visible there."""
+_APPEARANCE, _MOTION, _SCENE, _GRAIN = range(4)
+
+
+@dataclass(frozen=True)
+class Take:
+    """What shapes a clip."""
+
+    seed: int
+    subject: int
+    clip: int
+    frames: int
+    height: int
+    width: int
+    fps: int
+    storage: str
+
+    @property
+    def name(self) -> str:
+        return f"actor-{self.subject:04d}-{self.clip:02d}"
+
+    def draw(self, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.subject, purpose, *([] if purpose == _APPEARANCE else [self.clip])])
+
+
+@dataclass(frozen=True)
+class Film:
+    """keypoints [T, 25, 3] (x, y, 1) in pixels, the shots, and `words` on who does what where."""
+
+    keypoints: NDArray[np.float32]
+    shots: list[Shot]
+    words: str
+
+
+def film(take: Take) -> Film:
+    """All frames of a clip."""
+    figure = _figure(take.seed, take.subject)
+    height = figure.skeleton.proportions.height
+    motion = draw_motion(take.draw(_MOTION), take.frames, take.fps, height)
+    world = figure.skeleton.pose(motion.angles, motion.yaw, motion.place, motion.planted, motion.lift)
+    joints = figure.skeleton.keypoints(world)
+    scene = draw_scene(take.draw(_SCENE), joints, take.height, take.width)
+    renderer, grain = Renderer(figure, scene), take.draw(_GRAIN)
+    last = take.frames - 1
+    shots = [renderer.shoot(world[time], world[min(time + 1, last)], time, grain) for time in range(take.frames)]
+    places = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(take.frames)])
+    keypoints = np.concatenate([places, np.ones((*places.shape[:2], 1), np.float32)], -1).astype(np.float32)
+    return Film(keypoints, shots, f"{figure.words}; {motion.words}; {scene.words}")
+
+
+@lru_cache(maxsize=1)
+def _figure(seed: int, subject: int) -> Figure:
+    return draw_figure(Take(seed, subject, 0, 0, 0, 0, 0, "").draw(_APPEARANCE))
+
+
+def visible_next(shot: Shot, following: Shot) -> NDArray[np.bool_]:
+    """Which pixels [H, W] of a shot are still seen in the next one, where the flow leads."""
+    height, width = shot.labels.shape
+    x = np.arange(width, dtype=np.float32) + shot.flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + shot.flow[..., 1]
+    there = cv2.remap(following.nearness, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return inside & (np.abs(there - shot.arriving) < NEARNESS_ERROR)
+
+
+def write(take: Take, out: Path, flow: bool, overwrite: bool) -> Path:
+    """The clip of a take in the folder `out`. Raises ParametersDiffer when one of other parameters is there and `overwrite` is not set."""
+    path = out / f"{take.name}.clip"
+    producer = Producer("actors", parameters={**asdict(take), "generation": GENERATION}, seed=take.seed)
+    kinds = LAYERS if flow else LAYERS[:3]
+    if path.exists() and not overwrite:
+        clip = open_clip(path)
+        if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
+            return path
+    made = film(take)
+    frames = (shot.frame for shot in made.shots)
+    clip = create_clip(path, frames, fps=Fraction(take.fps), storage=take.storage, producer=producer, overwrite=True)  # type: ignore[arg-type]
+    _write_layers(clip, made, producer, kinds)
+    return path
+
+
+def _write_layers(clip: Clip, made: Film, producer: Producer, kinds: tuple[str, ...]) -> None:
+    inputs = {"frames": clip.frames_digest()}
+    with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "words": made.words}) as layer:
+        boxes = np.array([_box(shot.labels) for shot in made.shots], np.float32)
+        layer.arrays(keypoints=made.keypoints[:, None], boxes=boxes[:, None], track_id=np.zeros((len(boxes), 1), np.int32))
+    meta = {"segment": LABELS.meta()}
+    for kind in kinds[1:]:
+        with clip.writing(kind, producer, inputs, meta.get(kind, {})) as layer:
+            for image in _images(made, kind):
+                layer.image(image)
+
+
+def _images(made: Film, kind: str) -> Iterator[np.ndarray]:
+    for shot, following in zip(made.shots, [*made.shots[1:], None], strict=True):
+        if kind == "segment":
+            yield shot.labels
+        elif kind == "mask":
+            yield (shot.labels > 0) * np.uint8(255)
+        elif following is None:
+            yield np.zeros_like(shot.flow) if kind == "flow" else np.zeros_like(shot.labels)
+        else:
+            yield shot.flow if kind == "flow" else visible_next(shot, following) * np.uint8(255)
+
+
+def _box(labels: NDArray[np.uint8]) -> Array:
+    """x0, y0, x1, y1 of the person; zeros when nothing is seen."""
+    rows, columns = np.flatnonzero((labels > 0).any(1)), np.flatnonzero((labels > 0).any(0))
+    return np.array([columns[0], rows[0], columns[-1], rows[-1]] if len(rows) else [0, 0, 0, 0], np.float64)
+
+
+def _work(job: tuple[Take, Path, bool, bool]) -> Path:
+    cv2.setNumThreads(1)
+    return write(*job)
+
+
+def main() -> None:
+    options = _options()
+    height, width = options.size
+    numbers = range(options.first, options.first + options.subjects)
+    takes = [
+        Take(options.seed, subject, clip, options.frames, height, width, options.fps, options.storage)
+        for subject in numbers
+        for clip in range(options.clips_per_subject)
+    ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(take, options.out, not options.no_flow, options.overwrite) for take in takes]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for path in pool.map(_work, jobs) if options.jobs > 1 else map(_work, jobs):
+            print(path, flush=True)
+    made = sorted(path.stem for path in options.out.glob("actor-*.clip"))
+    lines = "".join(f"{name}\t{name.rpartition('-')[0]}\n" for name in made)
+    write_atomically(options.out / "subjects.tsv", lines.encode())
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the clips")
+    parser.add_argument("--subjects", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first subject, to make more of them later or elsewhere")
+    parser.add_argument("--clips-per-subject", type=int, default=1, help="other motions, places and light, the same looks")
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--size", type=_size, default=(256, 128), help="height x width in pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--storage", choices=["jpg", "png"], default="jpg", help="of frames: JPEG (quality 95) to train on, PNG to measure on"
+    )
+    parser.add_argument("--no-flow", action="store_true", help="leave out flow and flow_confidence, nine tenths of the bytes")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--overwrite", action="store_true", help="replace clips of other parameters")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Fsv2vError as error:
+        sys.exit(f"actors: {error}")

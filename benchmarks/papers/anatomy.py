@@ -1,0 +1,128 @@
+"""The naked shape of an actor, limb by limb; clothes are the same shapes with some ease."""
+
+from __future__ import annotations
+
+import numpy as np
+from body import Array, Skeleton
+from shapes import Ball, Loft, Shape, Solid
+
+_ARM = ((0.036, 0.033, 0.0305, 0.027, 0.025), (0.026, 0.0275, 0.0245, 0.019, 0.016))
+_LEG = ((0.054, 0.055, 0.049, 0.042, 0.036, 0.032), (0.031, 0.034, 0.0335, 0.028, 0.022, 0.019))
+_TRUNK_WIDTHS = (0.066, 0.094, 0.094, 0.085, 0.078, 0.082, 0.09, 0.094, 0.086, 0.045)
+_TRUNK_DEPTHS = (0.05, 0.066, 0.066, 0.06, 0.055, 0.057, 0.062, 0.063, 0.052, 0.036)
+"""Radii in units of the height: along upper arm and forearm, thigh and shin, and up the trunk from the crotch to the neck."""
+
+
+class Anatomy:
+    """Shapes of one skeleton. Lengths in metres but for `reach`, which counts limb segments: 1.5 is the middle of the second one."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.skeleton = skeleton
+        self.at = skeleton.at
+        self.height = skeleton.proportions.height
+        self.unit = skeleton.head_height
+        self.feminine = skeleton.proportions.feminine
+        self.girth = skeleton.proportions.build
+
+    def trunk(self, ease: float = 0.0, loose: float = 0.0) -> list[Shape]:
+        """loose in [0, 1]: how far the cloth falls straight instead of following the waist."""
+        p, h, f = self.skeleton.proportions, self.height, self.feminine
+        rows = np.linspace(0, 1, len(_TRUNK_WIDTHS))
+        shoulders = 1 + (p.shoulders - 1) * np.clip((rows - 0.5) / 0.3, 0, 1)
+        hips = 1 + (p.hips - 1) * np.clip((0.45 - rows) / 0.25, 0, 1)
+        waist = 1 - 0.13 * (f - 0.4) * np.exp(-(((rows - 0.47) / 0.16) ** 2))
+        girth = 1 + (self.girth - 1) * (1 - 0.75 * rows**3)
+        widths = np.array(_TRUNK_WIDTHS) * shoulders * hips * waist * girth
+        depths = np.array(_TRUNK_DEPTHS) * girth * (1 + 0.05 * (f - 0.5) * (rows < 0.3))
+        fall = np.where((rows > 0.05) & (rows < 0.85), loose, 0)
+        widths = widths + fall * np.maximum(0.97 * widths[:-1].max() - widths, 0)
+        depths = depths + fall * np.maximum(0.95 * depths.max() - depths, 0)
+        low, high = self.at["pelvis"] - [0, 0.06 * h, 0], self.at["neck"] + [0, 0.004 * h, 0]
+        found: list[Shape] = [Loft(low, high, (widths * h + ease).tolist(), (depths * h + ease).tolist())]
+        belly = 0.012 * p.belly * h
+        if belly > 0.004:
+            found.append(
+                Ball(self.at["abdomen"] + [0, 0.01 * h, 0.03 * h + belly], (0.075 * h + ease, 0.075 * h + ease, 0.04 * h + belly + ease))
+            )
+        for sign in (-1, 1):
+            bust = self.at["chest"] + np.array([sign * 0.043 * h, 0.048 * h, 0.04 * h])
+            swell = (0.018 + 0.018 * max(f - 0.4, 0)) * h * self.girth
+            found.append(Ball(bust, (0.035 * h + ease, 0.034 * h + ease, swell + ease)))
+            seat = self.at["pelvis"] + np.array([sign * 0.045 * h, -0.03 * h, -0.03 * h])
+            found.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.girth + ease)))
+        return found
+
+    def yoke(self, ease: float = 0.0) -> list[Shape]:
+        """From the neck to the shoulders."""
+        h = self.height
+        slope = [Loft(self.at["neck"] + [0, 0.012 * h, 0], self.at[f"{side} upper arm"] + [0, 0.004 * h, 0],
+                      [0.028 * h + ease, 0.026 * h + ease, 0.03 * h + ease]) for side in ("left", "right")]  # fmt: skip
+        return [*slope]
+
+    def arm(self, side: str, ease: float = 0.0, reach: float = 2.0, flare: float = 0.0) -> list[Shape]:
+        muscle = 1 + 0.16 * (0.5 - self.feminine) + 0.5 * (self.girth - 1)
+        joints = [self.at[f"{side} {part}"] for part in ("upper arm", "forearm", "hand")]
+        return self._limb(joints, np.array(_ARM) * muscle, ease, reach, flare)
+
+    def leg(self, side: str, ease: float = 0.0, reach: float = 2.0, flare: float = 0.0) -> list[Shape]:
+        thick = 1 + 0.6 * (self.girth - 1)
+        joints = [self.at[f"{side} {part}"] for part in ("thigh", "shin", "foot")]
+        return self._limb(joints, np.array(_LEG) * thick, ease, reach, flare)
+
+    def _limb(self, joints: list[Array], radii: Array, ease: float, reach: float, flare: float) -> list[Shape]:
+        """The segments as far as `reach`; cloth has a flat end, `flare` metres wider."""
+        found: list[Shape] = []
+        for index, (start, end) in enumerate(zip(joints, joints[1:], strict=False)):
+            share = float(np.clip(reach - index, 0, 1))
+            if share > 0.05:
+                places = np.linspace(0, share, radii.shape[1])
+                widths = np.interp(places, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
+                widths = widths + flare * np.clip((index + places) / reach, 0, 1) ** 2
+                last = ease > 0 and reach <= index + 1
+                found.append(Loft(start, start + share * (end - start), widths.tolist(), cut=(False, last)))
+        return found
+
+    def hand(self, side: str, ease: float = 0.0) -> Solid:
+        h, sign = self.height, 1.0 if side == "left" else -1.0
+        wrist, tips = self.at[f"{side} hand"], self.at[f"{side} fingertips"]
+        down = (tips - wrist) / np.linalg.norm(tips - wrist)
+        knuckles = wrist + 0.055 * h * down
+        inward = np.array([sign * down[1], -sign * down[0], 0.0])
+        widths, depths = np.array([0.013, 0.02, 0.024, 0.024]) * h + ease, np.array([0.013, 0.012, 0.012, 0.01]) * h + ease
+        shapes: list[Shape] = [Loft(wrist - 0.015 * h * down, knuckles, widths.tolist(), depths.tolist(), tuple(inward))]
+        for finger, length in ((-1.5, 0.039), (-0.5, 0.045), (0.5, 0.047), (1.5, 0.041)):
+            root = knuckles + [0, 0, finger * 0.0112 * h]
+            curl = length * h * (0.93 * down + 0.3 * inward)
+            shapes.append(
+                Loft(root, root + curl + [0, 0, 0.1 * finger * 0.011 * h], [0.0066 * h + ease, 0.0054 * h + ease, 0.0042 * h + ease])
+            )
+        thumb = wrist + 0.016 * h * down + [0, 0, 0.014 * h]
+        shapes.append(Loft(thumb, thumb + h * (0.034 * down + [0, 0, 0.024] + 0.008 * inward), [0.009 * h + ease, 0.0065 * h + ease]))
+        return Solid(shapes, smooth=0.004)
+
+    def head(self) -> Solid:
+        u, skull, h = self.unit, self.skeleton.skull, self.height
+        strong = 0.5 - self.feminine
+        shapes: list[Shape] = [
+            Ball(skull + u * np.array([0, 0.1, -0.07]), (0.35 * u, 0.40 * u, 0.43 * u)),
+            Ball(skull + u * np.array([0, -0.12, 0.11]), ((0.29 + 0.02 * strong) * u, 0.36 * u, 0.31 * u)),
+            Ball(skull + u * np.array([0, -0.33, 0.18]), ((0.19 + 0.06 * strong) * u, 0.165 * u, 0.2 * u)),
+            Loft(skull + u * np.array([0, 0.0, 0.385]), skull + u * np.array([0, -0.14, 0.445]), [0.028 * u, 0.035 * u, 0.05 * u]),
+            Loft(self.at["neck"] - [0, 0.035 * h, 0.004 * h], self.at["head"] + u * np.array([0, 0.15, -0.1]),
+                 [(0.36 + 0.1 * strong) * u, (0.25 + 0.08 * strong) * u, (0.24 + 0.06 * strong) * u]),
+        ]  # fmt: skip
+        for sign in (-1, 1):
+            shapes.append(Ball(skull + u * np.array([sign * 0.345, -0.06, -0.03]), (0.045 * u, 0.12 * u, 0.075 * u)))
+        sockets = [Ball(skull + u * np.array([sign * 0.14, 0.0, 0.455]), (0.09 * u, 0.05 * u, 0.06 * u)) for sign in (-1, 1)]
+        return Solid(shapes, sockets, smooth=0.07 * u)
+
+    def foot(self, side: str, ease: float = 0.0, high: float = 0.03, sole: float = 0.0, heel: float = 0.0) -> Solid:
+        """A foot, or a shoe as high as `high` above the ankle, in units of the height."""
+        h = self.height
+        back, toe, ankle = self.at[f"{side} heel"], self.at[f"{side} big toe"], self.at[f"{side} foot"]
+        tip = np.array([0.5 * (toe[0] + self.at[f"{side} small toe"][0]), 0.016 * h, toe[2] - 0.004 * h])
+        widths, depths = np.array([0.021, 0.022, 0.026, 0.027, 0.02]) * h + ease, np.array([0.024, 0.026, 0.023, 0.018, 0.014]) * h + ease
+        start = np.array([back[0], 0.022 * h, back[2] + 0.018 * h])
+        shapes: list[Shape] = [Loft(start, tip, widths.tolist(), depths.tolist(), (0.0, 1.0, 0.0))]
+        shapes.append(Loft(ankle - [0, 0.02 * h, 0], ankle + [0, high * h, 0], [0.024 * h + ease, 0.021 * h + ease], cut=(False, ease > 0)))
+        return Solid(shapes, above=-sole, smooth=0.03)

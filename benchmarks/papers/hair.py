@@ -1,0 +1,109 @@
+"""Hair and hats around a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from anatomy import Anatomy
+from body import Array
+from shapes import Ball, Loft, Shape, Solid
+
+STYLES = ("bald", "stubble", "short", "crop", "bob", "long", "bun", "ponytail", "afro", "curls")
+_MASCULINE = (0.08, 0.12, 0.36, 0.22, 0.03, 0.04, 0.03, 0.03, 0.05, 0.04)
+_FEMININE = (0.01, 0.02, 0.08, 0.07, 0.22, 0.27, 0.1, 0.12, 0.04, 0.07)
+HATS = ("cap", "beanie", "hat")
+
+
+@dataclass(frozen=True)
+class HairStyle:
+    """thick: of the hair on the skull; fringe: how far it comes down the forehead; length of what falls; all in head heights."""
+
+    name: str
+    thick: float
+    fringe: float
+    length: float
+
+    @staticmethod
+    def drawn(draw: np.random.Generator, feminine: float) -> HairStyle:
+        odds = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
+        name = str(draw.choice(STYLES, p=odds / odds.sum()))
+        thick = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * draw.uniform(0.85, 1.4)
+        return HairStyle(name, float(thick), float(draw.uniform(-0.06, 0.12)), float(draw.uniform(0.5, 1.5)))
+
+
+def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> list[Solid]:
+    """The solids of a style; under a hat it lies flat."""
+    if style.name == "bald":
+        return []
+    u, skull = anatomy.unit, anatomy.skeleton.skull
+    thick = min(style.thick, 0.03) if covered else style.thick
+    uneven = {"curls": 0.03, "afro": 0.02, "stubble": 0.0}.get(style.name, 0.012) * u * (0.3 if covered else 1)
+    waves = 0.05 if style.name in ("curls", "afro") else 0.09
+    cap = _cap(anatomy, thick)
+    face = _open_face(anatomy, style.fringe)
+    falls = style.name in ("bob", "long")
+    nape = skull[1] - (0.3 if style.name not in ("afro", "curls") else 0.42) * u
+    ears = [Ball(skull + u * np.array([sign * 0.38, -0.1, 0.06]), (0.14 * u, 0.17 * u, 0.13 * u)) for sign in (-1, 1)]
+    holes = face if falls or style.name in ("afro", "curls") else [*face, *ears]
+    solids = [Solid([cap], holes, above=nape, smooth=0.03 * u, folds=uneven, fold_length=waves, seed=seed)]
+    if falls:
+        solids.append(_curtain(anatomy, 0.45 if style.name == "bob" else style.length, face, uneven, seed))
+    if style.name == "bun":
+        at = skull + u * np.array([0, 0.42, -0.32]) if seed % 2 else skull + u * np.array([0, 0.05, -0.58])
+        solids.append(Solid([Ball(at, (0.17 * u, 0.16 * u, 0.16 * u))], folds=uneven, fold_length=0.05, seed=seed))
+    if style.name == "ponytail":
+        root = skull + u * np.array([0, 0.15, -0.46])
+        tail: list[Shape] = [Loft(root, root + u * np.array([0, -0.25, -0.16]), [0.08 * u, 0.11 * u])]
+        tail.append(
+            Loft(
+                root + u * np.array([0, -0.25, -0.16]), root + u * np.array([0, -0.4 - style.length, -0.1]), [0.11 * u, 0.12 * u, 0.03 * u]
+            )
+        )
+        solids.append(Solid(tail, smooth=0.03 * u, folds=uneven, fold_length=0.06, seed=seed))
+    return solids
+
+
+def _cap(anatomy: Anatomy, thick: float) -> Ball:
+    u = anatomy.unit
+    return Ball(
+        anatomy.skeleton.skull + u * np.array([0, 0.09, -0.07]), ((0.355 + thick) * u, (0.41 + 1.1 * thick) * u, (0.44 + thick) * u)
+    )
+
+
+def _open_face(anatomy: Anatomy, fringe: float) -> list[Shape]:
+    """What is cut out of hair so that the face is seen."""
+    u, skull = anatomy.unit, anatomy.skeleton.skull
+    return [Ball(skull + u * np.array([0, -0.2 - fringe, 0.5]), (0.29 * u, 0.5 * u, 0.42 * u))]
+
+
+def _curtain(anatomy: Anatomy, length: float, face: list[Shape], uneven: float, seed: int) -> Solid:
+    """Hair that falls behind and beside the neck."""
+    u, skull = anatomy.unit, anatomy.skeleton.skull
+    top, end = skull + u * np.array([0, 0.1, -0.1]), skull + u * np.array([0, -0.2 - length, -0.22])
+    widths = [0.4 * u, 0.42 * u, 0.4 * u, 0.34 * u]
+    throat = Loft(skull + u * np.array([0, -0.4, 0.3]), skull + u * np.array([0, -2.2, 0.3]), [0.3 * u, 0.6 * u], [0.4 * u, 0.5 * u])
+    shapes = [Loft(top, end, widths, [0.36 * u, 0.34 * u, 0.24 * u, 0.12 * u])]
+    return Solid(shapes, [*face, throat], smooth=0.03 * u, folds=1.5 * uneven, fold_length=0.07, seed=seed)
+
+
+def hat_of(anatomy: Anatomy, name: str) -> list[Solid]:
+    u, skull = anatomy.unit, anatomy.skeleton.skull
+    brow = skull[1] + 0.16 * u
+
+    def at(x: float, y: float, z: float) -> Array:
+        return skull + u * np.array([x, y, z])
+
+    if name == "beanie":
+        return [
+            Solid([Ball(at(0, 0.12, -0.06), (0.43 * u, 0.5 * u, 0.51 * u))], above=brow - 0.04 * u, folds=0.006, fold_length=0.06, seed=3)
+        ]
+    crown = Solid([Ball(at(0, 0.13, -0.06), (0.41 * u, 0.45 * u, 0.49 * u))], above=brow)
+    if name == "cap":
+        peak = Loft(at(0, 0.17, 0.25), at(0, 0.13, 0.62), [0.32 * u, 0.3 * u], [0.03 * u, 0.025 * u], (0.0, 1.0, 0.0))
+        return [crown, Solid([peak])]
+    brim = Ball(at(0, 0.17, -0.05), (0.75 * u, 0.05 * u, 0.78 * u))
+    return [
+        Solid([Loft(at(0, 0.16, -0.05), at(0, 0.5, -0.05), [0.44 * u, 0.4 * u, 0.36 * u], [0.49 * u, 0.46 * u, 0.42 * u])], above=brow),
+        Solid([brim]),
+    ]

@@ -1,0 +1,335 @@
+"""What a subject looks like: skin, face, hair and clothes drawn from the seed, as one mesh of labelled, textured parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import faces
+import numpy as np
+import textures
+from anatomy import Anatomy
+from body import Array, Skeleton, draw_proportions
+from hair import HATS, HairStyle, hair_of, hat_of
+from shapes import Ball, Loft, Mesh, Shape, Solid, bind_skirt, joined, mesh
+from textures import Colour, Picture
+
+from stages.label_tables import LabelTable
+
+_LABELS = {
+    "background": (0, 0, 0), "face": (255, 205, 170), "hair": (120, 60, 20), "headwear": (200, 40, 160), "upper garment": (220, 40, 40),
+    "outer garment": (130, 20, 60), "dress": (250, 130, 190), "lower garment": (40, 80, 220), "left arm": (255, 170, 60),
+    "right arm": (230, 220, 60), "left leg": (60, 190, 90), "right leg": (150, 230, 80), "left shoe": (60, 200, 220),
+    "right shoe": (30, 120, 160), "gloves": (150, 90, 220),
+}  # fmt: skip
+LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
+"""Arms and legs are bare skin, hands included; left and right are the person's."""
+
+SLACK = 0.003
+"""Metres below a surface that is worn over it from which on nothing is drawn; see also `Part.through`."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """tile: repeats every `size` metres; decal: RGBA laid on the front at (left x, top y, side) in metres at rest."""
+
+    tile: Picture
+    size: float = 0.5
+    gloss: float = 0.0
+    decal: Picture | None = None
+    place: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    fleshy: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A solid with its label ("arm", "leg" and "shoe" are told apart by side) and material.
+
+    What lies inside a later part that `hides` is not drawn, nor what bulges through it by less than `through` metres away from its edges.
+    """
+
+    label: str
+    solid: Solid
+    material: Material
+    cell: float = 0.013
+    skirt: bool = False
+    hides: bool = True
+    through: float = 0.012
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A subject ready to be posed. labels and materials [F] are those of the faces of `mesh`."""
+
+    skeleton: Skeleton
+    mesh: Mesh
+    labels: np.ndarray
+    materials: np.ndarray
+    palette: Sequence[Material]
+    words: str = ""
+
+
+@dataclass
+class _Wardrobe:
+    """Parts in the making, from the skin outward."""
+
+    anatomy: Anatomy
+    draw: np.random.Generator
+    parts: list[Part] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def seed(self) -> int:
+        return int(self.draw.integers(1 << 31))
+
+    def cloth(self, plainness: float = 1.0, neutral: float = 0.45) -> tuple[Material, Colour]:
+        base = textures.cloth_colour(self.draw, neutral)
+        return Material(textures.fabric(self.draw, base, plainness), float(self.draw.uniform(0.3, 0.7))), base
+
+    def wear(self, part: Part, words: str) -> None:
+        self.parts.append(part)
+        self.words.append(words)
+
+
+def draw_figure(draw: np.random.Generator) -> Figure:
+    skeleton = Skeleton(draw_proportions(draw))
+    wardrobe = _Wardrobe(Anatomy(skeleton), draw)
+    face = faces.draw_face(draw, skeleton.proportions.feminine)
+    _undressed(wardrobe, face)
+    _dress(wardrobe)
+    _head(wardrobe, face)
+    return _assembled(skeleton, wardrobe)
+
+
+def _undressed(w: _Wardrobe, face: faces.Face) -> None:
+    a, u = w.anatomy, w.anatomy.unit
+    flesh = Material(textures.skin(w.draw, face.skin), 0.4, gloss=0.12, fleshy=True)
+    painted = replace(flesh, decal=faces.paint(face, w.draw), place=faces.corner(a.skeleton.skull, u))
+    w.parts.append(Part("face", a.head(), painted, 0.0085, hides=False))
+    w.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()], smooth=0.02), flesh, hides=False))
+    for side in ("left", "right"):
+        w.parts.append(Part("arm", Solid([*a.yoke(), *a.arm(side)], smooth=0.02), flesh, hides=False))
+        w.parts.append(Part("arm", a.hand(side), flesh, 0.0065, hides=False))
+        w.parts.append(Part("leg", Solid(a.leg(side)), flesh, hides=False))
+        w.parts.append(Part("leg", a.foot(side), flesh, 0.01, hides=False))
+
+
+def _dress(w: _Wardrobe) -> None:
+    """An outfit: shoes, then a dress, or something below and something above, perhaps a jacket and gloves."""
+    feminine = w.anatomy.feminine
+    _shoes(w)
+    kind = w.draw.random()
+    if kind < 0.22 * (0.1 + 1.6 * feminine):
+        _dress_in_one(w)
+    else:
+        tucked = w.draw.random() < 0.35
+        below: Callable[[_Wardrobe, float], None] = _skirt if w.draw.random() < 0.3 * feminine else _trousers
+        below(w, 0.022 if tucked else 0.012)
+        _top(w, 0.012 if tucked else 0.026, tucked)
+    if w.draw.random() < 0.3:
+        _jacket(w)
+    if w.draw.random() < 0.05:
+        material, _ = w.cloth(6, 0.8)
+        for side in ("left", "right"):
+            w.wear(Part("gloves", w.anatomy.hand(side, 0.005), material, 0.007), "gloves")
+
+
+def _shoes(w: _Wardrobe) -> None:
+    base = textures.cloth_colour(w.draw, 0.7)
+    high = float(w.draw.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
+    material = Material(textures.worn(w.draw, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.draw.choice([0.05, 0.5])))
+    pale = Material(textures.worn(w.draw, np.broadcast_to(textures.colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
+    rim = w.draw.random() < 0.45
+    for side in ("left", "right"):
+        w.wear(Part("shoe", w.anatomy.foot(side, 0.006, high), material, 0.009), "shoes")
+        if rim:
+            w.wear(Part("shoe", replace(w.anatomy.foot(side, 0.009, -0.03), below=0.022), pale, 0.009), "")
+
+
+def _trousers(w: _Wardrobe, ease: float) -> None:
+    a, draw = w.anatomy, w.draw
+    reach = float(draw.choice([1.93, 1.7, 1.02, 0.75, 0.5], p=[0.6, 0.07, 0.12, 0.13, 0.08]))
+    flare = float(draw.choice([0.0, 0.012, 0.03, 0.06], p=[0.35, 0.35, 0.2, 0.1])) + (0.015 if reach < 1.2 else 0)
+    cut = float(draw.uniform(0.005, 0.011))
+    if draw.random() < 0.42 and reach != 1.02:
+        base = textures.colour(str(draw.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
+        material, name = Material(textures.denim(draw, base), 0.45), "jeans"
+    else:
+        material, name = w.cloth(9, 0.7)[0], "trousers"
+    shapes: list[Shape] = [*a.trunk(cut), *a.leg("left", cut, reach, flare), *a.leg("right", cut, reach, flare)]
+    shapes[0] = _lower(shapes[0], ease)
+    solid = Solid(shapes, below=a.at["abdomen"][1] + float(draw.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=w.seed())
+    w.wear(Part("lower garment", solid, material), name if reach > 1.1 else f"short {name}")
+
+
+def _lower(trunk: Shape, ease: float) -> Shape:
+    """The trunk with `ease` at the waist, for what holds it there."""
+    assert isinstance(trunk, Loft)
+    return replace(trunk, widths=[width + ease - 0.01 for width in trunk.widths], depths=[depth + ease - 0.01 for depth in trunk.depths])
+
+
+def _cone(w: _Wardrobe, top: float, ease: float, length: float, flare: float) -> Loft:
+    """A skirt from the height `top` on; length counts leg segments."""
+    a = w.anatomy
+    trunk = a.trunk(ease)[0]
+    assert isinstance(trunk, Loft)
+    hip, foot = a.at["left thigh"][1], a.at["left foot"][1]
+    hem = hip - 0.5 * length * (hip - foot)
+    waist, hips = min(trunk.widths[3:6]), max(trunk.widths[:4]) + 0.02
+    share = (top - hip) / (top - hem)
+    places, across = np.array([0, 0.6 * share, 1.15 * share, 1]), np.array([waist, 0.5 * (waist + hips), hips, hips + flare])
+    widths = np.interp(np.linspace(0, 1, 8), places, across)
+    thigh, shin, ankle = (a.at[f"left {part}"] for part in ("thigh", "shin", "foot"))
+    heights = np.linspace(top, hem, 8)
+    legs = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [thigh[0], shin[0], ankle[0]])
+    thick = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.girth
+    widths = np.where(heights < hip, np.maximum(widths, legs + thick + 0.012), widths)
+    deep = np.interp(np.linspace(0, 1, 8), [0, 1], [0.74, 0.85])
+    return Loft(np.array([0, top, 0]), np.array([0, hem, -0.005]), widths.tolist(), (widths * deep).tolist(), cut=(False, True))
+
+
+def _skirt(w: _Wardrobe, ease: float) -> None:
+    material, _ = w.cloth(1.0, 0.4)
+    length, flare = float(w.draw.choice([0.6, 0.95, 1.3, 1.75])), float(w.draw.uniform(0.0, 0.16))
+    top = w.anatomy.at["abdomen"][1] + 0.01
+    solid = Solid([_cone(w, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=w.seed())
+    w.wear(Part("lower garment", solid, material, skirt=True), "skirt")
+
+
+def _necklines(w: _Wardrobe) -> list[Shape]:
+    a, h = w.anatomy, w.anatomy.height
+    neck = a.at["neck"]
+    deep, wide = float(w.draw.uniform(0.03, 0.075)) * h, float(w.draw.uniform(0.036, 0.05)) * h
+    hole: list[Shape] = [Ball(neck + [0, 0.035 * h, 0.018 * h], (wide, 0.045 * h, 0.05 * h))]
+    if w.draw.random() < 0.45:
+        tip = neck + [0, 0.03 * h - deep, 0.075 * h]
+        hole.append(Loft(tip, neck + [0, 0.03 * h, 0.05 * h], [0.006 * h, wide], [0.05 * h, 0.05 * h]))
+    return hole
+
+
+def _sleeves(w: _Wardrobe, ease: float, reach: float, flare: float) -> list[Shape]:
+    return [shape for side in ("left", "right") for shape in w.anatomy.arm(side, ease, reach, flare)]
+
+
+def _top(w: _Wardrobe, ease: float, tucked: bool) -> None:
+    a, draw = w.anatomy, w.draw
+    material, base = w.cloth()
+    reach = float(draw.choice([0.0, 0.55, 0.72, 1.4, 1.96], p=[0.1, 0.3, 0.15, 0.07, 0.38]))
+    loose, flare = float(draw.uniform(0, 1)), float(draw.choice([0.004, 0.012, 0.025]))
+    cut = ease - 0.004 + float(draw.uniform(0, 0.012)) * loose
+    shoulders = a.yoke(0.6 * cut) if reach else []
+    hem = a.at["pelvis"][1] + float(draw.uniform(-0.05, 0.05)) if not tucked else a.at["abdomen"][1] - 0.02
+    holes = _necklines(w)
+    if not reach:
+        holes += [
+            Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.045 * a.height, 0.07 * a.height, 0.09 * a.height))
+            for side in ("left", "right")
+        ]
+    style = draw.random()
+    if style < 0.3:
+        material = replace(material, decal=textures.printed(draw, base), place=_on_chest(a, float(draw.uniform(0.14, 0.24))))
+    elif style < 0.5:
+        material = replace(material, decal=textures.buttons(draw, base), place=(-0.29, a.at["neck"][1] + 0.0, 0.58))
+    shapes = [*a.trunk(cut, loose), *shoulders, *_sleeves(w, 0.8 * cut, reach, flare)]
+    solid = Solid(shapes, holes, above=hem, folds=0.005, seed=w.seed())
+    w.wear(Part("upper garment", solid, material), f"top with sleeves of {reach:g}")
+    if reach > 1 and draw.random() < 0.35:
+        collar = Loft(
+            a.at["neck"] + [0, 0.002, 0],
+            a.at["neck"] + [0, 0.034 * a.height, 0.012],
+            [0.041 * a.height, 0.036 * a.height],
+            cut=(True, True),
+        )
+        w.wear(Part("upper garment", Solid([collar]), Material(material.tile, material.size), 0.01), "collar")
+
+
+def _on_chest(a: Anatomy, side: float) -> tuple[float, float, float]:
+    return -side / 2, a.at["chest"][1] + 0.065 * a.height + side / 2 - 0.03, side
+
+
+def _dress_in_one(w: _Wardrobe) -> None:
+    a, draw = w.anatomy, w.draw
+    material, _ = w.cloth(0.8, 0.3)
+    reach = float(draw.choice([0.0, 0.5, 1.3, 1.95], p=[0.4, 0.3, 0.1, 0.2]))
+    length, flare = float(draw.choice([0.75, 1.0, 1.4, 1.85])), float(draw.uniform(0.0, 0.2))
+    waist = a.at["abdomen"][1] + 0.02 * a.height
+    holes = _necklines(w)
+    if not reach:
+        holes += [
+            Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.045 * a.height, 0.07 * a.height, 0.09 * a.height))
+            for side in ("left", "right")
+        ]
+    shapes = [*a.trunk(0.013), *(a.yoke(0.008) if reach else []), *_sleeves(w, 0.01, reach, 0.01)]
+    seed = w.seed()
+    w.wear(Part("dress", Solid(shapes, holes, above=waist - 0.06, folds=0.003, seed=seed), material), "dress")
+    skirt = Solid([_cone(w, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
+    w.wear(Part("dress", skirt, material, skirt=True), "")
+    if draw.random() < 0.4:
+        belt = Solid([a.trunk(0.021)[0]], above=waist - 0.035, below=waist)
+        w.wear(Part("dress", belt, Material(textures.fabric(draw, textures.cloth_colour(draw), 20), 0.3)), "belt")
+
+
+def _jacket(w: _Wardrobe) -> None:
+    """Open in front, over what is worn."""
+    a, draw, h = w.anatomy, w.draw, w.anatomy.height
+    material, _ = w.cloth(5, 0.6)
+    hem = a.at["pelvis"][1] + float(draw.choice([0.04, -0.06, -0.14]))
+    gap = float(draw.uniform(0.012, 0.045)) * h
+    bottom, top = np.array([0, hem - 0.1, 0.14]), a.at["neck"] + [0, 0.05 * h, 0.1]
+    opening: list[Shape] = [Loft(bottom, top, [1.5 * gap, gap, 0.8 * gap, 1.4 * gap, 0.05 * h], [0.14, 0.14, 0.14, 0.14, 0.13])]
+    reach = float(draw.choice([1.95, 1.5, 0.0], p=[0.75, 0.1, 0.15]))
+    shapes = [*a.trunk(0.034, float(draw.uniform(0.2, 0.9))), *(a.yoke(0.024) if reach else []), *_sleeves(w, 0.024, reach, 0.008)]
+    neck: list[Shape] = [Ball(a.at["neck"] + [0, 0.035 * h, 0.005 * h], (0.042 * h, 0.042 * h, 0.055 * h))]
+    if not reach:
+        neck += [Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.04 * h, 0.07 * h, 0.09 * h)) for side in ("left", "right")]
+    solid = Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=w.seed())
+    w.wear(Part("outer garment", solid, material, through=0.035), "jacket")
+
+
+def _head(w: _Wardrobe, face: faces.Face) -> None:
+    style = HairStyle.drawn(w.draw, w.anatomy.feminine)
+    covered = w.draw.random() < 0.14
+    strands = Material(textures.strands(w.draw, face.hair), 0.35, gloss=0.18)
+    for solid in hair_of(w.anatomy, style, covered, w.seed()):
+        w.wear(Part("hair", solid, strands, 0.0095), style.name)
+    if covered:
+        name = str(w.draw.choice(HATS))
+        material, _ = w.cloth(4, 0.6)
+        for solid in hat_of(w.anatomy, name):
+            w.wear(Part("headwear", solid, material, 0.0095), name)
+
+
+def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
+    """One mesh of all parts; of each, what lies inside a later one is left out."""
+    meshes, labels, materials = [], [], []
+    for index, part in enumerate(w.parts):
+        surface = mesh(part.solid, part.cell, skeleton)
+        if part.skirt:
+            surface = replace(surface, weights=bind_skirt(surface.vertices, skeleton))
+        hidden = np.zeros(len(surface.vertices), bool)
+        for other in w.parts[index + 1 :]:
+            if other.hides:
+                hidden |= _inside(other, surface.vertices)
+        surface = surface.without(hidden[surface.faces].all(1))
+        if len(surface.faces):
+            meshes.append(surface)
+            labels.append(_labels(part.label, surface))
+            materials.append(np.full(len(surface.faces), index, np.int32))
+    palette = [part.material for part in w.parts]
+    words = ", ".join(dict.fromkeys(word for word in w.words if word))
+    return Figure(skeleton, joined(meshes), np.concatenate(labels), np.concatenate(materials), palette, words)
+
+
+def _inside(part: Part, points: Array) -> np.ndarray:
+    low, high = part.solid.bounds()
+    near = np.flatnonzero(((points > low - part.through) & (points < high + part.through)).all(1))
+    found = np.zeros(len(points), bool)
+    if len(near):
+        found[near] = part.solid.distance(points[near], part.through) < -SLACK
+    return found
+
+
+def _labels(label: str, surface: Mesh) -> np.ndarray:
+    if label not in ("arm", "leg", "shoe"):
+        return np.full(len(surface.faces), LABELS.names.index(label), np.uint8)
+    left = surface.vertices[surface.faces][..., 0].mean(1) > 0
+    return np.where(left, LABELS.names.index(f"left {label}"), LABELS.names.index(f"right {label}")).astype(np.uint8)

@@ -1,0 +1,178 @@
+"""Cameras, light, and the ground behind an actor, cast once per clip from the surfaces of a place (grounds.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from grounds import Backdrop, Box, draw_place
+from numpy.typing import NDArray
+from textures import Colour
+
+Array = NDArray[np.float32]
+
+MARGIN = 10
+"""Pixels that the painted ground is larger than the frame on each side, for cameras that pan."""
+FINE = 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Looks towards -z from `eye` (metres), tilted by `tilt` degrees; `centre` is where the axis meets the frame, in pixels."""
+
+    eye: Array
+    tilt: float
+    focal: float
+    centre: Array
+    height: int
+    width: int
+
+    def project(self, points: NDArray[np.floating]) -> tuple[Array, Array]:
+        """points [..., 3] -> pixels [..., 2] (centres at integers) and depth [...] in metres."""
+        relative = (np.asarray(points, np.float32) - self.eye) @ self._turn().T
+        depth = -relative[..., 2]
+        flat = np.stack([relative[..., 0], -relative[..., 1]], -1) * (self.focal / depth)[..., None]
+        return (flat + self.centre).astype(np.float32), depth.astype(np.float32)
+
+    def rays(self, x: Array, y: Array) -> Array:
+        """Directions [..., 3] through pixels."""
+        flat = np.stack([(x - self.centre[0]) / self.focal, -(y - self.centre[1]) / self.focal, -np.ones_like(x)], -1)
+        return (flat @ self._turn()).astype(np.float32)
+
+    def _turn(self) -> Array:
+        cosine, sine = np.cos(np.radians(self.tilt)), np.sin(np.radians(self.tilt))
+        return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], np.float32)
+
+
+@dataclass(frozen=True)
+class Light:
+    """One lamp far away in the direction `towards`, light from above and from the floor (linear RGB), and how the sensor sees it."""
+
+    towards: Array
+    colour: Colour
+    above: Colour
+    bounce: Colour
+    exposure: float
+    blur: float
+    noise: float
+
+
+class Scene:
+    """The ground around the frame, cast once; per frame the figure's shadow falls on it and the camera pans over it."""
+
+    def __init__(self, camera: Camera, light: Light, place: Backdrop, pan: Array) -> None:
+        """pan [T + 1, 2]: pixels by which the picture has moved."""
+        self.camera, self.light, self.pan, self.words = camera, light, pan, place.words
+        self.albedo = _cast(camera, place, FINE).albedo
+        coarse = _cast(camera, place, 1)
+        self.places, self.near = coarse.places, ~coarse.far
+        facing = np.clip(coarse.normals @ light.towards, 0, 1)[..., None]
+        sky = 0.5 + 0.5 * coarse.normals[..., 1:2]
+        shadowless = coarse.far[..., None]
+        self.direct = np.where(shadowless, 0, light.colour * facing).astype(np.float32)
+        self.around = np.where(shadowless, 1, light.above * sky + light.bounce * (1 - sky)).astype(np.float32)
+
+    def camera_at(self, time: int) -> Camera:
+        return replace(self.camera, centre=(self.camera.centre + self.pan[time]).astype(np.float32))
+
+    def picture_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
+        """Linear RGB [FINE H, FINE W, 3] of frame `time`; lit: points [N, 3] -> 1 where the lamp reaches them, 0 in the figure's shadow."""
+        reached = np.ones(self.near.shape, np.float32)
+        reached[self.near] = lit(self.places[self.near])
+        reached = cv2.GaussianBlur(reached, (0, 0), 1.4)
+        contact = 0.5 + 0.5 * cv2.GaussianBlur(reached, (0, 0), 4)
+        light = cv2.resize(self.direct * reached[..., None] + self.around * contact[..., None], self.albedo.shape[1::-1])
+        x, y = (MARGIN - self.pan[time]) * FINE
+        shift = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
+        size = (self.camera.width * FINE, self.camera.height * FINE)
+        return cv2.warpAffine(self.albedo * light, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """albedo (linear), places and normals [h, w, 3]; far [h, w]: beyond all surfaces."""
+
+    albedo: Array
+    places: Array
+    normals: Array
+    far: NDArray[np.bool_]
+
+
+def _cast(camera: Camera, place: Backdrop, fine: int) -> _Ground:
+    """What the rays through a grid of `fine` samples per pixel, MARGIN pixels around the frame, meet first."""
+    y, x = ((np.arange((side + 2 * MARGIN) * fine, dtype=np.float32) + 0.5) / fine - 0.5 - MARGIN for side in (camera.height, camera.width))
+    rays = camera.rays(*np.meshgrid(x, y))
+    albedo = place.sky(rays)
+    distance = np.full(rays.shape[:2], np.inf, np.float32)
+    normals = np.zeros_like(rays)
+    for box in place.boxes:
+        _cast_box(camera.eye, rays, box, distance, normals, albedo)
+    far = ~np.isfinite(distance)
+    places = camera.eye + rays * np.where(far, 1, distance)[..., None]
+    return _Ground(albedo.astype(np.float32) ** 2.2, places.astype(np.float32), normals, far)
+
+
+def _cast_box(eye: Array, rays: Array, box: Box, distance: Array, normals: Array, albedo: Array) -> None:
+    """The visible sides of a box, in place (slab method)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one, other = (box.low - eye) / rays, (box.high - eye) / rays
+    enters, leaves = np.minimum(one, other), np.maximum(one, other)
+    first, last = enters.max(-1), leaves.min(-1)
+    met = (first < last) & (first > 0) & (first < distance)
+    axis = enters.argmax(-1)[met]
+    distance[met] = first[met]
+    normal = np.zeros((len(axis), 3), np.float32)
+    normal[np.arange(len(axis)), axis] = -np.sign(rays[met][np.arange(len(axis)), axis])
+    normals[met] = normal
+    point = eye + rays[met] * first[met][:, None]
+    across = np.where(axis == 0, point[:, 2], point[:, 0]) - box.low[0]
+    down = np.where(axis == 1, point[:, 2], -point[:, 1])
+    albedo[met] = box.colours(across, down)
+
+
+def draw_scene(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Scene:
+    """A scene for an actor whose keypoints in the world are `points` [T, 25, 3]."""
+    place = draw_place(draw)
+    camera = _framed(draw, points, height, width)
+    pan = np.zeros((len(points) + 1, 2), np.float32)
+    if draw.random() < 0.25:
+        time = np.linspace(0, draw.uniform(1, 3), len(pan))
+        pan[:, 0] = draw.uniform(0.01, 0.035) * width * np.sin(time + draw.uniform(0, 6))
+        pan[:, 1] = draw.uniform(0, 0.008) * height * np.sin(1.3 * time + draw.uniform(0, 6))
+    return Scene(camera, _light(draw, place.outdoors), place, np.clip(pan, -MARGIN + 1, MARGIN - 1))
+
+
+def _framed(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Camera:
+    """Far enough that the body stays in the picture, with some room."""
+    eye = np.array([draw.normal(0, 0.15), draw.uniform(0.8, 1.7), draw.uniform(3.2, 6.0)], np.float32)
+    camera = Camera(eye, float(draw.normal(2 * (eye[1] - 1), 1.5)), 1000.0, np.zeros(2, np.float32), height, width)
+    flat, depth = camera.project(points.reshape(-1, 3))
+    room = 0.14 / depth[:, None] * 1000
+    low, high = (flat - room * (0.6, 1)).min(0), (flat + room * (0.6, 0.6)).max(0)
+    fits = np.array([width, height]) / (high - low)
+    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # hands may leave the picture then
+    zoom = float(draw.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
+    spare = np.array([width, height]) - zoom * (high - low)
+    centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * draw.uniform(-0.3, 0.3, 2)
+    return replace(camera, focal=1000 * zoom, centre=centre.astype(np.float32))
+
+
+def _light(draw: np.random.Generator, outdoors: bool) -> Light:
+    azimuth, height = np.radians(draw.uniform(-75, 75)), np.radians(draw.uniform(28, 68))
+    towards = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], np.float32)
+    warm = draw.normal(0, 0.07)
+    tint = np.array([1 + warm, 1, 1 - 1.3 * warm], np.float32)
+    strength = float(draw.uniform(0.5, 1.5)) * (1.3 if outdoors else 1.0)
+    cold = np.array([0.92, 0.98, 1.08], np.float32) if outdoors else tint
+    above = float(draw.uniform(0.45, 0.8)) * cold
+    return Light(
+        towards=towards,
+        colour=strength * tint,
+        above=above.astype(np.float32),
+        bounce=(0.55 * above * draw.uniform(0.8, 1.1, 3)).astype(np.float32),
+        exposure=float(draw.uniform(0.75, 1.15) * 1.35 / (0.6 + strength)),
+        blur=float(draw.choice([0, 0, 0, 0.4, 0.6])),
+        noise=float(draw.uniform(0.002, 0.014)),
+    )

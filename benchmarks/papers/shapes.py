@@ -1,0 +1,245 @@
+"""Surfaces of bodies, clothes and hair: distance fields blended smoothly, made triangles once per subject, bound to bones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from body import BONE, BONES, PARENTS, SIDES, Array, Skeleton
+from skimage.measure import marching_cubes
+
+SMOOTH = 0.026
+"""Metres over which two shapes melt into one another."""
+
+
+@dataclass(frozen=True)
+class Loft:
+    """A tapered tube from `start` to `end`, elliptical: half-axes `widths` and `depths` at evenly spaced stations, in metres.
+
+    `front` is the direction of the depths. `cut`: which of the ends (start, end) are flat; the others are round.
+    """
+
+    start: Array
+    end: Array
+    widths: Sequence[float]
+    depths: Sequence[float] = ()
+    front: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    cut: tuple[bool, bool] = (False, False)
+
+    def distance(self, points: Array, grown: float = 0.0) -> Array:
+        """About the signed distance [...] of points [..., 3], negative inside; `grown` by metres, but not past flat ends."""
+        along, across, ahead, beyond, length = self._local(points)
+        share = np.clip(along / length, 0, 1) * (len(self.widths) - 1)
+        width = np.interp(share, np.arange(len(self.widths)), self.widths)
+        depth = np.interp(share, np.arange(len(self.widths)), self.depths or self.widths)
+        least = np.minimum(width, depth)
+        found = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least - grown
+        if self.cut[0]:
+            found = np.maximum(found, -along)
+        return np.maximum(found, along - length) if self.cut[1] else found
+
+    def surface(self, points: Array) -> Array:
+        """Texture coordinates [..., 2] in metres: around (0 at the front), along."""
+        along, across, ahead, _, length = self._local(points)
+        return np.stack([np.arctan2(across, ahead) * float(np.mean(self.widths)), along], -1)
+
+    def _local(self, points: Array) -> tuple[Array, Array, Array, Array, float]:
+        axis = np.asarray(self.end) - self.start
+        length = float(np.linalg.norm(axis))
+        axis = axis / length
+        sideways = np.cross(axis, self.front)
+        sideways /= np.linalg.norm(sideways)
+        relative = points - self.start
+        along = relative @ axis
+        return along, relative @ sideways, relative @ np.cross(sideways, axis), along - np.clip(along, 0, length), length
+
+
+@dataclass(frozen=True)
+class Ball:
+    """An ellipsoid."""
+
+    centre: Array
+    radii: tuple[float, float, float]
+
+    def distance(self, points: Array, grown: float = 0.0) -> Array:
+        return (np.linalg.norm((points - self.centre) / self.radii, axis=-1) - 1) * min(self.radii) - grown
+
+    def surface(self, points: Array) -> Array:
+        relative = points - self.centre
+        return np.stack([np.arctan2(relative[..., 0], relative[..., 2]) * self.radii[0], -relative[..., 1]], -1)
+
+
+Shape = Loft | Ball
+
+
+@dataclass(frozen=True)
+class Solid:
+    """Shapes melted together, then `holes` cut out; `above` and `below` bound its height. `folds`: metres of wrinkles, seeded."""
+
+    shapes: Sequence[Shape]
+    holes: Sequence[Shape] = ()
+    above: float = -np.inf
+    below: float = np.inf
+    smooth: float = SMOOTH
+    folds: float = 0.0
+    fold_length: float = 0.16
+    seed: int = 0
+
+    def distance(self, points: Array, grown: float = 0.0) -> Array:
+        """As of its shapes; where holes, heights and flat ends cut it, it does not grow."""
+        found = self.shapes[0].distance(points, grown)
+        for shape in self.shapes[1:]:
+            found = _melt(found, shape.distance(points, grown), self.smooth)
+        if self.folds:
+            found = found + self.folds * _wrinkles(points, self.fold_length, self.seed)
+        for hole in self.holes:
+            found = -_melt(-found, hole.distance(points), 0.3 * self.smooth)
+        return np.maximum(np.maximum(found, self.above - points[..., 1]), points[..., 1] - self.below)
+
+    def bounds(self) -> tuple[Array, Array]:
+        low, high = np.full(3, np.inf), np.full(3, -np.inf)
+        for shape in self.shapes:
+            if isinstance(shape, Ball):
+                ends, reach = shape.centre[None], np.asarray(shape.radii)
+            else:
+                ends, reach = np.stack([shape.start, shape.end]), np.full(3, max(*shape.widths, *(shape.depths or (0,))))
+            low, high = np.minimum(low, ends.min(0) - reach), np.maximum(high, ends.max(0) + reach)
+        low[1], high[1] = max(low[1], self.above), min(high[1], self.below)
+        return low - SMOOTH - self.folds, high + SMOOTH + self.folds
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """vertices, normals [V, 3] at rest; faces [F, 3]; texture [F, 3, 2] in metres at the faces' corners; weights [V, bones]."""
+
+    vertices: Array
+    normals: Array
+    faces: np.ndarray
+    texture: Array
+    weights: Array
+
+    def without(self, dropped: np.ndarray) -> Mesh:
+        """Without the faces [F] that are marked, and without the vertices that only these had."""
+        faces = self.faces[~dropped]
+        kept, places = np.unique(faces, return_inverse=True)
+        return Mesh(self.vertices[kept], self.normals[kept], places.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
+
+
+def mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
+    """The surface of a solid as triangles about `cell` metres wide."""
+    low, high = solid.bounds()
+    axes = [np.arange(low[i] - cell, high[i] + 2 * cell, cell) for i in range(3)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    vertices, faces, _, _ = marching_cubes(solid.distance(grid), 0.0, spacing=(cell,) * 3)
+    vertices = vertices.astype(np.float64) + [axis[0] for axis in axes]
+    corners = vertices[faces]
+    if np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() < 0:
+        faces = faces[:, ::-1]
+        corners = vertices[faces]
+    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], area)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return Mesh(vertices, normals, faces, _texture(solid, corners), bind(vertices, skeleton))
+
+
+def _texture(solid: Solid, corners: Array) -> Array:
+    """Each face takes the coordinates of the tube it is nearest to, without a leap where the angle starts anew."""
+    centres = corners.mean(1)
+    tubes = [shape for shape in solid.shapes if isinstance(shape, Loft)] or solid.shapes
+    nearest = np.argmin([shape.distance(centres) for shape in tubes], 0)
+    texture = np.zeros((*corners.shape[:2], 2))
+    for index, shape in enumerate(tubes):
+        mine = nearest == index
+        found = shape.surface(corners[mine])
+        around = 2 * np.pi * (shape.radii[0] if isinstance(shape, Ball) else float(np.mean(shape.widths)))
+        found[..., 0] += around * np.round((found[:, :1, 0] - found[..., 0]) / around)
+        texture[mine] = found
+    return texture
+
+
+def bind(points: Array, skeleton: Skeleton) -> Array:
+    """Weights [V, bones] by the distance from the bones; a vertex belongs to its nearest bone and those at most two joints from it."""
+    closeness = np.zeros((len(points), len(BONES)))
+    for bone, start, end, radius in _handles(skeleton):
+        away = np.linalg.norm(points - _nearest(points, start, end), axis=1) / radius
+        closeness[:, bone] = np.maximum(closeness[:, bone], (away + 0.15) ** -7)
+    closeness *= _NEAR[closeness.argmax(1)]
+    return closeness / closeness.sum(1, keepdims=True)
+
+
+def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
+    """Weights of a skirt: the pelvis at the waist, further down more and more the thighs, each on its side."""
+    hip, knee = skeleton.at["left thigh"], skeleton.at["left shin"]
+    lower = np.clip((hip[1] + 0.06 - points[:, 1]) / (hip[1] + 0.06 - knee[1]), 0, 1) ** 0.8
+    left = 1 / (1 + np.exp(-points[:, 0] / (0.45 * hip[0])))
+    weights = bind(points, skeleton) * (1 - np.clip(4 * lower, 0, 1))[:, None]
+    rest = np.clip(4 * lower, 0, 1)
+    weights[:, 0] += rest * (1 - 0.85 * lower)
+    weights[:, BONE["left thigh"]] += rest * 0.85 * lower * left
+    weights[:, BONE["right thigh"]] += rest * 0.85 * lower * (1 - left)
+    return weights
+
+
+def joined(meshes: Sequence[Mesh]) -> Mesh:
+    starts = np.cumsum([0, *(len(part.vertices) for part in meshes[:-1])])
+    faces = np.concatenate([part.faces + start for part, start in zip(meshes, starts, strict=True)])
+    fields = {name: np.concatenate([getattr(part, name) for part in meshes]) for name in ("vertices", "normals", "texture", "weights")}
+    return replace(meshes[0], faces=faces, **fields)
+
+
+def _handles(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
+    """(bone, segment, radius): what pulls at the surface around it."""
+    at, h = skeleton.at, skeleton.proportions.height
+    wide = np.array([0.045 * h, 0, 0])
+    crown = skeleton.skull + np.array([0, 0.1 * skeleton.head_height, 0])
+    found = [
+        (0, at["pelvis"] - wide, at["pelvis"] + wide, 0.065 * h),
+        (1, at["abdomen"] + [0, 0.02 * h, 0] - 0.6 * wide, at["abdomen"] + [0, 0.02 * h, 0] + 0.6 * wide, 0.06 * h),
+        (2, at["chest"] + [0, 0.02 * h, 0] - wide, at["chest"] + [0, 0.02 * h, 0] + wide, 0.07 * h),
+        (2, at["chest"] + [0, 0.09 * h, 0] - 0.7 * wide, at["chest"] + [0, 0.09 * h, 0] + 0.7 * wide, 0.06 * h),
+        (3, at["neck"], at["head"], 0.03 * h),
+        (4, skeleton.skull - [0, 0.3 * skeleton.head_height, 0], crown, 0.05 * h),
+    ]
+    for side in SIDES:
+        chain = [f"{side} {part}" for part in ("upper arm", "forearm", "hand", "fingertips")]
+        found.append((BONE[f"{side} clavicle"], 0.5 * (at[f"{side} clavicle"] + at[chain[0]]), at[chain[0]], 0.03 * h))
+        found += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.033, 0.026, 0.02), strict=True)]
+        chain = [f"{side} {part}" for part in ("thigh", "shin", "foot", "big toe")]
+        found += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.05, 0.033, 0.025), strict=True)]
+    return found
+
+
+def _nearest(points: Array, start: Array, end: Array) -> Array:
+    axis = end - start
+    share = np.clip((points - start) @ axis / (axis @ axis), 0, 1)
+    return start + share[:, None] * axis
+
+
+def _melt(one: Array, other: Array, smooth: float) -> Array:
+    """A smooth minimum (polynomial, Inigo Quilez)."""
+    overlap = np.maximum(smooth - np.abs(one - other), 0) / smooth
+    return np.minimum(one, other) - 0.25 * smooth * overlap**2
+
+
+def _wrinkles(points: Array, length: float, seed: int) -> Array:
+    """Smooth noise in [-1, 1]: a few waves in directions that lie rather across than up."""
+    draw = np.random.default_rng(seed)
+    total = np.zeros(points.shape[:-1])
+    for _ in range(6):
+        wave = draw.normal(size=3) * (1.0, 0.6, 1.0)
+        wave *= 2 * np.pi / (length * draw.uniform(0.6, 1.6) * np.linalg.norm(wave))
+        total += np.sin(points @ wave + draw.uniform(0, 2 * np.pi))
+    return total / 4
+
+
+def _joints_between() -> np.ndarray:
+    near = np.eye(len(BONES), dtype=bool)
+    for bone, parent in enumerate(PARENTS[1:], 1):
+        near[bone, parent] = near[parent, bone] = True
+    return near @ near
+
+
+_NEAR = _joints_between()

@@ -1,0 +1,236 @@
+"""Flat pictures that are laid on surfaces: fabrics, grounds and walls that repeat; faces and prints that lie on the front of something.
+
+Colours are sRGB in [0, 1], float32. A fabric is a tile [SIDE, SIDE, 3] that repeats without a seam; a decal is RGBA [SIDE, SIDE, 4].
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.float32]
+Colour = NDArray[np.float32]
+
+SIDE = 256
+_NEUTRALS = (
+    "17181b",
+    "2b2d33",
+    "f2f0ea",
+    "dedbd2",
+    "8c8f94",
+    "555b63",
+    "1f2a44",
+    "2e3f5c",
+    "c8b594",
+    "7a5c41",
+    "4a3526",
+    "b9bcc0",
+    "36402f",
+)
+
+
+def colour(text: str) -> Colour:
+    return np.array(list(bytes.fromhex(text)), np.float32) / 255
+
+
+def cloth_colour(draw: np.random.Generator, neutral: float = 0.45) -> Colour:
+    """What people wear: often a neutral, else any hue."""
+    if draw.random() < neutral:
+        return np.clip(colour(str(draw.choice(_NEUTRALS))) + draw.normal(0, 0.02, 3).astype(np.float32), 0.02, 0.97)
+    hue, strength, value = draw.random(), draw.beta(2.6, 2.6), 0.22 + 0.7 * draw.beta(2.0, 1.8)
+    return np.array(colorsys.hsv_to_rgb(hue, strength, value), np.float32)
+
+
+def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
+    """Another cloth colour that can be told from `base`."""
+    other = cloth_colour(draw)
+    for _ in range(8):
+        if np.abs(other - base).sum() > 0.6:
+            break
+        other = cloth_colour(draw)
+    return other
+
+
+def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, squeeze: tuple[int, int] = (1, 1)) -> Picture:
+    """Seamless noise [side, side] about 0 with deviation 1; `cells` waves across, `squeeze` times as many down and across."""
+    total = np.zeros((side, side), np.float32)
+    for octave in range(octaves):
+        rows, columns = (min(side, cells * factor * 2**octave) for factor in squeeze)
+        grid = np.pad(draw.normal(size=(rows, columns)).astype(np.float32), 3, mode="wrap")
+        y, x = (np.arange(side, dtype=np.float32) * count / side + 3 for count in (rows, columns))
+        total += cv2.remap(grid, *np.meshgrid(x, y), cv2.INTER_CUBIC) * 0.55**octave
+    return total / max(float(total.std()), 1e-6)
+
+
+def mixed(one: Colour, other: Colour, share: Picture) -> Picture:
+    return (one + (other - one) * np.clip(share, 0, 1)[..., None]).astype(np.float32)
+
+
+def _across() -> tuple[Picture, Picture]:
+    """x and y in [0, 1) of a tile."""
+    axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
+    return np.broadcast_to(axis, (SIDE, SIDE)), np.broadcast_to(axis[:, None], (SIDE, SIDE))
+
+
+def _bands(position: Picture, count: int, share: float) -> Picture:
+    """Soft-edged bands: 1 on `share` of each period."""
+    phase = np.abs((position * count) % 1 - 0.5) * 2
+    return np.clip((share - phase) * SIDE / count / 3 + 0.5, 0, 1)
+
+
+def _plain(draw: np.random.Generator, base: Colour) -> Picture:
+    return np.broadcast_to(base, (SIDE, SIDE, 3)).astype(np.float32)
+
+
+def _hoops(draw: np.random.Generator, base: Colour) -> Picture:
+    return mixed(base, contrasting(draw, base), _bands(_across()[1], int(draw.integers(3, 10)), draw.uniform(0.25, 0.6)))
+
+
+def _stripes(draw: np.random.Generator, base: Colour) -> Picture:
+    return mixed(base, contrasting(draw, base), _bands(_across()[0], int(draw.integers(4, 12)), draw.uniform(0.15, 0.5)))
+
+
+def _checks(draw: np.random.Generator, base: Colour) -> Picture:
+    x, y = _across()
+    count = int(draw.integers(3, 8))
+    share = draw.uniform(0.35, 0.55)
+    woven = 0.5 * (_bands(x, count, share) + _bands(y, count, share))
+    thin = 0.4 * np.maximum(_bands(x + 0.25 / count, count, 0.08), _bands(y + 0.25 / count, count, 0.08))
+    return mixed(mixed(base, contrasting(draw, base), woven), contrasting(draw, base), thin)
+
+
+def _dots(draw: np.random.Generator, base: Colour) -> Picture:
+    count = int(draw.integers(3, 8))
+    x, y = (axis * count for axis in _across())
+    away = np.minimum(np.hypot(x % 1 - 0.5, y % 1 - 0.5), np.hypot((x + 0.5) % 1 - 0.5, (y + 0.5) % 1 - 0.5))
+    return mixed(base, contrasting(draw, base), (draw.uniform(0.14, 0.28) - away) * SIDE / count / 2 + 0.5)
+
+
+def _blooms(draw: np.random.Generator, base: Colour) -> Picture:
+    tile = _plain(draw, base).copy()
+    inks = [contrasting(draw, base) for _ in range(3)]
+    for _ in range(int(draw.integers(14, 40))):
+        centre, radius, ink = draw.uniform(0, SIDE, 2), draw.uniform(6, 22), inks[draw.integers(3)]
+        petals, turn = draw.integers(3, 7), draw.uniform(0, 2 * np.pi)
+        for shift in np.stack(np.meshgrid((-SIDE, 0, SIDE), (-SIDE, 0, SIDE)), -1).reshape(-1, 2):
+            for angle in turn + np.arange(petals) * 2 * np.pi / petals:
+                at = centre + shift + 0.6 * radius * np.array([np.cos(angle), np.sin(angle)])
+                cv2.circle(tile, (int(at[0]), int(at[1])), int(0.55 * radius), ink.tolist(), cv2.FILLED, cv2.LINE_AA)
+            cv2.circle(tile, tuple(int(value) for value in centre + shift), int(0.3 * radius), inks[0].tolist(), cv2.FILLED, cv2.LINE_AA)
+    return tile
+
+
+def _camouflage(draw: np.random.Generator, base: Colour) -> Picture:
+    tile = _plain(draw, base)
+    for level in (0.35, 0.7):
+        tile = mixed(tile, np.clip(base * draw.uniform(0.45, 1.6) + draw.normal(0, 0.05, 3), 0, 1), (noise(draw, SIDE, 4, 2) - level) * 6)
+    return tile
+
+
+def _melange(draw: np.random.Generator, base: Colour) -> Picture:
+    return np.clip(base + 0.05 * noise(draw, SIDE, 40, 2, (1, 3))[..., None], 0, 1)
+
+
+def _knit(draw: np.random.Generator, base: Colour) -> Picture:
+    x, y = _across()
+    count = int(draw.integers(10, 18))
+    cable = np.abs(np.sin(np.pi * count * x)) * (0.75 + 0.25 * np.sin(2 * np.pi * (1.5 * count * y + np.abs((count * x) % 1 - 0.5))))
+    return (base * (0.72 + 0.4 * cable)[..., None]).astype(np.float32)
+
+
+def _blocks(draw: np.random.Generator, base: Colour) -> Picture:
+    return mixed(base, contrasting(draw, base), _bands(_across()[1] + draw.random(), 1, draw.uniform(0.3, 0.6)))
+
+
+def _zigzag(draw: np.random.Generator, base: Colour) -> Picture:
+    x, y = _across()
+    count = int(draw.integers(4, 9))
+    return mixed(base, contrasting(draw, base), _bands(y + np.abs((x * count) % 1 - 0.5) / count, count, draw.uniform(0.3, 0.6)))
+
+
+FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Picture], float]] = {
+    "plain": (_plain, 5.0), "hoops": (_hoops, 1.6), "stripes": (_stripes, 1.0), "checks": (_checks, 1.3), "dots": (_dots, 0.7),
+    "blooms": (_blooms, 1.0), "camouflage": (_camouflage, 0.5), "melange": (_melange, 1.5), "knit": (_knit, 0.8), "blocks": (_blocks, 0.7),
+    "zigzag": (_zigzag, 0.5),
+}  # fmt: skip
+"""Name -> (what makes it of a colour, how often it is worn)."""
+
+
+def fabric(draw: np.random.Generator, base: Colour, plainness: float = 1.0) -> Picture:
+    """A tile in any of the FABRICS, those without a pattern `plainness` times as often as usual; with a weave's slight unevenness."""
+    odds = np.array([often * (plainness if name in ("plain", "melange") else 1) for name, (_, often) in FABRICS.items()])
+    make, _ = FABRICS[str(draw.choice(list(FABRICS), p=odds / odds.sum()))]
+    return worn(draw, make(draw, base), 0.05)
+
+
+def worn(draw: np.random.Generator, tile: Picture, amount: float) -> Picture:
+    """Uneven by `amount`, coarse and fine."""
+    uneven = amount * (0.6 * noise(draw, SIDE, 3, 4) + 0.5 * draw.normal(size=(SIDE, SIDE)))
+    return np.clip(tile * (1 + uneven[..., None]), 0, 1).astype(np.float32)
+
+
+def denim(draw: np.random.Generator, base: Colour) -> Picture:
+    x, y = _across()
+    twill = 0.08 * np.sin(2 * np.pi * 60 * (x + y)) + 0.1 * noise(draw, SIDE, 3, 3, (1, 2)) + 0.06 * noise(draw, SIDE, 50, 1)
+    return np.clip(base * (1 + twill[..., None]) + 0.06 * twill[..., None], 0, 1).astype(np.float32)
+
+
+def strands(draw: np.random.Generator, base: Colour) -> Picture:
+    """Hair: streaks along y."""
+    streaks = 0.22 * noise(draw, SIDE, 24, 3, (1, 5)) * np.array([[1.0]], np.float32)
+    streaks = cv2.GaussianBlur(streaks, (1, 31), 0)
+    return np.clip(base * (1 + 1.6 * streaks[..., None]) + 0.04 * np.maximum(streaks, 0)[..., None], 0, 1).astype(np.float32)
+
+
+def skin(draw: np.random.Generator, base: Colour) -> Picture:
+    blotches = noise(draw, SIDE, 4, 4)[..., None] * np.array([0.015, 0.03, 0.03], np.float32)
+    return np.clip(base * (1 + blotches), 0, 1).astype(np.float32)
+
+
+def printed(draw: np.random.Generator, base: Colour) -> Picture:
+    """A motif for a shirt's front: shapes or letters on nothing."""
+    ink, other = contrasting(draw, base), contrasting(draw, base)
+    canvas = np.zeros((SIDE, SIDE, 4), np.float32)
+    middle = (SIDE // 2, SIDE // 2)
+    kind = draw.choice(["disc", "letters", "star", "box", "bars"])
+    full = (*ink.tolist(), 1.0)
+    if kind == "disc":
+        cv2.circle(canvas, middle, 100, full, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(
+            canvas, (middle[0], middle[1] + int(draw.integers(-30, 30))), int(draw.integers(30, 75)), (*other.tolist(), 1.0), cv2.FILLED
+        )
+    elif kind == "letters":
+        stencil = np.zeros((SIDE, SIDE), np.uint8)
+        for row in range(int(draw.integers(1, 4))):
+            word = "".join(chr(65 + letter) for letter in draw.integers(0, 26, draw.integers(3, 6)))
+            cv2.putText(stencil, word, (14, 80 + 70 * row), cv2.FONT_HERSHEY_DUPLEX, 2.3, 255, 8)
+        canvas[stencil > 0] = full
+    elif kind == "star":
+        angles = np.arange(10) * np.pi / 5 - np.pi / 2
+        reach = np.where(np.arange(10) % 2, draw.uniform(35, 60), 115)
+        points = np.stack([np.cos(angles), np.sin(angles)], -1) * reach[:, None] + SIDE / 2
+        cv2.fillPoly(canvas, [points.astype(np.int32)], full, cv2.LINE_AA)
+    elif kind == "box":
+        cv2.rectangle(canvas, (20, 50), (236, 206), full, cv2.FILLED)
+        cv2.rectangle(canvas, (45, int(draw.integers(70, 120))), (211, 180), (*other.tolist(), 1.0), cv2.FILLED)
+    else:
+        for bar in range(int(draw.integers(2, 5))):
+            cv2.rectangle(canvas, (0, 60 + 45 * bar), (255, 84 + 45 * bar), (*(ink if bar % 2 else other).tolist(), 1.0), cv2.FILLED)
+    return canvas
+
+
+def buttons(draw: np.random.Generator, base: Colour) -> Picture:
+    """A row of buttons, or a zip, down the middle."""
+    canvas = np.zeros((SIDE, SIDE, 4), np.float32)
+    dark, ink = (*(0.55 * base).tolist(), 0.9), (*contrasting(draw, base).tolist(), 1.0)
+    cv2.line(canvas, (134, 0), (134, 255), dark, 5)
+    if draw.random() < 0.35:
+        cv2.line(canvas, (128, 0), (128, 255), (0.7, 0.7, 0.72, 1.0), 7)
+        return canvas
+    for y in range(16, SIDE, 36):
+        cv2.circle(canvas, (126, y), 6, ink, cv2.FILLED, cv2.LINE_AA)
+    return canvas

@@ -1,0 +1,120 @@
+"""The generator of actors: the same command makes the same pixels, and poses, masks, labels and flow are what the pictures show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.clip import Clip, open_clip
+from stages.clip.validate import require_valid
+from stages.conditions.tracks import open_track
+from stages.conditions.view import View
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+FRAMES, SIZE = 4, (128, 64)
+
+
+@pytest.fixture(scope="module")
+def actors() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        import actors
+
+        return actors
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("actors")
+    assert len(command(out, "--clips-per-subject", 2).splitlines()) == 4
+    return out
+
+
+@pytest.fixture(scope="module")
+def clips(folder: Path) -> dict[str, Clip]:
+    return {clip.id: clip for clip in map(open_clip, sorted(folder.glob("*.clip")))}
+
+
+def command(out: Path, *more: object) -> str:
+    options = ["--subjects", 2, "--frames", FRAMES, "--size", "x".join(map(str, SIZE)), "--storage", "png", "-o", out, *more]
+    words = [sys.executable, *map(str, [PAPERS / "actors.py", *options])]
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def digests(clip: Clip) -> dict[str, str]:
+    return {kind: clip.layer(kind).digest for kind in clip.layers()}
+
+
+def test_the_same_subject_is_the_same_wherever_he_is_made(clips: dict[str, Clip], tmp_path: Path):
+    command(tmp_path, "--first", 1, "--subjects", 1)
+    assert digests(open_clip(tmp_path / "actor-0001-00.clip")) == digests(clips["actor-0001-00"])
+
+
+def test_what_is_made_is_not_made_again_and_other_parameters_are_refused(folder: Path, clips: dict[str, Clip]):
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    command(folder, "--clips-per-subject", 2)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == before
+    with pytest.raises(subprocess.CalledProcessError):
+        command(folder, "--seed", 1)
+
+
+def test_clips_are_valid_and_drive_as_poses_and_as_labels(clips: dict[str, Clip]):
+    for clip in clips.values():
+        require_valid(clip.path)
+        assert clip.layers() == ["flow", "flow_confidence", "frames", "mask", "poses", "segment"]
+    view = View.crop(np.array([0.0, 0.0, SIZE[0]]), *SIZE)
+    assert open_track(clips["actor-0000-00"], "poses").semantic(0, view).shape == (3, *SIZE)
+    assert open_track(clips["actor-0000-00"], "segment").semantic(0, view).shape == (15, *SIZE)
+
+
+def test_subjects_differ_and_a_subject_keeps_his_clothes_but_not_his_place(actors: ModuleType, clips: dict[str, Clip]):
+    one, other, stranger = (clips[name] for name in ("actor-0000-00", "actor-0000-01", "actor-0001-00"))
+    words = [clip.layer("poses").meta["words"].split("; ")[0] for clip in (one, other, stranger)]
+    assert words[0] == words[1] != words[2]
+    assert np.abs(one.frame(0).astype(int) - other.frame(0)).mean() > 10
+    assert (one.path.parent / "subjects.tsv").read_text().splitlines()[1] == "actor-0000-01\tactor-0000"
+
+
+def test_keypoints_lie_on_the_person(clips: dict[str, Clip]):
+    for clip in clips.values():
+        points = clip.layer("poses").arrays()["keypoints"][:, 0]
+        assert points.shape == (FRAMES, 25, 3) and (points[..., 2] == 1).all()
+        for mask, places in zip(clip.layer("mask").images(), points[..., :2], strict=True):
+            near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+            x, y = np.round(places).astype(int).T
+            inside = (x >= 0) & (x < SIZE[1]) & (y >= 0) & (y < SIZE[0])
+            assert near[y[inside], x[inside]].all()
+
+
+def test_the_mask_is_what_has_a_label_and_the_table_names_all(actors: ModuleType, clips: dict[str, Clip]):
+    for clip in clips.values():
+        for mask, labels in zip(clip.layer("mask").images(), clip.layer("segment").images(), strict=True):
+            assert ((mask == 255) == (labels > 0)).all() and labels.max() < len(actors.LABELS.names)
+        names = {clip.layer("segment").meta["names"][label] for label in np.unique(labels)}
+        assert {"background", "face", "left arm"} <= names | {"gloves"}
+
+
+def test_the_flow_carries_the_picture_where_it_is_trusted(actors: ModuleType):
+    """Labels and colours of frame t + 1, warped back, are those of frame t, and half a pixel beside they are so less."""
+    for subject in range(3):
+        shot, following, _ = actors.film(actors.Take(0, subject, 0, 3, 256, 128, 25, "png")).shots
+        person = actors.visible_next(shot, following) & (shot.labels > 0)
+        assert person.sum() > 0.7 * (shot.labels > 0).sum()
+        assert (warped(following.labels, shot.flow, cv2.INTER_NEAREST) == shot.labels)[person].mean() > 0.98
+
+        def apart(flow: np.ndarray, shot=shot, following=following, person=person) -> float:
+            return float(np.abs(warped(following.frame, flow, cv2.INTER_LINEAR).astype(int) - shot.frame)[person].mean())
+
+        assert apart(shot.flow) < min(10, 0.7 * apart(np.zeros_like(shot.flow)))
+        assert apart(shot.flow) < min(apart(shot.flow + np.float32(step)) for step in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)))
+
+
+def warped(image: np.ndarray, flow: np.ndarray, how: int) -> np.ndarray:
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], how)
