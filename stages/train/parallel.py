@@ -1,7 +1,7 @@
 """Data parallel training: `torchrun` starts the processes, each makes its part of every batch, gradients are summed.
 
 A batch is the same whatever the number of processes, and its parts are weighted by their size; so a run may go on with another number.
-Batch norm, compact attention's random bases and region discriminators see parts only, and differ in that.
+Batch norm and region discriminators see their part only, and differ in that.
 """
 
 from __future__ import annotations

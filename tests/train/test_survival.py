@@ -19,7 +19,7 @@ from stages.train.guard import MOST_BAD_STEPS, MOST_RETURNS, SLOWER, Guard
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
-STEPS = 30
+STEPS = 20
 TINY = replace(read_recipe("tiny"), perceptual="none", phases=(Phase(STEPS, batch=2, adversarial=False),))
 
 
@@ -28,7 +28,7 @@ def rows(run: Path) -> list[dict]:
 
 
 def options(data: Path) -> TrainOptions:
-    return TrainOptions(data, device="cpu", pace=Pace(log_every=10))
+    return TrainOptions(data, device="cpu", pace=Pace(log_every=5))
 
 
 class TestTheGuard:
@@ -84,14 +84,14 @@ def test_a_run_that_went_back_is_resumed_exactly(painted_dataset, tmp_path):
     class Stop(Exception):
         pass
 
-    def stop_at_20(row):
-        if row.get("step") == 20 and "l1" in row:
+    def stop_at_15(row):
+        if row.get("step") == 15 and "l1" in row:
             raise Stop
 
     hot = replace(TINY, learning_rate=0.4)
     train(hot, options(painted_dataset), tmp_path / "undisturbed")
     with pytest.raises(Stop):
-        train(hot, replace(options(painted_dataset), pace=Pace(10, 0.0)), tmp_path / "stopped", event=stop_at_20)
+        train(hot, replace(options(painted_dataset), pace=Pace(5, 0.0)), tmp_path / "stopped", event=stop_at_15)
     train(hot, options(painted_dataset), tmp_path / "stopped")
     assert rows(tmp_path / "stopped") == rows(tmp_path / "undisturbed")
 
@@ -102,7 +102,7 @@ def test_one_frame_that_makes_everything_infinite_changes_nothing(painted_datase
 
     def poisoned(self, code, semantic, state=None):
         calls.append(1)
-        return honest(self, code, semantic * (float("nan") if len(calls) == 20 else 1), state)
+        return honest(self, code, semantic * (float("nan") if len(calls) == 12 else 1), state)
 
     monkeypatch.setattr(FewShotGenerator, "synthesize", poisoned)
     train(TINY, options(painted_dataset), tmp_path / "run")
@@ -125,9 +125,9 @@ def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_d
 
     def event(row):
         told.append(row)
-        if "l1" in row and row["step"] == 10:
+        if "l1" in row and row["step"] == 5:
             full_disk(4096)
-        if "l1" in row and row["step"] == 25:
+        if "l1" in row and row["step"] == 15:
             full_disk(resource.RLIM_INFINITY)
 
     pace = Pace(log_every=5, save_seconds=0.0)

@@ -24,7 +24,7 @@ from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
-KILLS = int(os.environ.get("FSV2V_KILLS", "3"))
+KILLS = int(os.environ.get("FSV2V_KILLS", "2"))
 TINY = replace(read_recipe("tiny"), perceptual="none")
 
 
