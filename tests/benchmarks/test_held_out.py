@@ -107,8 +107,9 @@ def test_a_street_is_measured_beside_repeating_warping_and_reality_and_only_once
         pytest.skip(f"{WEIGHTS} is not here")
     torch.manual_seed(0)
     config = GeneratorConfig(
-        kind="segment", semantic_channels=len(CAMVID.names) - 1, size=(64, 64), channels=(8, 8, 16, 16), label_channels=(8, 8, 8, 8), hidden=8,
-        adaptive_levels=2, weight_hidden=16, attention_level=2, attention_channels=8, flow_channels=(8, 16), flow_blocks=1, guided_levels=2,
+        kind="segment", semantic_channels=len(CAMVID.names) - 1, size=(64, 64), channels=(8, 8, 16, 16), label_channels=(8, 8, 8, 8),
+        hidden=8, adaptive_levels=2, weight_hidden=16, attention_level=2, attention_channels=8, flow_channels=(8, 16), flow_blocks=1,
+        guided_levels=2,
     )  # fmt: skip
     save_model(street / "model.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     table = held_out(street)
