@@ -129,7 +129,7 @@ class Run:
         self._guarded(lambda: self.folder.log(row))
         if self.board is not None:
             self.board.row(row)
-        if "validation" in row or "went_back_from" in row:
+        if "validation" in row:
             self.event({**row, "steps": self.config.steps})
             return
         speed = self.clock.row(self.trainer.device)
