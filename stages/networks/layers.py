@@ -92,6 +92,24 @@ def pointwise(x: Tensor, weights: Tensor) -> Tensor:
     return flat.unflatten(2, x.shape[2:])
 
 
+class Modulation(nn.Conv2d):
+    """Learned gamma and beta: a 1x1 convolution that starts near zero, so that a modulation begins as the identity.
+
+    They are computed apart, here and in `Spade`: as halves of one map neither lies densely in memory, and using them takes ten times
+    as long.
+    """
+
+    def __init__(self, inputs: int, features: int) -> None:
+        super().__init__(inputs, 2 * features, 1)
+        quiet(_initialised(self, False))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """x [B, C, H, W] -> gamma and beta, [B, features, H, W] each."""
+        assert self.bias is not None
+        gamma, beta = (F.conv2d(x, weight, bias) for weight, bias in zip(self.weight.chunk(2), self.bias.chunk(2), strict=True))
+        return gamma, beta
+
+
 class Spade(nn.Module):
     """Denormalises features by maps computed from the label embedding (eq. 8 to 10), then by each guidance in turn (multi-SPADE)."""
 
@@ -99,29 +117,38 @@ class Spade(nn.Module):
         self, features: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool, norm: Literal["instance", "batch"]
     ) -> None:
         super().__init__()
-        self.norm = nn.InstanceNorm2d(features) if norm == "instance" else nn.BatchNorm2d(features, affine=False)
+        self.norm = InstanceNorm() if norm == "instance" else nn.BatchNorm2d(features, affine=False)
         self.shared = conv(label, hidden, 1) if hidden and not adaptive else None
-        self.modulation = None if adaptive else quiet(conv(hidden or label, 2 * features, 1))
-        self.guidance = nn.ModuleList(quiet(conv(guidance, 2 * features, 1)) for _ in range(guides))
+        self.modulation = None if adaptive else Modulation(hidden or label, features)
+        self.guidance = nn.ModuleList(Modulation(guidance, features) for _ in range(guides))
 
     def forward(self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: ModulationWeights | None) -> Tensor:
         """x [B, C, H, W], label [B, L, H, W], guidance: per guide [B, G, H, W] or None when that guide is absent."""
         x = self.norm(x)
         if weights is None:
             assert self.modulation is not None
-            gamma_beta = self.modulation(label if self.shared is None else activate(self.shared(label)))
+            gamma, beta = self.modulation(label if self.shared is None else activate(self.shared(label)))
         else:
             embedded = label if weights.shared is None else activate(pointwise(label, weights.shared))  # eq. 8
-            gamma_beta = pointwise(embedded, weights.modulation)  # eq. 9
-        x = _denormalise(x, gamma_beta)
+            gamma, beta = (pointwise(embedded, half) for half in weights.modulation.chunk(2, 1))  # eq. 9
+        x = _denormalise(x, gamma, beta)
         for layer, guide in zip(self.guidance, guidance, strict=True):
             if guide is not None:
-                x = _denormalise(x, layer(guide))
+                x = _denormalise(x, *layer(guide))
         return x
 
 
-def _denormalise(x: Tensor, gamma_beta: Tensor) -> Tensor:
-    gamma, beta = gamma_beta.chunk(2, 1)
+class InstanceNorm(nn.Module):
+    """Each channel of each sample to mean 0 and variance 1.
+
+    The statistics of a batch of one are the sample's own, and `batch_norm` alone keeps the channels last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
+
+
+def _denormalise(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return torch.addcmul(x + beta, x, gamma)  # eq. 10, with 1 + gamma as SPADE has it
 
 

@@ -150,7 +150,7 @@ class Run:
         self._keep_best(figures)
         info = {"step": trainer.step, "training": self.config.to_json(), "validation": figures}
         model = self.folder.snapshot(trainer.step)
-        if trainer.step == self.config.steps:  # what the run is for: a full disk is an error here
+        if trainer.step in (0, self.config.steps):  # what the run can always go back to, and what it is for: a full disk is an error here
             save_model(model, trainer.average, self.config.generator, info)
             self.folder.save_state(trainer.step, self._state(), self.config.milestones)
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.errors import Fsv2vError, UsageProblem
+from stages.errors import BadInput, Fsv2vError, UsageProblem
 from stages.networks.generator import FewShotGenerator
 from stages.train import Pace, Phase, TrainOptions, read_recipe, train
 from stages.train.budget import plan
@@ -136,6 +136,15 @@ def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_d
     assert any("state-" in message and "Training goes on" in message for message in refused)
     assert [row["step"] for row in rows(run) if "l1" in row] == list(range(5, STEPS + 1, 5))
     assert RunFolder(run).latest_state()["step"] == STEPS
+
+
+def test_a_disk_that_is_full_at_the_start_ends_the_run_which_can_be_begun_again(painted_dataset, tmp_path, full_disk):
+    full_disk(20_000)
+    with pytest.raises(BadInput, match="00000000"):
+        train(TINY, options(painted_dataset), tmp_path / "run")
+    full_disk(resource.RLIM_INFINITY)
+    train(TINY, options(painted_dataset), tmp_path / "run")
+    assert RunFolder(tmp_path / "run").latest_state()["step"] == STEPS
 
 
 def test_a_run_without_a_full_disk_has_the_same_log(painted_dataset, tmp_path, full_disk):
