@@ -68,7 +68,7 @@ def read_answers(path: Path, key: Key) -> Answers:
     try:
         choices = sorted((_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
         worker, code = _text(stored["worker"]), _text(stored["code"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadInput(f"{path} is damaged: {error}", hint=_AGAIN) from error
     answered = tuple(choice.question.id for choice in choices)
     if len(set(answered)) < len(answered):
@@ -95,7 +95,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
-    """Raises ValueError, KeyError or TypeError for what is no choice. There are no ties: one of the two has to be chosen."""
+    """Raises ValueError, KeyError, TypeError or OverflowError for what is no choice. There are no ties: one of the two has to be chosen."""
     if row["question"] not in questions:
         raise ValueError(f"there is no question {row['question']!r}")
     question = questions[row["question"]]

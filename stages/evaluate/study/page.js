@@ -142,6 +142,7 @@ function problem(sentence) {
 // The three sections
 
 function show(section) {
+  if (element(section).hidden) scrollTo(0, 0);
   for (const id of ["intro", "test", "end"]) element(id).hidden = id !== section;
 }
 
