@@ -304,6 +304,13 @@ def test_the_key_stays_outside_of_the_site(study, tmp_path):
     assert read_key(tmp_path / "elsewhere" / "key.json").study == data_of(tmp_path / "site")["study"]
 
 
+def test_the_working_folder_is_no_place_for_a_site(folders, tmp_path, monkeypatch, capfd):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(["evaluate", "study", *map(str, folders), "-o", "."]) == 2
+    assert "outside" in capfd.readouterr().err and not list(Path().iterdir())
+
+
 def test_a_name_that_one_folder_lacks_is_refused(study, folders):
     for name in "cdef":
         write(folders[0] / f"{name}.mp4", frames(0))

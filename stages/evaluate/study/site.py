@@ -70,7 +70,7 @@ def make_study(
     compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site.
     """
     begun = time.monotonic()
-    key_path = key or out.with_name(f"{out.name}.key.json")
+    key_path = key or out.parent / f"{out.name}.key.json"
     if key_path.resolve().is_relative_to(out.resolve()):
         raise UsageProblem(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
     pairs = find_pairs(*folders, reference)
