@@ -293,6 +293,16 @@ def test_the_videos_repeat_in_step(browser, make_site, serve, host):
     assert same_round.mean() > 0.9 and np.quantile(np.ptp(seen[same_round], axis=1), 0.95) < 0.2
 
 
+def test_a_video_that_falls_behind_is_waited_for(browser, site):
+    browser.open(f"{site.as_uri()}/index.html")
+    browser.click("#start")
+    ready(browser, 1)
+    browser.value("document.querySelector('.card:not([hidden]) .choice video').playbackRate = 0.4")
+    seen = watch(browser, 6)
+    assert (np.diff(seen[:, 0]) < -0.5).sum() >= 1
+    assert (np.ptp(seen, axis=1) < 0.25).mean() > 0.9
+
+
 def test_space_and_the_button_pause_and_go_on(browser, site):
     browser.open(f"{site.as_uri()}/index.html")
     browser.click("#start")

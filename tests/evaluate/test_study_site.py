@@ -304,6 +304,11 @@ def test_the_key_stays_outside_of_the_site(study, tmp_path):
     assert read_key(tmp_path / "elsewhere" / "key.json").study == data_of(tmp_path / "site")["study"]
 
 
+def test_an_address_that_a_browser_would_take_for_a_file_is_refused(study, tmp_path):
+    code, _, err = study("--post", "example.org/answers")
+    assert code == 2 and "https://" in err and not (tmp_path / "site").exists()
+
+
 def test_the_working_folder_is_no_place_for_a_site(folders, tmp_path, monkeypatch, capfd):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

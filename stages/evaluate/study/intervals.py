@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 LEVEL = 0.95
-DRAWS = 10_000
+DRAWS, BATCH = 10_000, 100  # a batch at a time: there may be thousands of workers
 
 
 def wilson(chosen: int, answers: int, level: float = LEVEL) -> tuple[float, float]:
@@ -34,8 +34,9 @@ def over_workers(chosen: Sequence[int], answers: Sequence[int], level: float = L
     """
     if len(answers) < 2:
         return None
-    count = len(answers)
-    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)  # how often each worker is in a draw
-    shares = (drawn @ np.asarray(chosen)) / (drawn @ np.asarray(answers))
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    count, random, shares = len(answers), np.random.default_rng(0), []
+    for _ in range(DRAWS // BATCH):
+        drawn = random.multinomial(count, np.full(count, 1 / count), BATCH)  # [BATCH, workers]: how often each is in a draw
+        shares.append((drawn @ np.asarray(chosen)) / (drawn @ np.asarray(answers)))
+    low, high = np.quantile(np.concatenate(shares), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

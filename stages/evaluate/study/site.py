@@ -67,9 +67,13 @@ def make_study(
 
     The key (default: OUT.key.json) is written first and the site after it appears at once; a site that got lost is made again under the
     same names, so that its answers stay of use. `on_event` is told {done, total}, in videos. Raises BadInput for folders that cannot be
-    compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site.
+    compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site or a
+    senseless address.
     """
     begun = time.monotonic()
+    if options.post and not options.post.startswith(("http://", "https://", "/")):
+        hint = "It begins with https:// or, on the page's own server, with /"
+        raise UsageProblem(f"{options.post!r} is no address to send answers to", hint=hint)
     key_path = key or out.parent / f"{out.name}.key.json"
     if key_path.resolve().is_relative_to(out.resolve()):
         raise UsageProblem(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
