@@ -44,13 +44,16 @@ def generated() -> Iterator[str]:
 
 
 def chapter(what: click.Command, context: click.Context, level: str) -> Iterator[str]:
-    """A command, and below it those of its group."""
+    """A command, and after it those below it."""
     yield f"{level} {context.command_path}\n"
-    if isinstance(what, click.Group):
-        yield prose(what)
-        for name, below in what.commands.items():
-            yield from chapter(below, click.Context(below, info_name=name, parent=context), level + "#")
-        return
+    below = what.commands if isinstance(what, click.Group) else {}
+    yield from usage(what, context) if what.params or not below else [prose(what)]
+    for name, inner in below.items():
+        yield from chapter(inner, click.Context(inner, info_name=name, parent=context), level + "#")
+
+
+def usage(what: click.Command, context: click.Context) -> Iterator[str]:
+    """How to call a command, what it does, and its options."""
     yield f"    {' '.join([context.command_path, *what.collect_usage_pieces(context)])}\n"
     yield prose(what)
     common = {tuple(row) for row in options(shared)}

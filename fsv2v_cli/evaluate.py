@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fsv2v_cli.console import emit, events, warning
-from fsv2v_cli.options import Inputs, Run, command, common_options, device_option, inputs_argument
+from fsv2v_cli.options import Inputs, Run, common_options, device_option, inputs_argument, leading_command
+from fsv2v_cli.study import score, study
 
 if TYPE_CHECKING:
     from stages.evaluate import Score
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "coverage", "frames", "note")
 
 
-@command("evaluate")
+@leading_command("evaluate", [study, score])
 @inputs_argument
 @click.option(
     "--reference",

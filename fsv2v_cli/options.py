@@ -24,7 +24,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -53,6 +53,7 @@ __all__ = [
     "inputs_argument",
     "jobs_option",
     "json_option",
+    "leading_command",
     "out_option",
     "overwrite_option",
     "preset_option",
@@ -164,6 +165,34 @@ class Group(click.Group):
     command_class = Command
 
 
+class LeadingCommand(Command, click.Group):
+    """A command that takes arguments of its own and has others below it: `evaluate RESULT...` beside `evaluate study A B`.
+
+    The name of one below hands over to it, in the first place only; an input of that name is given as ./study.
+    """
+
+    command_class = Command
+    allow_extra_args = False  # a command's rules again, where a group has others
+    allow_interspersed_args = True
+
+    def __init__(self, name: str, commands: Sequence[click.Command], **attributes: Any) -> None:
+        super().__init__(name, commands=commands, invoke_without_command=True, **attributes)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        """The context of the command that is meant: this one, or the one below it."""
+        if args and args[0] in self.commands:
+            own = self.context_class(self, info_name=info_name, parent=parent)
+            return self.commands[args[0]].make_context(args[0], args[1:], parent=own, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """None in the name of one below: click would call it `evaluate INPUT... study`."""
+        return super().get_params(ctx) if ctx.command is self else []
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return click.Command.collect_usage_pieces(self, ctx)
+
+
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
     """`@command("extract-sketch")`, as click.command."""
     return click.command(name, cls=Command, **attributes)
@@ -172,6 +201,11 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Comm
 def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:
     """`@group("weights")`, as click.group; `@weights.command("list")` then makes a Command."""
     return click.group(name, cls=Group, **attributes)
+
+
+def leading_command(name: str, below: Sequence[click.Command]) -> Callable[[Callable[..., Any]], LeadingCommand]:
+    """`@leading_command("evaluate", [study, score])`: a command with others below it."""
+    return click.command(name, cls=LeadingCommand, commands=below)
 
 
 class _Device(click.ParamType):  # type: ignore[type-arg, unused-ignore]

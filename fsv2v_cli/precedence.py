@@ -93,8 +93,9 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
     table = _read_toml(file)
     own, common = _own_table(table, _path(context), file), {given: value for given, value in table.items() if not isinstance(value, dict)}
     known = {key(parameter): parameter.name for parameter in context.command.params if parameter.name not in _NOT_IN_FILES}
+    below = context.command.commands if isinstance(context.command, click.Group) else {}
     for given in own:
-        if _name(given) not in known:
+        if _name(given) not in known and given not in below:
             raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {given!r}")
     _refuse_unknown(context, table, file)
     merged = {_name(given): value for given, value in {**common, **own}.items()}

@@ -1,14 +1,16 @@
-"""How sure a mean is: intervals by the bootstrap (Efron 1979), of neighbouring frames by whole blocks (Politis and Romano 1992)."""
+"""How sure a mean or a share is: 95 % intervals, by the bootstrap (Efron 1979) or in closed form."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-DRAWS = 2000
+DRAWS, BATCH = 10_000, 1_000
+"""Of each bootstrap, in all and at a time."""
 LEVEL = 0.95
 _SEED = 2019
 Interval = tuple[float, float] | tuple[None, None]
@@ -17,8 +19,8 @@ Interval = tuple[float, float] | tuple[None, None]
 def of_frames(values: Sequence[float]) -> Interval:
     """The 95 % interval of the mean of figures of successive frames.
 
-    Neighbouring frames are alike, so that they are drawn in circular blocks of about the square root of their number; what the interval
-    leaves out is how other clips would differ. Nothing of fewer than two.
+    Neighbouring frames are alike, so that they are drawn in circular blocks (Politis and Romano 1992) of about the square root of their
+    number; what the interval leaves out is how other clips would differ. Nothing of fewer than two.
     """
     return _interval(np.asarray(values, np.float64), max(1, round(math.sqrt(len(values)))))
 
@@ -35,6 +37,36 @@ def _interval(values: NDArray[np.float64], block: int) -> Interval:
     of_blocks = sums[block : block + len(values)] - sums[: len(values)]
     count = max(1, round(len(values) / block))
     draw = np.random.default_rng(_SEED)
-    means = np.array([of_blocks[draw.integers(len(values), size=count)].sum() for _ in range(DRAWS)]) / (count * block)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = [of_blocks[draw.integers(len(values), size=(BATCH, count))].sum(1) / (count * block) for _ in range(DRAWS // BATCH)]
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def wilson(chosen: int, answers: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of `chosen` out of `answers` independent ones (1927): (0, 1) for none.
+
+    The shares p for which `chosen` is within z standard deviations of p * answers, z being the normal quantile of the level.
+    """
+    if answers == 0:
+        return 0.0, 1.0
+    share, z2 = chosen / answers, NormalDist().inv_cdf((1 + level) / 2) ** 2
+    middle = share + z2 / (2 * answers)
+    reach = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * answers)) / answers)
+    low, high = ((middle + sign * reach) / (1 + z2 / answers) for sign in (-1, 1))
+    return (0.0 if chosen == 0 else low), (1.0 if chosen == answers else high)
+
+
+def over_workers(chosen: Sequence[int], answers: Sequence[int], level: float = LEVEL) -> tuple[float, float] | None:
+    """Percentile bootstrap of the share sum(chosen) / sum(answers), drawing workers with all that they answered. None for a single one.
+
+    chosen, answers: of each worker, answers being at least 1. The answers of one worker resemble each other, which Wilson's interval does
+    not know. The draws are the same each time.
+    """
+    if len(answers) < 2:
+        return None
+    count, random, shares = len(answers), np.random.default_rng(0), []
+    for _ in range(DRAWS // BATCH):
+        drawn = random.multinomial(count, np.full(count, 1 / count), BATCH)  # [BATCH, workers]: how often each is in a draw
+        shares.append((drawn @ np.asarray(chosen)) / (drawn @ np.asarray(answers)))
+    low, high = np.quantile(np.concatenate(shares), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

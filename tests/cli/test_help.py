@@ -12,8 +12,8 @@ import pytest
 from fsv2v_cli.main import COMMANDS
 
 HEAVY = ["torch", "cv2", "dlib", "mediapipe", "numpy", "scipy", "skimage", "rich", "face_alignment"]
-BELOW = [["clip"], ["weights"], ["weights", "list"], ["weights", "fetch"], ["weights", "verify"]]
-EVERY_COMMAND = [[], *([name] for name in COMMANDS), *BELOW[2:]]
+BELOW = [["weights", "list"], ["weights", "fetch"], ["weights", "verify"], ["evaluate", "study"], ["evaluate", "score"]]
+EVERY_COMMAND = [[], *([name] for name in COMMANDS), *BELOW]
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,10 @@ import pytest
 import skimage.data
 
 from stages.evaluate.footage import Footage, open_footage
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
+
+import browser as chromium
 
 Fault = Callable[[np.ndarray, int], np.ndarray]
 
@@ -35,6 +40,15 @@ class Studio:
         for index in range(frames):
             cv2.imwrite(str(folder / f"{index}.png"), fault(self.portrait(index), index)[..., ::-1])
         return open_footage(str(folder))
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
+    """A real browser, for this test alone: see browser.py."""
+    if chromium.find() is None:
+        pytest.skip(f"there is no Chromium: none of {', '.join(chromium.NAMES)} is on PATH, and FSV2V_CHROMIUM names none")
+    with chromium.opened(tmp_path / "browser") as tab:
+        yield tab
 
 
 @pytest.fixture

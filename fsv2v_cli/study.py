@@ -1,0 +1,125 @@
+"""fsv2v evaluate study and evaluate score: which of two methods people prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fsv2v_cli.console import emit, events, note, warning
+from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option
+
+if TYPE_CHECKING:
+    from stages.evaluate.study import Preference, Scores, Worker
+
+
+@command("study")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@out_option("The folder of the web page.", required=True)
+@click.option(
+    "--key", metavar="FILE",
+    help="Where the key goes, which says what each video is: outside of the page's folder. Default: OUT.key.json.",
+)  # fmt: skip
+@click.option(
+    "--reference", default="", metavar="R", help="A folder with what both should look like, or are driven by: shown above the two."
+)
+@click.option(
+    "--question", default="", metavar="TEXT",
+    help="What is asked. Default: which one looks more like a video captured by a real camera, as in vid2vid.",
+)  # fmt: skip
+@click.option(
+    "--catch", type=click.IntRange(0), default=3, show_default=True,
+    help="Catch questions for each worker: a video against a broken copy of it.",
+)  # fmt: skip
+@click.option(
+    "--per-worker", type=click.IntRange(0), default=0, show_default=True,
+    help="Deal the clips into parts of about this many, one part for each worker; 0: everybody gets all.",
+)  # fmt: skip
+@click.option("--post", default="", metavar="URL", help="Where the page sends the answers. Default: it offers them for download only.")
+@click.option(
+    "--code", default="", metavar="TEXT", help="The completion code that all workers are shown. Default: one of each worker's own."
+)
+@overwrite_option
+@common_options
+def study(
+    first: str, second: str, key: str | None, reference: str, question: str, catch: int, per_worker: int, post: str, code: str, run: Run
+) -> None:  # fmt: skip
+    """Make a web page that asks people which of two methods' videos they prefer.
+
+    A and B are folders with a video, a clip or a folder of pictures for each name, of equal length. Order and sides differ from worker to
+    worker; the address may say who it is (?worker=NAME). Nothing in the page's folder tells the methods apart, and it works from any web
+    server or from the disk. Its path is printed.
+    """
+    from stages.evaluate.study import StudyOptions, make_study
+
+    options = StudyOptions(question, catch, per_worker, post, code)
+    assert run.out is not None
+    place = Path(key) if key else None
+    with events("study", "videos") as on_event:
+        made = make_study((first, second), reference, run.out, options, key=place, overwrite=run.overwrite, on_event=on_event)
+    record = {"clip": str(run.out), "layer": "study", "status": made.status, "frames": made.frames, "seconds": round(made.seconds, 3)}
+    counts = {"pairs": made.pairs, "catch": made.catch, "blocks": made.blocks}
+    emit({**record, "key": str(made.key), **counts, "reason": ""} if run.json else run.out)
+    note(f"Keep {made.key} off the page's folder; `fsv2v evaluate score` needs it.")
+
+
+@command("score")
+@inputs_argument
+@click.option(
+    "--key", metavar="FILE", help="The key of the study. Default: looked for as *.key.json here, beside the answers and one folder up."
+)
+@click.option(
+    "--max-failed", type=click.FloatRange(0, 1), default=0.25, show_default=True,
+    help="Leave out workers who fail more than this share of their catch questions.",
+)  # fmt: skip
+@common_options
+def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
+    """Say which method the answers prefer; each INPUT is the file of one worker of a study.
+
+    The rate is over all answers of the workers who count, with Wilson's 95 % interval, which takes answers for independent, and with one
+    that draws workers anew (bootstrap), which does not. Workers stand below, with the share of clips on which they agree with the majority
+    of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an answer.
+    """
+    from stages.evaluate.study import score_answers
+
+    scores, repeated = score_answers([Path(path) for path in inputs], Path(key) if key else None, max_failed)
+    for file in repeated:
+        warning(f"{file} repeats another file's answers and is not counted")
+    for worker in scores.workers:
+        if worker.left_out:
+            warning(f"worker {worker.worker} is left out: failed {worker.failed} of {worker.catch} catch questions")
+    for line in scores.json() if run.json else tables(scores):
+        emit(line)
+
+
+def tables(scores: Scores) -> list[str]:
+    """Aligned lines: the preferences in all, by clip, and the workers."""
+    preferences = map(_preference, (*scores.preferences, *scores.clips))
+    shown = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
+    heading = ("worker", "counts", "answers", "agreement", "catch failed", "video 1", "seconds", "code", "file")
+    return [*_aligned(shown), "", *_aligned([heading, *map(_worker, scores.workers)])]
+
+
+def _preference(row: Preference) -> tuple[str, ...]:
+    over_workers = _interval(row.low_workers, row.high_workers)
+    counts = f"{row.preferred}/{row.answers}", str(row.workers)
+    return row.method, row.other, row.clip or "all", f"{row.rate:.3f}", _interval(row.low, row.high), over_workers, *counts
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _worker(row: Worker) -> tuple[str, ...]:
+    agreement = "-" if row.agreement is None else f"{row.agreement:.0%} of {row.compared}"
+    counts = "no" if row.left_out else "yes"
+    failed = f"{row.failed} of {row.catch}"
+    return row.worker, counts, str(row.answers), agreement, failed, f"{row.left:.0%}", f"{row.seconds:.1f}", row.code, row.file
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,22 @@
+"""Human preference: a web page that asks which of two videos is better, and what its answers say (vid2vid, section 4)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.evaluate.study.answers import read_all, study_of
+from stages.evaluate.study.key import find_key, read_key
+from stages.evaluate.study.score import Preference, Scores, Worker, score
+from stages.evaluate.study.site import Outcome, StudyOptions, make_study
+
+__all__ = ["Outcome", "Preference", "Scores", "StudyOptions", "Worker", "make_study", "score_answers"]
+
+
+def score_answers(files: Sequence[Path], key: Path | None, max_failed: float) -> tuple[Scores, list[str]]:
+    """(the scores, the files that repeat another's answers and were counted once).
+
+    key: None to look for it, as *.key.json, in the working folder, in the folder of the first file and in the one above. Raises BadInput.
+    """
+    place = files[0].resolve().parent
+    known = read_key(key) if key else find_key(study_of(files[0]), [Path.cwd(), place, place.parent])
+    answers, repeated = read_all(files, known)
+    return score(answers, known, max_failed), repeated

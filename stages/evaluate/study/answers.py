@@ -1,0 +1,116 @@
+"""The answers of one worker, as the page of a study writes them; checked, for they come from strangers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.errors import BadInput
+from stages.evaluate.study.key import Key, Question
+
+SCHEMA = "fsv2v.answers/1"
+_AGAIN = "Leave the file out, or ask the worker for what the page offers for download"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """first: whether the first of the question's videos was chosen, that of the first method or the good one; left: whether it was
+    video 1 of the page; seconds: from the beginning of the videos."""
+
+    question: Question
+    first: bool
+    left: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All choices of one worker, one for each question of a block; code: the completion code that the page showed."""
+
+    file: str
+    worker: str
+    code: str
+    choices: tuple[Choice, ...]
+
+    def of(self, kind: str) -> list[Choice]:
+        return [choice for choice in self.choices if choice.question.kind == kind]
+
+
+def study_of(path: Path) -> str:
+    """The study that a file answers."""
+    return str(_read(path)["study"])
+
+
+def read_all(paths: Sequence[Path], key: Key) -> tuple[list[Answers], list[str]]:
+    """(the answers of each worker, the files that only repeat one of them). BadInput when a worker's files contradict each other."""
+    found: dict[str, Answers] = {}
+    repeated = []
+    for path in paths:
+        answers = read_answers(path, key)
+        before = found.setdefault(answers.worker, answers)
+        if (before.code, before.choices) != (answers.code, answers.choices):
+            raise BadInput(f"{before.file} and {path} are different answers of worker {answers.worker}", hint="Leave one of them out")
+        if before is not answers:
+            repeated.append(str(path))
+    return list(found.values()), repeated
+
+
+def read_answers(path: Path, key: Key) -> Answers:
+    """Raises BadInput for a file that the page of this study cannot have written."""
+    stored = _read(path)
+    if stored["study"] != key.study:
+        raise BadInput(f"{path} answers another study ({stored['study']}, not {key.study})", hint="Score each study by itself")
+    questions = {question.id: question for question in key.questions}
+    try:
+        choices = sorted((_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
+        worker, code = _text(stored["worker"]), _text(stored["code"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise BadInput(f"{path} is damaged: {error}", hint=_AGAIN) from error
+    answered = tuple(choice.question.id for choice in choices)
+    if len(set(answered)) < len(answered):
+        raise BadInput(f"{path} answers a question twice", hint=_AGAIN)
+    if answered not in key.blocks:
+        wanted = min(map(len, key.blocks)), max(map(len, key.blocks))
+        asked = str(wanted[0]) if wanted[0] == wanted[1] else f"{wanted[0]} to {wanted[1]}"
+        raise BadInput(f"{path} is not one worker's whole share: {len(answered)} answers, the study asks for {asked}", hint=_AGAIN)
+    return Answers(str(path), worker, code, tuple(choices))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON", hint=_AGAIN) from error
+    if not isinstance(stored, dict) or "study" not in stored:
+        raise BadInput(f"{path} holds no answers of a study", hint=_AGAIN)
+    if stored.get("schema") != SCHEMA:
+        raise BadInput(f"{path} has the format {stored.get('schema')}, this version reads {SCHEMA}")
+    return stored
+
+
+def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
+    """Raises ValueError, KeyError, TypeError or OverflowError for what is no choice. There are no ties: one of the two has to be chosen."""
+    if row["question"] not in questions:
+        raise ValueError(f"there is no question {row['question']!r}")
+    question = questions[row["question"]]
+    shown, chosen, seconds = row["shown"], row["chosen"], row["seconds"]
+    if sorted(shown) != sorted(question.videos):
+        raise ValueError(f"question {question.id} has other videos")
+    if chosen not in shown:
+        raise ValueError(f"question {question.id} is answered by {chosen!r}, which is none of its two videos")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise ValueError(f"question {question.id} took {seconds!r} seconds")
+    return Choice(question, chosen == question.videos[0], chosen == shown[0], float(seconds))
+
+
+def _text(value: Any) -> str:
+    """A name that is safe to print."""
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 100:
+        raise ValueError(f"{value!r:.100} is no name")
+    return value

@@ -1,0 +1,100 @@
+"""The key of a study: what each of its nameless videos is. It stays outside of the site; without it no answer can be scored."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.errors import BadInput
+from stages.files import write_atomically
+
+SCHEMA = "fsv2v.study/1"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two videos to choose from, by the names that they have in the site.
+
+    videos: of the first and of the second method; in a catch question the good one, which is that of method number `of`, and its broken
+    copy. `reference` is "" where none is shown.
+    """
+
+    id: str
+    clip: str
+    kind: Literal["pair", "catch"]
+    videos: tuple[str, str]
+    reference: str = ""
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class Key:
+    """study: what its answers name it by; methods: what the two are called; blocks: the ids of the questions that one worker answers;
+    request: what the study was asked to be."""
+
+    study: str
+    methods: tuple[str, str]
+    questions: tuple[Question, ...]
+    blocks: tuple[tuple[str, ...], ...]
+    request: Mapping[str, Any]
+
+    def write(self, path: Path) -> None:
+        text = json.dumps({"schema": SCHEMA, **asdict(self)}, ensure_ascii=False, indent=1)
+        write_atomically(path, text.encode() + b"\n")
+
+
+def draw_key(
+    methods: tuple[str, str], clips: Sequence[str], catch: int, per_worker: int, with_reference: bool, request: Mapping[str, Any]
+) -> Key:
+    """A key with new random names.
+
+    Each clip is one question; `catch` more show a clip of either method beside its broken copy. Workers get blocks of about `per_worker`
+    clips (0: all of them) and every catch question.
+    """
+    draw = random.SystemRandom()
+    pairs = [Question(_name(), clip, "pair", (_name(), _name()), _name() if with_reference else "") for clip in clips]
+    material = draw.sample([(clip, of) for clip in clips for of in (0, 1)], 2 * len(clips))
+    chosen = [material[index % len(material)] for index in range(catch)]
+    catches = [Question(_name(), clip, "catch", (_name(), _name()), _name() if with_reference else "", of) for clip, of in chosen]
+    dealt = draw.sample(pairs, len(pairs))
+    count = -(-len(pairs) // per_worker) if per_worker else 1
+    blocks = tuple(tuple(sorted(question.id for question in [*dealt[index::count], *catches])) for index in range(count))
+    return Key(_name(), methods, tuple([*pairs, *catches]), blocks, request)
+
+
+def _name() -> str:
+    return secrets.token_hex(8)
+
+
+def read_key(path: Path) -> Key:
+    """Raises BadInput when there is none, or the file is something else."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["schema"] != SCHEMA:
+            raise BadInput(f"{path} has the format {stored['schema']}, this version reads {SCHEMA}")
+        questions = tuple(Question(**{**question, "videos": tuple(question["videos"])}) for question in stored["questions"])
+        blocks = tuple(map(tuple, stored["blocks"]))
+        return Key(stored["study"], tuple(stored["methods"]), questions, blocks, stored["request"])
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        hint = "The key is the file that `fsv2v evaluate study` wrote beside the site"
+        raise BadInput(f"{path} is not the key of a study", hint=hint) from error
+
+
+def find_key(study: str, folders: Sequence[Path]) -> Key:
+    """The key of this study among the files *.key.json of some folders. Raises BadInput when it is in none of them."""
+    for path in (path for folder in folders for path in sorted(folder.glob("*.key.json"))):
+        try:
+            key = read_key(path)
+        except BadInput:
+            continue
+        if key.study == study:
+            return key
+    places = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise BadInput(f"The key of study {study} is in none of {places}", hint="Name the file with --key")

@@ -1,0 +1,105 @@
+"""Which videos are shown beside each other: those of one name in two folders, and what both should look like, if there is a third."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from stages.clip import probe
+from stages.clip.clip import is_clip
+from stages.clip.create import DEFAULT_FPS, source_identity
+from stages.clip.datasets.recording import VIDEO_SUFFIXES
+from stages.errors import BadInput
+from stages.evaluate.footage import Footage, open_footage
+
+SHAPE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is known of one name: a video of each method, of equal length and shape, and perhaps a reference of that length."""
+
+    name: str
+    videos: tuple[Footage, Footage]
+    reference: Footage | None
+    fps: Fraction
+
+    @property
+    def all(self) -> tuple[Footage, ...]:
+        """The two videos, and the reference where there is one."""
+        return (*self.videos, self.reference) if self.reference else self.videos
+
+    @property
+    def width(self) -> int:
+        """The larger of the two widths, in pixels."""
+        return max(video.width for video in self.videos)
+
+    @property
+    def aspect(self) -> float:
+        """Width by height."""
+        return self.videos[0].width / self.videos[0].height
+
+
+def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
+    """Every name of the two folders, in order. Each must be in all folders: who leaves out what a method failed at flatters it.
+
+    A folder holds videos, clips or folders of pictures. Raises BadInput for one that does not, for names that are missing and for videos
+    that cannot be compared.
+    """
+    folders = [first, second, *([reference] if reference else [])]
+    found = [videos_by_name(Path(folder)) for folder in folders]
+    for folder, videos in zip(folders, found, strict=True):
+        for other, theirs in zip(folders, found, strict=True):
+            if missing := sorted(videos.keys() - theirs.keys()):
+                rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+                raise BadInput(f"{other} lacks {', '.join(missing[:3])}{rest}, which {folder} has", hint="Give each folder the same names")
+    return [_pair(name, [open_footage(str(videos[name])) for videos in found]) for name in sorted(found[0])]
+
+
+def videos_by_name(folder: Path) -> dict[str, Path]:
+    """name without ending -> path. Of a video and the clip that was made of it, the clip counts; other kinds of files are left alone."""
+    if not folder.is_dir() or is_clip(folder):
+        raise BadInput(f"{folder} is not a folder of videos")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not (is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES):
+            continue
+        name = Path(path.name.removesuffix(".zip")).stem
+        if name in found and is_clip(path) == is_clip(found[name]):
+            raise BadInput(f"{folder} holds two videos named {name}: {found[name].name} and {path.name}", hint="Remove one")
+        if name not in found or is_clip(path):
+            found[name] = path
+    if not found:
+        raise BadInput(f"{folder} holds no video")
+    return found
+
+
+def _pair(name: str, footage: Sequence[Footage]) -> Pair:
+    rates = {rate for rate in map(_fps, footage) if rate is not None}
+    lengths = {video.num_frames for video in footage}
+    if len(rates) > 1 or len(lengths) > 1:
+        seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(_fps(video)) for video in footage)
+        raise BadInput(f"The videos named {name} are not of equal length: {seen}", hint="Cut them to the same frames at the same rate")
+    first, second = footage[:2]
+    if abs(first.width * second.height / (first.height * second.width) - 1) > SHAPE_TOLERANCE:
+        shapes = f"{first.path} has {first.width}x{first.height} pixels, {second.path} {second.width}x{second.height}"
+        raise BadInput(f"The videos named {name} differ in shape: {shapes}", hint="That would tell the methods apart: crop them")
+    return Pair(name, (first, second), footage[2] if len(footage) > 2 else None, next(iter(rates), DEFAULT_FPS))
+
+
+def _per_second(rate: Fraction | None) -> str:
+    return "" if rate is None else f" at {float(rate):.5g} per second"
+
+
+def _fps(footage: Footage) -> Fraction | None:
+    """None for pictures, which have no rate of their own and take the other video's."""
+    if footage.clip is not None:
+        return footage.clip.fps
+    return None if Path(footage.path).is_dir() else probe(footage.path).fps
+
+
+def identity(footage: Footage) -> str:
+    """What changes when the frames do: a sha256."""
+    return footage.clip.frames_digest() if footage.clip is not None else str(source_identity(Path(footage.path))["sha256"])

@@ -1,0 +1,138 @@
+"""What the workers prefer, and how far each of them can be believed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from stages.errors import BadInput
+from stages.evaluate.intervals import over_workers, wilson
+from stages.evaluate.study.answers import Answers, Choice
+from stages.evaluate.study.key import Key
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How often `method` was preferred to `other`, over all answers of the workers who count: for one clip, or for "" all of them.
+
+    rate: `preferred` / `answers`. low, high: Wilson's 95 % interval, as if every answer came from another worker. low_workers,
+    high_workers: bootstrap over workers, which allows for several answers of each; None for a single worker and for a single clip, where
+    each worker has one answer.
+    """
+
+    method: str
+    other: str
+    clip: str
+    rate: float
+    low: float
+    high: float
+    low_workers: float | None
+    high_workers: float | None
+    preferred: int
+    answers: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Worker:
+    """How one worker answered.
+
+    catch, failed: how many catch questions, and how many of them in favour of the broken copy; left_out: whether that is too many.
+    agreement: share of the clips on which they chose as most of the other workers who count did, out of the `compared` clips on which
+    those others are not divided equally; None where there is no such clip. left: share of answers for video 1; seconds: median of a
+    choice; code: the completion code.
+    """
+
+    worker: str
+    left_out: bool
+    answers: int
+    catch: int
+    failed: int
+    agreement: float | None
+    compared: int
+    left: float
+    seconds: float
+    code: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """preferences: of the first method, then of the second; clips: of the first, clip by clip."""
+
+    preferences: tuple[Preference, ...]
+    clips: tuple[Preference, ...]
+    workers: tuple[Worker, ...]
+
+    def json(self) -> list[dict[str, Any]]:
+        """A row for each, `row` saying what it is."""
+        return [
+            *({"row": "preference", **asdict(preference)} for preference in self.preferences),
+            *({"row": "clip", **asdict(preference)} for preference in self.clips),
+            *({"row": "worker", **asdict(worker)} for worker in self.workers),
+        ]
+
+
+def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
+    """Workers who fail more than the share `max_failed` of their catch questions do not count, but are listed.
+
+    Raises BadInput when no worker is left.
+    """
+    out = {worker.worker for worker in answers if failed_share(worker) > max_failed}
+    kept = [worker for worker in answers if worker.worker not in out]
+    if not kept:
+        raise BadInput(
+            f"None of the {len(answers)} workers is left: each failed more than {max_failed:.0%} of the catch questions",
+            hint="--max-failed 1 lets everybody count",
+        )
+    votes = {worker.worker: {choice.question.clip: choice.first for choice in worker.of("pair")} for worker in kept}
+    clips = sorted({clip for chosen in votes.values() for clip in chosen})
+    by_clip = [_preference(key.methods, clip, [{clip: chosen[clip]} for chosen in votes.values() if clip in chosen]) for clip in clips]
+    first = _preference(key.methods, "", list(votes.values()))
+    second = _preference(key.methods[::-1], "", [{clip: not chose for clip, chose in chosen.items()} for chosen in votes.values()])
+    return Scores((first, second), tuple(by_clip), tuple(_worker(worker, worker.worker in out, votes) for worker in answers))
+
+
+def failed_share(worker: Answers) -> float:
+    """Of the catch questions; 0 without any."""
+    catches = worker.of("catch")
+    return sum(not choice.first for choice in catches) / len(catches) if catches else 0.0
+
+
+def _preference(methods: tuple[str, str], clip: str, votes: Sequence[Mapping[str, bool]]) -> Preference:
+    """votes: of each worker, clip -> whether the first of `methods` was preferred."""
+    chosen, answers = [sum(vote.values()) for vote in votes], [len(vote) for vote in votes]
+    preferred, total = sum(chosen), sum(answers)
+    low, high = wilson(preferred, total)
+    low_workers, high_workers = (None if clip else over_workers(chosen, answers)) or (None, None)
+    return Preference(*methods, clip, preferred / total, low, high, low_workers, high_workers, preferred, total, len(votes))
+
+
+def _worker(worker: Answers, left_out: bool, votes: Mapping[str, Mapping[str, bool]]) -> Worker:
+    pairs, catches = worker.of("pair"), worker.of("catch")
+    others = Counter[str]()  # how many more of the others chose the first method than the second
+    for other, chosen in votes.items():
+        if other != worker.worker:
+            others.update({clip: 1 if first else -1 for clip, first in chosen.items()})
+    decided = [choice for choice in pairs if others[choice.question.clip]]
+    agreeing = sum(choice.first == (others[choice.question.clip] > 0) for choice in decided)
+    return Worker(
+        worker=worker.worker,
+        left_out=left_out,
+        answers=len(pairs),
+        catch=len(catches),
+        failed=sum(not choice.first for choice in catches),
+        agreement=agreeing / len(decided) if decided else None,
+        compared=len(decided),
+        left=_share_left(worker.choices),
+        seconds=median(choice.seconds for choice in worker.choices),
+        code=worker.code,
+        file=worker.file,
+    )
+
+
+def _share_left(choices: Sequence[Choice]) -> float:
+    return sum(choice.left for choice in choices) / len(choices)

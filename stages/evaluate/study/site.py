@@ -1,0 +1,171 @@
+"""A folder that any web server, or none, can show: one page and the videos, under names that say nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from stages.errors import ParametersDiffer, UsageProblem
+from stages.evaluate.footage import Footage
+from stages.evaluate.measure import OnEvent, ignore
+from stages.evaluate.study.encode import encode, encode_broken
+from stages.evaluate.study.key import Key, Question, draw_key, read_key
+from stages.evaluate.study.pairs import Pair, find_pairs, identity
+from stages.files import building_directory, write_bytes
+
+ASKED = "Which one looks more like a video captured by a real camera?"
+"""The question of vid2vid, section 4."""
+PAGE = "index.html"
+VIDEOS = "videos"
+_DATA = '<script id="study" type="application/json">'
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """question: what workers are asked, "" for vid2vid's question; catch: how many catch questions each gets; per_worker: about how many
+    clips each is asked about, 0 for all; post: the address that answers are sent to, "" for none; code: the completion code, "" for one of
+    each worker's own."""
+
+    question: str = ""
+    catch: int = 3
+    per_worker: int = 0
+    post: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """status: done or skipped; frames: of the videos that were written; pairs, catch: how many questions there are of each kind; blocks:
+    into how many parts they are dealt."""
+
+    status: str
+    frames: int
+    seconds: float
+    key: Path
+    pairs: int
+    catch: int
+    blocks: int
+
+
+def make_study(
+    folders: tuple[str, str],
+    reference: str,
+    out: Path,
+    options: StudyOptions,
+    *,
+    key: Path | None = None,
+    overwrite: bool = False,
+    on_event: OnEvent = ignore,
+) -> Outcome:
+    """Make the site `out` that asks which of two methods' videos is better, one folder each, and the key beside it.
+
+    The key (default: OUT.key.json) is written first and the site after it appears at once; a site that got lost is made again under the
+    same names, so that its answers stay of use. `on_event` is told {done, total}, in videos. Raises BadInput for folders that cannot be
+    compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site or a
+    senseless address.
+    """
+    begun = time.monotonic()
+    if options.post and not options.post.startswith(("http://", "https://", "/")):
+        hint = "It begins with https:// or, on the page's own server, with /"
+        raise UsageProblem(f"{options.post!r} is no address to send answers to", hint=hint)
+    key_path = key or out.parent / f"{out.name}.key.json"
+    if key_path.resolve().is_relative_to(out.resolve()):
+        raise UsageProblem(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
+    pairs = find_pairs(*folders, reference)
+    request = _request(folders, pairs, options)
+    known = None if overwrite else _known(key_path, request)
+    made = _study_in(out)
+    if made is not None and not overwrite and (known is None or known.study != made):
+        raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", hint="Use --overwrite, or another -o")
+    plan = known or draw_key(_names(folders), [pair.name for pair in pairs], options.catch, options.per_worker, bool(reference), request)
+    status = "skipped" if made == plan.study else "done"
+    frames = 0
+    if status == "done":
+        plan.write(key_path)
+        frames = _write_site(out, plan, {pair.name: pair for pair in pairs}, options, on_event)
+    catch = sum(question.kind == "catch" for question in plan.questions)
+    return Outcome(status, frames, time.monotonic() - begun, key_path, len(plan.questions) - catch, catch, len(plan.blocks))
+
+
+def _names(folders: tuple[str, str]) -> tuple[str, str]:
+    """What the methods are called: their folders' names, or what was given where those are the same."""
+    first, second = (Path(folder).resolve().name for folder in folders)
+    return (first, second) if first != second else folders
+
+
+def _request(folders: tuple[str, str], pairs: Sequence[Pair], options: StudyOptions) -> dict[str, Any]:
+    """All that shapes a study but chance."""
+    videos = {pair.name: [identity(video) for video in pair.all] for pair in pairs}
+    return {"methods": list(_names(folders)), "videos": videos, **asdict(options)}
+
+
+def _known(path: Path, request: Mapping[str, Any]) -> Key | None:
+    """The key that is there, if any. ParametersDiffer when it is of another study, whose answers would be lost with it."""
+    if not path.exists():
+        return None
+    key = read_key(path)
+    if changed := [name for name, value in request.items() if key.request.get(name) != value]:
+        raise ParametersDiffer(
+            f"{path} is the key of a study that was made otherwise ({', '.join(changed)} differ)",
+            hint="Use another -o, or --overwrite, which makes the answers to that study worthless",
+        )
+    return key
+
+
+def _study_in(out: Path) -> str | None:
+    """The name of the study in a folder; None when nothing is there. ParametersDiffer for something else, which is never replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        data = (out / PAGE).read_text(encoding="utf-8").partition(_DATA)[2].partition("</script>")[0]
+        return str(json.loads(data)["study"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ParametersDiffer(f"{out} is there and is no study, so it is not replaced", hint="Choose another place with -o") from error
+
+
+def _write_site(out: Path, plan: Key, pairs: Mapping[str, Pair], options: StudyOptions, on_event: OnEvent) -> int:
+    """Returns how many frames were written. In the order of the names, which is chance: the files' times do not tell the methods apart."""
+    videos = {name: made for question in plan.questions for name, made in _videos(question, pairs[question.clip])}
+    with building_directory(out, replace=True) as folder:
+        for done, (name, (make, footage, fps)) in enumerate(sorted(videos.items()), 1):
+            make(footage, fps, folder / VIDEOS / f"{name}.mp4")
+            on_event({"done": done, "total": len(videos)})
+        write_bytes(folder / PAGE, page(plan, pairs, options).encode())
+    return sum(footage.num_frames for _, footage, _ in videos.values())
+
+
+_Made = tuple[Callable[[Footage, Fraction, Path], None], Footage, Fraction]
+"""What makes a video, of what, and its frames per second."""
+
+
+def _videos(question: Question, pair: Pair) -> Iterator[tuple[str, _Made]]:
+    """Each video of a question by its name in the site."""
+    shown = pair.videos if question.kind == "pair" else (pair.videos[question.of],) * 2
+    yield question.videos[0], (encode, shown[0], pair.fps)
+    yield question.videos[1], (encode if question.kind == "pair" else encode_broken, shown[1], pair.fps)
+    if pair.reference:
+        yield question.reference, (encode, pair.reference, pair.fps)
+
+
+def page(plan: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
+    """The whole page, which asks for nothing but the videos. Questions and their videos are sorted by names that are chance."""
+    questions = {
+        question.id: {
+            "videos": sorted(question.videos),
+            "reference": question.reference,
+            "width": pairs[question.clip].width,
+            "aspect": round(pairs[question.clip].aspect, 4),
+        }
+        for question in sorted(plan.questions, key=lambda question: question.id)
+    }
+    data = {"study": plan.study, "ask": options.question or ASKED, "post": options.post, "code": options.code, "blocks": plan.blocks}
+    parts = files("stages.evaluate.study")
+    html, style, script = (parts.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
+    text = json.dumps({**data, "questions": questions}, ensure_ascii=False).replace("<", "\\u003c")  # no </script> in a question
+    return html.replace("/* style */", style).replace("/* script */", script).replace(f"{_DATA}</script>", f"{_DATA}{text}</script>")

@@ -1,0 +1,425 @@
+"""The page of a study in a real Chromium: whole studies by mouse, keys and finger, from the disk and from a server, to the figures."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from browser import Browser
+from studies import Taste, is_fooled, likes_ours, likes_theirs
+
+from fsv2v_cli.main import run
+from stages.clip import VideoWriter
+from stages.evaluate.study import StudyOptions, make_study
+from stages.evaluate.study.key import Key, Question, read_key
+
+CLIPS, CATCH, FRAMES, FPS = 3, 2, 15, 15
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ours/, theirs/ and truth/ with a second of a wandering disc each, 320x180."""
+    root = tmp_path_factory.mktemp("methods")
+    for method, colour in (("ours", (30, 120, 200)), ("theirs", (200, 90, 30)), ("truth", (60, 60, 60))):
+        for clip in range(CLIPS):
+            with VideoWriter(root / method / f"clip{clip}.mp4", 320, 180, FPS) as video:
+                for index in range(FRAMES):
+                    picture = np.full((180, 320, 3), 200, np.uint8)
+                    video.write(cv2.circle(picture, (60 + 12 * index, 50 + 30 * clip), 30, colour, -1, cv2.LINE_AA))
+    return root
+
+
+@pytest.fixture(scope="module")
+def make_site(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """make_site(post="...", reference=False): a study of the two methods."""
+
+    def make(reference: bool = False, **options: Any) -> Path:
+        site = tmp_path_factory.mktemp("study") / "site"
+        methods = str(folders / "ours"), str(folders / "theirs")
+        make_study(methods, str(folders / "truth") if reference else "", site, StudyOptions(catch=CATCH, **options))
+        return site
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def site(make_site: Callable[..., Path]) -> Path:
+    """One without --post."""
+    return make_site()
+
+
+@pytest.fixture(scope="module")
+def key(site: Path) -> Key:
+    return key_of(site)
+
+
+def key_of(site: Path) -> Key:
+    return read_key(site.with_name("site.key.json"))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """serve(handler class) -> the address of a server on this machine."""
+    servers = []
+
+    def serve(handler: Callable[..., BaseHTTPRequestHandler]) -> str:
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))  # type: ignore[arg-type]
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Files(SimpleHTTPRequestHandler):
+    """A plain static host."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes answers from pages of any origin, once `broken` is over."""
+
+    arrived: list[bytes] = []
+    broken = False
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.broken:
+            self.arrived.append(body)
+        self.send_response(503 if self.broken else 200)
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+# Working through a study
+
+
+def question_shown(browser: Browser, key: Key) -> tuple[Question, list[str]]:
+    """The question on the page, and its videos from left to right."""
+    sources = browser.value("[...document.querySelectorAll('.card:not([hidden]) .choice video')].map((video) => video.src)")
+    shown = [Path(source).stem for source in sources]
+    (question,) = (question for question in key.questions if set(question.videos) == set(shown))
+    return question, shown
+
+
+def ready(browser: Browser, number: int) -> None:
+    browser.wait(f"document.getElementById('count').textContent.startsWith('{number} of')")
+    browser.wait("document.querySelector('.card:not([hidden]) .choice:enabled')")
+
+
+Chosen = Callable[[Browser, int], None]
+"""How a side is chosen: 0 is video 1."""
+
+
+def with_keys(browser: Browser, side: int) -> None:
+    browser.press(("ArrowLeft", "ArrowRight")[side])
+
+
+def with_the_mouse(browser: Browser, side: int) -> None:
+    browser.click(f".card:not([hidden]) .choice:nth-child({side + 1})")
+
+
+def with_a_finger(browser: Browser, side: int) -> None:
+    browser.tap(f".card:not([hidden]) .choice:nth-child({side + 1})")
+
+
+def answer(browser: Browser, key: Key, taste: Taste, choose: Chosen, numbers: range) -> list[str]:
+    """Answer questions number `numbers` of the page; returns the questions in the order in which they came."""
+    met = []
+    for number in numbers:
+        ready(browser, number)
+        question, shown = question_shown(browser, key)
+        choose(browser, shown.index(question.videos[0 if taste(question) else 1]))
+        met.append(question.id)
+    return met
+
+
+def whole_study(browser: Browser, address: str, key: Key, taste: Taste, choose: Chosen) -> None:
+    browser.open(address)
+    browser.click("#start")
+    answer(browser, key, taste, choose, range(1, CLIPS + CATCH + 1))
+    browser.wait("!document.getElementById('end').hidden")
+
+
+def downloaded(browser: Browser) -> Path:
+    """The answers, once they are there in full."""
+    before = set(browser.downloads.iterdir())
+    browser.click("#download")
+    deadline = time.monotonic() + 30
+    while not (new := [path for path in set(browser.downloads.iterdir()) - before if path.suffix == ".json"]):
+        assert time.monotonic() < deadline, "nothing was downloaded"
+        time.sleep(0.05)
+    return new[0]
+
+
+def scores(capfd: pytest.CaptureFixture[str], key: Path, *files: Path) -> list[dict[str, Any]]:
+    capfd.readouterr()
+    assert run(["evaluate", "score", *map(str, files), "--key", str(key), "--json"]) == 0
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_whole_studies_from_the_disk_to_the_figures(browser, site, key, capfd):
+    files = []
+    for worker, taste, choose in (("ann", likes_ours, with_keys), ("ben", likes_theirs, with_the_mouse), ("cat", is_fooled, with_keys)):
+        whole_study(browser, f"{site.as_uri()}/index.html?worker={worker}", key, taste, choose)
+        files.append(downloaded(browser))
+        assert browser.value("document.getElementById('code').textContent") == json.loads(files[-1].read_text())["code"]
+    assert browser.complaints == []
+    ours, theirs, *rest = scores(capfd, site.with_name("site.key.json"), *files)
+    assert (ours["method"], ours["rate"], ours["preferred"], ours["answers"], ours["workers"]) == ("ours", 0.5, CLIPS, 2 * CLIPS, 2)
+    assert theirs["rate"] == 0.5
+    workers = {row["worker"]: row for row in rest if row["row"] == "worker"}
+    assert {name: (row["failed"], row["left_out"]) for name, row in workers.items()} == {
+        "ann": (0, False), "ben": (0, False), "cat": (CATCH, True)
+    }  # fmt: skip
+    assert (workers["ann"]["agreement"], workers["ben"]["agreement"], workers["cat"]["agreement"]) == (0, 0, None)
+    assert all(0 <= row["seconds"] < 60 for row in workers.values())
+
+
+def test_answers_arrive_at_the_server_and_nobody_else_is_asked_for_anything(browser, make_site, serve, capfd, tmp_path):
+    collector = type("Here", (Collector,), {"arrived": []})
+    post = serve(collector) + "/answers"
+    site = make_site(post=post, reference=True, code="DONE-42")
+    address = serve(partial(Files, directory=str(site)))
+    whole_study(browser, f"{address}/?workerId=A1B2", key_of(site), likes_ours, with_the_mouse)
+    browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
+    assert browser.value("document.getElementById('code').textContent") == "DONE-42"
+    assert not browser.value("document.getElementById('hand-in').offsetHeight"), "nothing is left to be done by hand"
+    (body,) = collector.arrived
+    (tmp_path / "posted.json").write_bytes(body)
+    assert scores(capfd, site.with_name("site.key.json"), tmp_path / "posted.json", downloaded(browser))[0]["rate"] == 1
+    assert {request for request in browser.requests if not request.startswith((address, "data:", "blob:"))} == {post}
+    assert browser.complaints == []
+    browser.open(f"{address}/?workerId=A1B2")
+    browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
+    assert len(collector.arrived) == 1, "who comes back does not send them again"
+
+
+def test_a_server_that_fails_is_told_of_and_tried_again(browser, make_site, serve):
+    collector = type("Here", (Collector,), {"arrived": [], "broken": True})
+    site = make_site(post=serve(collector))
+    whole_study(browser, f"{site.as_uri()}/index.html", key_of(site), likes_ours, with_keys)
+    browser.wait("document.getElementById('sent').textContent.includes('503')")
+    assert browser.value("document.getElementById('hand-in').offsetHeight") > 0
+    assert json.loads(downloaded(browser).read_text())["worker"].startswith("anonymous-")
+    collector.broken = False
+    browser.click("#again")
+    browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
+    assert len(collector.arrived) == 1
+
+
+def test_a_reload_goes_on_where_the_worker_stopped(browser, site, key):
+    address = f"{site.as_uri()}/index.html?PROLIFIC_PID=p1"
+    browser.open(address)
+    browser.click("#start")
+    met = answer(browser, key, likes_ours, with_keys, range(1, 3))
+    ready(browser, 3)
+    third = question_shown(browser, key)
+    browser.open(address)
+    assert browser.value("document.getElementById('start').textContent") == "Continue"
+    assert "answered 2" in browser.value("document.getElementById('intro').innerText")
+    browser.click("#start")
+    ready(browser, 3)
+    assert question_shown(browser, key) == third
+    met += answer(browser, key, likes_ours, with_keys, range(3, CLIPS + CATCH + 1))
+    browser.wait("!document.getElementById('end').hidden")
+    stored = json.loads(downloaded(browser).read_text())
+    assert [row["question"] for row in stored["answers"]] == met and set(met) == set(key.blocks[0])
+    browser.open(address)
+    assert browser.value("document.getElementById('end').offsetHeight") > 0, "who is done stays done"
+
+
+def test_order_and_sides_differ_from_worker_to_worker_and_favour_nobody(browser, site, key):
+    browser.open(f"{site.as_uri()}/index.html")
+    plans = browser.value("Array.from({length: 600}, (_, number) => plan('worker' + number).map((one) => [one.id, one.shown[0]]))")
+    assert plans == browser.value("Array.from({length: 600}, (_, number) => plan('worker' + number).map((one) => [one.id, one.shown[0]]))")
+    for question in key.questions:
+        places = [[name for name, _ in plan].index(question.id) for plan in plans]
+        assert np.bincount(places) == pytest.approx(600 / (CLIPS + CATCH), abs=50)  # 5 standard deviations
+        left = sum(first == question.videos[0] for plan in plans for name, first in plan if name == question.id)
+        assert left == pytest.approx(300, abs=61)
+
+
+def test_dealt_parts_are_drawn_evenly(browser, make_site):
+    site = make_site(per_worker=1)
+    browser.open(f"{site.as_uri()}/index.html")
+    drawn = browser.value("Array.from({length: 600}, (_, number) => plan('worker' + number).map((one) => one.id).sort().join())")
+    blocks = [",".join(block) for block in key_of(site).blocks]
+    assert len(blocks) == 3 and set(drawn) == set(blocks)
+    assert [drawn.count(block) for block in blocks] == pytest.approx([200] * 3, abs=58)
+
+
+# Watching
+
+
+TIMES = "[...document.querySelectorAll('.card:not([hidden]) video[src]')].map((video) => video.currentTime)"
+
+
+def watch(browser: Browser, seconds: float) -> np.ndarray:
+    """The times of the videos shown, [samples, videos] in seconds of the video."""
+    end, seen = time.monotonic() + seconds, []
+    while time.monotonic() < end:
+        seen.append(browser.value(TIMES))
+        time.sleep(0.02)
+    return np.array(seen)
+
+
+@pytest.mark.parametrize("host", ["disk", "server"])
+def test_the_videos_repeat_in_step(browser, make_site, serve, host):
+    site = make_site(reference=True)
+    browser.open(f"{site.as_uri()}/index.html" if host == "disk" else serve(partial(Files, directory=str(site))))
+    browser.click("#start")
+    ready(browser, 1)
+    seen = watch(browser, 4)
+    assert seen.shape[1] == 3 and seen.max() > 0.8
+    assert (np.diff(seen[:, 0]) < -0.5).sum() >= 2, "a video of one second comes back within four"
+    same_round = np.ptp(seen, axis=1) < 0.6  # the moment at which one has gone back and another is about to
+    assert same_round.mean() > 0.9 and np.quantile(np.ptp(seen[same_round], axis=1), 0.95) < 0.2
+
+
+def test_a_video_that_falls_behind_is_waited_for(browser, site):
+    browser.open(f"{site.as_uri()}/index.html")
+    browser.click("#start")
+    ready(browser, 1)
+    browser.value("document.querySelector('.card:not([hidden]) .choice video').playbackRate = 0.4")
+    seen = watch(browser, 6)
+    assert (np.diff(seen[:, 0]) < -0.5).sum() >= 1
+    assert (np.ptp(seen, axis=1) < 0.25).mean() > 0.9
+
+
+def test_space_and_the_button_pause_and_go_on(browser, site):
+    browser.open(f"{site.as_uri()}/index.html")
+    browser.click("#start")
+    ready(browser, 1)
+    browser.press(" ")
+    browser.wait("[...document.querySelectorAll('.card:not([hidden]) video[src]')].every((video) => video.paused)")
+    time.sleep(0.2)
+    assert np.ptp(watch(browser, 0.5), axis=0).max() == 0
+    assert browser.value("document.getElementById('pause').textContent") == "Play"
+    browser.click("#pause")
+    time.sleep(0.2)
+    assert np.ptp(watch(browser, 0.5), axis=0).min() > 0
+
+
+def test_who_prefers_less_motion_starts_the_videos_and_then_may_answer(browser, site, key):
+    browser.prefer(prefers_reduced_motion="reduce")
+    browser.open(f"{site.as_uri()}/index.html?worker=still")
+    browser.click("#start")
+    browser.wait("[...document.querySelectorAll('.card:not([hidden]) video[src]')].every((video) => video.readyState >= 2)")
+    time.sleep(0.3)
+    assert np.ptp(watch(browser, 0.3)) == 0 and browser.value("document.getElementById('pause').textContent") == "Play"
+    with_keys(browser, 0)
+    time.sleep(0.4)
+    assert browser.value("document.getElementById('count').textContent").startswith("1 of"), "nobody judges what has not been seen"
+    browser.click("#pause")
+    answer(browser, key, likes_ours, with_keys, range(1, 2))
+    ready(browser, 2)
+
+
+def test_the_next_videos_load_while_these_are_watched(browser, site):
+    browser.open(f"{site.as_uri()}/index.html")
+    browser.click("#start")
+    ready(browser, 1)
+    browser.wait("[...document.querySelectorAll('.card[hidden] video[src]')].filter((video) => video.readyState === 4).length === 2")
+
+
+def test_a_held_key_answers_one_question(browser, site, key):
+    browser.open(f"{site.as_uri()}/index.html?worker=heavy")
+    browser.click("#start")
+    ready(browser, 1)
+    for repeat in [False] + [True] * 20:
+        browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft", windowsVirtualKeyCode=37, autoRepeat=repeat)
+        time.sleep(0.05)
+    ready(browser, 2)
+
+
+def test_a_video_that_cannot_be_loaded_is_told_of(browser, make_site):
+    site = make_site()
+    for video in (site / "videos").iterdir():
+        video.unlink()
+    browser.open(f"{site.as_uri()}/index.html")
+    browser.click("#start")
+    browser.wait("document.getElementById('problem').innerText.includes('cannot be loaded')")
+    assert browser.value("document.querySelectorAll('.choice:enabled').length") == 0
+
+
+# Everybody's page
+
+
+@pytest.mark.parametrize("size", [(390, 844), (844, 390), (320, 568)], ids="{0[0]}x{0[1]}".format)
+def test_a_phone_shows_everything_without_scrolling_sideways_and_fingers_answer(browser, make_site, size):
+    site = make_site(reference=True)
+    browser.resize(*size, phone=True)
+    browser.open(f"{site.as_uri()}/index.html?worker=phone")
+    assert browser.value("document.documentElement.scrollWidth") <= size[0]
+    browser.tap("#start")
+    ready(browser, 1)
+    assert browser.value("document.documentElement.scrollWidth") <= size[0]
+    low = browser.value("document.querySelector('.card:not([hidden]) .choice:last-child').getBoundingClientRect().bottom")
+    assert browser.value("scrollY") == 0 and low <= size[1], "both videos are seen at once"
+    answer(browser, key_of(site), likes_ours, with_a_finger, range(1, CLIPS + CATCH + 1))
+    browser.wait("!document.getElementById('end').hidden")
+
+
+CONTRAST = """
+(() => {
+  const light = (colour) => {
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const [red, green, blue] = colour.match(/[\\d.]+/g).map((c) => linear(c / 255));
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if (colour !== "rgba(0, 0, 0, 0)") return colour;
+    }
+  };
+  const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const spoken = [...document.querySelectorAll("body *")].filter((element) => element.offsetHeight && hasText(element));
+  return spoken.map((element) => {
+    const [one, other] = [light(getComputedStyle(element).color), light(behind(element))].sort();
+    return [element.textContent.trim().slice(0, 30), (other + 0.05) / (one + 0.05)];
+  });
+})()
+"""
+"""Of every visible text against what is behind it, by WCAG 2."""
+
+
+def test_text_has_contrast_controls_have_names_and_the_focus_is_seen(browser, make_site):
+    site = make_site(reference=True)
+    browser.open(f"{site.as_uri()}/index.html?worker=all")
+    weak = [found for found in browser.value(CONTRAST) if found[1] < 4.5]
+    browser.press("Tab")
+    assert browser.value("document.activeElement.id") == "start"
+    assert browser.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    browser.press("Enter")
+    ready(browser, 1)
+    weak += [found for found in browser.value(CONTRAST) if found[1] < 4.5]
+    assert browser.value("document.activeElement.id") == "ask", "a screen reader reads the question"
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+    assert sorted(name for role, name in named if role == "button") == ["Pause", "Video 1", "Video 2"]
+    assert ("progressbar", f"1 of {CLIPS + CATCH}") in [(role.lower(), name) for role, name in named]
+    browser.press("Tab")
+    assert browser.value("document.activeElement.className") == "choice"
+    answer(browser, key_of(site), likes_ours, with_keys, range(1, CLIPS + CATCH + 1))
+    browser.wait("!document.getElementById('end').hidden")
+    weak += [found for found in browser.value(CONTRAST) if found[1] < 4.5]
+    assert weak == []
+    assert browser.value("document.documentElement.lang") == "en"
