@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -48,6 +49,12 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
 @click.option(
     "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Detector of landmark-error, as for extract-sketch."
 )
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write a page, too, that holds all: tables, curves over time, the videos side by side with maps of their errors.",
+)
 @device_option
 @common_options
 def evaluate(
@@ -57,6 +64,7 @@ def evaluate(
     metrics: tuple[str, ...],
     example: str,
     landmarks: str,
+    html: Path | None,
     device: str,
     run: Run,
 ) -> None:
@@ -75,6 +83,10 @@ def evaluate(
             scores.append(score)
             if run.json:
                 emit(score.json())
+    if html is not None:
+        from stages.evaluate.report import write_report
+
+        write_report(html, scores)
     for reason in dict.fromkeys(f"{score.metric} is unavailable: {score.unavailable}" for score in scores if score.unavailable):
         warning(reason)
     if not run.json:

@@ -131,10 +131,11 @@ def with_layer(clip: Clip, kind: str, folder: Path, *, device: str, backend: str
 
 perceptual_option = click.option(
     "--perceptual",
-    type=click.Choice(["auto", "squeezenet", "vgg19", "none"]),
+    type=click.Choice(["auto", "squeezenet", "squeezenet-1.1", "vgg19", "none"]),
     default="auto",
     show_default=True,
-    help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else none; vgg19 for the paper's presets.",
+    help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else squeezenet-1.1 where its can be fetched "
+    "(5 MB), else none; vgg19 for the paper's presets.",
 )
 
 

@@ -36,7 +36,12 @@ class Duration(click.ParamType):
 @out_option("The folder of the run. The same command again goes on where it stopped.", required=True)
 @click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h, here.")
 @click.option("--steps", "--budget-steps", "steps", type=click.IntRange(1), help="Fit the schedule into this many steps.")
-@click.option("--from", "start", metavar="MODEL", help="Begin with the weights of a model, as synthesize's --model.")
+@click.option(
+    "--from",
+    "start",
+    metavar="MODEL",
+    help="Begin with the weights of a model, as synthesize's --model, and leave out the phases at a smaller size.",
+)
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="In place of the recipe's.")
 @click.option("--max-examples", type=click.IntRange(1, 32), help="K is drawn from 1 to this, in place of the recipe's bound.")
 @click.option("--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to bases of them.")
@@ -76,7 +81,7 @@ def train(
 
     if budget is not None and steps is not None:
         raise click.UsageError("--budget and --steps exclude each other")
-    recipe = read_recipe(preset)
+    recipe = read_recipe(preset) if start is None else read_recipe(preset).going_on()
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     network: dict[str, Any] = {name: value for name, value in (("attention", attention), ("method", method)) if value is not None}

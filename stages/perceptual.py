@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stages.errors import MissingRequirement
 from stages.networks import squeezenet, vgg
 from weights import registry
 
-Name = Literal["squeezenet", "vgg19", "none"]
+NAMES = ("squeezenet", "squeezenet-1.1", "vgg19", "none")
+Distance = Callable[[list[Tensor], list[Tensor]], Tensor]
 
 
-def choose(name: str) -> Name:
-    """auto -> squeezenet where its weights can be had here, else none; another name as it is."""
-    if name == "auto":
-        return "squeezenet" if registry.available(squeezenet.WEIGHTS) else "none"
-    return "squeezenet" if name == "squeezenet" else "vgg19" if name == "vgg19" else "none"
+def choose(name: str) -> str:
+    """auto -> squeezenet where its weights are, else squeezenet-1.1 where its weights are or can be fetched, else none."""
+    if name != "auto":
+        return name
+    if registry.available(squeezenet.WEIGHTS):
+        return "squeezenet"
+    try:
+        registry.path(squeezenet.WEIGHTS_11)
+    except MissingRequirement:
+        return "none"
+    return "squeezenet-1.1"
 
 
 def open_distance(name: str, device: torch.device, scales: int = 1) -> PerceptualDistance | None:
@@ -30,19 +38,25 @@ def open_distance(name: str, device: torch.device, scales: int = 1) -> Perceptua
     chosen = choose(name)
     if chosen == "none":
         return None
-    if chosen == "vgg19":
-        state = torch.load(registry.path(vgg.WEIGHTS), map_location="cpu", weights_only=True)
-        return PerceptualDistance(vgg.vgg19(state), vgg.weighted_l1, scales).to(device)
-    from safetensors.torch import load_file
+    distance: Distance = squeezenet.unit_distance
+    if chosen == "squeezenet":
+        features: nn.Module = squeezenet.squeezenet(load_file(registry.path(squeezenet.WEIGHTS)))
+    elif chosen == "squeezenet-1.1":
+        features = squeezenet.squeezenet11(_read(squeezenet.WEIGHTS_11))
+    else:
+        features, distance = vgg.vgg19(_read(vgg.WEIGHTS)), vgg.weighted_l1
+    return PerceptualDistance(features, distance, scales).to(device)
 
-    features = squeezenet.squeezenet(load_file(registry.path(squeezenet.WEIGHTS)))
-    return PerceptualDistance(features, squeezenet.unit_distance, scales).to(device)
+
+def _read(name: str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(registry.path(name), map_location="cpu", weights_only=True)
+    return state
 
 
 class PerceptualDistance(nn.Module):
     """Distance of pictures [B, 3, H, W] in [-1, 1] by the features of a fixed network, averaged over the picture and its halves."""
 
-    def __init__(self, features: nn.Module, distance: Callable[[list[Tensor], list[Tensor]], Tensor], scales: int = 1) -> None:
+    def __init__(self, features: nn.Module, distance: Distance, scales: int = 1) -> None:
         super().__init__()
         self.features, self.distance, self.scales = features, distance, scales
 

@@ -10,6 +10,7 @@ from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.pictures import is_picture
 from stages.errors import BadInput, UsageProblem
+from stages.evaluate import intervals
 from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import Image, Metric, Setting, find_metric, metric_names
@@ -138,6 +139,7 @@ def _means(scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score
     for metric in metrics:
         measured = [score for score in scores if score.metric == metric.name and score.value is not None]
         if measured:
+            low, high = intervals.of_clips([score.value for score in measured if score.value is not None])
             yield replace(
                 measured[0],
                 result=MEAN,
@@ -148,6 +150,10 @@ def _means(scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score
                 baseline=_mean([score.baseline for score in measured]),
                 floor=_mean([score.floor for score in measured]),
                 clips=len(measured),
+                series=(),
+                baseline_series=(),
+                low=low,
+                high=high,
             )
 
 

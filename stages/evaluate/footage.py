@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ class Footage:
     num_frames: int
     frames: Callable[[], Iterator[Image]] = field(compare=False)
     clip: Clip | None = field(default=None, compare=False)
+    fps: Fraction | None = field(default=None, compare=False)
+    """Frames per second; None of pictures."""
 
     @property
     def stem(self) -> str:
@@ -47,11 +50,11 @@ def open_footage(path: str) -> Footage:
     if is_picture(place):
         return _of_pictures(path, [place])
     info = probe(place)
-    return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place))
+    return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
 
 
 def _of_clip(path: str, clip: Clip) -> Footage:
-    return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip)
+    return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip, clip.fps)
 
 
 def _of_pictures(path: str, pictures: list[Path]) -> Footage:

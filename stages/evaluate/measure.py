@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 
 from stages.errors import BadInput
+from stages.evaluate import intervals
 from stages.evaluate.footage import Footage
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
@@ -26,9 +27,10 @@ def ignore(event: Mapping[str, Any]) -> None:
 class Score:
     """One figure of one result.
 
-    value, baseline (the example picture repeated) and floor (the reference itself; None where that is perfect by definition) are means over
-    `frames` frames; coverage is the share of the frames with something to measure in which the result could be measured. `unavailable`
-    is "" or the reason why there is no figure. `clips` is more than 1 in a mean over several results.
+    value, baseline (the example picture repeated) and floor (the reference itself; None where that is perfect by definition) are means
+    over `frames` frames, low and high the 95 % interval of value; series and baseline_series hold the figure of each frame. coverage is the
+    share of the frames with something to measure in which the result could be measured. `unavailable` is "" or the reason why there is no
+    figure. `clips` is more than 1 in a mean over several results.
     """
 
     result: str
@@ -43,12 +45,17 @@ class Score:
     floor: float | None = None
     unavailable: str = ""
     clips: int = 1
+    low: float | None = None
+    high: float | None = None
+    series: tuple[float | None, ...] = field(default=(), repr=False)
+    baseline_series: tuple[float | None, ...] = field(default=(), repr=False)
 
     def json(self) -> dict[str, str | float | None]:
         """A JSON object without infinite numbers; `unavailable` and `clips` only where they say something."""
         row: dict[str, str | float | None] = {
-            "result": self.result, "metric": self.metric, "value": self.value, "frames": self.frames, "unit": self.unit,
-            "better": self.better, "baseline": self.baseline, "floor": self.floor, "coverage": self.coverage, "reference": self.reference,
+            "result": self.result, "metric": self.metric, "value": self.value, "low": self.low, "high": self.high, "frames": self.frames,
+            "unit": self.unit, "better": self.better, "baseline": self.baseline, "floor": self.floor, "coverage": self.coverage,
+            "reference": self.reference,
         }  # fmt: skip
         if self.unavailable:
             row["unavailable"] = self.unavailable
@@ -58,24 +65,30 @@ class Score:
 
 
 class Tally:
-    """Running mean of the figures of one candidate."""
+    """The figures of one candidate, one for each frame that passed: None where it was not scored, or could not be measured."""
 
     def __init__(self) -> None:
-        self.total, self.measured, self.asked = 0.0, 0, 0
+        self.series: list[float | None] = []
+        self.asked = 0
 
     def add(self, value: float | None) -> None:
         self.asked += 1
-        if value is not None:
-            self.total += value
-            self.measured += 1
+        self.series.append(value)
+
+    def skip(self) -> None:
+        self.series.append(None)
+
+    @property
+    def known(self) -> list[float]:
+        return [value for value in self.series if value is not None]
 
     @property
     def mean(self) -> float | None:
-        return self.total / self.measured if self.measured else None
+        return sum(self.known) / len(self.known) if self.known else None
 
     @property
     def coverage(self) -> float | None:
-        return self.measured / self.asked if self.asked else None
+        return len(self.known) / self.asked if self.asked else None
 
 
 def measure(
@@ -110,19 +123,23 @@ def measure(
         for metric in metrics:
             own, baseline = tallies[metric.name][position], tallies[metric.name][len(results)]
             floor = tallies[metric.name][-1].mean if metric.floor else None
-            yield _result(result, reference, metric, own, baseline.mean if with_baseline else None, floor, reasons[metric.name])
+            yield _result(result, reference, metric, own, baseline if with_baseline else Tally(), floor, reasons[metric.name])
 
 
 def _score(scorer: Scorer, truth: Image, candidates: list[Image], tallies: list[Tally], counts: bool) -> None:
     values = scorer(truth, candidates)
-    if values is not None and counts:
-        for tally, value in zip(tallies, values, strict=True):
-            tally.add(value)
+    if values is None or not counts:
+        for tally in tallies:
+            tally.skip()
+        return
+    for tally, value in zip(tallies, values, strict=True):
+        tally.add(value)
 
 
 def _result(
-    result: Footage, reference: Footage, metric: Metric, own: Tally, baseline: float | None, floor: float | None, reason: str
+    result: Footage, reference: Footage, metric: Metric, own: Tally, baseline: Tally, floor: float | None, reason: str
 ) -> Score:
+    low, high = intervals.of_frames(own.known)
     return Score(
         result=result.path,
         reference=reference.path,
@@ -130,11 +147,15 @@ def _result(
         unit=metric.unit,
         better=metric.better,
         value=own.mean,
-        frames=own.measured,
+        frames=len(own.known),
         coverage=own.coverage,
-        baseline=baseline,
+        baseline=baseline.mean,
         floor=floor,
-        unavailable=reason or ("" if own.measured else "could not be measured in any frame"),
+        unavailable=reason or ("" if own.known else "could not be measured in any frame"),
+        low=low,
+        high=high,
+        series=tuple(own.series),
+        baseline_series=tuple(baseline.series),
     )
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stages.networks.features import FeatureNetwork
+
 WEIGHTS = "vgg19-dcbb9e9d.pth"
 """Name in the weights registry of torchvision's file, whose tensors `vgg19` takes."""
 
@@ -16,39 +18,18 @@ PLAN = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 51
 TAPS = (1, 6, 11, 20, 29)
 """Layers whose outputs are the features: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
 WEIGHT_OF_TAP = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Vgg19(nn.Module):
-    """Images [B, 3, H, W], RGB in [-1, 1], at least 16 pixels a side -> one feature map per entry of `TAPS`.
-
-    The parameters are frozen; gradients reach the image.
-    """
-
-    mean: Tensor
-    deviation: Tensor
+class Vgg19(FeatureNetwork):
+    """One feature map per entry of `TAPS`, of images of at least 16 pixels a side."""
 
     def __init__(self) -> None:
-        super().__init__()
         layers: list[nn.Module] = []
         inputs = 3
         for outputs in PLAN:
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()] if outputs else [nn.MaxPool2d(2)]
             inputs = outputs or inputs
-        self.features = nn.Sequential(*layers)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.eval()
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = ((image.float() + 1) / 2 - self.mean) / self.deviation
-        maps = []
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in TAPS:
-                maps.append(x)
-        return maps
+        super().__init__(layers, TAPS, 16)
 
 
 def vgg19(state: Mapping[str, Tensor]) -> Vgg19:

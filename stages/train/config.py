@@ -105,6 +105,11 @@ class TrainConfig:
         """The same phases with other numbers of steps."""
         return replace(self, phases=tuple(replace(p, steps=n) for p, n in zip(self.phases, lengths, strict=True)))
 
+    def going_on(self) -> TrainConfig:
+        """Without the phases at a smaller size: what they teach fastest a trained model knows, and they would cost it its fine details."""
+        largest = max(phase.scale for phase in self.phases)
+        return replace(self, phases=tuple(phase for phase in self.phases if phase.scale == largest))
+
     def enlarged(self, times: int) -> TrainConfig:
         """Every phase with so many times the batch: for more devices."""
         return replace(self, phases=tuple(replace(p, batch=times * p.batch) for p in self.phases))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -10,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.networks.squeezenet import TAPS, WEIGHTS, SqueezeNet, squeezenet, unit_distance
+from stages.networks.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
+from stages.perceptual import choose
 from weights import registry
 
 CATS, CUPS = {281, 282, 285}, {504, 505, 967, 968}  # numbers of ImageNet classes
@@ -80,3 +84,54 @@ def test_tensors_of_another_network_are_refused_by_name(state):
 def test_a_picture_too_small_for_features_is_refused(network):
     with pytest.raises(ValueError, match="32 pixels"):
         network(torch.zeros(1, 3, 31, 256))
+
+
+FIRES_11 = {3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 128), 9: (256, 48, 192), 10: (384, 48, 192),
+            11: (384, 64, 256), 12: (512, 64, 256)}  # fmt: skip
+"""Index in torchvision's `features` of SqueezeNet 1.1 -> (inputs, squeezed, expanded) of that fire."""
+
+
+@pytest.fixture
+def published_11() -> dict[str, Tensor]:
+    """Random numbers under the names and in the shapes of torchvision's file."""
+    state = {"features.0.weight": torch.randn(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
+    for index, (inputs, squeezed, expanded) in FIRES_11.items():
+        shapes = {"squeeze": (squeezed, inputs, 1, 1), "expand1x1": (expanded, squeezed, 1, 1), "expand3x3": (expanded, squeezed, 3, 3)}
+        for name, shape in shapes.items():
+            state[f"features.{index}.{name}.weight"] = torch.randn(shape) * 0.1
+            state[f"features.{index}.{name}.bias"] = torch.zeros(shape[0])
+    return {**state, "classifier.1.weight": torch.zeros(1000, 512, 1, 1), "classifier.1.bias": torch.zeros(1000)}
+
+
+class TestSqueezeNet11:
+    def test_torchvisions_file_fits_and_gives_the_maps_of_lpips(self, published_11, tmp_path):
+        torch.save(published_11, tmp_path / WEIGHTS_11)
+        network = squeezenet11(torch.load(tmp_path / WEIGHTS_11, weights_only=True))
+        maps = network(torch.rand(2, 3, 256, 256) * 2 - 1)
+        assert [tuple(features.shape[1:]) for features in maps] == [
+            (64, 127, 127), (128, 63, 63), (256, 31, 31), (384, 15, 15), (384, 15, 15), (512, 15, 15), (512, 15, 15)
+        ]  # fmt: skip
+
+    def test_it_sees_colours_as_torchvision_normalises_them(self):
+        network = SqueezeNet11()
+        with torch.no_grad():
+            network.features[0].weight.zero_()
+            network.features[0].weight[0, 1, 1, 1] = 1  # green
+            network.features[0].bias.zero_()
+        assert network(torch.ones(1, 3, 32, 32))[0][0, 0, 3, 3] == pytest.approx((1 - 0.456) / 0.224)
+
+    def test_a_file_of_another_network_is_refused(self, state):
+        with pytest.raises(RuntimeError, match="features"):
+            squeezenet11(state)
+
+    @pytest.mark.parametrize(("there", "chosen"), [((), "none"), ((WEIGHTS_11,), "squeezenet-1.1"), ((WEIGHTS, WEIGHTS_11), "squeezenet")])
+    def test_auto_takes_the_best_that_can_be_had(self, there, chosen, tmp_path, monkeypatch):
+        sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in there}
+        for name in there:
+            (tmp_path / name).write_bytes(name.encode())
+        known = registry.manifest().items()
+        offline = {name: replace(entry, sha256=(sums[name],) if name in sums else entry.sha256, url="") for name, entry in known}
+        monkeypatch.setattr(registry, "manifest", lambda: offline)
+        monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
+        monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "cache"))
+        assert choose("auto") == chosen and choose("vgg19") == "vgg19"

@@ -189,6 +189,11 @@ class TestStartingFromAModel:
         assert begun["validation"]["psnr"] == pytest.approx(learnt["validation"]["psnr"], abs=0.1)
         assert any("tensors are those of" in row.get("message", "") for row in told)
 
+    def test_leaves_out_the_phases_at_a_smaller_size(self):
+        recipe = read_recipe("face-256")
+        assert [phase.scale for phase in recipe.phases][:2] == [0.5, 1.0]
+        assert recipe.going_on().phases == recipe.phases[1:] and recipe.going_on().going_on() == recipe.going_on()
+
     def test_of_another_kind_takes_what_fits(self):
         face = Trainer(TINY, torch.device("cpu"), None)
         body = Trainer(replace(TINY, generator=replace(TINY.generator, kind="poses", semantic_channels=3)), torch.device("cpu"), None)

@@ -1,0 +1,106 @@
+"""One HTML page that holds everything: tables, curves over time, and the videos side by side with maps of their errors."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stages.clip import VideoWriter
+from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.measure import Score, fit
+from stages.evaluate.metric import Image, find_metric
+from stages.files import write_atomically
+
+REPEAT = "the example, repeated"
+WIDEST = 512
+"""Pixels: wider videos are shown shrunk to this width. The figures are those of the whole size."""
+FULL_ERROR = 64
+"""Grey levels of error that are the brightest colour of an error map."""
+RATE = Fraction(25)
+"""Frames per second of what has no rate of its own, such as a folder of pictures."""
+LEGEND = (
+    "Small figures are 95 % intervals, by a bootstrap over blocks of frames; of means, over clips. Maps of errors show the difference "
+    f"to the reference, averaged over the colours, from black (none) to yellow ({FULL_ERROR} of 255 and more). A click into a curve goes "
+    "to its frame."
+)
+
+
+def write_report(path: Path, scores: Sequence[Score]) -> None:
+    """The page about `scores`, which are still where they were measured; it needs no other file and no network. Raises BadInput."""
+    means = [score for score in scores if not score.reference]
+    single = [score for score in scores if score.reference]
+    references = list(dict.fromkeys(score.reference for score in single))
+    content = {
+        "legend": LEGEND,
+        "metrics": [_about(name) for name in dict.fromkeys(score.metric for score in scores)],
+        "means": [score.json() for score in means],
+        "groups": [_group(reference, [score for score in single if score.reference == reference]) for reference in references],
+    }
+    page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    text = json.dumps(content, allow_nan=False).replace("</", "<\\/")
+    write_atomically(path, page.replace("__REPORT__", text).encode())
+
+
+def _about(name: str) -> dict[str, str]:
+    """What the page says of a metric."""
+    metric = find_metric(name)
+    return {"name": metric.name, "unit": metric.unit, "better": metric.better, "summary": metric.summary}
+
+
+def _group(reference: str, scores: Sequence[Score]) -> dict[str, Any]:
+    """A reference with all its results."""
+    truth = open_footage(reference)
+    results = [open_footage(result) for result in dict.fromkeys(score.result for score in scores)]
+    series: dict[str, dict[str, Sequence[float | None]]] = {}
+    for score in scores:
+        if score.series:
+            series.setdefault(score.metric, {})[score.result] = score.series
+        if score.baseline_series:
+            series[score.metric][REPEAT] = score.baseline_series
+    return {
+        "reference": reference, "fps": float(truth.fps or RATE), "frames": truth.num_frames, "results": [each.path for each in results],
+        "series": series, "scores": [score.json() for score in scores], "videos": list(_videos(truth, results)),
+    }  # fmt: skip
+
+
+def _videos(truth: Footage, results: Sequence[Footage]) -> Iterator[dict[str, str]]:
+    """The reference, then each result and its errors, all of the size of the first result."""
+    width, height = results[0].width, results[0].height
+    if width > WIDEST:
+        width, height = WIDEST, round(height * WIDEST / width)
+    size = (width // 2 * 2, height // 2 * 2)  # browsers refuse odd sizes
+    rate = truth.fps or RATE
+
+    def frames(footage: Footage) -> Iterator[Image]:
+        return (fit(fit(frame, footage.width, footage.height), *size) for frame in footage.frames())
+
+    yield {"name": "reference", "src": _encoded(frames(truth), size, rate)}
+    for result in results:
+        yield {"name": result.path, "src": _encoded(frames(result), size, rate)}
+        errors = (error_map(a, b) for a, b in zip(frames(truth), frames(result), strict=True))
+        yield {"name": f"errors of {result.path}", "src": _encoded(errors, size, rate)}
+
+
+def error_map(truth: Image, frame: Image) -> Image:
+    """uint8 RGB [H, W, 3], twice -> their mean absolute difference over the colours, drawn in colours."""
+    error = cv2.absdiff(truth, frame).mean(-1) * (255 / FULL_ERROR)
+    return np.asarray(cv2.applyColorMap(error.clip(0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+
+
+def _encoded(frames: Iterable[Image], size: tuple[int, int], rate: Fraction) -> str:
+    """A video as a data URI."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "video.mp4"
+        with VideoWriter(file, *size, rate, quality=23) as video:
+            for frame in frames:
+                video.write(np.ascontiguousarray(frame))
+        return f"data:video/mp4;base64,{base64.b64encode(file.read_bytes()).decode()}"

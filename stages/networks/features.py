@@ -1,0 +1,46 @@
+"""What the fixed feature networks of losses and metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue in [0, 1], over ImageNet: torchvision's."""
+
+
+class FeatureNetwork(nn.Module):
+    """Images [B, 3, H, W], RGB in [-1, 1] -> the outputs [B, C, h, w] of the layers with the numbers `taps`, relus all.
+
+    The parameters are frozen; gradients reach the image. Images may be float32 or autocast.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, layers: Sequence[nn.Module], taps: Sequence[int], smallest_side: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*layers)
+        self.taps, self.smallest_side = frozenset(taps), smallest_side
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """The image as the network was trained to see it."""
+        return ((image.float() + 1) / 2 - self.mean) / self.deviation
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Raises ValueError for an image with a side below `smallest_side`."""
+        if min(image.shape[-2:]) < self.smallest_side:
+            size = tuple(image.shape[-2:])
+            raise ValueError(f"an image of {size} is too small for features: {self.smallest_side} pixels a side at least")
+        x, maps = self.normalised(image), []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.taps:
+                maps.append(x)
+        return maps
