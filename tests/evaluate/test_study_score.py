@@ -237,6 +237,15 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, capfd: pytest.Captu
     assert said.out == "" and "a.json" in said.err and "Traceback" not in said.err
 
 
+def test_files_are_listed_on_stdin_and_none_at_all_is_a_sentence(fsv2v, tmp_path: Path):
+    key = small_key()
+    key.write(tmp_path / "site.key.json")
+    listed = "".join(f"{write_answers(tmp_path, answers_of(key, worker, likes_ours))}\n" for worker in "ab")
+    assert json.loads(fsv2v("evaluate", "score", "-", "--json", stdin=listed).lines[0])["workers"] == 2
+    nothing = fsv2v("evaluate", "score", "-")
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (3, "", "fsv2v: error: There are no answers to score\n")
+
+
 def test_the_key_is_found_beside_the_site_or_named(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     key = small_key()
     file = str(write_answers(tmp_path / "deep" / "answers", answers_of(key, "a", likes_ours)))
