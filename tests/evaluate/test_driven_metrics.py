@@ -14,7 +14,7 @@ from stages.conditions.poses import NAMES
 from stages.errors import UsageProblem
 from stages.evaluate import EvaluateOptions, evaluate
 from stages.evaluate.metrics.pose_error import PoseError, error
-from stages.evaluate.metrics.segment_miou import SegmentIou, mean_iou, most_probable, renamed
+from stages.evaluate.metrics.segment_miou import SegmentScore, mean_iou, most_probable, renamed
 
 STREET = EvaluateOptions(metrics=("segment-miou",), device="cpu")
 
@@ -69,7 +69,7 @@ def test_mean_iou_by_hand():
 def test_void_pixels_of_the_driving_count_for_nobody():
     target = np.array([[0, 0, VOID, VOID]], np.uint8)
     assert mean_iou(np.array([[0, 0, 1, 0]], np.uint8), target) == 1
-    assert SegmentIou(iter([np.full((2, 2), VOID, np.uint8)]), lambda frame: frame)(None, [target]) is None
+    assert SegmentScore(iter([np.full((2, 2), VOID, np.uint8)]), lambda frame: frame, mean_iou)(None, [target]) is None
 
 
 def test_labels_are_matched_by_name():
