@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fsv2v_cli.console import emit, events, warning
-from fsv2v_cli.options import Inputs, Run, command, common_options, device_option, inputs_argument
+from fsv2v_cli.options import Inputs, Run, command, common_options, device_option, inputs_argument, out_option, shard_option
 
 if TYPE_CHECKING:
     from stages.evaluate import Score
@@ -23,9 +23,9 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     "-r",
     "references",
     multiple=True,
-    required=True,
     metavar="R",
-    help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name.",
+    help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name. "
+    "Required, but for --merge.",
 )
 @click.option(
     "--driving",
@@ -38,14 +38,21 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="psnr, ssim, landmark-error, pose-error, pose-error-pixels, segment-miou, warping-error, perceptual (repeat the option for "
-    "several). Default: all that can run here for this kind of driving.",
+    help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
+    "pixel-accuracy, identity, warping-error, flicker. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, "
+    "fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
 @click.option(
     "--example", default="", metavar="PICTURE", help="What the baseline repeats. Default: the reference's first frame, not scored then."
 )
 @click.option(
     "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Detector of landmark-error, as for extract-sketch."
+)
+@shard_option
+@out_option("Keep the scores and the statistics of features in a file that --merge reads.", metavar="PART.npz")
+@click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and what all of them together score.")
+@click.option(
+    "--cache", default="", metavar="FOLDER", help="Where statistics of features are kept. Default: fsv2v/statistics in the user's cache."
 )
 @device_option
 @common_options
@@ -56,6 +63,8 @@ def evaluate(
     metrics: tuple[str, ...],
     example: str,
     landmarks: str,
+    merge: bool,
+    cache: str,
     device: str,
     run: Run,
 ) -> None:
@@ -63,14 +72,24 @@ def evaluate(
 
     INPUT and R are clips, videos, folders of pictures or pictures of equal length. Each figure stands beside its baseline (the example
     picture, repeated) and, where the reference itself is not perfect, beside its floor. A larger reference is shrunk to the result's size.
+
+    Metrics of distributions compare all results of a folder with all their references; results of one reference are compared each for
+    itself. They can be spread over machines: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
-    from stages.evaluate import EvaluateOptions
+    from stages.evaluate import EvaluateOptions, merge_parts
     from stages.evaluate import evaluate as compare
 
-    options = EvaluateOptions(metrics, driving, example, landmarks, device)
+    options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
+    if merge and references:
+        raise click.UsageError("--merge reads what was compared before: --reference has no use with it")
+    if not merge and not references:
+        raise click.UsageError("Missing option '--reference' / '-r'.")
+    if run.shard[1] > 1 and run.out is None:
+        raise click.UsageError("A shard needs a file for its part of the statistics: add -o PART.npz, and --merge the parts")
     scores = []
     with events("evaluating", "frames") as on_event:
-        for score in compare(list(inputs), references, options, on_event):
+        found = merge_parts(list(inputs)) if merge else compare(list(inputs), references, options, on_event, run.shard, run.out)
+        for score in found:
             scores.append(score)
             if run.json:
                 emit(score.json())

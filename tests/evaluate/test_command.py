@@ -53,7 +53,7 @@ def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: 
     [
         (["{truth}", "-r", "nowhere.mp4"], 3, "nowhere.mp4 does not exist"),
         (["{truth}", "-r", "{short}"], 3, "has 3"),
-        (["{truth}", "-r", "{truth}", "--metric", "fid"], 2, "psnr"),
+        (["{truth}", "-r", "{truth}", "--metric", "beauty"], 2, "psnr"),
         (["{truth}"], 2, "--reference"),
         (["{truth}", "{truth}", "{truth}", "-r", "{truth}", "-r", "{truth}"], 2, "2 references for 3 results"),
         (["{truth}", "-r", "{truth}", "--example", "nowhere.png"], 3, "nowhere.png"),
