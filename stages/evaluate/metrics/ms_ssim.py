@@ -1,7 +1,7 @@
 """Structural similarity at five scales (Wang et al. 2003): Gaussian window of 11 pixels, mean over red, green and blue.
 
 Each scale halves the one before. The window has to fit into the coarsest, so five scales need 176 pixels a side. Smaller frames have as
-many scales as the window fits into, with weights scaled to the same sum: compare such figures only with those of as many scales.
+many scales as the window fits into, with weights scaled to sum to one: compare such figures only with those of as many scales.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def scales(width: int, height: int) -> int:
 
 def similarity(ours: Image, theirs: Image, count: int) -> float:
     """Two images [H, W, 3] -> at most 1, for equal ones. A scale on which structures are opposed counts as 0."""
-    weights = np.array(WEIGHTS[:count]) * (sum(WEIGHTS) / sum(WEIGHTS[:count]))
+    weights = WEIGHTS if count == len(WEIGHTS) else [weight / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count]]
     x, y = ours.astype(np.float64), theirs.astype(np.float64)
     product: Pixels = np.ones(x.shape[-1])
     for scale, weight in enumerate(weights):
