@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluate.extractor import Extractor, Look, Values
-from stages.networks.inception import FEATURES, WEIGHTS
+
+WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
+FEATURES = 2048
 
 
 def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
