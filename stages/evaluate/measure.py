@@ -58,14 +58,14 @@ class Score:
 
 
 class Tally:
-    """Running mean of the figures of one candidate."""
+    """Running mean of the figures of one candidate; what is no finite number was not measured."""
 
     def __init__(self) -> None:
         self.total, self.measured, self.asked = 0.0, 0, 0
 
     def add(self, value: float | None) -> None:
         self.asked += 1
-        if value is not None:
+        if value is not None and math.isfinite(value):
             self.total += value
             self.measured += 1
 

@@ -20,6 +20,7 @@ from stages.evaluate.metrics.identity import Identity, five_points, open_sface
 from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales, similarity
 from stages.evaluate.metrics.pixel_accuracy import accuracy
 from stages.evaluate.metrics.segment_miou import SegmentScore, _Labeller, mean_iou
+from stages.evaluate.metrics.ssim import similarity as ssim
 from stages.networks.alexnet import Lpips
 from weights import registry
 
@@ -35,14 +36,15 @@ def score(make, name: str, result: str, reference: str) -> Score:
     return got
 
 
-# ms-ssim
+# ssim and ms-ssim
 
 
-def test_one_scale_of_ms_ssim_is_skimages_ssim_without_its_border():
-    other = noisy(PORTRAIT)
+@pytest.mark.parametrize("other", [noisy(PORTRAIT), PORTRAIT, 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "equal", "negative", "black"])
+def test_ssim_is_skimages(other: np.ndarray):
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    _, full = structural_similarity(PORTRAIT, other, channel_axis=-1, data_range=255, full=True, **window)
-    assert similarity(other, PORTRAIT, 1) == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-6)
+    expected = structural_similarity(PORTRAIT, other, channel_axis=-1, data_range=255, **window)
+    assert ssim(other, PORTRAIT) == pytest.approx(expected, abs=1e-6)
+    assert similarity(other, PORTRAIT, 1) == pytest.approx(max(expected, 0), abs=1e-6 if expected > 0 else 0.05)
 
 
 def test_five_scales_are_the_formula_by_another_convolution():

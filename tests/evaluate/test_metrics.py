@@ -10,7 +10,7 @@ from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
 from stages.evaluate import Metric, Score, find_metric, metric_names
 from stages.evaluate.footage import Footage
-from stages.evaluate.measure import measure
+from stages.evaluate.measure import Tally, measure
 from stages.evaluate.metric import Setting
 from stages.evaluate.metrics.landmark_error import LandmarkError
 from stages.evaluate.metrics.warping_error import consistent, warp
@@ -124,3 +124,10 @@ def test_of_several_faces_the_one_nearest_to_the_driving_face_counts(make):
     here = np.random.default_rng(0).uniform(50, 100, (68, 3)).astype(np.float32)
     metric = LandmarkError(iter([here]), lambda: lambda frame: [here + 300, here, here - 200])
     assert metric(make.portrait(0), [make.portrait(1)]) == [0]
+
+
+def test_a_figure_that_is_no_number_was_not_measured():
+    tally = Tally()
+    for value in (1.0, float("nan"), None, float("inf"), 3.0):
+        tally.add(value)
+    assert tally.mean == 2 and tally.coverage == 2 / 5

@@ -33,22 +33,21 @@ def similarity(ours: Image, theirs: Image, count: int) -> float:
     x, y = ours.astype(np.float64), theirs.astype(np.float64)
     product: Pixels = np.ones(x.shape[-1])
     for scale, weight in enumerate(weights):
-        luminance, structure = _compare(x, y)
+        luminance, structure = compare(x, y)
         last = scale == count - 1
         product *= (luminance * structure if last else structure).mean((0, 1)).clip(0) ** weight  # eq. 7
-        x, y = _half(x), _half(y)
+        x, y = (x, y) if last else (_half(x), _half(y))
     return float(product.mean())
 
 
-def _compare(x: Pixels, y: Pixels) -> tuple[Pixels, Pixels]:
-    """l and c s (Wang et al. 2004, eq. 6, 9 and 10) at each position of the window, of each channel."""
+def compare(x: Pixels, y: Pixels) -> tuple[Pixels, Pixels]:
+    """Two images [H, W, 3] -> l and c s (Wang et al. 2004, eq. 6, 9, 10), each [H - 10, W - 10, 3]: where the window lies inside."""
     mx, my = _blur(x), _blur(y)
     vx, vy, vxy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
     return (2 * mx * my + C1) / (mx * mx + my * my + C1), (2 * vxy + C2) / (vx + vy + C2)
 
 
 def _blur(image: Pixels) -> Pixels:
-    """Where the window lies within the image."""
     kernel, border = cv2.getGaussianKernel(WINDOW, SIGMA), WINDOW // 2
     return np.asarray(cv2.sepFilter2D(image, cv2.CV_64F, kernel, kernel), np.float64)[border:-border, border:-border]
 
@@ -56,7 +55,7 @@ def _blur(image: Pixels) -> Pixels:
 def _half(image: Pixels) -> Pixels:
     """Means of 2 x 2 pixels; an odd last row or column is left out."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
-    return np.asarray(image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1).mean((1, 3)), np.float64)
+    return np.asarray(cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA), np.float64)
 
 
 def _open(setting: Setting) -> Scorer:
