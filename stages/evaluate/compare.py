@@ -18,6 +18,8 @@ from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
 from stages.evaluate.part import Part, merge
 from stages.evaluate.pooled import Gatherer, Pool, pools
 
+RATE_TOLERANCE = 0.01
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -62,6 +64,7 @@ def evaluate(
     matched = pairs(results, references)
     for result, reference in matched:
         _require_same_length(result, reference)
+        _warn_of_another_rate(result, reference, on_event)
     mine = set(range(shard[0], len(matched), shard[1]))
     part = Part(tuple(metric.name for metric in metrics), (shard,))
     for score in _frame_by_frame([matched[index] for index in sorted(mine)], metrics, options, on_event):
@@ -134,6 +137,12 @@ def _require_same_length(result: Footage, reference: Footage) -> None:
             f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
             hint="Give the reference that the result was driven by, cut to the same frames",
         )
+
+
+def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent) -> None:
+    if result.fps and reference.fps and abs(result.fps / reference.fps - 1) > RATE_TOLERANCE:
+        rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
+        on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
 
 
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[Footage, Footage]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Footage:
-    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one."""
+    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one, `fps` if it has times."""
 
     path: str
     width: int
@@ -29,6 +30,7 @@ class Footage:
     num_frames: int
     frames: Callable[[], Iterator[Image]] = field(compare=False)
     clip: Clip | None = field(default=None, compare=False)
+    fps: Fraction | None = field(default=None, compare=False)
 
     @property
     def stem(self) -> str:
@@ -57,11 +59,11 @@ def open_footage(path: str) -> Footage:
     if is_picture(place):
         return _of_pictures(path, [place])
     info = probe(place)
-    return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place))
+    return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
 
 
 def _of_clip(path: str, clip: Clip) -> Footage:
-    return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip)
+    return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip, clip.fps)
 
 
 def _of_pictures(path: str, pictures: list[Path]) -> Footage:

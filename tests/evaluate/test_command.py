@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import stages.evaluate
+from fsv2v_cli.evaluate import evaluate as command
 from fsv2v_cli.main import run
+from stages.evaluate import find_metric, metric_names
 
 
 def darker(frame: np.ndarray, index: int) -> np.ndarray:
@@ -68,3 +72,11 @@ def test_bad_input_is_a_sentence_with_its_exit_code(
     assert run(["evaluate", *(argument.format(**places) for argument in arguments)]) == code
     said = capfd.readouterr()
     assert said.out == "" and said.err.startswith("fsv2v: error: ") and sentence in said.err and "Traceback" not in said.err
+
+
+def test_the_help_and_the_readme_name_every_metric():
+    (option,) = (parameter for parameter in command.params if parameter.name == "metrics")
+    words = set(re.findall(r"[a-z0-9-]+", option.help))
+    assert [name for name in metric_names() if not {name, *find_metric(name).aliases} & words] == []
+    readme = (Path(stages.evaluate.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in metric_names() if f"`{name}`" not in readme] == []

@@ -82,6 +82,19 @@ def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
         list(evaluate([make("result").path], [make("truth", frames=3).path], PSNR))
 
 
+def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
+    picture, told = np.zeros((64, 64, 3), np.uint8), []
+    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([picture] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
+    list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
+    assert [event["message"] for event in told if "message" in event] == [
+        f"fsv2v: warning: {slow.path} has 24 frames a second, its reference {fast.path} has 30: "
+        "frames are compared one by one, whenever they are shown"
+    ]
+    told.clear()
+    list(evaluate([str(pal.path)], [str(pal.path)], PSNR, told.append))
+    assert not [event for event in told if "message" in event]
+
+
 def test_a_driving_of_another_length_is_refused_with_both_lengths(make):
     truth = make("truth").path
     with pytest.raises(BadInput, match=f"has 3 frames.* has {make.frames}"):
