@@ -12,6 +12,7 @@ from stages.clip.pictures import is_picture
 from stages.errors import BadInput, UsageProblem
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
+from stages.evaluate.extractor import Extractor
 from stages.evaluate.footage import Footage, Image, open_footage
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
@@ -65,14 +66,20 @@ def evaluate(
     for result, reference in matched:
         _require_same_length(result, reference)
         _warn_of_another_rate(result, reference, on_event)
-    mine = set(range(shard[0], len(matched), shard[1]))
+    own = matched[shard[0] :: shard[1]]
     part = Part(tuple(metric.name for metric in metrics), (shard,))
-    for score in _frame_by_frame([matched[index] for index in sorted(mine)], metrics, options, on_event):
+    for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
     of_sets = [metric for metric in metrics if isinstance(metric, Distribution)]
+    cache = Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"}))
+    gatherer = Gatherer(options.device, cache, on_event)
     for pool in pools(matched) if of_sets else ():
-        _gather(part, pool, [matched[index] for index in sorted(mine)], of_sets, options, on_event, to_be_merged=out is not None)
+        wanted = _possible(part, pool, of_sets, options, to_be_merged=out is not None)
+        for result, reference in pool.pairs:
+            if (result, reference) in own:
+                example = _example(options.example, result.width, result.height)
+                part.add(pool.name, 1, gatherer.sides(result, reference, example, wanted))
     if out:
         part.save(out)
     if shard[1] == 1:
@@ -105,16 +112,8 @@ def _frame_by_frame(
         yield from measure(members, group.reference, wanted, setting, _example(options.example, group.width, group.height), on_event)
 
 
-def _gather(
-    part: Part,
-    pool: Pool,
-    mine: Sequence[tuple[Footage, Footage]],
-    metrics: Sequence[Distribution],
-    options: EvaluateOptions,
-    on_event: OnEvent,
-    to_be_merged: bool,
-) -> None:
-    """Adds the statistics of those results of a pool that are `mine` to the part, or the reasons why there are none."""
+def _possible(part: Part, pool: Pool, metrics: Sequence[Distribution], options: EvaluateOptions, to_be_merged: bool) -> list[Extractor]:
+    """The extractors of the metrics that the pool can have; why it cannot have the others is noted in the part."""
     for metric in metrics:
         if options.metrics:
             metric.fetch()
@@ -123,12 +122,8 @@ def _gather(
             reason = reason or metric.too_few(pool.samples(metric.extractor, bool(options.example)))
         if reason:
             part.reasons[pool.name, metric.name] = reason
-    extractors = {metric.extractor.name: metric.extractor for metric in metrics if (pool.name, metric.name) not in part.reasons}
-    cache = Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"}))
-    gatherer = Gatherer(list(extractors.values()), options.device, cache, on_event)
-    for result, reference in pool.pairs:
-        if (result, reference) in mine:
-            part.add(pool.name, 1, gatherer.sides(result, reference, _example(options.example, result.width, result.height)))
+    possible = {metric.extractor.name: metric.extractor for metric in metrics if (pool.name, metric.name) not in part.reasons}
+    return list(possible.values())
 
 
 def _require_same_length(result: Footage, reference: Footage) -> None:

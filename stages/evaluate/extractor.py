@@ -52,12 +52,31 @@ class Extractor:
         return max(0, (frames - self.window) // self.stride + 1)
 
 
+class Networks:
+    """What extractors open on a device, opened once for all footage."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._opened: dict[str, Callable[..., Values]] = {}
+
+    def look(self, extractor: Extractor) -> Callable[[NDArray[np.uint8]], Values]:
+        return self._once(f"look {extractor.look.name}", extractor.look.open)
+
+    def vector(self, extractor: Extractor) -> Callable[[Values], Values]:
+        return self._once(f"vector {extractor.name}", extractor.open)
+
+    def _once(self, name: str, open: Callable[[str], Callable[..., Values]]) -> Callable[..., Values]:
+        if name not in self._opened:
+            self._opened[name] = open(self._device)
+        return self._opened[name]
+
+
 def extract(
-    frames: Iterable[Image], digest: str, extractors: Sequence[Extractor], device: str, seen: Callable[[int], None]
+    frames: Iterable[Image], digest: str, extractors: Sequence[Extractor], networks: Networks, seen: Callable[[int], None]
 ) -> dict[str, Statistics]:
     """Statistics of `frames` by the name of the extractor, in one pass; `digest` identifies the frames, `seen` is told their number."""
-    looks = {look.name: look.open(device) for look in {extractor.look.name: extractor.look for extractor in extractors}.values()}
-    windows = [(extractor, _Windows(extractor, device)) for extractor in extractors]
+    looks = {extractor.look.name: networks.look(extractor) for extractor in extractors}
+    windows = [(extractor, _Windows(extractor, networks.vector(extractor))) for extractor in extractors]
     found = {extractor.name: Statistics.empty(extractor.dimensions) for extractor in extractors}
     remaining = iter(frames)
     while batch := list(islice(remaining, BATCH)):
@@ -71,17 +90,17 @@ def extract(
     return found
 
 
-def of_still(image: Image, digest: str, extractor: Extractor, device: str, count: int) -> Statistics:
+def of_still(image: Image, digest: str, extractor: Extractor, networks: Networks, count: int) -> Statistics:
     """`count` vectors of footage in which nothing but `image` is seen: all are the same, so that it is looked at once."""
-    (vector,) = extract([image] * extractor.window, digest, [extractor], device, lambda frames: None)[extractor.name].sample
+    (vector,) = extract([image] * extractor.window, digest, [extractor], networks, lambda frames: None)[extractor.name].sample
     return Statistics.of(np.repeat(vector[None], count, 0), keys_of(f"{extractor.name} {digest}", 0, count))
 
 
 class _Windows:
     """Turns a stream of looks into vectors."""
 
-    def __init__(self, extractor: Extractor, device: str) -> None:
-        self._extractor, self._vector = extractor, extractor.open(device)
+    def __init__(self, extractor: Extractor, vector: Callable[[Values], Values]) -> None:
+        self._extractor, self._vector = extractor, vector
         self._recent: deque[Values] = deque(maxlen=extractor.window)
         self._count = 0
 

@@ -9,10 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from stages.evaluate.cache import Cache
-from stages.evaluate.extractor import Extractor, extract, of_still
+from stages.evaluate.extractor import Extractor, Networks, extract, of_still
 from stages.evaluate.footage import Footage, Image
 from stages.evaluate.measure import OnEvent, fit
 from stages.evaluate.statistics import Statistics
+from weights import registry
 
 
 @dataclass(frozen=True)
@@ -68,29 +69,26 @@ def pools(pairs: Sequence[tuple[Footage, Footage]]) -> list[Pool]:
 class Gatherer:
     """Looks at footage through several networks at once, but only at what the cache does not know."""
 
-    def __init__(self, extractors: Sequence[Extractor], device: str, cache: Cache, on_event: OnEvent) -> None:
-        from weights import registry
+    def __init__(self, device: str, cache: Cache, on_event: OnEvent) -> None:
+        self._networks, self._cache, self._on_event = Networks(device), cache, on_event
 
-        self._extractors, self._device, self._cache, self._on_event = extractors, device, cache, on_event
-        self._identity = {one.name: {"extractor": one.name, "weights": registry.sha256(one.weights)} for one in extractors}
-
-    def sides(self, result: Footage, reference: Footage, example: Image | None) -> dict[str, Sides]:
+    def sides(self, result: Footage, reference: Footage, example: Image | None, extractors: Sequence[Extractor]) -> dict[str, Sides]:
         """By the name of the extractor. example: as for `measure`; without it the first frame was given away and does not count."""
-        start = first_scored(reference, example is not None)
-        if not self._extractors:
+        if not extractors:
             return {}
-        ours = self._footage(result, result, start)
-        theirs = self._footage(reference, result, start)
+        start = first_scored(reference, example is not None)
+        ours = self._footage(result, result, start, extractors)
+        theirs = self._footage(reference, result, start, extractors)
         repeated = example if example is not None else _first(reference, result) if start else None
         frames = reference.num_frames - start
-        return {one.name: Sides(ours[one.name], theirs[one.name], self._baseline(one, repeated, frames)) for one in self._extractors}
+        return {one.name: Sides(ours[one.name], theirs[one.name], self._baseline(one, repeated, frames)) for one in extractors}
 
-    def _footage(self, footage: Footage, size: Footage, start: int) -> dict[str, Statistics]:
+    def _footage(self, footage: Footage, size: Footage, start: int, extractors: Sequence[Extractor]) -> dict[str, Statistics]:
         """The frames from `start` on, at the size of `size`."""
         about: dict[str, str | int] = {"frames": footage.digest(), "start": start, "width": size.width, "height": size.height}
-        places = {extractor.name: self._cache.path(**about, **self._identity[extractor.name]) for extractor in self._extractors}
+        places = {extractor.name: self._cache.path(**about, **_identity(extractor)) for extractor in extractors}
         known = {name: entry for name, path in places.items() if (entry := self._cache.read(path)) is not None}
-        unknown = [extractor for extractor in self._extractors if extractor.name not in known]
+        unknown = [extractor for extractor in extractors if extractor.name not in known]
         if unknown:
             done = start
 
@@ -100,7 +98,7 @@ class Gatherer:
                 self._on_event({"done": done, "total": footage.num_frames})
 
             frames = (fit(frame, size.width, size.height) for frame in islice(footage.frames(), start, None))
-            made = extract(frames, str(about), unknown, self._device, seen)
+            made = extract(frames, str(about), unknown, self._networks, seen)
             for name, statistics in made.items():
                 self._cache.write(places[name], statistics)
             known |= made
@@ -110,12 +108,16 @@ class Gatherer:
         if image is None:
             return None
         count, digest = extractor.samples(frames), hashlib.sha256(image.tobytes()).hexdigest()
-        place = self._cache.path(still=digest, shape=str(image.shape), count=count, **self._identity[extractor.name])
+        place = self._cache.path(still=digest, shape=str(image.shape), count=count, **_identity(extractor))
         known = self._cache.read(place)
         if known is None:
-            known = of_still(image, digest, extractor, self._device, count)
+            known = of_still(image, digest, extractor, self._networks, count)
             self._cache.write(place, known)
         return known
+
+
+def _identity(extractor: Extractor) -> dict[str, str | int]:
+    return {"extractor": extractor.name, "weights": registry.sha256(extractor.weights)}
 
 
 def _first(reference: Footage, size: Footage) -> Image:

@@ -16,7 +16,7 @@ from stages.errors import BadInput, UsageProblem
 from stages.evaluate import Distribution, Score, evaluate, find_metric, merge_parts, metric_names
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate.cache import Cache
-from stages.evaluate.extractor import Extractor, Look, extract, of_still
+from stages.evaluate.extractor import Extractor, Look, Networks, extract, of_still
 from stages.evaluate.extractors.squeezenet import appearance_and_change
 from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.metrics import fid_squeezenet, fvd_squeezenet, kid_squeezenet
@@ -31,9 +31,10 @@ class Eye:
     """Stands in for SqueezeNet: the mean colours of the quarters of a frame. It counts the frames that it has seen."""
 
     def __init__(self) -> None:
-        self.seen = 0
+        self.seen = self.opened = 0
 
     def open(self, device: str) -> Callable[[np.ndarray], np.ndarray]:
+        self.opened += 1
         return self.look
 
     def look(self, frames: np.ndarray) -> np.ndarray:
@@ -125,8 +126,9 @@ def test_metrics_share_one_look_and_a_second_run_looks_at_nothing(eye: Eye, stud
     first = list(evaluate(results, [truth], ALL))
     results_and_references, examples = 6 * 5 + 3 * 5, 3 * (1 + 3)
     assert eye.seen == results_and_references + examples, "a look at each frame; each example alone and as a window"
+    assert eye.opened == 1, "the network is loaded once"
     assert list(evaluate(results, [truth], ALL)) == [replace(score, value=pytest.approx(score.value)) for score in first]
-    assert eye.seen == results_and_references + examples
+    assert (eye.seen, eye.opened) == (results_and_references + examples, 1)
     assert all(path.suffix == ".npz" for path in own_cache.iterdir())
 
 
@@ -304,25 +306,25 @@ def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_mat
 
     frames = [np.full((2, 2, 3), index, np.uint8) for index in range(40)]
     extractor = Extractor("x", "", 2, Look("x", lambda device: look), 5, 3, open=lambda device: lambda w: np.array([w[0, 0], w[-1, 0]]))
-    found = extract(frames, "x", [extractor], "cpu", lambda count: None)["x"]
+    found = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
     assert found.count == extractor.samples(40) == 12
     assert sorted(map(tuple, found.sample.tolist())) == [(3.0 * i, 3.0 * i + 4) for i in range(12)]
-    still = of_still(frames[7], "y", extractor, "cpu", 12)
+    still = of_still(frames[7], "y", extractor, Networks("cpu"), 12)
     assert still.count == 12 and still.sample.tolist() == [[7, 7]] * 12
     assert [extractor.samples(count) for count in (0, 4, 5, 7, 8)] == [0, 0, 1, 1, 2]
 
 
-def test_squeezenet_tells_blur_noise_and_flicker_from_the_truth(make):
+def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
     """The real network: what is worse to look at is farther away, and flicker counts for windows much more than for frames."""
     if reason := find_metric("fid-squeezenet").missing():
         pytest.skip(reason)
     frames, few = fid_squeezenet.METRIC.extractor, 12
     windows = fvd_squeezenet.METRIC.extractor
-    gatherer = Gatherer([frames, windows], "cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
+    gatherer = Gatherer("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
     truth = make("truth", frames=few)
 
     def apart(name: str, fault) -> tuple[float, float]:
-        sides = gatherer.sides(make(name, fault, frames=few), truth, None)
+        sides = gatherer.sides(make(name, fault, frames=few), truth, None, [frames, windows])
         return tuple(frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
 
     little, much = apart("little", darker(10)), apart("much", darker(120))

@@ -13,7 +13,7 @@ from torch import nn
 from stages.errors import MissingRequirement
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate import evaluate, find_metric
-from stages.evaluate.extractor import extract
+from stages.evaluate.extractor import Networks, extract
 from stages.evaluate.extractors.i3d import FEATURES, I3D, LOGITS
 from stages.evaluate.extractors.inception import INCEPTION
 from stages.networks.i3d import WEIGHTS as I3D_WEIGHTS
@@ -46,7 +46,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
 def test_features_of_frames_are_those_of_inception(publish: Publish):
     network = inception(publish(INCEPTION_WEIGHTS, Inception()))
     frames = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8)
-    found = extract(frames, "x", [INCEPTION], "cpu", lambda count: None)[INCEPTION.name]
+    found = extract(frames, "x", [INCEPTION], Networks("cpu"), lambda count: None)[INCEPTION.name]
     expected = network(torch.from_numpy(frames).movedim(-1, 1)).numpy()
     assert found.count == 3 and np.allclose(found.mean, expected.mean(0), rtol=1e-4, atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_features_of_frames_are_those_of_inception(publish: Publish):
 def test_features_of_videos_are_those_of_i3d_and_the_two_metrics_look_at_their_part(publish: Publish):
     network = i3d(publish(I3D_WEIGHTS, I3d()))
     frames = np.random.default_rng(0).integers(0, 256, (20, 30, 40, 3), dtype=np.uint8)
-    found = extract(frames, "x", [I3D], "cpu", lambda count: None)[I3D.name]
+    found = extract(frames, "x", [I3D], Networks("cpu"), lambda count: None)[I3D.name]
     features, logits = network(prepared(torch.from_numpy(frames[:16]).movedim(-1, 1)).movedim(1, 0)[None])
     assert found.count == 1, "four frames are left over"
     assert np.allclose(found.part(*FEATURES).mean, features[0], rtol=1e-3, atol=1e-4)
