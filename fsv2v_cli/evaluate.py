@@ -40,7 +40,7 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     metavar="NAME",
     help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
     "pixel-accuracy, identity, warping-error, flicker. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, "
-    "fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
+    "video-fid-resnext, fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
 @click.option(
     "--example", default="", metavar="PICTURE", help="What the baseline repeats. Default: the reference's first frame, not scored then."

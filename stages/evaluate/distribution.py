@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.errors import MissingRequirement
 from stages.evaluate.extractor import Extractor
 from stages.evaluate.metric import missing_weights
 from stages.evaluate.statistics import Statistics
@@ -37,6 +38,8 @@ class Distribution:
         """Raises MissingRequirement when the network cannot be had."""
         from weights import registry
 
+        if self.extractor.weights not in registry.manifest():
+            raise MissingRequirement(f"{self.name} cannot be taken: {self.missing()}")
         registry.path(self.extractor.weights)
 
     def too_small(self, side: int) -> str:

@@ -90,6 +90,8 @@ def missing_weights(*names: str) -> str:
     from weights import registry
 
     for name in names:
+        if name not in registry.manifest():
+            return f"the manifest of weights has no entry for {name}, because no sha256 of it is published to check it by"
         if not registry.available(name):
             try:
                 return registry.problem(name)

@@ -16,10 +16,13 @@ from stages.evaluate import evaluate, find_metric
 from stages.evaluate.extractor import Networks, extract
 from stages.evaluate.extractors.i3d import FEATURES, I3D, LOGITS
 from stages.evaluate.extractors.inception import INCEPTION
+from stages.evaluate.extractors.resnext import RESNEXT
 from stages.networks.i3d import WEIGHTS as I3D_WEIGHTS
 from stages.networks.i3d import I3d, i3d, prepared
 from stages.networks.inception import WEIGHTS as INCEPTION_WEIGHTS
 from stages.networks.inception import Inception, inception
+from stages.networks.resnext3d import ResNeXt3d, resnext3d
+from stages.networks.resnext3d import prepared as resnext_input
 from weights import registry
 
 Publish = Callable[[str, nn.Module], dict[str, torch.Tensor]]
@@ -82,6 +85,24 @@ def test_a_metric_whose_network_is_not_here_says_so_and_is_refused_by_name(
     monkeypatch.setattr("weights.registry.fetch", lambda wanted: (_ for _ in ()).throw(MissingRequirement(f"{wanted} cannot be had")))
     with pytest.raises(MissingRequirement, match=weights):
         list(evaluate([truth], [truth], Options((name,), device="cpu")))
+
+
+def test_features_of_videos_are_those_of_resnext(publish: Publish, tmp_path: Path):
+    state = publish(RESNEXT.weights, ResNeXt3d())
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, tmp_path / RESNEXT.weights)
+    frames = np.random.default_rng(0).integers(0, 256, (16, 30, 40, 3), dtype=np.uint8)
+    found = extract(frames, "x", [RESNEXT], Networks("cpu"), lambda count: None)[RESNEXT.name]
+    network = resnext3d({"state_dict": state})
+    expected = network(resnext_input(torch.from_numpy(frames).movedim(-1, 1)).movedim(1, 0)[None])
+    assert found.count == 1 and np.allclose(found.mean, expected[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_that_nobody_can_check_is_unavailable_and_says_why(make):
+    truth = make("truth").path
+    reason = find_metric("video-fid-resnext").missing()
+    assert "no sha256" in reason and RESNEXT.weights in reason
+    with pytest.raises(MissingRequirement, match="video-fid-resnext cannot be taken.*no sha256"):
+        list(evaluate([truth], [truth], Options(("video-fid-resnext",), device="cpu")))
 
 
 def test_what_metrics_need_is_in_the_manifest_with_its_checksum():
