@@ -93,8 +93,9 @@ def evaluate(
             scores.append(score)
             if run.json:
                 emit(score.json())
-    for reason in dict.fromkeys(f"{score.metric} is unavailable: {score.unavailable}" for score in scores if score.unavailable):
-        warning(reason)
+    for reason in dict.fromkeys(score.unavailable for score in scores if score.unavailable):
+        names = list(dict.fromkeys(score.metric for score in scores if score.unavailable == reason))
+        warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
     if not run.json:
         for line in table(scores):
             emit(line)

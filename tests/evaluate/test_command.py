@@ -43,7 +43,7 @@ def test_what_cannot_be_measured_is_a_row_and_a_warning_and_no_failure(
     assert run(["evaluate", make("result", darker).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
     said = capfd.readouterr()
     assert [line.split()[-1] for line in said.out.splitlines() if "perceptual" in line] == ["unavailable"]
-    assert "perceptual-squeezenet is unavailable" in said.err and "FSV2V_WEIGHTS_MIRROR" in said.err
+    assert "kid-squeezenet are unavailable" in said.err and "FSV2V_WEIGHTS_MIRROR" in said.err
 
 
 def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
