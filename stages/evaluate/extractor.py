@@ -87,7 +87,7 @@ def extract(
                 keys = keys_of(f"{extractor.name} {digest}", found[extractor.name].count, len(vectors))
                 found[extractor.name] += Statistics.of(np.stack(vectors), keys)
         seen(len(batch))
-    return found
+    return {name: statistics.settled() for name, statistics in found.items()}
 
 
 def of_still(image: Image, digest: str, extractor: Extractor, networks: Networks, count: int) -> Statistics:

@@ -52,6 +52,10 @@ class Statistics:
         sample = np.concatenate([self.sample, other.sample])[kept]
         return Statistics(self.count + other.count, self.total + other.total, self.outer + other.outer, sample, keys[kept])
 
+    def settled(self) -> Statistics:
+        """With sums that do not depend on how the set was put together, to the last bit, if all of it is kept: as a file gives them."""
+        return Statistics.of(self.sample, self.keys) if self.count == len(self.sample) else self
+
     def part(self, begin: int, end: int) -> Statistics:
         """Those of some columns of the vectors."""
         columns = slice(begin, end)

@@ -370,3 +370,17 @@ def test_options_that_make_no_sense_together_are_refused(make, capfd: pytest.Cap
     result = make("result").path
     assert run(["evaluate", *(argument.format(result=result) for argument in arguments)]) == 2
     assert sentence in capfd.readouterr().err
+
+
+def test_two_runs_at_once_fill_one_cache_and_agree(make, fsv2v, tmp_path: Path):
+    if reason := find_metric("fid-squeezenet").missing():
+        pytest.skip(reason)
+    truth, result = (make(name, lambda frame, index, k=k: frame[k::4, ::4], frames=66).path for name, k in (("truth", 0), ("result", 1)))
+    command = ("evaluate", result, "-r", truth, "--metric", "fid-squeezenet", "--device", "cpu", "--cache", tmp_path / "kept", "--json")
+    processes = [fsv2v.start(*command) for _ in range(2)]
+    ended = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert ended[0] == ended[1] and ended[0][1] == b"", "no warning, and one figure"
+    assert json.loads(ended[0][0])["value"] > 0
+    assert fsv2v(*command).stdout.encode() == ended[0][0]
+    assert sorted(path.suffix for path in (tmp_path / "kept").iterdir()) == [".npz"] * 3
