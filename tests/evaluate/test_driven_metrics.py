@@ -97,9 +97,12 @@ def street(tmp_path: Path) -> Path:
 
 def test_a_street_is_measured_by_its_labels_and_beside_the_real_video(street: Path):
     skip_without("segment", "street")
-    (score,) = evaluate([str(street)], [str(street)], EvaluateOptions(("segment-miou",), driving=str(street), device="cpu"))
-    assert score.value == score.floor and 0 < score.value <= 1
-    assert score.frames == 2
+    names = ("segment-miou", "pixel-accuracy")
+    scores = list(evaluate([str(street)], [str(street)], EvaluateOptions(names, driving=str(street), device="cpu")))
+    assert [score.metric for score in scores] == list(names)
+    for score in scores:
+        assert score.value == score.floor and 0 < score.value <= 1
+        assert score.frames == 2
 
 
 def test_metrics_of_another_kind_of_driving_are_left_out_unless_they_are_named(street: Path):
