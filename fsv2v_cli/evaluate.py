@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from fsv2v_cli.console import emit, events, warning
-from fsv2v_cli.options import Inputs, Run, common_options, device_option, inputs_argument, leading_command
+from fsv2v_cli.options import Inputs, Run, common_options, device_option, inputs_argument, leading_command, out_option, shard_option
 from fsv2v_cli.study import score, study
 
 if TYPE_CHECKING:
     from stages.evaluate import Score
 
-COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "coverage", "frames", "note")
+COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline", "floor", "coverage", "frames", "note")
 
 
 @leading_command("evaluate", [study, score])
@@ -25,9 +25,9 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     "-r",
     "references",
     multiple=True,
-    required=True,
     metavar="R",
-    help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name.",
+    help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name. "
+    "Required, but for --merge.",
 )
 @click.option(
     "--driving",
@@ -40,8 +40,9 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="psnr, ssim, landmark-error, pose-error, pose-error-pixels, segment-miou, warping-error, perceptual (repeat the option for "
-    "several). Default: all that can run here for this kind of driving.",
+    help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
+    "pixel-accuracy, identity, warping-error, flicker. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, "
+    "video-fid-resnext, fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
 @click.option(
     "--example", default="", metavar="PICTURE", help="What the baseline repeats. Default: the reference's first frame, not scored then."
@@ -55,6 +56,12 @@ COLUMNS = ("result", "metric", "value", "unit", "better", "baseline", "floor", "
     metavar="FILE",
     help="Write a page, too, that holds all: tables, curves over time, the videos side by side with maps of their errors.",
 )
+@shard_option
+@out_option("Keep the scores and the statistics of features in a file that --merge reads.", metavar="PART.npz")
+@click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and what all of them together score.")
+@click.option(
+    "--cache", default="", metavar="FOLDER", help="Where statistics of features are kept. Default: fsv2v/statistics in the user's cache."
+)
 @device_option
 @common_options
 def evaluate(
@@ -65,6 +72,8 @@ def evaluate(
     example: str,
     landmarks: str,
     html: Path | None,
+    merge: bool,
+    cache: str,
     device: str,
     run: Run,
 ) -> None:
@@ -72,14 +81,24 @@ def evaluate(
 
     INPUT and R are clips, videos, folders of pictures or pictures of equal length. Each figure stands beside its baseline (the example
     picture, repeated) and, where the reference itself is not perfect, beside its floor. A larger reference is shrunk to the result's size.
+
+    Metrics of distributions compare all results of a folder with all their references; results of one reference are compared each for
+    itself. They can be spread over machines: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
-    from stages.evaluate import EvaluateOptions
+    from stages.evaluate import EvaluateOptions, merge_parts
     from stages.evaluate import evaluate as compare
 
-    options = EvaluateOptions(metrics, driving, example, landmarks, device)
+    options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
+    if merge and references:
+        raise click.UsageError("--merge reads what was compared before: --reference has no use with it")
+    if not merge and not references:
+        raise click.UsageError("Missing option '--reference' / '-r'.")
+    if run.shard[1] > 1 and run.out is None:
+        raise click.UsageError("A shard needs a file for its part of the statistics: add -o PART.npz, and --merge the parts")
     scores = []
     with events("evaluating", "frames") as on_event:
-        for score in compare(list(inputs), references, options, on_event):
+        found = merge_parts(list(inputs)) if merge else compare(list(inputs), references, options, on_event, run.shard, run.out)
+        for score in found:
             scores.append(score)
             if run.json:
                 emit(score.json())
@@ -87,8 +106,9 @@ def evaluate(
         from stages.evaluate.report import write_report
 
         write_report(html, scores)
-    for reason in dict.fromkeys(f"{score.metric} is unavailable: {score.unavailable}" for score in scores if score.unavailable):
-        warning(reason)
+    for reason in dict.fromkeys(score.unavailable for score in scores if score.unavailable):
+        names = list(dict.fromkeys(score.metric for score in scores if score.unavailable == reason))
+        warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
     if not run.json:
         for line in table(scores):
             emit(line)
@@ -105,7 +125,8 @@ def _cells(score: Score) -> tuple[str, ...]:
     coverage = "-" if score.coverage is None else f"{score.coverage:.0%}"
     note = "unavailable" if score.unavailable else f"{score.clips} clips" if score.clips > 1 else ""
     figures = (_figure(score.baseline), _figure(score.floor), coverage, str(score.frames), note)
-    return (score.result, score.metric, _figure(score.value), score.unit or "-", score.better, *figures)
+    interval = "-" if score.low is None else f"{_figure(score.low)}..{_figure(score.high)}"
+    return (score.result, score.metric, _figure(score.value), interval, score.unit or "-", score.better, *figures)
 
 
 def _figure(value: float | None) -> str:

@@ -60,6 +60,7 @@ __all__ = [
     "quiet_option",
     "resolved",
     "seed_option",
+    "shard_option",
     "verbose_option",
 ]
 

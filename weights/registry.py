@@ -74,13 +74,18 @@ def cache_folder() -> Path:
     """Where fetched files are kept; the folder need not exist yet."""
     if named := os.environ.get("FSV2V_WEIGHTS"):
         return Path(named).expanduser()
+    return user_cache() / "weights"
+
+
+def user_cache() -> Path:
+    """The folder of fsv2v in the user's cache folder; it need not exist yet."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "fsv2v" / "weights"
+    return base / "fsv2v"
 
 
 def find(name: str) -> Found | None:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.pictures import is_picture
 from stages.errors import BadInput, UsageProblem
-from stages.evaluate import intervals
-from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.cache import Cache
+from stages.evaluate.distribution import Distribution
+from stages.evaluate.extractor import Extractor
+from stages.evaluate.footage import Footage, Image, open_footage
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
-from stages.evaluate.metric import Image, Metric, Setting, find_metric, metric_names
+from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
+from stages.evaluate.part import Part, merge
+from stages.evaluate.pooled import Gatherer, Pool, pools
 
-MEAN = "mean"
-"""What stands in the place of the result in a mean over several clips."""
+RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """metrics: names or aliases, none means all; example: a picture for the baseline, "" for the reference's first frame; driving: a clip,
-    video or folder that the results follow, "" for what the result keeps itself, else the reference; landmarks: the detector."""
+    video or folder that the results follow, "" for what the result keeps itself, else the reference; landmarks: the detector; cache:
+    a folder for statistics of features, "" for that of the user."""
 
     metrics: tuple[str, ...] = ()
     driving: str = ""
     example: str = ""
     landmarks: str = "auto"
     device: str = "auto"
+    cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,34 +51,79 @@ def evaluate(
     references: Sequence[str],
     options: EvaluateOptions,
     on_event: OnEvent = ignore,
+    shard: tuple[int, int] = (0, 1),
+    out: Path | None = None,
 ) -> Iterator[Score]:
-    """A score per result and metric, then, if the results have several references, the mean over the clips per metric.
+    """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and,
+    if the results have several references, the mean over the clips per metric.
 
-    results, references: see `pairs`. `on_event` is told {done, total}, in frames of this pass. A metric that cannot run here is
-    reported with the reason; one that was asked for by name and cannot run raises MissingRequirement. Raises BadInput when a result and
-    its reference cannot be compared.
+    results, references: see `pairs`; sets: see `pools`. `on_event` is told {done, total}, in frames of this pass, and {message}. `out`
+    names a file for what `merge_parts` puts together with other shards. A metric that cannot run here is reported with the reason; one that
+    was asked for by name and cannot run raises MissingRequirement. Raises BadInput when a result and its reference cannot be compared.
     """
     metrics = [find_metric(name) for name in options.metrics or metric_names()]
+    matched = pairs(results, references)
+    for result, reference in matched:
+        _require_same_length(result, reference)
+        _warn_of_another_rate(result, reference, on_event)
+    own = matched[shard[0] :: shard[1]]
+    part = Part(tuple(metric.name for metric in metrics), (shard,))
+    for score in _frame_by_frame(own, metrics, options, on_event):
+        part.scores.append(score)
+        yield score
+    of_sets = [metric for metric in metrics if isinstance(metric, Distribution)]
+    cache = Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"}))
+    gatherer = Gatherer(options.device, cache, on_event)
+    for pool in pools(matched) if of_sets else ():
+        wanted = _possible(part, pool, of_sets, options, to_be_merged=out is not None)
+        for result, reference in pool.pairs:
+            if (result, reference) in own:
+                example = _example(options.example, result.width, result.height)
+                part.add(pool.name, 1, gatherer.sides(result, reference, example, wanted))
+    if out:
+        part.save(out)
+    if shard[1] == 1:
+        yield from part.whole()
+
+
+def merge_parts(files: Sequence[str]) -> Iterator[Score]:
+    """All scores of the parts that `evaluate` has written, then what can only be said of the whole. Raises BadInput and UsageProblem."""
+    whole = merge([Path(file) for file in files])
+    yield from whole.scores
+    yield from whole.whole()
+
+
+def _frame_by_frame(
+    matched: Sequence[tuple[Footage, Footage]], metrics: Sequence[Metric | Distribution], options: EvaluateOptions, on_event: OnEvent
+) -> Iterator[Score]:
+    of_frames = [metric for metric in metrics if isinstance(metric, Metric)]
     driving = open_footage(options.driving) if options.driving else None
     groups: dict[_Group, list[Footage]] = {}
-    for result, reference in pairs(results, references):
-        _require_same_length(result, reference)
+    for result, reference in matched if of_frames else ():
         if driving and driving.num_frames != reference.num_frames:
             raise BadInput(f"The driving {driving.path} has {driving.num_frames} frames, {reference.path} has {reference.num_frames}")
         group = _Group(reference, result.width, result.height, driving or _kept_driving(result))
         groups.setdefault(group, []).append(result)
-    scores: list[Score] = []
     for group, members in groups.items():
         setting = Setting(group.width, group.height, options.device, options.landmarks, group.driving)
         if options.metrics:
-            _require(metrics, setting)
-        wanted = metrics if options.metrics else [metric for metric in metrics if metric.concerns(setting)]
-        example = _example(options.example, setting)
-        for score in measure(members, group.reference, wanted, setting, example, on_event):
-            scores.append(score)
-            yield score
-    if len({score.reference for score in scores}) > 1:
-        yield from _means(scores, metrics)
+            _require(of_frames, setting)
+        wanted = of_frames if options.metrics else [metric for metric in of_frames if metric.concerns(setting)]
+        yield from measure(members, group.reference, wanted, setting, _example(options.example, group.width, group.height), on_event)
+
+
+def _possible(part: Part, pool: Pool, metrics: Sequence[Distribution], options: EvaluateOptions, to_be_merged: bool) -> list[Extractor]:
+    """The extractors of the metrics that the pool can have; why it cannot have the others is noted in the part."""
+    for metric in metrics:
+        if options.metrics:
+            metric.fetch()
+        reason = metric.missing() or metric.too_small(pool.least_side)
+        if not to_be_merged:
+            reason = reason or metric.too_few(pool.samples(metric.extractor, bool(options.example)))
+        if reason:
+            part.reasons[pool.name, metric.name] = reason
+    possible = {metric.extractor.name: metric.extractor for metric in metrics if (pool.name, metric.name) not in part.reasons}
+    return list(possible.values())
 
 
 def _require_same_length(result: Footage, reference: Footage) -> None:
@@ -82,6 +132,12 @@ def _require_same_length(result: Footage, reference: Footage) -> None:
             f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
             hint="Give the reference that the result was driven by, cut to the same frames",
         )
+
+
+def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent) -> None:
+    if result.fps and reference.fps and abs(result.fps / reference.fps - 1) > RATE_TOLERANCE:
+        rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
+        on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
 
 
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[Footage, Footage]]:
@@ -130,33 +186,5 @@ def _require(metrics: Sequence[Metric], setting: Setting) -> None:
             metric.open(setting)
 
 
-def _example(path: str, setting: Setting) -> Image | None:
-    return fit(read_image(Path(path)), setting.width, setting.height) if path else None
-
-
-def _means(scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]:
-    """Each clip counts the same, however long it is; clips without a figure are left out and not counted in `clips`."""
-    for metric in metrics:
-        measured = [score for score in scores if score.metric == metric.name and score.value is not None]
-        if measured:
-            low, high = intervals.of_clips([score.value for score in measured if score.value is not None])
-            yield replace(
-                measured[0],
-                result=MEAN,
-                reference="",
-                value=_mean([score.value for score in measured]),
-                frames=sum(score.frames for score in measured),
-                coverage=_mean([score.coverage for score in measured]),
-                baseline=_mean([score.baseline for score in measured]),
-                floor=_mean([score.floor for score in measured]),
-                clips=len(measured),
-                series=(),
-                baseline_series=(),
-                low=low,
-                high=high,
-            )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _example(path: str, width: int, height: int) -> Image | None:
+    return fit(read_image(Path(path)), width, height) if path else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip, list_pictures, open_clip, probe, read_frames, read_image
 from stages.clip.clip import is_clip
-from stages.clip.create import same_size
+from stages.clip.create import file_sha256, same_size
 from stages.clip.pictures import is_picture
 from stages.errors import BadInput
 
@@ -21,7 +22,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Footage:
-    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one."""
+    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one, `fps` if it has times."""
 
     path: str
     width: int
@@ -36,6 +37,15 @@ class Footage:
     def stem(self) -> str:
         """The name without folder and ending, by which a result finds its reference."""
         return Path(self.path).stem
+
+    def digest(self) -> str:
+        """Identifies the frames by the content of their files."""
+        place = Path(self.path)
+        if self.clip is not None:
+            return self.clip.frames_digest()
+        if not place.is_dir():
+            return file_sha256(place)
+        return hashlib.sha256("\n".join(map(file_sha256, list_pictures(place))).encode()).hexdigest()
 
 
 def open_footage(path: str) -> Footage:

@@ -65,7 +65,7 @@ class Score:
 
 
 class Tally:
-    """The figures of one candidate, one for each frame that passed: None where it was not scored, or could not be measured."""
+    """The figures of one candidate, frame by frame: None where it was not scored, or not measured, as what is no finite number is."""
 
     def __init__(self) -> None:
         self.series: list[float | None] = []
@@ -73,7 +73,7 @@ class Tally:
 
     def add(self, value: float | None) -> None:
         self.asked += 1
-        self.series.append(value)
+        self.series.append(value if value is not None and math.isfinite(value) else None)
 
     def skip(self) -> None:
         self.series.append(None)

@@ -6,15 +6,14 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from stages.errors import MissingRequirement, UsageProblem
+from stages.evaluate.footage import Footage, Image
 
-from stages.errors import UsageProblem
-from stages.evaluate.footage import Footage
+if TYPE_CHECKING:
+    from stages.evaluate.distribution import Distribution
 
-Image = NDArray[np.uint8]
 Scorer = Callable[[Image, Sequence[Image]], "Sequence[float | None] | None"]
 """Called once per frame, in order: (reference frame, candidate frames), all of one size, uint8 RGB [H, W, 3] -> a figure for each
 candidate. None in the place of a figure: this candidate could not be measured. None instead of all: there is nothing to measure here."""
@@ -77,8 +76,8 @@ def metric_names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(folder))
 
 
-def find_metric(name: str) -> Metric:
-    """The metric of that name or alias. Raises UsageProblem for an unknown one."""
+def find_metric(name: str) -> Metric | Distribution:
+    """The metric, of frames or of distributions, of that name or alias. Raises UsageProblem for an unknown one."""
     metrics = [_load(known) for known in metric_names()]
     for metric in metrics:
         if name in (metric.name, *metric.aliases):
@@ -86,6 +85,21 @@ def find_metric(name: str) -> Metric:
     raise UsageProblem(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
 
 
-def _load(name: str) -> Metric:
-    metric: Metric = importlib.import_module(f"stages.evaluate.metrics.{name.replace('-', '_')}").METRIC
+def missing_weights(*names: str) -> str:
+    """What keeps these weight files from being used without the network, as a sentence; "" if nothing does."""
+    from weights import registry
+
+    for name in names:
+        if name not in registry.manifest():
+            return f"the manifest of weights has no entry for {name}, because no sha256 of it is published to check it by"
+        if not registry.available(name):
+            try:
+                return registry.problem(name)
+            except MissingRequirement as problem:
+                return str(problem)
+    return ""
+
+
+def _load(name: str) -> Metric | Distribution:
+    metric: Metric | Distribution = importlib.import_module(f"stages.evaluate.metrics.{name.replace('-', '_')}").METRIC
     return metric

@@ -12,6 +12,7 @@ import pytest
 import skimage.data
 
 from stages.evaluate.footage import Footage, open_footage
+from weights import registry
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
 
@@ -40,6 +41,14 @@ class Studio:
         for index in range(frames):
             cv2.imwrite(str(folder / f"{index}.png"), fault(self.portrait(index), index)[..., ::-1])
         return open_footage(str(folder))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of cached statistics: empty at first, and not the user's. Weights stay where they are."""
+    monkeypatch.setenv("FSV2V_WEIGHTS", str(registry.cache_folder()))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return registry.user_cache() / "statistics"
 
 
 @pytest.fixture

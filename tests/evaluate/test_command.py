@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import stages.evaluate
+from fsv2v_cli.evaluate import evaluate as command
 from fsv2v_cli.main import run
+from stages.evaluate import find_metric, metric_names
 
 
 def darker(frame: np.ndarray, index: int) -> np.ndarray:
@@ -39,7 +43,7 @@ def test_what_cannot_be_measured_is_a_row_and_a_warning_and_no_failure(
     assert run(["evaluate", make("result", darker).path, "-r", make("truth").path, "--landmarks", "mediapipe"]) == 0
     said = capfd.readouterr()
     assert [line.split()[-1] for line in said.out.splitlines() if "perceptual" in line] == ["unavailable"]
-    assert "perceptual-squeezenet is unavailable" in said.err and "FSV2V_WEIGHTS_MIRROR" in said.err
+    assert "kid-squeezenet are unavailable" in said.err and "FSV2V_WEIGHTS_MIRROR" in said.err
 
 
 def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -53,7 +57,7 @@ def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: 
     [
         (["{truth}", "-r", "nowhere.mp4"], 3, "nowhere.mp4 does not exist"),
         (["{truth}", "-r", "{short}"], 3, "has 3"),
-        (["{truth}", "-r", "{truth}", "--metric", "fid"], 2, "psnr"),
+        (["{truth}", "-r", "{truth}", "--metric", "beauty"], 2, "psnr"),
         (["{truth}"], 2, "--reference"),
         (["{truth}", "{truth}", "{truth}", "-r", "{truth}", "-r", "{truth}"], 2, "2 references for 3 results"),
         (["{truth}", "-r", "{truth}", "--example", "nowhere.png"], 3, "nowhere.png"),
@@ -68,3 +72,11 @@ def test_bad_input_is_a_sentence_with_its_exit_code(
     assert run(["evaluate", *(argument.format(**places) for argument in arguments)]) == code
     said = capfd.readouterr()
     assert said.out == "" and said.err.startswith("fsv2v: error: ") and sentence in said.err and "Traceback" not in said.err
+
+
+def test_the_help_and_the_readme_name_every_metric():
+    (option,) = (parameter for parameter in command.params if parameter.name == "metrics")
+    words = set(re.findall(r"[a-z0-9-]+", option.help))
+    assert [name for name in metric_names() if not {name, *find_metric(name).aliases} & words] == []
+    readme = (Path(stages.evaluate.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in metric_names() if f"`{name}`" not in readme] == []

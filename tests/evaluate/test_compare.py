@@ -14,7 +14,7 @@ import pytest
 
 from stages.clip import Producer, create_clip
 from stages.errors import BadInput, MissingRequirement, UsageProblem
-from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric, metric_names, pairs
+from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
 from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.measure import measure
@@ -39,7 +39,8 @@ def darker(levels: int):
 def test_all_metrics_of_this_kind_of_driving_are_taken_when_none_is_named(make):
     truth, result = make("truth"), make("result", darker(3))
     taken = [score.metric for score in evaluate([result.path], [truth.path], EvaluateOptions(device="cpu"))]
-    assert taken == [name for name in metric_names() if not find_metric(name).layer]
+    of_frames, of_sets = ([name for name in metric_names() if isinstance(find_metric(name), kind)] for kind in (Metric, Distribution))
+    assert taken == [name for name in of_frames if not find_metric(name).layer] + of_sets
 
 
 def test_a_score_is_one_json_object_with_the_fields_that_scripts_read(make):
@@ -79,6 +80,19 @@ def test_a_result_without_a_namesake_is_named(make):
 def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
     with pytest.raises(BadInput, match=f"{make.frames} frames.* has 3"):
         list(evaluate([make("result").path], [make("truth", frames=3).path], PSNR))
+
+
+def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
+    picture, told = np.zeros((64, 64, 3), np.uint8), []
+    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([picture] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
+    list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
+    assert [event["message"] for event in told if "message" in event] == [
+        f"fsv2v: warning: {slow.path} has 24 frames a second, its reference {fast.path} has 30: "
+        "frames are compared one by one, whenever they are shown"
+    ]
+    told.clear()
+    list(evaluate([str(pal.path)], [str(pal.path)], PSNR, told.append))
+    assert not [event for event in told if "message" in event]
 
 
 def test_a_driving_of_another_length_is_refused_with_both_lengths(make):
@@ -128,7 +142,7 @@ def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path
 
 def test_an_unknown_metric_is_a_usage_problem_that_lists_the_known_ones():
     with pytest.raises(UsageProblem, match="psnr"):
-        find_metric("fid")
+        find_metric("beauty")
 
 
 def test_frames_are_decoded_once_and_let_go(make):
@@ -171,12 +185,12 @@ def clip_with_landmarks(path: Path, stage: str, points: np.ndarray) -> Footage:
 
 
 def test_a_mean_leaves_out_clips_without_a_figure():
-    from stages.evaluate.compare import _means
+    from stages.evaluate.part import means
 
     def score(value: float | None) -> Score:
         return Score("r", "t", "psnr", "dB", "higher", value=value, frames=1)
 
-    (mean,) = _means([score(10.0), score(None), score(20.0)], [find_metric("psnr")])
+    (mean,) = means([score(10.0), score(None), score(20.0)], [find_metric("psnr")])
     assert mean.value == 15 and mean.clips == 2
 
 

@@ -14,7 +14,7 @@ from stages.conditions.poses import NAMES
 from stages.errors import UsageProblem
 from stages.evaluate import EvaluateOptions, evaluate
 from stages.evaluate.metrics.pose_error import PoseError, error
-from stages.evaluate.metrics.segment_miou import SegmentIou, mean_iou, most_probable, renamed
+from stages.evaluate.metrics.segment_miou import SegmentScore, mean_iou, most_probable, renamed
 
 STREET = EvaluateOptions(metrics=("segment-miou",), device="cpu")
 
@@ -69,7 +69,7 @@ def test_mean_iou_by_hand():
 def test_void_pixels_of_the_driving_count_for_nobody():
     target = np.array([[0, 0, VOID, VOID]], np.uint8)
     assert mean_iou(np.array([[0, 0, 1, 0]], np.uint8), target) == 1
-    assert SegmentIou(iter([np.full((2, 2), VOID, np.uint8)]), lambda frame: frame)(None, [target]) is None
+    assert SegmentScore(iter([np.full((2, 2), VOID, np.uint8)]), lambda frame: frame, mean_iou)(None, [target]) is None
 
 
 def test_labels_are_matched_by_name():
@@ -97,9 +97,12 @@ def street(tmp_path: Path) -> Path:
 
 def test_a_street_is_measured_by_its_labels_and_beside_the_real_video(street: Path):
     skip_without("segment", "street")
-    (score,) = evaluate([str(street)], [str(street)], EvaluateOptions(("segment-miou",), driving=str(street), device="cpu"))
-    assert score.value == score.floor and 0 < score.value <= 1
-    assert score.frames == 2
+    names = ("segment-miou", "pixel-accuracy")
+    scores = list(evaluate([str(street)], [str(street)], EvaluateOptions(names, driving=str(street), device="cpu")))
+    assert [score.metric for score in scores] == list(names)
+    for score in scores:
+        assert score.value == score.floor and 0 < score.value <= 1
+        assert score.frames == 2
 
 
 def test_metrics_of_another_kind_of_driving_are_left_out_unless_they_are_named(street: Path):

@@ -10,7 +10,7 @@ from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
 from stages.evaluate import Metric, Score, find_metric, metric_names
 from stages.evaluate.footage import Footage
-from stages.evaluate.measure import measure
+from stages.evaluate.measure import Tally, measure
 from stages.evaluate.metric import Setting
 from stages.evaluate.metrics.landmark_error import LandmarkError
 from stages.evaluate.metrics.warping_error import consistent, warp
@@ -36,7 +36,10 @@ def blurred(sigma: float):
     return lambda frame, index: cv2.GaussianBlur(frame, (0, 0), sigma)
 
 
-@pytest.mark.parametrize("name", sorted({*metric_names()} - {"warping-error"}))
+FRAME_METRICS = [name for name in metric_names() if isinstance(find_metric(name), Metric)]
+
+
+@pytest.mark.parametrize("name", sorted({*FRAME_METRICS} - {"warping-error"}))
 def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_before_a_softer_one(make, name: str):
     truth, sign = make("truth"), 1 if find_metric(name).better == "higher" else -1
     values = [score(name, make(f"blurred{sigma}", blurred(sigma)), truth).value for sigma in (0.01, 1.2, 3)]
@@ -44,7 +47,7 @@ def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_befo
     assert values == sorted(values, key=lambda value: -sign * value) and len({*values}) == 3
 
 
-@pytest.mark.parametrize("name", metric_names())
+@pytest.mark.parametrize("name", FRAME_METRICS)
 def test_the_baseline_is_what_a_frozen_result_scores(make, name: str):
     got = score(name, make("frozen", lambda frame, index: make.portrait(0)), make("truth"))
     assert got.value == pytest.approx(got.baseline, rel=1e-3)
@@ -121,3 +124,10 @@ def test_of_several_faces_the_one_nearest_to_the_driving_face_counts(make):
     here = np.random.default_rng(0).uniform(50, 100, (68, 3)).astype(np.float32)
     metric = LandmarkError(iter([here]), lambda: lambda frame: [here + 300, here, here - 200])
     assert metric(make.portrait(0), [make.portrait(1)]) == [0]
+
+
+def test_a_figure_that_is_no_number_was_not_measured():
+    tally = Tally()
+    for value in (1.0, float("nan"), None, float("inf"), 3.0):
+        tally.add(value)
+    assert tally.mean == 2 and tally.coverage == 2 / 5

@@ -98,7 +98,8 @@ def _detected(driving: Footage, detect: Detect) -> Iterator[Points]:
         yield np.zeros((68, 3), np.float32) if face is None else face
 
 
-def _choose(setting: Setting) -> str:
+def choose_detector(setting: Setting) -> str:
+    """The landmark detector that was asked for, else the first that can run."""
     if setting.landmarks != "auto":
         return setting.landmarks
     backends = Backends("landmarks")
@@ -107,11 +108,11 @@ def _choose(setting: Setting) -> str:
 
 
 def _missing(setting: Setting) -> str:
-    return Backends("landmarks").get(_choose(setting)).missing()
+    return Backends("landmarks").get(choose_detector(setting)).missing()
 
 
 def _open(setting: Setting) -> Scorer:
-    backend = Backends("landmarks").require(_choose(setting))
+    backend = Backends("landmarks").require(choose_detector(setting))
 
     def open_detector() -> Detect:
         detector = backend.open(setting.device)

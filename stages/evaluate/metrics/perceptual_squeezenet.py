@@ -6,21 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.errors import MissingRequirement
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import Image, Metric, Scorer, Setting, missing_weights
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
-
-
-def _missing(setting: Setting) -> str:
-    from weights import registry
-
-    if registry.available(WEIGHTS):
-        return ""
-    try:
-        return registry.problem(WEIGHTS)
-    except MissingRequirement as problem:
-        return str(problem)
 
 
 def _open(setting: Setting) -> Scorer:
@@ -49,7 +37,7 @@ METRIC = Metric(
     unit="",
     better="lower",
     open=_open,
-    missing=_missing,
+    missing=lambda setting: missing_weights(WEIGHTS),
     aliases=("perceptual",),
     least_side=32,
 )

@@ -7,7 +7,9 @@ makes of the reference itself: only the distance to it is the result's fault.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,20 +23,21 @@ from stages.evaluate.driven import labels_at_size, layer_of_driving
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
 LabelMap = NDArray[np.uint8]
+Label = Callable[[Image], LabelMap]
 LABELLERS = ("street", "segformer")
 
 
-class SegmentIou:
-    """targets: the driving label maps in the labeller's ids, VOID for what it does not know."""
+class SegmentScore:
+    """targets: the driving label maps in the labeller's ids, VOID for what it does not know; agreement: as `mean_iou`."""
 
-    def __init__(self, targets: Iterator[LabelMap], label: Callable[[Image], LabelMap]) -> None:
-        self._targets, self._label = targets, label
+    def __init__(self, targets: Iterator[LabelMap], label: Label, agreement: Callable[[LabelMap, LabelMap], float]) -> None:
+        self._targets, self._label, self._agreement = targets, label, agreement
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float] | None:
         target = next(self._targets)
         if (target == VOID).all():
             return None
-        return [mean_iou(self._label(frame), target) for frame in candidates]
+        return [self._agreement(self._label(frame), target) for frame in candidates]
 
 
 def mean_iou(labels: LabelMap, target: LabelMap) -> float:
@@ -64,17 +67,39 @@ def most_probable(probabilities: NDArray[np.float32], width: int, height: int) -
     return np.argmax(large, 0).astype(np.uint8)
 
 
-def _open(setting: Setting) -> Scorer:
+def open_segment_score(setting: Setting, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:
+    """The scorer of a metric that compares labels found again with those of the driving."""
     driving, layer = layer_of_driving(setting, "segment")
-    name, model = _maker(layer)
-    labeller, labels = Backends("segment").require(name).open(setting.device)(model), LabelLayer(layer)
-    lookup = renamed(labels.names, labeller.table.names)
+    labeller = _open_labeller(*_maker(layer), setting.device)
+    labels = LabelLayer(layer)
+    lookup = renamed(labels.names, labeller.names)
     maps = (lookup[labels.image(index)] for index in range(labels.num_frames))
-    targets = labels_at_size(driving, maps, setting.width, setting.height)
-    return SegmentIou(targets, lambda frame: most_probable(labeller(frame), setting.width, setting.height))
+    return SegmentScore(labels_at_size(driving, maps, setting.width, setting.height), labeller, agreement)
 
 
-def _missing(setting: Setting) -> str:
+class _Labeller:
+    """Labels of a frame at its own size. It does not look twice at the same array, so that several metrics cost what one does."""
+
+    def __init__(self, probabilities: Callable[[Image], NDArray[np.float32]], names: Sequence[str]) -> None:
+        self._probabilities, self.names = probabilities, names
+        self._recent: deque[tuple[Image, LabelMap]] = deque(maxlen=16)
+
+    def __call__(self, frame: Image) -> LabelMap:
+        for seen, labels in self._recent:
+            if seen is frame:
+                return labels
+        labels = most_probable(self._probabilities(frame), frame.shape[1], frame.shape[0])
+        self._recent.append((frame, labels))
+        return labels
+
+
+@lru_cache(maxsize=1)
+def _open_labeller(name: str, model: str | None, device: str) -> _Labeller:
+    labeller = Backends("segment").require(name).open(device)(model)
+    return _Labeller(labeller, labeller.table.names)
+
+
+def missing(setting: Setting) -> str:
     try:
         return Backends("segment").get(_maker(layer_of_driving(setting, "segment")[1])[0]).missing()
     except UsageProblem as problem:
@@ -94,8 +119,8 @@ METRIC = Metric(
     summary="labels found in the result against those that drove it, 1 for equal maps",
     unit="",
     better="higher",
-    open=_open,
-    missing=_missing,
+    open=lambda setting: open_segment_score(setting, mean_iou),
+    missing=missing,
     aliases=("miou",),
     layer="segment",
     least_side=32,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from stages.clip import probe
 from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
@@ -77,10 +76,10 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
 
 
 def _pair(name: str, footage: Sequence[Footage]) -> Pair:
-    rates = {rate for rate in map(_fps, footage) if rate is not None}
+    rates = {video.fps for video in footage if video.fps is not None}
     lengths = {video.num_frames for video in footage}
     if len(rates) > 1 or len(lengths) > 1:
-        seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(_fps(video)) for video in footage)
+        seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in footage)
         raise BadInput(f"The videos named {name} are not of equal length: {seen}", hint="Cut them to the same frames at the same rate")
     first, second = footage[:2]
     if abs(first.width * second.height / (first.height * second.width) - 1) > SHAPE_TOLERANCE:
@@ -91,13 +90,6 @@ def _pair(name: str, footage: Sequence[Footage]) -> Pair:
 
 def _per_second(rate: Fraction | None) -> str:
     return "" if rate is None else f" at {float(rate):.5g} per second"
-
-
-def _fps(footage: Footage) -> Fraction | None:
-    """None for pictures, which have no rate of their own and take the other video's."""
-    if footage.clip is not None:
-        return footage.clip.fps
-    return None if Path(footage.path).is_dir() else probe(footage.path).fps
 
 
 def identity(footage: Footage) -> str:

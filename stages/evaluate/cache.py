@@ -1,0 +1,57 @@
+"""Statistics of footage that was looked at before, by the content of its frames and the identity of the network that looked.
+
+An entry is written under a hidden name and renamed, so that several runs may make the same one at once, and a broken one is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stages.errors import BadInput
+from stages.evaluate.statistics import Statistics
+from stages.files import write_atomically
+from weights import registry
+
+SCHEMA = "fsv2v.statistics/1"
+Tell = Callable[[str], None]
+"""Is told a sentence when the cache is of no use."""
+
+
+class Cache:
+    """A folder of statistics; "" is the folder `fsv2v/statistics` in the user's cache folder."""
+
+    def __init__(self, folder: str, tell: Tell) -> None:
+        self._folder = Path(folder).expanduser() if folder else registry.user_cache() / "statistics"
+        self._tell = tell
+
+    def path(self, **identity: str | int) -> Path:
+        """The entry of what `identity` describes."""
+        described = json.dumps({"schema": SCHEMA, **identity}, sort_keys=True)
+        return self._folder / f"{hashlib.sha256(described.encode()).hexdigest()}.npz"
+
+    def read(self, path: Path) -> Statistics | None:
+        """None when there is no such entry, or, after saying so, when it is broken."""
+        try:
+            with np.load(path, allow_pickle=False) as entry:
+                return Statistics.from_arrays(entry)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, BadInput) as problem:
+            self._tell(f"the cached statistics {path} are broken and made anew ({problem})")
+            return None
+
+    def write(self, path: Path, statistics: Statistics) -> None:
+        """A cache that cannot be written costs time, not the result."""
+        data = io.BytesIO()
+        np.savez(data, **statistics.arrays())  # type: ignore[arg-type]
+        try:
+            write_atomically(path, data.getvalue())
+        except BadInput as problem:
+            self._tell(f"statistics are not cached: {problem}")

@@ -1,0 +1,33 @@
+"""Frames through TensorFlow's Inception v3 of 2015-12-05, as every published FID has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.evaluate.extractor import Extractor, Look, Values
+
+WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
+FEATURES = 2048
+
+
+def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
+    import torch
+
+    from stages.devices import choose_device
+    from stages.networks.inception import inception
+    from weights import registry
+
+    place = choose_device(device)
+    network = inception(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(place)
+
+    def look(frames: NDArray[np.uint8]) -> Values:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(frames).to(place).movedim(-1, 1)).cpu(), np.float32)
+
+    return look
+
+
+INCEPTION = Extractor("inception-2015-12-05", WEIGHTS, FEATURES, Look("inception-2015-12-05", _open))

@@ -1,0 +1,41 @@
+"""Windows of 16 frames through 3D ResNeXt-101, one after the other as for I3D: the features in front of its classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.evaluate.extractor import Extractor, Look, Values
+
+WEIGHTS = "resnext-101-kinetics.pth"
+FRAMES, FEATURES = 16, 2048
+
+
+def _look(device: str) -> Callable[[NDArray[np.uint8]], Values]:
+    import torch
+
+    from stages.networks.resnext3d import prepared
+
+    return lambda frames: np.asarray(prepared(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
+
+
+def _open(device: str) -> Callable[[Values], Values]:
+    import torch
+
+    from stages.devices import choose_device
+    from stages.networks.resnext3d import resnext3d
+    from weights import registry
+
+    place = choose_device(device)
+    network = resnext3d(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(place)
+
+    def vector(window: Values) -> Values:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(window).to(place).movedim(1, 0)[None])[0].cpu(), np.float32)
+
+    return vector
+
+
+RESNEXT = Extractor("resnext3d-101", WEIGHTS, FEATURES, Look("resnext3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)

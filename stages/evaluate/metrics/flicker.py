@@ -1,0 +1,43 @@
+"""How much the error of a result changes from frame to frame: what stays wrong does not flicker, what comes and goes does.
+
+The mean absolute difference between the change of the result and the change of the reference, frame t - 1 to frame t: dtSSD of Erofeev
+et al. 2015 with absolute values instead of squares. Unlike `warping-error` it needs no optical flow and is 0 only for the truth, up to an
+offset that does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.evaluate.metric import Image, Metric, Scorer, Setting
+
+
+class Flicker:
+    """Grey levels, mean over positions and channels; the first frame only starts the comparison."""
+
+    def __init__(self) -> None:
+        self._errors: list[NDArray[np.int16]] | None = None
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float] | None:
+        truth = reference.astype(np.int16)
+        before, self._errors = self._errors, [candidate - truth for candidate in candidates]
+        if before is None:
+            return None
+        return [float(np.abs(now - then).mean()) for then, now in zip(before, self._errors, strict=True)]
+
+
+def _open(setting: Setting) -> Scorer:
+    return Flicker()
+
+
+METRIC = Metric(
+    name="flicker",
+    summary="change of the error from frame to frame",
+    unit="grey levels",
+    better="lower",
+    open=_open,
+    least_frames=2,
+)

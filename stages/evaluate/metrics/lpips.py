@@ -1,0 +1,41 @@
+"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: distance of features, each channel weighed as people's judgement has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.evaluate.metric import Image, Metric, Scorer, Setting, missing_weights
+
+WEIGHTS = ("alexnet-owt-7be5be79.pth", "lpips-v0.1-alex.pth")
+
+
+def _open(setting: Setting) -> Scorer:
+    import torch
+
+    from stages.devices import choose_device
+    from stages.networks.alexnet import lpips
+    from weights import registry
+
+    device = choose_device(setting.device)
+    network, linear = (torch.load(registry.path(name), map_location="cpu", weights_only=True) for name in WEIGHTS)
+    distance = lpips(network, linear).to(device)
+
+    def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
+        with torch.inference_mode():
+            images = torch.from_numpy(np.stack([reference, *candidates])).to(device).movedim(-1, 1).float() / 127.5 - 1
+            return [float(apart) for apart in distance(images[:1], images[1:]).cpu()]
+
+    return score
+
+
+METRIC = Metric(
+    name="lpips",
+    summary="perceptual distance fitted to people's judgement, 0 for equal frames",
+    unit="",
+    better="lower",
+    open=_open,
+    missing=lambda setting: missing_weights(*WEIGHTS),
+    least_side=32,
+)

@@ -1,0 +1,26 @@
+"""As `segment-miou`, but the share of the pixels whose label is found again: large things count for more than small ones."""
+
+from __future__ import annotations
+
+from stages.conditions.labels import VOID
+from stages.evaluate.metric import Metric
+from stages.evaluate.metrics.segment_miou import LabelMap, missing, open_segment_score
+
+
+def accuracy(labels: LabelMap, target: LabelMap) -> float:
+    """Share of equal labels among the pixels of `target` [H, W] that are not VOID."""
+    known = target != VOID
+    return float((labels == target)[known].mean())
+
+
+METRIC = Metric(
+    name="pixel-accuracy",
+    summary="share of the pixels whose label is found again, 1 for equal maps",
+    unit="",
+    better="higher",
+    open=lambda setting: open_segment_score(setting, accuracy),
+    missing=missing,
+    layer="segment",
+    least_side=32,
+    floor=True,
+)

@@ -1,0 +1,165 @@
+"""A part of an evaluation: the scores of some results and the statistics of their features. Parts add up, wherever they were made."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.errors import BadInput, UsageProblem
+from stages.evaluate import intervals
+from stages.evaluate.distribution import Distribution
+from stages.evaluate.measure import Score
+from stages.evaluate.metric import Metric, find_metric
+from stages.evaluate.pooled import Sides
+from stages.evaluate.statistics import Statistics
+from stages.files import write_atomically
+
+SCHEMA = "fsv2v.evaluation/1"
+MEAN = "mean"
+"""What stands in the place of the result in a mean over several clips."""
+
+Shard = tuple[int, int]
+_SIDES = ("results", "references", "baseline")
+
+
+@dataclass(frozen=True)
+class Part:
+    """metrics: names of all that were asked for; scores: of single results; sides: (pool, extractor) -> statistics; clips: pool -> how many
+    results are in it; reasons: (pool, metric) -> why there is no figure; shards: what of the whole is in here, all of it being [(0, 1)]."""
+
+    metrics: tuple[str, ...]
+    shards: tuple[Shard, ...] = ((0, 1),)
+    scores: list[Score] = field(default_factory=list)
+    sides: dict[tuple[str, str], Sides] = field(default_factory=dict)
+    clips: dict[str, int] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, pool: str, clips: int, sides: dict[str, Sides]) -> None:
+        """The statistics of `clips` more results of a pool, by the name of the extractor."""
+        self.clips[pool] = self.clips.get(pool, 0) + clips
+        for extractor, more in sides.items():
+            known = self.sides.get((pool, extractor))
+            self.sides[pool, extractor] = more if known is None else known + more
+
+    def __add__(self, other: Part) -> Part:
+        joined = Part(self.metrics, self.shards + other.shards, self.scores + other.scores, dict(self.sides), dict(self.clips))
+        joined.reasons.update({**other.reasons, **self.reasons})
+        for pool, clips in other.clips.items():
+            joined.add(pool, clips, {extractor: sides for (name, extractor), sides in other.sides.items() if name == pool})
+        return joined
+
+    def whole(self) -> Iterator[Score]:
+        """What can only be said of all results together: distributions for each pool, then, with several references, means."""
+        metrics = [find_metric(name) for name in self.metrics]
+        for pool in self.clips:
+            for metric in metrics:
+                if isinstance(metric, Distribution):
+                    yield self._of_pool(pool, metric)
+        if len({score.reference for score in self.scores}) > 1:
+            yield from means(self.scores, [metric for metric in metrics if isinstance(metric, Metric)])
+
+    def _of_pool(self, pool: str, metric: Distribution) -> Score:
+        score = Score(pool, "", metric.name, metric.unit, metric.better, clips=self.clips[pool])
+        sides = self.sides.get((pool, metric.extractor.name))
+        reason = self.reasons.get((pool, metric.name), "") or (metric.too_few(sides.results.count) if sides else "has no features")
+        if sides is None or reason:
+            return replace(score, unavailable=reason)
+        baseline = None if sides.baseline is None else metric.between(sides.references, sides.baseline)
+        value = metric.between(sides.references, sides.results)
+        return replace(score, value=value, baseline=baseline, frames=sides.results.count, coverage=1.0)
+
+    def save(self, path: Path) -> None:
+        """One .npz file, atomically. Raises BadInput when it cannot be written."""
+        header = {
+            "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "scores": [asdict(score) for score in self.scores],
+            "pools": list(self.sides), "clips": self.clips, "reasons": [[*of, text] for of, text in self.reasons.items()],
+            "baselines": [sides.baseline is not None for sides in self.sides.values()],
+        }  # fmt: skip
+        arrays: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+        for index, sides in enumerate(self.sides.values()):
+            for side in _SIDES:
+                if (statistics := getattr(sides, side)) is not None:
+                    arrays |= statistics.arrays(f"{index}.{side}.")
+        data = io.BytesIO()
+        np.savez(data, **arrays)
+        write_atomically(path, data.getvalue())
+
+
+def load(path: Path) -> Part:
+    """Raises BadInput when the file was not written by `Part.save`."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            if header["schema"] != SCHEMA:
+                raise BadInput(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
+            sides = {}
+            for index, (pool, has_baseline) in enumerate(zip(header["pools"], header["baselines"], strict=True)):
+                kept = _SIDES if has_baseline else _SIDES[:2]
+                found = [Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept]
+                sides[pool[0], pool[1]] = Sides(found[0], found[1], found[2] if has_baseline else None)
+            series = ("series", "baseline_series")
+            scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
+            reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
+            shards = tuple((index, count) for index, count in header["shards"])
+            return Part(tuple(header["metrics"]), shards, scores, sides, header["clips"], reasons)
+    except FileNotFoundError:
+        raise BadInput(f"{path} does not exist") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as problem:
+        raise BadInput(f"{path} is no part of an evaluation: {problem}", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
+
+
+def merge(paths: Sequence[Path]) -> Part:
+    """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, a shard
+    missing or there twice."""
+    parts = [load(path) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        if part.metrics != parts[0].metrics:
+            raise UsageProblem(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
+    whole = reduce(Part.__add__, parts)
+    counts = {count for _, count in whole.shards}
+    if len(counts) > 1:
+        raise UsageProblem(f"The files are shards of {' and of '.join(map(str, sorted(counts)))}: they are of different evaluations")
+    (count,) = counts
+    if count > 1 and sorted(whole.shards) != [(index, count) for index in range(count)]:
+        present = ", ".join(f"{index}/{count}" for index, _ in sorted(whole.shards))
+        raise UsageProblem(f"All {count} shards are needed, each once; these are {present}")
+    measured = [(score.result, score.reference, score.metric) for score in whole.scores]
+    if len({*measured}) < len(measured):
+        raise UsageProblem("A result is in more than one of the files", hint="Name each file once")
+    return whole
+
+
+def means(scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]:
+    """Each clip counts the same, however long it is; clips without a figure are left out and not counted in `clips`."""
+    for metric in metrics:
+        measured = [score for score in scores if score.metric == metric.name and score.value is not None]
+        if measured:
+            low, high = intervals.of_clips([score.value for score in measured if score.value is not None])
+            yield replace(
+                measured[0],
+                result=MEAN,
+                reference="",
+                value=_mean([score.value for score in measured]),
+                frames=sum(score.frames for score in measured),
+                coverage=_mean([score.coverage for score in measured]),
+                baseline=_mean([score.baseline for score in measured]),
+                floor=_mean([score.floor for score in measured]),
+                clips=len(measured),
+                low=low,
+                high=high,
+                series=(),
+                baseline_series=(),
+            )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

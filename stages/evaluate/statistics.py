@@ -1,0 +1,131 @@
+"""What is kept of a set of feature vectors, and how far two sets lie apart.
+
+The memory of a set does not grow with it, and the statistics of two parts add up to those of the whole, in whatever order: sums for its
+Gaussian, and for kernels a sample that depends on nothing but the vectors' own keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import BadInput
+
+KEPT = 2048
+"""So many vectors of a set are kept as they are: those of the smallest keys, which is a random choice that all shards agree upon."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """count N; total [D] and outer [D, D], the sums of the vectors and of their outer products; sample [min(N, KEPT), D] float32, keys."""
+
+    count: int
+    total: Array
+    outer: Array
+    sample: NDArray[np.float32]
+    keys: NDArray[np.uint64]
+
+    @staticmethod
+    def empty(dimensions: int) -> Statistics:
+        return Statistics.of(np.zeros((0, dimensions), np.float32), np.zeros(0, np.uint64))
+
+    @staticmethod
+    def of(vectors: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
+        """vectors: [N, D]; keys: [N], a number for each (see `keys_of`). Raises BadInput when a vector is not finite."""
+        if not np.isfinite(vectors).all():
+            raise BadInput("The features of a frame are not finite numbers", hint="Check the network with `fsv2v weights verify`")
+        exact = vectors.astype(np.float64)
+        kept = np.argsort(keys, kind="stable")[:KEPT]
+        return Statistics(len(vectors), exact.sum(0), exact.T @ exact, vectors[kept].astype(np.float32), keys[kept])
+
+    def __add__(self, other: Statistics) -> Statistics:
+        keys = np.concatenate([self.keys, other.keys])
+        kept = np.argsort(keys, kind="stable")[:KEPT]
+        sample = np.concatenate([self.sample, other.sample])[kept]
+        return Statistics(self.count + other.count, self.total + other.total, self.outer + other.outer, sample, keys[kept])
+
+    def settled(self) -> Statistics:
+        """With sums that do not depend on how the set was put together, to the last bit, if all of it is kept: as a file gives them."""
+        return Statistics.of(self.sample, self.keys) if self.count == len(self.sample) else self
+
+    def part(self, begin: int, end: int) -> Statistics:
+        """Those of some columns of the vectors."""
+        columns = slice(begin, end)
+        return Statistics(self.count, self.total[columns], self.outer[columns, columns], self.sample[:, columns], self.keys)
+
+    @property
+    def mean(self) -> Array:
+        """[D]"""
+        return self.total / self.count
+
+    @cached_property
+    def covariance(self) -> Array:
+        """[D, D], unbiased; zero for a single vector."""
+        return (self.outer - np.outer(self.total, self.mean)) / max(self.count - 1, 1)
+
+    def arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
+        """For an .npz file. A sample that is the whole set stands for the sums, too, which keeps the files of short clips small."""
+        sums = {} if self.count == len(self.sample) else {"total": self.total, "outer": self.outer}
+        named = {"count": np.array(self.count), "sample": self.sample, "keys": self.keys, **sums}
+        return {prefix + name: value for name, value in named.items()}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Statistics:
+        """The inverse of `arrays`. Raises KeyError or ValueError for something else."""
+        count = int(arrays[prefix + "count"])
+        sample, keys = np.asarray(arrays[prefix + "sample"], np.float32), np.asarray(arrays[prefix + "keys"], np.uint64)
+        if sample.ndim != 2 or keys.shape != sample.shape[:1] or count < len(keys):
+            raise ValueError("not the statistics of feature vectors")
+        if count == len(keys):
+            return Statistics.of(sample, keys)
+        total, outer = np.asarray(arrays[prefix + "total"], np.float64), np.asarray(arrays[prefix + "outer"], np.float64)
+        if total.shape != sample.shape[1:] or outer.shape != 2 * total.shape:
+            raise ValueError("not the statistics of feature vectors")
+        return Statistics(count, total, outer, sample, keys)
+
+
+def keys_of(digest: str, first: int, count: int) -> NDArray[np.uint64]:
+    """Evenly spread numbers for the vectors `first`, `first` + 1, ... of the footage with that digest."""
+    names = (f"{digest} {index}".encode() for index in range(first, first + count))
+    return np.array([int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") for name in names], np.uint64)
+
+
+def frechet_distance(ours: Statistics, theirs: Statistics) -> float:
+    """|m - m'|^2 + Tr(C + C' - 2 (C C')^(1/2)) of the two Gaussians (Heusel et al. 2017, eq. 6).
+
+    C C' has the eigenvalues of the symmetric R^T C' R with C = R R^T, and the trace of its root is the sum of their roots: all real and
+    not negative, where a root of the matrix C C' itself is neither for covariances of low rank.
+    """
+    values, vectors = np.linalg.eigh(ours.covariance)
+    root = vectors * np.sqrt(values.clip(0))
+    eigenvalues = np.linalg.eigvalsh(root.T @ theirs.covariance @ root)
+    means = float(np.square(ours.mean - theirs.mean).sum())
+    traces = float(np.trace(ours.covariance) + np.trace(theirs.covariance))
+    return max(0.0, means + traces - 2 * float(np.sqrt(eigenvalues.clip(0)).sum()))
+
+
+def kernel_distance(ours: Statistics, theirs: Statistics) -> float:
+    """Unbiased squared maximum mean discrepancy for the kernel (x.y / D + 1)^3 (Binkowski et al. 2018, section 4).
+
+    Of all pairs of the kept vectors, which is what the usual mean over random subsets estimates. Slightly negative for like sets.
+    """
+    x, y = ours.sample.astype(np.float64), theirs.sample.astype(np.float64)
+    return _among(x) + _among(y) - 2 * float(_kernel(x, y).mean())
+
+
+def _among(x: Array) -> float:
+    """The mean over the pairs of two different vectors."""
+    values = _kernel(x, x)
+    return float(values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
+
+
+def _kernel(x: Array, y: Array) -> Array:
+    return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)

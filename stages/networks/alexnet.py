@@ -1,0 +1,81 @@
+"""AlexNet (Krizhevsky 2014) with the learned weights of LPIPS (Zhang et al. 2018), version 0.1: a distance that was fitted to people's.
+
+torchvision publishes the network, the authors of LPIPS the weights of its channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+WEIGHTS = "alexnet-owt-7be5be79.pth"
+LINEAR_WEIGHTS = "lpips-v0.1-alex.pth"
+"""Names in the weights registry of the two files whose tensors `lpips` takes."""
+
+TAPS = (1, 4, 7, 9, 11)
+"""Layers whose outputs are the features: the five ReLUs."""
+CHANNELS = (64, 192, 384, 256, 256)
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+"""ImageNet's mean and deviation for colours in [-1, 1]."""
+SMALLEST_SIDE = 32
+
+
+class Lpips(nn.Module):
+    """Two batches of images [B, 3, H, W] (one B may be 1), RGB in [-1, 1], at least 32 pixels a side -> distance [B]; 0 for equal ones.
+
+    The parameters are frozen.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
+        )  # fmt: skip
+        self.linear = nn.ParameterList(torch.zeros(1, channels, 1, 1) for channels in CHANNELS)
+        self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        pairs = zip(self.maps(ours), self.maps(theirs), self.linear, strict=True)
+        return torch.stack([((_unit(a) - _unit(b)).square() * weight).sum(1).mean((1, 2)) for a, b, weight in pairs]).sum(0)  # eq. 1
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """One feature map per entry of `TAPS`."""
+        x, maps = (image.float() - self.shift) / self.scale, []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in TAPS:
+                maps.append(x)
+        return maps
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def lpips(network: Mapping[str, Tensor], linear: Mapping[str, Tensor]) -> Lpips:
+    """The frozen distance with the tensors of the files `WEIGHTS` (whose classifier is left out) and `LINEAR_WEIGHTS`.
+
+    Raises RuntimeError, which names the tensors, when they belong to something else.
+    """
+    model = Lpips()
+    state = {name: value for name, value in network.items() if not name.startswith("classifier.")}
+    model.load_state_dict(state | {_ours(name): value for name, value in linear.items()})
+    return model
+
+
+def _ours(name: str) -> str:
+    """lin2.model.1.weight -> linear.2"""
+    part = name.split(".")[0]
+    return f"linear.{part[3:]}" if name == f"{part}.model.1.weight" and part.startswith("lin") else name

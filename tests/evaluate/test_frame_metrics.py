@@ -1,0 +1,238 @@
+"""Metrics of single frames against other programs and values worked by hand, and at the ends: equal, black, one frame, small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from scipy.signal import convolve2d
+from skimage.data import astronaut
+from skimage.metrics import structural_similarity
+
+from stages.conditions.labels import VOID
+from stages.evaluate import EvaluateOptions as Options
+from stages.evaluate import Metric, Score, evaluate, find_metric, metric_names
+from stages.evaluate.metrics.identity import Identity, five_points, open_sface
+from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales, similarity
+from stages.evaluate.metrics.pixel_accuracy import accuracy
+from stages.evaluate.metrics.segment_miou import SegmentScore, _Labeller, mean_iou
+from stages.evaluate.metrics.ssim import similarity as ssim
+from stages.networks.alexnet import Lpips
+from weights import registry
+
+PORTRAIT = np.ascontiguousarray(astronaut()[:192, 120:312])
+
+
+def noisy(image: np.ndarray, deviation: float = 25) -> np.ndarray:
+    return np.clip(image + np.random.default_rng(0).normal(0, deviation, image.shape), 0, 255).astype(np.uint8)
+
+
+def score(make, name: str, result: str, reference: str) -> Score:
+    (got,) = evaluate([result], [reference], Options((name,), device="cpu"))
+    return got
+
+
+# ssim and ms-ssim
+
+
+@pytest.mark.parametrize("other", [noisy(PORTRAIT), PORTRAIT, 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "equal", "negative", "black"])
+def test_ssim_is_skimages(other: np.ndarray):
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = structural_similarity(PORTRAIT, other, channel_axis=-1, data_range=255, **window)
+    assert ssim(other, PORTRAIT) == pytest.approx(expected, abs=1e-6)
+    assert similarity(other, PORTRAIT, 1) == pytest.approx(max(expected, 0), abs=1e-6 if expected > 0 else 0.05)
+
+
+def test_five_scales_are_the_formula_by_another_convolution():
+    other = noisy(PORTRAIT)
+    offsets = np.arange(11) - 5
+    line = np.exp(-(offsets**2) / (2 * 1.5**2))
+    kernel = np.outer(line, line) / line.sum() ** 2
+
+    def of_channel(x: np.ndarray, y: np.ndarray) -> float:
+        product = 1.0
+        for scale, weight in enumerate(WEIGHTS):
+            mx, my, xx, yy, xy = (convolve2d(value, kernel, mode="valid") for value in (x, y, x * x, y * y, x * y))
+            structure = (2 * (xy - mx * my) + 58.5225) / (xx - mx**2 + yy - my**2 + 58.5225)
+            luminance = (2 * mx * my + 6.5025) / (mx**2 + my**2 + 6.5025)
+            product *= np.mean(structure * luminance if scale == 4 else structure) ** weight
+            x, y = ((v[::2, ::2] + v[1::2, ::2] + v[::2, 1::2] + v[1::2, 1::2]) / 4 for v in (x, y))
+        return product
+
+    expected = np.mean([of_channel(PORTRAIT[..., c].astype(float), other[..., c].astype(float)) for c in range(3)])
+    assert similarity(other, PORTRAIT, 5) == pytest.approx(expected, abs=1e-6)
+
+
+def test_small_frames_have_as_many_scales_as_the_window_fits_into():
+    assert [scales(side, 300) for side in (11, 21, 22, 44, 88, 175, 176, 1000)] == [1, 1, 2, 3, 4, 4, 5, 5]
+    assert similarity(PORTRAIT[:24, :24], PORTRAIT[:24, :24], scales(24, 24)) == 1
+
+
+def test_opposed_structures_have_no_similarity():
+    stripes = np.where(np.arange(192)[:, None, None] % 2, 255, 0).astype(np.uint8) + np.zeros((192, 192, 3), np.uint8)
+    assert similarity(255 - stripes, stripes, 5) == 0
+
+
+# flicker
+
+
+def test_flicker_of_an_offset_that_comes_and_goes_is_its_height(make):
+    def flickering(frame: np.ndarray, index: int) -> np.ndarray:
+        return (frame // 2 + 12 * (index % 2)).astype(np.uint8)
+
+    truth = make("truth", lambda frame, index: frame // 2)
+    assert score(make, "flicker", make("flickering", flickering).path, truth.path).value == 12
+    assert score(make, "flicker", make("darker", lambda frame, index: frame // 2 + 9).path, truth.path).value == 0
+
+
+def test_the_baseline_of_flicker_is_the_change_of_the_reference(make):
+    truth = make("truth")
+    frames = [frame.astype(int) for frame in truth.frames()]
+    changes = [np.abs(now - then).mean() for then, now in zip(frames, frames[1:], strict=False)]
+    assert score(make, "flicker", truth.path, truth.path).baseline == pytest.approx(np.mean(changes))
+
+
+# pixel-accuracy
+
+
+def test_pixel_accuracy_by_hand():
+    target = np.array([[0, 0, 0, 1], [0, 0, VOID, 1]], np.uint8)
+    labels = np.array([[0, 0, 1, 1], [2, 0, 0, 1]], np.uint8)
+    assert accuracy(labels, target) == pytest.approx(5 / 7)
+    assert mean_iou(labels, target) == pytest.approx((3 / 5 + 2 / 3) / 2)
+    assert accuracy(target, target) == 1
+
+
+def test_metrics_of_labels_look_once_at_each_frame():
+    looked = []
+
+    def probabilities(frame: np.ndarray) -> np.ndarray:
+        looked.append(frame)
+        return np.stack([frame[..., 0] < 100, frame[..., 0] >= 100]).astype(np.float32)
+
+    labeller, target = _Labeller(probabilities, ("dark", "light")), np.zeros((4, 6), np.uint8)
+    one, other = np.full((4, 6, 3), 20, np.uint8), np.full((4, 6, 3), 200, np.uint8)
+    for agreement in (mean_iou, accuracy):
+        assert SegmentScore(iter([target]), labeller, agreement)(one, [one, other, one]) == [1, 0, 1]
+    assert len(looked) == 2
+
+
+# identity
+
+
+@pytest.fixture(scope="module")
+def sface(tmp_path_factory) -> Path:
+    """A file of the published one's format, input and output, with random numbers: 8 x 8 means of 112 x 112 pixels, then 128 sums."""
+    weight = np.random.default_rng(0).normal(size=(3 * 14 * 14, 128)).astype(np.float32)
+    nodes = [
+        helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight"], ["fc1"]),
+    ]
+    given = helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 112, 112])
+    made = helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 128])
+    graph = helper.make_graph(nodes, "sface", [given], [made], [numpy_helper.from_array(weight, "weight")])
+    path = tmp_path_factory.mktemp("sface") / "sface.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7), path)
+    return path
+
+
+def landmarks(scale: float = 1, shift: tuple[float, float] = (0, 0)) -> np.ndarray:
+    """[68, 3] whose five points are those that the network expects in a crop of 112 pixels, magnified and moved."""
+    points = np.zeros((68, 3), np.float32)
+    nose_and_mouth = [(30, (56.0252, 71.7366)), (48, (41.5493, 92.3655)), (54, (70.7299, 92.2041))]
+    for where, place in [(slice(36, 42), (38.2946, 51.6963)), (slice(42, 48), (73.5318, 51.5014)), *nose_and_mouth]:
+        points[where, :2] = np.array(place) * scale + shift
+    points[:, 2] = 1
+    return points
+
+
+def test_the_published_format_is_read_and_a_face_is_recognised_wherever_and_however_large_it_is(sface: Path):
+    import cv2
+
+    embed = open_sface(sface)
+    face = np.ascontiguousarray(cv2.resize(PORTRAIT, (112, 112), interpolation=cv2.INTER_AREA))
+    large = np.zeros((300, 320, 3), np.uint8)
+    large[40:264, 60:284] = cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC)
+    same, other = embed(large, landmarks(2, (60.5, 40.5))), embed(255 - face, landmarks())
+    assert np.linalg.norm(embed(face, landmarks())) == pytest.approx(1)
+    assert embed(face, landmarks()) @ same > 0.98 > embed(face, landmarks()) @ other
+
+
+def test_an_embedding_is_what_the_network_says_of_the_aligned_face(sface: Path):
+    face = np.ascontiguousarray(PORTRAIT[:112, :112])
+    weight = numpy_helper.to_array(onnx.load(sface).graph.initializer[0])
+    means = face.reshape(14, 8, 14, 8, 3).mean((1, 3)).transpose(2, 0, 1).ravel()
+    expected = means @ weight
+    assert np.allclose(open_sface(sface)(face, landmarks()), expected / np.linalg.norm(expected), atol=5e-3)
+
+
+def test_five_points_are_eyes_nose_and_mouth():
+    points = np.random.default_rng(0).uniform(0, 100, (68, 3)).astype(np.float32)
+    assert np.allclose(five_points(points), [points[36:42, :2].mean(0), points[42:48, :2].mean(0), *points[[30, 48, 54], :2]])
+
+
+def test_faces_that_are_not_found_lower_the_coverage_and_not_the_identity():
+    face, blank = PORTRAIT, np.zeros_like(PORTRAIT)
+    metric = Identity(lambda: lambda frame: [landmarks()] if frame.any() else [], lambda frame, points: np.array([0.6, 0.8], np.float32))
+    assert metric(face, [face, blank]) == [pytest.approx(1), None]
+    assert metric(blank, [face]) is None, "a reference without a face asks for nothing"
+
+
+# lpips
+
+
+def test_lpips_reads_its_two_files_from_the_registry(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    linear = {f"lin{i}.model.1.weight": torch.rand(1, width, 1, 1) for i, width in enumerate((64, 192, 384, 256, 256))}
+    network = {name: torch.randn(value.shape) * 0.05 for name, value in Lpips().state_dict().items() if name.startswith("features")}
+    files = {"alexnet-owt-7be5be79.pth": network, "lpips-v0.1-alex.pth": linear}
+    for name, state in files.items():
+        torch.save(state, tmp_path / name)
+    monkeypatch.setattr(registry, "path", lambda name: tmp_path / name)
+    monkeypatch.setattr(registry, "available", lambda name: True)
+    truth = make("truth").path
+    assert score(make, "lpips", truth, truth).value == 0
+    soft, worse = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: noisy(f, d)).path, truth).value for d in (5, 60))
+    assert 0 < soft < worse
+
+
+# The ends
+
+
+FRAMES = [name for name in metric_names() if isinstance(metric := find_metric(name), Metric) and not metric.layer]
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_equal_videos_have_the_best_figure_there_is(make, name: str):
+    truth = make("truth").path
+    best = {"psnr": 100, "ssim": 1, "ms-ssim": 1, "identity": 1}.get(name, 0)
+    if reason := find_metric(name).missing(_setting()):
+        pytest.skip(reason)
+    got = score(make, name, truth, truth)
+    assert got.value == pytest.approx(got.floor if got.floor is not None else best, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["psnr", "ssim", "ms-ssim", "flicker", "warping-error", "perceptual-squeezenet"])
+def test_black_videos_have_figures_too(make, name: str):
+    if reason := find_metric(name).missing(_setting()):
+        pytest.skip(reason)
+    black, truth = make("black", lambda frame, index: 0 * frame).path, make("truth").path
+    assert np.isfinite(score(make, name, black, truth).value)
+    same = score(make, name, black, black)
+    assert same.value is not None and np.isfinite(same.value)
+
+
+@pytest.mark.parametrize("name", ["flicker", "warping-error"])
+def test_one_frame_has_no_change(make, name: str):
+    picture = make("one", frames=1).path
+    assert score(make, name, picture, picture).unavailable == "needs 2 frames"
+
+
+def _setting():
+    from stages.evaluate.metric import Setting
+
+    return Setting(192, 192, device="cpu")

@@ -1,0 +1,110 @@
+"""Sums that stand for a set of features, and distances of such sets against closed forms and other programs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from stages.errors import BadInput
+from stages.evaluate.statistics import KEPT, Statistics, frechet_distance, kernel_distance, keys_of
+
+
+def of(vectors: np.ndarray, name: str = "a", first: int = 0) -> Statistics:
+    return Statistics.of(vectors.astype(np.float32), keys_of(name, first, len(vectors)))
+
+
+def gaussian(mean: np.ndarray, covariance: np.ndarray) -> Statistics:
+    """Statistics with exactly this mean and covariance."""
+    count, dimensions = 1000, len(mean)
+    total = count * mean
+    outer = (count - 1) * covariance + np.outer(total, mean)
+    return Statistics(count, total, outer, np.zeros((0, dimensions), np.float32), np.zeros(0, np.uint64))
+
+
+def test_mean_and_covariance_are_numpys():
+    vectors = np.random.default_rng(0).normal(5, 2, (300, 7)).astype(np.float32)
+    statistics = of(vectors)
+    assert np.allclose(statistics.mean, vectors.mean(0, dtype=np.float64))
+    assert np.allclose(statistics.covariance, np.cov(vectors.astype(np.float64), rowvar=False))
+
+
+def test_parts_add_up_to_the_whole_in_any_order_beyond_what_is_kept_of_it():
+    vectors = np.random.default_rng(1).normal(size=(KEPT + 900, 5))
+    whole = of(vectors)
+    parts = [of(vectors[begin:end], first=begin) for begin, end in ((0, 700), (700, 2500), (2500, len(vectors)))]
+    for joined in (parts[0] + parts[1] + parts[2], parts[2] + (parts[0] + parts[1])):
+        assert joined.count == whole.count and np.array_equal(joined.keys, whole.keys)
+        assert np.array_equal(joined.sample, whole.sample) and len(whole.sample) == KEPT
+        assert np.allclose(joined.total, whole.total, rtol=1e-12) and np.allclose(joined.outer, whole.outer, rtol=1e-12)
+
+
+def test_what_is_kept_is_a_fair_choice():
+    position = of(np.arange(20 * KEPT, dtype=np.float64)[:, None]).sample
+    assert position.mean() == pytest.approx(10 * KEPT, rel=0.05), "neither the first ones nor the last ones"
+
+
+@pytest.mark.parametrize("count", [10, KEPT + 10])
+def test_statistics_survive_a_file(count: int, tmp_path):
+    statistics = of(np.random.default_rng(2).normal(size=(count, 4)))
+    np.savez(tmp_path / "entry.npz", **statistics.arrays("x."))
+    with np.load(tmp_path / "entry.npz", allow_pickle=False) as arrays:
+        again = Statistics.from_arrays(arrays, "x.")
+    assert again.count == count and np.array_equal(again.sample, statistics.sample)
+    assert np.allclose(again.mean, statistics.mean) and np.allclose(again.covariance, statistics.covariance)
+
+
+def test_columns_of_the_vectors_have_their_own_statistics():
+    vectors = np.random.default_rng(3).normal(size=(50, 6))
+    assert np.allclose(of(vectors).part(2, 5).covariance, of(vectors[:, 2:5]).covariance)
+
+
+def test_features_that_are_no_numbers_are_refused():
+    with pytest.raises(BadInput, match="not finite"):
+        of(np.array([[1.0, np.nan]]))
+
+
+def test_the_distance_of_known_gaussians_is_its_closed_form():
+    """For commuting covariances it is |m - m'|^2 + sum (s - s')^2 of the deviations along the common axes."""
+    rng = np.random.default_rng(4)
+    axes = np.linalg.qr(rng.normal(size=(9, 9)))[0]
+    s, t, m, n = rng.uniform(0, 3, 9), rng.uniform(0, 3, 9), rng.normal(size=9), rng.normal(size=9)
+    ours, theirs = gaussian(m, axes * s**2 @ axes.T), gaussian(n, axes * t**2 @ axes.T)
+    assert frechet_distance(ours, theirs) == pytest.approx(np.square(m - n).sum() + np.square(s - t).sum())
+
+
+def test_the_distance_is_that_of_scipys_matrix_root():
+    rng = np.random.default_rng(5)
+    a, b = (np.cov(rng.normal(size=(40, 8)) @ rng.normal(size=(8, 8)), rowvar=False) for _ in range(2))
+    m, n = rng.normal(size=(2, 8))
+    expected = np.square(m - n).sum() + np.trace(a + b - 2 * scipy.linalg.sqrtm(a @ b).real)
+    assert frechet_distance(gaussian(m, a), gaussian(n, b)) == pytest.approx(expected)
+
+
+def test_the_distance_of_fewer_vectors_than_columns_is_real_symmetric_and_0_of_a_set_from_itself():
+    rng = np.random.default_rng(6)
+    ours, theirs = of(rng.normal(size=(20, 100))), of(rng.normal(1, 2, size=(30, 100)))
+    assert frechet_distance(ours, ours) == pytest.approx(0, abs=1e-5)
+    assert frechet_distance(ours, theirs) == pytest.approx(frechet_distance(theirs, ours))
+    assert frechet_distance(ours, theirs) > 100
+
+
+def test_the_kernel_distance_is_the_mean_over_pairs():
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(1, 1, size=(5, 3)).astype(np.float32)
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return (float(np.dot(a.astype(float), b)) / 3 + 1) ** 3
+
+    within = [np.mean([kernel(v[i], v[j]) for i in range(len(v)) for j in range(len(v)) if i != j]) for v in (x, y)]
+    across = np.mean([kernel(a, b) for a in x for b in y])
+    assert kernel_distance(of(x), of(y)) == pytest.approx(sum(within) - 2 * across, rel=1e-5)
+
+
+def test_the_kernel_distance_has_no_bias():
+    """Of halves of one set it is 0 in the mean; the Frechet distance of so few vectors is far above 0."""
+    rng = np.random.default_rng(8)
+    pairs = [(of(rng.normal(size=(30, 20))), of(rng.normal(size=(30, 20)))) for _ in range(60)]
+    distances = [kernel_distance(a, b) for a, b in pairs]
+    assert abs(np.mean(distances)) < 3 * np.std(distances) / len(distances) ** 0.5
+    assert np.mean([frechet_distance(a, b) for a, b in pairs]) > 5
