@@ -76,7 +76,7 @@ class Trainer:
         self._encode: Callable[[Tensor, Tensor], ExampleCode] = self.generator.encode_examples
         self._synthesize: Callable[[ExampleCode, Tensor, State | None], Synthesis] = self.generator.synthesize
         if self.effort.compile:
-            self._encode, self._synthesize = torch.compile(self._encode), torch.compile(self._synthesize)
+            self._encode, self._synthesize = torch.compile(self._encode, dynamic=False), torch.compile(self._synthesize, dynamic=False)
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
         """Begin with another model's weights, where name and shape are the same. Returns how many tensors were taken, and of how many."""
@@ -193,6 +193,8 @@ class Trainer:
     def _begin(self, phase: Phase) -> None:
         """A new phase. Where the previous frame has a flow network of its own, that begins as the example's does."""
         self.guard.settled()
+        if self.effort.compile:
+            torch.compiler.reset()  # PyTorch compiles for eight shapes at most: here, one to four examples with and without a past
         alone = self.step == 0 or self.config.phase_at(self.step - 1).frames == 1
         if phase.frames == 1 or not alone or self.generator.example_flow is None:
             return
