@@ -1,0 +1,99 @@
+"""The figures of one trained variant: what `fsv2v evaluate` says of its videos, and how well labels are found again in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import labeller as labelling
+
+from stages.clip import Clip
+from stages.errors import Fsv2vError
+from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric
+
+OF_LABELS = ("pixel-accuracy", "miou")
+OF_SETS = ("fid", "kid", "fvd", "video-fid")
+"""Metrics whose names begin so compare all frames of all clips at once; the others are means over clips."""
+REPEAT, REAL = "repeat the example", "the real frames"
+Triple = tuple[Clip, Clip, Clip]
+"""Result, examples, judged clip."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """By metric: values, those of repeating the example and of the real frames, and why others are missing."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    repeat: dict[str, float] = field(default_factory=dict)
+    real: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    variant: str = ""
+    seed: int = 0
+    parameters: int = 0
+
+
+def judge(triples: Sequence[Triple], metrics: Sequence[str], labels: Path | None, device: str) -> Figures:
+    """Every clip counts the same. A metric that this version has not, or that cannot run here, is left out with its reason."""
+    found = Figures()
+    for metric in metrics:
+        try:
+            _add(found, metric, triples, labels, device)
+        except Fsv2vError as reason:
+            found.missing[metric] = str(reason)
+    return found
+
+
+def better(metric: str) -> str:
+    """"higher" or "lower"."""
+    if metric in OF_LABELS:
+        return "higher"
+    try:
+        return find_metric(metric).better
+    except Fsv2vError:
+        return "lower"
+
+
+def unit(metric: str) -> str:
+    try:
+        return "" if metric in OF_LABELS else find_metric(metric).unit
+    except Fsv2vError:
+        return ""
+
+
+def _add(found: Figures, metric: str, triples: Sequence[Triple], labels: Path | None, device: str) -> None:
+    if metric in OF_LABELS:
+        if labels is None:
+            found.missing[metric] = "these clips have no label maps"
+        elif metric not in found.values:
+            pairs, network = [(result, judged) for result, _, judged in triples], labelling.Labeller(labels, device)
+            found.values.update(labelling.scores(network, pairs))
+            found.real.update(labelling.scores(network, pairs, real=True))
+        return
+    scores = _of_set(metric, triples, device) if metric.startswith(OF_SETS) else _of_clips(metric, triples, device)
+    for name, into in (("value", found.values), ("baseline", found.repeat), ("floor", found.real)):
+        known = [value for score in scores if (value := getattr(score, name)) is not None]
+        if known:
+            into[metric] = sum(known) / len(known)
+    if metric not in found.values:
+        found.missing[metric] = next((score.unavailable for score in scores if score.unavailable), "nothing was measured")
+
+
+def _of_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:
+    scores: list[Score] = []
+    for result, examples, judged in triples:
+        example = examples.path.parent / "example.png"
+        if not example.exists():
+            cv2.imwrite(str(example), examples.frame(0)[..., ::-1])
+        options = EvaluateOptions((metric,), driving=str(judged.path), example=str(example), device=device)
+        scores += evaluate([str(result.path)], [str(judged.path)], options)
+    return scores
+
+
+def _of_set(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:
+    """What is said of all clips together, where something is; else what is said of each."""
+    results, references = ([str(triple[part].path) for triple in triples] for part in (0, 2))
+    scores = list(evaluate(results, references, EvaluateOptions((metric,), device=device)))
+    together = [score for score in scores if score.result not in results]
+    return together or scores
