@@ -33,7 +33,7 @@ from stages.train.data import Footage
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks share
 
-from excerpts import cut  # noqa: E402
+from excerpts import cut
 
 JOINTS = ("posewarp", "monkeynet")
 """Methods that are driven by joints, not by the drawn skeleton alone."""

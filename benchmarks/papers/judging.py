@@ -14,6 +14,8 @@ from stages.errors import Fsv2vError
 from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric
 
 OF_LABELS = ("pixel-accuracy", "miou")
+FOUND = "pose-found"
+"""Share of the frames in which the detector found a body at all: only of these there is a pose error. It comes with the pose error."""
 OF_SETS = ("fid", "kid", "fvd", "video-fid")
 """Metrics whose names begin so compare all frames of all clips at once; the others are means over clips."""
 REPEAT, REAL = "repeat the example", "the real frames"
@@ -47,7 +49,7 @@ def judge(triples: Sequence[Triple], metrics: Sequence[str], labels: Path | None
 
 def better(metric: str) -> str:
     """"higher" or "lower"."""
-    if metric in OF_LABELS:
+    if metric in (*OF_LABELS, FOUND):
         return "higher"
     try:
         return find_metric(metric).better
@@ -57,27 +59,35 @@ def better(metric: str) -> str:
 
 def unit(metric: str) -> str:
     try:
-        return "" if metric in OF_LABELS else find_metric(metric).unit
+        return find_metric(metric).unit
     except Fsv2vError:
         return ""
 
 
 def _add(found: Figures, metric: str, triples: Sequence[Triple], labels: Path | None, device: str) -> None:
+    if metric in found.values:
+        return
     if metric in OF_LABELS:
-        if labels is None:
-            found.missing[metric] = "these clips have no label maps"
-        elif metric not in found.values:
-            pairs, network = [(result, judged) for result, _, judged in triples], labelling.Labeller(labels, device)
-            found.values.update(labelling.scores(network, pairs))
-            found.real.update(labelling.scores(network, pairs, real=True))
+        _add_labels(found, triples, labels, device)
         return
     scores = _of_set(metric, triples, device) if metric.startswith(OF_SETS) else _of_clips(metric, triples, device)
     for name, into in (("value", found.values), ("baseline", found.repeat), ("floor", found.real)):
         known = [value for score in scores if (value := getattr(score, name)) is not None]
         if known:
             into[metric] = sum(known) / len(known)
+    if metric.startswith("pose-error"):
+        found.values[FOUND] = sum(score.coverage or 0.0 for score in scores) / len(scores)
     if metric not in found.values:
         found.missing[metric] = next((score.unavailable for score in scores if score.unavailable), "nothing was measured")
+
+
+def _add_labels(found: Figures, triples: Sequence[Triple], labels: Path | None, device: str) -> None:
+    if labels is None:
+        found.missing.update(dict.fromkeys(OF_LABELS, "these clips have no label maps"))
+        return
+    pairs, network = [(result, judged) for result, _, judged in triples], labelling.Labeller(labels, device)
+    found.values.update(labelling.scores(network, pairs))
+    found.real.update(labelling.scores(network, pairs, real=True))
 
 
 def _of_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import torch
 from experiment import Experiment, Variant
 from intervals import beats, mean_and_half, shown
@@ -22,12 +21,12 @@ from stages.conditions.view import View
 from stages.files import write_atomically
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 ROWS, MAGNIFIED = 4, 160
 """Held-out clips on a sheet, and the height in pixels at which each picture is shown."""
-Table = dict[str, dict[str, list[float]]]
-"""variant -> metric -> a value for each seed; nothing where nothing was measured."""
+Table = dict[str, dict[str, dict[int, float]]]
+"""variant -> metric -> seed -> value; nothing where nothing was measured."""
 
 
 @dataclass(frozen=True)
@@ -45,39 +44,48 @@ def table_of(figures: Sequence[Figures]) -> Table:
     table: Table = {}
     for found in figures:
         for metric, value in found.values.items():
-            table.setdefault(found.variant, {}).setdefault(metric, []).append(value)
+            table.setdefault(found.variant, {}).setdefault(metric, {})[found.seed] = value
         for name, known in ((REPEAT, found.repeat), (REAL, found.real)):
             for metric, value in known.items():
-                table.setdefault(name, {})[metric] = [value]
+                table.setdefault(name, {})[metric] = {0: value}
     bounds = {name: table.pop(name) for name in (REPEAT, REAL) if name in table}
     return table | bounds
 
 
 def markdown(table: Table, metrics: Sequence[str]) -> str:
     """Means and 95 % intervals over seeds; the best mean of the methods in bold."""
-    measured = [metric for metric in metrics if any(metric in row for row in table.values())]
-    heads = [" ".join(filter(None, [metric, f"({unit(metric)})" if unit(metric) else "", _ARROW[better(metric)]])) for metric in measured]
+    columns = measured(table, metrics)
+    heads = [" ".join(filter(None, [metric, f"({unit(metric)})" if unit(metric) else "", _ARROW[better(metric)]])) for metric in columns]
     lines = [f"| {' | '.join(['', *heads])} |", "| --- |" + " --- |" * len(heads)]
-    best = {metric: _best(table, metric) for metric in measured}
+    best = {metric: _best(table, metric) for metric in columns}
     for name, row in table.items():
-        cells = [_cell(row.get(metric), name == best[metric]) for metric in measured]
+        cells = [_cell(row.get(metric), name == best[metric]) for metric in columns]
         lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
+
+
+def measured(table: Table, metrics: Sequence[str]) -> list[str]:
+    """The metrics of which there is a figure of any method."""
+    return [metric for metric in metrics if any(metric in row for name, row in table.items() if name not in (REPEAT, REAL))]
 
 
 _ARROW = {"lower": "↓", "higher": "↑"}
 
 
 def _best(table: Table, metric: str) -> str:
-    means = {name: float(np.mean(row[metric])) for name, row in table.items() if metric in row and name not in (REPEAT, REAL)}
+    means = {name: _mean(row[metric]) for name, row in table.items() if metric in row and name not in (REPEAT, REAL)}
     choose: Callable[..., str] = max if better(metric) == "higher" else min
     return choose(means, key=lambda name: means[name]) if means else ""
 
 
-def _cell(values: list[float] | None, best: bool) -> str:
+def _mean(values: Mapping[int, float]) -> float:
+    return mean_and_half(list(values.values()))[0]
+
+
+def _cell(values: Mapping[int, float] | None, best: bool) -> str:
     if values is None:
         return "n/a"
-    text = shown(*mean_and_half(values))
+    text = shown(*mean_and_half(list(values.values())))
     return f"**{text}**" if best else text
 
 
@@ -86,14 +94,16 @@ def verdicts(table: Table, claims: Sequence[Claim]) -> list[str]:
     said = []
     for claim in claims:
         ours = table.get(claim.ours, {}).get(claim.metric)
-        others = {name: table[name][claim.metric] for name in claim.others if claim.metric in table.get(name, {})}
+        others = {name: table[name] for name in claim.others if claim.metric in table.get(name, {})}
         if ours is None or not others:
             said.append(f"{claim.metric}, {claim.ours}: not measured")
             continue
-        best = (max if better(claim.metric) == "higher" else min)(others, key=lambda name: float(np.mean(others[name])))
-        ratio = float(np.mean(ours) / np.mean(others[best]))
+        best = _best(others, claim.metric)
+        theirs = others[best][claim.metric]
+        ratio = _mean(ours) / _mean(theirs)
         beside = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
-        verdict = beats(ours, others[best], better(claim.metric))
+        both = sorted(ours.keys() & theirs.keys())
+        verdict = beats([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
         said.append(f"{claim.metric}: {claim.ours} better than the best of the others, {best}: **{verdict}**; ratio {ratio:.2f}{beside}")
     return said
 
@@ -121,7 +131,7 @@ def write(
     rows = [asdict(f) for f in figures]
     write_atomically(experiment.out / f"{name}.md", text.encode())
     write_atomically(experiment.out / f"{name}.json", json.dumps({**found, "runs": rows}, indent=1).encode())
-    bars(experiment.out / f"{name}.png", table, [metric for metric in experiment.metrics if metric not in missing])
+    bars(experiment.out / f"{name}.png", table, measured(table, experiment.metrics))
     return text
 
 
@@ -134,13 +144,13 @@ def bars(path: Path, table: Table, metrics: Sequence[str]) -> None:
     figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 0.34 * len(table) + 1.1), squeeze=False)
     for column, metric in enumerate(metrics):
         panel, names = panels[0, column], [name for name in table if metric in table[name]]
-        pairs = [mean_and_half(table[name][metric]) for name in names]
+        pairs = [mean_and_half(list(table[name][metric].values())) for name in names]
         colours = ["#999999" if name in (REPEAT, REAL) else "#3b6ea5" for name in names]
         panel.barh(names, [mean for mean, _ in pairs], xerr=[half or 0 for _, half in pairs], color=colours, capsize=3)
         panel.invert_yaxis()
         panel.set_title(f"{metric} {_ARROW[better(metric)]}", fontsize=9)
         panel.tick_params(labelsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def lines(path: Path, x: Sequence[float], table: Table, metrics: Sequence[str], label: str) -> None:
@@ -148,10 +158,10 @@ def lines(path: Path, x: Sequence[float], table: Table, metrics: Sequence[str], 
     figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6), squeeze=False)
     rows = [row for name, row in table.items() if name not in (REPEAT, REAL)]
     for column, metric in enumerate(metrics):
-        pairs = [mean_and_half(row[metric]) for row in rows]
+        pairs = [mean_and_half(list(row[metric].values())) for row in rows]
         panels[0, column].errorbar(x, [mean for mean, _ in pairs], [half or 0 for _, half in pairs], marker="o", capsize=3)
         panels[0, column].set(xlabel=label, title=f"{metric} {_ARROW[better(metric)]}", xticks=list(x))
-    _save(figure, path)
+    save(figure, path)
 
 
 def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> None:
@@ -168,10 +178,10 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
             panel.imshow(picture, extent=(0, judged.width, judged.height, 0))
             panel.set_title(name, fontsize=7)
             panel.axis("off")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=MAGNIFIED)

@@ -22,8 +22,8 @@ TINY = replace(
 
 @dataclass(frozen=True)
 class Scale:
-    """network: what kinds differ in is not said. subjects, held_out: of the data, None: all. frames: judged of each clip, 0: all that are no
-    examples. labeller_steps: training of the network that finds labels in results."""
+    """subjects, held_out: of the data, None: all. frames: judged of each clip, 0: all behind the examples. labeller_steps: training of the
+    network that finds labels in results."""
 
     network: GeneratorConfig
     phases: tuple[Phase, ...]
@@ -45,8 +45,8 @@ class Scale:
     ) -> TrainConfig:
         """The training run of a variant, which differs in `network` and `training`. kind, channels: of the semantic images."""
         generator = replace(self.network, **{"kind": kind, "semantic_channels": channels, "size": size, **network})
-        base = TrainConfig(generator=generator, phases=self.phases, max_examples=1, hue=180.0 if kind.startswith("poses") else 0.0, seed=seed)
-        return replace(base, **training)
+        hue = 180.0 if kind.startswith("poses") else 0.0  # as the recipes have it
+        return replace(TrainConfig(generator, self.phases, max_examples=1, hue=hue, seed=seed), **training)
 
 
 SCALES = {
@@ -54,9 +54,10 @@ SCALES = {
         TINY, (Phase(6, batch=4, adversarial=False), Phase(3, batch=2, frames=2)),
         seeds=2, subjects=6, held_out=2, frames=4, labeller_steps=10,
     ),
-    "small": Scale(SMALL, (Phase(1200, batch=8, adversarial=False), Phase(200, batch=4, frames=2), Phase(60, batch=2, frames=4))),
+    "small": Scale(SMALL, (Phase(1800, batch=8, adversarial=False), Phase(300, batch=4, frames=2), Phase(100, batch=2, frames=4))),
     "large": Scale(
-        PRESETS["pose-256"], (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),
+        PRESETS["pose-256"],
+        (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),
         labeller_steps=4000,
     ),
 }  # fmt: skip

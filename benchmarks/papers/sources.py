@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def rows_of(data: Path) -> list[Row]:
-    """The clips of a dataset with their own splits, or of a folder of actors.py; paths are absolute. Raises BadInput when there are none."""
+    """The clips of a dataset with its splits, or of a folder of actors.py; paths are absolute. Raises BadInput when it is neither."""
     if (data / "dataset.json").exists():
         return [{**row, "clip": str((data / row["clip"]).resolve())} for row in read_index(data)]
     if not (data / "subjects.tsv").exists():
@@ -26,11 +26,11 @@ def rows_of(data: Path) -> list[Row]:
         raise BadInput(f"{data} is neither a folder of actors nor a dataset", hint=hint)
     pairs = [line.split("\t") for line in (data / "subjects.tsv").read_text(encoding="utf-8").splitlines()]
     order = {subject: number for number, subject in enumerate(sorted({subject for _, subject in pairs}))}
-    return [_row(data / f"{name}.clip", subject, order[subject] % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) for name, subject in sorted(pairs)]
+    return [_row(data / f"{name}.clip", subject, order[subject]) for name, subject in sorted(pairs)]
 
 
-def _row(path: Path, subject: str, held_out: bool) -> Row:
-    split = "val" if held_out else "train"
+def _row(path: Path, subject: str, number: int) -> Row:
+    split = "val" if number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 else "train"
     return {"id": path.stem, "subject": subject, "split": split, "clip": str(path.resolve()), "num_frames": open_clip(path).num_frames}
 
 

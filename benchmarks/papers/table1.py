@@ -24,7 +24,7 @@ COMMON = (
 )
 OF_JOINTS = (Variant("PoseWarp", {"method": "posewarp"}), Variant("MonkeyNet", {"method": "monkeynet"}))
 METRICS = {
-    "poses": ("pose-error-pixels", "pose-error", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
+    "poses": ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
     "segment": ("pixel-accuracy", "miou", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
 }
 PAPER = {

@@ -43,6 +43,8 @@ LIMBS = (
 """The ten of section 3.1: head, trunk, upper and lower arms and legs; a foot moves with its shin."""
 SHORT = 0.02
 """Limbs that are not longer than about this, in heights of the picture, say little of how they turned: they are held upright."""
+EDGE, SURE = 2.0, 6.0
+"""A limb ends at so many of its widths; on its bone its logit is so much above the background's."""
 FALLBACK_TRUNK = 1 / 4
 """Length of a trunk that is not seen, in heights of the picture."""
 
@@ -76,7 +78,7 @@ class PoseWarp(Still):
 
 
 def rough_masks(points: Tensor, there: Tensor, height: int, width: int) -> Tensor:
-    """Logits [B, 11, H, W] by the distance from a limb's bones, which falls below the background's at twice the limb's width.
+    """Logits [B, 11, H, W] by the squared distance from a limb's bones, equal to the background's at `EDGE` widths of the limb.
 
     points [B, 25, 2] (x, y in pixels), there bool [B, 25]. A limb of which no bone is there gets next to nothing.
     """
@@ -85,8 +87,9 @@ def rough_masks(points: Tensor, there: Tensor, height: int, width: int) -> Tenso
     logits = []
     for limb in LIMBS:
         away = torch.stack([_distance(points[:, bone], there[:, bone].all(1), height, width) for bone in map(list, limb.bones)])
-        logits.append(-0.5 * (away.amin(0) / (limb.width * trunk)[:, None, None]).square().clamp(max=40))
-    return torch.stack([*logits, torch.full_like(logits[0], -2.0)], 1)
+        widths = away.amin(0) / (limb.width * trunk)[:, None, None]
+        logits.append(-SURE * (widths / EDGE).square().clamp(max=9))
+    return torch.stack([*logits, torch.full_like(logits[0], -SURE)], 1)
 
 
 def _distance(ends: Tensor, there: Tensor, height: int, width: int) -> Tensor:

@@ -28,7 +28,7 @@ class Still(nn.Module):
 
     @abstractmethod
     def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
-        """image [B, 3, H, W] in [-1, 1], its joints and those of the frame [B, 25, H, W] -> the frame, and what its flow made of the image."""
+        """image [B, 3, H, W] in [-1, 1], joints of it and of the frame [B, 25, H, W] -> the frame, and the image as a flow moves it."""
 
     def encode_examples(self, images: Tensor, semantics: Tensor) -> ExampleCode:
         """images [B, K, 3, H, W] in [-1, 1], semantics [B, K, 28, H, W]: kept as they are."""

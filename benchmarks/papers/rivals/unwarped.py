@@ -16,7 +16,7 @@ NEVER = 20.0
 
 
 class Unwarped(FewShotGenerator):
-    """The past frame guides H where it was, and is never laid over the result. The example is warped as ever, which vid2vid does not know."""
+    """The past frame guides H where it was, and is never laid over the result. The example, which vid2vid has not, is warped as ever."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(replace(config, method="weights"))
