@@ -12,11 +12,12 @@ import multiprocessing
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import rivals
+import torch
 from judging import Figures, judge
 from labeller import train as train_labeller
 from rivals.joints import CHANNELS as JOINT_CHANNELS
@@ -93,8 +94,13 @@ class Experiment:
         return index(rows, self.kind, self.out / "data" / f"{self.kind}-{subjects or 'all'}")
 
     @property
+    def chosen(self) -> list[Row]:
+        """What the scale takes of the clips."""
+        return chosen(self.rows, self.scale.subjects, self.scale.held_out)
+
+    @property
     def held_out(self) -> list[Row]:
-        return [row for row in chosen(self.rows, self.scale.subjects, self.scale.held_out) if row["split"] == "val"]
+        return [row for row in self.chosen if row["split"] == "val"]
 
     def cuts(self) -> list[tuple[Row, Clip, Clip]]:
         """Of each held-out clip its examples and what is judged."""
@@ -119,7 +125,8 @@ def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> l
         for task in models.values():
             trained(*task)
         return [finished(*task) for task in tasks]
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    threads = max(1, torch.get_num_threads() // jobs)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         list(pool.map(trained, *zip(*models.values(), strict=True)))
         return list(pool.map(finished, *zip(*tasks, strict=True)))
 
@@ -134,7 +141,7 @@ def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
     wanted = json.loads(json.dumps({"config": config.to_json(), "clips": (data / "clips.ndjson").read_text()}))
     if done.exists() and final.exists() and json.loads(done.read_text()) == wanted:
         return final
-    say(f"training {variant.name}, seed {seed}: {config.steps} steps")
+    say(f"training {variant.model or variant.name}, seed {seed}: {config.steps} steps")
     options = TrainOptions(data, experiment.device, Pace(save_seconds=120))
     train(config, options, folder, event=lambda row: say(row["message"]) if "message" in row else None)
     write_atomically(done, json.dumps(wanted).encode())
@@ -153,16 +160,17 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
         out = folder / f"{row['id']}.clip"
         synthesize([examples], judged, model, out, SynthesizeOptions(**asked))
         pairs.append((open_clip(out), examples, judged))
-    kept = folder / "figures.json"
-    key = {"model": model.sha256, "asked": asked, "metrics": list(experiment.metrics), "clips": [c.frames_digest() for c, _, _ in pairs]}
-    known = json.loads(kept.read_text()) if kept.exists() else {}
-    if known.get("key") != json.loads(json.dumps(key)) or known["figures"]["missing"]:
-        say(f"judging {variant.name}, seed {seed}")
-        figures = judge(pairs, experiment.metrics, experiment.labeller(), experiment.device)
-        size = sum(p.numel() for p in model.generator.parameters())
-        known = {"key": key, "figures": asdict(replace(figures, variant=variant.name, seed=seed, parameters=size))}
-        write_atomically(kept, json.dumps(known, indent=1).encode())
-    return Figures(**known["figures"])
+    kept, key = folder / "figures.json", [clip.frames_digest() for triple in pairs for clip in triple]
+    size = sum(p.numel() for p in model.generator.parameters())
+    known = Figures(variant=variant.name, seed=seed, parameters=size)
+    if kept.exists() and (found := json.loads(kept.read_text()))["key"] == key:
+        known = Figures(**found["figures"])
+    wanted = [metric for metric in experiment.metrics if metric not in known.values]
+    if wanted:
+        say(f"judging {variant.name}, seed {seed}: {', '.join(wanted)}")
+        known = known.and_also(judge(pairs, wanted, experiment.labeller(), experiment.device))
+        write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
+    return known.only(experiment.metrics)
 
 
 def model_of(variant: Variant) -> str:

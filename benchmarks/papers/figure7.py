@@ -13,6 +13,7 @@ import attending
 import report
 from commands import experiment, parser
 from experiment import Experiment, Variant, run
+from sources import subjects_of
 
 METRICS = ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet")
 EXAMPLES = (1, 2, 4, 8)
@@ -30,19 +31,18 @@ def main() -> None:
     if "b" in given.part:
         more_examples(several, given.jobs)
     if "c" in given.part:
-        run(several, [asked(4)], given.jobs)
         attending.pictures(several, asked(4), several.out / "figure7c.png")
 
 
 def more_subjects(bench: Experiment, jobs: int) -> None:
     """Figure 7a; the largest set is all there are, and its model that of table 1."""
-    whole = bench.scale.subjects or len({row["subject"] for row in bench.rows if row["split"] == "train"})
+    whole = len(subjects_of(bench.chosen, "train"))
     counts = sorted({max(1, whole // share) for share in (8, 4, 2, 1)})
     variants = [Variant(f"{n} subjects", subjects=n) if n < whole else Variant(f"{n} subjects", model="ours") for n in counts]
     figures = run(bench, variants, jobs)
     claims = [report.Claim(metric, variants[-1].name, (variants[0].name,)) for metric in METRICS]
-    print(report.write(bench, "figure7a", "Few-shot vid2vid, figure 7a: more subjects to train on", figures, claims))
-    report.lines(bench.out / "figure7a.png", counts, report.table_of(figures), METRICS, "subjects trained on")
+    plot = report.lines(dict(zip((variant.name for variant in variants), counts, strict=True)), "subjects trained on")
+    print(report.write(bench, "figure7a", "Few-shot vid2vid, figure 7a: more subjects to train on", figures, claims, plot=plot))
 
 
 def more_examples(bench: Experiment, jobs: int) -> None:
@@ -50,8 +50,8 @@ def more_examples(bench: Experiment, jobs: int) -> None:
     variants = [asked(count) for count in EXAMPLES]
     figures = run(bench, variants, jobs)
     claims = [report.Claim(metric, variants[-1].name, (variants[0].name,)) for metric in METRICS]
-    print(report.write(bench, "figure7b", "Few-shot vid2vid, figure 7b: more examples at test time", figures, claims))
-    report.lines(bench.out / "figure7b.png", EXAMPLES, report.table_of(figures), METRICS, "examples K")
+    plot = report.lines({asked(count).name: count for count in EXAMPLES}, "examples K")
+    print(report.write(bench, "figure7b", "Few-shot vid2vid, figure 7b: more examples at test time", figures, claims, plot=plot))
 
 
 def asked(count: int) -> Variant:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 
 import cv2
 import labeller as labelling
 
 from stages.clip import Clip
+from stages.conditions.view import View
 from stages.errors import Fsv2vError
 from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric
 
@@ -34,6 +36,17 @@ class Figures:
     variant: str = ""
     seed: int = 0
     parameters: int = 0
+
+    def and_also(self, later: Figures) -> Figures:
+        """With what was found later. What is no longer missing is not said to be."""
+        values = {**self.values, **later.values}
+        missing = {metric: reason for metric, reason in {**self.missing, **later.missing}.items() if metric not in values}
+        return replace(self, values=values, repeat={**self.repeat, **later.repeat}, real={**self.real, **later.real}, missing=missing)
+
+    def only(self, metrics: Sequence[str]) -> Figures:
+        """What concerns these metrics: other tables may have asked for others."""
+        parts = {name: {m: v for m, v in getattr(self, name).items() if m in metrics} for name in ("values", "repeat", "real", "missing")}
+        return replace(self, **parts)
 
 
 def judge(triples: Sequence[Triple], metrics: Sequence[str], labels: Path | None, device: str) -> Figures:
@@ -85,9 +98,25 @@ def _add_labels(found: Figures, triples: Sequence[Triple], labels: Path | None, 
     if labels is None:
         found.missing.update(dict.fromkeys(OF_LABELS, "these clips have no label maps"))
         return
-    pairs, network = [(result, judged) for result, _, judged in triples], labelling.Labeller(labels, device)
-    found.values.update(labelling.scores(network, pairs))
-    found.real.update(labelling.scores(network, pairs, real=True))
+    network = labelling.Labeller(labels, device)
+    for into, frames in ((found.values, _own), (found.repeat, _repeated), (found.real, _real)):
+        into.update(labelling.scores(network, [(frames(*triple), triple[2]) for triple in triples]))
+
+
+def _own(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Picture]:
+    return result.frames()
+
+
+def _repeated(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Picture]:
+    return repeat(_sized(examples, result).image(examples.frame(0)), judged.num_frames)
+
+
+def _real(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Picture]:
+    return map(_sized(judged, result).image, judged.frames())
+
+
+def _sized(clip: Clip, result: Clip) -> View:
+    return View.scaled(clip.height, clip.width, result.height, result.width)
 
 
 def _of_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:

@@ -7,7 +7,7 @@ makes of the real frames of those held out is the bound that stands beside all r
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 from weights import registry
 
+Picture = NDArray[np.uint8]
 VOID = 255
 ENLARGED = 2
 """Pictures are enlarged so many times, for their limbs are thin."""
@@ -72,24 +73,27 @@ class Labeller:
         self.device = next(self.network.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def __call__(self, frame: Picture) -> NDArray[np.int64]:
         picture = _enlarged(picture_tensor(frame[None])).to(self.device)
         scores = F.interpolate(self.network(picture), size=frame.shape[:2], mode="bilinear", align_corners=False)
         return np.asarray(scores[0].argmax(0).cpu().numpy())
 
 
-def scores(labeller: Labeller, pairs: Sequence[tuple[Clip, Clip]], real: bool = False) -> dict[str, float]:
-    """Of (result, judged clip): pixel-accuracy and miou in [0, 1], over the pixels of all frames together; `real`: of the judged frames."""
-    confusion = None
-    for result, judged in pairs:
-        view = View.scaled(judged.height, judged.width, result.height, result.width)
-        track = open_track(judged, "segment")
-        confusion = np.zeros((track.channels, track.channels), np.int64) if confusion is None else confusion
-        for index, frame in enumerate(map(view.image, judged.frames()) if real else result.frames()):
-            truth = ids_of(torch.from_numpy(track.semantic(index, view))[None])[0].numpy()
-            confusion += confusion_of(truth, labeller(frame), track.channels)
-    assert confusion is not None
+def scores(labeller: Labeller, pairs: Sequence[tuple[Iterable[Picture], Clip]]) -> dict[str, float]:
+    """Of (frames, the clip that drove them): pixel-accuracy and miou in [0, 1], over the pixels of all frames together."""
+    confusion = sum(_confusion(labeller, frames, judged) for frames, judged in pairs)
+    assert isinstance(confusion, np.ndarray)
     return accuracy_and_iou(confusion)
+
+
+def _confusion(labeller: Labeller, frames: Iterable[Picture], judged: Clip) -> NDArray[np.int64]:
+    track = open_track(judged, "segment")
+    confusion = np.zeros((track.channels, track.channels), np.int64)
+    for index, frame in enumerate(frames):
+        view = View.scaled(judged.height, judged.width, *frame.shape[:2])
+        truth = ids_of(torch.from_numpy(track.semantic(index, view))[None])[0].numpy()
+        confusion += confusion_of(truth, labeller(frame), track.channels)
+    return confusion
 
 
 def confusion_of(truth: NDArray[np.int64], found: NDArray[np.int64], labels: int) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ ROWS, MAGNIFIED = 4, 160
 """Held-out clips on a sheet, and the height in pixels at which each picture is shown."""
 Table = dict[str, dict[str, dict[int, float]]]
 """variant -> metric -> seed -> value; nothing where nothing was measured."""
+Plot = Callable[[Path, Table, Sequence[str]], None]
 
 
 @dataclass(frozen=True)
@@ -104,18 +105,20 @@ def verdicts(table: Table, claims: Sequence[Claim]) -> list[str]:
         beside = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
         both = sorted(ours.keys() & theirs.keys())
         verdict = beats([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
-        said.append(f"{claim.metric}: {claim.ours} better than the best of the others, {best}: **{verdict}**; ratio {ratio:.2f}{beside}")
+        than = best if len(claim.others) == 1 else f"the best of the others, {best}"
+        said.append(f"{claim.metric}: {claim.ours} better than {than}: **{verdict}**; ratio {ratio:.2f}{beside}")
     return said
 
 
 def write(
     experiment: Experiment, name: str, title: str, figures: Sequence[Figures], claims: Sequence[Claim], more: str = "",
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None, plot: Plot | None = None,
 ) -> str:  # fmt: skip
-    """NAME.md, NAME.json and NAME.png in the experiment's folder. Returns the Markdown."""
+    """NAME.md, NAME.json and NAME.png (`bars`, unless `plot` draws it) in the experiment's folder. Returns the Markdown."""
     table = table_of(figures)
+    known = measured(table, experiment.metrics)
     missing = {metric: reason for found in figures for metric, reason in found.missing.items()}
-    said = verdicts(table, claims)
+    said = verdicts(table, [claim for claim in claims if claim.metric in known])
     hardware = f"{platform.machine()}, torch {torch.__version__}, {_device()}"
     seeds, clips = len({found.seed for found in figures}), len(experiment.held_out)
     parts = [
@@ -131,7 +134,7 @@ def write(
     rows = [asdict(f) for f in figures]
     write_atomically(experiment.out / f"{name}.md", text.encode())
     write_atomically(experiment.out / f"{name}.json", json.dumps({**found, "runs": rows}, indent=1).encode())
-    bars(experiment.out / f"{name}.png", table, measured(table, experiment.metrics))
+    (plot or bars)(experiment.out / f"{name}.png", table, known)
     return text
 
 
@@ -153,15 +156,20 @@ def bars(path: Path, table: Table, metrics: Sequence[str]) -> None:
     save(figure, path)
 
 
-def lines(path: Path, x: Sequence[float], table: Table, metrics: Sequence[str], label: str) -> None:
-    """A panel for each metric: the rows of the table at x, with their intervals."""
-    figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6), squeeze=False)
-    rows = [row for name, row in table.items() if name not in (REPEAT, REAL)]
-    for column, metric in enumerate(metrics):
-        pairs = [mean_and_half(list(row[metric].values())) for row in rows]
-        panels[0, column].errorbar(x, [mean for mean, _ in pairs], [half or 0 for _, half in pairs], marker="o", capsize=3)
-        panels[0, column].set(xlabel=label, title=f"{metric} {_ARROW[better(metric)]}", xticks=list(x))
-    save(figure, path)
+def lines(places: Mapping[str, float], label: str) -> Plot:
+    """Draws a panel for each metric: the rows of the table over the axis `label`, each at its place, with their intervals."""
+
+    def plot(path: Path, table: Table, metrics: Sequence[str]) -> None:
+        figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6), squeeze=False)
+        for panel, metric in zip(panels[0], metrics, strict=True):
+            known = [name for name in places if metric in table.get(name, {})]
+            pairs = [mean_and_half(list(table[name][metric].values())) for name in known]
+            x = [places[name] for name in known]
+            panel.errorbar(x, [mean for mean, _ in pairs], [half or 0 for _, half in pairs], marker="o", capsize=3)
+            panel.set(xlabel=label, title=f"{metric} {_ARROW[better(metric)]}", xticks=x)
+        save(figure, path)
+
+    return plot
 
 
 def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> None:

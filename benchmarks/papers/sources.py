@@ -35,12 +35,14 @@ def _row(path: Path, subject: str, number: int) -> Row:
 
 
 def chosen(rows: Sequence[Row], training: int | None, held_out: int | None) -> list[Row]:
-    """The clips of the first so many subjects of each split; None: of all. Raises BadInput when there are not so many to train on."""
-    subjects = {split: sorted({row["subject"] for row in rows if row["split"] == split}) for split in ("train", "val")}
-    if training is not None and training > len(subjects["train"]):
-        raise BadInput(f"{training} subjects to train on were asked for, and there are {len(subjects['train'])}")
-    kept = set(subjects["train"][:training]) | set(subjects["val"][:held_out])
+    """The clips of at most so many subjects of each split, the first ones; None: of all."""
+    kept = set(subjects_of(rows, "train")[:training]) | set(subjects_of(rows, "val")[:held_out])
     return [row for row in rows if row["subject"] in kept]
+
+
+def subjects_of(rows: Sequence[Row], split: str) -> list[str]:
+    """In the order of the alphabet."""
+    return sorted({row["subject"] for row in rows if row["split"] == split})
 
 
 def index(rows: Sequence[Row], kind: str, out: Path) -> Path:

@@ -36,14 +36,14 @@ class Limb:
 LIMBS = (
     Limb((0, 1, 15, 16, 17, 18), ((0, 1), (17, 18), (15, 16)), 0.25),
     Limb((1, 2, 5, 8, 9, 12), ((1, 8), (2, 9), (5, 12), (2, 5), (9, 12)), 0.2),
-    *(Limb(bone, (bone,), 0.13) for bone in ((2, 3), (3, 4), (5, 6), (6, 7))),
-    *(Limb(bone, (bone,), 0.17) for bone in ((9, 10), (12, 13))),
+    *(Limb(bone, (bone,), 0.17) for bone in ((2, 3), (3, 4), (5, 6), (6, 7))),
+    *(Limb(bone, (bone,), 0.2) for bone in ((9, 10), (12, 13))),
     Limb((10, 11), ((10, 11), (11, 22)), 0.14), Limb((13, 14), ((13, 14), (14, 19)), 0.14),
 )  # fmt: skip
 """The ten of section 3.1: head, trunk, upper and lower arms and legs; a foot moves with its shin."""
 SHORT = 0.02
 """Limbs that are not longer than about this, in heights of the picture, say little of how they turned: they are held upright."""
-EDGE, SURE = 2.0, 6.0
+EDGE, SURE = 1.6, 6.0
 """A limb ends at so many of its widths; on its bone its logit is so much above the background's."""
 FALLBACK_TRUNK = 1 / 4
 """Length of a trunk that is not seen, in heights of the picture."""
