@@ -9,7 +9,7 @@ how they follow one another. There is no foreground-background prior to leave ou
 from __future__ import annotations
 
 import report
-from commands import experiment, parser
+from commands import experiment, parser, sentences
 from experiment import Variant, run
 
 from stages.networks.objective import LossWeights, Players
@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sentences(main)

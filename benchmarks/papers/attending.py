@@ -50,24 +50,26 @@ def place_colours(count: int, height: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def pictures(experiment: Experiment, variant: Variant, path: Path) -> None:
-    """Of a few held-out clips: the examples, what drives, the frame; below them each example's share of the attention, the colours of its
-    places, and those that each pixel of the frame attends to, with the examples' own pixels read the same way. PNG."""
+    """Three lines for each of a few clips. The examples, what drives, the frame, the truth; a colour for each place of each example,
+    and in these colours where each pixel of the frame looks, with what it sees there; each example's share of every pixel. PNG."""
     generator = load_model(trained(experiment, variant, 0)).generator
-    rows = [_row(experiment, generator, clip, variant.asked["num_examples"]) for clip in range(min(CLIPS, len(experiment.held_out)))]
-    columns = len(rows[0][0])
-    figure, panels = pyplot.subplots(2 * len(rows), columns, figsize=(1.1 * columns, 4.2 * len(rows)), squeeze=False)
-    for line, cells in zip(panels, [line for row in rows for line in row], strict=True):
-        for panel, (name, picture) in zip(line, cells, strict=True):
+    clips = range(min(CLIPS, len(experiment.held_out)))
+    lines = [line for clip in clips for line in _lines(experiment, generator, clip, variant.asked["num_examples"])]
+    columns = len(lines[0])
+    figure, panels = pyplot.subplots(len(lines), columns, figsize=(1.2 * columns, 2.4 * len(lines)), squeeze=False)
+    for panel in panels.flat:
+        panel.axis("off")
+    for row, cells in zip(panels, lines, strict=True):
+        for panel, (name, picture) in zip(row, cells, strict=False):
             panel.imshow(picture, cmap="gray", vmin=0, vmax=1)
             panel.set_title(name, fontsize=7)
-            panel.axis("off")
     save(figure, path)
 
 
 Cell = tuple[str, NDArray[np.float32]]
 
 
-def _row(experiment: Experiment, generator: FewShotGenerator, clip: int, count: int) -> tuple[list[Cell], list[Cell]]:
+def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count: int) -> list[list[Cell]]:
     _, examples, judged = experiment.cuts()[clip]
     kind, size = generator.config.kind, generator.config.size
     shown, track, time = examples_of(examples, kind, size, "none", count), open_track(judged, kind), judged.num_frames // 2
@@ -78,14 +80,13 @@ def _row(experiment: Experiment, generator: FewShotGenerator, clip: int, count: 
     small = attention.shape[:2]
     places = place_colours(len(shown), *small)
     pixels = F.interpolate(images, small, mode="area") / 2 + 0.5
-    above = [(f"example {k + 1}", _picture(image / 2 + 0.5)) for k, image in enumerate(images)]
-    above += [("driving", track.picture(time, view) / 255), ("frame", _picture(made.frame[0] / 2 + 0.5))]
+    first = [(f"example {k + 1}", _picture(image / 2 + 0.5)) for k, image in enumerate(images)]
+    first += [("driving", track.picture(time, view) / 255), ("frame", _picture(made.frame[0] / 2 + 0.5))]
+    first += [("truth", view.image(judged.frame(time)) / 255)]
+    second = [(f"places of {k + 1}", _picture(place)) for k, place in enumerate(places)]
+    second += [("looks where", _picture(read_through(attention, places))), ("sees what", _picture(read_through(attention, pixels)))]
     shares = attention.sum((3, 4))
-    below = [(f"share {shares[..., k].mean():.2f}", shares[..., k].numpy()) for k in range(len(shown))]
-    below += [("from where", _picture(read_through(attention, places))), ("what is there", _picture(read_through(attention, pixels)))]
-    key = [(f"places {k + 1}", _picture(place)) for k, place in enumerate(places)]
-    truth = ("truth", view.image(judged.frame(time)) / 255)
-    return [*above, truth, *key], [*below, *[("", np.ones((*small, 3)))] * (1 + len(key))]
+    return [first, second, [(f"share of {k + 1}: {shares[..., k].mean():.2f}", shares[..., k].numpy()) for k in range(len(shown))]]
 
 
 def _picture(channels: Tensor) -> NDArray[np.float32]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from experiment import Experiment
 from scales import SCALES
 from sources import rows_of
+
+from stages.errors import Fsv2vError
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -28,3 +32,11 @@ def experiment(given: argparse.Namespace, kind: str, metrics: tuple[str, ...], e
     name = "quick" if given.quick else given.scale
     scale = replace(SCALES[name], seeds=given.seeds) if given.seeds else SCALES[name]
     return Experiment(given.out / f"{kind}-{name}", tuple(rows_of(given.data)), kind, scale, metrics, examples, given.device)
+
+
+def sentences(main: Callable[[], None]) -> None:
+    """Run a script; what a user can mend ends it with a sentence instead of a traceback."""
+    try:
+        main()
+    except Fsv2vError as error:
+        sys.exit(str(error))

@@ -12,7 +12,7 @@ import time
 from statistics import median
 
 import report
-from commands import experiment, parser
+from commands import experiment, parser, sentences
 from experiment import Experiment, Variant, run
 from figure7 import MANY
 
@@ -31,7 +31,9 @@ SELECTED = Variant(
 )
 PAPER = {"fid-squeezenet": 64.40 / 72.90, "psnr": 18.88 / 17.92, "fvd-squeezenet": 15.36 / 16.34}
 """Compact to pixel-wise in the paper's table 1; its FID and FVD are of other features, its videos of faces."""
-PAPER_SELECTED = {"fid-squeezenet": 52.63 / 64.40, "psnr": 19.16 / 18.88, "fvd-squeezenet": 18.03 / 15.36}
+PAPER_SELECTED = {"fid-squeezenet": 52.63 / 64.40, "psnr": 19.16 / 18.88}
+STEADIER = report.Claim("fvd-squeezenet", COMPACT.name, (SELECTED.name,), 15.36 / 18.03)
+"""Selection changes the references from frame to frame, and the paper says what that costs."""
 TIMED = (1, 4, 8)
 
 
@@ -41,7 +43,8 @@ def main() -> None:
     variants = [PIXEL, COMPACT, SELECTED]
     figures = run(bench, variants, given.jobs)
     claims = [report.Claim(metric, COMPACT.name, (PIXEL.name,), PAPER.get(metric)) for metric in METRICS]
-    claims += [report.Claim(metric, SELECTED.name, (COMPACT.name,), PAPER_SELECTED.get(metric)) for metric in METRICS]
+    others = [metric for metric in METRICS if metric != STEADIER.metric]
+    claims += [STEADIER, *(report.Claim(metric, SELECTED.name, (COMPACT.name,), PAPER_SELECTED.get(metric)) for metric in others)]
     seconds = {variant.name: timed(bench, variant, 2 if given.quick else 7) for variant in (PIXEL, COMPACT)}
     more = "Table 2, seconds of a training step (median; in the paper 0.284 and 0.240 for faces):\n\n" + _times(seconds)
     settings = {"seconds_per_step": seconds}
@@ -73,4 +76,4 @@ def _times(seconds: dict[str, dict[int, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sentences(main)

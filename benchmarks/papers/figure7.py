@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import attending
 import report
-from commands import experiment, parser
+from commands import experiment, parser, sentences
 from experiment import Experiment, Variant, run
 from sources import subjects_of
 
@@ -60,4 +60,4 @@ def asked(count: int) -> Variant:
 
 
 if __name__ == "__main__":
-    main()
+    sentences(main)

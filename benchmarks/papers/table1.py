@@ -9,7 +9,7 @@ baselines; with label maps (--kind segment) those that know no joints. Every met
 from __future__ import annotations
 
 import report
-from commands import experiment, parser
+from commands import experiment, parser, sentences
 from experiment import Variant, run
 
 OURS = "ours"
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sentences(main)
