@@ -152,7 +152,8 @@ def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
 
 def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
     """A trained variant's videos of all held-out clips, and their figures."""
-    model = load_model(trained(experiment, variant, seed))
+    snapshot = trained(experiment, variant, seed)
+    model = load_model(snapshot)
     folder = experiment.out / "results" / variant.folder / f"seed-{seed}"
     asked = {"num_examples": 1, "normalize": "off", "crop": "none", "precision": "fp32", "device": experiment.device, **variant.asked}
     pairs = []
@@ -162,7 +163,7 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
         pairs.append((open_clip(out), examples, judged))
     kept, key = folder / "figures.json", [clip.frames_digest() for triple in pairs for clip in triple]
     size = sum(p.numel() for p in model.generator.parameters())
-    known = Figures(variant=variant.name, seed=seed, parameters=size)
+    known = Figures(variant=variant.name, seed=seed, parameters=size, minutes=minutes_of(snapshot.parent))
     if kept.exists() and (found := json.loads(kept.read_text()))["key"] == key:
         known = Figures(**found["figures"])
     wanted = [metric for metric in experiment.metrics if metric not in known.values]
@@ -171,6 +172,12 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
         known = known.and_also(judge(pairs, wanted, experiment.labeller(), experiment.device))
         write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
     return known.only(experiment.metrics)
+
+
+def minutes_of(run: Path) -> float:
+    """How long a run trained, judging at milestones left out."""
+    rows = [json.loads(line) for line in (run / "speed.ndjson").read_text(encoding="utf-8").splitlines()]
+    return sum(row["seconds"] for row in rows) / 60
 
 
 def model_of(variant: Variant) -> str:

@@ -36,6 +36,8 @@ class Figures:
     variant: str = ""
     seed: int = 0
     parameters: int = 0
+    minutes: float = 0.0
+    """Of training, on the machine where it ran."""
 
     def and_also(self, later: Figures) -> Figures:
         """With what was found later. What is no longer missing is not said to be."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib
@@ -120,22 +123,32 @@ def write(
     missing = {metric: reason for found in figures for metric, reason in found.missing.items()}
     said = verdicts(table, [claim for claim in claims if claim.metric in known])
     hardware = f"{platform.machine()}, torch {torch.__version__}, {_device()}"
-    seeds, clips = len({found.seed for found in figures}), len(experiment.held_out)
+    seeds, clips, command = len({found.seed for found in figures}), len(experiment.held_out), shlex.join(["python", *sys.argv])
     parts = [
         f"## {title}",
         markdown(table, experiment.metrics),
-        f"{seeds} seeds, {clips} held-out clips; mean ± 95 % interval over seeds (Student's t). {hardware}.",
+        f"{seeds} seeds, {clips} held-out clips; mean ± 95 % interval over seeds (Student's t). {hardware}. `{command}`",
+        costs(figures),
         more,
         "\n".join(f"- {sentence}" for sentence in said),
         "\n".join(f"- {metric} is left out: {reason}" for metric, reason in missing.items()),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    found = {"title": title, "hardware": hardware, "settings": dict(settings or {}), "missing": missing, "verdicts": said, "table": table}
-    rows = [asdict(f) for f in figures]
+    run = {"title": title, "command": command, "hardware": hardware, "settings": dict(settings or {})}
+    found = {**run, "missing": missing, "verdicts": said, "table": table, "runs": [asdict(f) for f in figures]}
     write_atomically(experiment.out / f"{name}.md", text.encode())
-    write_atomically(experiment.out / f"{name}.json", json.dumps({**found, "runs": rows}, indent=1).encode())
+    write_atomically(experiment.out / f"{name}.json", json.dumps(found, indent=1).encode())
     (plot or bars)(experiment.out / f"{name}.png", table, known)
     return text
+
+
+def costs(figures: Sequence[Figures]) -> str:
+    """A sentence: how large the models of each variant are, and how long a run of training took."""
+    runs: dict[str, list[Figures]] = {}
+    for found in figures:
+        runs.setdefault(found.variant, []).append(found)
+    said = [f"{name} {own[0].parameters / 1e6:.2f} M, {fmean(run.minutes for run in own):.1f} min" for name, own in runs.items()]
+    return f"Parameters and minutes of training: {'; '.join(said)}."
 
 
 def _device() -> str:

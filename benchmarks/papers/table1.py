@@ -44,9 +44,7 @@ def main() -> None:
     others = tuple(variant.name for variant in variants if variant.name not in (OURS, "ours, no warped example"))
     claims = [report.Claim(metric, OURS, others, PAPER[given.kind].get(metric)) for metric in bench.metrics]
     claims += [report.Claim(metric, "ours, no warped example", BASELINES) for metric in bench.metrics]
-    sizes = {found.variant: f"{found.parameters / 1e6:.2f}" for found in figures}
-    more = "Parameters in millions: " + ", ".join(f"{name} {size}" for name, size in sizes.items()) + "."
-    print(report.write(bench, "table1", f"Few-shot vid2vid, table 1: {given.kind}", figures, claims, more))
+    print(report.write(bench, "table1", f"Few-shot vid2vid, table 1: {given.kind}", figures, claims))
     report.sheet(bench, variants, bench.out / "table1-frames.png")
 
 

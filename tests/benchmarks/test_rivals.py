@@ -180,8 +180,12 @@ def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: Mod
     network, picture, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
     masks = network.masks(picture, maps)
     there = import_module("rivals.joints").places(maps)
-    moved = posewarp.move_limbs(picture, masks[:, :-1], there, there).unflatten(1, (10, 4))[:, :, :3].sum(1)
-    assert torch.allclose(moved + picture * masks[:, -1:], picture, atol=1e-4)
+    moved = posewarp.move_limbs(picture, masks[:, :-1], there, there)
+    assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + picture * masks[:, -1:], picture, atol=1e-4)
+
+    laid, cover = posewarp.lay_together(moved)
+    assert torch.allclose(cover, 1 - masks[:, -1:], atol=1e-4)
+    assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], picture[(cover > 0.1).expand_as(laid)], atol=1e-3)
 
 
 # MonkeyNet

@@ -36,7 +36,7 @@ class MonkeyNet(Still):
         self.mix = conv(c.channels[-1] + joints, c.channels[-1])
         pairs = list(zip(c.channels, c.channels[1:], strict=False))
         self.up = nn.ModuleList(conv(b + a, a) for a, b in pairs)
-        self.refine = nn.ModuleList(conv(a, a) for a, _ in pairs)
+        self.refine = nn.ModuleList(nn.ModuleList([conv(a, a), conv(a, a)]) for a, _ in pairs)
         self.to_image = quiet(conv(c.channels[0], 3))
 
     def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
@@ -46,9 +46,10 @@ class MonkeyNet(Still):
         deformed = [warp(features, _at(flow, features)) for features in self.encoder(image)]
         x = activate(self.mix(torch.cat([deformed[-1], F.adaptive_avg_pool2d(change, deformed[-1].shape[-2:])], 1)))
         for level in reversed(range(len(self.up))):
-            x = activate(self.up[level](torch.cat([double(x), deformed[level]], 1)))
-            x = x + activate(self.refine[level](x))
-        return torch.tanh(self.to_image(x).float()), warped
+            x = self.up[level](torch.cat([double(x), deformed[level]], 1))
+            for layer in self.refine[level]:
+                x = x + layer(activate(x))
+        return torch.tanh(self.to_image(activate(x)).float()), warped
 
     def flow(self, image: Tensor, change: Tensor, shift: Tensor) -> Tensor:
         """The backward flow [B, 2, H, W] in pixels: each pixel's mean of the joints' shifts, and a residual (eq. 7 and 8 there).

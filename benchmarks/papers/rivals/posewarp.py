@@ -4,7 +4,8 @@ The example is cut into limbs by soft masks, each limb is moved by the similarit
 paint the foreground from the moved limbs, fill the background where the person was, and lay one over the other (section 3 there).
 
 Different from the original: poses come with the data instead of OpenPose; masks start from distances to the bones instead of from
-Gaussians of hand-set covariance; layers, losses and schedule are those of the method it is compared with.
+Gaussians of hand-set covariance; moved limbs and known background also reach the result as they are, and not through networks alone, which
+in a short training would only copy the example; layers, losses and schedule are those of the method it is compared with.
 """
 
 from __future__ import annotations
@@ -55,20 +56,23 @@ class PoseWarp(Still):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
         channels, joints, layers = config.channels, len(NAMES), len(LIMBS) + 1
-        self.cut = UNet(3 + joints, channels[:-1])
+        self.cut = UNet(3 + joints, channels)
         self.to_masks = quiet(conv(channels[0], layers))
-        self.background = UNet(4 + joints, channels[:-1])
+        self.background = UNet(4 + joints, channels)
         self.to_background = quiet(conv(channels[0], 3))
         self.foreground = UNet(4 * len(LIMBS) + joints, channels)
-        self.to_foreground = quiet(conv(channels[0], 4))
+        self.to_foreground = quiet(conv(channels[0], 5))
 
     def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
         masks = self.masks(image, source)
         limbs, behind = masks[:, :-1], masks[:, -1:]
         moved = move_limbs(image, limbs, places(source), places(driving))
-        painted = self.to_foreground(self.foreground(torch.cat([moved, driving], 1))[0]).float()
+        laid, cover = lay_together(moved)
+        painted, anew, over = self.to_foreground(self.foreground(torch.cat([moved, driving], 1))[0]).float().split([3, 1, 1], 1)
+        person = torch.lerp(laid, torch.tanh(painted), torch.sigmoid(anew))
         filled = torch.tanh(self.to_background(self.background(torch.cat([image * behind, behind, source], 1))[0]).float())
-        return torch.lerp(filled, torch.tanh(painted[:, :3]), torch.sigmoid(painted[:, 3:])), None
+        background = torch.lerp(filled, image, behind)
+        return torch.lerp(background, person, torch.sigmoid(over + SURE * (2 * cover - 1))), None
 
     def masks(self, image: Tensor, source: Tensor) -> Tensor:
         """What belongs to which limb, and last to the background: [B, 11, H, W], sums to 1 at each pixel (section 3.1)."""
@@ -121,6 +125,13 @@ def move_limbs(image: Tensor, masks: Tensor, source: tuple[Tensor, Tensor], driv
         seen = (both.sum(1) >= 2)[:, None, None, None]
         moved.append(F.grid_sample(cut, grid, align_corners=True) * seen)
     return torch.cat(moved, 1)
+
+
+def lay_together(moved: Tensor) -> tuple[Tensor, Tensor]:
+    """The limbs of `move_limbs` as one picture [B, 3, H, W], their mean by their masks where they overlap, and how much of each pixel they
+    cover, [B, 1, H, W] in [0, 1]."""
+    limbs = moved.unflatten(1, (-1, 4)).sum(1)
+    return limbs[:, :3] / limbs[:, 3:].clamp(min=0.05), limbs[:, 3:].clamp(max=1)
 
 
 def similarity(points: Tensor, targets: Tensor, there: Tensor, short: float) -> tuple[Tensor, Tensor]:
