@@ -20,7 +20,7 @@ ABLATIONS = (
     Variant("no flow warping", {"method": "no-flow-warping"}),
 )
 LOOKS = ("warping-error", "fvd-squeezenet", "fid-squeezenet", "psnr", "perceptual-squeezenet")
-METRICS = {"poses": (*LOOKS, "pose-error-pixels", "pose-found"), "segment": (*LOOKS, "pixel-accuracy", "miou")}
+METRICS = {"poses": (*LOOKS, "pose-error-pixels", "pose-found"), "segment": (*LOOKS, "label-accuracy", "label-miou")}
 
 
 def main() -> None:

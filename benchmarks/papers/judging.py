@@ -15,7 +15,7 @@ from stages.conditions.view import View
 from stages.errors import Fsv2vError
 from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric
 
-OF_LABELS = ("pixel-accuracy", "miou")
+OF_LABELS = ("label-accuracy", "label-miou")
 FOUND = "pose-found"
 """Share of the frames in which the detector found a body at all: only of these there is a pose error. It comes with the pose error."""
 OF_SETS = ("fid", "kid", "fvd", "video-fid")

@@ -80,7 +80,7 @@ class Labeller:
 
 
 def scores(labeller: Labeller, pairs: Sequence[tuple[Iterable[Picture], Clip]]) -> dict[str, float]:
-    """Of (frames, the clip that drove them): pixel-accuracy and miou in [0, 1], over the pixels of all frames together."""
+    """Of (frames, the clip that drove them): label-accuracy and label-miou in [0, 1], over the pixels of all frames together."""
     confusion = sum(_confusion(labeller, frames, judged) for frames, judged in pairs)
     assert isinstance(confusion, np.ndarray)
     return accuracy_and_iou(confusion)
@@ -107,7 +107,7 @@ def accuracy_and_iou(confusion: NDArray[np.int64]) -> dict[str, float]:
     right = np.diag(confusion)
     there = confusion.sum(1) > 0
     union = confusion.sum(0) + confusion.sum(1) - right
-    return {"pixel-accuracy": float(right.sum() / confusion.sum()), "miou": float((right[there] / union[there]).mean())}
+    return {"label-accuracy": float(right.sum() / confusion.sum()), "label-miou": float((right[there] / union[there]).mean())}
 
 
 def ids_of(semantics: Tensor) -> Tensor:

@@ -104,12 +104,12 @@ def verdicts(table: Table, claims: Sequence[Claim]) -> list[str]:
             continue
         best = _best(others, claim.metric)
         theirs = others[best][claim.metric]
-        ratio = _mean(ours) / _mean(theirs)
+        ratio = f"{_mean(ours) / _mean(theirs):.2f}" if _mean(theirs) else "none, theirs being 0"
         beside = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
         both = sorted(ours.keys() & theirs.keys())
         verdict = beats([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
         than = best if len(claim.others) == 1 else f"the best of the others, {best}"
-        said.append(f"{claim.metric}: {claim.ours} better than {than}: **{verdict}**; ratio {ratio:.2f}{beside}")
+        said.append(f"{claim.metric}: {claim.ours} better than {than}: **{verdict}**; ratio {ratio}{beside}")
     return said
 
 
@@ -131,7 +131,7 @@ def write(
         costs(figures),
         more,
         "\n".join(f"- {sentence}" for sentence in said),
-        "\n".join(f"- {metric} is left out: {reason}" for metric, reason in missing.items()),
+        gaps(figures, known),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     run = {"title": title, "command": command, "hardware": hardware, "settings": dict(settings or {})}
@@ -140,6 +140,16 @@ def write(
     write_atomically(experiment.out / f"{name}.json", json.dumps(found, indent=1).encode())
     (plot or bars)(experiment.out / f"{name}.png", table, known)
     return text
+
+
+def gaps(figures: Sequence[Figures], known: Sequence[str]) -> str:
+    """A line for each metric that is missing, everywhere or, of the `known` ones, of some variants, with the reason."""
+    of: dict[tuple[str, str], dict[str, None]] = {}
+    for found in figures:
+        for metric, reason in found.missing.items():
+            of.setdefault((metric, reason), {})[found.variant] = None
+    subjects = {key: f"{key[0]} of {', '.join(variants)}" if key[0] in known else key[0] for key, variants in of.items()}
+    return "\n".join(f"- {subject} is left out: {reason}" for (_, reason), subject in subjects.items())
 
 
 def costs(figures: Sequence[Figures]) -> str:

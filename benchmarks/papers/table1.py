@@ -25,11 +25,11 @@ COMMON = (
 OF_JOINTS = (Variant("PoseWarp", {"method": "posewarp"}), Variant("MonkeyNet", {"method": "monkeynet"}))
 METRICS = {
     "poses": ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
-    "segment": ("pixel-accuracy", "miou", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
+    "segment": ("label-accuracy", "label-miou", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
 }
 PAPER = {
     "poses": {"pose-error-pixels": 6.01 / 12.66, "fid-squeezenet": 80.44 / 140.87},
-    "segment": {"pixel-accuracy": 0.831 / 0.756, "miou": 0.408 / 0.360, "fid-squeezenet": 144.24 / 154.33},
+    "segment": {"label-accuracy": 0.831 / 0.756, "label-miou": 0.408 / 0.360, "fid-squeezenet": 144.24 / 154.33},
 }
 """Ours to the best other in the paper's table 1; its FID is of Inception features, its people and streets are real."""
 

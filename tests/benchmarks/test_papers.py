@@ -92,6 +92,18 @@ def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):
     assert "b: **does not hold**; ratio 0.95" in worse and "not measured" in none
 
 
+def test_what_is_missing_is_said_of_those_who_lack_it(papers, report: ModuleType):
+    some = papers("judging").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
+    rest = replace(some, values={"pose-error": 3.0}, missing={"fid": "no file"}, variant="b")
+    said = report.gaps([some, rest, some], ["pose-error"])
+    assert said.splitlines() == ["- fid is left out: no file", "- pose-error of a is left out: nobody was found"]
+
+
+def test_a_method_that_scores_nothing_at_all_has_no_ratio(report: ModuleType):
+    table = {"ours": {"pose-found": {0: 0.7, 1: 0.8}}, "a": {"pose-found": {0: 0.0, 1: 0.0}}}
+    assert "theirs being 0" in report.verdicts(table, [report.Claim("pose-found", "ours", ("a",))])[0]
+
+
 def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
     table = {"ours": {"psnr": {0: 20.0, 1: 20.2}}, "a": {"ssim": {0: 0.5}}, "repeat the example": {"psnr": {0: 30.0}}}
     lines = report.markdown(table, ["psnr", "ssim", "nothing"]).splitlines()
@@ -107,7 +119,7 @@ def test_accuracy_and_iou_of_a_confusion_that_was_worked_by_hand(papers):
     truth, found = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
     confusion = labeller.confusion_of(truth, found, 3)
     assert confusion.tolist() == [[2, 1, 0], [1, 3, 0], [0, 0, 0]]
-    assert labeller.accuracy_and_iou(confusion) == pytest.approx({"pixel-accuracy": 5 / 7, "miou": (2 / 4 + 3 / 5) / 2})
+    assert labeller.accuracy_and_iou(confusion) == pytest.approx({"label-accuracy": 5 / 7, "label-miou": (2 / 4 + 3 / 5) / 2})
 
 
 def test_pixels_without_a_label_are_void(papers):
