@@ -16,6 +16,7 @@ from stages.errors import BadInput, MissingRequirement
 from stages.model_files import base_of, read_model, save_model
 from stages.networks.config import AttentionKind, GeneratorConfig
 from stages.networks.generator import FewShotGenerator
+from stages.networks.methods import build
 
 __all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
 
@@ -45,7 +46,7 @@ class Model:
         """The same weights with the other kind of attention: keys and values are the same, only what is remembered of them differs."""
         if attention == self.config.attention:
             return self
-        generator = FewShotGenerator(dataclasses.replace(self.config, attention=attention))
+        generator = build(dataclasses.replace(self.config, attention=attention))
         generator.load_state_dict(self.generator.state_dict())
         return dataclasses.replace(self, generator=generator.eval().requires_grad_(False))
 
@@ -63,7 +64,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         whole = find_base(wanted, path, base)
         tensors = _added(read_model(whole)[1], tensors)
     try:
-        generator = FewShotGenerator(GeneratorConfig.from_json(info["generator"]))
+        generator = build(GeneratorConfig.from_json(info["generator"]))
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -5,6 +5,7 @@ One track per kind of layer; `open_track` chooses. Networks see only what `seman
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import cv2
@@ -148,11 +149,17 @@ class LabelTrack:
         return labels.colourise(view.image(self.layer.image(index), cv2.INTER_NEAREST), self.layer.table)
 
 
+BROUGHT: dict[str, Callable[[Clip], Track]] = {}
+"""Tracks of kinds that are not ours, by kind: what a generator of one's own is driven by (stages/networks/methods.py)."""
+
+
 def open_track(clip: Clip, kind: str) -> Track:
     """The track of a clip's layer `kind`; "poses+densepose" wants both layers. It follows one subject: who is seen most.
 
     Raises BadInput when the clip lacks a layer.
     """
+    if kind in BROUGHT:
+        return BROUGHT[kind](clip)
     for name in kind.split("+"):
         if not clip.has(name):
             raise BadInput(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))

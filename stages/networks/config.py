@@ -23,8 +23,9 @@ class GeneratorConfig:
     """Channels of H and of the example encoder E_F at each level; the last level is the bottleneck."""
     label_channels: tuple[int, ...] = (16, 32, 48, 64, 64, 64)
     """Channels of the label embedding p_S^0 at each level."""
-    method: Method = "weights"
-    """How the examples reach H: as generated weights, or as in the baselines of few-shot vid2vid's table 1; spade ignores them."""
+    method: Method | str = "weights"
+    """How the examples reach H: as generated weights, or as in the baselines of few-shot vid2vid's table 1; spade ignores them. Another
+    name is that of a generator of one's own (stages/networks/methods.py)."""
     pooling: Literal["average", "outer"] = "average"
     """What E_P sees: E_F's features averaged over the picture (the paper), or their products with those of the label, summed over it
     (the public code, whose two stacks and row by row MLPs come with it)."""

@@ -22,6 +22,7 @@ from torch.nn.utils import parametrize
 from stages.networks.flow import FlowNetwork
 from stages.networks.generator import ExampleCode, FewShotGenerator, State, Synthesis
 from stages.networks.layers import UpConv
+from stages.networks.methods import build
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -109,7 +110,7 @@ class Renderer:
 
 def prepared(generator: FewShotGenerator, dtype: torch.dtype, *, channels_last: bool) -> FewShotGenerator:
     """A copy of `generator` for inference: norms folded, doublings folded, in `dtype`. It cannot be trained or saved."""
-    fast = FewShotGenerator(replace(generator.config, spectral=False))
+    fast = build(replace(generator.config, spectral=False))
     fast.load_state_dict(plain_state(generator))
     fast.eval().requires_grad_(False).to(next(generator.parameters()).device)
     for module in fast.modules():

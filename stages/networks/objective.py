@@ -161,16 +161,16 @@ def generator_losses(
 
 
 def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
-    """How well the chosen example was warped, and whether its mask knows."""
+    """How well the chosen example was warped, and whether its mask knows, where there is one."""
     warped, mask = synthesis.example, synthesis.example_mask
-    if warped is None or mask is None:
+    if warped is None:
         return {}
     own = target.example_keypoints[torch.arange(len(warped.image), device=warped.image.device), synthesis.best]
-    return {
+    terms = {
         "warp": F.l1_loss(warped.image, target.image),
-        "mask": losses.mask_loss(mask, warped.image, target.image),
         "keypoint": losses.keypoint_flow_loss(warped.flow, target.keypoints, own),
     }
+    return terms if mask is None else {**terms, "mask": losses.mask_loss(mask, warped.image, target.image)}
 
 
 def _conditioned(target: Target, image: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stages.networks.excerpts import Past
 from stages.networks.generator import ExampleCode, FewShotGenerator, State, Synthesis
+from stages.networks.methods import build
 from stages.networks.objective import Discriminators, PerceptualDistance, Target, generator_losses
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -66,7 +67,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
         self.effort, self.world = effort or Effort(), world or World()
-        self.generator = FewShotGenerator(config.generator).to(device)
+        self.generator = build(config.generator).to(device)
         self.players = Discriminators(config.generator, config.players).to(device)
         self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)

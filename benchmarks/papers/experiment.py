@@ -1,0 +1,192 @@
+"""An experiment: data x variants x seeds -> trained models -> videos of held-out subjects -> figures.
+
+Everything lies in one folder, and what is finished is not made again: models/NAME/seed-S is a run as `fsv2v train` makes it, with its
+exact resume; results/NAME/seed-S holds a clip per held-out subject and figures.json. So a command that was killed goes on when it is given
+again, and several tables may share a folder, and with it the models that they have in common.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rivals
+import torch
+from judging import Figures, judge
+from labeller import train as train_labeller
+from rivals.joints import CHANNELS as JOINT_CHANNELS
+from scales import Scale
+from sources import Row, chosen, index
+
+from stages.clip import Clip, open_clip
+from stages.conditions.tracks import open_track
+from stages.files import write_atomically
+from stages.models import load_model
+from stages.synthesize import SynthesizeOptions, synthesize
+from stages.train import Pace, TrainConfig, TrainOptions, train
+from stages.train.data import Footage
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks share
+
+from excerpts import cut
+
+JOINTS = ("posewarp", "monkeynet")
+"""Methods that are driven by joints, not by the drawn skeleton alone."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of a table: what of the network and of its training differs, how many subjects it sees, and how it is asked.
+
+    model: the variant whose model is used, where only the question differs.
+    """
+
+    name: str
+    network: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    subjects: int | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+
+    @property
+    def folder(self) -> str:
+        return slug(self.name)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all variants of a table have in common. rows: see `sources`; examples: of each held-out clip, of which K are asked for."""
+
+    out: Path
+    rows: tuple[Row, ...]
+    kind: str
+    scale: Scale
+    metrics: tuple[str, ...]
+    examples: int = 1
+    device: str = "auto"
+
+    def config(self, variant: Variant, seed: int) -> TrainConfig:
+        """The training run of a variant."""
+        kind, channels = self.kind, self._track.channels
+        if variant.network.get("method") in JOINTS:
+            kind, channels = rivals.KIND, JOINT_CHANNELS
+        size = self.scale.size_for(self._footage.shape)
+        return self.scale.config(kind, channels, size, variant.network, variant.training, seed)
+
+    @property
+    def _footage(self) -> Footage:
+        return Footage(Path(), self.rows[0], self.kind)
+
+    @property
+    def _track(self) -> Any:
+        return open_track(self._footage.clip, self.kind)
+
+    def data(self, variant: Variant) -> Path:
+        """The dataset that a variant is trained on."""
+        subjects = variant.subjects or self.scale.subjects
+        rows = chosen(self.rows, subjects, self.scale.held_out)
+        return index(rows, self.kind, self.out / "data" / f"{self.kind}-{subjects or 'all'}")
+
+    @property
+    def chosen(self) -> list[Row]:
+        """What the scale takes of the clips."""
+        return chosen(self.rows, self.scale.subjects, self.scale.held_out)
+
+    @property
+    def held_out(self) -> list[Row]:
+        return [row for row in self.chosen if row["split"] == "val"]
+
+    def cuts(self) -> list[tuple[Row, Clip, Clip]]:
+        """Of each held-out clip its examples and what is judged."""
+        folder = self.out / "cuts" / f"{self.kind}-{self.examples}"
+        return [(row, *cut(Path(), row, self.kind, self.scale.frames, folder / row["id"], self.examples)) for row in self.held_out]
+
+    def labeller(self) -> Path | None:
+        """The network that finds labels in results, trained once; None where there are no labels."""
+        if self.kind != "segment":
+            return None
+        plain = Variant("labeller")
+        return train_labeller(self.data(plain), self.config(plain, 0), self.scale.labeller_steps, self.out / "labeller.safetensors")
+
+
+def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> list[Figures]:
+    """The figures of every variant and seed, in this order; what is there already is only read."""
+    experiment.labeller()
+    experiment.cuts()
+    tasks = [(experiment, variant, seed) for variant in variants for seed in range(experiment.scale.seeds)]
+    models = {(model_of(variant), seed): (experiment, variant, seed) for _, variant, seed in tasks}
+    if jobs == 1:
+        for task in models.values():
+            trained(*task)
+        return [finished(*task) for task in tasks]
+    threads = max(1, torch.get_num_threads() // jobs)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        list(pool.map(trained, *zip(*models.values(), strict=True)))
+        return list(pool.map(finished, *zip(*tasks, strict=True)))
+
+
+def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
+    """The model of a variant, its training begun, gone on with, or done already."""
+    folder = experiment.out / "models" / model_of(variant) / f"seed-{seed}"
+    config = experiment.config(variant, seed)
+    final = folder / f"snapshot-{config.steps:08d}.safetensors"
+    done = folder / "done.json"
+    data = experiment.data(variant)
+    wanted = json.loads(json.dumps({"config": config.to_json(), "clips": (data / "clips.ndjson").read_text()}))
+    if done.exists() and final.exists() and json.loads(done.read_text()) == wanted:
+        return final
+    say(f"training {variant.model or variant.name}, seed {seed}: {config.steps} steps")
+    options = TrainOptions(data, experiment.device, Pace(save_seconds=120))
+    train(config, options, folder, event=lambda row: say(row["message"]) if "message" in row else None)
+    write_atomically(done, json.dumps(wanted).encode())
+    for state in folder.glob("state-*.pt"):
+        state.unlink()  # a finished run is only used
+    return final
+
+
+def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
+    """A trained variant's videos of all held-out clips, and their figures."""
+    snapshot = trained(experiment, variant, seed)
+    model = load_model(snapshot)
+    folder = experiment.out / "results" / variant.folder / f"seed-{seed}"
+    asked = {"num_examples": 1, "normalize": "off", "crop": "none", "precision": "fp32", "device": experiment.device, **variant.asked}
+    pairs = []
+    for row, examples, judged in experiment.cuts():
+        out = folder / f"{row['id']}.clip"
+        synthesize([examples], judged, model, out, SynthesizeOptions(**asked))
+        pairs.append((open_clip(out), examples, judged))
+    kept, key = folder / "figures.json", [clip.frames_digest() for triple in pairs for clip in triple]
+    size = sum(p.numel() for p in model.generator.parameters())
+    known = Figures(variant=variant.name, seed=seed, parameters=size, minutes=minutes_of(snapshot.parent))
+    if kept.exists() and (found := json.loads(kept.read_text()))["key"] == key:
+        known = Figures(**found["figures"])
+    wanted = [metric for metric in experiment.metrics if metric not in known.values]
+    if wanted:
+        say(f"judging {variant.name}, seed {seed}: {', '.join(wanted)}")
+        known = known.and_also(judge(pairs, wanted, experiment.labeller(), experiment.device))
+        write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
+    return known.only(experiment.metrics)
+
+
+def minutes_of(run: Path) -> float:
+    """How long a run trained, judging at milestones left out."""
+    rows = [json.loads(line) for line in (run / "speed.ndjson").read_text(encoding="utf-8").splitlines()]
+    return sum(row["seconds"] for row in rows) / 60
+
+
+def model_of(variant: Variant) -> str:
+    return slug(variant.model) or variant.folder
+
+
+def slug(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

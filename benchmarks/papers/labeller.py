@@ -1,0 +1,119 @@
+"""Label maps found again in results: pixel accuracy and mean intersection over union, as table 1 of few-shot vid2vid has them of streets.
+
+The network that finds them is trained here, on the real frames of the subjects that methods are trained on; no result enters it. What it
+makes of the real frames of those held out is the bound that stands beside all results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from stages.clip import Clip
+from stages.conditions.tracks import open_track
+from stages.conditions.view import View
+from stages.dense import Fit, fit, load_dense, picture_tensor, save_dense
+from stages.networks.dense import DenseConfig, DenseNet
+from stages.networks.squeezenet import WEIGHTS
+from stages.train.config import Phase, TrainConfig
+from stages.train.data import Dataset
+from weights import registry
+
+Picture = NDArray[np.uint8]
+VOID = 255
+ENLARGED = 2
+"""Pictures are enlarged so many times, for their limbs are thin."""
+BATCH = 8
+
+
+def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
+    """Train on the dataset `data`, at the size and with the labels of `config`; goes on where it stopped, and is done once.
+
+    A file that was trained otherwise is replaced.
+    """
+    wanted = {"clips": (data / "clips.ndjson").read_text(), "steps": steps, "size": list(config.generator.size)}
+    if out.exists() and load_dense(out, "cpu")[1]["recipe"] == wanted:
+        return out
+    torch.manual_seed(0)
+    network = DenseNet(DenseConfig(config.generator.semantic_channels, stride=2, width=96))
+    network.start_from(load_file(registry.path(WEIGHTS)))
+    dataset, plain = Dataset(data, "segment", "train"), replace(config, seed=0)
+    state = out.with_suffix(".state")
+    if not state.exists() or json.loads(out.with_suffix(".json").read_text()) != wanted:
+        state.unlink(missing_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.with_suffix(".json").write_text(json.dumps(wanted))
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        drawn = dataset.batch(plain, step, Phase(1, batch=BATCH), examples=1)
+        return _enlarged(drawn.images[:, 0]), ids_of(drawn.semantics[:, 0])
+
+    def loss(outputs: Tensor, ids: Tensor) -> Tensor:
+        sized = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(sized, ids, ignore_index=VOID)
+
+    save_dense(out, fit(network, batch, loss, Fit(steps, warm_up=min(100, steps // 4)), state), {"recipe": wanted})
+    return out
+
+
+class Labeller:
+    """frame, uint8 [H, W, 3] -> the label of each pixel, int64 [H, W]."""
+
+    def __init__(self, weights: Path, device: str) -> None:
+        self.network, _ = load_dense(weights, device)
+        self.device = next(self.network.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, frame: Picture) -> NDArray[np.int64]:
+        picture = _enlarged(picture_tensor(frame[None])).to(self.device)
+        scores = F.interpolate(self.network(picture), size=frame.shape[:2], mode="bilinear", align_corners=False)
+        return np.asarray(scores[0].argmax(0).cpu().numpy())
+
+
+def scores(labeller: Labeller, pairs: Sequence[tuple[Iterable[Picture], Clip]]) -> dict[str, float]:
+    """Of (frames, the clip that drove them): label-accuracy and label-miou in [0, 1], over the pixels of all frames together."""
+    confusion = sum(_confusion(labeller, frames, judged) for frames, judged in pairs)
+    assert isinstance(confusion, np.ndarray)
+    return accuracy_and_iou(confusion)
+
+
+def _confusion(labeller: Labeller, frames: Iterable[Picture], judged: Clip) -> NDArray[np.int64]:
+    track = open_track(judged, "segment")
+    confusion = np.zeros((track.channels, track.channels), np.int64)
+    for index, frame in enumerate(frames):
+        view = View.scaled(judged.height, judged.width, *frame.shape[:2])
+        truth = ids_of(torch.from_numpy(track.semantic(index, view))[None])[0].numpy()
+        confusion += confusion_of(truth, labeller(frame), track.channels)
+    return confusion
+
+
+def confusion_of(truth: NDArray[np.int64], found: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
+    """[labels, labels]: pixels by true label and found label; VOID is left out."""
+    known = truth != VOID
+    return np.bincount(truth[known] * labels + found[known], minlength=labels**2).reshape(labels, labels)
+
+
+def accuracy_and_iou(confusion: NDArray[np.int64]) -> dict[str, float]:
+    """Share of pixels that are right, and the intersection over union, a mean over the labels that are there."""
+    right = np.diag(confusion)
+    there = confusion.sum(1) > 0
+    union = confusion.sum(0) + confusion.sum(1) - right
+    return {"label-accuracy": float(right.sum() / confusion.sum()), "label-miou": float((right[there] / union[there]).mean())}
+
+
+def ids_of(semantics: Tensor) -> Tensor:
+    """One-hot [B, L, H, W] -> ids [B, H, W], VOID where no label is."""
+    return torch.where(semantics.amax(1) > 0.5, semantics.argmax(1), VOID)
+
+
+def _enlarged(pictures: Tensor) -> Tensor:
+    return F.interpolate(pictures, scale_factor=ENLARGED, mode="bilinear", align_corners=False)

@@ -1,0 +1,75 @@
+"""A body as both rivals see it: one heat map for each joint (PoseWarp, section 3; MonkeyNet, section 3.1), behind the drawn skeleton.
+
+Heat maps say where a joint is in numbers, which a drawing does not; `places` reads them out again. The skeleton stays in front, so that
+pictures of training, and the discriminators, show what they show for every other method.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.clip import Clip
+from stages.conditions.poses import NAMES, damaged, draw_pose
+from stages.conditions.tracks import PoseTrack, open_track
+from stages.conditions.view import View
+
+KIND = "poses+joints"
+DRAWN = 3
+"""Channels of the skeleton, before those of the joints."""
+CHANNELS = DRAWN + len(NAMES)
+SPREAD = 1 / 64
+"""Standard deviation of a joint's Gaussian, in heights of the picture."""
+WHOLE = 0.7
+"""A joint with less of its Gaussian than this in the picture counts as outside."""
+
+
+class JointTrack(PoseTrack):
+    """Keypoints [T, P, 25, 3] as the drawn skeleton and a heat map for each joint of the first person."""
+
+    channels = CHANNELS
+
+    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+        people = self._people(index, view)
+        if damage is not None:
+            people = damaged(people, damage)
+        drawn = draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
+        return np.concatenate([drawn, heat_maps(people[0, : len(NAMES)], view.height, view.width)])
+
+
+def open_joints(clip: Clip) -> JointTrack:
+    """The joints of a clip's layer `poses`."""
+    track = open_track(clip, "poses")
+    assert isinstance(track, PoseTrack)
+    return JointTrack(track.bodies)
+
+
+def heat_maps(joints: np.ndarray, height: int, width: int) -> np.ndarray:
+    """joints [N, 3] (x, y in pixels, confidence) -> float32 [N, height, width], 1 at each joint; zeros for a joint that is not there."""
+    spread = SPREAD * height
+    across = np.exp(-((np.arange(width) - joints[:, :1]) ** 2) / (2 * spread**2))
+    down = np.exp(-((np.arange(height) - joints[:, 1:2]) ** 2) / (2 * spread**2))
+    return ((joints[:, 2:3] > 0) * down)[:, :, None].astype(np.float32) * across[:, None, :].astype(np.float32)
+
+
+def places(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the joints of heat maps [B, N, H, W] are: their means (x, y) in pixels [B, N, 2], and whether they are there, bool [B, N].
+
+    A joint nearer to the border than half a standard deviation is taken for one outside. What is not there has the place 0, 0.
+    """
+    maps = maps.float()
+    height, width = maps.shape[-2:]
+    mass = maps.sum((2, 3))
+    there = mass > WHOLE * 2 * math.pi * (SPREAD * height) ** 2
+    x = (maps.sum(2) * torch.arange(width, device=maps.device)).sum(-1)
+    y = (maps.sum(3) * torch.arange(height, device=maps.device)).sum(-1)
+    means = torch.stack([x, y], -1) / mass.clamp(min=1e-6)[..., None]
+    return torch.where(there[..., None], means, 0), there
+
+
+def joints_of(semantic: Tensor) -> Tensor:
+    """The heat maps [B, 25, H, W] of a semantic image [B, 28, H, W]."""
+    return semantic[:, DRAWN:]

@@ -1,0 +1,30 @@
+"""vid2vid without flow warping (table 2 of vid2vid): without W and M there is only H, which sees the last frame as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from stages.networks.config import GeneratorConfig
+from stages.networks.flow import Warped
+from stages.networks.generator import Appearance, FewShotGenerator, State
+
+NEVER = 20.0
+"""A logit of the mask that trusts no warp anywhere."""
+
+
+class Unwarped(FewShotGenerator):
+    """The past frame guides H where it was, and is never laid over the result. The example, which vid2vid has not, is warped as ever."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__(replace(config, method="weights"))
+        self.config = config
+
+    def _warp(self, appearance: Appearance, semantic: Tensor, state: State | None) -> tuple[Warped | None, Warped | None]:
+        example, _ = super()._warp(appearance, semantic, None)
+        if state is None:
+            return example, None
+        still = torch.zeros_like(state.frame[:, :2])
+        return example, Warped(state.frame, still, torch.full_like(still[:, :1], NEVER))

@@ -1,0 +1,64 @@
+"""How large an experiment is: the same for all methods of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stages.networks.config import PRESETS, GeneratorConfig
+from stages.train.config import Phase, TrainConfig
+
+SMALL = GeneratorConfig(
+    size=(128, 64), channels=(16, 32, 64, 128, 128), label_channels=(16, 32, 48, 64, 64), adaptive_levels=3, attention_level=2,
+    flow_stride=2, flow_channels=(32, 64, 96, 128), flow_blocks=1, guided_levels=3, bases=64,
+)  # fmt: skip
+"""The shipped networks, for pictures of half the size."""
+TINY = replace(
+    SMALL, size=(64, 32), channels=(8, 16, 32, 32), label_channels=(8, 16, 16, 16), hidden=16, weight_hidden=32, attention_channels=16,
+    adaptive_levels=2, flow_stride=1, flow_channels=(16, 32, 48), guided_levels=2, bases=16,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scale:
+    """subjects, held_out: of the data, None: all. frames: judged of each clip, 0: all behind the examples. labeller_steps: training of the
+    network that finds labels in results."""
+
+    network: GeneratorConfig
+    phases: tuple[Phase, ...]
+    seeds: int = 3
+    subjects: int | None = None
+    held_out: int | None = None
+    frames: int = 0
+    labeller_steps: int = 1500
+
+    def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Of pictures of that shape: they are halved until they have about as many pixels as the network's."""
+        height, width = shape
+        while height * width > 1.5 * self.network.size[0] * self.network.size[1]:
+            height, width = height // 2, width // 2
+        return height, width
+
+    def config(
+        self, kind: str, channels: int, size: tuple[int, int], network: Mapping[str, Any], training: Mapping[str, Any], seed: int
+    ) -> TrainConfig:
+        """The training run of a variant, which differs in `network` and `training`. kind, channels: of the semantic images."""
+        generator = replace(self.network, **{"kind": kind, "semantic_channels": channels, "size": size, **network})
+        hue = 180.0 if kind.startswith("poses") else 0.0  # as the recipes have it
+        return replace(TrainConfig(generator, self.phases, max_examples=1, hue=hue, seed=seed), **training)
+
+
+SCALES = {
+    "quick": Scale(
+        TINY, (Phase(6, batch=4, adversarial=False), Phase(3, batch=2, frames=2)),
+        seeds=2, subjects=6, held_out=2, frames=4, labeller_steps=10,
+    ),
+    "small": Scale(SMALL, (Phase(1800, batch=8, adversarial=False), Phase(300, batch=4, frames=2), Phase(100, batch=2, frames=4))),
+    "large": Scale(
+        PRESETS["pose-256"],
+        (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),
+        labeller_steps=4000,
+    ),
+}  # fmt: skip
+"""quick: a rehearsal of every line, whose figures mean nothing. small: what two cores do overnight. large: 256x128, for a GPU."""

@@ -1,0 +1,52 @@
+"""Table 1 of few-shot vid2vid: ours against its three baselines, PoseWarp and MonkeyNet, from one example of people never seen.
+
+    python benchmarks/papers/table1.py --data data/actors --out out/papers [--kind segment] [--quick] [--jobs 2]
+
+With poses all six methods and "ours, no warped example", which has the generated weights alone in common with the paper's claim against the
+baselines; with label maps (--kind segment) those that know no joints. Every method has the same trainer, losses, steps, pictures and seeds.
+"""
+
+from __future__ import annotations
+
+import report
+from commands import experiment, parser, sentences
+from experiment import Variant, run
+
+OURS = "ours"
+BASELINES = ("Encoder", "ConcatStyle", "AdaIN")
+STILL = {"warp_example": False}
+COMMON = (
+    Variant("Encoder", {"method": "encoder", **STILL}),
+    Variant("ConcatStyle", {"method": "concat", **STILL}),
+    Variant("AdaIN", {"method": "adain", **STILL}),
+    Variant("ours, no warped example", STILL),
+    Variant(OURS),
+)
+OF_JOINTS = (Variant("PoseWarp", {"method": "posewarp"}), Variant("MonkeyNet", {"method": "monkeynet"}))
+METRICS = {
+    "poses": ("pose-error-pixels", "pose-found", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
+    "segment": ("label-accuracy", "label-miou", "fid-squeezenet", "psnr", "perceptual-squeezenet"),
+}
+PAPER = {
+    "poses": {"pose-error-pixels": 6.01 / 12.66, "fid-squeezenet": 80.44 / 140.87},
+    "segment": {"label-accuracy": 0.831 / 0.756, "label-miou": 0.408 / 0.360, "fid-squeezenet": 144.24 / 154.33},
+}
+"""Ours to the best other in the paper's table 1; its FID is of Inception features, its people and streets are real."""
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--kind", choices=METRICS, default="poses", help="what drives")
+    given = options.parse_args()
+    bench = experiment(given, given.kind, METRICS[given.kind])
+    variants = (*COMMON[:3], *OF_JOINTS, *COMMON[3:]) if given.kind == "poses" else COMMON
+    figures = run(bench, variants, given.jobs)
+    others = tuple(variant.name for variant in variants if variant.name not in (OURS, "ours, no warped example"))
+    claims = [report.Claim(metric, OURS, others, PAPER[given.kind].get(metric)) for metric in bench.metrics]
+    claims += [report.Claim(metric, "ours, no warped example", BASELINES) for metric in bench.metrics]
+    print(report.write(bench, "table1", f"Few-shot vid2vid, table 1: {given.kind}", figures, claims))
+    report.sheet(bench, variants, bench.out / "table1-frames.png")
+
+
+if __name__ == "__main__":
+    sentences(main)

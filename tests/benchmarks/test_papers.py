@@ -1,0 +1,245 @@
+"""The open benchmark: intervals and verdicts, labels found again, and a runner that goes on where it was stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stages.errors import BadInput
+from stages.networks.generator import FewShotGenerator
+from stages.train.config import Phase
+from stages.train.trainer import Trainer
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+FAST = {"perceptual": "none"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def papers() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        yield import_module
+
+
+@pytest.fixture(scope="module")
+def intervals(papers) -> ModuleType:
+    return papers("intervals")
+
+
+@pytest.fixture(scope="module")
+def report(papers) -> ModuleType:
+    return papers("report")
+
+
+# intervals and verdicts
+
+
+def test_the_interval_of_three_seeds_is_students(intervals: ModuleType):
+    """Of 1, 2, 3: mean 2, deviation 1, and t of two degrees of freedom solves t^2 = 2 (2 p - 1)^2 / (1 - (2 p - 1)^2)."""
+    t = np.sqrt(2 * 0.95**2 / (1 - 0.95**2))
+    assert intervals.mean_and_half([1.0, 2.0, 3.0]) == pytest.approx((2, t / np.sqrt(3)))
+
+
+def test_the_interval_holds_the_truth_in_95_of_100_experiments(intervals: ModuleType):
+    draws = np.random.default_rng(0).normal(7, 2, (4000, 3))
+    found = [intervals.mean_and_half(list(row)) for row in draws]
+    assert np.mean([abs(mean - 7) <= half for mean, half in found]) == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_single_run_has_no_interval(intervals: ModuleType):
+    assert intervals.mean_and_half([4.0]) == (4.0, None)
+    assert intervals.shown(4.0, None) == "4"
+
+
+def test_figures_have_the_digits_that_their_interval_bears(intervals: ModuleType):
+    assert intervals.shown(12.345, 0.42) == "12.35 ± 0.42" and intervals.shown(180.3, 25.0) == "180 ± 25"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "better", "said"),
+    [
+        ((1.0, 1.1, 0.9), (2.0, 2.1, 1.9), "lower", "holds"),
+        ((1.0, 1.1, 0.9), (2.0, 2.1, 1.9), "higher", "does not hold"),
+        ((1.0, 2.0, 3.0), (1.1, 1.9, 3.05), "lower", "undecided"),
+        ((1.0, 2.0, 3.0), (1.2, 2.2, 3.2), "lower", "holds"),  # the same seeds: only their difference counts
+        ((1.0,), (2.0,), "lower", "undecided"),
+    ],
+)  # fmt: skip
+def test_one_method_beats_another_if_the_interval_of_the_difference_says_so(intervals, ours, theirs, better, said):
+    assert intervals.beats(ours, theirs, better) == said
+
+
+def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):
+    table = {
+        "ours": {"psnr": {0: 20.0, 1: 20.1, 2: 20.2}},
+        "a": {"psnr": {0: 18.0, 1: 18.2, 2: 18.1}},
+        "b": {"psnr": {0: 21.0, 1: 21.2, 2: 21.1}, "fid-squeezenet": {0: 3.0}},
+    }
+    asked = (("psnr", ("a",), 1.2), ("psnr", ("a", "b"), None), ("fid-squeezenet", ("b",), None))
+    better, worse, none = report.verdicts(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
+    assert "**holds**; ratio 1.11 (in the paper 1.20)" in better
+    assert "b: **does not hold**; ratio 0.95" in worse and "not measured" in none
+
+
+def test_what_is_missing_is_said_of_those_who_lack_it(papers, report: ModuleType):
+    some = papers("judging").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
+    rest = replace(some, values={"pose-error": 3.0}, missing={"fid": "no file"}, variant="b")
+    said = report.gaps([some, rest, some], ["pose-error"])
+    assert said.splitlines() == ["- fid is left out: no file", "- pose-error of a is left out: nobody was found"]
+
+
+def test_a_method_that_scores_nothing_at_all_has_no_ratio(report: ModuleType):
+    table = {"ours": {"pose-found": {0: 0.7, 1: 0.8}}, "a": {"pose-found": {0: 0.0, 1: 0.0}}}
+    assert "theirs being 0" in report.verdicts(table, [report.Claim("pose-found", "ours", ("a",))])[0]
+
+
+def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
+    table = {"ours": {"psnr": {0: 20.0, 1: 20.2}}, "a": {"ssim": {0: 0.5}}, "repeat the example": {"psnr": {0: 30.0}}}
+    lines = report.markdown(table, ["psnr", "ssim", "nothing"]).splitlines()
+    assert lines[0] == "|  | psnr (dB) ↑ | ssim ↑ |"
+    assert lines[2:] == ["| ours | **20.1 ± 1.3** | n/a |", "| a | n/a | **0.5** |", "| repeat the example | 30 | n/a |"]
+
+
+# labels
+
+
+def test_accuracy_and_iou_of_a_confusion_that_was_worked_by_hand(papers):
+    labeller = papers("labeller")
+    truth, found = np.array([[0, 0, 0, 1], [1, 1, 255, 1]]), np.array([[0, 0, 1, 1], [1, 0, 0, 1]])
+    confusion = labeller.confusion_of(truth, found, 3)
+    assert confusion.tolist() == [[2, 1, 0], [1, 3, 0], [0, 0, 0]]
+    assert labeller.accuracy_and_iou(confusion) == pytest.approx({"label-accuracy": 5 / 7, "label-miou": (2 / 4 + 3 / 5) / 2})
+
+
+def test_pixels_without_a_label_are_void(papers):
+    one_hot = torch.zeros(1, 3, 1, 3)
+    one_hot[0, 2, 0, 0] = one_hot[0, 0, 0, 1] = 1
+    assert papers("labeller").ids_of(one_hot).tolist() == [[[2, 0, 255]]]
+
+
+# attention
+
+
+def test_attention_says_where_each_pixel_comes_from(papers):
+    attending = papers("attending")
+    attention = torch.zeros(2, 2, 2, 2, 2)
+    attention[0, 0, 1, 1, 0] = attention[0, 1, 0, 0, 0] = attention[1, 0, 0, 1, 1] = 1
+    attention[1, 1, :, 0, 1] = 0.5
+    pictures = torch.arange(8.0).reshape(2, 1, 2, 2)
+    assert attending.read_through(attention, pictures).tolist() == [[[6, 0], [3, 3]]]
+
+
+def test_the_attention_shown_is_the_attention_used(papers):
+    torch.manual_seed(0)
+    config = import_module("stages.networks.config").PRESETS["tiny"]
+    network, draw = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
+    images, semantics = torch.rand(1, 3, 3, 64, 64, generator=draw), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=draw)
+    with torch.no_grad():
+        code, semantic = network.encode_examples(images, semantics), semantics[:, 1]
+        attention = papers("attending").attended(network, code, semantic)
+        assert torch.allclose(attention.sum((3, 4)).movedim(-1, 0), network.synthesize(code, semantic).attention[0], atol=1e-4)
+
+
+# the runner
+
+
+@pytest.fixture(scope="module")
+def actors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("actors")
+    options = ["--subjects", 5, "--frames", 8, "--size", "64x32", "--no-flow", "-o", out]
+    subprocess.run([sys.executable, *map(str, [PAPERS / "actors.py", *options])], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+@pytest.fixture
+def bench(papers, actors: Path, tmp_path: Path) -> Any:
+    """Four steps on four people, judged on the fifth."""
+    scales = papers("scales")
+    scale = replace(
+        scales.SCALES["quick"], phases=(Phase(2, batch=1, adversarial=False), Phase(2, batch=1, adversarial=False)), seeds=1,
+        subjects=None, held_out=None,
+    )  # fmt: skip
+    rows = tuple(papers("sources").rows_of(actors))
+    return papers("experiment").Experiment(tmp_path / "out", rows, "poses", scale, ("psnr", "no-such-metric"), device="cpu")
+
+
+def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Path):
+    sources = papers("sources")
+    rows = sources.rows_of(actors)
+    assert [row["split"] for row in rows] == ["train"] * 4 + ["val"]
+    assert [row["subject"] for row in sources.chosen(rows, 2, None)] == ["actor-0000", "actor-0001", "actor-0004"]
+    assert sources.chosen(rows, 9, None) == rows
+    with pytest.raises(BadInput, match="neither"):
+        sources.rows_of(actors / "actor-0000-00.clip")
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
+    experiment, whole = papers("experiment"), replace(bench, out=bench.out.parent / "whole")
+    variant = experiment.Variant("MonkeyNet", {"method": "monkeynet"}, FAST)
+    undisturbed = experiment.trained(whole, variant, 0)
+
+    steps: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", stopping_at(3, steps))
+        with pytest.raises(KeyboardInterrupt):
+            experiment.trained(bench, variant, 0)
+        resumed = experiment.trained(bench, variant, 0)
+    assert steps == [0, 1, 2, 3, 2, 3]  # from the state between the phases
+    ours, theirs = load_file(resumed), load_file(undisturbed)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def stopping_at(step: int, seen: list[int]) -> Any:
+    whole = Trainer.train_step
+
+    def train_step(trainer: Trainer, *arguments: Any) -> Any:
+        seen.append(trainer.step)
+        if trainer.step == step and seen.count(step) == 1:
+            raise KeyboardInterrupt
+        return whole(trainer, *arguments)
+
+    return train_step
+
+
+def test_what_is_finished_is_not_made_again_and_what_is_missing_is_named(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
+    experiment = papers("experiment")
+    ours = experiment.Variant("ours", training=FAST)
+    variants = [ours, replace(ours, name="the same model, asked otherwise", model="ours", asked={"show": "raw"})]
+    first = experiment.run(bench, variants)
+    assert [found.variant for found in first] == [variant.name for variant in variants]
+    assert first[0].values.keys() == {"psnr"} and "no-such-metric" in first[0].missing["no-such-metric"]
+    assert first[0].values != first[1].values and first[0].repeat == first[1].repeat
+    assert sorted(path.name for path in (bench.out / "models").iterdir()) == ["ours"]
+
+    made = times(bench.out)
+    monkeypatch.setattr(experiment, "train", None)
+    assert experiment.run(bench, variants) == first
+    changed = {path.name for path, time in times(bench.out).items() if made.get(path) != time}
+    assert changed == {"figures.json"}  # asked again for the metric that was missing, and for nothing else
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_table_a_figure_a_sheet_and_json_are_written(papers, report: ModuleType, bench: Any):
+    experiment = papers("experiment")
+    variants: Sequence[Any] = [experiment.Variant("ours", training=FAST)]
+    figures = experiment.run(bench, variants)
+    text = report.write(bench, "trial", "A trial", figures, [report.Claim("psnr", "ours", ("nobody",))])
+    report.sheet(bench, variants, bench.out / "trial-frames.png")
+    assert "| ours | **" in text and "no-such-metric is left out" in text and "not measured" in text
+    assert {path.name for path in bench.out.iterdir() if path.stem.startswith("trial")} == {
+        "trial.md", "trial.json", "trial.png", "trial-frames.png",
+    }  # fmt: skip

@@ -1,0 +1,271 @@
+"""The rivals of table 1: limbs move as similarities say, flow is what the joints' shifts make it, and nothing moves when nobody does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stages.conditions.poses import NAMES
+from stages.conditions.view import View
+from stages.models import load_model, save_model
+from stages.networks.config import PRESETS, GeneratorConfig
+from stages.networks.generator import State
+from stages.networks.inference import Renderer, Speed
+from stages.networks.methods import build
+from stages.networks.objective import LossWeights, Target, generator_losses
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+HEIGHT, WIDTH = 64, 32
+METHODS = ("posewarp", "monkeynet")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rivals() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        return import_module("rivals")
+
+
+@pytest.fixture(scope="module")
+def joints(rivals: ModuleType) -> ModuleType:
+    return import_module("rivals.joints")
+
+
+@pytest.fixture(scope="module")
+def posewarp(rivals: ModuleType) -> ModuleType:
+    return import_module("rivals.posewarp")
+
+
+def body(seed: int = 0) -> np.ndarray:
+    """Somebody upright in the middle, each joint a little off, all of it in the picture: [25, 3]."""
+    points = {
+        "nose": (16, 10), "neck": (16, 15), "shoulder": (5, 16), "elbow": (7, 24), "wrist": (8, 31), "mid hip": (16, 34), "hip": (3, 34),
+        "knee": (4, 45), "ankle": (4, 55), "eye": (1, 9), "ear": (2, 10), "big toe": (6, 57), "small toe": (7, 57), "heel": (4, 56),
+    }  # fmt: skip
+    placed = []
+    for name in NAMES:
+        side, part = (-1, name[6:]) if name.startswith("right ") else (1, name[5:]) if name.startswith("left ") else (0, name)
+        x, y = points[part]
+        placed.append((16 + side * x if side else x, y, 1))
+    draw = np.random.default_rng(seed)
+    return np.array(placed, np.float32) + np.c_[draw.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
+
+
+def config(method: str) -> GeneratorConfig:
+    channels = import_module("rivals.joints").CHANNELS
+    return replace(PRESETS["tiny"], kind="poses+joints", semantic_channels=channels, size=(HEIGHT, WIDTH), method=method)
+
+
+def semantic(*bodies: np.ndarray) -> Tensor:
+    """[B, 28, H, W]"""
+    tracks = [import_module("rivals.joints").JointTrack(body[None, None]) for body in bodies]
+    return torch.from_numpy(np.stack([track.semantic(0, View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)) for track in tracks]))
+
+
+def image(count: int = 1) -> Tensor:
+    """Something smooth."""
+    small = torch.rand(count, 3, 9, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return torch.nn.functional.interpolate(small, (HEIGHT, WIDTH), mode="bicubic").clamp(-1, 1)
+
+
+def made_by(method: str, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return build(config(method))
+
+
+# the joints
+
+
+def test_joints_are_read_out_of_their_heat_maps_as_they_were_drawn(joints: ModuleType):
+    person = body()
+    points, there = joints.places(torch.from_numpy(joints.heat_maps(person, HEIGHT, WIDTH))[None])
+    assert there.all() and np.abs(points[0].numpy() - person[:, :2]).max() < 0.02
+
+
+def test_joints_that_are_missing_or_outside_are_not_there(joints: ModuleType):
+    person = body()
+    person[3, 2], person[4, :2] = 0, (-3, 20)
+    _, there = joints.places(torch.from_numpy(joints.heat_maps(person, HEIGHT, WIDTH))[None])
+    assert [NAMES[joint] for joint in (~there[0]).nonzero()[:, 0]] == ["right elbow", "right wrist"]
+
+
+def test_a_damaged_joint_is_missing_in_the_drawing_and_among_the_heat_maps(joints: ModuleType):
+    track, view = joints.JointTrack(body()[None, None]), View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
+    clean = track.semantic(0, view)
+    for seed in range(20):
+        damaged = track.semantic(0, view, np.random.default_rng(seed))
+        lost = damaged[joints.DRAWN :].max((1, 2)) == 0
+        if lost.any():
+            break
+    assert lost.any() and clean.shape == damaged.shape == (joints.CHANNELS, HEIGHT, WIDTH) and clean[joints.DRAWN :].max((1, 2)).all()
+
+
+# PoseWarp
+
+
+def test_the_similarity_is_the_one_of_least_squares(posewarp: ModuleType):
+    draw = torch.Generator().manual_seed(0)
+    points, targets = torch.rand(2, 6, 6, 2, generator=draw) * 40
+    there = torch.rand(6, 6, generator=draw) > 0.3
+    turn, shift = posewarp.similarity(points, targets, there, 0.0)
+    for index in range(6):
+        known = there[index].numpy()
+        x, y = points[index].numpy()[known].T
+        ones, none = np.ones_like(x), np.zeros_like(x)
+        system = np.concatenate([np.c_[x, -y, ones, none], np.c_[y, x, none, ones]])  # x' = a x - b y + c, y' = b x + a y + d
+        a, b, c, d = np.linalg.lstsq(system, targets[index].numpy()[known].T.ravel(), rcond=None)[0]
+        assert np.allclose([turn[index].real, turn[index].imag, shift[index].real, shift[index].imag], [a, b, c, d], atol=1e-3)
+
+
+def test_a_limb_seen_from_its_end_is_shifted_and_not_turned(posewarp: ModuleType):
+    points, targets = torch.tensor([[[5.0, 5.0], [5.0, 5.0]]]), torch.tensor([[[9.0, 4.0], [9.0, 4.0]]])
+    turn, shift = posewarp.similarity(points, targets, torch.ones(1, 2, dtype=torch.bool), 1.0)
+    assert torch.isclose(turn, torch.ones(1, dtype=turn.dtype)).all() and torch.isclose(shift, torch.tensor([4 - 1j])).all()
+
+
+def test_moved_limbs_are_those_of_a_slow_loop(posewarp: ModuleType):
+    """Each pixel of each limb one at a time, bilinear by hand; the joints' similarity by numpy."""
+    here, there, picture = body(1), body(2), image()
+    masks = torch.rand(1, len(posewarp.LIMBS), HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
+    known = torch.ones(1, len(NAMES), dtype=torch.bool)
+    points = [(torch.from_numpy(person[None, :, :2].copy()), known) for person in (here, there)]
+    moved = posewarp.move_limbs(picture, masks, *points)[0].unflatten(0, (len(posewarp.LIMBS), 4)).numpy()
+    for number in (0, 3, 8):
+        limb = posewarp.LIMBS[number]
+        cut = np.concatenate([picture[0].numpy() * masks[0, number].numpy(), masks[0, number : number + 1].numpy()])
+        assert np.abs(moved[number] - slowly_moved(cut, here, there, list(limb.joints), posewarp.SHORT * HEIGHT)).max() < 1e-3
+
+
+def slowly_moved(cut: np.ndarray, here: np.ndarray, there: np.ndarray, chosen: list[int], short: float) -> np.ndarray:
+    source, target = (person[chosen, 0] + 1j * person[chosen, 1] for person in (here, there))
+    a, b = target - target.mean(), source - source.mean()
+    turn = (np.mean(a.conj() * b) + short**2) / (np.mean(np.abs(a) ** 2) + short**2)
+    out = np.zeros_like(cut)
+    for y in range(HEIGHT):
+        for x in range(WIDTH):
+            place = turn * (x + 1j * y - target.mean()) + source.mean()
+            left, top = int(np.floor(place.real)), int(np.floor(place.imag))
+            for v, u in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+                if 0 <= v < HEIGHT and 0 <= u < WIDTH:
+                    out[:, y, x] += cut[:, v, u] * (1 - abs(place.real - u)) * (1 - abs(place.imag - v))
+    return out
+
+
+def test_a_pixel_on_a_bone_is_the_limbs_and_one_far_away_the_backgrounds(posewarp: ModuleType):
+    person = body()
+    points, there = torch.from_numpy(person[None, :, :2].copy()), torch.ones(1, len(NAMES), dtype=torch.bool)
+    shares = posewarp.rough_masks(points, there, HEIGHT, WIDTH).softmax(1)[0]
+    x, y = np.round((person[9] + person[10])[:2] / 2).astype(int)
+    assert posewarp.LIMBS[shares[:, y, x].argmax()].joints == (9, 10)
+    assert shares[-1, 0, 0] > 0.9 and torch.allclose(shares.sum(0), torch.ones(HEIGHT, WIDTH))
+
+
+def test_a_limb_without_joints_is_left_out(posewarp: ModuleType):
+    points, known = torch.from_numpy(body()[None, :, :2].copy()), torch.ones(1, len(NAMES), dtype=torch.bool)
+    gone = known.clone()
+    gone[:, 3] = False  # the right elbow
+    moved = posewarp.move_limbs(image(), torch.ones(1, 10, HEIGHT, WIDTH), (points, known), (points, gone))[0].unflatten(0, (10, 4))
+    empty = [limb.joints for limb, part in zip(posewarp.LIMBS, moved, strict=True) if not part.any()]
+    assert empty == [(2, 3), (3, 4)]
+
+
+def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: ModuleType):
+    network, picture, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
+    masks = network.masks(picture, maps)
+    there = import_module("rivals.joints").places(maps)
+    moved = posewarp.move_limbs(picture, masks[:, :-1], there, there)
+    assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + picture * masks[:, -1:], picture, atol=1e-4)
+
+    laid, cover = posewarp.lay_together(moved)
+    assert torch.allclose(cover, 1 - masks[:, -1:], atol=1e-4)
+    assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], picture[(cover > 0.1).expand_as(laid)], atol=1e-3)
+
+
+# MonkeyNet
+
+
+def test_the_flow_of_somebody_who_does_not_move_is_nothing_but_the_residual():
+    network, person = made_by("monkeynet"), semantic(body())
+    torch.nn.init.zeros_(network.to_residual.weight)
+    made = network.synthesize(network.encode_examples(image()[:, None], person[:, None]), person)
+    assert made.example.flow.abs().max() == 0 and torch.allclose(made.example.image, image(), atol=1e-5)
+
+
+def test_a_picture_whose_joints_all_shift_alike_shifts_with_them():
+    """Masks that leave nothing behind: the flow is the shift, and leads from the frame back into the example."""
+    network, person = made_by("monkeynet"), body()
+    shifted = person + np.array([2, -3, 0], np.float32)
+    torch.nn.init.zeros_(network.to_residual.weight)
+    torch.nn.init.zeros_(network.to_masks.weight)
+    with torch.no_grad():
+        network.to_masks.bias[-1] = -50.0
+    made = network.synthesize(network.encode_examples(image()[:, None], semantic(person)[:, None]), semantic(shifted))
+    assert torch.allclose(made.example.flow, torch.tensor([-2.0, 3.0])[None, :, None, None].expand_as(made.example.flow), atol=0.05)
+    assert torch.allclose(made.example.image[..., :-5, 4:], image()[..., 3:-2, 2:-2], atol=0.1)
+
+
+# both
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
+    network, people = made_by(method), semantic(body(1), body(2))
+    code = network.encode_examples(image(2)[:, None].expand(-1, 3, -1, -1, -1), people[:, None].expand(-1, 3, -1, -1, -1))
+    made = network.synthesize(code, semantic(body(3), body(4)))
+    assert made.frame.shape == (2, 3, HEIGHT, WIDTH) and made.frame.abs().max() <= 1
+    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).images.shape[1] == 1
+    ((made.frame - image(2)) ** 2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nobody_in_the_picture_is_no_reason_to_fail(method: str):
+    network, nobody = made_by(method), semantic(np.zeros((len(NAMES), 3), np.float32))
+    frame, state = network.step(network.encode_examples(image()[:, None], nobody[:, None]), nobody)
+    assert frame.isfinite().all() and isinstance(state, State)
+
+
+@pytest.mark.parametrize("method", (*METHODS, "no-flow-warping"))
+def test_a_saved_rival_is_loaded_and_rendered_as_what_it_is(method: str, tmp_path: Path):
+    network, person = made_by(method).eval(), semantic(body())
+    save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
+    model = load_model(tmp_path / "rival.safetensors")
+    assert type(model.generator) is type(network) and model.config.method == method
+    renderer, again = Renderer(model.generator, Speed("fp32")), semantic(body(1))
+    ours, state = renderer.step(renderer.encode_examples(image()[:, None], person[:, None]), again)
+    with torch.no_grad():
+        theirs, _ = network.step(network.encode_examples(image()[:, None], person[:, None]), again)
+    assert torch.allclose(ours, theirs, atol=5e-3)  # files hold float16
+    renderer.step(renderer.encode_examples(image()[:, None], person[:, None]), again, state)
+
+
+def test_a_method_that_nobody_knows_is_refused_by_name():
+    with pytest.raises(TypeError, match="'osewarp'"):
+        build(config("osewarp"))
+
+
+def test_terms_of_a_warp_without_a_mask_leave_the_mask_out():
+    network, person = made_by("monkeynet"), semantic(body())
+    made = network.synthesize(network.encode_examples(image()[:, None], person[:, None]), person)
+    points = torch.from_numpy(body()[None])
+    target = Target(image(), person, image(), points, points[:, None])
+    terms = generator_losses(made, target, LossWeights(), None, None, import_module("stages.networks.excerpts").Past([], [], []))
+    assert set(terms) == {"l1", "raw", "warp", "keypoint"}
+
+
+def test_without_flow_warping_the_past_guides_but_is_never_copied():
+    torch.manual_seed(0)
+    network, person = made_by("no-flow-warping").eval(), semantic(body())
+    code = network.encode_examples(image()[:, None], person[:, None])
+    with torch.no_grad():
+        dark, bright = (network.synthesize(code, person, State(torch.full_like(image(), value), person)) for value in (-1.0, 1.0))
+    assert dark.previous_mask.min() > 0.999 and dark.previous.flow.abs().max() == 0
+    assert (dark.frame - bright.frame).abs().max() > 0
+    assert torch.allclose(dark.frame, torch.lerp(dark.example.image, dark.raw, dark.example_mask), atol=1e-4)
