@@ -195,6 +195,12 @@ def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
         yield on_event
 
 
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines whose cells begin below one another: a table that is data, for `emit`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """For people, on stderr; scripts read the data on stdout."""
     if _settings.quiet:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import emit, events, warning
+from fsv2v_cli.console import aligned, emit, events, warning
 from fsv2v_cli.options import Inputs, Run, common_options, device_option, inputs_argument, leading_command, out_option, shard_option
 from fsv2v_cli.study import score, study
 
@@ -116,9 +116,7 @@ def evaluate(
 
 def table(scores: Sequence[Score]) -> list[str]:
     """Aligned lines, a heading first: one row per result and metric."""
-    rows = [COLUMNS, *(_cells(score) for score in scores)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([COLUMNS, *map(_cells, scores)])
 
 
 def _cells(score: Score) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import emit, events, note, warning
+from fsv2v_cli.console import aligned, emit, events, note, warning
 from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def tables(scores: Scores) -> list[str]:
     preferences = map(_preference, (*scores.preferences, *scores.clips))
     shown = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
     heading = ("worker", "counts", "answers", "agreement", "catch failed", "video 1", "seconds", "code", "file")
-    return [*_aligned(shown), "", *_aligned([heading, *map(_worker, scores.workers)])]
+    return [*aligned(shown), "", *aligned([heading, *map(_worker, scores.workers)])]
 
 
 def _preference(row: Preference) -> tuple[str, ...]:
@@ -118,8 +118,3 @@ def _worker(row: Worker) -> tuple[str, ...]:
     counts = "no" if row.left_out else "yes"
     failed = f"{row.failed} of {row.catch}"
     return row.worker, counts, str(row.answers), agreement, failed, f"{row.left:.0%}", f"{row.seconds:.1f}", row.code, row.file
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
