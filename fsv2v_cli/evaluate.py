@@ -102,16 +102,16 @@ def evaluate(
             scores.append(score)
             if run.json:
                 emit(score.json())
-    if html is not None:
-        from stages.evaluate.report import write_report
-
-        write_report(html, scores)
     for reason in dict.fromkeys(score.unavailable for score in scores if score.unavailable):
         names = list(dict.fromkeys(score.metric for score in scores if score.unavailable == reason))
         warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
     if not run.json:
         for line in table(scores):
             emit(line)
+    if html is not None:
+        from stages.evaluate.report import write_report
+
+        write_report(html, scores)
 
 
 def table(scores: Sequence[Score]) -> list[str]:

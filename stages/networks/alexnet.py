@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from stages.networks.features import FeatureNetwork
+
 WEIGHTS = "alexnet-owt-7be5be79.pth"
 LINEAR_WEIGHTS = "lpips-v0.1-alex.pth"
 """Names in the weights registry of the two files whose tensors `lpips` takes."""
@@ -17,47 +19,26 @@ LINEAR_WEIGHTS = "lpips-v0.1-alex.pth"
 TAPS = (1, 4, 7, 9, 11)
 """Layers whose outputs are the features: the five ReLUs."""
 CHANNELS = (64, 192, 384, 256, 256)
-SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""ImageNet's mean and deviation for colours in [-1, 1]."""
 SMALLEST_SIDE = 32
 
 
-class Lpips(nn.Module):
-    """Two batches of images [B, 3, H, W] (one B may be 1), RGB in [-1, 1], at least 32 pixels a side -> distance [B]; 0 for equal ones.
-
-    The parameters are frozen.
-    """
-
-    shift: Tensor
-    scale: Tensor
+class Lpips(FeatureNetwork):
+    """Two batches of images [B, 3, H, W] (one B may be 1), RGB in [-1, 1], at least 32 pixels a side -> distance [B]; 0 for equal ones."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
+        layers = [
             nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
             nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
             nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
             nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
             nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
-        )  # fmt: skip
-        self.linear = nn.ParameterList(torch.zeros(1, channels, 1, 1) for channels in CHANNELS)
-        self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.eval()
+        ]  # fmt: skip
+        super().__init__(layers, TAPS, SMALLEST_SIDE)
+        self.linear = nn.ParameterList(torch.zeros(1, channels, 1, 1) for channels in CHANNELS).requires_grad_(False)
 
-    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:
+    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:  # type: ignore[override]
         pairs = zip(self.maps(ours), self.maps(theirs), self.linear, strict=True)
         return torch.stack([((_unit(a) - _unit(b)).square() * weight).sum(1).mean((1, 2)) for a, b, weight in pairs]).sum(0)  # eq. 1
-
-    def maps(self, image: Tensor) -> list[Tensor]:
-        """One feature map per entry of `TAPS`."""
-        x, maps = (image.float() - self.shift) / self.scale, []
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in TAPS:
-                maps.append(x)
-        return maps
 
 
 def _unit(features: Tensor) -> Tensor:

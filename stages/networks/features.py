@@ -34,6 +34,9 @@ class FeatureNetwork(nn.Module):
         return ((image.float() + 1) / 2 - self.mean) / self.deviation
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        return self.maps(image)
+
+    def maps(self, image: Tensor) -> list[Tensor]:
         """Raises ValueError for an image with a side below `smallest_side`."""
         if min(image.shape[-2:]) < self.smallest_side:
             size = tuple(image.shape[-2:])

@@ -82,3 +82,9 @@ def test_a_browser_draws_it_plays_it_and_goes_to_a_frame(page, browser):
 
     assert not browser.complaints
     assert [address for address in browser.requests if not address.startswith(("data:", "blob:"))] == [page.as_uri()]
+
+
+def test_figures_are_not_lost_with_a_page_that_cannot_be_written(make, unwritable, capfd):
+    done = run(["evaluate", make("good").path, "-r", make("truth").path, "--metric", "psnr", "--html", str(unwritable / "report.html")])
+    said = capfd.readouterr()
+    assert done in (1, 3) and "100.00" in said.out and "fsv2v: error: " in said.err
