@@ -6,13 +6,18 @@ Commands are composed with ffmpeg-python and run as argument lists, never throug
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stages.errors import BadInput, MissingRequirement
 
@@ -83,9 +88,50 @@ def arguments(composed: list[str], level: str = "error") -> list[str]:
 
 def run(composed: list[str], level: str = "error") -> subprocess.CompletedProcess[str]:
     """Run to the end and return stdout and stderr as text; a failure is the caller's to judge."""
-    return subprocess.run(
-        arguments(composed, level), capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, check=False
-    )
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running(arguments(composed, level), encoding="utf-8", errors="replace", **pipes) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@contextlib.contextmanager
+def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """ffmpeg beside the block, with `options` of Popen. It has ended when the block has, however that ends.
+
+    A process that outlived an interrupt could make its file after everything was cleared up.
+    """
+    with contextlib.ExitStack() as stack:
+        with _interrupts_deferred():
+            process = subprocess.Popen(command, **options)
+            stack.callback(_end, process)
+        yield process
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    if process.poll() is None:
+        process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with contextlib.suppress(OSError):
+            if pipe:
+                pipe.close()
+    process.wait()
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """SIGINT and SIGTERM that come within the block are heard at its end."""
+    if threading.current_thread() is not threading.main_thread():  # signals are heard in the main thread only
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 _MEANINGS = (

@@ -13,7 +13,7 @@ from typing import IO
 import ffmpeg as composer
 import numpy as np
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, meaning, passthrough
+from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, meaning, passthrough, running
 from stages.clip.probe import VideoInfo, probe
 from stages.errors import BadInput
 
@@ -37,23 +37,18 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
     start, stop, _ = slice(start, stop).indices(info.num_frames)
     if start >= stop:
         return
-    with tempfile.TemporaryFile() as log:
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(tempfile.TemporaryFile())
         # A session of its own: Ctrl-C is for this program, which then ends ffmpeg.
-        process = subprocess.Popen(
-            _command(media, info, start, stop), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": log, "start_new_session": True}
+        process = stack.enter_context(running(_command(media, info, start, stop), **options))
         assert process.stdout is not None
         _widen(process.stdout)
-        try:
-            for index in range(start, stop):
-                frame = np.empty((info.height, info.width, 3), np.uint8)
-                if not _fill(process.stdout, frame):
-                    raise BadInput(f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}")
-                yield frame
-        finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
+        for index in range(start, stop):
+            frame = np.empty((info.height, info.width, 3), np.uint8)
+            if not _fill(process.stdout, frame):
+                raise BadInput(f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}")
+            yield frame
 
 
 def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:

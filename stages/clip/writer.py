@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.clip.audio import add_sound, find_sound
 from stages.clip.clip import Clip
-from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file
+from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file, running
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
 from stages.files import building_file, hidden_file
@@ -65,10 +65,9 @@ class VideoWriter:
             self._final = stack.enter_context(building_file(self.path))
             self._pictures = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
             self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True
+            self._process = stack.enter_context(
+                running(self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True)
             )
-            stack.callback(_stop, self._process)
             self._open = stack.pop_all()
         return self
 
@@ -138,15 +137,6 @@ class VideoWriter:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
         reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
         return BadInput(f"{self.path} cannot be written: {reason}", hint="Choose another place with -o, or free some space")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    with contextlib.suppress(OSError):
-        if process.stdin:
-            process.stdin.close()
-    process.wait()
 
 
 def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:

@@ -146,6 +146,27 @@ def test_nothing_is_left_when_the_work_fails(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_ffmpeg_starts_waits_until_it_can_be_ended(number, tmp_path, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            os.kill(os.getpid(), number)  # as Ctrl-C would at this moment
+
+    before = signal.signal(number, signal.default_int_handler)
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "out.mp4", 64, 64, Fraction(25)):
+            pass
+    finally:
+        signal.signal(number, before)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_old_video_stays_when_its_replacement_fails(tmp_path):
     write(tmp_path / "out.mp4", [numbered(7)] * 3)
     with pytest.raises(RuntimeError), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)) as writer:
