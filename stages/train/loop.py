@@ -87,8 +87,7 @@ class Run:
     def to_the_end(self) -> Path:
         """Train until the schedule is done, going on from the newest state in the folder. Returns the final snapshot's path."""
         milestones = set(self.config.milestones)
-        self._resume()
-        if self.trainer.step == 0:
+        if not self._resume():
             self._milestone()
         batches, saved = self._batches(), time.monotonic()
         try:
@@ -177,12 +176,14 @@ class Run:
         except BadInput as error:
             self.event({"message": f"{error}. Training goes on, and tries again at the next save"})
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on from the newest state; False if there is none. What the log says of what came after it will be said again."""
         state = self.world.share(self.folder.latest_state() if self.world.first else None)
         if state is not None:
             self._load(state)
         if self.world.first:
-            self.folder.keep_log_until(self.trainer.step, self.trainer.guard.history)
+            self.folder.keep_log_until(-1 if state is None else self.trainer.step, self.trainer.guard.history)
+        return state is not None
 
     def _load(self, state: dict[str, Any]) -> None:
         self.trainer.load(state)
