@@ -54,7 +54,15 @@ SCALES = {
         TINY, (Phase(6, batch=4, adversarial=False), Phase(3, batch=2, frames=2)),
         seeds=2, subjects=6, held_out=2, frames=4, labeller_steps=10,
     ),
-    "small": Scale(SMALL, (Phase(1800, batch=8, adversarial=False), Phase(300, batch=4, frames=2), Phase(100, batch=2, frames=4))),
+    "small": Scale(
+        SMALL,
+        (
+            Phase(1000, batch=8, scale=0.5, adversarial=False),
+            Phase(600, batch=8, adversarial=False),
+            Phase(200, batch=4, frames=2),
+            Phase(60, batch=2, frames=4),
+        ),
+    ),
     "large": Scale(
         PRESETS["pose-256"],
         (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),
