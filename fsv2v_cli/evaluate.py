@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import aligned, emit, events, warning
-from fsv2v_cli.options import Inputs, Run, common_options, device_option, inputs_argument, leading_command, out_option, shard_option
+from fsv2v_cli.console import aligned, emit, events, only_data_on_stdout, warning
+from fsv2v_cli.options import (
+    Inputs,
+    Run,
+    address_option,
+    common_options,
+    device_option,
+    engine_option,
+    inputs_argument,
+    jobs_option,
+    leading_command,
+    out_option,
+    shard_option,
+)
 from fsv2v_cli.study import score, study
 
 if TYPE_CHECKING:
-    from stages.evaluate import Score
+    from stages.evaluate import EvaluateOptions, Score
+    from stages.evaluate.measure import OnEvent
 
-COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline", "floor", "coverage", "frames", "note")
+COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline", "warped", "floor", "coverage", "frames", "note")
 
 
 @leading_command("evaluate", [study, score])
@@ -45,7 +58,7 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "video-fid-resnext, fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
 @click.option(
-    "--example", default="", metavar="PICTURE", help="What the baseline repeats. Default: the reference's first frame, not scored then."
+    "--example", default="", metavar="PICTURE", help="What the baselines show. Default: the reference's first frame, not scored then."
 )
 @click.option(
     "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Detector of landmark-error, as for extract-sketch."
@@ -56,7 +69,10 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     metavar="FILE",
     help="Write a page, too, that holds all: tables, curves over time, the videos side by side with maps of their errors.",
 )
+@jobs_option
 @shard_option
+@engine_option
+@address_option
 @out_option("Keep the scores and the statistics of features in a file that --merge reads.", metavar="PART.npz")
 @click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and what all of them together score.")
 @click.option(
@@ -79,14 +95,15 @@ def evaluate(
 ) -> None:
     """Measure each INPUT, a result of synthesize, against its reference.
 
-    INPUT and R are clips, videos, folders of pictures or pictures of equal length. Each figure stands beside its baseline (the example
-    picture, repeated) and, where the reference itself is not perfect, beside its floor. A larger reference is shrunk to the result's size.
+    INPUT and R are clips, videos, folders of pictures or pictures of equal length. Each figure stands beside two baselines (the
+    example picture, repeated, and warped along the reference's optical flow) and, where the reference itself is not perfect, beside its
+    floor. A larger reference is shrunk to the result's size.
 
     Metrics of distributions compare all results of a folder with all their references; results of one reference are compared each for
-    itself. They can be spread over machines: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
+    itself. Many results can be spread over processes (--jobs), over a Ray cluster (--engine ray), or over machines that share nothing:
+    --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
-    from stages.evaluate import EvaluateOptions, merge_parts
-    from stages.evaluate import evaluate as compare
+    from stages.evaluate import EvaluateOptions
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
     if merge and references:
@@ -95,10 +112,10 @@ def evaluate(
         raise click.UsageError("Missing option '--reference' / '-r'.")
     if run.shard[1] > 1 and run.out is None:
         raise click.UsageError("A shard needs a file for its part of the statistics: add -o PART.npz, and --merge the parts")
+    spread = run.jobs > 1 or run.engine == "ray"
     scores = []
-    with events("evaluating", "frames") as on_event:
-        found = merge_parts(list(inputs)) if merge else compare(list(inputs), references, options, on_event, run.shard, run.out)
-        for score in found:
+    with only_data_on_stdout(), events("evaluating", "results" if spread else "frames") as on_event:
+        for score in _scores(list(inputs), references, options, run, merge, spread, on_event):
             scores.append(score)
             if run.json:
                 emit(score.json())
@@ -114,6 +131,20 @@ def evaluate(
         write_report(html, scores)
 
 
+def _scores(
+    inputs: list[str], references: Sequence[str], options: EvaluateOptions, run: Run, merge: bool, spread: bool, on_event: OnEvent
+) -> Iterator[Score]:
+    from stages.evaluate import evaluate as compare
+    from stages.evaluate import merge_parts
+    from stages.evaluate.spread import evaluate_spread
+
+    if merge:
+        return merge_parts(inputs)
+    if spread:
+        return evaluate_spread(inputs, references, options, on_event, run.shard, run.out, run.jobs, run.engine, run.address)
+    return compare(inputs, references, options, on_event, run.shard, run.out)
+
+
 def table(scores: Sequence[Score]) -> list[str]:
     """Aligned lines, a heading first: one row per result and metric."""
     return aligned([COLUMNS, *map(_cells, scores)])
@@ -122,7 +153,7 @@ def table(scores: Sequence[Score]) -> list[str]:
 def _cells(score: Score) -> tuple[str, ...]:
     coverage = "-" if score.coverage is None else f"{score.coverage:.0%}"
     note = "unavailable" if score.unavailable else f"{score.clips} clips" if score.clips > 1 else ""
-    figures = (_figure(score.baseline), _figure(score.floor), coverage, str(score.frames), note)
+    figures = (_figure(score.baseline), _figure(score.warped), _figure(score.floor), coverage, str(score.frames), note)
     interval = "-" if score.low is None else f"{_figure(score.low)}..{_figure(score.high)}"
     return (score.result, score.metric, _figure(score.value), interval, score.unit or "-", score.better, *figures)
 

@@ -63,6 +63,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """The entry point: run the command line and leave with the exit code of the contract."""
     signal.signal(signal.SIGTERM, _terminate)
+    _wait_without_spinning()
     code = run(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stderr.flush()
@@ -91,6 +92,15 @@ def run(arguments: list[str]) -> int:
         return problem.exit_code
     except Exception as problem:
         return _explain(problem)
+
+
+def _wait_without_spinning() -> None:
+    """Threads of OpenMP spin while they wait for one another: where other programs run, ten times as long as the work takes.
+
+    So few rounds cost nothing on an idle machine. Read when PyTorch is loaded; what the user has set stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _explain(problem: Exception) -> int:

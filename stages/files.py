@@ -58,6 +58,16 @@ def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
     With `replace` an existing `target` is swapped out in one step; without, FileExistsError is raised if another
     process finished it meanwhile.
     """
+    with hidden_directory(target) as hidden:
+        yield hidden
+        with write_errors(target):
+            _flush_tree(hidden)
+            _publish(hidden, target, replace)
+
+
+@contextlib.contextmanager
+def hidden_directory(target: Path) -> Iterator[Path]:
+    """Yield a hidden directory beside `target` that is gone after the block."""
     with write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(target)
@@ -66,10 +76,6 @@ def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
     try:
         with _locked(hidden / _LOCK, target):
             yield hidden
-            with write_errors(target):
-                _flush_tree(hidden)
-        with write_errors(target):
-            _publish(hidden, target, replace)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 

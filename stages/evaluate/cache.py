@@ -25,16 +25,16 @@ Tell = Callable[[str], None]
 
 
 class Cache:
-    """A folder of statistics; "" is the folder `fsv2v/statistics` in the user's cache folder."""
+    """A `folder` of statistics; "" is the folder `fsv2v/statistics` in the user's cache folder."""
 
     def __init__(self, folder: str, tell: Tell) -> None:
-        self._folder = Path(folder).expanduser() if folder else registry.user_cache() / "statistics"
+        self.folder = Path(folder).expanduser() if folder else registry.user_cache() / "statistics"
         self._tell = tell
 
     def path(self, **identity: str | int) -> Path:
         """The entry of what `identity` describes."""
         described = json.dumps({"schema": SCHEMA, **identity}, sort_keys=True)
-        return self._folder / f"{hashlib.sha256(described.encode()).hexdigest()}.npz"
+        return self.folder / f"{hashlib.sha256(described.encode()).hexdigest()}.npz"
 
     def read(self, path: Path) -> Statistics | None:
         """None when there is no such entry, or, after saying so, when it is broken."""

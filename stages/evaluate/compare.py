@@ -13,11 +13,11 @@ from stages.errors import BadInput, UsageProblem
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
-from stages.evaluate.footage import Footage, Image, open_footage
+from stages.evaluate.footage import Footage, Image, open_footage, stem
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
 from stages.evaluate.part import Part, merge
-from stages.evaluate.pooled import Gatherer, Pool, pools
+from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
 
 RATE_TOLERANCE = 0.01
 
@@ -57,29 +57,29 @@ def evaluate(
     """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and,
     if the results have several references, the mean over the clips per metric.
 
-    results, references: see `pairs`; sets: see `pools`. `on_event` is told {done, total}, in frames of this pass, and {message}. `out`
-    names a file for what `merge_parts` puts together with other shards. A metric that cannot run here is reported with the reason; one that
-    was asked for by name and cannot run raises MissingRequirement. Raises BadInput when a result and its reference cannot be compared.
+    results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
+    total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards. A metric that
+    cannot run here is reported with the reason; one that was asked for by name and cannot run raises MissingRequirement. Raises BadInput
+    when a result and its reference cannot be compared.
     """
     metrics = [find_metric(name) for name in options.metrics or metric_names()]
-    matched = pairs(results, references)
-    for result, reference in matched:
-        _require_same_length(result, reference)
-        _warn_of_another_rate(result, reference, on_event)
-    own = matched[shard[0] :: shard[1]]
+    named = pairs(results, references)
+    own = _opened(named[shard[0] :: shard[1]], on_event)
     part = Part(tuple(metric.name for metric in metrics), (shard,))
     for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
     of_sets = [metric for metric in metrics if isinstance(metric, Distribution)]
-    cache = Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"}))
-    gatherer = Gatherer(options.device, cache, on_event)
-    for pool in pools(matched) if of_sets else ():
-        wanted = _possible(part, pool, of_sets, options, to_be_merged=out is not None)
-        for result, reference in pool.pairs:
-            if (result, reference) in own:
-                example = _example(options.example, result.width, result.height)
-                part.add(pool.name, 1, gatherer.sides(result, reference, example, wanted))
+    gatherer = Gatherer(options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event)
+    members: dict[str, list[Pair]] = {}
+    for pool, pair in zip(pools(named)[shard[0] :: shard[1]], own, strict=True):
+        if pair not in members.setdefault(pool, []):
+            members[pool].append(pair)
+    for pool, measured in members.items() if of_sets else ():
+        wanted = _possible(part, pool, measured, of_sets, options, to_be_merged=out is not None)
+        for result, reference in measured:
+            example = _example(options.example, result.width, result.height)
+            part.add(pool, 1, gatherer.sides(result, reference, example, wanted))
     if out:
         part.save(out)
     if shard[1] == 1:
@@ -93,8 +93,18 @@ def merge_parts(files: Sequence[str]) -> Iterator[Score]:
     yield from whole.whole()
 
 
+def _opened(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair]:
+    """Each file is opened once; a pair that cannot be compared is found before anything is measured."""
+    footage = {path: open_footage(path) for path in dict.fromkeys(path for pair in named for path in pair)}
+    found = [(footage[result], footage[reference]) for result, reference in named]
+    for result, reference in found:
+        _require_same_length(result, reference)
+        _warn_of_another_rate(result, reference, on_event)
+    return found
+
+
 def _frame_by_frame(
-    matched: Sequence[tuple[Footage, Footage]], metrics: Sequence[Metric | Distribution], options: EvaluateOptions, on_event: OnEvent
+    matched: Sequence[Pair], metrics: Sequence[Metric | Distribution], options: EvaluateOptions, on_event: OnEvent
 ) -> Iterator[Score]:
     of_frames = [metric for metric in metrics if isinstance(metric, Metric)]
     driving = open_footage(options.driving) if options.driving else None
@@ -112,17 +122,19 @@ def _frame_by_frame(
         yield from measure(members, group.reference, wanted, setting, _example(options.example, group.width, group.height), on_event)
 
 
-def _possible(part: Part, pool: Pool, metrics: Sequence[Distribution], options: EvaluateOptions, to_be_merged: bool) -> list[Extractor]:
+def _possible(
+    part: Part, pool: str, measured: Sequence[Pair], metrics: Sequence[Distribution], options: EvaluateOptions, to_be_merged: bool
+) -> list[Extractor]:
     """The extractors of the metrics that the pool can have; why it cannot have the others is noted in the part."""
     for metric in metrics:
         if options.metrics:
             metric.fetch()
-        reason = metric.missing() or metric.too_small(pool.least_side)
+        reason = metric.missing() or metric.too_small(least_side(measured))
         if not to_be_merged:
-            reason = reason or metric.too_few(pool.samples(metric.extractor, bool(options.example)))
+            reason = reason or metric.too_few(samples(measured, metric.extractor, bool(options.example)))
         if reason:
-            part.reasons[pool.name, metric.name] = reason
-    possible = {metric.extractor.name: metric.extractor for metric in metrics if (pool.name, metric.name) not in part.reasons}
+            part.reasons[pool, metric.name] = reason
+    possible = {metric.extractor.name: metric.extractor for metric in metrics if (pool, metric.name) not in part.reasons}
     return list(possible.values())
 
 
@@ -140,36 +152,35 @@ def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent
         on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
 
 
-def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[Footage, Footage]]:
-    """Each result with its reference.
+def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+    """Each result with its reference, by their paths; nothing is opened.
 
     One reference serves all results; as many references as results go in the same order; and a folder of clips or videos (not of
     pictures) gives each result the one of the same name, whatever their endings are.
     """
-    opened = [open_footage(result) for result in results]
     if len(references) == 1 and _is_collection(Path(references[0])):
-        return [(result, open_footage(str(_same_name(result, Path(references[0]))))) for result in opened]
+        there = _by_name(Path(references[0]))
+        for result in results:
+            if stem(result) not in there:
+                raise BadInput(f"{references[0]} holds no reference named {stem(result)} for {result}")
+        return [(result, str(there[stem(result)])) for result in results]
     if len(references) not in (1, len(results)):
         raise UsageProblem(
             f"{len(references)} references for {len(results)} results",
             hint="Give one for all, one for each, or a folder with one of each name",
         )
-    if len(references) == 1:
-        reference = open_footage(references[0])
-        return [(result, reference) for result in opened]
-    return list(zip(opened, map(open_footage, references), strict=True))
+    return list(zip(results, list(references) * (len(results) // len(references)), strict=True))
 
 
 def _is_collection(path: Path) -> bool:
     return path.is_dir() and not is_clip(path) and not any(map(is_picture, path.iterdir()))
 
 
-def _same_name(result: Footage, folder: Path) -> Path:
-    found = [path for path in sorted(folder.iterdir()) if path.stem == result.stem and not path.name.startswith(".")]
-    clips = [path for path in found if path.suffix == ".clip"]
-    if not found:
-        raise BadInput(f"{folder} holds no reference named {result.stem} for {result.path}")
-    return (clips or found)[0]
+def _by_name(folder: Path) -> dict[str, Path]:
+    """What lies in a folder by its name without ending; of several of one name a clip, if there is one, or else the first."""
+    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    preferred = sorted(visible, key=lambda path: not is_clip(path))
+    return {stem(path): path for path in reversed(preferred)}
 
 
 def _kept_driving(result: Footage) -> Footage | None:

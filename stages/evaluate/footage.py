@@ -33,11 +33,6 @@ class Footage:
     fps: Fraction | None = field(default=None, compare=False)
     """Frames per second; None of pictures."""
 
-    @property
-    def stem(self) -> str:
-        """The name without folder and ending, by which a result finds its reference."""
-        return Path(self.path).stem
-
     def digest(self) -> str:
         """Identifies the frames by the content of their files."""
         place = Path(self.path)
@@ -46,6 +41,11 @@ class Footage:
         if not place.is_dir():
             return file_sha256(place)
         return hashlib.sha256("\n".join(map(file_sha256, list_pictures(place))).encode()).hexdigest()
+
+
+def stem(path: str | Path) -> str:
+    """The name without folder and endings, by which a result finds its reference."""
+    return Path(Path(path).name.removesuffix(".zip")).stem
 
 
 def open_footage(path: str) -> Footage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,12 @@ from stages.errors import BadInput
 from stages.evaluate import intervals
 from stages.evaluate.footage import Footage
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.motion import LEAST_SIDE, FlowFinder, warp
 
 ASPECT_TOLERANCE = 0.02
+REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
+Name = int | str
+"""Of what is shown to a metric beside the truth: the position of a result, or one of those words."""
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -27,10 +32,10 @@ def ignore(event: Mapping[str, Any]) -> None:
 class Score:
     """One figure of one result.
 
-    value, baseline (the example picture repeated) and floor (the reference itself; None where that is perfect by definition) are means
-    over `frames` frames, low and high the 95 % interval of value; series and baseline_series hold the figure of each frame. coverage is the
-    share of the frames with something to measure in which the result could be measured. `unavailable` is "" or the reason why there is no
-    figure. `clips` is more than 1 in a mean over several results.
+    value, baseline (the example picture repeated), warped (the example moved to where the reference has its parts, see Baselines) and floor
+    (the reference itself; None where that is perfect by definition) are means over `frames` frames, low and high the 95 % interval of
+    value; the series hold the figure of each frame. coverage is the share of the frames with something to measure in which the result
+    could be measured. `unavailable` is "" or the reason why there is no figure. `clips` is more than 1 in a mean over several results.
     """
 
     result: str
@@ -42,6 +47,7 @@ class Score:
     frames: int = 0
     coverage: float | None = None
     baseline: float | None = None
+    warped: float | None = None
     floor: float | None = None
     unavailable: str = ""
     clips: int = 1
@@ -49,13 +55,14 @@ class Score:
     high: float | None = None
     series: tuple[float | None, ...] = field(default=(), repr=False)
     baseline_series: tuple[float | None, ...] = field(default=(), repr=False)
+    warped_series: tuple[float | None, ...] = field(default=(), repr=False)
 
     def json(self) -> dict[str, str | float | None]:
         """A JSON object without infinite numbers; `unavailable` and `clips` only where they say something."""
         row: dict[str, str | float | None] = {
             "result": self.result, "metric": self.metric, "value": self.value, "low": self.low, "high": self.high, "frames": self.frames,
-            "unit": self.unit, "better": self.better, "baseline": self.baseline, "floor": self.floor, "coverage": self.coverage,
-            "reference": self.reference,
+            "unit": self.unit, "better": self.better, "baseline": self.baseline, "warped": self.warped, "floor": self.floor,
+            "coverage": self.coverage, "reference": self.reference,
         }  # fmt: skip
         if self.unavailable:
             row["unavailable"] = self.unavailable
@@ -101,44 +108,64 @@ def measure(
 ) -> Iterator[Score]:
     """Scores of `results`, which are all of the size in `setting`, against one reference of the same length.
 
-    example: the picture that the baseline repeats, of that size, or None to repeat the reference's first frame, which is then not scored
-    (a single frame is scored, without a baseline). The reference is shrunk to the results' size by area, as the paper's protocol has it.
+    example: the picture that the baselines show, of that size, or None for the reference's first frame, which is then not scored (a single
+    frame is scored, without baselines). The reference is shrunk to the results' size by area, as the paper's protocol has it.
     Raises BadInput when the shapes differ.
     """
     given_away = 1 if example is None and reference.num_frames > 1 else 0
     reasons = {metric.name: metric.unavailable(setting, reference.num_frames) for metric in metrics}
     scorers = {metric.name: metric.open(setting) for metric in metrics if not reasons[metric.name]}
-    tallies = {metric.name: [Tally() for _ in range(len(results) + 1 + metric.floor)] for metric in metrics}
-    with_baseline = example is not None or given_away > 0
+    baselines = None if example is None else Baselines(example)
+    tallies: dict[str, dict[Name, Tally]] = {metric.name: defaultdict(Tally) for metric in metrics}
     footage = [result.frames() for result in results]
     for index, (truth, *frames) in enumerate(zip(reference.frames(), *footage, strict=True) if scorers else ()):
         truth = fit(truth, setting.width, setting.height)
-        example = truth if example is None else example
+        if given_away and not index:
+            baselines = Baselines(truth)
+        shown: dict[Name, Image] = {**dict(enumerate(frames)), **(baselines(truth) if baselines else {})}
         for metric in metrics:
             if metric.name in scorers:
-                candidates = [*frames, example, truth] if metric.floor else [*frames, example]
+                candidates = {**shown, FLOOR: truth} if metric.floor else shown
                 _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= given_away)
+        setting.memo.forget_all_but(baselines.example if baselines else None)
         on_event({"done": index + 1, "total": reference.num_frames})
     for position, result in enumerate(results):
         for metric in metrics:
-            own, baseline = tallies[metric.name][position], tallies[metric.name][len(results)]
-            floor = tallies[metric.name][-1].mean if metric.floor else None
-            yield _result(result, reference, metric, own, baseline if with_baseline else Tally(), floor, reasons[metric.name])
+            yield _result(result, reference, metric, tallies[metric.name], position, reasons[metric.name])
 
 
-def _score(scorer: Scorer, truth: Image, candidates: list[Image], tallies: list[Tally], counts: bool) -> None:
-    values = scorer(truth, candidates)
-    if values is None or not counts:
-        for tally in tallies:
-            tally.skip()
-        return
-    for tally, value in zip(tallies, values, strict=True):
-        tally.add(value)
+class Baselines:
+    """What can be shown without any method, by its name: the example, and the example moved to where the truth has its parts.
+
+    The movement is the optical flow from the truth to the example. It sees the truth, as no method can, but has no other pixels than those.
+    """
+
+    def __init__(self, example: Image) -> None:
+        self.example, self._flow = example, FlowFinder()
+
+    def __call__(self, truth: Image) -> dict[Name, Image]:
+        """For a frame of the truth, uint8 RGB [H, W, 3] as the example is; frames that are too small for optical flow have no WARPED."""
+        moved: dict[Name, Image] = {WARPED: self.warped(truth)} if min(truth.shape[:2]) >= LEAST_SIDE else {}
+        return {REPEATED: self.example, **moved}
+
+    def warped(self, truth: Image) -> Image:
+        """The example as this frame of the truth moves it."""
+        return np.rint(warp(self.example, self._flow(truth, self.example))).astype(np.uint8)
+
+
+def _score(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], counts: bool) -> None:
+    values = scorer(truth, list(candidates.values()))
+    for position, name in enumerate(candidates):
+        if values is None or not counts:
+            tallies[name].skip()
+        else:
+            tallies[name].add(values[position])
 
 
 def _result(
-    result: Footage, reference: Footage, metric: Metric, own: Tally, baseline: Tally, floor: float | None, reason: str
+    result: Footage, reference: Footage, metric: Metric, tallies: Mapping[Name, Tally], position: int, reason: str
 ) -> Score:
+    own, repeated, warped = tallies[position], tallies[REPEATED], tallies[WARPED]
     low, high = intervals.of_frames(own.known)
     return Score(
         result=result.path,
@@ -149,13 +176,15 @@ def _result(
         value=own.mean,
         frames=len(own.known),
         coverage=own.coverage,
-        baseline=baseline.mean,
-        floor=floor,
+        baseline=repeated.mean,
+        warped=warped.mean,
+        floor=tallies[FLOOR].mean,
         unavailable=reason or ("" if own.known else "could not be measured in any frame"),
         low=low,
         high=high,
         series=tuple(own.series),
-        baseline_series=tuple(baseline.series),
+        baseline_series=tuple(repeated.series),
+        warped_series=tuple(warped.series),
     )
 
 

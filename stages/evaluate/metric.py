@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stages.errors import MissingRequirement, UsageProblem
 from stages.evaluate.footage import Footage, Image
@@ -14,9 +14,28 @@ from stages.evaluate.footage import Footage, Image
 if TYPE_CHECKING:
     from stages.evaluate.distribution import Distribution
 
+Made = TypeVar("Made")
+MakeAll = Callable[[Sequence[Image]], Sequence[Made]]
 Scorer = Callable[[Image, Sequence[Image]], "Sequence[float | None] | None"]
 """Called once per frame, in order: (reference frame, candidate frames), all of one size, uint8 RGB [H, W, 3] -> a figure for each
 candidate. None in the place of a figure: this candidate could not be measured. None instead of all: there is nothing to measure here."""
+
+
+class Memo:
+    """Of every image that is being shown, what metrics have made of it, so that what several need, or need again, is made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[MakeAll[Any], int], tuple[Image, Any]] = {}
+
+    def __call__(self, make: MakeAll[Made], images: Sequence[Image]) -> list[Made]:
+        """What `make`, which takes a list of images, says of each, now or before. An image is the same only if it is the same object."""
+        unknown = list({id(image): image for image in images if (make, id(image)) not in self._made}.values())
+        for image, made in zip(unknown, make(unknown) if unknown else (), strict=True):
+            self._made[make, id(image)] = image, made  # the image, too, lest its id become another's
+        return [self._made[make, id(image)][1] for image in images]
+
+    def forget_all_but(self, image: Image | None) -> None:
+        self._made = {key: kept for key, kept in self._made.items() if kept[0] is image}
 
 
 @dataclass(frozen=True)
@@ -24,7 +43,7 @@ class Setting:
     """What a scorer may want to know beside the frames.
 
     width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results were to follow, a layer of a
-    clip or what is detected in its frames; None for the reference itself.
+    clip or what is detected in its frames; None for the reference itself; memo: shared by the metrics of a pass.
     """
 
     width: int
@@ -32,6 +51,7 @@ class Setting:
     device: str = "auto"
     landmarks: str = "auto"
     driving: Footage | None = None
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

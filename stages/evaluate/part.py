@@ -7,7 +7,6 @@ import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from stages.evaluate.pooled import Sides
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 
-SCHEMA = "fsv2v.evaluation/1"
+SCHEMA = "fsv2v.evaluation/2"
 MEAN = "mean"
 """What stands in the place of the result in a mean over several clips."""
 
 Shard = tuple[int, int]
-_SIDES = ("results", "references", "baseline")
+_SIDES = ("results", "references", "repeated", "warped")
 
 
 @dataclass(frozen=True)
@@ -72,22 +71,22 @@ class Part:
         reason = self.reasons.get((pool, metric.name), "") or (metric.too_few(sides.results.count) if sides else "has no features")
         if sides is None or reason:
             return replace(score, unavailable=reason)
-        baseline = None if sides.baseline is None else metric.between(sides.references, sides.baseline)
-        value = metric.between(sides.references, sides.results)
-        return replace(score, value=value, baseline=baseline, frames=sides.results.count, coverage=1.0)
+        compared = (sides.results, sides.repeated, sides.warped)
+        value, baseline, warped = (None if one is None else metric.between(sides.references, one) for one in compared)
+        return replace(score, value=value, baseline=baseline, warped=warped, frames=sides.results.count, coverage=1.0)
 
     def save(self, path: Path) -> None:
         """One .npz file, atomically. Raises BadInput when it cannot be written."""
+        kept = [[side for side in _SIDES if getattr(sides, side) is not None] for sides in self.sides.values()]
         header = {
             "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "scores": [asdict(score) for score in self.scores],
             "pools": list(self.sides), "clips": self.clips, "reasons": [[*of, text] for of, text in self.reasons.items()],
-            "baselines": [sides.baseline is not None for sides in self.sides.values()],
+            "sides": kept,
         }  # fmt: skip
         arrays: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
         for index, sides in enumerate(self.sides.values()):
-            for side in _SIDES:
-                if (statistics := getattr(sides, side)) is not None:
-                    arrays |= statistics.arrays(f"{index}.{side}.")
+            for side in kept[index]:
+                arrays |= getattr(sides, side).arrays(f"{index}.{side}.")
         data = io.BytesIO()
         np.savez(data, **arrays)
         write_atomically(path, data.getvalue())
@@ -101,11 +100,9 @@ def load(path: Path) -> Part:
             if header["schema"] != SCHEMA:
                 raise BadInput(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
             sides = {}
-            for index, (pool, has_baseline) in enumerate(zip(header["pools"], header["baselines"], strict=True)):
-                kept = _SIDES if has_baseline else _SIDES[:2]
-                found = [Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept]
-                sides[pool[0], pool[1]] = Sides(found[0], found[1], found[2] if has_baseline else None)
-            series = ("series", "baseline_series")
+            for index, (pool, kept) in enumerate(zip(header["pools"], header["sides"], strict=True)):
+                sides[pool[0], pool[1]] = Sides(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
+            series = ("series", "baseline_series", "warped_series")
             scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
             reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
             shards = tuple((index, count) for index, count in header["shards"])
@@ -116,14 +113,21 @@ def load(path: Path) -> Part:
         raise BadInput(f"{path} is no part of an evaluation: {problem}", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
 
 
+def added(paths: Sequence[Path]) -> Part:
+    """The sum of what the files hold, of which only one is in memory at a time. Raises UsageProblem when their metrics differ."""
+    whole = load(paths[0])
+    for path in paths[1:]:
+        part = load(path)
+        if part.metrics != whole.metrics:
+            raise UsageProblem(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
+        whole += part
+    return whole
+
+
 def merge(paths: Sequence[Path]) -> Part:
     """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, a shard
     missing or there twice."""
-    parts = [load(path) for path in paths]
-    for path, part in zip(paths, parts, strict=True):
-        if part.metrics != parts[0].metrics:
-            raise UsageProblem(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
-    whole = reduce(Part.__add__, parts)
+    whole = added(paths)
     counts = {count for _, count in whole.shards}
     if len(counts) > 1:
         raise UsageProblem(f"The files are shards of {' and of '.join(map(str, sorted(counts)))}: they are of different evaluations")
@@ -151,12 +155,14 @@ def means(scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]
                 frames=sum(score.frames for score in measured),
                 coverage=_mean([score.coverage for score in measured]),
                 baseline=_mean([score.baseline for score in measured]),
+                warped=_mean([score.warped for score in measured]),
                 floor=_mean([score.floor for score in measured]),
                 clips=len(measured),
                 low=low,
                 high=high,
                 series=(),
                 baseline_series=(),
+                warped_series=(),
             )
 
 

@@ -1,4 +1,4 @@
-"""Which results are one set, and the statistics of the set, of its references and of its baseline."""
+"""Which results are one set, and the statistics of the set, of its references and of its baselines."""
 
 from __future__ import annotations
 
@@ -11,26 +11,23 @@ from pathlib import Path
 from stages.evaluate.cache import Cache
 from stages.evaluate.extractor import Extractor, Networks, extract, of_still
 from stages.evaluate.footage import Footage, Image
-from stages.evaluate.measure import OnEvent, fit
+from stages.evaluate.measure import Baselines, OnEvent, fit
+from stages.evaluate.motion import LEAST_SIDE
 from stages.evaluate.statistics import Statistics
 from weights import registry
 
+Pair = tuple[Footage, Footage]
+"""A result and its reference."""
 
-@dataclass(frozen=True)
-class Pool:
-    """Results that are compared as a whole: `name` is their folder, or the path of the only one."""
 
-    name: str
-    pairs: tuple[tuple[Footage, Footage], ...]
+def least_side(pairs: Sequence[Pair]) -> int:
+    """Of all frames of the results, in pixels."""
+    return min(min(result.width, result.height) for result, _ in pairs)
 
-    @property
-    def least_side(self) -> int:
-        """Of all frames of its results, in pixels."""
-        return min(min(result.width, result.height) for result, _ in self.pairs)
 
-    def samples(self, extractor: Extractor, has_example: bool) -> int:
-        """How many vectors its results give."""
-        return sum(extractor.samples(reference.num_frames - first_scored(reference, has_example)) for _, reference in self.pairs)
+def samples(pairs: Sequence[Pair], extractor: Extractor, has_example: bool) -> int:
+    """How many vectors the results give."""
+    return sum(extractor.samples(reference.num_frames - first_scored(reference, has_example)) for _, reference in pairs)
 
 
 def first_scored(reference: Footage, has_example: bool) -> int:
@@ -40,30 +37,35 @@ def first_scored(reference: Footage, has_example: bool) -> int:
 
 @dataclass(frozen=True)
 class Sides:
-    """Statistics of the results of a pool, of their references, and of the examples repeated (None where frames are single)."""
+    """Statistics of a pool's results, of their references, and of the baselines (see `measure.Baselines`), None where there is none."""
 
     results: Statistics
     references: Statistics
-    baseline: Statistics | None
+    repeated: Statistics | None = None
+    warped: Statistics | None = None
 
     def __add__(self, other: Sides) -> Sides:
-        both = self.baseline is not None and other.baseline is not None
-        baseline = self.baseline + other.baseline if both else None  # type: ignore[operator]
-        return Sides(self.results + other.results, self.references + other.references, baseline)
+        def both(one: Statistics | None, more: Statistics | None) -> Statistics | None:
+            return None if one is None or more is None else one + more
+
+        baselines = both(self.repeated, other.repeated), both(self.warped, other.warped)
+        return Sides(self.results + other.results, self.references + other.references, *baselines)
 
 
-def pools(pairs: Sequence[tuple[Footage, Footage]]) -> list[Pool]:
-    """Results that lie in one folder are one pool, unless two of them have the same reference: then they compete, each for itself."""
-    folders: dict[Path, list[tuple[Footage, Footage]]] = {}
+def pools(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """The name of the set to which each (result, reference), given as paths, belongs.
+
+    Results that lie in one folder are one set, of its name, unless two of them have the same reference: then they compete, and each is a
+    set for itself, as is one that lies alone.
+    """
+    folders: dict[Path, set[tuple[str, str]]] = {}
     for pair in pairs:
-        folders.setdefault(Path(pair[0].path).parent, []).append(pair)
-    found = []
-    for folder, given in folders.items():
-        members = list(dict.fromkeys(given))
-        compete = len({reference.path for _, reference in members}) < len(members)
-        alone = compete or len(members) == 1
-        found += [Pool(pair[0].path, (pair,)) for pair in members] if alone else [Pool(str(folder), tuple(members))]
-    return found
+        folders.setdefault(Path(pair[0]).parent, set()).add(pair)
+
+    def together(members: set[tuple[str, str]]) -> bool:
+        return len(members) > 1 and len({reference for _, reference in members}) == len(members)
+
+    return [str(Path(result).parent) if together(folders[Path(result).parent]) else result for result, _ in pairs]
 
 
 class Gatherer:
@@ -79,13 +81,20 @@ class Gatherer:
         start = first_scored(reference, example is not None)
         ours = self._footage(result, result, start, extractors)
         theirs = self._footage(reference, result, start, extractors)
-        repeated = example if example is not None else _first(reference, result) if start else None
-        frames = reference.num_frames - start
-        return {one.name: Sides(ours[one.name], theirs[one.name], self._baseline(one, repeated, frames)) for one in extractors}
+        still = example if example is not None else _first(reference, result) if start else None
+        if still is None:
+            return {one.name: Sides(ours[one.name], theirs[one.name]) for one in extractors}
+        repeated = {one.name: self._repeated(one, still, reference.num_frames - start) for one in extractors}
+        warped = self._footage(reference, result, start, extractors, still) if min(still.shape[:2]) >= LEAST_SIDE else {}
+        return {one.name: Sides(ours[one.name], theirs[one.name], repeated[one.name], warped.get(one.name)) for one in extractors}
 
-    def _footage(self, footage: Footage, size: Footage, start: int, extractors: Sequence[Extractor]) -> dict[str, Statistics]:
-        """The frames from `start` on, at the size of `size`."""
+    def _footage(
+        self, footage: Footage, size: Footage, start: int, extractors: Sequence[Extractor], moved: Image | None = None
+    ) -> dict[str, Statistics]:
+        """The frames from `start` on, at the size of `size`; or the picture `moved` as these frames move it."""
         about: dict[str, str | int] = {"frames": footage.digest(), "start": start, "width": size.width, "height": size.height}
+        if moved is not None:
+            about["moved"] = _digest(moved)
         places = {extractor.name: self._cache.path(**about, **_identity(extractor)) for extractor in extractors}
         known = {name: entry for name, path in places.items() if (entry := self._cache.read(path)) is not None}
         unknown = [extractor for extractor in extractors if extractor.name not in known]
@@ -97,18 +106,17 @@ class Gatherer:
                 done += count
                 self._on_event({"done": done, "total": footage.num_frames})
 
-            frames = (fit(frame, size.width, size.height) for frame in islice(footage.frames(), start, None))
+            fitted = (fit(frame, size.width, size.height) for frame in islice(footage.frames(), start, None))
+            frames = fitted if moved is None else map(Baselines(moved).warped, fitted)
             made = extract(frames, str(about), unknown, self._networks, seen)
             for name, statistics in made.items():
                 self._cache.write(places[name], statistics)
             known |= made
         return known
 
-    def _baseline(self, extractor: Extractor, image: Image | None, frames: int) -> Statistics | None:
-        if image is None:
-            return None
-        count, digest = extractor.samples(frames), hashlib.sha256(image.tobytes()).hexdigest()
-        place = self._cache.path(still=digest, shape=str(image.shape), count=count, **_identity(extractor))
+    def _repeated(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
+        count, digest = extractor.samples(frames), _digest(image)
+        place = self._cache.path(still=digest, count=count, **_identity(extractor))
         known = self._cache.read(place)
         if known is None:
             known = of_still(image, digest, extractor, self._networks, count)
@@ -118,6 +126,10 @@ class Gatherer:
 
 def _identity(extractor: Extractor) -> dict[str, str | int]:
     return {"extractor": extractor.name, "weights": registry.sha256(extractor.weights)}
+
+
+def _digest(image: Image) -> str:
+    return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
 def _first(reference: Footage, size: Footage) -> Image:

@@ -108,10 +108,14 @@ def unit_distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     At each position the channels are scaled to unit length; squared differences are summed over channels, averaged over positions and
     summed over the layers. Features after a ReLU are never negative, so a layer adds 2 at most.
     """
-    return torch.stack([(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in zip(ours, theirs, strict=True)]).sum(0)
+    return apart(unit_features(ours), unit_features(theirs))
 
 
-def _unit(features: Tensor) -> Tensor:
+def apart(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+    """`unit_distance` of maps that have been scaled."""
+    return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in zip(ours, theirs, strict=True)]).sum(0)
+
+
+def unit_features(maps: Sequence[Tensor]) -> list[Tensor]:
     """Unit length over the channels; `F.normalize`, whose gradient divides map by map, takes twice as long."""
-    features = features.float()
-    return features * (features.square().sum(1, keepdim=True) + 1e-12).rsqrt()
+    return [each * (each.square().sum(1, keepdim=True) + 1e-12).rsqrt() for each in (features.float() for features in maps)]

@@ -64,6 +64,7 @@ class ClipTask:
     function: the import path of `extract(clip, options, overwrite) -> Outcome`, such as "stages.extract_sketch:extract"; a path and
     not the function itself, so that only the workers load what it needs. options: its frozen options, picklable. out: where clips
     go, as in `stages.clip.as_clip`. layer: what reports call the layer of an input that failed.
+    With `of_clips` false an input is just a name: the function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
     """
 
     function: str
@@ -71,3 +72,4 @@ class ClipTask:
     out: str | None = None
     overwrite: bool = False
     layer: str = ""
+    of_clips: bool = True

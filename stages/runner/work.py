@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import Fsv2vError, MissingRequirement, UsageProblem
-from stages.runner.report import ClipTask, Report, Step
+from stages.runner.report import ClipTask, Outcome, Report, Step
 
 if TYPE_CHECKING:
     from stages.clip import Clip
@@ -25,11 +25,7 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
     """Run `task` on the input at `source`. Raises only CONCERNS_ALL (and KeyboardInterrupt); other errors become a failed Report."""
     begun = time.perf_counter()
     try:
-        from stages.clip import as_clip
-
-        clip = as_clip(source, task.out)
-        stage = load(task.function)
-        outcome = stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
+        path, outcome = _on_clip(task, source, on_step) if task.of_clips else (source, load(task.function)(source, task.options, on_step))
     except CONCERNS_ALL:
         raise
     except ModuleNotFoundError as error:
@@ -37,7 +33,15 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
     except Exception as error:
         return _failure(task, source, error, time.perf_counter() - begun)
     seconds = time.perf_counter() - begun
-    return Report(str(clip.path), outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)
+    return Report(path, outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)
+
+
+def _on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None) -> tuple[str, Outcome]:
+    from stages.clip import as_clip
+
+    clip = as_clip(source, task.out)
+    stage = load(task.function)
+    return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
 
 
 def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> Report:

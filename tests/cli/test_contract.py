@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -257,6 +258,18 @@ def test_progress_on_a_terminal(fsv2v, make_face_video, tmp_path, flags, env, sh
     assert process.stdout.read() == os.fsencode(tmp_path / "out" / "face.clip") + b"\n"
     assert (b"1/1 clips" in drawn) is shown
     assert shown or drawn == b""
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+    ids=["nothing", "a count", "a policy"],
+)
+def test_threads_hardly_spin_unless_the_user_wants_it(given, spins):
+    program = "import os; from fsv2v_cli import main; main.run = lambda arguments: print(os.environ.get('GOMP_SPINCOUNT')); main.main()"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
+    done = subprocess.run([sys.executable, "-c", program], env={**clean, **given}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(spins)
 
 
 def test_verbose_says_more_on_stderr(fsv2v, face_video, tmp_path):

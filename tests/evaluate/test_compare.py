@@ -6,14 +6,15 @@ import json
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from stages.clip import Producer, create_clip
-from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.clip import Producer, VideoWriter, create_clip
+from stages.errors import BadInput, InvalidClip, MissingRequirement, UsageProblem
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
 from stages.evaluate.footage import Footage, open_footage
@@ -47,7 +48,7 @@ def test_a_score_is_one_json_object_with_the_fields_that_scripts_read(make):
     truth = make("truth")
     (score,) = evaluate([truth.path], [truth.path], PSNR)
     row = json.loads(json.dumps(score.json(), allow_nan=False))
-    assert {"result", "metric", "value", "frames", "unit", "better", "baseline", "coverage"} <= row.keys()
+    assert {"result", "metric", "value", "frames", "unit", "better", "baseline", "warped", "coverage"} <= row.keys()
     assert row["value"] == 100 and row["frames"] == make.frames - 1 and row["coverage"] == 1
 
 
@@ -60,8 +61,8 @@ def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_
 
 
 def test_as_many_references_as_results_go_in_the_same_order(make):
-    a, b = make("a"), make("b")
-    assert [(result.stem, reference.stem) for result, reference in pairs([a.path, b.path], [b.path, a.path])] == [("a", "b"), ("b", "a")]
+    a, b = make("a").path, make("b").path
+    assert pairs([a, b], [b, a]) == [(a, b), (b, a)]
 
 
 def test_two_references_for_three_results_are_a_usage_problem(make):
@@ -75,6 +76,17 @@ def test_a_result_without_a_namesake_is_named(make):
     make("truth/ben")
     with pytest.raises(BadInput, match="no reference named anna"):
         pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
+
+
+def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make, tmp_path: Path):
+    for rate in (25, 30):
+        with VideoWriter(tmp_path / f"{rate}.mp4", make.side, make.side, Fraction(rate)) as video:
+            for index in range(make.frames):
+                video.write(make.portrait(index))
+    told: list[str] = []
+    (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("message", "")))
+    assert score.value > 38, "the encoder's loss is all that differs"
+    assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared one by one" in told[0]
 
 
 def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
@@ -123,8 +135,14 @@ def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make, t
 def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make):
     picture = make("truth", frames=1).path
     scores = {score.metric: score for score in evaluate([picture], [picture], EvaluateOptions(device="cpu"))}
-    assert scores["psnr"].value == 100 and scores["psnr"].baseline is None
+    assert scores["psnr"].value == 100 and scores["psnr"].baseline is None and scores["psnr"].warped is None
     assert scores["warping-error"].value is None and scores["warping-error"].unavailable == "needs 2 frames"
+
+
+def test_frames_that_are_too_small_for_optical_flow_have_no_warped_baseline(make):
+    tiny = make("tiny", lambda frame, index: frame[:12, :12]).path
+    (score,) = evaluate([tiny], [tiny], PSNR)
+    assert score.baseline is not None and score.warped is None and score.warped_series == ()
 
 
 def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -171,6 +189,15 @@ def test_driving_landmarks_come_from_the_layer_scaled_to_the_result(tmp_path: Pa
     assert np.allclose(first[:, :2], 19.5), "pixel centres: twice the size moves 9.5 + 0.5 to 20 - 0.5"
     with pytest.raises(BadInput, match="cannot be compared"):
         next(driving_landmarks(driving, SIDE, 2 * SIDE, no_detector))
+
+
+def test_driving_landmarks_that_are_no_numbers_make_the_clip_invalid(tmp_path: Path):
+    points = np.full((3, 1, 68, 3), 9.5, np.float32)
+    driving = clip_with_landmarks(tmp_path / "driving.clip", stage="import", points=points)
+    points[1, 0, 30, 0] = np.nan  # which no clip takes, so somebody else's program wrote the file
+    np.savez(tmp_path / "driving.clip" / "landmarks" / "data.npz", points=points)
+    with pytest.raises(InvalidClip, match="landmarks/points holds NaN"):
+        next(driving_landmarks(driving, SIDE, SIDE, no_detector))
 
 
 def no_detector():

@@ -18,7 +18,7 @@ from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate.cache import Cache
 from stages.evaluate.extractor import Extractor, Look, Networks, extract, of_still
 from stages.evaluate.extractors.squeezenet import appearance_and_change
-from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.footage import open_footage
 from stages.evaluate.metrics import fid_squeezenet, fvd_squeezenet, kid_squeezenet
 from stages.evaluate.pooled import Gatherer, pools
 from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
@@ -113,22 +113,18 @@ def test_results_of_one_reference_compete(eye: Eye, make):
 
 
 def test_pools_are_folders_unless_a_reference_occurs_twice():
-    def footage(path: str) -> Footage:
-        return Footage(path, 64, 64, 9, lambda: iter(()))
-
-    a, b, one, other = footage("x/a"), footage("x/b"), footage("t/1"), footage("t/2")
-    assert [(pool.name, len(pool.pairs)) for pool in pools([(a, one), (b, other), (footage("y/a"), one)])] == [("x", 2), ("y/a", 1)]
-    assert [(pool.name, len(pool.pairs)) for pool in pools([(a, one), (b, one), (a, one)])] == [("x/a", 1), ("x/b", 1)]
+    assert pools([("x/a", "t/1"), ("x/b", "t/2"), ("y/a", "t/1")]) == ["x", "x", "y/a"]
+    assert pools([("x/a", "t/1"), ("x/b", "t/1"), ("x/a", "t/1")]) == ["x/a", "x/b", "x/a"]
 
 
 def test_metrics_share_one_look_and_a_second_run_looks_at_nothing(eye: Eye, study, own_cache: Path):
     results, truth = study
     first = list(evaluate(results, [truth], ALL))
-    results_and_references, examples = 6 * 5 + 3 * 5, 3 * (1 + 3)
-    assert eye.seen == results_and_references + examples, "a look at each frame; each example alone and as a window"
+    looks = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; each example
+    assert eye.seen == looks, "a look at each frame; each example alone and as a window"
     assert eye.opened == 1, "the network is loaded once"
     assert list(evaluate(results, [truth], ALL)) == [replace(score, value=pytest.approx(score.value)) for score in first]
-    assert (eye.seen, eye.opened) == (results_and_references + examples, 1)
+    assert (eye.seen, eye.opened) == (looks, 1)
     assert all(path.suffix == ".npz" for path in own_cache.iterdir())
 
 
@@ -142,12 +138,12 @@ def test_other_pixels_another_size_or_another_network_are_looked_at_again(eye: E
         return eye.seen - before
 
     result = make("result", darker(2))
-    assert seen(result.path) == 11
+    assert seen(result.path) == 16, "result, reference and the warped example, and the example itself"
     assert seen(make("copy", darker(2)).path) == 0, "the content counts, not the name"
     assert seen(make("other", darker(3)).path) == 5
-    assert seen(make("half", lambda frame, index: frame[::2, ::2]).path) == 11
+    assert seen(make("half", lambda frame, index: frame[::2, ::2]).path) == 16
     monkeypatch.setattr("weights.registry.sha256", lambda name: "of another network")
-    assert seen(result.path) == 11
+    assert seen(result.path) == 16
 
 
 def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_cache: Path):
@@ -160,7 +156,7 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
     (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
     assert again == first
     warned = [event["message"] for event in told if "message" in event]
-    assert len(warned) == len(entries) == 3 and all("broken and made anew" in text and "warning" in text for text in warned)
+    assert len(warned) == len(entries) == 4 and all("broken and made anew" in text and "warning" in text for text in warned)
     eye.seen = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert eye.seen == 0
@@ -224,7 +220,7 @@ def test_shards_add_up_to_the_whole(eye: Eye, study, tmp_path: Path):
         return score.result, score.metric
 
     assert sorted(merged, key=key) == [
-        replace(score, value=pytest.approx(score.value), baseline=pytest.approx(score.baseline), reference=score.reference)
+        replace(score, **{field: pytest.approx(getattr(score, field)) for field in ("value", "baseline", "warped")})
         for score in sorted(whole, key=key)
     ]
 
@@ -298,6 +294,7 @@ def test_a_given_example_is_the_baseline_and_then_all_frames_count(eye: Eye, mak
     (given,) = evaluate([truth], [truth], Options(("fid-squeezenet",), example=str(tmp_path / "grey.png"), device="cpu"))
     (default,) = evaluate([truth], [truth], Options(("fid-squeezenet",), device="cpu"))
     assert given.frames == make.frames and default.frames == make.frames - 1 and given.baseline > default.baseline
+    assert default.value == 0 < default.warped < default.baseline, "moving the picture's pixels is not far from the truth"
 
 
 def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_matter():
@@ -383,4 +380,4 @@ def test_two_runs_at_once_fill_one_cache_and_agree(make, fsv2v, tmp_path: Path):
     assert ended[0] == ended[1] and ended[0][1] == b"", "no warning, and one figure"
     assert json.loads(ended[0][0])["value"] > 0
     assert fsv2v(*command).stdout.encode() == ended[0][0]
-    assert sorted(path.suffix for path in (tmp_path / "kept").iterdir()) == [".npz"] * 3
+    assert sorted(path.suffix for path in (tmp_path / "kept").iterdir()) == [".npz"] * 4

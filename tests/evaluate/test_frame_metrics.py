@@ -11,16 +11,19 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import convolve2d
 from skimage.data import astronaut
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from stages.conditions.labels import VOID
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate import Metric, Score, evaluate, find_metric, metric_names
+from stages.evaluate.metric import Memo, Setting
 from stages.evaluate.metrics.identity import Identity, five_points, open_sface
-from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales, similarity
+from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales
+from stages.evaluate.metrics.ms_ssim import similarity as ms_ssim_of
 from stages.evaluate.metrics.pixel_accuracy import accuracy
-from stages.evaluate.metrics.segment_miou import SegmentScore, _Labeller, mean_iou
-from stages.evaluate.metrics.ssim import similarity as ssim
+from stages.evaluate.metrics.segment_miou import Labeller, SegmentScore, mean_iou
+from stages.evaluate.metrics.ssim import similarity as ssim_of
+from stages.evaluate.structure import Structure
 from stages.networks.alexnet import Lpips
 from weights import registry
 
@@ -36,7 +39,24 @@ def score(make, name: str, result: str, reference: str) -> Score:
     return got
 
 
+# psnr
+
+
+@pytest.mark.parametrize("other", [noisy(PORTRAIT), 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "negative", "black"])
+def test_psnr_is_skimages(other: np.ndarray):
+    (got,) = find_metric("psnr").open(Setting(192, 192))(PORTRAIT, [other])
+    assert got == pytest.approx(peak_signal_noise_ratio(PORTRAIT, other), abs=1e-9)
+
+
 # ssim and ms-ssim
+
+
+def ssim(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return ssim_of(Structure.of(ours), Structure.of(theirs))
+
+
+def ms_ssim(ours: np.ndarray, theirs: np.ndarray, count: int) -> float:
+    return ms_ssim_of(Structure.of(ours), Structure.of(theirs), count)
 
 
 @pytest.mark.parametrize("other", [noisy(PORTRAIT), PORTRAIT, 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "equal", "negative", "black"])
@@ -44,7 +64,7 @@ def test_ssim_is_skimages(other: np.ndarray):
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     expected = structural_similarity(PORTRAIT, other, channel_axis=-1, data_range=255, **window)
     assert ssim(other, PORTRAIT) == pytest.approx(expected, abs=1e-6)
-    assert similarity(other, PORTRAIT, 1) == pytest.approx(max(expected, 0), abs=1e-6 if expected > 0 else 0.05)
+    assert ms_ssim(other, PORTRAIT, 1) == pytest.approx(max(expected, 0), abs=1e-6 if expected > 0 else 0.05)
 
 
 def test_five_scales_are_the_formula_by_another_convolution():
@@ -64,17 +84,17 @@ def test_five_scales_are_the_formula_by_another_convolution():
         return product
 
     expected = np.mean([of_channel(PORTRAIT[..., c].astype(float), other[..., c].astype(float)) for c in range(3)])
-    assert similarity(other, PORTRAIT, 5) == pytest.approx(expected, abs=1e-6)
+    assert ms_ssim(other, PORTRAIT, 5) == pytest.approx(expected, abs=1e-6)
 
 
 def test_small_frames_have_as_many_scales_as_the_window_fits_into():
     assert [scales(side, 300) for side in (11, 21, 22, 44, 88, 175, 176, 1000)] == [1, 1, 2, 3, 4, 4, 5, 5]
-    assert similarity(PORTRAIT[:24, :24], PORTRAIT[:24, :24], scales(24, 24)) == 1
+    assert ms_ssim(PORTRAIT[:24, :24], PORTRAIT[:24, :24], scales(24, 24)) == 1
 
 
 def test_opposed_structures_have_no_similarity():
     stripes = np.where(np.arange(192)[:, None, None] % 2, 255, 0).astype(np.uint8) + np.zeros((192, 192, 3), np.uint8)
-    assert similarity(255 - stripes, stripes, 5) == 0
+    assert ms_ssim(255 - stripes, stripes, 5) == 0
 
 
 # flicker
@@ -114,11 +134,14 @@ def test_metrics_of_labels_look_once_at_each_frame():
         looked.append(frame)
         return np.stack([frame[..., 0] < 100, frame[..., 0] >= 100]).astype(np.float32)
 
-    labeller, target = _Labeller(probabilities, ("dark", "light")), np.zeros((4, 6), np.uint8)
+    labeller, memo, target = Labeller(probabilities, ("dark", "light")), Memo(), np.zeros((4, 6), np.uint8)
     one, other = np.full((4, 6, 3), 20, np.uint8), np.full((4, 6, 3), 200, np.uint8)
     for agreement in (mean_iou, accuracy):
-        assert SegmentScore(iter([target]), labeller, agreement)(one, [one, other, one]) == [1, 0, 1]
+        assert SegmentScore(iter([target]), lambda frames: memo(labeller, frames), agreement)(one, [one, other, one]) == [1, 0, 1]
     assert len(looked) == 2
+    memo.forget_all_but(one)
+    memo(labeller, [one, other])
+    assert len(looked) == 3, "the other frame was forgotten"
 
 
 # identity
@@ -233,6 +256,4 @@ def test_one_frame_has_no_change(make, name: str):
 
 
 def _setting():
-    from stages.evaluate.metric import Setting
-
     return Setting(192, 192, device="cpu")

@@ -10,10 +10,10 @@ from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
 from stages.evaluate import Metric, Score, find_metric, metric_names
 from stages.evaluate.footage import Footage
-from stages.evaluate.measure import Tally, measure
+from stages.evaluate.measure import Baselines, Tally, measure
 from stages.evaluate.metric import Setting
 from stages.evaluate.metrics.landmark_error import LandmarkError
-from stages.evaluate.metrics.warping_error import consistent, warp
+from stages.evaluate.motion import consistent, warp
 
 
 def score(name: str, result: Footage, reference: Footage, driving: Footage | None = None) -> Score:
@@ -52,6 +52,18 @@ def test_the_baseline_is_what_a_frozen_result_scores(make, name: str):
     got = score(name, make("frozen", lambda frame, index: make.portrait(0)), make("truth"))
     assert got.value == pytest.approx(got.baseline, rel=1e-3)
     assert got.frames == make.frames - 1, "the first frame is the example, which is given away"
+
+
+@pytest.mark.parametrize("name", FRAME_METRICS)
+def test_the_warped_baseline_is_what_a_result_scores_that_moves_the_example(make, name: str):
+    moved = Baselines(make.portrait(0))
+    got = score(name, make("moved", lambda frame, index: moved.warped(frame) if index else frame), make("truth"))
+    assert got.value == pytest.approx(got.warped, rel=1e-3)
+
+
+def test_a_moved_example_is_nearer_to_a_picture_that_glides_than_a_frozen_one(make):
+    got = score("psnr", make("result"), make("truth"))
+    assert got.baseline + 5 < got.warped < got.value, "pixels can be moved to where they went, but not those that come into view"
 
 
 def test_psnr_of_a_constant_offset_is_its_formula(make):

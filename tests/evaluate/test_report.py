@@ -67,7 +67,7 @@ def test_a_browser_draws_it_plays_it_and_goes_to_a_frame(page, browser):
     browser.resize(1200, 1400)
     browser.open(page.as_uri())
     assert browser.value("document.querySelectorAll('video').length") == 5
-    assert browser.value("document.querySelectorAll('svg path').length") == 6  # two results and the repeated example, two metrics
+    assert browser.value("document.querySelectorAll('svg path').length") == 8  # two results and two baselines, two metrics
     assert "100.00" in browser.value("document.querySelector('table').innerText")
     assert browser.value("document.querySelector('output').textContent") == "frame 0 of 6"
 

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.structure import WINDOW, Pixels, Structure
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the scales, the finest first (section 3.2)."""
-WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-
-Pixels = NDArray[np.float64]
 
 
 def scales(width: int, height: int) -> int:
@@ -27,42 +22,26 @@ def scales(width: int, height: int) -> int:
     return max(1, sum(min(width, height) >> scale >= WINDOW for scale in range(len(WEIGHTS))))
 
 
-def similarity(ours: Image, theirs: Image, count: int) -> float:
-    """Two images [H, W, 3] -> at most 1, for equal ones. A scale on which structures are opposed counts as 0."""
+def similarity(ours: Structure, theirs: Structure, count: int) -> float:
+    """At most 1, for equal images, at `count` scales. A scale on which structures are opposed counts as 0."""
     weights = WEIGHTS if count == len(WEIGHTS) else [weight / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count]]
-    x, y = ours.astype(np.float64), theirs.astype(np.float64)
-    product: Pixels = np.ones(x.shape[-1])
+    product: Pixels = np.ones(3)
     for scale, weight in enumerate(weights):
-        luminance, structure = compare(x, y)
-        last = scale == count - 1
-        product *= (luminance * structure if last else structure).mean((0, 1)).clip(0) ** weight  # eq. 7
-        x, y = (x, y) if last else (_half(x), _half(y))
+        if scale:
+            ours, theirs = ours.half, theirs.half
+        compared = ours.contrast_and_structure(theirs)
+        if scale == count - 1:
+            compared = compared * ours.luminance(theirs)
+        product *= compared.mean((0, 1)).clip(0) ** weight  # eq. 7
     return float(product.mean())
-
-
-def compare(x: Pixels, y: Pixels) -> tuple[Pixels, Pixels]:
-    """Two images [H, W, 3] -> l and c s (Wang et al. 2004, eq. 6, 9, 10), each [H - 10, W - 10, 3]: where the window lies inside."""
-    mx, my = _blur(x), _blur(y)
-    vx, vy, vxy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
-    return (2 * mx * my + C1) / (mx * mx + my * my + C1), (2 * vxy + C2) / (vx + vy + C2)
-
-
-def _blur(image: Pixels) -> Pixels:
-    kernel, border = cv2.getGaussianKernel(WINDOW, SIGMA), WINDOW // 2
-    return np.asarray(cv2.sepFilter2D(image, cv2.CV_64F, kernel, kernel), np.float64)[border:-border, border:-border]
-
-
-def _half(image: Pixels) -> Pixels:
-    """Means of 2 x 2 pixels; an odd last row or column is left out."""
-    height, width = image.shape[0] // 2, image.shape[1] // 2
-    return np.asarray(cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA), np.float64)
 
 
 def _open(setting: Setting) -> Scorer:
     count = scales(setting.width, setting.height)
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        return [similarity(reference, candidate, count) for candidate in candidates]
+        truth, *others = setting.memo(Structure.of_all, [reference, *candidates])
+        return [similarity(truth, other, count) for other in others]
 
     return score
 

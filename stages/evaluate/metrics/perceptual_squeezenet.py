@@ -16,17 +16,21 @@ def _open(setting: Setting) -> Scorer:
     from safetensors.torch import load_file
 
     from stages.devices import choose_device
-    from stages.networks.squeezenet import squeezenet, unit_distance
+    from stages.networks.squeezenet import apart, squeezenet, unit_features
     from weights import registry
 
     device = choose_device(setting.device)
     network = squeezenet(load_file(registry.path(WEIGHTS))).to(device)
 
+    def features(images: Sequence[Image]) -> list[list[torch.Tensor]]:
+        """Of each image its maps [1, C, h, w]."""
+        maps = unit_features(network(torch.from_numpy(np.stack(images)).to(device).movedim(-1, 1).float() / 127.5 - 1))
+        return [[each[index : index + 1] for each in maps] for index in range(len(images))]
+
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         with torch.inference_mode():
-            images = torch.from_numpy(np.stack([reference, *candidates])).to(device).movedim(-1, 1).float() / 127.5 - 1
-            maps = network(images)
-            return [float(d) for d in unit_distance([m[:1] for m in maps], [m[1:] for m in maps]).cpu()]
+            truth, *others = setting.memo(features, [reference, *candidates])
+            return [float(apart(truth, other)) for other in others]
 
     return score
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
 EQUAL = 100.0
@@ -13,13 +11,10 @@ EQUAL = 100.0
 
 
 def _open(setting: Setting) -> Scorer:
-    from skimage.metrics import peak_signal_noise_ratio
-
-    def ratio(reference: Image, candidate: Image) -> float:
-        return EQUAL if np.array_equal(reference, candidate) else float(peak_signal_noise_ratio(reference, candidate))
+    import cv2
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        return [ratio(reference, candidate) for candidate in candidates]
+        return [min(EQUAL, cv2.PSNR(reference, candidate)) for candidate in candidates]
 
     return score
 

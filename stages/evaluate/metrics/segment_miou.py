@@ -7,7 +7,6 @@ makes of the reference itself: only the distance to it is the result's fault.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -23,7 +22,7 @@ from stages.evaluate.driven import labels_at_size, layer_of_driving
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
 LabelMap = NDArray[np.uint8]
-Label = Callable[[Image], LabelMap]
+Label = Callable[[Sequence[Image]], Sequence[LabelMap]]
 LABELLERS = ("street", "segformer")
 
 
@@ -37,7 +36,7 @@ class SegmentScore:
         target = next(self._targets)
         if (target == VOID).all():
             return None
-        return [self._agreement(self._label(frame), target) for frame in candidates]
+        return [self._agreement(labels, target) for labels in self._label(candidates)]
 
 
 def mean_iou(labels: LabelMap, target: LabelMap) -> float:
@@ -74,29 +73,25 @@ def open_segment_score(setting: Setting, agreement: Callable[[LabelMap, LabelMap
     labels = LabelLayer(layer)
     lookup = renamed(labels.names, labeller.names)
     maps = (lookup[labels.image(index)] for index in range(labels.num_frames))
-    return SegmentScore(labels_at_size(driving, maps, setting.width, setting.height), labeller, agreement)
+    targets = labels_at_size(driving, maps, setting.width, setting.height)
+    return SegmentScore(targets, lambda frames: setting.memo(labeller, frames), agreement)
 
 
-class _Labeller:
-    """Labels of a frame at its own size. It does not look twice at the same array, so that several metrics cost what one does."""
+class Labeller:
+    """Labels of frames at their own size."""
 
     def __init__(self, probabilities: Callable[[Image], NDArray[np.float32]], names: Sequence[str]) -> None:
         self._probabilities, self.names = probabilities, names
-        self._recent: deque[tuple[Image, LabelMap]] = deque(maxlen=16)
 
-    def __call__(self, frame: Image) -> LabelMap:
-        for seen, labels in self._recent:
-            if seen is frame:
-                return labels
-        labels = most_probable(self._probabilities(frame), frame.shape[1], frame.shape[0])
-        self._recent.append((frame, labels))
-        return labels
+    def __call__(self, frames: Sequence[Image]) -> list[LabelMap]:
+        return [most_probable(self._probabilities(frame), frame.shape[1], frame.shape[0]) for frame in frames]
 
 
 @lru_cache(maxsize=1)
-def _open_labeller(name: str, model: str | None, device: str) -> _Labeller:
+def _open_labeller(name: str, model: str | None, device: str) -> Labeller:
+    """The same object for all metrics of a pass, so that a frame is labelled once."""
     labeller = Backends("segment").require(name).open(device)(model)
-    return _Labeller(labeller, labeller.table.names)
+    return Labeller(labeller, labeller.table.names)
 
 
 def missing(setting: Setting) -> str:

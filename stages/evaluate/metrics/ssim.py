@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
-from stages.evaluate.metrics.ms_ssim import WINDOW, compare
+from stages.evaluate.structure import WINDOW, Structure
 
 
-def similarity(ours: Image, theirs: Image) -> float:
-    """Two images [H, W, 3] -> at most 1, for equal ones; where the window lies within them, as skimage and the authors have it."""
-    luminance, structure = compare(ours.astype(np.float64), theirs.astype(np.float64))
-    return float((luminance * structure).mean())
+def similarity(ours: Structure, theirs: Structure) -> float:
+    """At most 1, for equal images; where the window lies within them, as skimage and the authors have it."""
+    return float((ours.luminance(theirs) * ours.contrast_and_structure(theirs)).mean())
 
 
 def _open(setting: Setting) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        return [similarity(candidate, reference) for candidate in candidates]
+        truth, *others = setting.memo(Structure.of_all, [reference, *candidates])
+        return [similarity(other, truth) for other in others]
 
     return score
 

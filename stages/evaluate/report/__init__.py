@@ -20,7 +20,7 @@ from stages.evaluate.measure import Score, fit
 from stages.evaluate.metric import Image, find_metric
 from stages.files import write_atomically
 
-REPEAT = "the example, repeated"
+REPEATED, WARPED = "the example, repeated", "the example, warped"
 WIDEST = 512
 """Pixels: wider videos are shown shrunk to this width. The figures are those of the whole size."""
 FULL_ERROR = 64
@@ -64,8 +64,9 @@ def _group(reference: str, scores: Sequence[Score]) -> dict[str, Any]:
     for score in scores:
         if score.series:
             series.setdefault(score.metric, {})[score.result] = score.series
-        if score.baseline_series:
-            series[score.metric][REPEAT] = score.baseline_series
+        for name, values in ((REPEATED, score.baseline_series), (WARPED, score.warped_series)):
+            if values:
+                series[score.metric][name] = values
     return {
         "reference": reference, "fps": float(truth.fps or RATE), "frames": truth.num_frames, "results": [each.path for each in results],
         "series": series, "scores": [score.json() for score in scores], "videos": list(_videos(truth, results)),

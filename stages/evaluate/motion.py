@@ -1,0 +1,54 @@
+"""Optical flow between two frames (DIS, Kroeger et al. 2016), and pictures that are moved along it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.evaluate.footage import Image
+
+LEAST_SIDE = 16
+"""Pixels; DIS cannot look at less."""
+
+Flow = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class FlowFinder:
+    """Two images uint8 RGB [H, W, 3] -> flow [H, W, 2] in pixels: the first shows at x what the second shows at x + flow(x)."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, image: Image, other: Image) -> Flow:
+        start = np.zeros((*image.shape[:2], 2), np.float32)
+        return np.asarray(self._dis.calc(_grey(image), _grey(other), start), np.float32)
+
+
+def consistent(backward: Flow, forward: Flow) -> Mask:
+    """Pixels [H, W] that the flow leads out and nearly back again, and inside the frame (Sundaram et al. 2010, eq. 5)."""
+    returned = warp(forward, backward)
+    gap = np.square(backward + returned).sum(-1)
+    allowed = 0.01 * (np.square(backward).sum(-1) + np.square(returned).sum(-1)) + 0.5
+    height, width = gap.shape
+    x, y = np.moveaxis(_targets(backward), -1, 0)
+    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+    return (gap <= allowed) & inside
+
+
+def warp(image: Image | Flow, flow: Flow) -> NDArray[np.float32]:
+    """out(x) = image(x + flow(x)), float32; image [H, W, C], flow [H, W, 2] in pixels."""
+    targets = _targets(flow)
+    return np.asarray(
+        cv2.remap(image.astype(np.float32), targets[..., 0], targets[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
+def _grey(image: Image) -> Image:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _targets(flow: Flow) -> Flow:
+    height, width = flow.shape[:2]
+    return flow + np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), -1)
