@@ -106,13 +106,13 @@ def evaluate(
     from stages.evaluate import EvaluateOptions
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
-    if merge and references:
-        raise click.UsageError("--merge reads what was compared before: --reference has no use with it")
+    spread = run.jobs > 1 or run.engine == "ray" or run.address is not None
+    if merge and (references or spread):
+        raise click.UsageError("--merge reads what was compared before: --reference, --jobs and --engine have no use with it")
     if not merge and not references:
         raise click.UsageError("Missing option '--reference' / '-r'.")
     if run.shard[1] > 1 and run.out is None:
         raise click.UsageError("A shard needs a file for its part of the statistics: add -o PART.npz, and --merge the parts")
-    spread = run.jobs > 1 or run.engine == "ray"
     scores = []
     with only_data_on_stdout(), events("evaluating", "results" if spread else "frames") as on_event:
         for score in _scores(list(inputs), references, options, run, merge, spread, on_event):

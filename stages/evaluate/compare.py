@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from stages.evaluate.part import Part, merge
 from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
 
 RATE_TOLERANCE = 0.01
+_AT_ONCE = 4
+"""Files that are opened at the same time: that of a video is mostly ffmpeg's work."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +56,32 @@ def evaluate(
     on_event: OnEvent = ignore,
     shard: tuple[int, int] = (0, 1),
     out: Path | None = None,
+    sets_grow: bool = True,
 ) -> Iterator[Score]:
     """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and,
     if the results have several references, the mean over the clips per metric.
 
     results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
-    total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards. A metric that
-    cannot run here is reported with the reason; one that was asked for by name and cannot run raises MissingRequirement. Raises BadInput
-    when a result and its reference cannot be compared.
+    total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards, and, if
+    `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason; one that was asked for by name
+    and cannot run raises MissingRequirement. Raises BadInput when a result and its reference cannot be compared.
     """
     metrics = [find_metric(name) for name in options.metrics or metric_names()]
     named = pairs(results, references)
-    own = _opened(named[shard[0] :: shard[1]], on_event)
+    own = open_pairs(named[shard[0] :: shard[1]], on_event)
     part = Part(tuple(metric.name for metric in metrics), (shard,))
     for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
     of_sets = [metric for metric in metrics if isinstance(metric, Distribution)]
     gatherer = Gatherer(options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event)
+    sets = pools(named)
     members: dict[str, list[Pair]] = {}
-    for pool, pair in zip(pools(named)[shard[0] :: shard[1]], own, strict=True):
-        if pair not in members.setdefault(pool, []):
-            members[pool].append(pair)
+    for pool, pair in zip(sets[shard[0] :: shard[1]], own, strict=True):
+        members.setdefault(pool, []).append(pair)
     for pool, measured in members.items() if of_sets else ():
-        wanted = _possible(part, pool, measured, of_sets, options, to_be_merged=out is not None)
+        incomplete = (out is not None and sets_grow) or len(measured) < sets.count(pool)
+        wanted = _possible(part, pool, measured, of_sets, options, incomplete)
         for result, reference in measured:
             example = _example(options.example, result.width, result.height)
             part.add(pool, 1, gatherer.sides(result, reference, example, wanted))
@@ -93,9 +98,14 @@ def merge_parts(files: Sequence[str]) -> Iterator[Score]:
     yield from whole.whole()
 
 
-def _opened(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair]:
-    """Each file is opened once; a pair that cannot be compared is found before anything is measured."""
-    footage = {path: open_footage(path) for path in dict.fromkeys(path for pair in named for path in pair)}
+def open_pairs(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair]:
+    """Each file is opened once. Raises BadInput for a pair that cannot be compared; of another frame rate `on_event` is told."""
+    paths = list(dict.fromkeys(path for pair in named for path in pair))
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        footage = dict(zip(paths, pool.map(open_footage, paths), strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)
     found = [(footage[result], footage[reference]) for result, reference in named]
     for result, reference in found:
         _require_same_length(result, reference)
@@ -123,14 +133,14 @@ def _frame_by_frame(
 
 
 def _possible(
-    part: Part, pool: str, measured: Sequence[Pair], metrics: Sequence[Distribution], options: EvaluateOptions, to_be_merged: bool
+    part: Part, pool: str, measured: Sequence[Pair], metrics: Sequence[Distribution], options: EvaluateOptions, incomplete: bool
 ) -> list[Extractor]:
     """The extractors of the metrics that the pool can have; why it cannot have the others is noted in the part."""
     for metric in metrics:
         if options.metrics:
             metric.fetch()
         reason = metric.missing() or metric.too_small(least_side(measured))
-        if not to_be_merged:
+        if not incomplete:
             reason = reason or metric.too_few(samples(measured, metric.extractor, bool(options.example)))
         if reason:
             part.reasons[pool, metric.name] = reason
@@ -153,7 +163,7 @@ def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent
 
 
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
-    """Each result with its reference, by their paths; nothing is opened.
+    """Each result with its reference, by their paths; nothing is opened. What is named twice counts once.
 
     One reference serves all results; as many references as results go in the same order; and a folder of clips or videos (not of
     pictures) gives each result the one of the same name, whatever their endings are.
@@ -163,13 +173,13 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
         for result in results:
             if stem(result) not in there:
                 raise BadInput(f"{references[0]} holds no reference named {stem(result)} for {result}")
-        return [(result, str(there[stem(result)])) for result in results]
+        return list(dict.fromkeys((result, str(there[stem(result)])) for result in results))
     if len(references) not in (1, len(results)):
         raise UsageProblem(
             f"{len(references)} references for {len(results)} results",
             hint="Give one for all, one for each, or a folder with one of each name",
         )
-    return list(zip(results, list(references) * (len(results) // len(references)), strict=True))
+    return list(dict.fromkeys(zip(results, list(references) * (len(results) // len(references)), strict=True)))
 
 
 def _is_collection(path: Path) -> bool:

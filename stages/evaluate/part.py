@@ -113,21 +113,15 @@ def load(path: Path) -> Part:
         raise BadInput(f"{path} is no part of an evaluation: {problem}", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
 
 
-def added(paths: Sequence[Path]) -> Part:
-    """The sum of what the files hold, of which only one is in memory at a time. Raises UsageProblem when their metrics differ."""
+def merge(paths: Sequence[Path]) -> Part:
+    """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, a shard
+    missing or there twice."""
     whole = load(paths[0])
     for path in paths[1:]:
         part = load(path)
         if part.metrics != whole.metrics:
             raise UsageProblem(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
         whole += part
-    return whole
-
-
-def merge(paths: Sequence[Path]) -> Part:
-    """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, a shard
-    missing or there twice."""
-    whole = added(paths)
     counts = {count for _, count in whole.shards}
     if len(counts) > 1:
         raise UsageProblem(f"The files are shards of {' and of '.join(map(str, sorted(counts)))}: they are of different evaluations")

@@ -1,36 +1,41 @@
-"""One evaluation by several processes, or by Ray: each measures a shard, and the parts are added."""
+"""One evaluation by several processes, or by Ray: each measures shards, and the parts are added."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.errors import Fsv2vError
+from stages.errors import BadInput, Fsv2vError, UsageProblem
 from stages.evaluate.cache import Cache
-from stages.evaluate.compare import EvaluateOptions, evaluate, pairs
+from stages.evaluate.compare import EvaluateOptions, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
-from stages.evaluate.part import added
+from stages.evaluate.part import Part, load
+from stages.evaluate.pooled import pools
 from stages.files import hidden_directory
-from stages.runner import ClipTask, Outcome, Step, run_over_clips
+from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
-ON_RAY = 64
-"""Shards on a cluster whose workers nobody has counted."""
+_FOR_EACH, _ON_RAY = 4, 1024
+"""Shards for each process; on a cluster whose workers nobody has counted, in all."""
 _INTERVAL = 0.2
 """Seconds between two steps that are told."""
+_SHARED = "Name a folder that all nodes share with --cache"
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What all shards have in common. `folder` is where each leaves its part."""
+    """What all shards have in common. `folder` is where each leaves its part; `sets_grow` as for `evaluate`."""
 
     results: tuple[str, ...]
     references: tuple[str, ...]
     options: EvaluateOptions
     folder: Path
+    sets_grow: bool
 
     def part(self, shard: str) -> Path:
         return self.folder / f"{shard.replace('/', '-of-')}.npz"
@@ -47,41 +52,49 @@ def evaluate_spread(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> Iterator[Score]:
-    """The scores of `evaluate`, in its order, from `jobs` processes (on Ray 1: as many as the cluster has cores).
+    """The scores of `evaluate` from `jobs` processes (on Ray 1: as many as the cluster has cores), those of frames as they are finished.
 
     `on_event` is told {done, total} in results. Raises what `evaluate` raises; the first failure ends the others' work.
     """
+    told: set[str] = set()
+
+    def tell(message: str) -> None:
+        if message not in told:
+            told.add(message)
+            on_event({"message": message})
+
     index, count = shard
-    own = len(pairs(results, references)[index::count])
-    pieces = min(own, ON_RAY if engine == "ray" and jobs == 1 else 2 * jobs)
-    shards = [f"{index + count * piece}/{count * pieces}" for piece in range(pieces)]
-    with hidden_directory(Cache(options.cache, lambda text: None).folder / "parts") as folder:
-        work = _Work(tuple(results), tuple(references), options, folder.resolve())
+    named = pairs(results, references)
+    own = named[index::count]
+    open_pairs(own, lambda event: tell(event["message"]))  # what cannot be compared is found before hours of work
+    pieces = max(1, min(len(own), _ON_RAY if engine == "ray" and jobs == 1 else _FOR_EACH * jobs))
+    shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
+    with _folder_of_parts(options.cache, engine) as folder:
+        work = _Work(tuple(results), tuple(references), options, folder.resolve(), out is not None)
         task = ClipTask("stages.evaluate.spread:measure_shard", work, of_clips=False)
-        done, told = 0, set[str]()
-        reports = run_over_clips(task, shards, jobs, engine=engine, keep_going=False, on_step=lambda step: None, address=address)
-        with closing(reports):
+        whole, done = None, 0
+        with contextlib.closing(run_over_clips(task, shards, jobs, engine=engine, keep_going=False, address=address)) as reports:
             for report in reports:
-                if report.status == "failed":
-                    raise _error(report.reason, report.exit_code)
+                part = _taken(report, work)
                 for message in report.notes["messages"]:
-                    if message not in told:
-                        told.add(message)
-                        on_event({"message": message})
+                    tell(message)
+                yield from part.scores
+                whole = part if whole is None else whole + part
                 done += report.notes["results"]
-                on_event({"done": done, "total": own})
-        part = replace(added([work.part(shard) for shard in shards]), shards=(shard,))
-    order = {result: position for position, result in enumerate(results)}
-    part.scores.sort(key=lambda score: order[score.result])
-    yield from part.scores
+                on_event({"done": done, "total": len(own)})
+    assert whole is not None, "there is at least one shard"
+    sets = {name: whole.clips[name] for name in dict.fromkeys(pools(named)) if name in whole.clips}
+    whole = replace(whole, shards=(shard,), clips=sets)
     if out:
-        part.save(out)
+        whole.save(out)
     if count == 1:
-        yield from part.whole()
+        yield from whole.whole()
 
 
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
-    """Leaves the part of the shard "i/n". The notes hold what there was to say."""
+    """Leaves the part of the shard "i/n". The notes hold what there was to say. An interrupt may come out of `on_step`."""
+    if not work.folder.is_dir():
+        raise UsageProblem(f"{socket.gethostname()} does not see {work.folder}, where the figures are put together", hint=_SHARED)
     index, count = map(int, name.split("/"))
     messages: list[str] = []
     told = time.monotonic()
@@ -94,13 +107,32 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
             told = time.monotonic()
             on_step(Step(name, event["done"], event["total"]))
 
-    for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part(name)):
+    for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part(name), work.sets_grow):
         pass
-    measured = len(work.results[index::count])
+    measured = len(pairs(work.results, work.references)[index::count])
     return Outcome("", "done", 0, {"messages": messages, "results": measured})
 
 
-def _error(reason: str, exit_code: int) -> Fsv2vError:
-    error = Fsv2vError(reason)
-    error.exit_code = exit_code
-    return error
+@contextlib.contextmanager
+def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
+    """A folder for this run alone; on Ray beside the cached statistics, which nodes have to share."""
+    with contextlib.ExitStack() as stack:
+        if engine == "local":
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fsv2v-")))
+            return
+        try:
+            folder = stack.enter_context(hidden_directory(Cache(cache, lambda text: None).folder / "parts"))
+        except BadInput as problem:
+            raise BadInput(problem.args[0], hint=_SHARED) from problem
+        yield folder
+
+
+def _taken(report: Report, work: _Work) -> Part:
+    """The part that a report is about, which is then no longer in the folder. Raises the error of one that failed."""
+    if report.status == "failed":
+        error = Fsv2vError(f"shard {report.source}: {report.reason}")
+        error.exit_code = report.exit_code
+        raise error from RuntimeError(report.traceback)
+    part = load(work.part(report.source))
+    work.part(report.source).unlink()
+    return part
