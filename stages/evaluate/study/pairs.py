@@ -11,7 +11,7 @@ from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.errors import BadInput
-from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.footage import Footage, open_footage, stem
 
 SHAPE_TOLERANCE = 0.02
 
@@ -65,7 +65,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not (is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES):
             continue
-        name = Path(path.name.removesuffix(".zip")).stem
+        name = stem(path)
         if name in found and is_clip(path) == is_clip(found[name]):
             raise BadInput(f"{folder} holds two videos named {name}: {found[name].name} and {path.name}", hint="Remove one")
         if name not in found or is_clip(path):
