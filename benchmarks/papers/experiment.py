@@ -36,15 +36,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks
 
 from excerpts import cut
 
-JOINTS = ("posewarp", "monkeynet")
-"""Methods that are driven by joints, not by the drawn skeleton alone."""
-
 
 @dataclass(frozen=True)
 class Variant:
     """A row of a table: what of the network and of its training differs, how many subjects it sees, and how it is asked.
 
-    model: the variant whose model is used, where only the question differs.
+    model: the variant whose model is used, where only the question differs. joints: it is driven by heat maps of the joints, too, not by
+    the drawn skeleton alone.
     """
 
     name: str
@@ -53,6 +51,7 @@ class Variant:
     subjects: int | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    joints: bool = False
 
     @property
     def folder(self) -> str:
@@ -74,7 +73,7 @@ class Experiment:
     def config(self, variant: Variant, seed: int) -> TrainConfig:
         """The training run of a variant."""
         kind, channels = self.kind, self._track.channels
-        if variant.network.get("method") in JOINTS:
+        if variant.joints:
             kind, channels = rivals.KIND, JOINT_CHANNELS
         size = self.scale.size_for(self._footage.shape)
         return self.scale.config(kind, channels, size, variant.network, variant.training, seed)
@@ -175,7 +174,7 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
 
 
 def minutes_of(run: Path) -> float:
-    """How long a run trained, judging at milestones left out."""
+    """How long a run took, judging at milestones included."""
     rows = [json.loads(line) for line in (run / "speed.ndjson").read_text(encoding="utf-8").splitlines()]
     return sum(row["seconds"] for row in rows) / 60
 

@@ -186,7 +186,7 @@ def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Pat
 
 def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
     experiment, whole = papers("experiment"), replace(bench, out=bench.out.parent / "whole")
-    variant = experiment.Variant("MonkeyNet", {"method": "monkeynet"}, FAST)
+    variant = experiment.Variant("MonkeyNet", {"method": "monkeynet"}, FAST, joints=True)
     undisturbed = experiment.trained(whole, variant, 0)
 
     steps: list[int] = []
