@@ -36,7 +36,7 @@ def finetune(
     from stages.devices import choose_device
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
-    from stages.perceptual import choose, open_distance
+    from stages.perceptual import open_distance
     from weights.registry import named
 
     assert run.out is not None
@@ -45,7 +45,7 @@ def finetune(
     with prepare.workplace() as folder:
         start = prepare.open_model(model, None, base)
         shown = prepare.examples_with_layer(examples, start.config.kind, folder, device=device, backend=backend)
-        distance = open_distance(prepare.said(choose(perceptual)), choose_device(device))
+        distance = open_distance(prepare.perceptual_of(start, perceptual), choose_device(device))
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(
                 shown, start, run.out, options, perceptual=distance, overwrite=run.overwrite,

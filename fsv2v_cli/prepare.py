@@ -135,12 +135,20 @@ perceptual_option = click.option(
     default="auto",
     show_default=True,
     help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else squeezenet-1.1 where its can be fetched "
-    "(5 MB), else none; vgg19 for the paper's presets.",
+    "(5 MB), else none; vgg19 for the paper's presets and the models that they made.",
 )
 
 
-def said(perceptual: str) -> str:
-    """The same name; when it is none, the user is told what that means."""
-    if perceptual == "none":
+def perceptual(asked: str, usual: str) -> str:
+    """`asked`; of auto what it comes to where a recipe or a model has `usual`. When that is none, the user is told what it means."""
+    from stages.perceptual import choose
+
+    chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose(asked)
+    if chosen == "none":
         console.note("without a perceptual loss results are less sharp; `fsv2v weights list` says how to get its weights")
-    return perceptual
+    return chosen
+
+
+def perceptual_of(model: Model, asked: str = "auto") -> str:
+    """What a model is adapted with."""
+    return perceptual(asked, model.info.get("training", {}).get("perceptual", "squeezenet"))

@@ -73,7 +73,7 @@ def synthesize(
 
     from stages.devices import choose_device
     from stages.errors import UsageProblem
-    from stages.perceptual import choose, open_distance
+    from stages.perceptual import open_distance
     from stages.synthesize import SynthesizeOptions
     from stages.synthesize import synthesize as make
 
@@ -103,7 +103,7 @@ def synthesize(
         with console.progress("synthesize", drive.num_frames, "frames") as bar:
             outcome = make(
                 shown, drive, chosen, out, options, overwrite=run.overwrite, progress=lambda done, total: bar.move(done, total),
-                perceptual=lambda: open_distance(prepare.said(choose("auto")), choose_device(device)),
+                perceptual=lambda: open_distance(prepare.perceptual_of(chosen), choose_device(device)),
             )  # fmt: skip
     for text in outcome.warnings:
         console.warning(text)

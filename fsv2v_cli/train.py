@@ -75,7 +75,6 @@ def train(
     from dataclasses import replace
     from pathlib import Path
 
-    from stages.perceptual import choose
     from stages.train import Effort, Pace, TrainOptions, read_recipe
     from stages.train import train as fit
 
@@ -85,9 +84,9 @@ def train(
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     network: dict[str, Any] = {name: value for name, value in (("attention", attention), ("method", method)) if value is not None}
-    wanted = recipe.perceptual if perceptual == "auto" and recipe.perceptual != "squeezenet" else choose(perceptual)
     changes["generator"] = replace(recipe.generator, **network)
-    config = replace(recipe, bfloat16=bfloat16, perceptual=prepare.said(wanted), seed=seed, budget=budget, **changes).enlarged(batch_scale)
+    changes["perceptual"] = prepare.perceptual(perceptual, recipe.perceptual)
+    config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).enlarged(batch_scale)
     if steps is not None:
         config = config.shortened(steps)
     options = TrainOptions(
@@ -103,9 +102,10 @@ def train(
                 return
             if run.json:
                 console.emit(row)
-            if "l1" in row:
+            if "pictures" in row:
                 rate = row["pictures"] / max(row["seconds"], 1e-9)
-                shown = {"T": row["frames"], "size": row["size"], "l1": row["l1"], "pictures/s": rate, "MB": row["memory_mb"]}
+                shown: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
+                shown |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out either
                 bar.move(row["step"], row["steps"], **shown)
 
         snapshot = fit(config, options, run.out, overwrite=run.overwrite, event=on_row)

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -57,7 +56,8 @@ def save_delta(
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    kept = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in tensors.items()}
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}  # batch norm counts
+    kept = {name: value.detach().cpu().contiguous() for name, value in halves.items()}
     write_atomically(path, save(kept, metadata={HEADER: json.dumps(header, sort_keys=True)}))
 
 
@@ -69,13 +69,14 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(HEADER)
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
         raise MissingRequirement(f"the model {path} is not there", hint="name a .safetensors file or a run's folder with --model") from None
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
     if header is None:
         raise BadInput(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
     info = json.loads(header)
     if info.get("schema") not in (SCHEMA, DELTA):
         raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from stages.bases import describe_base
 from stages.clip import Clip
 from stages.conditions.framing import Crop, examples_of
 from stages.conditions.lessons import lessons
+from stages.conditions.tracks import require_channels
 from stages.devices import choose_device
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.model_files import read_model, save_delta, save_model
 from stages.models import Model
+from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
 
@@ -45,7 +48,7 @@ def finetune(
 ) -> str:
     """Adapt `model` to the examples and write it to `out` (.safetensors, float16). Returns "done" or "skipped".
 
-    The flow network, the occlusion mask and the attention stay as they are. `out` is a delta: it is used together with the file that
+    What is adapted: see `stages.networks.tuning`; `model` stays as it is. `out` is a delta: it is used together with the file that
     `model` came from, and of a delta it is the delta of the same base. Raises NoDetection (nothing seen in an example), ParametersDiffer
     (`out` was made otherwise), UsageProblem (`out` is the base).
     """
@@ -53,12 +56,15 @@ def finetune(
     if out.exists() and not overwrite:
         return _skipped(out, settings)
     shown = [e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)]
+    for example in shown:
+        require_channels(example.clip, len(example.semantic), model.config.semantic_channels)
     if not shown:
         raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
-    save = _saver(out, model, options.whole)
+    generator = copy.deepcopy(model.generator)
+    save = _saver(out, model, generator, options.whole)
     device = choose_device(options.device)
     course = lessons(shown, options.tuning.batch, options.tuning.seed, device)
-    tuned = tune(model.generator.to(device), course, options.tuning, perceptual, on_step)
+    tuned = tune(generator.to(device), course, options.tuning, perceptual, on_step)
     save({**model.info, "finetuning": settings, "tuned": tuned})
     return "done"
 
@@ -77,11 +83,14 @@ def _skipped(out: Path, settings: dict[str, Any]) -> str:
     raise ParametersDiffer(f"{out} is there and was made otherwise ({changed} differ)", hint="use --overwrite, or another -o")
 
 
-def _saver(out: Path, model: Model, whole: bool) -> Callable[[dict[str, Any]], None]:
-    """Writes the model as it will be then. The base is read now: it may be a run's snapshot, which the run removes in time."""
+def _saver(out: Path, model: Model, generator: FewShotGenerator, whole: bool) -> Callable[[dict[str, Any]], None]:
+    """Writes `generator`, made from `model`, as it will be then.
+
+    The base is read now: it may be a run's snapshot, which the run removes in time.
+    """
     if whole:
-        return lambda info: save_model(out, model.generator.state_dict(), model.config, info)
+        return lambda info: save_model(out, generator.state_dict(), model.config, info)
     if out.exists() and out.samefile(model.whole):
         raise UsageProblem(f"{out} is the base of what is to be written there", hint="choose another -o, or write a whole model (--whole)")
     base, of = describe_base(model.whole, model.whole_sha256, out), read_model(model.whole)[1]
-    return lambda info: save_delta(out, model.generator.state_dict(), base, of, model.config, info)
+    return lambda info: save_delta(out, generator.state_dict(), base, of, model.config, info)

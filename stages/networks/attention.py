@@ -83,17 +83,23 @@ class CompactAttention(Attention):
         repetitions.
         """
         flat = keys.flatten(1, 2)
-        start = flat.mean(1, keepdim=True) + self.start.to(flat.dtype) * flat.std(1, keepdim=True)
-        return _centred(extract_bases(flat, _with_origin(values), start, self.iterations, self.momentum, self.norm))
+        start = flat.mean(1, keepdim=True) + self.start.to(flat.dtype) * flat.std(1, keepdim=True, correction=0)
+        return _centred(extract_bases(flat, _with_origin(values), start, self.iterations, self.momentum, self.norm, values.shape[1]))
 
 
-def extract_bases(keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: Literal["mean", "unit"]) -> Memory:
-    """Eq. 1 to 4: label bases of keys [B, N, A] from start [B, p, A], and appearance bases of values [B, N, C] by the same map."""
+def extract_bases(
+    keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: Literal["mean", "unit"], origins: int = 0
+) -> Memory:
+    """Eq. 1 to 4: label bases of keys [B, N, A] from start [B, p, A], and appearance bases of values [B, N, C] by the same map.
+
+    The last `origins` channels of the values are no features but say where these come from: of them the norm is always the mean.
+    """
     bases, attention = start, keys.new_zeros(())
     for _ in range(iterations):
         attention = (keys @ bases.mT).softmax(-1)  # eq. 1
         bases = (1 - momentum) * bases + momentum * _normed(attention, keys, norm)  # eq. 2 and 3
-    return Memory(bases, _normed(attention, values.to(attention.dtype), norm))  # eq. 4
+    features, origin = values.to(attention.dtype).split([values.shape[-1] - origins, origins], -1)
+    return Memory(bases, torch.cat([_normed(attention, features, norm), _normed(attention, origin, "mean")], -1))  # eq. 4
 
 
 def _normed(attention: Tensor, features: Tensor, norm: Literal["mean", "unit"]) -> Tensor:

@@ -146,9 +146,8 @@ class FewShotGenerator(nn.Module):
             code, images=code.images[:, kept], semantics=code.semantics[:, kept], pooled=[p[:, kept] for p in code.pooled],
             values=code.values[:, kept], keys=None, memory=None, appearance=None,
         )  # fmt: skip
-        if len(kept) == 1:
+        if code.keys is None or len(kept) == 1:  # without keys examples are not attended to at all
             return self._complete(part)
-        assert code.keys is not None
         keys = code.keys[:, kept]
         return replace(part, keys=keys, memory=self.attention.memorise(keys, part.values))
 

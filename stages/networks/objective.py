@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stages.flow.warp import warp
 from stages.networks import losses
 from stages.networks.config import GeneratorConfig
 from stages.networks.discriminator import MultiScaleDiscriminator
@@ -151,7 +152,8 @@ def generator_losses(
     if synthesis.shares.shape[1] > 1 and target.keypoints.shape[1]:
         terms["attention"] = losses.attention_loss(synthesis.shares, target.keypoints, target.example_keypoints)
     if synthesis.previous is not None and target.flow is not None and target.flow_confidence is not None:
-        terms["warp"] = terms.get("warp", 0) + F.l1_loss(synthesis.previous.image, truth)  # second term of eq. 8
+        carried = warp(past.real[-1], synthesis.previous.flow)  # the real frame: W is not to blame for what was made
+        terms["warp"] = terms.get("warp", 0) + F.l1_loss(carried, truth)  # second term of eq. 8
         terms["flow"] = losses.flow_loss(synthesis.previous.flow, target.flow, target.flow_confidence)
         if synthesis.previous_mask is not None:
             terms["mask"] = terms.get("mask", 0) + losses.mask_loss(synthesis.previous_mask, synthesis.previous.image, truth)

@@ -1,4 +1,4 @@
-"""Finetuning on the examples: the weight generator and the image branch learn, everything about flow stays (section 3, inference)."""
+"""Finetuning on the examples: the weight generator and the image branch learn, what was learnt of flow stays (section 3, inference)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import PerceptualDistance
 
 TUNED = ("weight_generator.", "blocks.", "to_image.")
-"""Prefixes of the parameters that are tuned: E_P and the image branch of H."""
+"""Prefixes of the parameters that are tuned: E_P, and of H the blocks and the last layer, as in the public code.
+
+The paper names all of E and H; here E_F, E_A and the label embedder stay, and so does the head that refines masks.
+"""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -65,14 +66,15 @@ def synthesize(
     shown = _examples(examples, kind, size, options)
     track = Driving(driving, kind, size, options.crop)
     require_channels(driving, track.track.channels, model.config.semantic_channels)
-    require_channels(examples[0], len(shown[0].semantic), model.config.semantic_channels)
+    for example in shown:
+        require_channels(example.clip, len(example.semantic), model.config.semantic_channels)
     if _normalizes(options, kind, examples, driving):
         track.fit_to([example.keypoints for example in shown])
     device = choose_device(options.device)
     generator = model.generator.to(device)
     images, semantics = tensors(shown, device)
     if options.finetune:
-        tuning = TuneOptions(steps=options.finetune, seed=options.seed)
+        generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
         tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
     renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
     frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options), options.show)

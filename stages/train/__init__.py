@@ -58,6 +58,7 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
 def _train(
     config: TrainConfig, options: TrainOptions, folder: RunFolder, world: World, begun: float, overwrite: bool, event: Event
 ) -> Path:
+    world.part(min(phase.batch for phase in config.phases))  # too many processes for the last phase are too many now
     device = choose_device(own_device(world, options.device))
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     teacher = choose_teacher(model=options.flow_model)
@@ -73,9 +74,8 @@ def _train(
     data = Dataset(options.data, config.generator.kind, "train", estimate, on_bad)
     validation = Dataset(options.data, config.generator.kind, "val", estimate, on_bad)
     distance = open_distance(config.perceptual, device, config.perceptual_scales)
-    if config.budget is not None:
-        trial = Trainer(config, device, distance, options.effort, world)
-        config = _planned(config, trial, data, validation, folder, overwrite, begun)
+    if config.budget is not None:  # nothing but the plan's own call holds its trainer, and with it the memory of another one
+        config = _planned(config, Trainer(config, device, distance, options.effort, world), data, validation, folder, overwrite, begun)
     if world.first:
         folder.claim(config, str(options.data), overwrite=overwrite)
     trainer = Trainer(config, device, distance, options.effort, world)
@@ -91,7 +91,7 @@ def _planned(
 ) -> TrainConfig:
     """The schedule for the budget: that of the run that is here, or one for the speed that is measured now."""
     assert config.budget is not None
-    lengths = trial.world.share(None if overwrite else folder.planned(config.budget))
+    lengths = trial.world.share(None if overwrite else folder.planned(config))
     if lengths is None:
         per_step = seconds_per_step(trial, data)
         judged = time.monotonic()

@@ -17,11 +17,15 @@ SPARE = 0.05
 
 
 def seconds_per_step(trainer: Trainer, data: Dataset) -> list[float]:
-    """How long a step of each phase takes here, loading included. The trainer is of no use afterwards."""
+    """How long a step of each phase takes here, loading included, compiling not. The trainer is of no use afterwards."""
     found = []
     for phase in trainer.config.phases:
         trainer.config = replace(trainer.config, phases=(replace(phase, steps=1 + TRIED),))
         trainer.step = 0
+        if trainer.effort.compile:  # for each number of examples that the timed steps will have
+            for step in range(1 + TRIED):
+                batch = data.batch(trainer.config, step, phase, trainer.world.part(phase.batch))
+                trainer.train_step(batch.to(trainer.device), phase)
         batches = Prefetcher(data, trainer.config, 0, trainer.world)
         try:
             trainer.train_step(batches.next().to(trainer.device), phase)

@@ -98,7 +98,8 @@ class TrainConfig:
         if steps < len(self.phases):
             raise UsageProblem(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
         lengths = [max(1, round(steps * phase.steps / self.steps)) for phase in self.phases]
-        lengths[lengths.index(max(lengths))] += steps - sum(lengths)
+        while surplus := steps - sum(lengths):
+            lengths[lengths.index(max(lengths))] += max(surplus, -1)  # too many are taken one by one, each from the longest then
         return self.lasting(lengths)
 
     def lasting(self, lengths: list[int]) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -43,14 +44,21 @@ class Interval:
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     steps: int = 0
+    left_out: int = 0
+    """Steps whose loss was not finite; nothing was learnt from them."""
 
     def add(self, terms: Mapping[str, float]) -> None:
+        if not all(map(math.isfinite, terms.values())):
+            self.left_out += 1
+            return
         self.steps += 1
         for name, value in terms.items():
             self.sums[name] += value
 
-    def means(self) -> dict[str, float]:
-        return {name: round(value / self.steps, 6) for name, value in self.sums.items()}
+    def row(self) -> dict[str, float]:
+        """The mean of each term, and how many steps were left out, if any."""
+        means = {name: round(value / self.steps, 6) for name, value in self.sums.items()}
+        return {**means, "left_out": self.left_out} if self.left_out else means
 
 
 @dataclass
@@ -118,7 +126,7 @@ class Run:
             return done.reason
         self.interval.add(done.terms)
         if trainer.step % self.pace.log_every == 0 or trainer.step == self.config.steps:
-            self._log({"step": trainer.step, "frames": phase.frames, "size": self.config.size_of(phase)[0], **self.interval.means()})
+            self._log({"step": trainer.step, "frames": phase.frames, "size": self.config.size_of(phase)[0], **self.interval.row()})
             self.interval = Interval()
         return ""
 
@@ -167,7 +175,8 @@ class Run:
             self._guarded(lambda: self.folder.save_state(self.trainer.step, self._state(), self.config.milestones))
 
     def _state(self) -> dict[str, Any]:
-        return {**self.trainer.state(), "interval": {"sums": dict(self.interval.sums), "steps": self.interval.steps}, "best": self.best}
+        interval = {"sums": dict(self.interval.sums), "steps": self.interval.steps, "left_out": self.interval.left_out}
+        return {**self.trainer.state(), "interval": interval, "best": self.best}
 
     def _guarded(self, write: Callable[[], object]) -> None:
         """A full disk in the middle of a run costs what would have been written; training goes on."""
@@ -187,8 +196,8 @@ class Run:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.trainer.load(state)
-        sums: dict[str, float] = defaultdict(float, state["interval"]["sums"])
-        self.interval, self.best = Interval(sums, state["interval"]["steps"]), state["best"]
+        self.interval, self.best = Interval(**state["interval"]), state["best"]
+        self.interval.sums = defaultdict(float, self.interval.sums)
 
     def _go_back(self, reason: str) -> None:
         """To the last milestone that was well before the trouble, at a lower rate and with other batches."""

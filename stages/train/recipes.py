@@ -69,10 +69,15 @@ def _config(table: dict[str, Any]) -> TrainConfig:
     if unknown := sorted(set(plain) - {f.name for f in fields(TrainConfig)}):
         raise ValueError(f"unknown settings: {', '.join(unknown)}")
     changes = {name: _frozen(value) for name, value in table.get("generator", {}).items()}
-    return TrainConfig(
+    config = TrainConfig(
         generator=replace(PRESETS[network], **changes), losses=_table(LossWeights, table.get("losses", {})),
         players=_table(Players, table.get("players", {})), phases=tuple(_table(Phase, phase) for phase in table["phases"]), **plain,
     )  # fmt: skip
+    halvings = len(config.generator.channels) - 1
+    for height, width in map(config.size_of, config.phases):
+        if height % 2**halvings or width % 2**halvings:
+            raise ValueError(f"pictures of {height}x{width} cannot be halved {halvings} times: take multiples of {2**halvings}")
+    return config
 
 
 def _table(kind: type[Table], values: dict[str, Any]) -> Table:

@@ -47,13 +47,14 @@ class RunFolder:
             old.unlink(missing_ok=True)
         write_atomically(file, json.dumps(wanted, indent=1).encode())
 
-    def planned(self, seconds: float) -> list[int] | None:
-        """The lengths of the phases of the run that is here, if it was planned for so many seconds."""
+    def planned(self, config: TrainConfig) -> list[int] | None:
+        """The lengths of the phases of the run that is here, if it was planned for the same time and as many phases."""
         file = self.path / "config.json"
         if not file.exists():
             return None
-        config = json.loads(file.read_text(encoding="utf-8"))["config"]
-        return [phase["steps"] for phase in config["phases"]] if config["budget"] == seconds else None
+        found = json.loads(file.read_text(encoding="utf-8"))["config"]
+        same = found.get("budget") == config.budget and len(found["phases"]) == len(config.phases)
+        return [phase["steps"] for phase in found["phases"]] if same else None
 
     def snapshot(self, step: int) -> Path:
         return self.path / f"snapshot-{step:08d}.safetensors"
@@ -110,7 +111,7 @@ class RunFolder:
     def _append(self, name: str, row: dict[str, Any]) -> None:
         """Rows that a full disk has refused come before the next one."""
         waiting = self._unwritten.setdefault(name, [])
-        waiting.append(json.dumps(row) + "\n")
+        waiting.append(json.dumps(row, allow_nan=False) + "\n")
         file = self.path / name
         before = file.stat().st_size if file.exists() else 0
         try:

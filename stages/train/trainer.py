@@ -178,7 +178,11 @@ class Trainer:
     def _average_weights(self) -> None:
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.generator.state_dict().items():
-            self.average[name].lerp_(value, 1 - keep)
+            mean = self.average[name]
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)  # batch norm counts its batches
 
     def _set_rates(self) -> None:
         factor = self.config.rate_at(self.step) * self.guard.rate

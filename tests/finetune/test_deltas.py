@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from stages.conditions.framing import examples_of
+from stages.conditions.lessons import lessons
 from stages.errors import BadInput, MissingRequirement, UsageProblem
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.model_files import Base, base_of, read_model, save_delta, save_model
 from stages.models import Model, load_model
+from stages.networks.tuning import tune
 from weights import registry
 
 SHORT = FinetuneOptions(TuneOptions(steps=3, learning_rate=2e-3), crop="none", device="cpu")
@@ -46,8 +49,9 @@ def test_it_holds_the_changed_tensors_alone_and_names_its_base(anna: Path, base:
 
 
 def test_added_to_its_base_it_is_the_finetuned_model_to_the_precision_of_float16(base: Model, person, tmp_path: Path):
-    tuned = load_model(base.path)
-    finetune([person], tuned, tmp_path / "anna.safetensors", SHORT)
+    tuned, shown = load_model(base.path), examples_of(person, base.config.kind, base.config.size, "none", SHORT.num_examples)
+    tune(tuned.generator, lessons(shown, SHORT.tuning.batch, SHORT.tuning.seed, torch.device("cpu")), SHORT.tuning, None)
+    finetune([person], base, tmp_path / "anna.safetensors", SHORT)
     before, exact, again = weights(base), weights(tuned), weights(load_model(tmp_path / "anna.safetensors"))
     for name in exact:
         assert torch.allclose(again[name] - before[name], exact[name] - before[name], rtol=1e-3, atol=1e-7)
@@ -103,11 +107,12 @@ def test_a_delta_of_shipped_weights_says_nothing_about_this_machine_and_loads_on
 
 
 def test_finetuning_a_delta_again_gives_a_delta_of_the_same_base(anna: Path, base: Model, person, tmp_path: Path):
-    again = load_model(anna)
-    finetune([person], again, tmp_path / "again.safetensors", SHORT)
+    finetune([person], load_model(anna), tmp_path / "whole.safetensors", replace(SHORT, whole=True))
+    finetune([person], load_model(anna), tmp_path / "again.safetensors", SHORT)
     anna.unlink()
     assert base_of(read_model(tmp_path / "again.safetensors")[0]) == Base(base.sha256, "base.safetensors", "run/base.safetensors")
-    assert torch.allclose(weights(load_model(tmp_path / "again.safetensors"))["to_image.bias"], weights(again)["to_image.bias"], rtol=1e-3)
+    again, whole = (weights(load_model(tmp_path / f"{name}.safetensors"))["to_image.bias"] for name in ("again", "whole"))
+    assert torch.allclose(again, whole, rtol=1e-3)
 
 
 def test_a_delta_never_replaces_its_own_base(base: Model, person):

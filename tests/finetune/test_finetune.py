@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from stages.conditions.framing import examples_of, tensors
-from stages.errors import ParametersDiffer
+from stages.errors import ParametersDiffer, UsageProblem
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.models import load_model, read_model
 from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
 
 TINY = PRESETS["tiny"]
 SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", device="cpu")
@@ -24,6 +25,13 @@ def test_only_the_weight_generator_and_the_image_branch_change(base, person, tmp
 
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"weight_generator", "blocks", "to_image"}
+    assert all(torch.equal(value, before[name]) for name, value in base.generator.state_dict().items())  # the next person begins anew
+
+
+def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_path):
+    fewer = replace(base, generator=FewShotGenerator(replace(TINY, semantic_channels=3)))
+    with pytest.raises(UsageProblem, match="have 7 channels, the model wants 3"):
+        finetune([person], fewer, tmp_path / "tuned.safetensors", SHORT)
 
 
 def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):

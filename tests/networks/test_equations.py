@@ -18,7 +18,11 @@ from stages.networks import losses
 from stages.networks.attention import Attention, CompactAttention, extract_bases
 from stages.networks.config import PRESETS
 from stages.networks.examples import OuterExamples
+from stages.networks.excerpts import Past
+from stages.networks.flow import Warped
+from stages.networks.generator import Synthesis
 from stages.networks.layers import LabelEmbedder, LevelWeights, ModulationWeights, Spade, UpConv, pointwise
+from stages.networks.objective import LossWeights, Target, generator_losses
 from stages.networks.weights import AverageWeights, RowWeights, shapes_of
 
 DRAW = torch.Generator().manual_seed(0)
@@ -226,7 +230,7 @@ def test_equations_5_and_6_recall_each_place_from_the_bases():
     def slow(query, keys, values):
         samples = []
         for q, k, v in zip(query, keys.flatten(1, 2), values, strict=True):
-            start = k.mean(0) + attention.start * k.std(0)
+            start = k.mean(0) + attention.start * ((k - k.mean(0)) ** 2).mean(0).sqrt()
             label, appearance = slow_bases(k, v.movedim(1, -1).flatten(0, 2), start, 3, 0.9, "mean")
             rows = []
             for place in q:
@@ -297,6 +301,23 @@ def test_the_flow_loss_is_the_confident_distance_to_the_teacher_in_tenths_of_the
         return sum(terms) / len(terms) * 10 / 4
 
     agree(losses.flow_loss, slow, numbers(2, 2, 4, 3), numbers(2, 2, 4, 3), numbers(2, 1, 4, 3))
+
+
+def test_the_warping_loss_moves_the_real_frame_whatever_was_made_of_it():
+    def slow(real, flow, truth):
+        return sum((a - b).abs() for a, b in zip(slow_warp(real, flow).flatten(), truth.flatten(), strict=True)) / truth.numel()
+
+    def term(real, flow, truth):
+        made, none = torch.full_like(truth, 0.5), torch.zeros(2, 0, 3)
+        synthesis = Synthesis(made, made, None, None, Warped(made, flow, made[:, :1]), None, made, torch.ones(2, 1), torch.zeros(2))
+        target = Target(truth, made, made, none, none[:, None], flow, torch.ones_like(flow[:, :1]))
+        return generator_losses(synthesis, target, LossWeights(warp=1.0), None, None, Past([real], [made], []))["warp"]
+
+    draw = [torch.randn(2, channels, 4, 3, generator=DRAW, requires_grad=True) for channels in (3, 2, 3)]
+    fast, obvious = term(*draw), slow(*draw)
+    assert torch.isclose(fast, obvious, atol=1e-5)
+    for ours, theirs in zip(torch.autograd.grad(fast, draw), torch.autograd.grad(obvious, draw), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 # What the inference form replaces

@@ -60,20 +60,20 @@ def test_the_example_that_looks_most_like_the_driving_frame_is_warped():
     assert made.best.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("attention", ["pixel", "compact"])
+@pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])
 @torch.no_grad()
-def test_shares_of_attention_sum_to_1_everywhere(attention):
-    net, (images, semantics) = generator(replace(TINY, attention=attention)), examples(3)
+def test_shares_of_attention_sum_to_1_everywhere(attention, norm):
+    net, (images, semantics) = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(3)
     made = net.synthesize(net.encode_examples(images, semantics), semantics[:, 0])
     assert made.attention.shape == (2, 3, 16, 16)
     assert torch.allclose(made.attention.sum(1), torch.ones(2, 16, 16), atol=1e-5)
     assert torch.allclose(made.shares.sum(1), torch.ones(2), atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["pixel", "compact"])
+@pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])
 @torch.no_grad()
-def test_an_example_given_several_times_counts_as_given_once_to_the_same_attention(attention):
-    net, (images, semantics) = generator(replace(TINY, attention=attention)), examples(2)
+def test_an_example_given_several_times_counts_as_given_once_to_the_same_attention(attention, norm):
+    net, (images, semantics) = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(2)
     once = net.synthesize(net.encode_examples(images, semantics), semantics[:, 0])
     thrice = net.synthesize(net.encode_examples(images.repeat(1, 3, 1, 1, 1), semantics.repeat(1, 3, 1, 1, 1)), semantics[:, 0])
     assert torch.allclose(once.frame, thrice.frame, atol=1e-4)
@@ -112,6 +112,14 @@ def test_some_of_the_examples_can_be_chosen_without_encoding_them_again(attentio
         chosen, _ = net.step(net.choose(code, kept), semantics[:, 0])
         alone, _ = net.step(net.encode_examples(images[:, kept], semantics[:, kept]), semantics[:, 0])
         assert torch.allclose(chosen, alone, atol=1e-5)
+
+
+@torch.no_grad()
+def test_of_examples_that_are_not_looked_at_any_can_be_chosen():
+    net, (images, semantics) = generator(replace(TINY, method="spade", warp_example=False)), examples(4)
+    code = net.encode_examples(images, semantics)
+    whole, _ = net.step(code, semantics[:, 0])
+    assert torch.equal(net.step(net.choose(code, [3, 1]), semantics[:, 0])[0], whole)
 
 
 @torch.no_grad()

@@ -60,6 +60,7 @@ def test_a_file_of_ones_own_differs_from_its_base(tmp_path):
         ("[losses]\nlove = 1.0\n[[phases]]\nsteps = 1", "love"),
         ('network = "gpt"\n[[phases]]\nsteps = 1', "there is no network 'gpt'"),
         ('base = "nobody"', "there is no recipe 'nobody'"),
+        ('base = "face-256"\n[generator]\nsize = [256, 200]', "pictures of 128x100 cannot be halved 5 times: take multiples of 32"),
     ],
 )
 def test_settings_that_do_not_exist_are_named(text, said, tmp_path):
@@ -72,3 +73,10 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "mine.toml").write_text("steps: 3")
     with pytest.raises(BadInput, match=r"mine\.toml cannot be read"):
         read_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_the_papers_players_have_the_size_of_the_public_codes():
+    recipe = read_recipe("paper")
+    players = Discriminators(recipe.generator, recipe.players)
+    for player in (players.image, *players.videos):
+        assert sum(p.numel() for p in player.parameters()) == pytest.approx(2.80e6, rel=0.01)

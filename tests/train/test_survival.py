@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import signal
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.errors import BadInput, Fsv2vError, UsageProblem
+from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
 from stages.networks.generator import FewShotGenerator
 from stages.train import Pace, Phase, TrainOptions, read_recipe, train
 from stages.train.budget import plan
@@ -96,18 +97,20 @@ def test_a_run_that_went_back_is_resumed_exactly(painted_dataset, tmp_path):
     assert rows(tmp_path / "stopped") == rows(tmp_path / "undisturbed")
 
 
-def test_one_frame_that_makes_everything_infinite_changes_nothing(painted_dataset, tmp_path, monkeypatch):
+def test_one_frame_that_makes_everything_infinite_is_left_out_and_counted(painted_dataset, tmp_path, monkeypatch):
     honest = FewShotGenerator.synthesize
-    calls = []
+    learnt = []
 
     def poisoned(self, code, semantic, state=None):
-        calls.append(1)
-        return honest(self, code, semantic * (float("nan") if len(calls) == 12 else 1), state)
+        learnt.append(torch.is_grad_enabled())  # what is judged and shown is not learnt from
+        return honest(self, code, semantic * (float("nan") if learnt[-1] and sum(learnt) == 3 else 1), state)
 
     monkeypatch.setattr(FewShotGenerator, "synthesize", poisoned)
     train(TINY, options(painted_dataset), tmp_path / "run")
     final = rows(tmp_path / "run")
+    assert sum(row.get("left_out", 0) for row in final) == 1
     assert not any("went_back_from" in row for row in final)
+    assert all(math.isfinite(value) for row in final for value in row.values() if isinstance(value, float))
     assert final[-1]["validation"]["psnr"] > 8
 
 
@@ -177,6 +180,8 @@ class TestBudgets:
         again = []
         train(config, options(painted_dataset), tmp_path / "run", event=again.append)
         assert again == [] and rows(tmp_path / "run")[-1]["step"] == sum(phase["steps"] for phase in planned["phases"])
+        with pytest.raises(ParametersDiffer, match="phases"):
+            train(replace(config, phases=config.phases[:1]), options(painted_dataset), tmp_path / "run")
 
 
 class TestStartingFromAModel:

@@ -81,12 +81,13 @@ def test_the_papers_networks_learn_with_players_at_two_rates_and_for_regions(pai
 
 
 @pytest.mark.parametrize(
-    "change", [{"warp_example": False, "combine": "matting"}, {"method": "adain"}, {"attention": "compact", "bases": 16}]
+    "change", [{"warp_example": False, "combine": "matting"}, {"method": "adain"}, {"attention": "compact", "bases": 16}, {"norm": "batch"}]
 )
 def test_every_variant_can_be_trained(change, painted_dataset, tmp_path):
     generator = replace(PRESETS["tiny"], **change)
     train(replace(TINY, generator=generator, phases=(Phase(1, batch=2, frames=2),)), quick(painted_dataset), tmp_path / "run")
     assert (tmp_path / "run" / "samples" / "00000001.png").exists()
+    assert load_model(tmp_path / "run").config == generator
 
 
 def test_a_finished_run_is_not_trained_again(undisturbed, painted_dataset):
@@ -204,8 +205,10 @@ def test_a_run_that_began_before_teachers_could_be_chosen_goes_on(tmp_path):
 
 
 def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():
-    short = read_recipe("face-256").shortened(20)
-    assert short.steps == 20 and all(phase.steps for phase in short.phases)
+    uneven = replace(TINY, phases=tuple(Phase(steps) for steps in (30, 30, 30, 5, 5)))
+    for recipe, steps in ((read_recipe("face-256"), 20), (uneven, 5), (uneven, 6), (uneven, 99)):
+        short = recipe.shortened(steps)
+        assert short.steps == steps and all(phase.steps > 0 for phase in short.phases)
     with pytest.raises(UsageProblem):
         read_recipe("face-256").shortened(2)
 
