@@ -80,15 +80,16 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
     INPUT is a clip; of a video or a folder of pictures the frames are shown.
     """
+    picture = _places(run, ".preview.png")
 
     def draw(path: str) -> Iterable[Line]:
         from stages.clip.preview import contact_sheet, side_by_side
 
-        source = Path(path).absolute()
-        stem = (run.out or source.parent) / f"{source.stem}.preview"
-        with prepare.workplace() as folder:
-            shown = prepare.as_it_is(source, folder)
-            yield contact_sheet(shown, f"{stem}.png", columns, height), {}
+        source, sheet = Path(path).absolute(), picture(path)
+        stem = sheet.with_suffix("")
+        with prepare.workplace() as place:
+            shown = prepare.as_it_is(source, place)
+            yield contact_sheet(shown, sheet, columns, height), {}
             if video:
                 yield side_by_side(shown, f"{stem}.mp4", height), {}
 
@@ -119,11 +120,12 @@ def validate(inputs: Inputs, run: Run) -> int:
 @common_options
 def pack(inputs: Inputs, run: Run) -> int:
     """Put each INPUT (a clip directory) into one uncompressed zip, with the video that its frames refer to."""
+    place = _places(run, ".zip")
 
     def work(path: str) -> Iterable[Line]:
         from stages.clip.pack import pack as pack_clip
 
-        yield pack_clip(path, _place(run, path, ".zip"), run.overwrite), {}
+        yield pack_clip(path, place(path), run.overwrite), {}
 
     return _each(inputs, run, work)
 
@@ -135,11 +137,12 @@ def pack(inputs: Inputs, run: Run) -> int:
 @common_options
 def unpack(inputs: Inputs, run: Run) -> int:
     """Unpack each INPUT (a packed clip) into a clip directory."""
+    place = _places(run, ".clip")
 
     def work(path: str) -> Iterable[Line]:
         from stages.clip.pack import unpack as unpack_clip
 
-        yield unpack_clip(path, _place(run, path, ".clip"), run.overwrite), {}
+        yield unpack_clip(path, place(path), run.overwrite), {}
 
     return _each(inputs, run, work)
 
@@ -161,8 +164,8 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with prepare.workplace() as folder:
-            source = prepare.as_it_is(Path(path), folder)
+        with prepare.workplace() as place:
+            source = prepare.as_it_is(Path(path), place)
             shots = find_shots(source, min_seconds)
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")
@@ -269,12 +272,24 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     return _each(inputs, run, work)
 
 
-def _place(run: Run, path: str, suffix: str) -> Path | None:
-    """Where the output for `path` goes: `-o` itself if it has the suffix, else a file in the folder that it names."""
-    if run.out is None or run.out.suffix.lower() == suffix:
-        return run.out
-    stem = Path(path).absolute().name.removesuffix(".zip").removesuffix(".clip")
-    return run.out / f"{stem}{suffix}"
+def _places(run: Run, suffix: str) -> Callable[[str], Path]:
+    """Where the output for an input goes: `-o` itself if it has the suffix, else a file in the folder that it names, or beside the input.
+
+    UsageProblem for the second input that would go where another one of this run went.
+    """
+    taken: dict[Path, str] = {}
+
+    def place(path: str) -> Path:
+        from stages.errors import UsageProblem
+
+        source = Path(path).absolute()
+        stem = source.name.removesuffix(".zip").removesuffix(".clip") if suffix in (".zip", ".clip") else source.stem
+        found = run.out if run.out is not None and run.out.name.lower().endswith(suffix) else (run.out or source.parent) / f"{stem}{suffix}"
+        if (other := taken.setdefault(found, path)) != path:
+            raise UsageProblem(f"{path} would go where {other} went, to {found}", hint="Name a folder with -o, and inputs of other names")
+        return found
+
+    return place
 
 
 def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Line]]) -> int:

@@ -104,6 +104,7 @@ def evaluate(
     --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
     from stages.evaluate import EvaluateOptions
+    from stages.files import require_own
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
     spread = run.jobs > 1 or run.engine == "ray" or run.address is not None
@@ -113,6 +114,10 @@ def evaluate(
         raise click.UsageError("Missing option '--reference' / '-r'.")
     if run.shard[1] > 1 and run.out is None:
         raise click.UsageError("A shard needs a file for its part of the statistics: add -o PART.npz, and --merge the parts")
+    if run.out is not None:
+        require_own(run.out, b"header.npy", "part of an evaluation")
+    if html is not None:
+        require_own(html, b"<title>fsv2v evaluate</title>", "page of an evaluation")
     scores = []
     with only_data_on_stdout(), events("evaluating", "results" if spread else "frames") as on_event:
         for score in _scores(list(inputs), references, options, run, merge, spread, on_event):

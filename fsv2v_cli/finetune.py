@@ -33,22 +33,20 @@ def finetune(
     The path of the adapted model is printed; give it to `fsv2v synthesize --model`. It is a small file that holds what has changed, and
     is used together with the model that it was made from; where that is not one of the shipped weights, keep it, or use --whole.
     """
-    from stages.devices import choose_device
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
-    from stages.perceptual import open_distance
     from weights.registry import named
 
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    options = FinetuneOptions(tuning, num_examples, whole=whole, device=device)
-    with prepare.workplace() as folder:
+    with prepare.workplace() as place:
         start = prepare.open_model(model, None, base)
-        shown = prepare.examples_with_layer(examples, start.config.kind, folder, device=device, backend=backend)
-        distance = open_distance(prepare.perceptual_of(start, perceptual), choose_device(device))
+        shown = prepare.examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        network = prepare.perceptual_of(start, perceptual)
+        options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(
-                shown, start, run.out, options, perceptual=distance, overwrite=run.overwrite,
+                shown, start, run.out, options, overwrite=run.overwrite,
                 on_step=lambda step, loss: bar.move(step, steps, loss=loss),
             )  # fmt: skip
     if not whole and not named(start.whole_sha256):

@@ -47,49 +47,78 @@ def model_path(name: str) -> Path:
     return path if path.exists() or path.suffix else registry.path(f"{name}.safetensors")
 
 
+class Workplace:
+    """A folder for clips that are made on the way and not kept, and what the user calls them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.given: dict[str, str] = {}
+
+    def place_for(self, source: Path) -> Path:
+        """Where a clip of `source` can be made; it has the same name."""
+        from stages.clip.create import clip_path
+
+        place = clip_path(source, self.folder / str(len(self.given)))
+        self.given[str(place)] = str(source)
+        return place
+
+    def plain(self, text: str) -> str:
+        """A sentence about clips that are made here as one about what the user gave."""
+        for place, source in self.given.items():
+            text = text.replace(place, source)
+        return text
+
+
 @contextlib.contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder for clips that are made on the way and not kept."""
+def workplace() -> Iterator[Workplace]:
+    """Errors that leave it are about what the user gave."""
+    from stages.errors import Fsv2vError
+
     with tempfile.TemporaryDirectory(prefix="fsv2v-") as folder:
-        yield Path(folder)
+        place = Workplace(Path(folder))
+        try:
+            yield place
+        except Fsv2vError as error:
+            error.args, error.hint = (place.plain(error.args[0]),), place.plain(error.hint)
+            raise
 
 
-def driving_clip(name: str, folder: Path) -> Clip:
+def driving_clip(name: str, place: Workplace) -> Clip:
     """A clip, a layer's folder inside one, a video, a folder of pictures, or a folder of OpenPose JSON files."""
     path = Path(name)
     if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file():
         path = path.parent
-    return as_it_is(path, folder)
+    return as_it_is(path, place)
 
 
-def as_it_is(path: Path, folder: Path) -> Clip:
-    """A clip where it lies; anything else that can be imported as a clip in `folder`."""
+def as_it_is(path: Path, place: Workplace) -> Clip:
+    """A clip where it lies; anything else that can be imported as a clip in `place`."""
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
     from stages.clip.importers import import_clips
 
-    return open_clip(path) if is_clip(path) else import_clips(path, folder / "imported.clip")[0]
+    return open_clip(path) if is_clip(path) else import_clips(path, place.place_for(path))[0]
 
 
-def examples_with_layer(name: str, kind: str, folder: Path, *, device: str, backend: str) -> list[Clip]:
+def examples_with_layer(name: str, kind: str, place: Workplace, *, device: str, backend: str) -> list[Clip]:
     """The example clips with their layer. Pictures in which nothing is found are left out, with a warning, while others remain."""
     from stages.errors import BadInput, NoDetection
 
     found: list[Clip] = []
     failed: list[NoDetection] = []
-    for clip in example_clips(name, folder):
+    for clip in example_clips(name, place):
         try:
-            found.append(with_layer(clip, kind, folder, device=device, backend=backend))
+            found.append(with_layer(clip, kind, place, device=device, backend=backend))
         except NoDetection as error:
             failed.append(error)
     if not found:
         raise failed[0] if failed else BadInput(f"{name} holds no example")
     for reason in failed:
-        console.warning(str(reason))
+        console.warning(place.plain(str(reason)))
     return found
 
 
-def example_clips(name: str, folder: Path) -> list[Clip]:
+def example_clips(name: str, place: Workplace) -> list[Clip]:
     """One clip for each picture of a folder; one for a picture, a video or a clip."""
     from stages.clip import as_clip, list_pictures, open_clip
     from stages.clip.clip import is_clip
@@ -98,17 +127,20 @@ def example_clips(name: str, folder: Path) -> list[Clip]:
     if is_clip(path):
         return [open_clip(path)]
     if path.is_dir():
-        return [as_clip(picture, folder / f"example-{i:04d}.clip") for i, picture in enumerate(list_pictures(path))]
-    return [as_clip(path, folder / "example.clip")]
+        return [as_clip(picture, place.place_for(picture)) for picture in list_pictures(path)]
+    return [as_clip(path, place.place_for(path))]
 
 
-def with_layer(clip: Clip, kind: str, folder: Path, *, device: str, backend: str) -> Clip:
-    """`clip` if it has the layer `kind`; otherwise a clip in `folder` of the same frames, from which the layer was extracted."""
+def with_layer(clip: Clip, kind: str, place: Workplace, *, device: str, backend: str) -> Clip:
+    """`clip` if it has the layer `kind`; otherwise a clip in `place` of the same frames, from which the layer was extracted."""
     from stages.clip import open_clip
+    from stages.clip.create import borrowed
     from stages.errors import BadInput
 
     if all(clip.has(name) for name in kind.split("+")):
         return clip
+    if str(clip.path) not in place.given:
+        clip = borrowed(clip, place.place_for(clip.path))
     console.note(f"{clip.id}: extracting {kind}")
     if kind == "landmarks":
         from stages.extract_sketch import SketchOptions, extract

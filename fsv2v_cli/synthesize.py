@@ -72,12 +72,12 @@ def synthesize(
     from pathlib import Path
 
     from stages.devices import choose_device
-    from stages.errors import UsageProblem
+    from stages.errors import BadInput, UsageProblem
     from stages.perceptual import open_distance
     from stages.synthesize import SynthesizeOptions
     from stages.synthesize import synthesize as make
 
-    out = run.out or Path(f"{Path(examples.rstrip('/')).stem}.mp4")
+    out = run.out or Path(f"{Path(examples).absolute().stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select), "show": show}
@@ -92,14 +92,17 @@ def synthesize(
         device=device,
         **choices,
     )
-    with prepare.workplace() as folder:
-        drive = prepare.driving_clip(driving, folder)
+    choose_device(device)  # before minutes of work, not after
+    if not Path(examples).exists():
+        raise BadInput(f"{examples} does not exist")
+    with prepare.workplace() as place:
+        drive = prepare.driving_clip(driving, place)
         if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
-            drive = prepare.with_layer(drive, "landmarks", folder, device=device, backend=backend)
+            drive = prepare.with_layer(drive, "landmarks", place, device=device, backend=backend)
         chosen = prepare.open_model(model, drive, base)
         chosen = chosen if attention == "auto" else chosen.attending(attention)  # type: ignore[arg-type]
-        drive = prepare.with_layer(drive, chosen.config.kind, folder, device=device, backend=backend)
-        shown = prepare.examples_with_layer(examples, chosen.config.kind, folder, device=device, backend=backend)
+        drive = prepare.with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
+        shown = prepare.examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
         with console.progress("synthesize", drive.num_frames, "frames") as bar:
             outcome = make(
                 shown, drive, chosen, out, options, overwrite=run.overwrite, progress=lambda done, total: bar.move(done, total),

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.errors import BadInput
+from stages.errors import BadInput, ParametersDiffer
 
 try:
     import fcntl
@@ -109,6 +109,19 @@ def write_atomically(target: Path, data: bytes) -> None:
     """`target` holds either its old content or all of `data`, whenever the process is killed."""
     with building_file(target) as hidden, write_errors(target):
         hidden.write_bytes(data)
+
+
+def require_own(target: Path, mark: bytes, what: str) -> None:
+    """ParametersDiffer when something is at `target` that has not `mark` near its beginning: it is no `what`, and is not replaced."""
+    if not target.exists():
+        return
+    try:
+        with target.open("rb") as file:
+            own = mark in file.read(1024)
+    except OSError:
+        own = False
+    if not own:
+        raise ParametersDiffer(f"{target} is there and is no {what}, so it is not replaced", hint="Choose another place")
 
 
 def clear_leftovers(target: Path) -> None:

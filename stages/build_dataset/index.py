@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
 from stages.files import write_atomically
 
 SCHEMA = "fsv2v.dataset/1"
@@ -80,7 +80,8 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
     """
     if held_out:
         if missing := sorted(set(held_out) - subjects):
-            raise BadInput(f"held-out subjects are not among the clips: {', '.join(missing)}", hint="check --hold-out and --subjects")
+            known = ", ".join(sorted(subjects)[:20])
+            raise UsageProblem(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"there are {known}")
         return {name: "val" if name in held_out else "train" for name in subjects}
     place = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
     chosen = {name for name in subjects if place[name] < share}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from stages.clip.ffmpeg import Media
-from stages.clip.layers import Layer, LayerWriter, Producer, differences
+from stages.clip.layers import Layer, LayerWriter, Producer
 from stages.clip.probe import Timestamps, VideoInfo
 from stages.clip.reader import decode
 from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
-from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.differences import differences
+from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
 from stages.files import building_directory
 
 
@@ -111,7 +113,9 @@ class Clip:
         """
         if overwrite or not self.has(kind):
             return True
-        found = differences(self.layer(kind).meta, producer, inputs)
+        old = self.layer(kind).meta
+        made = {name: old["producer"].get(name) for name in ("stage", "backend", "parameters", "weights", "seed")}
+        found = differences({**made, "inputs": old["inputs"]}, {**json.loads(producer.key()), "inputs": dict(inputs)})
         if found:
             raise ParametersDiffer(
                 f"{self.path} has a layer {kind} that was made otherwise ({'; '.join(found)})",
@@ -138,6 +142,12 @@ class Clip:
             writer.finish(producer, inputs, meta or {})
         if kind == "frames":
             self.__dict__.pop("_frames", None)
+
+    def require_not(self, out: Path) -> None:
+        """UsageProblem when what is to be written to `out` would replace this clip or what it was made of."""
+        for own in (self.path, self.source_path()):
+            if own is not None and own.exists() and out.exists() and own.samefile(out):
+                raise UsageProblem(f"{out} is what it is to be made from, and is not replaced", hint="Choose another place with -o")
 
     def source_path(self) -> Path | None:
         """Where the source of the clip should lie."""

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -48,7 +48,7 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
     target = clip_path(source, out)
     identity = source_identity(source)
     if (target / "clip.json").exists():
-        return finished(target, source, identity["sha256"], frames)
+        return finished(target, source, identity["sha256"], frames, fps)
     try:
         if source.is_dir() or is_picture(source):
             pictures = list_pictures(source) if source.is_dir() else [source]
@@ -56,7 +56,7 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
         else:
             _from_video(source, target, identity, frames or "reference")
     except BadInput as error:
-        if not isinstance(error.__cause__, FileExistsError):
+        if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
             raise
         return finished(target, source, identity["sha256"], frames)
     return open_clip(target)
@@ -72,7 +72,7 @@ def clip_of_pictures(
     """A clip of these pictures of one folder, in this order. A finished one of the same pictures is used again; see `as_clip`."""
     identity = pictures_identity(pictures)
     if (target / "clip.json").exists():
-        return finished(target, pictures[0].parent, identity["sha256"], frames)
+        return finished(target, pictures[0].parent, identity["sha256"], frames, fps)
     _from_pictures(pictures[0].parent, pictures, target, identity, frames, fps, timestamps)
     return open_clip(target)
 
@@ -172,14 +172,19 @@ def require_replaceable(path: Path) -> None:
         raise ParametersDiffer(f"{path} is there and is no clip, so it is not replaced", hint="Choose another place with -o")
 
 
-def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None) -> Clip:
-    """The clip that is at `target`. Raises ParametersDiffer unless it was made of the source with this `sha256`."""
+def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
+    """The clip that is at `target`. Raises ParametersDiffer unless it was made of the source with this `sha256`, in the same way.
+
+    `fps` is of pictures; a video has its own.
+    """
     clip = open_clip(target)
     if (clip.source or {}).get("sha256") != sha256:
         raise ParametersDiffer(f"{target} was made of another source than {source}", hint="Choose another place with -o, or remove it")
     kept = clip.layer("frames").storage if clip.has("frames") else None
     if frames and frames != kept:
         raise ParametersDiffer(f"{target} keeps its frames otherwise (frames: {kept} -> {frames})", hint="Choose another place with -o")
+    if fps and fps != clip.fps and (source.is_dir() or is_picture(source)):
+        raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", hint="Choose another place with -o, or remove it")
     return clip
 
 
@@ -215,7 +220,19 @@ def _from_pictures(
         _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, described)
 
 
-def _elsewhere(clip: Clip, target: Path) -> Clip:
+def borrowed(clip: Clip, target: Path) -> Clip:
+    """`clip` at `target`, for layers that are not to be added to the clip itself. Its files are linked where that is possible."""
+    return _elsewhere(clip, target, _link)
+
+
+def _link(content: Path, place: Path) -> None:
+    try:
+        place.symlink_to(content.absolute())
+    except OSError:
+        shutil.copyfile(content, place)
+
+
+def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = shutil.copyfile) -> Clip:
     """A copy of `clip` at `target`, a directory to which layers can be added, or the copy that is there."""
     if os.path.abspath(target) == os.path.abspath(clip.path):
         return clip
@@ -228,10 +245,11 @@ def _elsewhere(clip: Clip, target: Path) -> Clip:
         for name, content in files_of(clip):
             with write_errors(target):
                 (folder / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(content, folder / name) if isinstance(content, Path) else (folder / name).write_bytes(content)
+                put(content, folder / name) if isinstance(content, Path) else (folder / name).write_bytes(content)
         source = clip.source_path()
         if source:
             meta = {**clip.meta, "source": {**(clip.source or {}), "path": kept_path(source, target)}}
+            (folder / "clip.json").unlink()  # it may be a link to the other clip's own
             write_bytes(folder / "clip.json", dump(meta))
     return open_clip(target)
 

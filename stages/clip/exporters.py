@@ -39,6 +39,7 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
     `out` and `overwrite` is not set.
     """
     out = Path(os.path.abspath(out))
+    clip.require_not(out)
     chosen = _chosen(clip, kind, out) if form == "auto" else form
     if chosen == "video" and kind in _DRAWABLE:
         _video(clip, kind, out, overwrite)

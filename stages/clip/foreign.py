@@ -17,7 +17,7 @@ from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.pictures import read_image
-from stages.errors import BadInput
+from stages.errors import BadInput, ParametersDiffer
 from stages.label_tables import LabelTable, table
 
 Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
@@ -56,8 +56,12 @@ def write_layer(
 ) -> None:
     """Write the layer that `read` makes of `files`, unless it is there."""
     producer, inputs = Producer("import", backend, parameters or {}), {"source": digest_of(files)}
-    if not clip.needs(kind, producer, inputs):
-        return
+    try:
+        if not clip.needs(kind, producer, inputs):
+            return
+    except ParametersDiffer as error:
+        error.hint = f"Choose another place with -o, or remove {clip.path / kind}"
+        raise
     content = read()
     with clip.writing(kind, producer, inputs, meaning) as writer:
         if isinstance(content, Mapping):

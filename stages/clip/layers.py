@@ -197,18 +197,6 @@ def layer_json(
     return dump({**head, **{key: value for key, value in about.items() if key not in {**head, **tail}}, **tail})
 
 
-def differences(old: Mapping[str, Any], producer: Producer, inputs: Mapping[str, str]) -> list[str]:
-    """Each field by which the maker of a finished layer (its layer.json) differs, as "name: old -> new"."""
-    made = {name: old["producer"].get(name) for name in ("stage", "backend", "parameters", "weights", "seed")}
-    before = _flat({**made, "inputs": old["inputs"]})
-    after = _flat({**json.loads(producer.key()), "inputs": dict(inputs)})
-    return [
-        f"{name}: {json.dumps(before.get(name))} -> {json.dumps(after.get(name))}"
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    ]
-
-
 def combined_digest(entries: list[tuple[str, str, int]]) -> str:
     """sha256 over "name NUL sha256 newline" of all files, in the order of their names."""
     lines = "".join(f"{name}\0{digest}\n" for name, digest, _ in sorted(entries))
@@ -231,10 +219,3 @@ def _read_npz(data: bytes, name: str) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in archive.files}
     except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, AttributeError) as error:
         raise InvalidClip(f"{name} is not a readable npz: {error}") from error
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat.update(_flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
-    return flat

@@ -181,6 +181,11 @@ def require_channels(clip: Clip, found: int, wanted: int) -> None:
         raise UsageProblem(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
 
 
+def layers_digest(clip: Clip, kind: str) -> str:
+    """Of the layer, or the layers, that a model of this kind is driven by."""
+    return "+".join(clip.layer(name).digest if clip.has(name) else "" for name in kind.split("+"))
+
+
 def main_subject(points: np.ndarray) -> int | None:
     """Who of the persons of a layer [T, P, N, 3] is seen in most frames: a video is made of one. None of a layer without persons."""
     seen = points[..., 2].any(-1).sum(0)

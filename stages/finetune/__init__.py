@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from stages.bases import describe_base
 from stages.clip import Clip
 from stages.conditions.framing import Crop, examples_of
 from stages.conditions.lessons import lessons
-from stages.conditions.tracks import require_channels
+from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
+from stages.differences import differences
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.model_files import read_model, save_delta, save_model
 from stages.models import Model
 from stages.networks.generator import FewShotGenerator
-from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
+from stages.perceptual import choose, open_distance
 
 __all__ = ["FinetuneOptions", "TuneOptions", "finetune"]
 
@@ -33,6 +34,8 @@ class FinetuneOptions:
     crop: Crop = "auto"
     whole: bool = False
     """Write all tensors, not the difference to the base alone."""
+    perceptual: str = "auto"
+    """Feature network of the perceptual loss, by its name (`stages.perceptual.choose`)."""
     device: str = "auto"
 
 
@@ -42,7 +45,6 @@ def finetune(
     out: Path,
     options: FinetuneOptions,
     *,
-    perceptual: PerceptualDistance | None = None,
     overwrite: bool = False,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> str:
@@ -52,6 +54,7 @@ def finetune(
     `model` came from, and of a delta it is the delta of the same base. Raises NoDetection (nothing seen in an example), ParametersDiffer
     (`out` was made otherwise), UsageProblem (`out` is the base).
     """
+    options = replace(options, perceptual=choose(options.perceptual))
     settings = _settings(examples, model, options)
     if out.exists() and not overwrite:
         return _skipped(out, settings)
@@ -64,13 +67,15 @@ def finetune(
     save = _saver(out, model, generator, options.whole)
     device = choose_device(options.device)
     course = lessons(shown, options.tuning.batch, options.tuning.seed, device)
-    tuned = tune(generator.to(device), course, options.tuning, perceptual, on_step)
+    tuned = tune(generator.to(device), course, options.tuning, open_distance(options.perceptual, device), on_step)
     save({**model.info, "finetuning": settings, "tuned": tuned})
     return "done"
 
 
 def _settings(examples: Sequence[Clip], model: Model, options: FinetuneOptions) -> dict[str, Any]:
-    settings = {**asdict(options), "model": model.sha256, "examples": [clip.frames_digest() for clip in examples]}
+    kind = model.config.kind
+    shown = {"examples": [clip.frames_digest() for clip in examples], "layers": [layers_digest(clip, kind) for clip in examples]}
+    settings: dict[str, Any] = {**asdict(options), "model": model.sha256, **shown}
     del settings["device"]
     return settings
 
@@ -79,8 +84,8 @@ def _skipped(out: Path, settings: dict[str, Any]) -> str:
     made = read_model(out)[0].get("finetuning", {})
     if made == settings:
         return "skipped"
-    changed = ", ".join(name for name, value in settings.items() if made.get(name) != value)
-    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed} differ)", hint="use --overwrite, or another -o")
+    changed = "; ".join(differences(made, settings))
+    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
 
 
 def _saver(out: Path, model: Model, generator: FewShotGenerator, whole: bool) -> Callable[[dict[str, Any]], None]:

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import Fsv2vError, MissingRequirement, UsageProblem
@@ -38,10 +39,12 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
 
 def _on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None) -> tuple[str, Outcome]:
     from stages.clip import as_clip
+    from stages.clip.create import all_or_nothing, clip_path
 
-    clip = as_clip(source, task.out)
-    stage = load(task.function)
-    return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
+    with all_or_nothing(clip_path(Path(source), task.out)):  # a clip in which nothing was found is none that others should find
+        clip = as_clip(source, task.out)
+        stage = load(task.function)
+        return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
 
 
 def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> Report:

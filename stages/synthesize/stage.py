@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -20,8 +21,9 @@ from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
 from stages.conditions.framing import Example, examples_of, tensors
 from stages.conditions.lessons import lessons
-from stages.conditions.tracks import require_channels
+from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
+from stages.differences import differences
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model
 from stages.networks.generator import ExampleCode, State
@@ -57,6 +59,8 @@ def synthesize(
     NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageProblem (a name that is neither video
     nor clip).
     """
+    for clip in (*examples, driving):
+        clip.require_not(out)
     producer = _producer(examples, driving, model, options)
     if not overwrite and _is_finished(out, producer):
         return Outcome(out, "skipped", driving.num_frames)
@@ -165,17 +169,12 @@ def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: Sy
     parameters: dict[str, Any] = {
         **asdict(options),
         "attention": model.config.attention,
-        "driving": _digest(driving, kind),
+        "driving": layers_digest(driving, kind),
     }
-    parameters["examples"] = [_digest(clip, kind) for clip in examples]
+    parameters["examples"] = [layers_digest(clip, kind) for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
     del parameters["compile"], parameters["device"]
     return Producer("synthesize", model.config.kind, parameters, {"model": model.sha256}, options.seed, options.device)
-
-
-def _digest(clip: Clip, kind: str) -> str:
-    """Of the layer, or the layers, that a model of this kind is driven by."""
-    return "+".join(clip.layer(name).digest if clip.has(name) else "" for name in kind.split("+"))
 
 
 def _is_finished(out: Path, producer: Producer) -> bool:
@@ -185,9 +184,14 @@ def _is_finished(out: Path, producer: Producer) -> bool:
     if out.suffix == ".clip":
         clip = open_clip(out)
         return not clip.needs("frames", producer, {}) and (producer.backend not in KEPT or clip.has(producer.backend))
-    if read_comment(out) != producer.key():
-        raise ParametersDiffer(f"{out} is there and was not made from these inputs and settings", hint="use --overwrite, or another -o")
-    return True
+    made, wanted = read_comment(out), producer.key()
+    if made == wanted:
+        return True
+    try:
+        changed = "; ".join(differences(json.loads(made or ""), json.loads(wanted)))
+    except (ValueError, AttributeError):  # no comment, or not one of ours
+        changed = "by something else"
+    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
 
 
 def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Producer) -> None:

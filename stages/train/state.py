@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from stages.differences import differences
 from stages.errors import BadInput, ParametersDiffer
 from stages.files import write_atomically, write_errors
 from stages.train.config import TrainConfig
@@ -39,7 +40,7 @@ class RunFolder:
             if found == wanted:
                 return
             if not overwrite:
-                changes = "; ".join(_differences(found, wanted))
+                changes = "; ".join(differences(found, wanted))
                 raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", hint="use another -o, or --overwrite")
         elif self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
             raise BadInput(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
@@ -131,9 +132,3 @@ def _read_state(path: Path) -> dict[str, Any]:
 def _step_of(path: Path) -> int:
     """Of state-00000120.pt, or a snapshot."""
     return int(path.stem.split("-")[1])
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [d for key in sorted(old.keys() | new.keys()) for d in _differences(old.get(key), new.get(key), f"{name}.{key}".strip("."))]
-    return [] if old == new else [f"{name}: {json.dumps(old)} -> {json.dumps(new)}"]

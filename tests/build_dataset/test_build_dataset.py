@@ -13,7 +13,7 @@ from stages.build_dataset import DatasetOptions, build, read_subjects
 from stages.build_dataset.index import assign_splits
 from stages.build_dataset.runs import runs_of
 from stages.clip import Producer, create_clip, open_clip
-from stages.errors import BadInput, InvalidClip, NoDetection, ParametersDiffer
+from stages.errors import BadInput, InvalidClip, NoDetection, ParametersDiffer, UsageProblem
 from stages.train import Phase
 from stages.train.data import Dataset
 from stages.train.recipes import read_recipe
@@ -151,7 +151,7 @@ def test_a_split_is_by_subject_stable_and_never_empty():
     assert 0.03 < sum(split == "val" for split in first.values()) / 200 < 0.2
     assert all(assign_splits({name}, (), 0.1) == {name: "train"} for name in many)
     assert assign_splits(few, ("b",), 0.1) == {"a": "train", "b": "val"}
-    with pytest.raises(BadInput, match="ghost"):
+    with pytest.raises(UsageProblem, match="ghost. there are a, b"):
         assign_splits(few, ("ghost",), 0.1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -112,3 +113,30 @@ def test_help_loads_nothing_heavy(fsv2v):
 
     assert result.exit_code == 0
     assert not any(f" {name}\n" in result.stderr for name in ("torch", "cv2", "numpy", "PIL", "ffmpeg"))
+
+
+def test_a_finished_clip_of_pictures_has_one_rate(fsv2v, pictures, tmp_path):
+    made = [fsv2v("clip", "import", pictures, "-o", tmp_path / "out", *rate) for rate in ((), ("--fps", 25), ("--fps", 30))]
+    assert [result.exit_code for result in made] == [0, 0, 3]
+    assert "fps: 25 -> 30" in made[-1].stderr
+
+
+@pytest.mark.parametrize("name", ["pack", "preview"])
+def test_two_inputs_never_go_to_one_output(name, fsv2v, small_clip, tmp_path):
+    other = shutil.copytree(small_clip.path, tmp_path / "other" / small_clip.path.name)
+    result = fsv2v("clip", name, small_clip.path, other, "-o", tmp_path / "out")
+    assert result.exit_code == 2 and f"{other} would go where {small_clip.path} went" in result.stderr
+    assert len(result.lines) == (1 if name == "pack" else 2)  # of the first one
+
+
+def test_a_file_in_the_place_of_the_folder_is_said_to_be_one(fsv2v, pictures, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = fsv2v("clip", "import", pictures, "-o", tmp_path / "file")
+    assert result.exit_code == 3 and "does not exist" not in result.stderr and (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_exported_video_never_replaces_the_source_of_the_clip(fsv2v, video, tmp_path):
+    fsv2v("clip", "import", video, "-o", tmp_path / "a.clip")
+    before = video.read_bytes()
+    result = fsv2v("clip", "export", tmp_path / "a.clip", "-o", video, "--overwrite")
+    assert result.exit_code == 2 and "what it is to be made from" in result.stderr and video.read_bytes() == before

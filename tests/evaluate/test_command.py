@@ -80,3 +80,15 @@ def test_the_help_and_the_readme_name_every_metric():
     assert [name for name in metric_names() if not {name, *find_metric(name).aliases} & words] == []
     readme = (Path(stages.evaluate.__file__).parent / "README.md").read_text(encoding="utf-8")
     assert [name for name in metric_names() if f"`{name}`" not in readme] == []
+
+
+@pytest.mark.parametrize("option", ["-o", "--html"])
+def test_a_file_that_is_no_part_and_no_page_is_not_replaced(option: str, make, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    mine = tmp_path / "mine.mp4"
+    mine.write_bytes(b"a video")
+    arguments = ["evaluate", make("result", darker).path, "-r", make("truth").path, "--metric", "psnr", option]
+    assert run([*arguments, mine]) == 3
+    said = capfd.readouterr()
+    assert said.out == "" and "so it is not replaced" in said.err and mine.read_bytes() == b"a video"
+    for _ in range(2):
+        assert run([*arguments, tmp_path / "ours"]) == 0

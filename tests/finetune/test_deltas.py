@@ -18,7 +18,7 @@ from stages.models import Model, load_model
 from stages.networks.tuning import tune
 from weights import registry
 
-SHORT = FinetuneOptions(TuneOptions(steps=3, learning_rate=2e-3), crop="none", device="cpu")
+SHORT = FinetuneOptions(TuneOptions(steps=3, learning_rate=2e-3), crop="none", perceptual="none", device="cpu")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stages.clip import Producer, open_clip
 from stages.conditions.framing import examples_of, tensors
 from stages.errors import ParametersDiffer, UsageProblem
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
@@ -15,7 +16,7 @@ from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
 
 TINY = PRESETS["tiny"]
-SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", device="cpu")
+SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", perceptual="none", device="cpu")
 
 
 def test_only_the_weight_generator_and_the_image_branch_change(base, person, tmp_path):
@@ -51,10 +52,16 @@ def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, 
     out = tmp_path / "tuned.safetensors"
     finetune([person], base, out, SHORT)
     assert finetune([person], load_model(base.path), out, SHORT) == "skipped"
-    with pytest.raises(ParametersDiffer, match="tuning differ"):
+    with pytest.raises(ParametersDiffer, match="tuning.steps: 8 -> 9"):
         finetune([person], load_model(base.path), out, replace(SHORT, tuning=TuneOptions(steps=9)))
-    with pytest.raises(ParametersDiffer, match="whole differ"):
+    with pytest.raises(ParametersDiffer, match="whole: false -> true"):
         finetune([person], load_model(base.path), out, replace(SHORT, whole=True))
+    with pytest.raises(ParametersDiffer, match='perceptual: "none" -> "squeezenet"'):
+        finetune([person], load_model(base.path), out, replace(SHORT, perceptual="squeezenet"))
+    with person.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=person.layer("landmarks").arrays()["points"] + 1)
+    with pytest.raises(ParametersDiffer, match="layers:"):
+        finetune([open_clip(person.path)], load_model(base.path), out, SHORT)
 
 
 def test_two_runs_give_the_same_weights(base, person, tmp_path):

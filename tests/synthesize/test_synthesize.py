@@ -225,7 +225,7 @@ def test_another_densepose_of_the_driver_is_another_video(model, person, driver,
         dressed(clip, 3)
     assert synthesize([person], driver, surface, tmp_path / "a.mp4", replace(OFF, normalize="auto")).status == "done"
     dressed(driver, 9)
-    with pytest.raises(ParametersDiffer, match="not made from these inputs"):
+    with pytest.raises(ParametersDiffer, match="driving:"):
         synthesize([person], driver, surface, tmp_path / "a.mp4", replace(OFF, normalize="auto"))
 
 

@@ -1,0 +1,80 @@
+"""fsv2v synthesize as it is typed: what belongs to the user stays as it is, and is called by his names."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.clip import open_clip, probe
+from stages.clip.ffmpeg import executable
+from stages.clip.pack import pack
+from stages.models import save_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+
+TINY = PRESETS["tiny"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_model(tmp_path / "tiny.safetensors", FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
+    return tmp_path / "tiny.safetensors"
+
+
+@pytest.fixture
+def command(model, tmp_path, face_video, fsv2v):
+    """command(examples, driving, ...) runs in tmp_path, where face.mp4 is."""
+    shutil.copy(face_video, tmp_path / "face.mp4")
+
+    def run(examples: object, driving: object, *more: object):
+        chosen = ("--model", model, "--backend", "dlib", "--device", "cpu")
+        return fsv2v("synthesize", "--examples", examples, "--driving", driving, *chosen, *more, cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "mov"])
+def test_a_video_with_sound_is_skipped_the_second_time(container, command, tmp_path):
+    tone = ["-f", "lavfi", "-i", "sine=duration=0.5", "-c:v", "copy", "-c:a", "aac", "-shortest"]
+    subprocess.run([executable(), "-v", "error", "-i", tmp_path / "face.mp4", *tone, tmp_path / "talk.mp4"], check=True)
+    for _ in range(2):
+        done = command("face.mp4", "talk.mp4", "-o", f"out.{container}", "--json")
+        assert done.exit_code == 0, done.stderr
+        before = (tmp_path / f"out.{container}").read_bytes()
+    assert '"status": "skipped"' in done.stdout and probe(tmp_path / f"out.{container}").has_audio
+    refused = command("face.mp4", "talk.mp4", "-o", f"out.{container}", "--compare")
+    assert refused.exit_code == 3 and "parameters.compare: false -> true" in refused.stderr
+    assert (tmp_path / f"out.{container}").read_bytes() == before
+
+
+def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
+    before = (tmp_path / "face.mp4").read_bytes()
+    for arguments in (("face.mp4", "face.mp4"), ("face.mp4", "face.mp4", "-o", "face.mp4")):
+        refused = command(*arguments, "--overwrite")  # without -o the result would have the examples' name
+        assert refused.exit_code == 2 and "what it is to be made from" in refused.stderr
+    assert (tmp_path / "face.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_clip_gets_no_layers_that_nobody_asked_for(packed, command, fsv2v, tmp_path, content):
+    clip = Path(fsv2v("clip", "import", "face.mp4", "-o", "talk.clip", cwd=tmp_path).lines[0])
+    given = pack(tmp_path / clip) if packed else tmp_path / clip
+    before = content(tmp_path / clip)
+    done = command("face.mp4", given, "-o", "out.clip")
+    assert done.exit_code == 0, done.stderr
+    assert content(tmp_path / clip) == before and open_clip(tmp_path / "out.clip").num_frames == 12
+
+
+def test_troubles_are_told_with_the_names_that_the_user_gave(command, tmp_path):
+    (tmp_path / "imgs").mkdir()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "imgs" / "nobody.png")
+    failed = command("imgs", "face.mp4", "-o", "out.mp4")
+    assert failed.exit_code == 3 and "imgs/nobody.png" in failed.stderr and "fsv2v-" not in failed.stderr
+    assert not (tmp_path / "out.mp4").exists()
