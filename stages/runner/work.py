@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -39,12 +40,26 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
 
 def _on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None) -> tuple[str, Outcome]:
     from stages.clip import as_clip
-    from stages.clip.create import all_or_nothing, clip_path
+    from stages.clip.create import clip_path
 
-    with all_or_nothing(clip_path(Path(source), task.out)):  # a clip in which nothing was found is none that others should find
-        clip = as_clip(source, task.out)
-        stage = load(task.function)
+    target = clip_path(Path(source), task.out)
+    fresh = not target.exists()
+    clip = as_clip(source, task.out)
+    stage = load(task.function)
+    try:
         return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
+    except Fsv2vError:
+        if fresh and clip.path == target:
+            _forget_bare(target)
+        raise
+
+
+def _forget_bare(path: Path) -> None:
+    """Remove a clip that was made here and in which nothing was found; what somebody has added to meanwhile stays."""
+    from stages.clip import open_clip
+
+    if {*open_clip(path).layers()} <= {"frames", "audio"}:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> Report:

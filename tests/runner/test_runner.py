@@ -7,12 +7,14 @@ import itertools
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stages.clip import as_clip
-from stages.errors import MissingRequirement, UsageProblem
+from stages.clip import Producer, as_clip
+from stages.errors import MissingRequirement, NoDetection, UsageProblem
 from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.work import cores
 
@@ -47,6 +49,31 @@ def test_one_bad_input_never_stops_the_others(inputs, task, jobs, deed, reason, 
     assert reason in reports["b"].reason
     assert reports["b"].exit_code == code
     assert reports["b"].clip.endswith("b.mp4") and reports["b"].layer == "stand-in"
+
+
+@BOTH
+def test_of_an_input_in_which_nothing_is_found_no_clip_is_left(inputs, task, jobs, tmp_path):
+    list(run_over_clips(task(b="no face"), inputs("a", "b"), jobs))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.clip"]
+
+
+def test_a_clip_that_was_there_stays_whatever_is_not_found_in_it(inputs, task, tmp_path):
+    given, imported = as_clip(inputs("b")[0], tmp_path), as_clip(inputs("c")[0], tmp_path / "out")
+    list(run_over_clips(replace(task(b="no face"), out=None), [str(given.path)]))
+    list(run_over_clips(task(c="no face"), inputs("c")))
+    assert given.path.is_dir() and imported.path.is_dir()
+
+
+def test_a_clip_to_which_somebody_else_has_added_stays(inputs, task, tmp_path, monkeypatch, stand_ins):
+    def found_elsewhere(clip, options, overwrite=False):
+        with clip.writing("mask", Producer("another"), {}) as layer:
+            for _ in range(clip.num_frames):
+                layer.image(np.zeros((clip.height, clip.width), np.uint8))
+        raise NoDetection("nothing")
+
+    monkeypatch.setattr(stand_ins, "extract", found_elsewhere)
+    assert [report.status for report in run_over_clips(task(), inputs("a"))] == ["failed"]
+    assert (tmp_path / "out" / "a.clip" / "mask").is_dir()
 
 
 @BOTH
