@@ -254,7 +254,7 @@ def slow_warp(image: Tensor, flow: Tensor) -> Tensor:
                 for x in range(width):
                     u = (x + flow[b, 0, y, x]).clamp(0, width - 1)
                     v = (y + flow[b, 1, y, x]).clamp(0, height - 1)
-                    left, top = min(math.floor(u), width - 2), min(math.floor(v), height - 2)
+                    left, top = min(math.floor(u.detach()), width - 2), min(math.floor(v.detach()), height - 2)
                     a, e = u - left, v - top
                     upper = (1 - a) * image[b, c, top, left] + a * image[b, c, top, left + 1]
                     lower = (1 - a) * image[b, c, top + 1, left] + a * image[b, c, top + 1, left + 1]
