@@ -70,6 +70,8 @@ def fetch(names: tuple[str, ...], run: Run) -> int:
         except MissingRequirement as problem:
             error(str(problem))
             failed = True
+            if run.json:
+                emit({"name": name, "status": "failed", "reason": str(problem)})
         else:
             emit({"name": name, "status": "done", "path": str(path)} if run.json else path)
     return MissingRequirement.exit_code if failed else 0

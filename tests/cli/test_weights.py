@@ -55,6 +55,8 @@ def test_fetch_without_network_ends_with_4_and_says_what_to_do(fsv2v, empty):
     result = fsv2v("weights", "fetch", NAME, env=empty)
     assert result.exit_code == 4
     assert result.stdout == "" and "no connection" in result.stderr and "FSV2V_WEIGHTS_MIRROR" in result.stderr
+    [record] = map(json.loads, fsv2v("weights", "fetch", "--json", NAME, env=empty).lines)
+    assert (record["name"], record["status"]) == (NAME, "failed") and "no connection" in record["reason"]
 
 
 def test_fetch_replaces_a_damaged_file(fsv2v, empty, served, tmp_path):
