@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fsv2v_cli import console
-from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option
+from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option, path_option
 from fsv2v_cli.sizes import Sides, Size
 
 
@@ -26,7 +26,7 @@ from fsv2v_cli.sizes import Sides, Size
     "--store", type=click.Choice(["copy", "pack", "reference"]), default="copy", show_default=True,
     help="Cropped frames as JPEG, the same in one zip per clip, or only a reference to the clip with its crops.",
 )  # fmt: skip
-@click.option(
+@path_option(
     "--subjects", metavar="FILE.tsv",
     help="Lines of CLIP, a tab, SUBJECT; CLIP may be a part such as film-02. A clip that is not listed is its own subject.",
 )  # fmt: skip

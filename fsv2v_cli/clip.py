@@ -23,6 +23,7 @@ from fsv2v_cli.options import (
     inputs_argument,
     out_option,
     overwrite_option,
+    path_option,
 )
 from fsv2v_cli.sizes import Sides, Size
 
@@ -180,7 +181,7 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
 @clip.command("flow")
 @inputs_argument
 @backend_option("flow", "Estimator; auto: onnx if --model is given, else dis.")
-@click.option(
+@path_option(
     "--model", metavar="FILE.onnx", help="A network such as RAFT: two pictures [1, 3, H, W] from 0 to 255 in, the flow [1, 2, H, W] out."
 )
 @device_option

@@ -20,6 +20,7 @@ from fsv2v_cli.options import (
     jobs_option,
     leading_command,
     out_option,
+    path_option,
     shard_option,
 )
 from fsv2v_cli.study import score, study
@@ -33,7 +34,7 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
 
 @leading_command("evaluate", [study, score])
 @inputs_argument
-@click.option(
+@path_option(
     "--reference",
     "-r",
     "references",
@@ -42,7 +43,7 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name. "
     "Required, but for --merge.",
 )
-@click.option(
+@path_option(
     "--driving",
     default="",
     metavar="D",
@@ -57,7 +58,7 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "pixel-accuracy, identity, warping-error, flicker. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, "
     "video-fid-resnext, fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
-@click.option(
+@path_option(
     "--example", default="", metavar="PICTURE", help="What the baselines show. Default: the reference's first frame, not scored then."
 )
 @click.option(
@@ -75,7 +76,7 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
 @address_option
 @out_option("Keep the scores and the statistics of features in a file that --merge reads.", metavar="PART.npz")
 @click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and what all of them together score.")
-@click.option(
+@path_option(
     "--cache", default="", metavar="FOLDER", help="Where statistics of features are kept. Default: fsv2v/statistics in the user's cache."
 )
 @device_option

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from fsv2v_cli import console, prepare
-from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
+from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 
 
 @command("finetune")
-@click.option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped face model.")
+@path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped face model.")
 @prepare.base_option
-@click.option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of the person.")
+@path_option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of the person.")
 @out_option("The adapted model, NAME.safetensors.", required=True)
 @click.option("--whole", is_flag=True, help="Write a whole model, which needs no base.")
 @click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Steps of the adaptation.")

@@ -20,6 +20,7 @@ otherwise. The return value of a command is its exit code (None is 0). `resolved
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -37,6 +38,7 @@ from fsv2v_cli.precedence import Resolved, resolved
 from stages.backends import KINDS
 
 __all__ = [
+    "PATH",
     "Command",
     "Group",
     "Inputs",
@@ -58,6 +60,7 @@ __all__ = [
     "leading_command",
     "out_option",
     "overwrite_option",
+    "path_option",
     "preset_option",
     "quiet_option",
     "resolved",
@@ -241,6 +244,9 @@ class _Shard(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return "I/N"
 
 
+PATH = click.Path(readable=False)
+"""A path as text, which shells complete; whether it can be read is for the stage to say."""
+path_option = functools.partial(click.option, type=PATH)
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace a finished output that was made with other inputs or parameters."
 )
@@ -256,13 +262,13 @@ address_option = click.option(
     metavar="auto|HOST:PORT|ray://HOST:PORT",
     help="The Ray cluster; default: RAY_ADDRESS, or else Ray is started on this machine.",
 )
-failures_option = click.option(
+failures_option = path_option(
     "--failures", metavar="FILE", help="List the inputs that failed, one per line (with -0 separated by NUL), to be fed back with -."
 )
 keep_going_option = click.option(
     "--keep-going/--fail-fast", default=True, show_default=True, help="After a failed input go on with the others, or stop."
 )
-config_option = click.option(
+config_option = path_option(
     "--config",
     metavar="FILE.toml",
     is_eager=True,
@@ -279,7 +285,7 @@ seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_def
 
 def out_option(help: str = "Where the output goes.", required: bool = False, metavar: str = "PATH") -> Decorator[Any]:
     """-o/--out -> run.out."""
-    return click.option("--out", "-o", metavar=metavar, required=required, help=help)
+    return path_option("--out", "-o", metavar=metavar, required=required, help=help)
 
 
 def backend_option(kind: str, help: str) -> Decorator[Any]:
@@ -327,7 +333,7 @@ def _at_least_one(context: click.Context, parameter: click.Parameter, inputs: tu
 
 
 inputs_argument = _stack(
-    click.argument("inputs", nargs=-1, metavar="INPUT...", callback=_at_least_one),
+    click.argument("inputs", nargs=-1, type=PATH, metavar="INPUT...", callback=_at_least_one),
     click.option("--null", "-0", is_flag=True, help="Paths on stdin end with NUL instead of a line break."),
 )
 common_options = _stack(config_option, dry_run_option, json_option, quiet_option, verbose_option)

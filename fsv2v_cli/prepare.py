@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fsv2v_cli import console
+from fsv2v_cli.options import path_option
 
 if TYPE_CHECKING:
     from stages.clip import Clip
@@ -21,7 +22,7 @@ DEFAULT_MODELS = {"landmarks": "face-256.safetensors", "poses": "pose-256.safete
 LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
 
 
-base_option = click.option("--base", metavar="FILE", help="Where the base of a finetuned model is, when it is not found.")
+base_option = path_option("--base", metavar="FILE", help="Where the base of a finetuned model is, when it is not found.")
 
 
 def open_model(name: str | None, driving: Clip | None, base: str | None = None) -> Model:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from fsv2v_cli.console import run_over_clips
-from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument, path_option
 
 
 @command("segment")
 @inputs_argument
 @backend_option("segment", "Who labels; person: a mask of the persons; labels: import --labels. auto: labels if given, else street.")
 @click.option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
-@click.option("--labels", metavar="PATH", help="Label maps to import: a folder with one picture per frame.")
+@path_option("--labels", metavar="PATH", help="Label maps to import: a folder with one picture per frame.")
 @click.option("--table", default="camvid", show_default=True, metavar="NAME", help="What the ids of --labels mean.")
 @click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Make one label into another: tree=building. May be repeated.")
 @click.option(

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from fsv2v_cli.console import aligned, emit, events, note, warning
-from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option
+from fsv2v_cli.options import PATH, Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option, path_option
 
 if TYPE_CHECKING:
     from stages.evaluate.study import Preference, Scores, Worker
 
 
 @command("study")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", type=PATH, metavar="A")
+@click.argument("second", type=PATH, metavar="B")
 @out_option("The folder of the web page.", required=True)
-@click.option(
+@path_option(
     "--key", metavar="FILE",
     help="Where the key goes, which says what each video is: outside of the page's folder. Default: OUT.key.json.",
 )  # fmt: skip
-@click.option(
+@path_option(
     "--reference", default="", metavar="R", help="A folder with what both should look like, or are driven by: shown above the two."
 )
 @click.option(
@@ -67,7 +67,7 @@ def study(
 
 @command("score")
 @inputs_argument
-@click.option(
+@path_option(
     "--key", metavar="FILE", help="The key of the study. Default: looked for as *.key.json here, beside the answers and one folder up."
 )
 @click.option(

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from fsv2v_cli import console, prepare
-from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
+from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 
 
 @command("synthesize")
-@click.option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of who is to be seen.")
-@click.option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
+@path_option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of who is to be seen.")
+@path_option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, .mp4, in the current folder.")
-@click.option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
+@path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
 @prepare.base_option
 @click.option(
     "--num-examples",

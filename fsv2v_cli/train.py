@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fsv2v_cli import console, prepare
-from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, seed_option
+from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 
 METHODS = ("weights", "encoder", "concat", "adain", "spade")
 
@@ -28,7 +28,7 @@ class Duration(click.ParamType):
 
 
 @command("train")
-@click.option("--data", required=True, metavar="FOLDER", help="A dataset made by build-dataset.")
+@path_option("--data", required=True, metavar="FOLDER", help="A dataset made by build-dataset.")
 @click.option(
     "--preset", default="face-256", show_default=True, metavar="NAME|FILE.toml",
     help="The recipe: network, losses and schedule. One of those in examples/recipes, or a file of your own.",
@@ -36,7 +36,7 @@ class Duration(click.ParamType):
 @out_option("The folder of the run. The same command again goes on where it stopped.", required=True)
 @click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h, here.")
 @click.option("--steps", "--budget-steps", "steps", type=click.IntRange(1), help="Fit the schedule into this many steps.")
-@click.option(
+@path_option(
     "--from",
     "start",
     metavar="MODEL",
@@ -52,7 +52,7 @@ class Duration(click.ParamType):
 @click.option("--compile", "compile_", is_flag=True, help="torch.compile: minutes at the start, faster afterwards.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
 @prepare.perceptual_option
-@click.option("--flow-model", metavar="FILE.onnx", help="A network that teaches optical flow in place of DIS, as for `fsv2v clip flow`.")
+@path_option("--flow-model", metavar="FILE.onnx", help="A network that teaches optical flow in place of DIS, as for `fsv2v clip flow`.")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
 @click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between states to go on from.")
 @click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard, too.")
