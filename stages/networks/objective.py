@@ -32,6 +32,9 @@ class LossWeights:
     keypoint: float = 1.0
     mask: float = 0.2
     flow: float = 1.0
+    """Of the previous frame's flow."""
+    example_flow: float = 0.0
+    """Of the example's, as in the papers' code; it changed nothing in 450 steps of the shipped face model, which goes without."""
     attention: float = 0.1
     """With K > 1, attention to the example whose keypoints are nearest. The choice of e_1 itself has no gradient."""
     gan: float = 0.05
@@ -52,6 +55,9 @@ class Target:
     """Of all K examples, [B, K, N, 3]."""
     flow: Tensor | None = None
     flow_confidence: Tensor | None = None
+    example_flows: Tensor | None = None
+    """The teacher's, to each of the examples, [B, K, 2, H, W]; K is 0 where it is not asked."""
+    example_confidence: Tensor | None = None
     odd: Tensor | None = None
     """bool [B]: samples whose h_t the perceptual loss sees, in place of their frame. None: every second one."""
 
@@ -163,15 +169,18 @@ def generator_losses(
 
 
 def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
-    """How well the chosen example was warped, and whether its mask knows, where there is one."""
+    """How well the chosen example was warped, whether as the teacher would, and whether its mask knows, where there is one."""
     warped, mask = synthesis.example, synthesis.example_mask
     if warped is None:
         return {}
-    own = target.example_keypoints[torch.arange(len(warped.image), device=warped.image.device), synthesis.best]
+    chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.best
+    own = target.example_keypoints[chosen]
     terms = {
         "warp": F.l1_loss(warped.image, target.image),
         "keypoint": losses.keypoint_flow_loss(warped.flow, target.keypoints, own),
     }
+    if target.example_flows is not None and target.example_confidence is not None and target.example_flows.shape[1]:
+        terms["example_flow"] = losses.flow_loss(warped.flow, target.example_flows[chosen], target.example_confidence[chosen])
     return terms if mask is None else {**terms, "mask": losses.mask_loss(mask, warped.image, target.image)}
 
 

@@ -22,6 +22,8 @@ class Batch:
     example_keypoints: Tensor  # [B, K, N, 3]
     flows: Tensor  # [B, T - 1, 2, H, W] from frame t to t - 1, the teacher's
     flow_confidence: Tensor  # [B, T - 1, 1, H, W]
+    example_flows: Tensor  # [B, T, K, 2, H, W] from frame t to each example, the teacher's; K is 0 where no loss asks for it
+    example_confidence: Tensor  # [B, T, K, 1, H, W]
     numbers: Tensor  # [B]: the place of each sample in the batch of all processes
 
     def __len__(self) -> int:
@@ -42,5 +44,7 @@ class Batch:
             self.images[:, t], self.semantics[:, t], self.example_images[:, 0], self.keypoints[:, t], self.example_keypoints,
             flow=None if first else self.flows[:, t - 1],
             flow_confidence=None if first else self.flow_confidence[:, t - 1],
+            example_flows=self.example_flows[:, t],
+            example_confidence=self.example_confidence[:, t],
             odd=self.numbers % 2 == 1,
         )  # fmt: skip

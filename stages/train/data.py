@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from stages.conditions.tracks import require_channels
+from stages.conditions.view import View
 from stages.errors import BadInput, Fsv2vError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
@@ -105,7 +107,10 @@ class Dataset:
         damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
         frames = footage.show(window, view, colours, damage)
         shown = footage.show(others, view, colours, None)
-        flows, confidence = _teach(frames, self.teacher)
+        flows, confidence = _teach(zip(frames[1:], frames, strict=False), self.teacher, view)
+        warped = shown if config.losses.example_flow and config.generator.warp_example else []
+        to_examples, trusted = _teach(product(frames, warped), self.teacher, view)
+        of_each = (len(frames), len(warped))
         return {
             "images": _pictures(frames),
             "semantics": torch.from_numpy(np.stack([f.semantic for f in frames])),
@@ -115,6 +120,8 @@ class Dataset:
             "example_keypoints": torch.from_numpy(np.stack([f.keypoints for f in shown])),
             "flows": torch.from_numpy(flows),
             "flow_confidence": torch.from_numpy(confidence),
+            "example_flows": torch.from_numpy(to_examples).unflatten(0, of_each),
+            "example_confidence": torch.from_numpy(trusted).unflatten(0, of_each),
         }
 
 
@@ -203,14 +210,12 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
-def _teach(frames: list[Shown], teacher: Estimator) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's flows of a window, from each frame back to the one before, [T - 1, 2, H, W], and their confidence, [T - 1, 1, H, W]."""
-    height, width = frames[0].image.shape[:2]
-    flows, confidence = np.zeros((len(frames) - 1, 2, height, width), np.float32), np.zeros((len(frames) - 1, 1, height, width), np.float32)
-    for t in range(len(flows)):
-        flow, confidence[t, 0] = trusted_flow(frames[t + 1].image, frames[t].image, teacher)
-        flows[t] = flow.transpose(2, 0, 1)
-    return flows, confidence
+def _teach(pairs: Iterable[tuple[Shown, Shown]], teacher: Estimator, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's flow from the first of each pair to the second, [N, 2, H, W], and its confidence, [N, 1, H, W]."""
+    found = [trusted_flow(one.image, other.image, teacher) for one, other in pairs]
+    flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)
+    confidence = np.array([trusted[None] for _, trusted in found], np.float32)
+    return flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
 
 
 def _pictures(frames: list[Shown]) -> Tensor:

@@ -174,7 +174,7 @@ class TestBudgets:
             plan(self.CONFIG, 12.0, [1.0, 4.0, 10.0], judging=2.0)
 
     def test_a_run_keeps_the_schedule_that_was_planned_for_it(self, painted_dataset, tmp_path):
-        config = replace(TINY, budget=12.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))
+        config = replace(TINY, budget=16.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))
         train(config, options(painted_dataset), tmp_path / "run")
         planned = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
         again = []

@@ -16,6 +16,7 @@ import torch
 
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.flow.teacher import Teacher, choose_teacher
+from stages.flow.warp import warp
 from stages.models import load_model
 from stages.networks.config import PRESETS
 from stages.networks.objective import Players
@@ -173,7 +174,19 @@ def test_a_batch_shows_windows_examples_and_the_teachers_flow(painted_dataset):
     assert batch.images.shape == (2, 3, 3, 64, 64) and batch.semantics.shape == (2, 3, 7, 64, 64)
     assert batch.example_images.shape[1] == batch.example_keypoints.shape[1] >= 1
     assert batch.flows.shape == (2, 2, 2, 64, 64) and batch.flow_confidence.shape == (2, 2, 1, 64, 64)
+    assert batch.example_flows.shape[:3] == (2, 3, 0)  # nobody asks for it
     assert batch.images.abs().max() <= 1 and batch.semantics.min() >= 0 and batch.semantics.max() <= 1
+
+
+def test_the_teachers_flow_leads_from_each_frame_to_each_example(painted_dataset):
+    config = replace(TINY, losses=replace(TINY.losses, example_flow=1.0), jitter=0.0)
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(config, 0, Phase(1, batch=1, frames=2), examples=3)
+    assert batch.example_flows.shape == (1, 2, 3, 2, 64, 64) and batch.example_confidence.shape == (1, 2, 3, 1, 64, 64)
+    for t, k in ((0, 2), (1, 0)):
+        trusted = batch.example_confidence[0, t, k]
+        carried = warp(batch.example_images[:, k], batch.example_flows[:, t, k])[0]
+        assert trusted.mean() > 0.2
+        assert ((carried - batch.images[0, t]).abs() * trusted).mean() < 0.02
 
 
 def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():
