@@ -161,8 +161,9 @@ def visible_layers(clip: Path) -> list[str]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Hidden files and folders anywhere below: what half-done work looks like."""
-    return [path for path in folder.rglob(".*") if path.exists()]
+    """Hidden files and folders anywhere below: what half-done work looks like. Others may be at work there meanwhile."""
+    places = (Path(parent, name) for parent, folders, files in os.walk(folder) for name in folders + files if name.startswith("."))
+    return [path for path in places if path.exists()]
 
 
 @pytest.fixture(name="visible_layers")
