@@ -50,7 +50,9 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     begun = time.monotonic()
     world = join(options.device)
     try:
-        return _train(config, options, RunFolder(out), world, begun, overwrite, event)
+        made = _train(config, options, RunFolder(out), world, begun, overwrite, event)
+        world.wait()  # torchrun ends them all when one that has left goes wrong on its way out, and the first may be writing still
+        return made
     finally:
         leave(world)
 

@@ -60,6 +60,11 @@ class World:
         for parameter, gradient in zip(shared, flat.split([p.numel() for p in shared]), strict=True):
             parameter.grad = gradient.view_as(parameter)
 
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
     def share(self, value: T) -> T:
         """The first process's value, for all."""
         if self.size == 1:
