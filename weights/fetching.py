@@ -126,7 +126,7 @@ def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes:
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(address, headers={"User-Agent": "fsv2v", **({"Range": f"bytes={have}-"} if have else {})})
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with urllib.request.build_opener().open(request, timeout=timeout) as answer:  # urlopen would remember the first proxy
             if answer.status != 206:
                 have = 0
             length = int(answer.headers.get("Content-Length") or 0)
