@@ -43,13 +43,6 @@ class View:
         middle_in, middle_out = (np.array(source[::-1]) - 1) / 2, (np.array([width, height]) - 1) / 2
         return cls(np.column_stack([turn, middle_out + shift - turn @ middle_in]), height, width)
 
-    @classmethod
-    def squeezed(cls, height: int, width: int, wider: float, leaning: float) -> View:
-        """A picture around its middle, e^(wider / 2) times as wide and as much less high; verticals lean by `leaning` of their length."""
-        shape = np.array([[np.exp(wider / 2), leaning], [0.0, np.exp(-wider / 2)]])
-        middle = (np.array([width, height]) - 1) / 2
-        return cls(np.column_stack([shape, middle - shape @ middle]), height, width)
-
     def then(self, after: View) -> View:
         """This view, and `after` of what it shows."""
         return View((_square(after.matrix) @ _square(self.matrix))[:2], after.height, after.width)

@@ -28,19 +28,13 @@ def draw_colours(draw: np.random.Generator, strength: float, most_hue: float) ->
     return Colours(gain, brightness, hue)
 
 
-def draw_view(
-    draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float, most_squeeze: float = 0.0
-) -> View:
-    """A random crop, scale, rotation, mirror image and, up to `most_squeeze`, shape of a source picture of (height, width)."""
+def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float) -> View:
+    """A random crop, scale, rotation and mirror image of a source picture of (height, width)."""
     scale = height / source[0] * np.exp(strength * draw.uniform(-0.1, 0.1))
     degrees = strength * draw.uniform(-8, 8)
     shift = strength * draw.uniform(-0.05, 0.05, 2) * height
     mirrored = strength > 0 and draw.random() < 0.5
-    view = View.turned(source, height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)
-    if not most_squeeze:
-        return view
-    wider, leaning = strength * most_squeeze * draw.uniform(-1, 1, 2)
-    return view.then(View.squeezed(height, width, wider, leaning))
+    return View.turned(source, height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)
 
 
 def _hue_turn(degrees: float) -> np.ndarray:

@@ -49,8 +49,6 @@ class TrainConfig:
     """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
     hue: float = 0.0
     """Largest turn of the hue in degrees, of a window and its examples alike: with few subjects, more of them."""
-    squeeze: float = 0.0
-    """Largest natural logarithm of the ratio by which a picture becomes wider or narrower, and largest lean: other people's heads."""
     perceptual: str = "squeezenet"
     perceptual_scales: int = 1
     """The perceptual loss sees the picture and its halves, so many sizes in all."""

@@ -102,7 +102,7 @@ class Dataset:
         require_channels(footage.clip, footage.track.channels, config.generator.semantic_channels)
         stride = int(draw.integers(1, config.most_stride + 1))
         window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
-        view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter, config.squeeze)
+        view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colours = draw_colours(draw, config.jitter, config.hue)
         damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
         frames = footage.show(window, view, colours, damage)

@@ -7,8 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from stages.conditions.view import View
-from stages.train.augment import Colours, draw_colours, draw_view
+from stages.train.augment import Colours, draw_colours
 
 NEUTRAL = np.ones(3)
 
@@ -37,19 +36,3 @@ def test_every_second_window_has_another_hue():
     draw = np.random.default_rng(0)
     turned = sum(draw_colours(draw, 1.0, 180.0).turn is not None for _ in range(400))
     assert 160 < turned < 240
-
-
-def test_a_squeezed_view_keeps_the_middle_and_the_area():
-    view = View.squeezed(101, 51, np.log(1.21), 0.5)
-    points = np.array([[25, 50, 1], [35, 50, 1], [25, 61, 1]])
-    assert view.points(points)[:, :2] == pytest.approx(np.array([[25, 50], [36, 50], [30.5, 60]]))
-    assert np.linalg.det(view.matrix[:, :2]) == pytest.approx(1)
-
-
-def test_heads_become_wider_and_narrower_but_no_more_than_asked():
-    draw = np.random.default_rng(0)
-    shapes = [draw_view(draw, (64, 64), 64, 64, 1.0, 0.2).matrix[:, :2] for _ in range(200)]
-    ratios = [np.divide(*np.linalg.svd(shape)[1]) for shape in shapes]  # of the longest to the shortest diameter of what was a circle
-    assert 1.2 < max(ratios) < 1.36
-    plain = [draw_view(draw, (64, 64), 64, 64, 1.0).matrix[:, :2] for _ in range(20)]
-    assert all(np.divide(*np.linalg.svd(shape)[1]) == pytest.approx(1) for shape in plain)
