@@ -224,7 +224,7 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 )
 @click.option("--fps", type=_Rate(), metavar="RATE", help="Rate of pictures and JSON, which have none. Default: 25, or the data set's.")
 @click.option("--size", type=Size("1280x720"), metavar="WxH", help="Size of the picture behind poses in JSON. Default: around all points.")
-@click.option("--table", metavar="NAME", help="What a data set's label ids mean: a table's name or .json file. Default: the data set's.")
+@path_option("--table", metavar="NAME", help="What a data set's label ids mean: a table's name or .json file. Default: the data set's.")
 @common_options
 def import_(
     inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: Sides | None, table: str | None, run: Run

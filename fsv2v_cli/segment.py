@@ -11,7 +11,7 @@ from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, 
 @command("segment")
 @inputs_argument
 @backend_option("segment", "Who labels; person: a mask of the persons; labels: import --labels. auto: labels if given, else street.")
-@click.option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
+@path_option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
 @path_option("--labels", metavar="PATH", help="Label maps to import: a folder with one picture per frame.")
 @click.option("--table", default="camvid", show_default=True, metavar="NAME", help="What the ids of --labels mean.")
 @click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Make one label into another: tree=building. May be repeated.")

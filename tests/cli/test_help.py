@@ -61,6 +61,7 @@ def test_completion_prints_a_script_for(fsv2v, shell):
     result = fsv2v("completion", shell)
     assert result.exit_code == 0
     assert f"_FSV2V_COMPLETE={shell}_complete" in result.stdout
+    assert shell != "bash" or "-o default" in result.stdout  # files, where there is nothing better
 
 
 def test_completion_knows_the_commands(fsv2v):
