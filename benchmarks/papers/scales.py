@@ -54,6 +54,15 @@ SCALES = {
         TINY, (Phase(6, batch=4, adversarial=False), Phase(3, batch=2, frames=2)),
         seeds=2, subjects=6, held_out=2, frames=4, labeller_steps=10,
     ),
+    "brief": Scale(
+        SMALL,
+        (
+            Phase(300, batch=8, scale=0.5, adversarial=False),
+            Phase(300, batch=8, adversarial=False),
+            Phase(100, batch=4, frames=2),
+            Phase(30, batch=2, frames=4),
+        ),
+    ),
     "small": Scale(
         SMALL,
         (
@@ -69,4 +78,5 @@ SCALES = {
         labeller_steps=4000,
     ),
 }  # fmt: skip
-"""quick: a rehearsal of every line, whose figures mean nothing. small: what two cores do overnight. large: 256x128, for a GPU."""
+"""quick: a rehearsal of every line, whose figures mean nothing. small: what two cores do overnight; brief: half its steps at full size,
+less before. large: 256x128, for a GPU."""
