@@ -65,7 +65,7 @@ class StdoutClosed(BaseException):
 
 def emit(data: str | Path | Mapping[str, Any]) -> None:
     """One line of data on stdout, flushed. Raises StdoutClosed."""
-    line = json.dumps(data, ensure_ascii=False) if isinstance(data, Mapping) else os.fspath(data)
+    line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
         with _bar_cleared():
             stream = _data or sys.stdout.buffer
@@ -73,6 +73,12 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    """One line. File names that are no text are escaped, so that it is JSON all the same."""
+    line = json.dumps(data, ensure_ascii=False)
+    return line if line.isprintable() else json.dumps(data)
 
 
 _data: BinaryIO | None = None

@@ -47,7 +47,8 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "--driving",
     default="",
     metavar="D",
-    help="What the results follow: landmarks, poses or label maps. Default: what synthesize kept in the result, else the reference.",
+    help="What the results follow: landmarks, poses or label maps. Default: what synthesize kept in the result; else, of landmarks, "
+    "those of the reference.",
 )
 @click.option(
     "--metric",
@@ -68,7 +69,8 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "--html",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Write a page, too, that holds all: tables, curves over time, the videos side by side with maps of their errors.",
+    help="Write a page, too, that holds all: tables, curves over time, the videos side by side with maps of their errors. An older "
+    "page there is replaced.",
 )
 @jobs_option
 @shard_option
@@ -105,12 +107,12 @@ def evaluate(
     --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
     from stages.evaluate import EvaluateOptions
-    from stages.files import require_own
+    from stages.files import hidden_file, require_own
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
     spread = run.jobs > 1 or run.engine == "ray" or run.address is not None
-    if merge and (references or spread):
-        raise click.UsageError("--merge reads what was compared before: --reference, --jobs and --engine have no use with it")
+    if merge and (references or spread or metrics or driving or example or run.out or run.shard[1] > 1):
+        raise click.UsageError("--merge reads what was compared before: only --html and --json have a use with it")
     if not merge and not references:
         raise click.UsageError("Missing option '--reference' / '-r'.")
     if run.shard[1] > 1 and run.out is None:
@@ -119,22 +121,32 @@ def evaluate(
         require_own(run.out, b"header.npy", "part of an evaluation")
     if html is not None:
         require_own(html, b"<title>fsv2v evaluate</title>", "page of an evaluation")
-    scores = []
-    with only_data_on_stdout(), events("evaluating", "results" if spread else "frames") as on_event:
-        for score in _scores(list(inputs), references, options, run, merge, spread, on_event):
-            scores.append(score)
-            if run.json:
-                emit(score.json())
-    for reason in dict.fromkeys(score.unavailable for score in scores if score.unavailable):
-        names = list(dict.fromkeys(score.metric for score in scores if score.unavailable == reason))
-        warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
-    if not run.json:
-        for line in table(scores):
-            emit(line)
+    for file in filter(None, (run.out, html)):
+        with hidden_file(file):
+            pass  # it can be written: better known now than when all is measured
+    scores: list[Score] = []
+    try:
+        with only_data_on_stdout(), events("evaluating", "results" if spread else "frames") as on_event:
+            for row in _scores(list(inputs), references, options, run, merge, spread, on_event):
+                scores.append(row)
+                if run.json:
+                    emit(row.json())
+    finally:  # what was measured before an error, or Ctrl-C, is not lost
+        _tell(scores, run.json)
     if html is not None:
         from stages.evaluate.report import write_report
 
         write_report(html, scores)
+
+
+def _tell(scores: Sequence[Score], json: bool) -> None:
+    """The table, unless rows were printed as JSON, and what there is no figure of."""
+    for reason in dict.fromkeys(row.unavailable for row in scores if row.unavailable):
+        names = list(dict.fromkeys(row.metric for row in scores if row.unavailable == reason))
+        warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
+    if scores and not json:
+        for line in table(scores):
+            emit(line)
 
 
 def _scores(

@@ -102,7 +102,8 @@ def hidden_file(target: Path) -> Iterator[Path]:
         with _locked(hidden, target):
             yield hidden
     finally:
-        hidden.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing is there: the reason is the error that counts
+            hidden.unlink()
 
 
 def write_atomically(target: Path, data: bytes) -> None:

@@ -164,11 +164,11 @@ def open_track(clip: Clip, kind: str) -> Track:
         if not clip.has(name):
             raise BadInput(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))
     if kind == "landmarks":
-        return LandmarkTrack(_only_main(clip.layer("landmarks").arrays()["points"]))
+        return LandmarkTrack(only_main(clip.layer("landmarks").arrays()["points"]))
     if kind == "poses":
-        return PoseTrack(_only_main(poses.whole_bodies(clip.layer("poses").arrays())))
+        return PoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())))
     if kind == "poses+densepose":
-        return DensePoseTrack(_only_main(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
+        return DensePoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
     if kind == "segment":
         return LabelTrack(clip.layer("segment"))
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
@@ -192,7 +192,7 @@ def main_subject(points: np.ndarray) -> int | None:
     return int(seen.argmax()) if len(seen) else None
 
 
-def _only_main(points: np.ndarray) -> np.ndarray:
+def only_main(points: np.ndarray) -> np.ndarray:
     """Of [T, P, N, 3] the main subject alone, [T, 1, N, 3]."""
     chosen = main_subject(points)
     return np.zeros((len(points), 1, *points.shape[2:]), points.dtype) if chosen is None else points[:, [chosen]]

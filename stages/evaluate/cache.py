@@ -20,6 +20,8 @@ from stages.files import write_atomically
 from weights import registry
 
 SCHEMA = "fsv2v.statistics/1"
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile)
+"""What numpy and zipfile raise for a damaged .npz file."""
 Tell = Callable[[str], None]
 """Is told a sentence when the cache is of no use."""
 
@@ -41,9 +43,9 @@ class Cache:
         try:
             with np.load(path, allow_pickle=False) as entry:
                 return Statistics.from_arrays(entry)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, BadInput) as problem:
+        except (*UNREADABLE, BadInput) as problem:
             self._tell(f"the cached statistics {path} are broken and made anew ({problem})")
             return None
 

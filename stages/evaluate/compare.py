@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +17,10 @@ from stages.errors import BadInput, UsageProblem
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
-from stages.evaluate.footage import Footage, Image, open_footage, stem
-from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
+from stages.evaluate.footage import Footage, Image, is_footage, open_footage, stem
+from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure, same_shape
 from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
-from stages.evaluate.part import Part, merge
+from stages.evaluate.part import Part, merge, require_same
 from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
 
 RATE_TOLERANCE = 0.01
@@ -64,16 +67,21 @@ def evaluate(
     results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
     total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards, and, if
     `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason; one that was asked for by name
-    and cannot run raises MissingRequirement. Raises BadInput when a result and its reference cannot be compared.
+    and cannot run raises MissingRequirement. Raises BadInput when a result and its reference cannot be compared, and ParametersDiffer when
+    `out` is a part of another evaluation.
     """
-    metrics = [find_metric(name) for name in options.metrics or metric_names()]
     named = pairs(results, references)
-    own = open_pairs(named[shard[0] :: shard[1]], on_event)
-    part = Part(tuple(metric.name for metric in metrics), (shard,))
+    part = empty_part(named, options, shard)
+    if out:
+        require_same(out, part)
+    metrics = [find_metric(name) for name in part.metrics]
+    of_sets = [metric for metric in metrics if isinstance(metric, Distribution)]
+    for metric in of_sets if options.metrics else ():
+        metric.fetch()
+    own = open_pairs(part.pairs, on_event)
     for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
-    of_sets = [metric for metric in metrics if isinstance(metric, Distribution)]
     gatherer = Gatherer(options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event)
     sets = pools(named)
     members: dict[str, list[Pair]] = {}
@@ -89,6 +97,14 @@ def evaluate(
         part.save(out)
     if shard[1] == 1:
         yield from part.whole()
+
+
+def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard: tuple[int, int]) -> Part:
+    """That of a shard before anything is measured. Raises UsageProblem for an unknown metric."""
+    metrics = dict.fromkeys(find_metric(name).name for name in options.metrics or metric_names())
+    asked = [named, options.driving, options.example, options.landmarks]
+    whose = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    return Part(tuple(metrics), (shard,), whose, tuple(named[shard[0] :: shard[1]]))
 
 
 def merge_parts(files: Sequence[str]) -> Iterator[Score]:
@@ -109,6 +125,7 @@ def open_pairs(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair
     found = [(footage[result], footage[reference]) for result, reference in named]
     for result, reference in found:
         _require_same_length(result, reference)
+        _require_same_shape(result, reference)
         _warn_of_another_rate(result, reference, on_event)
     return found
 
@@ -125,7 +142,7 @@ def _frame_by_frame(
         group = _Group(reference, result.width, result.height, driving or _kept_driving(result))
         groups.setdefault(group, []).append(result)
     for group, members in groups.items():
-        setting = Setting(group.width, group.height, options.device, options.landmarks, group.driving)
+        setting = Setting(group.width, group.height, options.device, options.landmarks, group.driving, driving is None)
         if options.metrics:
             _require(of_frames, setting)
         wanted = of_frames if options.metrics else [metric for metric in of_frames if metric.concerns(setting)]
@@ -137,8 +154,6 @@ def _possible(
 ) -> list[Extractor]:
     """The extractors of the metrics that the pool can have; why it cannot have the others is noted in the part."""
     for metric in metrics:
-        if options.metrics:
-            metric.fetch()
         reason = metric.missing() or metric.too_small(least_side(measured))
         if not incomplete:
             reason = reason or metric.too_few(samples(measured, metric.extractor, bool(options.example)))
@@ -156,6 +171,12 @@ def _require_same_length(result: Footage, reference: Footage) -> None:
         )
 
 
+def _require_same_shape(result: Footage, reference: Footage) -> None:
+    if not same_shape((result.width, result.height), (reference.width, reference.height)):
+        sizes = f"{result.width}x{result.height} pixels, its reference {reference.path} has {reference.width}x{reference.height}"
+        raise BadInput(f"{result.path} has {sizes}", hint="Crop one of them to the shape of the other")
+
+
 def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent) -> None:
     if result.fps and reference.fps and abs(result.fps / reference.fps - 1) > RATE_TOLERANCE:
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
@@ -168,18 +189,29 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
     One reference serves all results; as many references as results go in the same order; and a folder of clips or videos (not of
     pictures) gives each result the one of the same name, whatever their endings are.
     """
+    if "" in (*results, *references):
+        raise UsageProblem("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
     if len(references) == 1 and _is_collection(Path(references[0])):
         there = _by_name(Path(references[0]))
         for result in results:
             if stem(result) not in there:
-                raise BadInput(f"{references[0]} holds no reference named {stem(result)} for {result}")
-        return list(dict.fromkeys((result, str(there[stem(result)])) for result in results))
+                hint = f"Name the results in it: {result}/*" if _is_collection(Path(result)) else "Give it the name of its result"
+                raise BadInput(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
+        return _once((result, str(there[stem(result)])) for result in results)
     if len(references) not in (1, len(results)):
         raise UsageProblem(
             f"{len(references)} references for {len(results)} results",
             hint="Give one for all, one for each, or a folder with one of each name",
         )
-    return list(dict.fromkeys(zip(results, list(references) * (len(results) // len(references)), strict=True)))
+    return _once(zip(results, list(references) * (len(results) // len(references)), strict=True))
+
+
+def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without those that are named again, be it by another spelling of the path."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for result, reference in pairs:
+        found.setdefault((os.path.normpath(result), os.path.normpath(reference)), (result, reference))
+    return list(found.values())
 
 
 def _is_collection(path: Path) -> bool:
@@ -187,8 +219,9 @@ def _is_collection(path: Path) -> bool:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """What lies in a folder by its name without ending; of several of one name a clip, if there is one, or else the first."""
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    """The clips, folders of pictures and videos in a folder by their names without ending; of several of one name a clip, if there is one,
+    or else the first."""
+    visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_footage(path))
     preferred = sorted(visible, key=lambda path: not is_clip(path))
     return {stem(path): path for path in reversed(preferred)}
 

@@ -93,7 +93,7 @@ def extract(
 def of_still(image: Image, digest: str, extractor: Extractor, networks: Networks, count: int) -> Statistics:
     """`count` vectors of footage in which nothing but `image` is seen: all are the same, so that it is looked at once."""
     (vector,) = extract([image] * extractor.window, digest, [extractor], networks, lambda frames: None)[extractor.name].sample
-    return Statistics.of(np.repeat(vector[None], count, 0), keys_of(f"{extractor.name} {digest}", 0, count))
+    return Statistics.repeated(vector, keys_of(f"{extractor.name} {digest}", 0, count))
 
 
 class _Windows:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stages.clip import Clip, list_pictures, open_clip, probe, read_frames, read_image
 from stages.clip.clip import is_clip
 from stages.clip.create import file_sha256, same_size
+from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.clip.pictures import is_picture
 from stages.errors import BadInput
 
@@ -44,8 +45,16 @@ class Footage:
 
 
 def stem(path: str | Path) -> str:
-    """The name without folder and endings, by which a result finds its reference."""
-    return Path(Path(path).name.removesuffix(".zip")).stem
+    """The name without folder and endings, by which a result finds its reference; what follows a dot in a folder's name is no ending."""
+    place = Path(path)
+    if place.is_dir() and not is_clip(place):
+        return place.name
+    return Path(place.name.removesuffix(".zip")).stem
+
+
+def is_footage(path: Path) -> bool:
+    """Whether something in a folder of videos is one, judged by its kind and name; other files may lie beside them."""
+    return is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def open_footage(path: str) -> Footage:

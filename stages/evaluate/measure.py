@@ -188,12 +188,17 @@ def _result(
     )
 
 
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether frames of these widths and heights can be compared."""
+    return math.isclose(one[0] / one[1], other[0] / other[1], rel_tol=ASPECT_TOLERANCE)
+
+
 def fit(image: Image, width: int, height: int) -> Image:
     """The image at another size, by area where it shrinks; itself if it has that size. Raises BadInput for another shape."""
     own_height, own_width = image.shape[:2]
     if (own_width, own_height) == (width, height):
         return image
-    if not math.isclose(own_width / own_height, width / height, rel_tol=ASPECT_TOLERANCE):
+    if not same_shape((own_width, own_height), (width, height)):
         raise BadInput(
             f"A frame of {own_width}x{own_height} pixels cannot be compared with a result of {width}x{height}",
             hint="Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",

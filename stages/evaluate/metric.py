@@ -43,7 +43,8 @@ class Setting:
     """What a scorer may want to know beside the frames.
 
     width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results were to follow, a layer of a
-    clip or what is detected in its frames; None for the reference itself; memo: shared by the metrics of a pass.
+    clip or what is detected in its frames; None for the reference itself; kept: the driving is what synthesize kept in the result, whose
+    layers alone drove it; memo: shared by the metrics of a pass.
     """
 
     width: int
@@ -51,6 +52,7 @@ class Setting:
     device: str = "auto"
     landmarks: str = "auto"
     driving: Footage | None = None
+    kept: bool = False
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 

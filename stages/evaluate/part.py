@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import BadInput, UsageProblem
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.evaluate import intervals
+from stages.evaluate.cache import UNREADABLE
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Metric, find_metric
@@ -21,9 +21,9 @@ from stages.evaluate.pooled import Sides
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 
-SCHEMA = "fsv2v.evaluation/2"
+SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"
-"""What stands in the place of the result in a mean over several clips."""
+"""What stands in the place of the result in a mean over several clips, "mean of FOLDER" where there are several methods."""
 
 Shard = tuple[int, int]
 _SIDES = ("results", "references", "repeated", "warped")
@@ -32,10 +32,13 @@ _SIDES = ("results", "references", "repeated", "warped")
 @dataclass(frozen=True)
 class Part:
     """metrics: names of all that were asked for; scores: of single results; sides: (pool, extractor) -> statistics; clips: pool -> how many
-    results are in it; reasons: (pool, metric) -> why there is no figure; shards: what of the whole is in here, all of it being [(0, 1)]."""
+    results are in it; reasons: (pool, metric) -> why there is no figure; shards: what of the whole is in here, all of it being [(0, 1)];
+    whose: what tells evaluations of other results, or by other options, apart; pairs: (result, reference) of all that is in here."""
 
     metrics: tuple[str, ...]
     shards: tuple[Shard, ...] = ((0, 1),)
+    whose: str = ""
+    pairs: tuple[tuple[str, str], ...] = ()
     scores: list[Score] = field(default_factory=list)
     sides: dict[tuple[str, str], Sides] = field(default_factory=dict)
     clips: dict[str, int] = field(default_factory=dict)
@@ -49,7 +52,8 @@ class Part:
             self.sides[pool, extractor] = more if known is None else known + more
 
     def __add__(self, other: Part) -> Part:
-        joined = Part(self.metrics, self.shards + other.shards, self.scores + other.scores, dict(self.sides), dict(self.clips))
+        shards, pairs, scores = self.shards + other.shards, self.pairs + other.pairs, self.scores + other.scores
+        joined = Part(self.metrics, shards, self.whose, pairs, scores, dict(self.sides), dict(self.clips))
         joined.reasons.update({**other.reasons, **self.reasons})
         for pool, clips in other.clips.items():
             joined.add(pool, clips, {extractor: sides for (name, extractor), sides in other.sides.items() if name == pool})
@@ -62,8 +66,8 @@ class Part:
             for metric in metrics:
                 if isinstance(metric, Distribution):
                     yield self._of_pool(pool, metric)
-        if len({score.reference for score in self.scores}) > 1:
-            yield from means(self.scores, [metric for metric in metrics if isinstance(metric, Metric)])
+        for name, scores in methods(self.scores).items():
+            yield from means(name, scores, [metric for metric in metrics if isinstance(metric, Metric)])
 
     def _of_pool(self, pool: str, metric: Distribution) -> Score:
         score = Score(pool, "", metric.name, metric.unit, metric.better, clips=self.clips[pool])
@@ -79,7 +83,8 @@ class Part:
         """One .npz file, atomically. Raises BadInput when it cannot be written."""
         kept = [[side for side in _SIDES if getattr(sides, side) is not None] for sides in self.sides.values()]
         header = {
-            "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "scores": [asdict(score) for score in self.scores],
+            "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "whose": self.whose, "pairs": self.pairs,
+            "scores": [asdict(score) for score in self.scores],
             "pools": list(self.sides), "clips": self.clips, "reasons": [[*of, text] for of, text in self.reasons.items()],
             "sides": kept,
         }  # fmt: skip
@@ -106,21 +111,34 @@ def load(path: Path) -> Part:
             scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
             reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
             shards = tuple((index, count) for index, count in header["shards"])
-            return Part(tuple(header["metrics"]), shards, scores, sides, header["clips"], reasons)
+            pairs = tuple((result, reference) for result, reference in header["pairs"])
+            return Part(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
     except FileNotFoundError:
         raise BadInput(f"{path} does not exist") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as problem:
-        raise BadInput(f"{path} is no part of an evaluation: {problem}", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
+    except (*UNREADABLE, IndexError) as problem:
+        raise BadInput(f"{path} is no part of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
+
+
+def require_same(path: Path, part: Part) -> None:
+    """ParametersDiffer when the file at `path` holds a part of something else than `part` is to be; it is not replaced."""
+    if not path.exists():
+        return
+    there = load(path)
+    if (there.metrics, there.shards, there.whose) != (part.metrics, part.shards, part.whose):
+        raise ParametersDiffer(f"{path} holds a part of another evaluation, and is not replaced", hint="Remove it, or choose another -o")
 
 
 def merge(paths: Sequence[Path]) -> Part:
-    """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, a shard
-    missing or there twice."""
+    """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, shards of other evaluations, a
+    shard missing, a result there twice."""
     whole = load(paths[0])
     for path in paths[1:]:
         part = load(path)
         if part.metrics != whole.metrics:
             raise UsageProblem(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
+        if part.whose != whole.whose and max(count for _, count in part.shards + whole.shards) > 1:
+            hint = "Each shard is given the same results and references, by the same names in the same order, and the same options"
+            raise UsageProblem(f"{path} and {paths[0]} are shards of different evaluations", hint=hint)
         whole += part
     counts = {count for _, count in whole.shards}
     if len(counts) > 1:
@@ -129,25 +147,48 @@ def merge(paths: Sequence[Path]) -> Part:
     if count > 1 and sorted(whole.shards) != [(index, count) for index in range(count)]:
         present = ", ".join(f"{index}/{count}" for index, _ in sorted(whole.shards))
         raise UsageProblem(f"All {count} shards are needed, each once; these are {present}")
-    measured = [(score.result, score.reference, score.metric) for score in whole.scores]
-    if len({*measured}) < len(measured):
+    if len({*whole.pairs}) < len(whole.pairs):
         raise UsageProblem("A result is in more than one of the files", hint="Name each file once")
     return whole
 
 
-def means(scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]:
-    """Each clip counts the same, however long it is; clips without a figure are left out and not counted in `clips`."""
+def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """The scores of each method that has several references, by what their mean is called.
+
+    Where no two results have the same reference, all are of one method. Else the results in a folder are, unless two of them have the same
+    reference: then nothing tells whose they are.
+    """
+    results = {score.result: Path(score.result).parent for score in scores}
+    of_folders: dict[Path, set[tuple[str, str]]] = {}
+    for score in scores:
+        of_folders.setdefault(results[score.result], set()).add((score.result, score.reference))
+
+    def several(pairs: set[tuple[str, str]]) -> bool:
+        return len({reference for _, reference in pairs}) == len(pairs) > 1
+
+    if several(set().union(*of_folders.values())):
+        return {MEAN: list(scores)}
+    return {
+        f"{MEAN} of {folder}": [score for score in scores if results[score.result] == folder]
+        for folder, pairs in of_folders.items()
+        if several(pairs)
+    }
+
+
+def means(name: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]:
+    """Each clip counts the same, however long it is; clips without a figure count in the coverage alone."""
     for metric in metrics:
-        measured = [score for score in scores if score.metric == metric.name and score.value is not None]
+        asked = [score for score in scores if score.metric == metric.name]
+        measured = [score for score in asked if score.value is not None]
         if measured:
             low, high = intervals.of_clips([score.value for score in measured if score.value is not None])
             yield replace(
                 measured[0],
-                result=MEAN,
+                result=name,
                 reference="",
                 value=_mean([score.value for score in measured]),
                 frames=sum(score.frames for score in measured),
-                coverage=_mean([score.coverage for score in measured]),
+                coverage=_mean([score.coverage for score in asked]),
                 baseline=_mean([score.baseline for score in measured]),
                 warped=_mean([score.warped for score in measured]),
                 floor=_mean([score.floor for score in measured]),

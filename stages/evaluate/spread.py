@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from stages.errors import BadInput, Fsv2vError, UsageProblem
 from stages.evaluate.cache import Cache
-from stages.evaluate.compare import EvaluateOptions, evaluate, open_pairs, pairs
+from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
-from stages.evaluate.part import Part, load
+from stages.evaluate.part import Part, load, require_same
 from stages.evaluate.pooled import pools
 from stages.files import hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
@@ -66,6 +66,8 @@ def evaluate_spread(
     index, count = shard
     named = pairs(results, references)
     own = named[index::count]
+    if out:
+        require_same(out, empty_part(named, options, shard))
     open_pairs(own, lambda event: tell(event["message"]))  # what cannot be compared is found before hours of work
     pieces = max(1, min(len(own), _ON_RAY if engine == "ray" and jobs == 1 else _FOR_EACH * jobs))
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))

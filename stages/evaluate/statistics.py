@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,15 @@ class Statistics:
         exact = vectors.astype(np.float64)
         kept = np.argsort(keys, kind="stable")[:KEPT]
         return Statistics(len(vectors), exact.sum(0), exact.T @ exact, vectors[kept].astype(np.float32), keys[kept])
+
+    @staticmethod
+    def repeated(vector: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
+        """Of as many copies of a vector [D] as there are keys, which are not laid out."""
+        few = Statistics.of(np.repeat(vector[None], min(len(keys), KEPT), 0), np.sort(keys)[:KEPT])
+        if len(keys) <= KEPT:
+            return few
+        exact = vector.astype(np.float64)
+        return replace(few, count=len(keys), total=len(keys) * exact, outer=len(keys) * np.outer(exact, exact))
 
     def __add__(self, other: Statistics) -> Statistics:
         keys = np.concatenate([self.keys, other.keys])

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from fsv2v_cli.console import emit
+
 SKETCH = ("extract-sketch", "--backend", "dlib", "--background", "none")
 
 
@@ -76,6 +78,13 @@ def test_results_appear_while_stdin_is_still_open(fsv2v, face_video, tmp_path, j
     assert process.stdout.readline() == os.fsencode(tmp_path / "face.clip") + b"\n"
     process.stdin.close()
     assert process.wait(60) == 0
+
+
+def test_json_is_text_even_where_a_file_name_is_none(capfdbinary):
+    emit({"clip": os.fsdecode(b"bad\xff.clip"), "reason": "für später"})
+    emit({"clip": "für später"})
+    bad, good = capfdbinary.readouterr().out.decode("utf-8").splitlines()
+    assert os.fsencode(json.loads(bad)["clip"]) == b"bad\xff.clip" and good == '{"clip": "für später"}'
 
 
 def test_a_finished_clip_is_skipped(fsv2v, face_video, tmp_path):

@@ -82,6 +82,16 @@ def test_the_help_and_the_readme_name_every_metric():
     assert [name for name in metric_names() if f"`{name}`" not in readme] == []
 
 
+def test_what_was_measured_before_an_error_is_not_lost(make, capfd: pytest.CaptureFixture[str]):
+    good, bad, truths = make("out/good", darker).path, make("out/bad").path, [make(f"truth/{name}").path for name in ("good", "bad")]
+    last = sorted(Path(bad).iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:100])
+    assert run(["evaluate", good, bad, "-r", truths[0], "-r", truths[1], "--metric", "psnr"]) == 3
+    said = capfd.readouterr()
+    assert [line.split()[:2] for line in said.out.splitlines()] == [["result", "metric"], [good, "psnr"]]
+    assert "fsv2v: error: " in said.err and last.name in said.err
+
+
 @pytest.mark.parametrize("option", ["-o", "--html"])
 def test_a_file_that_is_no_part_and_no_page_is_not_replaced(option: str, make, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     mine = tmp_path / "mine.mp4"

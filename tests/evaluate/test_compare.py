@@ -20,7 +20,8 @@ from stages.evaluate.compare import _kept_driving
 from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.measure import measure
 from stages.evaluate.metric import Setting
-from stages.evaluate.metrics.landmark_error import driving_landmarks
+from stages.evaluate.metrics.landmark_error import _targets, driving_landmarks, error, nearest
+from stages.evaluate.part import means, methods
 
 SIDE = 100
 PSNR = EvaluateOptions(metrics=("psnr",))
@@ -78,6 +79,27 @@ def test_a_result_without_a_namesake_is_named(make):
         pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
 
 
+def test_a_dot_in_the_name_of_a_folder_of_pictures_is_no_ending(make):
+    results, truth = [make(f"out/take.{take}").path for take in (1, 2)], [make(f"truth/take.{take}").path for take in (1, 2)]
+    (make.folder / "truth" / "take.1.txt").write_text("what lies beside it is no reference")
+    assert pairs(results, [str(make.folder / "truth")]) == list(zip(results, truth, strict=True))
+
+
+def test_a_folder_of_results_and_an_empty_name_are_no_results(make):
+    (result, truth) = (make(f"{folder}/anna").path for folder in ("out", "truth"))
+    with pytest.raises(BadInput, match=r"Name the results in it: .*/out/\*"):
+        pairs([str(Path(result).parent)], [str(Path(truth).parent)])
+    with pytest.raises(UsageProblem, match="variable of the shell"):
+        pairs([result], [""])
+
+
+def test_a_metric_that_is_named_twice_is_taken_once(make):
+    truth, result = make("truth"), make("result", darker(3))
+    once = list(evaluate([result.path], [truth.path], EvaluateOptions(("flicker", "perceptual"), device="cpu")))
+    names = ("flicker", "perceptual", "flicker", "perceptual-squeezenet")
+    assert list(evaluate([result.path], [truth.path], EvaluateOptions(names, device="cpu"))) == once
+
+
 def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make, tmp_path: Path):
     for rate in (25, 30):
         with VideoWriter(tmp_path / f"{rate}.mp4", make.side, make.side, Fraction(rate)) as video:
@@ -120,7 +142,7 @@ def test_a_larger_reference_is_shrunk_by_area_to_the_size_of_the_result(make):
 
 
 def test_a_reference_of_another_shape_is_refused(make):
-    with pytest.raises(BadInput, match=rf"{make.side}x{make.side // 2} pixels cannot be compared"):
+    with pytest.raises(BadInput, match=rf"{make.side}x{make.side} pixels, its reference .* has {make.side}x{make.side // 2}"):
         list(evaluate([make("result").path], [make("truth", lambda frame, index: frame[: make.side // 2]).path], PSNR))
 
 
@@ -191,6 +213,27 @@ def test_driving_landmarks_come_from_the_layer_scaled_to_the_result(tmp_path: Pa
         next(driving_landmarks(driving, SIDE, 2 * SIDE, no_detector))
 
 
+def test_a_result_that_kept_poses_alone_is_held_against_the_landmarks_of_its_reference(tmp_path: Path):
+    clip = create_clip(tmp_path / "posed.clip", width=SIDE, height=SIDE, num_frames=1, fps=25)
+    with clip.writing("poses", Producer(stage="synthesize"), inputs={}) as layer:
+        boxes, ids = np.ones((1, 1, 4), np.float32), np.zeros((1, 1), np.int32)
+        layer.arrays(keypoints=np.ones((1, 1, 25, 3), np.float32), boxes=boxes, track_id=ids)
+    result = open_footage(str(clip.path))
+    assert _kept_driving(result) is result
+    assert _targets(Setting(SIDE, SIDE, driving=result, kept=True), no_detector) is None
+    assert _targets(Setting(SIDE, SIDE, driving=result), no_detector) is not None, "named as the driving, its frames are looked at"
+
+
+def test_of_several_faces_the_driving_is_the_one_that_drove_who_is_seen_most(tmp_path: Path):
+    points = np.full((5, 2, 68, 3), 9.5, np.float32)
+    points[:, 1, :, :2] = 40
+    points[2:, 0] = 0  # the first one leaves
+    driving = clip_with_landmarks(tmp_path / "two.clip", stage="import", points=points)
+    assert all(np.allclose(found[:, :2], 40) for found in driving_landmarks(driving, SIDE, SIDE, no_detector))
+    nobody = clip_with_landmarks(tmp_path / "nobody.clip", stage="import", points=points[:, :0])
+    assert not any(found.any() for found in driving_landmarks(nobody, SIDE, SIDE, no_detector))
+
+
 def test_driving_landmarks_that_are_no_numbers_make_the_clip_invalid(tmp_path: Path):
     points = np.full((3, 1, 68, 3), 9.5, np.float32)
     driving = clip_with_landmarks(tmp_path / "driving.clip", stage="import", points=points)
@@ -198,6 +241,15 @@ def test_driving_landmarks_that_are_no_numbers_make_the_clip_invalid(tmp_path: P
     np.savez(tmp_path / "driving.clip" / "landmarks" / "data.npz", points=points)
     with pytest.raises(InvalidClip, match="landmarks/points holds NaN"):
         next(driving_landmarks(driving, SIDE, SIDE, no_detector))
+
+
+def test_landmarks_that_the_driving_lacks_do_not_count():
+    target = np.random.default_rng(0).uniform(20, 80, (68, 3)).astype(np.float32)
+    found, far = target + np.float32([3, 4, 0]), target + 50
+    eyes = float(np.linalg.norm(target[36:42, :2].mean(0) - target[42:48, :2].mean(0)))
+    target[:5] = 0
+    assert error(found, target) == pytest.approx(500 / eyes, rel=1e-5)
+    assert nearest([far, found], target) is found
 
 
 def no_detector():
@@ -212,13 +264,27 @@ def clip_with_landmarks(path: Path, stage: str, points: np.ndarray) -> Footage:
 
 
 def test_a_mean_leaves_out_clips_without_a_figure():
-    from stages.evaluate.part import means
-
     def score(value: float | None) -> Score:
-        return Score("r", "t", "psnr", "dB", "higher", value=value, frames=1)
+        return Score("r", "t", "psnr", "dB", "higher", value=value, frames=1, coverage=float(value is not None))
 
-    (mean,) = means([score(10.0), score(None), score(20.0)], [find_metric("psnr")])
-    assert mean.value == 15 and mean.clips == 2
+    (mean,) = means("mean", [score(10.0), score(None), score(20.0)], [find_metric("psnr")])
+    assert mean.value == 15 and mean.clips == 2 and mean.coverage == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("results", "found"),
+    [
+        ("a/1 b/2", {"mean": "a/1 b/2"}),
+        ("a/1 a/2 b/1 b/2", {"mean of a": "a/1 a/2", "mean of b": "b/1 b/2"}),
+        ("a/1 a/2 b/1", {"mean of a": "a/1 a/2"}),
+        ("a/1x a/1y a/2", {}),
+        ("a/1", {}),
+    ],
+)
+def test_means_are_of_one_method(results: str, found: dict[str, str]):
+    """Each result is written as FOLDER/NAME, and its reference is the digit."""
+    scores = [Score(path, path[2], "psnr", "dB", "higher", value=1.0) for path in results.split()]
+    assert {name: " ".join(score.result for score in own) for name, own in methods(scores).items()} == found
 
 
 @pytest.mark.parametrize(("stage", "kept"), [("synthesize", True), ("extract-sketch", False)])

@@ -174,6 +174,16 @@ def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Pa
     assert cache.read(path) is None
     np.savez(path, count=np.array(5), sample=np.ones((4, 3), np.float32), keys=np.zeros(5, np.uint64))
     assert cache.read(path) is None and len(told) == 2
+    with path.open("wb") as plain:
+        np.save(plain, np.ones(3))
+    assert cache.read(path) is None and len(told) == 3
+    for place, value in ((4, 99), (6, 1)):  # of the first entry's header: a version of zip that nobody knows, and "encrypted"
+        cache.write(path, statistics)
+        data = bytearray(path.read_bytes())
+        data[data.index(b"PK\x01\x02") + place + 2] = value
+        path.write_bytes(bytes(data))
+        assert cache.read(path) is None
+    assert len(told) == 5 and all("made anew" in text for text in told)
 
 
 def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):
@@ -255,6 +265,13 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
         list(merge_parts([half, third]))
     with pytest.raises(UsageProblem, match="more than one of the files"):
         list(merge_parts([whole, whole]))
+    list(evaluate(results[::-1], [truth], Options(("psnr",), device="cpu"), shard=(1, 2), out=tmp_path / "reversed"))
+    with pytest.raises(UsageProblem, match="shards of different evaluations"):
+        list(merge_parts([half, str(tmp_path / "reversed")]))
+    of_sets = str(tmp_path / "of_sets")
+    list(evaluate(results, [truth], Options(("fid-squeezenet",), device="cpu"), out=Path(of_sets)))
+    with pytest.raises(UsageProblem, match="more than one of the files"):
+        list(merge_parts([of_sets, of_sets]))
     with pytest.raises(BadInput, match="does not exist"):
         list(merge_parts(["nowhere.npz"]))
     (tmp_path / "broken").write_bytes(b"PK\x03\x04 broken")
@@ -359,7 +376,10 @@ def test_the_command_shards_merges_and_says_what_a_set_is(eye: Eye, study, tmp_p
     ("arguments", "sentence"),
     [
         (["{result}"], "--reference"),
-        (["{result}", "-r", "{result}", "--merge"], "no use"),
+        (["{result}", "-r", "{result}", "--merge"], "have a use with it"),
+        (["{result}", "--merge", "-o", "all.npz"], "have a use with it"),
+        (["{result}", "--merge", "--metric", "psnr"], "have a use with it"),
+        (["{result}", "--merge", "--shard", "0/3"], "have a use with it"),
         (["{result}", "-r", "{result}", "--shard", "0/2"], "-o PART.npz"),
     ],
 )

@@ -59,6 +59,12 @@ def test_a_frame_whose_driving_has_nobody_asks_for_nothing():
     assert PoseError(iter([0 * STANDING]), lambda: lambda frame: [STANDING], relative=True)(None, [None]) is None
 
 
+@pytest.mark.parametrize("target", [body(nose=(50, 10)), body(right_knee=(40, 50), left_knee=(60, 50))], ids=["one point", "one height"])
+def test_a_driving_body_without_height_has_no_error_in_per_cent_of_it(target: np.ndarray):
+    assert PoseError(iter([target]), lambda: lambda frame: [target], relative=True)(None, [None]) is None
+    assert PoseError(iter([target]), lambda: lambda frame: [target], relative=False)(None, [None]) == [0]
+
+
 def test_mean_iou_by_hand():
     target = np.array([[0, 0, 0, 1], [0, 0, 0, 1]], np.uint8)
     labels = np.array([[0, 0, 1, 1], [0, 0, 0, 1]], np.uint8)

@@ -22,7 +22,7 @@ def darker(frame: np.ndarray, index: int) -> np.ndarray:
 @pytest.fixture
 def page(make, tmp_path) -> Path:
     """The report about a perfect result and one that gets darker and darker."""
-    good, bad, file = make("good").path, make("bad</script>", darker).path, tmp_path / "report.html"
+    good, bad, file = make("good").path, make("bad</script><!--<script>", darker).path, tmp_path / "report.html"
     metrics = ["--metric", "psnr", "--metric", "warping-error"]
     assert run(["evaluate", good, bad, "-r", make("truth").path, *metrics, "--html", str(file)]) == 0
     return file
@@ -84,7 +84,27 @@ def test_a_browser_draws_it_plays_it_and_goes_to_a_frame(page, browser):
     assert [address for address in browser.requests if not address.startswith(("data:", "blob:"))] == [page.as_uri()]
 
 
-def test_figures_are_not_lost_with_a_page_that_cannot_be_written(make, unwritable, capfd):
-    done = run(["evaluate", make("good").path, "-r", make("truth").path, "--metric", "psnr", "--html", str(unwritable / "report.html")])
+@pytest.mark.parametrize("option", ["--html", "-o"])
+def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(option: str, make, unwritable, capfd):
+    done = run(["evaluate", make("good").path, "-r", make("truth").path, "--metric", "psnr", option, str(unwritable / "file")])
     said = capfd.readouterr()
-    assert done in (1, 3) and "100.00" in said.out and "fsv2v: error: " in said.err
+    assert done == 3 and said.out == "" and f"{unwritable / 'file'} cannot be written" in said.err
+
+
+def test_results_of_odd_and_of_nearly_equal_shape_are_shown(make, tmp_path):
+    """Whatever can be measured: browsers want even sizes, and shapes may differ by 2 per cent."""
+    truth, tall, wide = make("truth"), make("tall", lambda frame, index: frame[:, :-3]), make("wide", lambda frame, index: frame[:-3])
+    assert run(["evaluate", tall.path, wide.path, "-r", truth.path, "--metric", "psnr", "--html", str(tmp_path / "page.html")]) == 0
+    videos = content(tmp_path / "page.html")["groups"][0]["videos"]
+    assert len(videos) == 5
+    for video in videos:
+        (tmp_path / "video.mp4").write_bytes(base64.b64decode(video["src"].partition(",")[2]))
+        assert {frame.shape for frame in read_frames(tmp_path / "video.mp4")} == {(192, 188, 3)}
+
+
+def test_a_frame_that_is_measured_alone_is_a_dot(make, tmp_path, browser):
+    picture, truth, page = make("one", frames=1), make("truth", darker, frames=1), tmp_path / "one.html"
+    assert run(["evaluate", picture.path, "-r", truth.path, "--metric", "psnr", "--html", str(page)]) == 0
+    browser.open(page.as_uri())
+    assert browser.value("document.querySelector('svg path').getAttribute('d')").endswith("h0")
+    assert not browser.complaints

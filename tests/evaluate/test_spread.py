@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.errors import BadInput, MissingRequirement, ParametersDiffer, UsageProblem
 from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric, merge_parts
 from stages.evaluate.spread import _Work, evaluate_spread, measure_shard
 
@@ -49,7 +49,9 @@ def test_the_scores_are_those_of_one_process_and_means_come_last(results, truth)
     told = []
     spread, alone = list(evaluate_spread(results, [truth], OPTIONS, told.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
     assert as_set(spread) == as_set(alone)
-    assert [score.result for score in spread[-2:]] == ["mean", "mean"]
+    folders = [f"mean of {Path(truth).parent / method}" for method in ("ours", "theirs")]
+    assert [score.result for score in spread[-4:]] == [folders[0], folders[0], folders[1], folders[1]]
+    assert spread[-4].value > spread[-2].value, "each method has its own mean"
     assert [event["done"] for event in told] == [1, 2, 3, 4, 5, 6] and {event["total"] for event in told} == {6}
 
 
@@ -75,8 +77,21 @@ def test_a_shard_is_spread_and_merged_like_any_other_even_if_it_is_empty(count: 
     assert as_set(list(merge_parts([str(part) for part in parts]))) == as_set(list(evaluate(results, [truth], OPTIONS)))
 
 
+def test_a_part_of_another_evaluation_is_not_replaced(results, truth, tmp_path: Path):
+    part = tmp_path / "part.npz"
+    for _ in range(2):
+        list(evaluate_spread(results, [truth], OPTIONS, shard=(0, 2), out=part, jobs=2))
+    kept = part.read_bytes()
+    for others, shard in ((results, (1, 2)), (results[::-1], (0, 2))):
+        for measure in (evaluate, evaluate_spread):
+            with pytest.raises(ParametersDiffer, match="part of another evaluation"):
+                list(measure(others, [truth], OPTIONS, shard=shard, out=part))
+    assert part.read_bytes() == kept
+
+
 def test_a_result_that_is_named_twice_counts_once(results, truth):
-    twice = list(evaluate_spread([*results, results[0]], [truth], OPTIONS, jobs=2))
+    again = str(Path(results[0]).parent / ".." / "ours" / Path(results[0]).name)
+    twice = list(evaluate_spread([*results, results[0], again], [truth], OPTIONS, jobs=2))
     assert as_set(twice) == as_set(list(evaluate(results, [truth], OPTIONS)))
 
 
@@ -113,14 +128,15 @@ def test_the_command_prints_the_same_rows(engine: str, results, truth, fsv2v):
 
     spread, alone = rows("--engine", engine, "--jobs", "2"), rows()
     values = [{row["result"]: row["value"] for row in each} for each in (spread, alone)]
-    assert values[0].keys() == {*results, "mean"} and values[0] == pytest.approx(values[1])
+    means = {f"mean of {Path(truth).parent / method}" for method in ("ours", "theirs")}
+    assert values[0].keys() == {*results, *means} and values[0] == pytest.approx(values[1])
 
 
 def test_options_of_a_cluster_and_of_many_processes_are_refused_where_they_have_no_use(results, truth, fsv2v):
     elsewhere = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
     assert elsewhere.exit_code == 2 and "Add --engine ray" in elsewhere.stderr
     merging = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
-    assert merging.exit_code == 2 and "have no use with it" in merging.stderr
+    assert merging.exit_code == 2 and "have a use with it" in merging.stderr
 
 
 def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):

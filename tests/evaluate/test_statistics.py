@@ -44,6 +44,15 @@ def test_what_is_kept_is_a_fair_choice():
     assert position.mean() == pytest.approx(10 * KEPT, rel=0.05), "neither the first ones nor the last ones"
 
 
+@pytest.mark.parametrize("count", [10, KEPT + 900])
+def test_a_repeated_vector_is_as_if_it_were_laid_out(count: int):
+    vector = np.random.default_rng(4).normal(size=5).astype(np.float32)
+    laid_out, repeated = of(np.repeat(vector[None], count, 0)), Statistics.repeated(vector, keys_of("a", 0, count))
+    assert repeated.count == count and np.array_equal(repeated.sample, laid_out.sample)
+    assert set(repeated.keys) == set(laid_out.keys)
+    assert np.allclose(repeated.total, laid_out.total) and np.allclose(repeated.outer, laid_out.outer)
+
+
 @pytest.mark.parametrize("count", [10, KEPT + 10])
 def test_statistics_survive_a_file(count: int, tmp_path):
     statistics = of(np.random.default_rng(2).normal(size=(count, 4)))

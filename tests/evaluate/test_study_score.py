@@ -183,6 +183,13 @@ def test_different_answers_of_one_worker_are_refused(score):
     assert (code, rows) == (3, []) and "0.json and" in said and "different answers of worker a" in said
 
 
+@pytest.mark.parametrize(("name", "shown"), [("Anna\u00a0Smith", r"Anna\xa0Smith"), ("\x1b[31m", r"\x1b[31m")])
+def test_names_of_strangers_are_made_safe_to_print(score, name: str, shown: str):
+    key = small_key()
+    code, rows, _ = score(key, answers_of(key, name, likes_ours))
+    assert code == 0 and [row["worker"] for row in rows if "worker" in row] == [shown]
+
+
 def _first(answers: dict[str, Any]) -> dict[str, Any]:
     return dict(answers["answers"][0])
 
@@ -192,7 +199,8 @@ def _first(answers: dict[str, Any]) -> dict[str, Any]:
     [
         (lambda answers: answers.update(schema="fsv2v.answers/2"), "format fsv2v.answers/2"),
         (lambda answers: answers.update(study="another"), "is in none of"),
-        (lambda answers: answers.update(worker="\x1b[31m"), "is no name"),
+        (lambda answers: answers.update(worker="x" * 101), "is no name"),
+        (lambda answers: answers.update(worker=""), "is no name"),
         (lambda answers: answers.update(answers=7), "damaged"),
         (lambda answers: answers.pop("answers"), "damaged"),
         (lambda answers: answers["answers"].pop(), "5 answers, the study asks for 6"),

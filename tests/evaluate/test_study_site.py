@@ -19,7 +19,6 @@ from fsv2v_cli.main import run
 from stages.clip import VideoWriter, as_clip, probe, read_frames
 from stages.clip.comments import read_comment
 from stages.clip.ffmpeg import executable
-from stages.errors import ParametersDiffer
 from stages.evaluate.study import StudyOptions, make_study
 from stages.evaluate.study.key import read_key
 
@@ -162,6 +161,12 @@ def test_clips_and_folders_of_pictures_are_videos_too(tmp_path):
     assert made.pairs == 1 and {probe(path).fps for path in (tmp_path / "site" / "videos").iterdir()} == {FPS}
 
 
+def test_rates_that_are_stored_differently_are_equal(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    write(first / "ann.mp4", frames(0), Fraction(30000, 1001)), write(second / "ann.mp4", frames(2), Fraction(2997, 100))
+    assert make_study((str(first), str(second)), "", tmp_path / "site", StudyOptions(catch=0)).status == "done"
+
+
 def test_a_reference_is_shown_with_every_question(study, folders, tmp_path):
     assert study("--reference", folders[0], "--catch", 1)[0] == 0
     questions = data_of(tmp_path / "site")["questions"].values()
@@ -289,9 +294,9 @@ def test_an_interrupted_replacement_leaves_the_old_site(folders, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_study(*arguments, overwrite=True, on_event=stop)
     assert state(tmp_path / "site") == before
-    with pytest.raises(ParametersDiffer):
-        make_study(*arguments)
+    assert make_study(*arguments).status == "skipped", "its key is there again"
     assert make_study(*arguments, overwrite=True).status == "done"
+    assert [path.name for path in tmp_path.glob("*.key.json")] == ["site.key.json"]
 
 
 # What cannot be compared
@@ -302,6 +307,20 @@ def test_the_key_stays_outside_of_the_site(study, tmp_path):
     assert code == 2 and "outside" in err and not (tmp_path / "site").exists()
     assert study("--key", tmp_path / "elsewhere" / "key.json", "-q") == (0, f"{tmp_path / 'site'}\n", "")
     assert read_key(tmp_path / "elsewhere" / "key.json").study == data_of(tmp_path / "site")["study"]
+
+
+def test_a_site_inside_of_a_folder_of_videos_and_a_long_code_are_refused(study, folders, tmp_path):
+    code, _, err = study("-o", folders[0] / "site")
+    assert code == 2 and "would count as one of the videos" in err and not (folders[0] / "site").exists()
+    code, _, err = study("--code", "x" * 101)
+    assert code == 2 and "at most 100 characters" in err and not (tmp_path / "site").exists()
+
+
+def test_a_file_that_is_no_key_is_not_replaced(study, tmp_path):
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"mine": 1}')
+    code, _, err = study("--key", notes, "--overwrite")
+    assert code == 3 and "is not the key of a study" in err and notes.read_text() == '{"mine": 1}'
 
 
 def test_an_address_that_a_browser_would_take_for_a_file_is_refused(study, tmp_path):

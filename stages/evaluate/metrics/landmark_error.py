@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backends
-from stages.conditions.landmarks import eye_distance
+from stages.conditions.landmarks import LEFT_EYE, RIGHT_EYE, eye_distance
+from stages.conditions.tracks import only_main
 from stages.evaluate.driven import has_layer, points_at_size
 from stages.evaluate.footage import Footage
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
@@ -38,7 +39,7 @@ class LandmarkError:
         while len(self._candidates) < len(candidates):
             self._candidates.append(_Tracked(self._open_detector()))
         target = next(self._targets) if self._targets else largest(self._reference.faces(reference))
-        if target is None or not target[:, 2].any():
+        if target is None or not (target[RIGHT_EYE, 2].all() and target[LEFT_EYE, 2].all()):
             return None
         found = [
             self._reference.faces(frame) if frame is reference else tracked.faces(frame)
@@ -62,10 +63,11 @@ class _Tracked:
 
 
 def error(points: Points | None, target: Points) -> float | None:
-    """Mean distance of the landmarks [68, 3] in per cent of the target's eye distance; None without a face."""
+    """Mean distance of the landmarks [68, 3] that the target has, in per cent of its eye distance; None without a face."""
     if points is None:
         return None
-    apart = np.linalg.norm(points[:, :2] - target[:, :2], axis=-1).mean()
+    known = target[:, 2] > 0
+    apart = np.linalg.norm(points[known, :2] - target[known, :2], axis=-1).mean()
     return float(100 * apart / max(float(eye_distance(target)), 1.0))
 
 
@@ -74,8 +76,9 @@ def largest(faces: Sequence[Points]) -> Points | None:
 
 
 def nearest(faces: Sequence[Points], target: Points) -> Points | None:
-    centre = target[:, :2].mean(0)
-    return min(faces, key=lambda points: float(np.linalg.norm(points[:, :2].mean(0) - centre)), default=None)
+    known = target[:, 2] > 0
+    centre = target[known, :2].mean(0)
+    return min(faces, key=lambda points: float(np.linalg.norm(points[known, :2].mean(0) - centre)), default=None)
 
 
 def driving_landmarks(driving: Footage, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
@@ -89,7 +92,7 @@ def driving_landmarks(driving: Footage, width: int, height: int, open_detector: 
 
 def _layer(driving: Footage) -> Iterator[Points]:
     assert driving.clip is not None
-    yield from driving.clip.layer("landmarks").arrays()["points"][:, 0]
+    yield from only_main(driving.clip.layer("landmarks").arrays()["points"])[:, 0]
 
 
 def _detected(driving: Footage, detect: Detect) -> Iterator[Points]:
@@ -118,10 +121,14 @@ def _open(setting: Setting) -> Scorer:
         detector = backend.open(setting.device)
         return lambda frame: [face.points for face in detector(frame)]
 
-    targets = None
-    if setting.driving is not None:
-        targets = driving_landmarks(setting.driving, setting.width, setting.height, open_detector)
-    return LandmarkError(targets, open_detector)
+    return LandmarkError(_targets(setting, open_detector), open_detector)
+
+
+def _targets(setting: Setting, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:
+    """Those of the driving; None for the reference's: also where a result has kept what drove it, and that was no landmarks."""
+    if setting.driving is None or (setting.kept and not has_layer(setting.driving, "landmarks")):
+        return None
+    return driving_landmarks(setting.driving, setting.width, setting.height, open_detector)
 
 
 METRIC = Metric(

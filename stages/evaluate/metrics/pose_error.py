@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from stages.backends import AUTO, Backend, Backends
 from stages.clip import Layer
 from stages.conditions.poses import NAMES, person_height
-from stages.errors import UsageProblem
+from stages.conditions.tracks import only_main
+from stages.errors import InvalidClip, UsageProblem
 from stages.evaluate.driven import layer_of_driving, points_at_size
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 
@@ -42,6 +43,8 @@ class PoseError:
         if not (target[:, 2] > SURE).any():
             return None
         unit = person_height(target) / 100 if self._relative else 1.0
+        if not unit:
+            return None
         apart = [error(nearest(detect(frame), target), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
         return [None if pixels is None else pixels / unit for pixels in apart]
 
@@ -71,7 +74,10 @@ def open_pose_error(setting: Setting, *, relative: bool) -> Scorer:
         detector = backend.open(setting.device)
         return lambda frame: [person.points[: len(NAMES)] for person in detector(frame)]
 
-    people = layer.arrays()["keypoints"][:, 0]
+    people = only_main(layer.arrays()["keypoints"])[:, 0]
+    if people.shape[1] != len(NAMES):
+        hint = "Import them with `fsv2v clip import`"
+        raise InvalidClip(f"{driving.path} has bodies of {people.shape[1]} keypoints, not BODY_25", hint=hint)
     return PoseError(points_at_size(driving, people, setting.width, setting.height), open_detector, relative=relative)
 
 

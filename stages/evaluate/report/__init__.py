@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.clip import VideoWriter
 from stages.evaluate.footage import Footage, open_footage
-from stages.evaluate.measure import Score, fit
+from stages.evaluate.measure import Score
 from stages.evaluate.metric import Image, find_metric
 from stages.files import write_atomically
 
@@ -46,7 +46,7 @@ def write_report(path: Path, scores: Sequence[Score]) -> None:
         "groups": [_group(reference, [score for score in single if score.reference == reference]) for reference in references],
     }
     page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    text = json.dumps(content, allow_nan=False).replace("</", "<\\/")
+    text = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     write_atomically(path, page.replace("__REPORT__", text).encode())
 
 
@@ -78,11 +78,12 @@ def _videos(truth: Footage, results: Sequence[Footage]) -> Iterator[dict[str, st
     width, height = results[0].width, results[0].height
     if width > WIDEST:
         width, height = WIDEST, round(height * WIDEST / width)
-    size = (width // 2 * 2, height // 2 * 2)  # browsers refuse odd sizes
+    size = even_width, even_height = width // 2 * 2, height // 2 * 2  # browsers refuse odd sizes
     rate = truth.fps or RATE
 
     def frames(footage: Footage) -> Iterator[Image]:
-        return (fit(fit(frame, footage.width, footage.height), *size) for frame in footage.frames())
+        sized = (cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in footage.frames())
+        return (np.asarray(frame[:even_height, :even_width], np.uint8) for frame in sized)
 
     yield {"name": "reference", "src": _encoded(frames(truth), size, rate)}
     for result in results:

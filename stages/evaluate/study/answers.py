@@ -13,6 +13,8 @@ from stages.errors import BadInput
 from stages.evaluate.study.key import Key, Question
 
 SCHEMA = "fsv2v.answers/1"
+LONGEST_NAME = 100
+"""Characters of a worker's name, or of a completion code."""
 _AGAIN = "Leave the file out, or ask the worker for what the page offers for download"
 
 
@@ -110,7 +112,7 @@ def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice
 
 
 def _text(value: Any) -> str:
-    """A name that is safe to print."""
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 100:
+    """A name, made safe to print."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
         raise ValueError(f"{value!r:.100} is no name")
-    return value
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in value)

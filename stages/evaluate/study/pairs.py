@@ -9,11 +9,11 @@ from pathlib import Path
 
 from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
-from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.errors import BadInput
-from stages.evaluate.footage import Footage, open_footage, stem
+from stages.evaluate.footage import Footage, is_footage, open_footage, stem
 
 SHAPE_TOLERANCE = 0.02
+RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
         raise BadInput(f"{folder} is not a folder of videos")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not (is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES):
+        if path.name.startswith(".") or not is_footage(path):
             continue
         name = stem(path)
         if name in found and is_clip(path) == is_clip(found[name]):
@@ -76,11 +76,12 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
 
 
 def _pair(name: str, footage: Sequence[Footage]) -> Pair:
-    rates = {video.fps for video in footage if video.fps is not None}
+    rates = [video.fps for video in footage if video.fps is not None]
     lengths = {video.num_frames for video in footage}
-    if len(rates) > 1 or len(lengths) > 1:
+    if (rates and max(rates) / min(rates) > 1 + RATE_TOLERANCE) or len(lengths) > 1:
         seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in footage)
-        raise BadInput(f"The videos named {name} are not of equal length: {seen}", hint="Cut them to the same frames at the same rate")
+        hint = "Cut them to the same frames at the same rate"
+        raise BadInput(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
     first, second = footage[:2]
     if abs(first.width * second.height / (first.height * second.width) - 1) > SHAPE_TOLERANCE:
         shapes = f"{first.path} has {first.width}x{first.height} pixels, {second.path} {second.width}x{second.height}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +16,11 @@ from typing import Any
 from stages.errors import ParametersDiffer, UsageProblem
 from stages.evaluate.footage import Footage
 from stages.evaluate.measure import OnEvent, ignore
+from stages.evaluate.study.answers import LONGEST_NAME
 from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
-from stages.files import building_directory, write_bytes
+from stages.files import building_directory, write_atomically, write_bytes
 
 ASKED = "Which one looks more like a video captured by a real camera?"
 """The question of vid2vid, section 4."""
@@ -67,19 +70,24 @@ def make_study(
 
     The key (default: OUT.key.json) is written first and the site after it appears at once; a site that got lost is made again under the
     same names, so that its answers stay of use. `on_event` is told {done, total}, in videos. Raises BadInput for folders that cannot be
-    compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site or a
-    senseless address.
+    compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site, a site
+    inside of a folder of videos, a senseless address or too long a code. With `overwrite` the old study and its key stay until the new
+    one is there.
     """
     begun = time.monotonic()
+    if len(options.code) > LONGEST_NAME:
+        raise UsageProblem(f"A completion code has at most {LONGEST_NAME} characters, not {len(options.code)}")
     if options.post and not options.post.startswith(("http://", "https://", "/")):
         hint = "It begins with https:// or, on the page's own server, with /"
         raise UsageProblem(f"{options.post!r} is no address to send answers to", hint=hint)
     key_path = key or out.parent / f"{out.name}.key.json"
     if key_path.resolve().is_relative_to(out.resolve()):
         raise UsageProblem(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
+    if inside := [folder for folder in (*folders, reference) if folder and out.resolve().is_relative_to(Path(folder).resolve())]:
+        raise UsageProblem(f"{out} would count as one of the videos in {inside[0]}", hint="Choose a place outside of it with -o")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
-    known = None if overwrite else _known(key_path, request)
+    known = _known(key_path, request, overwrite)
     made = _study_in(out)
     if made is not None and not overwrite and (known is None or known.study != made):
         raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", hint="Use --overwrite, or another -o")
@@ -87,8 +95,9 @@ def make_study(
     status = "skipped" if made == plan.study else "done"
     frames = 0
     if status == "done":
-        plan.write(key_path)
-        frames = _write_site(out, plan, {pair.name: pair for pair in pairs}, options, on_event)
+        with _old_key_kept(key_path):
+            plan.write(key_path)
+            frames = _write_site(out, plan, {pair.name: pair for pair in pairs}, options, on_event)
     catch = sum(question.kind == "catch" for question in plan.questions)
     return Outcome(status, frames, time.monotonic() - begun, key_path, len(plan.questions) - catch, catch, len(plan.blocks))
 
@@ -105,17 +114,36 @@ def _request(folders: tuple[str, str], pairs: Sequence[Pair], options: StudyOpti
     return {"methods": list(_names(folders)), "videos": videos, **asdict(options)}
 
 
-def _known(path: Path, request: Mapping[str, Any]) -> Key | None:
-    """The key that is there, if any. ParametersDiffer when it is of another study, whose answers would be lost with it."""
+def _known(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | None:
+    """The key that is there, if any; None of one that is to be replaced. ParametersDiffer when it is of another study, whose answers would
+    be lost with it, and BadInput when it is no key."""
     if not path.exists():
         return None
     key = read_key(path)
+    if overwrite:
+        return None
     if changed := [name for name, value in request.items() if key.request.get(name) != value]:
         raise ParametersDiffer(
             f"{path} is the key of a study that was made otherwise ({', '.join(changed)} differ)",
             hint="Use another -o, or --overwrite, which makes the answers to that study worthless",
         )
     return key
+
+
+@contextlib.contextmanager
+def _old_key_kept(path: Path) -> Iterator[None]:
+    """If the block fails, or is killed, the key that was there is still there, or beside it: so is the study that it is of."""
+    if not path.exists():
+        yield
+        return
+    kept = path.with_name(f"{read_key(path).study}.key.json")
+    write_atomically(kept, path.read_bytes())
+    try:
+        yield
+    except BaseException:
+        os.replace(kept, path)
+        raise
+    kept.unlink()
 
 
 def _study_in(out: Path) -> str | None:
