@@ -23,7 +23,7 @@ from stages.files import write_atomically
 
 SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"
-"""What stands in the place of the result in a mean over several clips, "mean of FOLDER" where there are several methods."""
+"""What stands in the place of the result in a mean over several clips; their folder where there are several methods."""
 
 Shard = tuple[int, int]
 _SIDES = ("results", "references", "repeated", "warped")
@@ -169,7 +169,7 @@ def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
     if several(set().union(*of_folders.values())):
         return {MEAN: list(scores)}
     return {
-        f"{MEAN} of {folder}": [score for score in scores if results[score.result] == folder]
+        str(folder): [score for score in scores if results[score.result] == folder]
         for folder, pairs in of_folders.items()
         if several(pairs)
     }

@@ -275,8 +275,8 @@ def test_a_mean_leaves_out_clips_without_a_figure():
     ("results", "found"),
     [
         ("a/1 b/2", {"mean": "a/1 b/2"}),
-        ("a/1 a/2 b/1 b/2", {"mean of a": "a/1 a/2", "mean of b": "b/1 b/2"}),
-        ("a/1 a/2 b/1", {"mean of a": "a/1 a/2"}),
+        ("a/1 a/2 b/1 b/2", {"a": "a/1 a/2", "b": "b/1 b/2"}),
+        ("a/1 a/2 b/1", {"a": "a/1 a/2"}),
         ("a/1x a/1y a/2", {}),
         ("a/1", {}),
     ],

@@ -49,7 +49,7 @@ def test_the_scores_are_those_of_one_process_and_means_come_last(results, truth)
     told = []
     spread, alone = list(evaluate_spread(results, [truth], OPTIONS, told.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
     assert as_set(spread) == as_set(alone)
-    folders = [f"mean of {Path(truth).parent / method}" for method in ("ours", "theirs")]
+    folders = [str(Path(truth).parent / method) for method in ("ours", "theirs")]
     assert [score.result for score in spread[-4:]] == [folders[0], folders[0], folders[1], folders[1]]
     assert spread[-4].value > spread[-2].value, "each method has its own mean"
     assert [event["done"] for event in told] == [1, 2, 3, 4, 5, 6] and {event["total"] for event in told} == {6}
@@ -128,7 +128,7 @@ def test_the_command_prints_the_same_rows(engine: str, results, truth, fsv2v):
 
     spread, alone = rows("--engine", engine, "--jobs", "2"), rows()
     values = [{row["result"]: row["value"] for row in each} for each in (spread, alone)]
-    means = {f"mean of {Path(truth).parent / method}" for method in ("ours", "theirs")}
+    means = {str(Path(truth).parent / method) for method in ("ours", "theirs")}
     assert values[0].keys() == {*results, *means} and values[0] == pytest.approx(values[1])
 
 
