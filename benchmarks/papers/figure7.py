@@ -43,6 +43,7 @@ def more_subjects(bench: Experiment, jobs: int) -> None:
     claims = [report.Claim(metric, variants[-1].name, (variants[0].name,)) for metric in METRICS]
     plot = report.lines(dict(zip((variant.name for variant in variants), counts, strict=True)), "subjects trained on")
     print(report.write(bench, "figure7a", "Few-shot vid2vid, figure 7a: more subjects to train on", figures, claims, plot=plot))
+    report.sheet(bench, variants, bench.out / "figure7a-frames.png")
 
 
 def more_examples(bench: Experiment, jobs: int) -> None:
@@ -52,6 +53,7 @@ def more_examples(bench: Experiment, jobs: int) -> None:
     claims = [report.Claim(metric, variants[-1].name, (variants[0].name,)) for metric in METRICS]
     plot = report.lines({asked(count).name: count for count in EXAMPLES}, "examples K")
     print(report.write(bench, "figure7b", "Few-shot vid2vid, figure 7b: more examples at test time", figures, claims, plot=plot))
+    report.sheet(bench, variants, bench.out / "figure7b-frames.png")
 
 
 def asked(count: int) -> Variant:

@@ -5,7 +5,8 @@ A label map is uint8 [H, W]; the value is an index into the table's names. VOID 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "LabelTable",
     "colourise",
     "ids_of_colours",
+    "mirror",
     "table",
 ]
 
@@ -65,6 +67,16 @@ class LabelLayer:
     def image(self, index: int) -> NDArray[np.uint8]:
         """The label map of frame `index`, uint8 [H, W]."""
         return np.asarray(self._layer.image(index), np.uint8)
+
+
+def mirror(names: Sequence[str]) -> NDArray[np.uint8]:
+    """A lookup [256] of ids in a mirrored picture: "left arm" and "right arm" are exchanged; what has no counterpart keeps its id."""
+    lookup = np.arange(256, dtype=np.uint8)
+    for index, name in enumerate(names):
+        other = re.sub(r"left|right", lambda side: {"left": "right", "right": "left"}[side[0]], name)
+        if other in names:
+            lookup[index] = names.index(other)
+    return lookup
 
 
 def colourise(ids: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:

@@ -127,17 +127,24 @@ class DensePoseTrack(PoseTrack):
 
 
 class LabelTrack:
-    """Label maps, one-hot: one channel for each name of the layer's table. What is void, whether it has a name or not, is in none."""
+    """Label maps, one-hot: one channel for each name of the layer's table. What is void, whether it has a name or not, is in none.
+
+    A mirrored view exchanges what is named left and right.
+    """
 
     def __init__(self, layer: Layer) -> None:
         self.layer = labels.LabelLayer(layer)
+        self.mirror = labels.mirror(self.layer.names)
         self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
         self.channels = len(self.ids)
         self.num_frames = layer.num_frames
 
     def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+        return (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
+
+    def _seen_through(self, view: View, index: int) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
-        return (ids == self.ids[:, None, None]).astype(np.float32)
+        return self.mirror[ids] if view.mirrored else ids
 
     def keypoints(self, index: int, view: View) -> np.ndarray:
         return np.zeros((0, 3), np.float32)
@@ -146,7 +153,7 @@ class LabelTrack:
         return True
 
     def picture(self, index: int, view: View) -> np.ndarray:
-        return labels.colourise(view.image(self.layer.image(index), cv2.INTER_NEAREST), self.layer.table)
+        return labels.colourise(self._seen_through(view, index), self.layer.table)
 
 
 BROUGHT: dict[str, Callable[[Clip], Track]] = {}

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from stages.conditions import labels
+from stages.conditions.lessons import shifted_view
+from stages.conditions.tracks import LabelTrack
 from stages.errors import BadInput, InvalidClip, UsageProblem
 
 
@@ -71,3 +73,18 @@ def test_a_layer_brings_its_names() -> None:
 def test_a_layer_that_does_not_say_what_its_ids_mean(meta: dict[str, Any]) -> None:
     with pytest.raises(InvalidClip):
         labels.LabelLayer(layer(meta))
+
+
+def test_a_mirrored_view_exchanges_left_and_right() -> None:
+    """The left arm of who is seen in a mirror is at the other side of the picture, and is a left arm still."""
+    names = ["background", "left arm", "right arm", "left shoe", "bright sky"]
+    assert labels.mirror(names)[:6].tolist() == [0, 2, 1, 3, 4, 5]
+    assert labels.mirror(names)[labels.VOID] == labels.VOID
+    ids = np.zeros((8, 8), np.uint8)
+    ids[2:6, :3], ids[2:6, 6:] = 1, 2
+    meta = {"names": names, "palette": [[index] * 3 for index in range(5)]}
+    stored = SimpleNamespace(meta=meta, num_frames=1, image=lambda index: ids)
+    track = LabelTrack(stored)
+    there = track.semantic(0, shifted_view(8, 8, np.zeros(2), mirrored=True))
+    assert np.array_equal(there[1], ids[:, ::-1] == 2) and np.array_equal(there[2], ids[:, ::-1] == 1)
+    assert np.array_equal(track.semantic(0, shifted_view(8, 8, np.zeros(2), mirrored=False))[1], ids == 1)
