@@ -49,29 +49,23 @@ class Scale:
         return replace(TrainConfig(generator, self.phases, max_examples=1, hue=hue, seed=seed), **training)
 
 
+def _growing(half: int, single: int, pairs: int, fours: int) -> tuple[Phase, ...]:
+    """Steps of single frames at half the size, then at full size, then of windows of two and of four frames."""
+    return (
+        Phase(half, batch=8, scale=0.5, adversarial=False),
+        Phase(single, batch=8, adversarial=False),
+        Phase(pairs, batch=4, frames=2),
+        Phase(fours, batch=2, frames=4),
+    )
+
+
 SCALES = {
     "quick": Scale(
         TINY, (Phase(6, batch=4, adversarial=False), Phase(3, batch=2, frames=2)),
         seeds=2, subjects=6, held_out=2, frames=4, labeller_steps=10,
     ),
-    "brief": Scale(
-        SMALL,
-        (
-            Phase(300, batch=8, scale=0.5, adversarial=False),
-            Phase(300, batch=8, adversarial=False),
-            Phase(100, batch=4, frames=2),
-            Phase(30, batch=2, frames=4),
-        ),
-    ),
-    "small": Scale(
-        SMALL,
-        (
-            Phase(1000, batch=8, scale=0.5, adversarial=False),
-            Phase(600, batch=8, adversarial=False),
-            Phase(200, batch=4, frames=2),
-            Phase(60, batch=2, frames=4),
-        ),
-    ),
+    "brief": Scale(SMALL, _growing(300, 300, 100, 30)),
+    "small": Scale(SMALL, _growing(1000, 600, 200, 60)),
     "large": Scale(
         PRESETS["pose-256"],
         (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),

@@ -17,13 +17,12 @@ from stages.errors import BadInput, UsageProblem
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
-from stages.evaluate.footage import Footage, Image, is_footage, open_footage, stem
+from stages.evaluate.footage import Footage, Image, is_footage, open_footage, same_rate, stem
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure, same_shape
 from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
 from stages.evaluate.part import Part, merge, require_same
 from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
 
-RATE_TOLERANCE = 0.01
 _AT_ONCE = 4
 """Files that are opened at the same time: that of a video is mostly ffmpeg's work."""
 
@@ -61,8 +60,8 @@ def evaluate(
     out: Path | None = None,
     sets_grow: bool = True,
 ) -> Iterator[Score]:
-    """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and,
-    if the results have several references, the mean over the clips per metric.
+    """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and
+    the mean over the clips per method and metric (see `part.methods`).
 
     results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
     total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards, and, if
@@ -178,7 +177,7 @@ def _require_same_shape(result: Footage, reference: Footage) -> None:
 
 
 def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent) -> None:
-    if result.fps and reference.fps and abs(result.fps / reference.fps - 1) > RATE_TOLERANCE:
+    if result.fps and reference.fps and not same_rate([result.fps, reference.fps]):
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
         on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from stages.clip.pictures import is_picture
 from stages.errors import BadInput
 
 Image = NDArray[np.uint8]
+RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ def stem(path: str | Path) -> str:
 def is_footage(path: Path) -> bool:
     """Whether something in a folder of videos is one, judged by its kind and name; other files may lie beside them."""
     return is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def same_rate(rates: Sequence[Fraction]) -> bool:
+    """Whether frames per second are the same, however they are stored: 29.97 is 30000/1001."""
+    return max(rates) / min(rates) <= 1 + RATE_TOLERANCE
 
 
 def open_footage(path: str) -> Footage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from stages.evaluate.cache import UNREADABLE
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Metric, find_metric
-from stages.evaluate.pooled import Sides
+from stages.evaluate.pooled import Sides, pools
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 
@@ -155,24 +156,14 @@ def merge(paths: Sequence[Path]) -> Part:
 def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
     """The scores of each method that has several references, by what their mean is called.
 
-    Where no two results have the same reference, all are of one method. Else the results in a folder are, unless two of them have the same
-    reference: then nothing tells whose they are.
+    Where no two results have the same reference, all are of one method; else those of one set are (see `pools`).
     """
-    results = {score.result: Path(score.result).parent for score in scores}
-    of_folders: dict[Path, set[tuple[str, str]]] = {}
-    for score in scores:
-        of_folders.setdefault(results[score.result], set()).add((score.result, score.reference))
-
-    def several(pairs: set[tuple[str, str]]) -> bool:
-        return len({reference for _, reference in pairs}) == len(pairs) > 1
-
-    if several(set().union(*of_folders.values())):
+    pairs = list(dict.fromkeys((score.result, score.reference) for score in scores))
+    if len({reference for _, reference in pairs}) == len(pairs) > 1:
         return {MEAN: list(scores)}
-    return {
-        str(folder): [score for score in scores if results[score.result] == folder]
-        for folder, pairs in of_folders.items()
-        if several(pairs)
-    }
+    sets = dict(zip(pairs, pools(pairs), strict=True))
+    several = [name for name, count in Counter(sets.values()).items() if count > 1]
+    return {name: [score for score in scores if sets[score.result, score.reference] == name] for name in several}
 
 
 def means(name: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
 from stages.errors import BadInput
-from stages.evaluate.footage import Footage, is_footage, open_footage, stem
+from stages.evaluate.footage import Footage, is_footage, open_footage, same_rate, stem
 
 SHAPE_TOLERANCE = 0.02
-RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
 def _pair(name: str, footage: Sequence[Footage]) -> Pair:
     rates = [video.fps for video in footage if video.fps is not None]
     lengths = {video.num_frames for video in footage}
-    if (rates and max(rates) / min(rates) > 1 + RATE_TOLERANCE) or len(lengths) > 1:
+    if (rates and not same_rate(rates)) or len(lengths) > 1:
         seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in footage)
         hint = "Cut them to the same frames at the same rate"
         raise BadInput(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
