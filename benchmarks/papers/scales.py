@@ -31,7 +31,7 @@ class Scale:
     subjects: int | None = None
     held_out: int | None = None
     frames: int = 0
-    labeller_steps: int = 1500
+    labeller_steps: int = 3000
 
     def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Of pictures of that shape: they are halved until they have about as many pixels as the network's."""
@@ -69,7 +69,6 @@ SCALES = {
     "large": Scale(
         PRESETS["pose-256"],
         (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),
-        labeller_steps=4000,
     ),
 }  # fmt: skip
 """quick: a rehearsal of every line, whose figures mean nothing. small: what two cores do overnight; brief: half its steps at full size,
