@@ -100,7 +100,7 @@ def verdicts(table: Table, claims: Sequence[Claim]) -> list[str]:
         ours = table.get(claim.ours, {}).get(claim.metric)
         others = {name: table[name] for name in claim.others if claim.metric in table.get(name, {})}
         if ours is None or not others:
-            said.append(f"{claim.metric}, {claim.ours}: not measured")
+            said.append(f"{claim.metric}, {claim.ours}: not compared")
             continue
         best = _best(others, claim.metric)
         theirs = others[best][claim.metric]

@@ -89,7 +89,7 @@ def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):
     asked = (("psnr", ("a",), 1.2), ("psnr", ("a", "b"), None), ("fid-squeezenet", ("b",), None))
     better, worse, none = report.verdicts(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
     assert "**holds**; ratio 1.11 (in the paper 1.20)" in better
-    assert "b: **does not hold**; ratio 0.95" in worse and "not measured" in none
+    assert "b: **does not hold**; ratio 0.95" in worse and "not compared" in none
 
 
 def test_what_is_missing_is_said_of_those_who_lack_it(papers, report: ModuleType):
@@ -239,7 +239,7 @@ def test_a_table_a_figure_a_sheet_and_json_are_written(papers, report: ModuleTyp
     figures = experiment.run(bench, variants)
     text = report.write(bench, "trial", "A trial", figures, [report.Claim("psnr", "ours", ("nobody",))])
     report.sheet(bench, variants, bench.out / "trial-frames.png")
-    assert "| ours | **" in text and "no-such-metric is left out" in text and "not measured" in text
+    assert "| ours | **" in text and "no-such-metric is left out" in text and "not compared" in text
     assert {path.name for path in bench.out.iterdir() if path.stem.startswith("trial")} == {
         "trial.md", "trial.json", "trial.png", "trial-frames.png",
     }  # fmt: skip
