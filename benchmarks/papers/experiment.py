@@ -25,6 +25,7 @@ from scales import Scale
 from sources import Row, chosen, index
 
 from stages.clip import Clip, open_clip
+from stages.clip.create import file_sha256
 from stages.conditions.tracks import open_track
 from stages.files import write_atomically
 from stages.models import load_model
@@ -60,7 +61,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all variants of a table have in common. rows: see `sources`; examples: of each held-out clip, of which K are asked for."""
+    """What all variants of a table have in common. rows: see `sources`; examples: of each held-out clip, of which K are asked for;
+    teachers: clips that the network that finds labels learns from, none: those that methods are trained on."""
 
     out: Path
     rows: tuple[Row, ...]
@@ -69,6 +71,7 @@ class Experiment:
     metrics: tuple[str, ...]
     examples: int = 1
     device: str = "auto"
+    teachers: tuple[Row, ...] = ()
 
     def config(self, variant: Variant, seed: int) -> TrainConfig:
         """The training run of a variant."""
@@ -111,7 +114,9 @@ class Experiment:
         if self.kind != "segment":
             return None
         plain = Variant("labeller")
-        return train_labeller(self.data(plain), self.config(plain, 0), self.scale.labeller_steps, self.out / "labeller.safetensors")
+        rows = [{**row, "split": "train"} for row in self.teachers]
+        data = index(rows, self.kind, self.out / "data" / "labeller") if rows else self.data(plain)
+        return train_labeller(data, self.config(plain, 0), self.scale.labeller_steps, self.out / "labeller.safetensors")
 
 
 def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> list[Figures]:
@@ -160,7 +165,9 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
         out = folder / f"{row['id']}.clip"
         synthesize([examples], judged, model, out, SynthesizeOptions(**asked))
         pairs.append((open_clip(out), examples, judged))
+    labeller = experiment.labeller()
     kept, key = folder / "figures.json", [clip.frames_digest() for triple in pairs for clip in triple]
+    key += [file_sha256(labeller)] if labeller else []
     size = sum(p.numel() for p in model.generator.parameters())
     known = Figures(variant=variant.name, seed=seed, parameters=size, minutes=minutes_of(snapshot.parent))
     if kept.exists() and (found := json.loads(kept.read_text()))["key"] == key:
@@ -168,7 +175,7 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
     wanted = [metric for metric in experiment.metrics if metric not in known.values]
     if wanted:
         say(f"judging {variant.name}, seed {seed}: {', '.join(wanted)}")
-        known = known.and_also(judge(pairs, wanted, experiment.labeller(), experiment.device))
+        known = known.and_also(judge(pairs, wanted, labeller, experiment.device))
         write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
     return known.only(experiment.metrics)
 

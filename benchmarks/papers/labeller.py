@@ -1,7 +1,7 @@
 """Label maps found again in results: pixel accuracy and mean intersection over union, as table 1 of few-shot vid2vid has them of streets.
 
-The network that finds them is trained here, on the real frames of the subjects that methods are trained on; no result enters it. What it
-makes of the real frames of those held out is the bound that stands beside all results.
+The network that finds them is trained here, on real frames of the subjects that methods are trained on, or of others, which is better; no
+result enters it, and nothing of those held out. What it makes of their real frames stands beside all results.
 """
 
 from __future__ import annotations

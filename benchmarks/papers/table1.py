@@ -1,6 +1,7 @@
 """Table 1 of few-shot vid2vid: ours against its three baselines, PoseWarp and MonkeyNet, from one example of people never seen.
 
-    python benchmarks/papers/table1.py --data data/actors --out out/papers [--kind segment] [--rows ours PoseWarp] [--quick] [--jobs 2]
+    python benchmarks/papers/table1.py --data data/actors --out out/papers [--quick] [--jobs 2] [--rows ours PoseWarp]
+    python benchmarks/papers/table1.py --data data/actors --out out/papers --kind segment [--teachers data/others]
 
 With poses all six methods; "ours, no warped example", which has the generated weights alone in common with the paper's claim against the
 baselines; and "ours, heat maps", which is driven by what drives PoseWarp and MonkeyNet. With label maps (--kind segment) those that know no
@@ -9,9 +10,13 @@ joints. Every method has the same trainer, losses, steps, pictures and seeds.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import report
 from commands import experiment, parser, sentences
 from experiment import Variant, run
+from sources import rows_of
 
 OURS, STILL_OURS, TOLD_JOINTS = "ours", "ours, no warped example", "ours, heat maps"
 BASELINES = ("Encoder", "ConcatStyle", "AdaIN")
@@ -42,8 +47,10 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--kind", choices=METRICS, default="poses", help="what drives")
     options.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS["poses"]], metavar="NAME", help="these methods only")
+    options.add_argument("--teachers", type=Path, help="data that the network that finds labels learns from; default: as methods do")
     given = options.parse_args()
-    bench = experiment(given, given.kind, METRICS[given.kind])
+    teachers = tuple(rows_of(given.teachers)) if given.teachers else ()
+    bench = replace(experiment(given, given.kind, METRICS[given.kind]), teachers=teachers)
     variants = [variant for variant in ROWS[given.kind] if not given.rows or variant.name in given.rows]
     figures = run(bench, variants, given.jobs)
     claims = [

@@ -17,7 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from stages.errors import BadInput
+from stages.evaluate.metric import missing_weights
 from stages.networks.generator import FewShotGenerator
+from stages.networks.squeezenet import WEIGHTS
 from stages.train.config import Phase
 from stages.train.trainer import Trainer
 
@@ -128,6 +130,11 @@ def test_pixels_without_a_label_are_void(papers):
     assert papers("labeller").ids_of(one_hot).tolist() == [[[2, 0, 255]]]
 
 
+def test_a_label_that_is_nine_times_as_rare_weighs_three_times_as_much(papers):
+    weights = papers("labeller").rarity(torch.tensor([[[0] * 36 + [1] * 4 + [255] * 60]]), 2)
+    assert weights[1] == pytest.approx(3 * weights[0])
+
+
 # attention
 
 
@@ -227,6 +234,21 @@ def test_what_is_finished_is_not_made_again_and_what_is_missing_is_named(papers,
     assert experiment.run(bench, variants) == first
     changed = {path.name for path, time in times(bench.out).items() if made.get(path) != time}
     assert changed == {"figures.json"}  # asked again for the metric that was missing, and for nothing else
+
+
+def test_labels_are_found_by_a_network_that_learns_from_the_teachers(papers, bench: Any):
+    if reason := missing_weights(WEIGHTS):
+        pytest.skip(reason)
+    experiment = papers("experiment")
+    scale = replace(bench.scale, labeller_steps=3)
+    bench = replace(bench, kind="segment", metrics=("label-accuracy", "label-miou"), scale=scale)
+    ours = [experiment.Variant("ours", training=FAST)]
+    (first,) = experiment.run(bench, ours)
+    snapshots = times(bench.out / "models")
+    (again,) = experiment.run(replace(bench, teachers=bench.rows[:1]), ours)
+    assert first.values.keys() == first.real.keys() == {"label-accuracy", "label-miou"}
+    assert first.real != again.real  # another network has looked
+    assert times(bench.out / "models") == snapshots
 
 
 def times(folder: Path) -> dict[Path, int]:
