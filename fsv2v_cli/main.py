@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -16,6 +17,7 @@ import click
 from fsv2v_cli import console
 from stages import __version__
 
+INTERRUPTED = 130
 COMMANDS = {
     "extract-poses": ("fsv2v_cli.extract_poses:extract_poses", "Find the body poses in videos."),
     "extract-sketch": ("fsv2v_cli.extract_sketch:extract_sketch", "Find face landmarks in videos and draw their sketches."),
@@ -64,6 +66,14 @@ def main() -> NoReturn:
     """The entry point: run the command line and leave with the exit code of the contract."""
     signal.signal(signal.SIGTERM, _terminate)
     _wait_without_spinning()
+    code = 0
+
+    def leave() -> None:
+        """`python -m` would end by SIGINT instead if the interrupt came in code that was made from text, as modules do while they load."""
+        if code == INTERRUPTED:
+            os._exit(code)
+
+    atexit.register(leave)  # the first, and so called last
     code = run(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stderr.flush()
@@ -82,8 +92,7 @@ def run(arguments: list[str]) -> int:
     except (console.StdoutClosed, BrokenPipeError):
         return _quietly_closed()
     except (KeyboardInterrupt, click.Abort):
-        console.error("interrupted; run the same command again to continue")
-        return 130
+        return _interrupted()
     except click.UsageError as problem:
         console.error(_usage(problem))
         return 2
@@ -91,7 +100,14 @@ def run(arguments: list[str]) -> int:
         console.error(problem.format_message())
         return problem.exit_code
     except Exception as problem:
-        return _explain(problem)
+        from stages.errors import was_interrupted
+
+        return _interrupted() if was_interrupted(problem) else _explain(problem)
+
+
+def _interrupted() -> int:
+    console.error("interrupted; run the same command again to continue")
+    return INTERRUPTED
 
 
 def _wait_without_spinning() -> None:

@@ -26,6 +26,11 @@ class Fsv2vError(Exception):
         return (_rebuild, (type(self), self.args[0], self.hint))
 
 
+def was_interrupted(error: Exception) -> bool:
+    """Whether Ctrl-C came while a module written in C was being loaded: it makes an ImportError of that."""
+    return isinstance(error, ImportError) and isinstance(error.__cause__, KeyboardInterrupt)
+
+
 def _rebuild(kind: type[Fsv2vError], message: str, hint: str) -> Fsv2vError:
     return kind(message, hint=hint)
 

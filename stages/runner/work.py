@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import Fsv2vError, MissingRequirement, UsageProblem
+from stages.errors import Fsv2vError, MissingRequirement, UsageProblem, was_interrupted
 from stages.runner.report import ClipTask, Outcome, Report, Step
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
     except Exception as error:
+        if was_interrupted(error):
+            raise KeyboardInterrupt from error
         return _failure(task, source, error, time.perf_counter() - begun)
     seconds = time.perf_counter() - begun
     return Report(path, outcome.layer, outcome.status, outcome.frames, seconds, notes=outcome.notes, source=source)

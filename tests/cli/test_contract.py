@@ -202,6 +202,19 @@ def test_exit_code_130_is_for_ctrl_c_and_nothing_half_made_is_left(fsv2v, long_v
     assert leftovers(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize(
+    "work",
+    ["exec('raise KeyboardInterrupt')", "raise ImportError('initialization failed') from KeyboardInterrupt()"],
+    ids=["in code made from text", "in a module written in C"],
+)
+def test_exit_code_130_is_for_ctrl_c_while_a_module_is_loaded_too(tmp_path, work):
+    program = f"from fsv2v_cli import main\ndef work(*arguments, **options):\n    {work}\nmain.cli.main = work\nmain.main()"
+    (tmp_path / "trial.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-m", "trial"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "fsv2v: error: interrupted; run the same command again to continue\n")
+
+
 def test_sigterm_cleans_up_too(fsv2v, long_video, leftovers, tmp_path):
     process = fsv2v.start(*SKETCH, long_video, "-o", tmp_path / "out", "--jobs", "2")
     _wait_until(lambda: leftovers(tmp_path / "out"))

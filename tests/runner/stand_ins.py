@@ -98,6 +98,8 @@ def _do(deed: str, clip: Clip) -> None:
         raise InvalidClip(f"{clip.path} is damaged")
     elif deed == "missing":
         raise MissingRequirement("The weights x are not here", hint="Run: fsv2v weights fetch x")
+    elif deed == "interrupted import":
+        raise ImportError("initialization failed") from KeyboardInterrupt()
     elif deed == "full":
         raise OSError(28, os.strerror(28), str(clip.path))
     elif deed == "watch for ever":

@@ -88,6 +88,11 @@ def test_what_every_input_would_lack_ends_the_run(inputs, task, jobs):
         list(run_over_clips(task(a="missing"), inputs("a", "b", "c"), jobs))
 
 
+def test_an_interrupt_while_a_module_is_loaded_is_no_failure_of_the_input(inputs, task):
+    with pytest.raises(KeyboardInterrupt):
+        list(run_over_clips(task(a="interrupted import"), inputs("a", "b"), 1))
+
+
 @BOTH
 def test_fail_fast_stops_at_the_first_failure(inputs, task, jobs):
     others = dict.fromkeys("bcdef", "after a")  # a worker that starts late must not let the other one finish them all
