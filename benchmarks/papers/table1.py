@@ -52,6 +52,8 @@ def main() -> None:
     teachers = tuple(rows_of(given.teachers)) if given.teachers else ()
     bench = replace(experiment(given, given.kind, METRICS[given.kind]), teachers=teachers)
     variants = [variant for variant in ROWS[given.kind] if not given.rows or variant.name in given.rows]
+    if not variants:
+        options.error("these methods know joints only: they cannot be driven by label maps")
     figures = run(bench, variants, given.jobs)
     claims = [
         report.Claim(metric, row.name, CLAIMED[row.name], PAPER[given.kind].get(metric) if row.name == OURS else None)
