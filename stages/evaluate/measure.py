@@ -16,6 +16,7 @@ from stages.evaluate import intervals
 from stages.evaluate.footage import Footage
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 from stages.evaluate.motion import LEAST_SIDE, FlowFinder, warp
+from stages.streaming import beside
 
 ASPECT_TOLERANCE = 0.02
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
@@ -117,12 +118,17 @@ def measure(
     scorers = {metric.name: metric.open(setting) for metric in metrics if not reasons[metric.name]}
     baselines = None if example is None else Baselines(example)
     tallies: dict[str, dict[Name, Tally]] = {metric.name: defaultdict(Tally) for metric in metrics}
-    footage = [result.frames() for result in results]
-    for index, (truth, *frames) in enumerate(zip(reference.frames(), *footage, strict=True) if scorers else ()):
-        truth = fit(truth, setting.width, setting.height)
-        if given_away and not index:
-            baselines = Baselines(truth)
-        shown: dict[Name, Image] = {**dict(enumerate(frames)), **(baselines(truth) if baselines else {})}
+
+    def prepare(frames: tuple[Image, ...]) -> tuple[Image, dict[Name, Image]]:
+        """(truth, what the metrics compare with it): in a thread, for the baselines take as long as some metrics."""
+        nonlocal baselines
+        truth = fit(frames[0], setting.width, setting.height)
+        if given_away:
+            baselines = baselines or Baselines(truth)
+        return truth, {**dict(enumerate(frames[1:])), **(baselines(truth) if baselines else {})}
+
+    footage = zip(reference.frames(), *(result.frames() for result in results), strict=True)
+    for index, (_, (truth, shown)) in enumerate(beside(prepare, footage if scorers else ())):
         for metric in metrics:
             if metric.name in scorers:
                 candidates = {**shown, FLOOR: truth} if metric.floor else shown

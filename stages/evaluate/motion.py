@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,8 @@ class FlowFinder:
 def consistent(backward: Flow, forward: Flow) -> Mask:
     """Pixels [H, W] that the flow leads out and nearly back again, and inside the frame (Sundaram et al. 2010, eq. 5)."""
     returned = warp(forward, backward)
-    gap = np.square(backward + returned).sum(-1)
-    allowed = 0.01 * (np.square(backward).sum(-1) + np.square(returned).sum(-1)) + 0.5
+    gap = _squared_length(backward + returned)
+    allowed = 0.01 * (_squared_length(backward) + _squared_length(returned)) + 0.5
     height, width = gap.shape
     x, y = np.moveaxis(_targets(backward), -1, 0)
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
@@ -49,6 +51,16 @@ def _grey(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
+def _squared_length(flow: Flow) -> NDArray[np.float32]:
+    return flow[..., 0] * flow[..., 0] + flow[..., 1] * flow[..., 1]
+
+
 def _targets(flow: Flow) -> Flow:
     height, width = flow.shape[:2]
-    return flow + np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), -1)
+    return flow + _positions(width, height)
+
+
+@functools.lru_cache(maxsize=1)
+def _positions(width: int, height: int) -> Flow:
+    """The x and y of each pixel."""
+    return np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), -1)

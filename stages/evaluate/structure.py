@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
@@ -20,9 +20,10 @@ Pixels = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """An image at one scale: pixels [H, W, 3]; where the window lies inside, mean and variance [H - 10, W - 10, 3]."""
+    """An image at one scale: pixels [H, W, 3], and of as many windows the mean, its square and the variance."""
 
     pixels: Pixels
+    _compared: dict[Structure, Pixels] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
     def of(image: Image) -> Structure:
@@ -37,8 +38,12 @@ class Structure:
         return _windowed(self.pixels)
 
     @cached_property
+    def mean_squared(self) -> Pixels:
+        return self.mean * self.mean
+
+    @cached_property
     def variance(self) -> Pixels:
-        return _windowed(self.pixels * self.pixels) - self.mean * self.mean
+        return _windowed(self.pixels * self.pixels) - self.mean_squared
 
     @cached_property
     def half(self) -> Structure:
@@ -49,14 +54,22 @@ class Structure:
 
     def luminance(self, other: Structure) -> Pixels:
         """l of Wang et al. 2004, eq. 6."""
-        return (2 * self.mean * other.mean + C1) / (self.mean * self.mean + other.mean * other.mean + C1)
+        return (2 * self.mean * other.mean + C1) / (self.mean_squared + other.mean_squared + C1)
 
     def contrast_and_structure(self, other: Structure) -> Pixels:
-        """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2."""
-        covariance = _windowed(self.pixels * other.pixels) - self.mean * other.mean
-        return (2 * covariance + C2) / (self.variance + other.variance + C2)
+        """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; kept for as long as this image is, for SSIM and MS-SSIM both need it."""
+        if other not in self._compared:
+            covariance = _windowed(self.pixels * other.pixels) - self.mean * other.mean
+            self._compared[other] = (2 * covariance + C2) / (self.variance + other.variance + C2)
+        return self._compared[other]
+
+
+def mean_inside(values: Pixels) -> Pixels:
+    """The mean [3] of [H, W, 3] over the windows that lie within the image, as skimage and the authors have it."""
+    border = WINDOW // 2
+    return np.array(cv2.mean(values[border:-border, border:-border])[:3])
 
 
 def _windowed(pixels: Pixels) -> Pixels:
-    kernel, border = cv2.getGaussianKernel(WINDOW, SIGMA), WINDOW // 2
-    return np.asarray(cv2.sepFilter2D(pixels, cv2.CV_64F, kernel, kernel), np.float64)[border:-border, border:-border]
+    kernel = cv2.getGaussianKernel(WINDOW, SIGMA)
+    return np.asarray(cv2.sepFilter2D(pixels, cv2.CV_64F, kernel, kernel), np.float64)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
-from stages.evaluate.structure import WINDOW, Pixels, Structure
+from stages.evaluate.structure import WINDOW, Pixels, Structure, mean_inside
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the scales, the finest first (section 3.2)."""
@@ -32,7 +32,7 @@ def similarity(ours: Structure, theirs: Structure, count: int) -> float:
         compared = ours.contrast_and_structure(theirs)
         if scale == count - 1:
             compared = compared * ours.luminance(theirs)
-        product *= compared.mean((0, 1)).clip(0) ** weight  # eq. 7
+        product *= mean_inside(compared).clip(0) ** weight  # eq. 7
     return float(product.mean())
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
-from stages.evaluate.structure import WINDOW, Structure
+from stages.evaluate.structure import WINDOW, Structure, mean_inside
 
 
 def similarity(ours: Structure, theirs: Structure) -> float:
-    """At most 1, for equal images; where the window lies within them, as skimage and the authors have it."""
-    return float((ours.luminance(theirs) * ours.contrast_and_structure(theirs)).mean())
+    """At most 1, for equal images."""
+    return float(mean_inside(ours.luminance(theirs) * ours.contrast_and_structure(theirs)).mean())
 
 
 def _open(setting: Setting) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         truth, *others = setting.memo(Structure.of_all, [reference, *candidates])
-        return [similarity(other, truth) for other in others]
+        return [similarity(truth, other) for other in others]
 
     return score
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
-from stages.evaluate.motion import LEAST_SIDE, FlowFinder, consistent, warp
+from stages.evaluate.motion import LEAST_SIDE, FlowFinder, Mask, consistent, warp
 
 
 class WarpingError:
@@ -32,7 +34,13 @@ class WarpingError:
         visible = consistent(backward, forward)
         if not visible.any():
             return None
-        return [float(np.abs(now - warp(then, backward))[visible].mean()) for then, now in zip(previous, candidates, strict=True)]
+        return [mean_difference(now, warp(then, backward), visible) for then, now in zip(previous, candidates, strict=True)]
+
+
+def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> float:
+    """Grey levels between two images [H, W, 3], mean over the channels of the pixels in a mask [H, W] that is not empty."""
+    total = cv2.norm(image.astype(np.float32), other, cv2.NORM_L1, mask.view(np.uint8))
+    return total / (int(mask.sum()) * image.shape[2])
 
 
 def _open(setting: Setting) -> Scorer:
