@@ -12,13 +12,12 @@ from pathlib import Path
 
 from stages.clip import read_image
 from stages.clip.clip import is_clip
-from stages.clip.pictures import is_picture
 from stages.errors import BadInput, UsageProblem
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
-from stages.evaluate.footage import Footage, Image, is_footage, open_footage, same_rate, stem
-from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure, same_shape
+from stages.evaluate.footage import Footage, Image, is_collection, is_footage, open_footage, same_rate, same_shape, stem
+from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
 from stages.evaluate.part import Part, merge, require_same
 from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
@@ -190,11 +189,11 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
     """
     if "" in (*results, *references):
         raise UsageProblem("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
-    if len(references) == 1 and _is_collection(Path(references[0])):
+    if len(references) == 1 and is_collection(Path(references[0])):
         there = _by_name(Path(references[0]))
         for result in results:
             if stem(result) not in there:
-                hint = f"Name the results in it: {result}/*" if _is_collection(Path(result)) else "Give it the name of its result"
+                hint = f"Name the results in it: {result}/*" if is_collection(Path(result)) else "Give it the name of its result"
                 raise BadInput(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
         return _once((result, str(there[stem(result)])) for result in results)
     if len(references) not in (1, len(results)):
@@ -211,10 +210,6 @@ def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for result, reference in pairs:
         found.setdefault((os.path.normpath(result), os.path.normpath(reference)), (result, reference))
     return list(found.values())
-
-
-def _is_collection(path: Path) -> bool:
-    return path.is_dir() and not is_clip(path) and not any(map(is_picture, path.iterdir()))
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,6 +21,7 @@ from stages.errors import BadInput
 
 Image = NDArray[np.uint8]
 RATE_TOLERANCE = 0.01
+SHAPE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ def stem(path: str | Path) -> str:
     return Path(place.name.removesuffix(".zip")).stem
 
 
+def is_collection(path: Path) -> bool:
+    """Whether this is a folder that videos may lie in: neither a clip nor a folder of pictures."""
+    return path.is_dir() and not is_clip(path) and not any(map(is_picture, path.iterdir()))
+
+
 def is_footage(path: Path) -> bool:
     """Whether something in a folder of videos is one, judged by its kind and name; other files may lie beside them."""
     return is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
@@ -63,6 +70,11 @@ def same_rate(rates: Sequence[Fraction]) -> bool:
     return max(rates) / min(rates) <= 1 + RATE_TOLERANCE
 
 
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether frames of these widths and heights can be compared."""
+    return math.isclose(one[0] / one[1], other[0] / other[1], rel_tol=SHAPE_TOLERANCE)
+
+
 def open_footage(path: str) -> Footage:
     """Raises BadInput or InvalidClip with a sentence when there is nothing to look at."""
     place = Path(path)
@@ -70,6 +82,8 @@ def open_footage(path: str) -> Footage:
         raise BadInput(f"{path} does not exist")
     if is_clip(place):
         return _of_clip(path, open_clip(place))
+    if is_collection(place) and any(is_footage(there) for there in place.iterdir() if not there.name.startswith(".")):
+        raise BadInput(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Name what it holds: {place}/*")
     if place.is_dir():
         return _of_pictures(path, list_pictures(place))
     if is_picture(place):

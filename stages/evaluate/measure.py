@@ -13,12 +13,11 @@ import numpy as np
 
 from stages.errors import BadInput
 from stages.evaluate import intervals
-from stages.evaluate.footage import Footage
+from stages.evaluate.footage import Footage, same_shape
 from stages.evaluate.metric import Image, Metric, Scorer, Setting
 from stages.evaluate.motion import LEAST_SIDE, FlowFinder, warp
 from stages.streaming import beside
 
-ASPECT_TOLERANCE = 0.02
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
 Name = int | str
 """Of what is shown to a metric beside the truth: the position of a result, or one of those words."""
@@ -192,11 +191,6 @@ def _result(
         baseline_series=tuple(repeated.series),
         warped_series=tuple(warped.series),
     )
-
-
-def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether frames of these widths and heights can be compared."""
-    return math.isclose(one[0] / one[1], other[0] / other[1], rel_tol=ASPECT_TOLERANCE)
 
 
 def fit(image: Image, width: int, height: int) -> Image:

@@ -62,6 +62,7 @@ def test_a_metric_asked_for_by_name_that_cannot_run_ends_with_4(make, tmp_path: 
         (["{truth}", "{truth}", "{truth}", "-r", "{truth}", "-r", "{truth}"], 2, "2 references for 3 results"),
         (["{truth}", "-r", "{truth}", "--example", "nowhere.png"], 3, "nowhere.png"),
         (["{empty}", "-r", "{truth}"], 3, "no picture"),
+        (["{clips}", "-r", "{truth}"], 3, "Name what it holds: {clips}/*"),
     ],
 )
 def test_bad_input_is_a_sentence_with_its_exit_code(
@@ -69,9 +70,11 @@ def test_bad_input_is_a_sentence_with_its_exit_code(
 ):
     (tmp_path / "empty").mkdir()
     places = {"truth": make("truth").path, "short": make("short", frames=3).path, "empty": str(tmp_path / "empty")}
+    places["clips"] = str(Path(places["truth"]).parent)
     assert run(["evaluate", *(argument.format(**places) for argument in arguments)]) == code
     said = capfd.readouterr()
-    assert said.out == "" and said.err.startswith("fsv2v: error: ") and sentence in said.err and "Traceback" not in said.err
+    assert said.out == "" and said.err.startswith("fsv2v: error: ") and "Traceback" not in said.err
+    assert sentence.format(**places) in said.err
 
 
 def test_the_help_and_the_readme_name_every_metric():

@@ -10,9 +10,7 @@ from pathlib import Path
 from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
 from stages.errors import BadInput
-from stages.evaluate.footage import Footage, is_footage, open_footage, same_rate, stem
-
-SHAPE_TOLERANCE = 0.02
+from stages.evaluate.footage import Footage, is_footage, open_footage, same_rate, same_shape, stem
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def _pair(name: str, footage: Sequence[Footage]) -> Pair:
         hint = "Cut them to the same frames at the same rate"
         raise BadInput(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
     first, second = footage[:2]
-    if abs(first.width * second.height / (first.height * second.width) - 1) > SHAPE_TOLERANCE:
+    if not same_shape((first.width, first.height), (second.width, second.height)):
         shapes = f"{first.path} has {first.width}x{first.height} pixels, {second.path} {second.width}x{second.height}"
         raise BadInput(f"The videos named {name} differ in shape: {shapes}", hint="That would tell the methods apart: crop them")
     return Pair(name, (first, second), footage[2] if len(footage) > 2 else None, next(iter(rates), DEFAULT_FPS))
