@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ class Structure:
     """An image at one scale: pixels [H, W, 3], and of as many windows the mean, its square and the variance."""
 
     pixels: Pixels
-    _compared: dict[Structure, Pixels] = field(default_factory=dict, init=False, repr=False)
+    _compared: WeakKeyDictionary[Structure, Pixels] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
 
     @staticmethod
     def of(image: Image) -> Structure:
@@ -57,7 +58,7 @@ class Structure:
         return (2 * self.mean * other.mean + C1) / (self.mean_squared + other.mean_squared + C1)
 
     def contrast_and_structure(self, other: Structure) -> Pixels:
-        """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; kept for as long as this image is, for SSIM and MS-SSIM both need it."""
+        """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; kept for as long as both are, for SSIM and MS-SSIM both need it."""
         if other not in self._compared:
             covariance = _windowed(self.pixels * other.pixels) - self.mean * other.mean
             self._compared[other] = (2 * covariance + C2) / (self.variance + other.variance + C2)
