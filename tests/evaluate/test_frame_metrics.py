@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,14 @@ def ssim(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def ms_ssim(ours: np.ndarray, theirs: np.ndarray, count: int) -> float:
     return ms_ssim_of(Structure.of(ours), Structure.of(theirs), count)
+
+
+def test_what_two_images_share_is_forgotten_with_either():
+    example, frame = Structure.of(PORTRAIT), Structure.of(noisy(PORTRAIT))
+    shared = weakref.ref(example.contrast_and_structure(frame))
+    assert shared() is example.contrast_and_structure(frame)
+    del frame
+    assert shared() is None
 
 
 @pytest.mark.parametrize("other", [noisy(PORTRAIT), PORTRAIT, 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "equal", "negative", "black"])
