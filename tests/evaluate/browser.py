@@ -47,8 +47,10 @@ class Browser:
         self._pending, self._number, self._session = b"", 0, ""
         self.requests: list[str] = []
         self.complaints: list[str] = []
-        self.downloads = downloads
-        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+        self._downloads = downloads
+        self._named: dict[str, str] = {}
+        self._complete: set[str] = set()
+        self.call("Browser.setDownloadBehavior", behavior="allowAndName", downloadPath=str(downloads), eventsEnabled=True)
         (tab,) = (target for target in self.call("Target.getTargets")["targetInfos"] if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -82,6 +84,10 @@ class Browser:
             self.complaints.append(what["exceptionDetails"].get("exception", {}).get("description", str(what)))
         elif event == "Log.entryAdded" and what["entry"]["level"] == "error":
             self.complaints.append(what["entry"]["text"])
+        elif event == "Browser.downloadWillBegin":
+            self._named[what["guid"]] = what["suggestedFilename"]
+        elif event == "Browser.downloadProgress" and what["state"] == "completed":
+            self._complete.add(what["guid"])
 
     def open(self, address: str) -> None:
         """Show a page; comes back when it has loaded."""
@@ -113,6 +119,18 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def download(self, selector: str) -> Path:
+        """Click on what starts a download; the file under the name that the page gave it, once the browser has all of it.
+
+        The file's being there does not say so: a browser creates it empty to hold the name.
+        """
+        before = set(self._complete)
+        self.click(selector)
+        while not (new := self._complete - before):
+            self._next(SECONDS)
+        (guid,) = new
+        return (self._downloads / guid).rename(self._downloads / self._named[guid])
+
     def tap(self, selector: str) -> None:
         """With a finger."""
         x, y = self.value(
@@ -143,6 +161,12 @@ class Browser:
         return path
 
     def close(self) -> None:
+        """Ask it to end, which takes its files in the folder of temporary files along; kill it where it does not."""
+        self._session = ""
+        with contextlib.suppress(AssertionError, BrokenPipeError):
+            self.call("Browser.close")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
