@@ -32,6 +32,7 @@ class Cache:
     def __init__(self, folder: str, tell: Tell) -> None:
         self.folder = Path(folder).expanduser() if folder else registry.user_cache() / "statistics"
         self._tell = tell
+        self._writable = True
 
     def path(self, **identity: str | int) -> Path:
         """The entry of what `identity` describes."""
@@ -50,10 +51,13 @@ class Cache:
             return None
 
     def write(self, path: Path, statistics: Statistics) -> None:
-        """A cache that cannot be written costs time, not the result."""
+        """A cache that cannot be written costs time, not the result; it is told of once, and not written to again."""
+        if not self._writable:
+            return
         data = io.BytesIO()
         np.savez(data, **statistics.arrays())  # type: ignore[arg-type]
         try:
             write_atomically(path, data.getvalue())
         except BadInput as problem:
+            self._writable = False
             self._tell(f"statistics are not cached: {problem}")
