@@ -64,7 +64,7 @@ def synthesize(material: Material) -> Ran:
 
 
 def evaluate(material: Material) -> Ran:
-    return fsv2v("evaluate", material.video, "--reference", material.video, "--json", "-q")
+    return fsv2v("evaluate", material.video, "--reference", material.video, "--cache", material.folder / "cache", "--json", "-q")
 
 
 STAGES: dict[str, Callable[[Material], Ran]] = {

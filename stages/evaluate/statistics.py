@@ -19,6 +19,8 @@ from stages.errors import BadInput
 
 KEPT = 2048
 """So many vectors of a set are kept as they are: those of the smallest keys, which is a random choice that all shards agree upon."""
+ROWS = 128
+"""Of the matrix of a kernel, so many are in memory at once."""
 
 Array = NDArray[np.float64]
 
@@ -127,14 +129,19 @@ def kernel_distance(ours: Statistics, theirs: Statistics) -> float:
     Of all pairs of the kept vectors, which is what the usual mean over random subsets estimates. Slightly negative for like sets.
     """
     x, y = ours.sample.astype(np.float64), theirs.sample.astype(np.float64)
-    return _among(x) + _among(y) - 2 * float(_kernel(x, y).mean())
+    return _among(x) + _among(y) - 2 * _sum(x, y) / (len(x) * len(y))
 
 
 def _among(x: Array) -> float:
-    """The mean over the pairs of two different vectors."""
-    values = _kernel(x, x)
-    return float(values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
+    """The mean of the kernel over the pairs of two different vectors."""
+    with_itself = float(_kernel(np.square(x).sum(1), x.shape[1]).sum())
+    return (_sum(x, x) - with_itself) / (len(x) * (len(x) - 1))
 
 
-def _kernel(x: Array, y: Array) -> Array:
-    return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
+def _sum(x: Array, y: Array) -> float:
+    """Of the kernel over all pairs, a few rows at a time: all of a large sample's would be the most memory that an evaluation takes."""
+    return sum(float(_kernel(x[row : row + ROWS] @ y.T, x.shape[1]).sum()) for row in range(0, len(x), ROWS))
+
+
+def _kernel(products: Array, dimensions: int) -> Array:
+    return np.asarray((products / dimensions + 1) ** 3)

@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 from stages.errors import BadInput
-from stages.evaluate.statistics import KEPT, Statistics, frechet_distance, kernel_distance, keys_of
+from stages.evaluate.statistics import KEPT, ROWS, Statistics, frechet_distance, kernel_distance, keys_of
 
 
 def of(vectors: np.ndarray, name: str = "a", first: int = 0) -> Statistics:
@@ -98,9 +98,10 @@ def test_the_distance_of_fewer_vectors_than_columns_is_real_symmetric_and_0_of_a
     assert frechet_distance(ours, theirs) > 100
 
 
-def test_the_kernel_distance_is_the_mean_over_pairs():
+@pytest.mark.parametrize(("ours", "theirs"), [(6, 5), (ROWS + 7, 9), (ROWS, 2 * ROWS + 1)])
+def test_the_kernel_distance_is_the_mean_over_pairs(ours: int, theirs: int):
     rng = np.random.default_rng(7)
-    x, y = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(1, 1, size=(5, 3)).astype(np.float32)
+    x, y = rng.normal(size=(ours, 3)).astype(np.float32), rng.normal(1, 1, size=(theirs, 3)).astype(np.float32)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
         return (float(np.dot(a.astype(float), b)) / 3 + 1) ** 3
