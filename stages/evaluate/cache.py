@@ -60,4 +60,5 @@ class Cache:
             write_atomically(path, data.getvalue())
         except BadInput as problem:
             self._writable = False
+            problem.hint = "Name another folder with --cache, or free some space"
             self._tell(f"statistics are not cached: {problem}")

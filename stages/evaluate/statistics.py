@@ -139,7 +139,7 @@ def _among(x: Array) -> float:
 
 
 def _sum(x: Array, y: Array) -> float:
-    """Of the kernel over all pairs, a few rows at a time: all of a large sample's would be the most memory that an evaluation takes."""
+    """Of the kernel over all pairs, a few rows at a time: the matrix of two full samples would take 32 MiB, in each step of it."""
     return sum(float(_kernel(x[row : row + ROWS] @ y.T, x.shape[1]).sum()) for row in range(0, len(x), ROWS))
 
 

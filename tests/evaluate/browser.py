@@ -124,10 +124,11 @@ class Browser:
 
         The file's being there does not say so: a browser creates it empty to hold the name.
         """
-        before = set(self._complete)
+        before, deadline = set(self._complete), time.monotonic() + 30
         self.click(selector)
         while not (new := self._complete - before):
-            self._next(SECONDS)
+            assert time.monotonic() < deadline, f"{selector} downloads nothing"
+            self._next(30)
         (guid,) = new
         return (self._downloads / guid).rename(self._downloads / self._named[guid])
 

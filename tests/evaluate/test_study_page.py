@@ -157,6 +157,13 @@ def whole_study(browser: Browser, address: str, key: Key, taste: Taste, choose: 
     browser.wait("!document.getElementById('end').hidden")
 
 
+def downloaded(browser: Browser) -> Path:
+    """The file of the answers."""
+    path = browser.download("#download")
+    assert path.suffix == ".json"
+    return path
+
+
 def scores(capfd: pytest.CaptureFixture[str], key: Path, *files: Path) -> list[dict[str, Any]]:
     capfd.readouterr()
     assert run(["evaluate", "score", *map(str, files), "--key", str(key), "--json"]) == 0
@@ -167,7 +174,7 @@ def test_whole_studies_from_the_disk_to_the_figures(browser, site, key, capfd):
     files = []
     for worker, taste, choose in (("ann", likes_ours, with_keys), ("ben", likes_theirs, with_the_mouse), ("cat", is_fooled, with_keys)):
         whole_study(browser, f"{site.as_uri()}/index.html?worker={worker}", key, taste, choose)
-        files.append(browser.download("#download"))
+        files.append(downloaded(browser))
         assert browser.value("document.getElementById('code').textContent") == json.loads(files[-1].read_text())["code"]
     assert browser.complaints == []
     ours, theirs, *rest = scores(capfd, site.with_name("site.key.json"), *files)
@@ -192,7 +199,7 @@ def test_answers_arrive_at_the_server_and_nobody_else_is_asked_for_anything(brow
     assert not browser.value("document.getElementById('hand-in').offsetHeight"), "nothing is left to be done by hand"
     (body,) = collector.arrived
     (tmp_path / "posted.json").write_bytes(body)
-    assert scores(capfd, site.with_name("site.key.json"), tmp_path / "posted.json", browser.download("#download"))[0]["rate"] == 1
+    assert scores(capfd, site.with_name("site.key.json"), tmp_path / "posted.json", downloaded(browser))[0]["rate"] == 1
     assert {request for request in browser.requests if not request.startswith((address, "data:", "blob:"))} == {post}
     assert browser.complaints == []
     browser.open(f"{address}/?workerId=A1B2")
@@ -206,7 +213,7 @@ def test_a_server_that_fails_is_told_of_and_tried_again(browser, make_site, serv
     whole_study(browser, f"{site.as_uri()}/index.html", key_of(site), likes_ours, with_keys)
     browser.wait("document.getElementById('sent').textContent.includes('503')")
     assert browser.value("document.getElementById('hand-in').offsetHeight") > 0
-    assert json.loads(browser.download("#download").read_text())["worker"].startswith("anonymous-")
+    assert json.loads(downloaded(browser).read_text())["worker"].startswith("anonymous-")
     collector.broken = False
     browser.click("#again")
     browser.wait("document.getElementById('sent').textContent === 'Your answers have arrived.'")
@@ -228,7 +235,7 @@ def test_a_reload_goes_on_where_the_worker_stopped(browser, site, key):
     assert question_shown(browser, key) == third
     met += answer(browser, key, likes_ours, with_keys, range(3, CLIPS + CATCH + 1))
     browser.wait("!document.getElementById('end').hidden")
-    stored = json.loads(browser.download("#download").read_text())
+    stored = json.loads(downloaded(browser).read_text())
     assert [row["question"] for row in stored["answers"]] == met and set(met) == set(key.blocks[0])
     browser.open(address)
     assert browser.value("document.getElementById('end').offsetHeight") > 0, "who is done stays done"
