@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from stages.clip import Clip, LayerWriter, Producer, create_clip, open_clip
-from stages.conditions.tracks import LandmarkTrack, PoseTrack
+from stages.conditions.tracks import LandmarkTrack, PoseTrack, layers_of
 from stages.conditions.view import View
 from stages.skeletons import SIZES
 from stages.train.data import Footage
@@ -36,7 +36,7 @@ def _part(footage: Footage, indices: Sequence[int], path: Path) -> Clip:
         pictures = (view.image(footage.clip.frame(index)) for index, view in zip(indices, views, strict=True))
         create_clip(path, pictures, fps=footage.clip.fps, storage="png")
     clip = open_clip(path)
-    for kind in footage.kind.split("+"):
+    for kind in layers_of(footage.kind):
         if not clip.has(kind):
             source = footage.clip.layer(kind)
             meta = {name: source.meta[name] for name in ("table", "names", "palette", "ids", "skeleton") if name in source.meta}
@@ -58,10 +58,16 @@ def _fill(layer: LayerWriter, footage: Footage, kind: str, indices: Sequence[int
         for index, view in zip(indices, views, strict=True):
             layer.image(view.image(footage.clip.layer(kind).image(index), cv2.INTER_NEAREST))
     elif isinstance(footage.track, LandmarkTrack):
-        layer.arrays(points=np.stack([view.points(footage.track.points[index]) for index, view in zip(indices, views, strict=True)]))
+        known = {"points": footage.track.points, "iris": footage.track.iris}
+        layer.arrays({name: _through(views, array[list(indices)]) for name, array in known.items() if name == "points" or array.any()})
     elif isinstance(footage.track, PoseTrack):
-        bodies = np.stack([view.points(footage.track.bodies[index]) for index, view in zip(indices, views, strict=True)])
+        bodies = _through(views, footage.track.bodies[list(indices)])
         ends = np.cumsum(list(SIZES.values()))
         parts = {name: bodies[..., end - SIZES[name] : end, :] for name, end in zip(SIZES, ends, strict=True) if end <= bodies.shape[2]}
         seen = (bodies[..., 2] > 0).any(-1)
         layer.arrays({**parts, "boxes": np.zeros((*seen.shape, 4), np.float32), "track_id": np.where(seen, 0, -1).astype(np.int32)})
+
+
+def _through(views: Sequence[View], points: np.ndarray) -> np.ndarray:
+    """Points [n, ..., 3], each frame's through its view."""
+    return np.stack([view.points(of_frame) for view, of_frame in zip(views, points, strict=True)])

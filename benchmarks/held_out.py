@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="another model wants another folder")
     parser.add_argument("--model", help="a model file or a run's folder; default: the shipped one of the kind")
-    parser.add_argument("--kind", choices=[*OF_KIND, "poses+densepose"], help="default: that of the model")
+    parser.add_argument("--kind", choices=[*OF_KIND, "landmarks+iris", "poses+densepose"], help="default: that of the model")
     parser.add_argument("--frames", type=int, default=0, help="judge at most so many frames of each clip (0: all)")
     parser.add_argument("--finetune", type=int, default=0, metavar="STEPS", help="also adapt the model to the four examples")
     parser.add_argument("--only", action="append", metavar="SUBJECT", help="leave out others; may be repeated")
@@ -113,7 +113,7 @@ def _report(trial: Trial, subjects: Mapping[str, showing.Scores]) -> None:
     settings = {"model": trial.model, "frames": trial.frames, "finetune": trial.steps}
     found = {"settings": settings, "subjects": subjects, "mean": total}
     write_atomically(trial.out / "results.json", json.dumps(found, indent=1).encode())
-    metrics = [*trial.metrics, *([IDENTITY] if trial.kind == "landmarks" else [])]
+    metrics = [*trial.metrics, *([IDENTITY] if "landmarks" in trial.kind else [])]
     print(showing.summary(total, metrics, [*trial.variants, "repeat", "real"]), end="\n\n")
     print(f"In each cell {', '.join(name for name in trial.variants if name != 'warp only')} (repeat):\n")
     print(showing.by_subject(subjects, metrics, [name for name in trial.variants if name != "warp only"]))
@@ -158,7 +158,7 @@ def _scores(trial: Trial, folder: Path, examples: Clip, judged: Clip, made: Mapp
         for variant, value in ((paths[said["result"]], "value"), ("repeat", "baseline"), ("real", "floor")):
             if said[value] is not None:
                 scores[variant][said["metric"]] = said[value]
-    if trial.kind == "landmarks":
+    if "landmarks" in trial.kind:
         for variant, distance in identities(examples, judged, made).items():
             scores[variant][IDENTITY] = distance
     return dict(scores)

@@ -28,11 +28,13 @@ from torch import Tensor
 
 from stages.networks.attention import Attention, Memory
 from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.frame import Frame
+from stages.networks.generator import FewShotGenerator
 from stages.networks.inference import Renderer, Speed
 
 Row = dict[str, float | str]
 Verdicts = dict[str, tuple[float, float, bool]]
+KEYPOINTS = 68
 MEMORY_GOAL, TRAINING_GOAL, EVEN_GOAL = 200.0, 0.78, 1.05
 
 
@@ -49,12 +51,11 @@ class Straightforward:
         self.generator = generator
         self.generator.attention.recall = dense_recall.__get__(self.generator.attention)  # type: ignore[method-assign]
 
-    def step(self, images: Tensor, semantics: Tensor, semantic: Tensor, state: State) -> Tensor:
+    def step(self, examples: Frame, driving: Frame, past: Frame) -> Tensor:
         frames = []
-        for b in range(len(images)):
-            one = slice(b, b + 1)
-            code = self.generator.encode_examples(images[one], semantics[one])
-            frames.append(self.generator.step(code, semantic[one], State(state.frame[one], state.semantic[one]))[0])
+        for b in range(len(driving.semantic)):
+            of_example, now, before = (frame.map(lambda x, b=b: x[b : b + 1]) for frame in (examples, driving, past))  # type: ignore[misc]
+            frames.append(self.generator.step(self.generator.encode_examples(of_example), now, before)[0])
         return torch.cat(frames)
 
 
@@ -63,12 +64,14 @@ def generator_of(config: GeneratorConfig) -> FewShotGenerator:
     return FewShotGenerator(config).eval().requires_grad_(False)
 
 
-def scene(config: GeneratorConfig, count: int) -> tuple[Tensor, Tensor, Tensor, State]:
-    """K examples, a driving semantic image and a past frame."""
+def scene(config: GeneratorConfig, count: int) -> tuple[Frame, Frame, Frame]:
+    """K examples, a driving frame and a past one."""
     draw = torch.Generator().manual_seed(count)
     images = torch.rand(1, count, 3, *config.size, generator=draw) * 2 - 1
     semantics = torch.rand(1, count, config.semantic_channels, *config.size, generator=draw)
-    return images, semantics, semantics[:, 0].flip(-1), State(images[:, 0], semantics[:, 0])
+    keypoints = torch.rand(1, count, KEYPOINTS, 3, generator=draw) * min(config.size)
+    examples = Frame(semantics, keypoints, images)
+    return examples, Frame(semantics[:, 0].flip(-1), keypoints[:, 0]), examples.map(lambda x: x[:, 0])
 
 
 def seconds(action: Callable[[], object], repeats: int) -> float:
@@ -83,17 +86,17 @@ def seconds(action: Callable[[], object], repeats: int) -> float:
 
 
 def fast(config: GeneratorConfig, count: int, speed: Speed, repeats: int) -> float:
-    images, semantics, semantic, state = scene(config, count)
+    examples, driving, past = scene(config, count)
     renderer = Renderer(generator_of(config), speed)
-    code = renderer.encode_examples(images, semantics)
-    return seconds(lambda: renderer.step(code, semantic, state), repeats)
+    code = renderer.encode_examples(examples)
+    return seconds(lambda: renderer.step(code, driving, past), repeats)
 
 
 def straightforward(config: GeneratorConfig, count: int, repeats: int) -> float:
-    images, semantics, semantic, state = scene(config, count)
+    examples, driving, past = scene(config, count)
     plain = Straightforward(generator_of(config))
     with torch.no_grad():
-        return seconds(lambda: plain.step(images, semantics, semantic, state), repeats)
+        return seconds(lambda: plain.step(examples, driving, past), repeats)
 
 
 def frames(config: GeneratorConfig, repeats: int) -> tuple[list[Row], Verdicts]:
@@ -147,10 +150,10 @@ def attention() -> tuple[list[Row], Verdicts]:
 
 def training(config: GeneratorConfig, repeats: int) -> tuple[list[Row], Verdicts]:
     """Forward and backward of the generator at K = 4, batch 1, fp32."""
-    images, semantics, semantic, state = scene(config, 4)
+    examples, driving, past = scene(config, 4)
 
     def step(net: FewShotGenerator) -> None:
-        made = net.synthesize(net.encode_examples(images, semantics), semantic, state)
+        made = net.synthesize(net.encode_examples(examples), driving, past)
         made.frame.square().mean().backward()
         net.zero_grad(set_to_none=True)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/variants.py --data data/faces [--steps 600] [--only "paper" "outer products" ...]
 
-Small networks on 64x64 pictures, without discriminators; each variant differs from the first row, which has the papers' choices, in what
+Small networks on 64x64 pictures (--side for others), without discriminators; each variant differs from the first row, which has the papers' choices, in what
 its name says. PSNR and perceptual distance of the same windows of the split "val", with one example and with four; the last row repeats
 the example. A difference of 0.1 dB is within the noise of the seed.
 """
@@ -33,6 +33,9 @@ BASE = GeneratorConfig(
     attention_channels=32, bases=32, flow_stride=1, flow_channels=(16, 32, 64), flow_blocks=1, guided_levels=2, refine_mask=False,
     combine="matting",
 )  # fmt: skip
+LEARNED: dict[str, Any] = {"combine": "both", "refine_mask": True, "flow_stride": 4, "flow_channels": (32, 64, 96)}
+"""W as the shipped models have it: at a quarter of the size."""
+KEYPOINTS: dict[str, Any] = {**LEARNED, "motion": "keypoints"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
     "E_A: two networks": {"attention_shared": False},
@@ -44,6 +47,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "warps: both, refined masks": {"combine": "both", "refine_mask": True},
     "attention: compact, mean": {"attention": "compact"},
     "attention: compact, unit": {"attention": "compact", "basis_norm": "unit"},
+    "warps: both, refined masks, W at a quarter": LEARNED,
+    "motion: keypoints": KEYPOINTS,
+    "motion: keypoints, shares at half the size": {**KEYPOINTS, "flow_stride": 2},
+    "motion: keypoints, one spline": {**KEYPOINTS, "spline_smoothing": (1e-3,)},
+    "motion: keypoints, one spline, lambda 0.0001": {**KEYPOINTS, "spline_smoothing": (1e-4,)},
+    "motion: keypoints, lambda 0.0001 and 0.1": {**KEYPOINTS, "spline_smoothing": (1e-4, 1e-1)},
+    "motion: keypoints, all examples": {**KEYPOINTS, "warp_all": True},
+    "motion: keypoints and gaze": {**KEYPOINTS, "kind": "landmarks+iris", "semantic_channels": 8},
     "no warped example": {"warp_example": False},
     "Encoder": {"method": "encoder", "warp_example": False},
     "ConcatStyle": {"method": "concat", "warp_example": False},
@@ -68,12 +79,10 @@ def measured(generator: FewShotGenerator | None, batches: list[Batch], perceptua
     """(PSNR in dB, perceptual distance), means over all windows; without a generator of the first example itself."""
     levels, distances = [], []
     for batch in batches:
-        made = batch.example_images[:, 0]
+        made, driving = batch.examples.picture[:, 0], batch.frame(0)
         if generator is not None:
-            made = generator.synthesize(
-                generator.encode_examples(batch.example_images, batch.example_semantics), batch.semantics[:, 0]
-            ).frame
-        truth = batch.images[:, 0]
+            made = generator.synthesize(generator.encode_examples(batch.examples), driving).frame
+        truth = driving.picture
         levels.append(10 * torch.log10(4 / (made - truth).square().mean((1, 2, 3))))
         distances.append(perceptual(made, truth))
     return torch.cat(levels).mean().item(), torch.cat(distances).mean().item()
@@ -85,9 +94,8 @@ def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
     while len(batches) < 12:
         batch = data.batch(replace(config, jitter=0.0, seed=1), step, Phase(1, batch=8))
         step += 1
-        if batch.example_images.shape[1] >= count:
-            cut = {name: getattr(batch, name)[:, :count] for name in ("example_images", "example_semantics", "example_keypoints")}
-            batches.append(replace(batch, **cut))
+        if batch.examples.picture.shape[1] >= count:
+            batches.append(replace(batch, examples=batch.examples.map(lambda x: x[:, :count])))
     return batches
 
 
@@ -95,16 +103,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--side", type=int, default=SIDE, help="of the pictures")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     asked = parser.parse_args()
     perceptual = open_distance("squeezenet", torch.device("cpu"))
     assert perceptual is not None
-    data, unseen = (Dataset(asked.data, BASE.kind, split) for split in ("train", "val"))
     base = TrainConfig(generator=BASE, phases=(Phase(asked.steps, batch=8, adversarial=False),), ema=0.99)
-    questions = {count: held_out(unseen, base, count) for count in (1, 4)}
     rows: list[dict[str, float | str]] = []
     for name in asked.only:
-        trainer = trained(replace(base, generator=replace(BASE, **VARIANTS[name])), data, perceptual)
+        config = replace(base, generator=replace(BASE, size=(asked.side, asked.side), **VARIANTS[name]))
+        data, unseen = (Dataset(asked.data, config.generator.kind, split) for split in ("train", "val"))
+        questions = {count: held_out(unseen, config, count) for count in (1, 4)}
+        trainer = trained(config, data, perceptual)
         with trainer.averaged() as generator:
             rows.append(_row(name, {count: measured(generator, batches, perceptual) for count, batches in questions.items()}))
         print(rows[-1], flush=True)

@@ -136,14 +136,15 @@ def with_layer(clip: Clip, kind: str, place: Workplace, *, device: str, backend:
     """`clip` if it has the layer `kind`; otherwise a clip in `place` of the same frames, from which the layer was extracted."""
     from stages.clip import open_clip
     from stages.clip.create import borrowed
+    from stages.conditions.tracks import layers_of
     from stages.errors import BadInput
 
-    if all(clip.has(name) for name in kind.split("+")):
+    if all(clip.has(name) for name in layers_of(kind)):
         return clip
     if str(clip.path) not in place.given:
         clip = borrowed(clip, place.place_for(clip.path))
-    console.note(f"{clip.id}: extracting {kind}")
-    if kind == "landmarks":
+    console.note(f"{clip.id}: extracting {layers_of(kind)[0]}")
+    if layers_of(kind) == ("landmarks",):
         from stages.extract_sketch import SketchOptions, extract
 
         extract(clip, SketchOptions(backend=backend, background="none", device=device))

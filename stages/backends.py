@@ -52,6 +52,8 @@ class Backend:
     """For needs that are neither: as `missing`."""
     points: int = 0
     """How many points a subject has, where they are more than the kind asks for."""
+    revision: int = 0
+    """Raised when the same weights give other points than before; part of a layer's parameters, so that older layers differ."""
     one_only: bool = False
     """Whether it sees one subject and no others."""
     digests: Callable[[], Mapping[str, str]] = dict
@@ -79,6 +81,10 @@ class Backend:
     @property
     def available(self) -> bool:
         return not self.missing()
+
+    def parameters(self) -> dict[str, int]:
+        """What a layer's producer says of the backend beside its name and weights."""
+        return {"revision": self.revision} if self.revision else {}
 
     def weight_digests(self) -> dict[str, str]:
         """name -> sha256, as the `weights` of a layer's producer."""

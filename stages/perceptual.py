@@ -45,7 +45,7 @@ def open_distance(name: str, device: torch.device, scales: int = 1) -> Perceptua
         features = squeezenet.squeezenet11(_read(squeezenet.WEIGHTS_11))
     else:
         features, distance = vgg.vgg19(_read(vgg.WEIGHTS)), vgg.weighted_l1
-    return PerceptualDistance(features, distance, scales).to(device)
+    return PerceptualDistance(features, distance, scales).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _read(name: str) -> dict[str, Tensor]:
@@ -62,6 +62,7 @@ class PerceptualDistance(nn.Module):
 
     def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:
         total = torch.zeros(len(ours), device=ours.device)
+        ours, theirs = (x.contiguous(memory_format=torch.channels_last) for x in (ours, theirs))
         for _ in range(self.scales):
             with torch.no_grad():
                 truth = self.features(theirs)

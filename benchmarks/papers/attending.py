@@ -14,7 +14,7 @@ from report import save
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.conditions.framing import examples_of, tensors
+from stages.conditions.framing import examples_of, frame_of, show
 from stages.conditions.tracks import open_track
 from stages.conditions.view import View
 from stages.models import load_model
@@ -74,9 +74,10 @@ def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count
     kind, size = generator.config.kind, generator.config.size
     shown, track, time = examples_of(examples, kind, size, "none", count), open_track(judged, kind), judged.num_frames // 2
     view = View.scaled(judged.height, judged.width, *size)
-    images, semantics = tensors(shown, torch.device("cpu"))
-    code, semantic = generator.encode_examples(images[None], semantics[None]), torch.from_numpy(track.semantic(time, view))[None]
-    made, attention = generator.synthesize(code, semantic), attended(generator, code, semantic)
+    cpu = torch.device("cpu")
+    pictures, driving = frame_of([example.shown for example in shown], cpu), frame_of([show(track, time, view)], cpu)
+    code, images = generator.encode_examples(pictures.map(lambda x: x[None])), pictures.picture
+    made, attention = generator.synthesize(code, driving), attended(generator, code, driving.semantic)
     small = attention.shape[:2]
     places = place_colours(len(shown), *small)
     pixels = F.interpolate(images, small, mode="area") / 2 + 0.5

@@ -72,8 +72,10 @@ class Faces(Material):
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)
-        points = clip.layer("landmarks").arrays()["points"]
-        self.points = points[:, _followed(clip, points)]
+        arrays = clip.layer("landmarks").arrays()
+        chosen = _followed(clip, arrays["points"])
+        self.face = {name: array[:, [chosen]] for name, array in arrays.items() if name in ("points", "iris")}
+        self.points = self.face["points"][:, 0]
 
     @classmethod
     def check_size(cls, size: Size) -> None:
@@ -91,7 +93,7 @@ class Faces(Material):
 
     def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
         with made.writing("landmarks", producer, self.inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
-            layer.arrays(points=_seen_through(views, self.points[run])[:, None])
+            layer.arrays({name: _seen_through(views, array[run]) for name, array in self.face.items()})
 
 
 class Bodies(Material):

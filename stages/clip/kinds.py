@@ -15,11 +15,12 @@ Payload = Literal["arrays", "images", "flow", "file"]
 
 @dataclass(frozen=True)
 class Kind:
-    """`channels` of an image layer; `arrays`: name -> (shape after T, P; dtype) of those that must be there."""
+    """`channels` of an image layer; `arrays`: name -> (shape after T, P; dtype) of those that must be there, `optional` of those that may."""
 
     payload: Payload
     channels: int = 1
     arrays: Mapping[str, tuple[tuple[int | None, ...], type]] = field(default_factory=dict)
+    optional: Mapping[str, tuple[tuple[int | None, ...], type]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -33,7 +34,9 @@ KINDS: Mapping[str, Kind] = {
         arrays={"keypoints": ((None, 3), np.float32), "boxes": ((4,), np.float32), "track_id": ((), np.int32)},
         about={**_POINTS, "boxes": "x0, y0, x1, y1"},
     ),
-    "landmarks": Kind("arrays", arrays={"points": ((68, 3), np.float32)}, about={**_POINTS, "order": "iBUG-68"}),
+    "landmarks": Kind(
+        "arrays", arrays={"points": ((68, 3), np.float32)}, optional={"iris": ((10, 3), np.float32)}, about={**_POINTS, "order": "iBUG-68"}
+    ),
     "sketch": Kind("images", about={"values": "edge strength, 0 to 255"}),
     "segment": Kind("images", about={"values": "label ids"}),
     "mask": Kind("images", about={"values": "255 foreground, 0 background"}),
@@ -53,8 +56,9 @@ def payload_of(kind: str, meta: Mapping[str, Any]) -> Payload:
 
 def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -> None:
     """Raises BadInput unless every array has `num_frames` rows, the right shape and type, and only finite numbers."""
-    expected = KINDS[kind].arrays if kind in KINDS else {}
-    missing = [name for name in expected if name not in arrays]
+    required, optional = (KINDS[kind].arrays, KINDS[kind].optional) if kind in KINDS else ({}, {})
+    expected = {**required, **optional}
+    missing = [name for name in required if name not in arrays]
     if missing:
         raise BadInput(f"the layer {kind} lacks {', '.join(missing)}")
     people: set[int] = set()
@@ -70,8 +74,8 @@ def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -
             people.add(array.shape[1])
     if len(people) > 1:
         raise BadInput(f"the arrays of {kind} speak of different numbers of people: {sorted(people)}")
-    for name in ("points", "keypoints"):
-        if name in expected and (arrays[name][..., 2] < 0).any():
+    for name in ("points", "iris", "keypoints"):
+        if name in expected and name in arrays and (arrays[name][..., 2] < 0).any():
             raise BadInput(f"{kind}/{name} holds a negative confidence")
 
 

@@ -27,7 +27,7 @@ def place_on_map(kind: str, keypoints: NDArray[np.float32], semantic: NDArray[np
 
     keypoints [N, 3] (x, y, confidence), semantic [S, H, W]: what `Track` says of the frame.
     """
-    if kind == "landmarks":
+    if kind.startswith("landmarks"):
         pitch, yaw, _ = head_angles(keypoints)
         return np.array([pitch, yaw])
     if kind.startswith("poses"):

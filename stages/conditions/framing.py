@@ -9,20 +9,43 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stages.clip import Clip
 from stages.conditions import crop
 from stages.conditions.landmarks import eye_distance
-from stages.conditions.tracks import LandmarkTrack, PoseTrack, Track, open_track
+from stages.conditions.tracks import Damage, LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, NoDetection
+from stages.networks.frame import Frame
 
 Crop = Literal["auto", "subject", "none"]
 SMALL_EYES = 12
 """Pixels between the eyes below which an example is too small to copy from."""
 CROPPED_SHARE = 0.1
 """Share of a head crop outside the picture from which on the head itself is likely to be cut."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One frame of a clip as a model sees it."""
+
+    semantic: np.ndarray
+    """float32 [S, H, W]."""
+    keypoints: np.ndarray
+    """float32 [N, 3] in pixels."""
+    image: np.ndarray | None = None
+    """uint8 [H, W, 3]; None where only what drives is of interest."""
+
+    @property
+    def picture(self) -> np.ndarray:
+        """`image`, where there must be one."""
+        assert self.image is not None
+        return self.image
+
+
+def show(track: Track, index: int, view: View, image: np.ndarray | None = None, damage: Damage | None = None) -> Shown:
+    """The frame `index` of a track through a view; `image` is its picture, as the view shows it."""
+    return Shown(track.semantic(index, view, damage), track.keypoints(index, view, damage), image)
 
 
 @dataclass(frozen=True)
@@ -33,12 +56,7 @@ class Example:
     track: Track
     index: int
     view: View
-    image: np.ndarray
-    """uint8 [H, W, 3]."""
-    semantic: np.ndarray
-    """float32 [S, H, W]."""
-    keypoints: np.ndarray
-    """float32 [N, 3] in pixels of `image`."""
+    shown: Shown
     warnings: tuple[str, ...] = ()
 
     def through(self, after: View) -> Example:
@@ -48,8 +66,7 @@ class Example:
         left and right are the person's again, which a flipped drawing would confuse.
         """
         view = self.view.then(after)
-        semantic, keypoints = self.track.semantic(self.index, view), self.track.keypoints(self.index, view)
-        return replace(self, view=view, image=view.image(self._frame), semantic=semantic, keypoints=keypoints)
+        return replace(self, view=view, shown=show(self.track, self.index, view, view.image(self._frame)))
 
     @cached_property
     def _frame(self) -> np.ndarray:
@@ -91,16 +108,19 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: 
     return [_example(clip, track, index, frames[index]) for index in sorted(set(chosen))]
 
 
-def tensors(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pictures [K, 3, H, W] in [-1, 1] and semantic images [K, S, H, W]."""
-    images = torch.from_numpy(np.stack([e.image for e in examples])).movedim(-1, 1).float() / 127.5 - 1
-    return images.to(device), torch.from_numpy(np.stack([e.semantic for e in examples])).to(device)
+def frame_of(shown: Sequence[Shown], device: torch.device) -> Frame:
+    """Shown frames of one size as tensors, [K, ...]; pictures in [-1, 1], where they all have one."""
+    pictures = [s.image for s in shown if s.image is not None]
+    images = None
+    if len(pictures) == len(shown):
+        images = (torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 127.5 - 1).to(device)
+    semantics, keypoints = (torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*((s.semantic, s.keypoints) for s in shown), strict=True))
+    return Frame(semantics, keypoints, images)
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
     warnings = _complaints(clip, track, index) if isinstance(track, LandmarkTrack) else ()
-    image, semantic, keypoints = view.image(clip.frame(index)), track.semantic(index, view), track.keypoints(index, view)
-    return Example(clip, track, index, view, image, semantic, keypoints, warnings)
+    return Example(clip, track, index, view, show(track, index, view, view.image(clip.frame(index))), warnings)
 
 
 def _complaints(clip: Clip, track: LandmarkTrack, index: int) -> tuple[str, ...]:

@@ -11,8 +11,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+LANDMARKS = 68
+IRIS_POINTS = 10
+"""Five points of each iris, first of the eye at the left of the picture: centre, then its right, upper, left and lower end."""
 SEMANTIC_CHANNELS = 7
 """One channel for the sketch, one distance map for each group of `GROUPS`."""
+PUPIL_CHANNELS = 1
+"""Behind them, for models that see where the eyes look: the irises."""
 
 CURVES: dict[str, tuple[tuple[int, ...], bool]] = {
     # name: (landmarks in order, closed)
@@ -40,6 +45,9 @@ MIRROR = np.array(
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
 """`points[MIRROR]` of a mirrored picture is in iBUG order again."""
+
+MIRROR_IRISES = np.array([5, 8, 7, 6, 9, 0, 3, 2, 1, 4])
+"""As MIRROR, for the points of the irises."""
 
 _FOREHEAD_HEIGHT = 2 / 3
 _SUBPIXEL_BITS = 4
@@ -103,6 +111,28 @@ def semantic_image(points: np.ndarray, height: int, width: int) -> np.ndarray:
     for channel, names in enumerate(GROUPS, start=1):
         _near([curves[name] for curves, _ in faces for name in names], maps[channel])
     return maps
+
+
+def draw_irises(points: np.ndarray, irises: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The irises of all faces where the lids leave them visible, uint8 [height, width]. points [P, 68, 3], irises [P, 10, 3]."""
+    canvas = np.zeros((height, width), np.uint8)
+    for face, pair in zip(points, irises, strict=True):
+        for eye, iris in zip((face[RIGHT_EYE], face[LEFT_EYE]), (pair[:5], pair[5:]), strict=True):
+            if (eye[:, 2] > 0).all() and (iris[:, 2] > 0).all():
+                _draw_iris(canvas, eye[:, :2].astype(np.float64), iris[:, :2].astype(np.float64))
+    return canvas
+
+
+def _draw_iris(canvas: np.ndarray, eye: np.ndarray, iris: np.ndarray) -> None:
+    """A disc [5, 2] (centre, then the ends), cut by the opening of the eye [6, 2], in place."""
+    scale, limit = 1 << _SUBPIXEL_BITS, 8 * max(canvas.shape)
+    disc, opening = np.zeros_like(canvas), np.zeros_like(canvas)
+    centre = np.round(np.clip(iris[0], -limit, limit) * scale).astype(int)
+    radius = np.clip(np.linalg.norm(iris[1:] - iris[0], axis=1).mean(), 0.5, limit)
+    cv2.circle(disc, (int(centre[0]), int(centre[1])), round(radius * scale), 255, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    lids = np.round(np.clip(_spline(6, True) @ eye, -limit, limit) * scale).astype(np.int32)
+    cv2.fillPoly(opening, [lids], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    np.maximum(canvas, np.minimum(disc, opening), out=canvas)
 
 
 def _near(curves: list[np.ndarray], into: np.ndarray) -> None:

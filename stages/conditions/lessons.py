@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from stages.conditions.framing import Example, tensors
+from stages.conditions.framing import Example, frame_of
 from stages.conditions.view import View
 from stages.networks.tuning import Lesson
 
@@ -30,10 +30,9 @@ def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.de
     draw = np.random.default_rng(seed)
     while True:
         drawn = [_draw(examples, draw) for _ in range(batch)]
-        targets, semantics = tensors([target for target, _ in drawn], device)
-        sources = [tensors(source, device) for _, source in drawn]
-        images, labels = (torch.stack(parts) for parts in zip(*sources, strict=True))
-        yield Lesson(targets, semantics, images, labels)
+        targets = frame_of([target.shown for target, _ in drawn], device)
+        together = frame_of([source.shown for _, sources in drawn for source in sources], device)
+        yield Lesson(targets, together.map(lambda x: x.unflatten(0, (batch, -1))))
 
 
 def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
@@ -41,7 +40,7 @@ def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Examp
     chosen = int(draw.integers(len(examples)))
     target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
     others = [others[index] for index in draw.permutation(len(others))[:MOST_SOURCES]]
-    height, width = target.image.shape[:2]
+    height, width = target.view.height, target.view.width
     mirrored = bool(draw.random() < 0.5)
     shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
     return shown, [other.through(moved_view(height, width, draw, mirrored)) for other in others]

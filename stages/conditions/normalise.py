@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-PARTS: tuple[tuple[slice, bool], ...] = (
-    # landmarks, whether their height is a proportion of the face (and not an expression)
-    (slice(0, 17), True),
-    (slice(17, 22), False),
-    (slice(22, 27), False),
-    (slice(27, 36), True),
-    (slice(36, 42), False),
-    (slice(42, 48), False),
-    (slice(48, 68), False),
+from stages.conditions.landmarks import LANDMARKS
+
+PARTS: tuple[tuple[slice, bool, slice], ...] = (
+    # landmarks, whether their height is a proportion of the face (and not an expression), points that move along: the irises
+    (slice(0, 17), True, slice(0)),
+    (slice(17, 22), False, slice(0)),
+    (slice(22, 27), False, slice(0)),
+    (slice(27, 36), True, slice(0)),
+    (slice(36, 42), False, slice(68, 73)),
+    (slice(42, 48), False, slice(73, 78)),
+    (slice(48, 68), False, slice(0)),
 )
 NEAREST_SHARE = 0.05
 """Share of the driving frames, nearest in pose to the example, that are compared with it."""
@@ -25,23 +27,27 @@ LIMIT = 1.6
 
 
 def normalise(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """driving [T, 68, 3], example [68, 3], in pixels -> driving with the example's place, size and proportions, [T, 68, 3].
+    """driving [T, 68 or 78, 3], example [68 or 78, 3], in pixels -> driving with the example's place, size and proportions.
 
     Frames without a face stay empty. Without any face the driving landmarks are returned as they are.
     """
-    seen = driving[..., 2].any(1)
+    face = driving[:, :LANDMARKS]
+    seen = face[..., 2].any(1)
     if not seen.any():
         return driving
-    mean = _nearest_mean(driving[seen, :, :2], example[:, :2])
-    scale, shift = _fit(mean, example[:, :2])
+    mean = _nearest_mean(face[seen, :, :2], example[:LANDMARKS, :2])
+    scale, shift = _fit(mean, example[:LANDMARKS, :2])
     moved, mean = driving[..., :2] * scale + shift, mean * scale + shift
     result = driving.copy()
-    for part, rigid in PARTS:
+    for part, rigid, along in PARTS:
         ratio = _ratio(mean[part], example[part, :2], rigid)
         centre = moved[:, part].mean(1, keepdims=True)
         offset = example[part, :2].mean(0) - mean[part].mean(0)
-        result[:, part, :2] = centre + offset + (moved[:, part] - centre) * ratio
+        for points in (part, along):
+            result[:, points, :2] = centre + offset + (moved[:, points] - centre) * ratio
     result[~seen] = 0
+    irises = result[:, LANDMARKS:]
+    irises[irises[..., 2] <= 0] = 0
     return result
 
 

@@ -80,6 +80,12 @@ def whole_bodies(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     return np.concatenate([arrays.get(name, empty[name]) for name in SIZES], axis=2)
 
 
+def with_hands(body: NDArray[np.float32]) -> NDArray[np.float32]:
+    """BODY_25 of a body [25 or 137, 3] and both hands behind it, left before right, [67, 3]; zeros for hands that are not known."""
+    hands = body[HAND_LEFT.start :] if len(body) > len(NAMES) else np.zeros((42, 3), np.float32)
+    return np.concatenate([body[: len(NAMES)], hands])
+
+
 def mirrored(bodies: NDArray[np.float32]) -> NDArray[np.float32]:
     """Bodies [..., 25 or 137, 3] of a mirrored picture with left and right named as the person's again."""
     return bodies[..., WHOLE_MIRROR if bodies.shape[-2] > len(NAMES) else MIRROR, :]
@@ -133,7 +139,7 @@ def _draw_details(canvas: NDArray[np.uint8], person: NDArray[np.float32], stroke
 
 
 def damaged(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
-    """Keypoints [P, 25, 3] as a worse detector would give them: a few joints are missing, the others tremble."""
+    """Keypoints [P, 25 or 137, 3] as a worse detector would give them: a few joints are missing, the others tremble."""
     noisy = keypoints.copy()
     for person in noisy:
         person[:, :2] += draw.normal(size=(len(person), 2)) * JITTER * person_height(person)

@@ -6,6 +6,7 @@ One track per kind of layer; `open_track` chooses. Networks see only what `seman
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -16,13 +17,36 @@ from stages.conditions import labels, landmarks, poses
 from stages.conditions.view import View
 from stages.errors import BadInput, UsageProblem
 
-SEMANTIC_CHANNELS = {"landmarks": landmarks.SEMANTIC_CHANNELS, "poses": 3, "poses+densepose": 6}
+SEMANTIC_CHANNELS = {
+    "landmarks": landmarks.SEMANTIC_CHANNELS, "landmarks+iris": landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS,
+    "poses": 3, "poses+densepose": 6,
+}  # fmt: skip
 """Channels of s_t of each kind that has a fixed number; label maps have one per label, void excepted."""
+
+IRIS_DROPPED = 0.25
+"""Share of the training windows, and of the sets of examples, whose irises are left out: one model serves with and without."""
 
 DENSEPOSE_MIRROR = np.array(
     [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23, *range(25, 256)], dtype=np.uint8
 )
 """DensePose's 24 parts with left and right exchanged."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """How what drives a window of training is as faulty as a detector's; the same for the same seed."""
+
+    seed: int
+    noisy: bool = True
+    """Whether points tremble and are missing in single frames, too."""
+
+    def of_window(self) -> np.random.Generator:
+        """Random numbers that all frames of the window share."""
+        return np.random.default_rng(self.seed)
+
+    def of_frame(self, index: int) -> np.random.Generator:
+        """Random numbers of one frame, whoever asks for them."""
+        return np.random.default_rng([self.seed, index])
 
 
 class Track(Protocol):
@@ -31,15 +55,12 @@ class Track(Protocol):
     channels: int
     num_frames: int
 
-    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
-        """s_t of frame `index`: float32 [channels, height, width] in [0, 1].
-
-        With `damage` what drives is as faulty as a detector's, at random: for training.
-        """
+    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+        """s_t of frame `index`: float32 [channels, height, width] in [0, 1]."""
         ...
 
-    def keypoints(self, index: int, view: View) -> np.ndarray:
-        """Points that must correspond between frames, float32 [N, 3]; N may be 0."""
+    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+        """Points that correspond between frames, float32 [N, 3]; N is the same for all clips of a kind, and may be 0."""
         ...
 
     def seen(self, index: int) -> bool:
@@ -52,30 +73,43 @@ class Track(Protocol):
 
 
 class LandmarkTrack:
-    """Faces: landmarks [T, P, 68, 3]."""
+    """Faces: landmarks [T, P, 68, 3], and irises [T, P, 10, 3] where they are known; with `pupils` these are part of s_t."""
 
-    channels = landmarks.SEMANTIC_CHANNELS
-
-    def __init__(self, points: np.ndarray) -> None:
-        self.points = points
+    def __init__(self, points: np.ndarray, iris: np.ndarray | None = None, *, pupils: bool = False) -> None:
+        self.points, self.pupils = points, pupils
+        self.iris = np.zeros((*points.shape[:2], landmarks.IRIS_POINTS, 3), np.float32) if iris is None else iris
+        self.channels = SEMANTIC_CHANNELS["landmarks+iris" if pupils else "landmarks"]
         self.num_frames = len(points)
 
     def faces(self, index: int, view: View) -> np.ndarray:
         points = view.points(self.points[index])
         return points[:, landmarks.MIRROR] if view.mirrored else points
 
-    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
-        return landmarks.semantic_image(self.faces(index, view), view.height, view.width)
+    def _irises(self, index: int, view: View, damage: Damage | None) -> np.ndarray:
+        irises = view.points(self.iris[index])
+        if damage is not None and damage.of_window().random() < IRIS_DROPPED:
+            irises = np.zeros_like(irises)
+        return irises[:, landmarks.MIRROR_IRISES] if view.mirrored else irises
 
-    def keypoints(self, index: int, view: View) -> np.ndarray:
-        return self.faces(index, view)[0]
+    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+        faces = self.faces(index, view)
+        maps = landmarks.semantic_image(faces, view.height, view.width)
+        if not self.pupils:
+            return maps
+        drawn = landmarks.draw_irises(faces, self._irises(index, view, damage), view.height, view.width)
+        return np.concatenate([maps, drawn[None] / np.float32(255)])
+
+    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+        return np.concatenate([self.faces(index, view)[0], self._irises(index, view, damage)[0]])
 
     def seen(self, index: int) -> bool:
         return bool(self.points[index, ..., 2].any())
 
     def picture(self, index: int, view: View) -> np.ndarray:
-        sketch = landmarks.draw_sketch(self.faces(index, view), view.height, view.width)
-        return np.repeat(sketch[..., None], 3, -1)
+        faces = self.faces(index, view)
+        sketch = landmarks.draw_sketch(faces, view.height, view.width)
+        drawn = np.maximum(sketch, landmarks.draw_irises(faces, self._irises(index, view, None), view.height, view.width))
+        return np.repeat(drawn[..., None], 3, -1)
 
 
 class PoseTrack:
@@ -87,18 +121,18 @@ class PoseTrack:
         self.bodies = keypoints
         self.num_frames = len(keypoints)
 
-    def _people(self, index: int, view: View) -> np.ndarray:
+    def _people(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
         people = view.points(self.bodies[index])
-        return poses.mirrored(people) if view.mirrored else people
+        people = poses.mirrored(people) if view.mirrored else people
+        return poses.damaged(people, damage.of_frame(index)) if damage is not None and damage.noisy else people
 
-    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
-        people = self._people(index, view)
-        if damage is not None:
-            people = poses.damaged(people, damage)
+    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+        people = self._people(index, view, damage)
         return poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
 
-    def keypoints(self, index: int, view: View) -> np.ndarray:
-        return self._people(index, view)[0, : len(poses.NAMES)]
+    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+        """BODY_25 and both hands behind it, [67, 3]; hands that are not known have confidence 0."""
+        return poses.with_hands(self._people(index, view, damage)[0])
 
     def seen(self, index: int) -> bool:
         return bool(self.bodies[index, ..., 2].any())
@@ -119,7 +153,7 @@ class DensePoseTrack(PoseTrack):
         super().__init__(keypoints)
         self.surface = surface
 
-    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
         iuv = view.image(self.surface.image(index), cv2.INTER_NEAREST)
         parts = DENSEPOSE_MIRROR[iuv[..., 0]] if view.mirrored else iuv[..., 0]
         surface = np.stack([parts / 24, iuv[..., 1] / 255, iuv[..., 2] / 255]).clip(0, 1)
@@ -139,14 +173,14 @@ class LabelTrack:
         self.channels = len(self.ids)
         self.num_frames = layer.num_frames
 
-    def semantic(self, index: int, view: View, damage: np.random.Generator | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
         return (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
 
     def _seen_through(self, view: View, index: int) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
         return self.mirror[ids] if view.mirrored else ids
 
-    def keypoints(self, index: int, view: View) -> np.ndarray:
+    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
         return np.zeros((0, 3), np.float32)
 
     def seen(self, index: int) -> bool:
@@ -161,17 +195,20 @@ BROUGHT: dict[str, Callable[[Clip], Track]] = {}
 
 
 def open_track(clip: Clip, kind: str) -> Track:
-    """The track of a clip's layer `kind`; "poses+densepose" wants both layers. It follows one subject: who is seen most.
+    """The track of a clip's layer `kind`; "poses+densepose" wants both layers, "landmarks+iris" draws the irises where the layer
+    landmarks has them. It follows one subject: who is seen most.
 
     Raises BadInput when the clip lacks a layer.
     """
     if kind in BROUGHT:
         return BROUGHT[kind](clip)
-    for name in kind.split("+"):
+    for name in layers_of(kind):
         if not clip.has(name):
             raise BadInput(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))
-    if kind == "landmarks":
-        return LandmarkTrack(only_main(clip.layer("landmarks").arrays()["points"]))
+    if kind in ("landmarks", "landmarks+iris"):
+        arrays = clip.layer("landmarks").arrays()
+        iris = only(main_subject(arrays["points"]), arrays["iris"]) if "iris" in arrays else None
+        return LandmarkTrack(only_main(arrays["points"]), iris, pupils=kind == "landmarks+iris")
     if kind == "poses":
         return PoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())))
     if kind == "poses+densepose":
@@ -188,9 +225,14 @@ def require_channels(clip: Clip, found: int, wanted: int) -> None:
         raise UsageProblem(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
 
 
+def layers_of(kind: str) -> tuple[str, ...]:
+    """The layers of a clip that drive a model of this kind."""
+    return tuple(name for name in kind.split("+") if name != "iris")
+
+
 def layers_digest(clip: Clip, kind: str) -> str:
     """Of the layer, or the layers, that a model of this kind is driven by."""
-    return "+".join(clip.layer(name).digest if clip.has(name) else "" for name in kind.split("+"))
+    return "+".join(clip.layer(name).digest if clip.has(name) else "" for name in layers_of(kind))
 
 
 def main_subject(points: np.ndarray) -> int | None:
@@ -201,7 +243,11 @@ def main_subject(points: np.ndarray) -> int | None:
 
 def only_main(points: np.ndarray) -> np.ndarray:
     """Of [T, P, N, 3] the main subject alone, [T, 1, N, 3]."""
-    chosen = main_subject(points)
+    return only(main_subject(points), points)
+
+
+def only(chosen: int | None, points: np.ndarray) -> np.ndarray:
+    """Of [T, P, N, 3] one subject alone, [T, 1, N, 3]; zeros where it is nobody."""
     return np.zeros((len(points), 1, *points.shape[2:]), points.dtype) if chosen is None else points[:, [chosen]]
 
 

@@ -49,6 +49,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
     """
     parameters = _parameters(options)
     backend = Backends("poses").require_for(clip, "poses", options.backend)
+    parameters |= backend.parameters()
     producer = Producer("extract-poses", backend.name, parameters, backend.weight_digests(), device=options.device)
     inputs = {"frames": clip.frames_digest()}
     if not clip.needs("poses", producer, inputs, overwrite):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
-from stages.conditions.landmarks import draw_sketch
+from stages.conditions.landmarks import LANDMARKS, draw_sketch
 from stages.errors import NoDetection, UsageProblem
 from stages.extract_sketch import background
 from stages.extract_sketch.faces import Detector
@@ -44,7 +44,8 @@ class SketchOptions:
 def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outcome:
     """Detect the chosen face in every frame of `clip` and draw its sketch.
 
-    Writes `landmarks` (points [T, P, 68, 3]: x, y in pixels, confidence; P is 1 unless all faces are wanted), then `sketch` (uint8 [H, W]).
+    Writes `landmarks` (points [T, P, 68, 3]: x, y in pixels, confidence; P is 1 unless all faces are wanted; with a backend that sees
+    irises also iris [T, P, 10, 3]), then `sketch` (uint8 [H, W]).
     Frames without a face get zeros and an empty sketch. The notes count them, and the frames whose face leaves the picture. Raises
     NoDetection when no frame has a face, ParametersDiffer when other layers are there and `overwrite` is not set.
     """
@@ -64,8 +65,8 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
             )
         if "landmarks" in needed:
             with clip.writing("landmarks", making["landmarks"], inputs) as landmarks:
-                landmarks.arrays(points=points)
-    return Outcome("sketch", "done", clip.num_frames, _notes(points, clip.width, clip.height))
+                landmarks.arrays(_arrays(points))
+    return Outcome("sketch", "done", clip.num_frames, _notes(points[..., :LANDMARKS, :], clip.width, clip.height))
 
 
 def _check(options: SketchOptions) -> None:
@@ -77,7 +78,7 @@ def _check(options: SketchOptions) -> None:
 
 
 def _landmarks_producer(backend: Backend, options: SketchOptions) -> Producer:
-    parameters: dict[str, Any] = {"face": parse_choice(options.face), "smoothing": float(options.smoothing)}
+    parameters: dict[str, Any] = {"face": parse_choice(options.face), "smoothing": float(options.smoothing), **backend.parameters()}
     return Producer(STAGE, backend.name, parameters, backend.weight_digests(), device=options.device)
 
 
@@ -90,7 +91,8 @@ def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
 def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Iterator[Tracked[Edges]]:
     detector: Detector = backend.open_for(options.face, options.device)
     fps = float(clip.fps)
-    chosen = follow(watch(_with_edges(clip, options), detector), options.face, 68, fps, clip.width, clip.height)
+    count = backend.points or LANDMARKS
+    chosen = follow(watch(_with_edges(clip, options), detector), options.face, count, fps, clip.width, clip.height)
     return smoothed(filled(chosen, fps), fps, options.smoothing)
 
 
@@ -110,19 +112,26 @@ def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np
 
 
 def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:
-    """Give the sketch of each frame to the writer `sketch`; returns the points of all frames, [T, P, 68, 3]."""
+    """Give the sketch of each frame to the writer `sketch`; returns the points of all frames, [T, P, 68 or 78, 3]."""
     points = []
     for frame in frames:
         points.append(frame.points)
-        image = draw_sketch(frame.points, clip.height, clip.width)
-        if frame.load is not None and frame.points[..., 2].any():
-            np.maximum(image, background.outside_faces(frame.load, frame.points, clip.width), out=image)
+        faces = frame.points[:, :LANDMARKS]
+        image = draw_sketch(faces, clip.height, clip.width)
+        if frame.load is not None and faces[..., 2].any():
+            np.maximum(image, background.outside_faces(frame.load, faces, clip.width), out=image)
         sketch.image(image)
     persons = max((len(faces) for faces in points), default=1)
-    together = np.zeros((len(points), persons, 68, 3), np.float32)
+    together = np.zeros((len(points), persons, *points[0].shape[1:]), np.float32)
     for row, faces in zip(together, points, strict=True):
         row[: len(faces)] = faces
     return together
+
+
+def _arrays(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """The arrays of the layer `landmarks` for faces [T, P, 68 or 78, 3]."""
+    arrays = {"points": points[..., :LANDMARKS, :]}
+    return {**arrays, "iris": points[..., LANDMARKS:, :]} if points.shape[2] > LANDMARKS else arrays
 
 
 def _notes(points: NDArray[np.float32], width: int, height: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MESH_POINTS = 478
+IRISES = slice(468, 478)
+"""Five points of each iris, first of the eye at the left of the picture: centre, then its right, upper, left and lower end."""
 
 _CONTOUR = [(127, 127), (234, 93), (93, 132), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148), (152, 152)]
 _CONTOUR += [(377, 400), (378, 379), (365, 365), (397, 288), (288, 361), (361, 323), (323, 454), (356, 356)]

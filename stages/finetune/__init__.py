@@ -60,7 +60,7 @@ def finetune(
         return _skipped(out, settings)
     shown = [e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)]
     for example in shown:
-        require_channels(example.clip, len(example.semantic), model.config.semantic_channels)
+        require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
     if not shown:
         raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
     generator = copy.deepcopy(model.generator)

@@ -59,6 +59,15 @@ class GeneratorConfig:
     flow_skips: bool = True
     flow_shared: bool = True
     """One W and M for the example and the previous frame, or one each."""
+    motion: Literal["learned", "keypoints"] = "learned"
+    """Where W begins: at rest, as in the papers, or with the motions that the keypoints of the two frames tell (networks/motion.py)."""
+    spline_smoothing: tuple[float, ...] = (1e-3, 1e-1)
+    """lambda of each thin-plate spline through the landmarks of a face, whose coordinates are in heights of the picture: one that follows
+    the face closely, and a stiff one for what is around it."""
+    instances: int = 0
+    """The number of instances of a label map that are followed, the largest ones first."""
+    warp_all: bool = False
+    """With several examples all are warped, and each place takes one of them; else e_1 alone is."""
     warp_example: bool = True
     """Eq. 11; without it only the previous frame is warped."""
     refine_mask: bool = True
@@ -93,8 +102,8 @@ PAPER = GeneratorConfig(
 """The dimensions of few-shot vid2vid: about 112 million parameters, 72 GMAC for a 256x256 frame."""
 
 PRESETS: dict[str, GeneratorConfig] = {
-    "face-256": GeneratorConfig(),
-    "pose-256": GeneratorConfig(kind="poses", semantic_channels=3, size=(256, 128), bases=256),
+    "face-256": GeneratorConfig(kind="landmarks+iris", semantic_channels=8, motion="keypoints", warp_all=True),
+    "pose-256": GeneratorConfig(kind="poses", semantic_channels=3, size=(256, 128), bases=256, motion="keypoints", warp_all=True),
     "street-256": GeneratorConfig(kind="segment", semantic_channels=11, size=(192, 256)),
     "paper": PAPER,
     "paper-512": replace(PAPER, size=(512, 512)),

@@ -44,8 +44,8 @@ def _composed(flows: list[Tensor]) -> Tensor:
     return total
 
 
-def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int) -> tuple[Tensor, Tensor]:
-    """A square box around some keypoints [B, N, 3], twice as wide as they are and within the picture.
+def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int, room: float = 2.0) -> tuple[Tensor, Tensor]:
+    """A square box around some keypoints [B, N, 3], `room` times as wide as they are and within the picture.
 
     Returns boxes [B, 4] (x0, y0, x1, y1 in pixels) and whether any of the points is there, [B].
     """
@@ -56,7 +56,7 @@ def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int) 
     high = torch.where(seen[..., None], chosen[..., :2], -far).amax(1)
     there = seen.any(1)
     centre = torch.where(there[:, None], (low + high) / 2, chosen.new_tensor([width / 2, height / 2]))
-    half = torch.where(there, (high - low).amax(1), far).clamp(min(height, width) / 16, min(height, width) / 2)[:, None]
+    half = torch.where(there, (high - low).amax(1) * (room / 2), far).clamp(min(height, width) / 16, min(height, width) / 2)[:, None]
     reach = chosen.new_tensor([width - 1, height - 1])
     centre = torch.minimum(torch.maximum(centre, half), (reach - half).clamp(min=0) + 0 * centre)
     return torch.cat([centre - half, centre + half], 1), there

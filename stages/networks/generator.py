@@ -1,7 +1,7 @@
 """The few-shot vid2vid generator (Wang et al. 2019, section 3).
 
-    code = generator.encode_examples(images, semantics)         # once per clip
-    frame, state = generator.step(code, semantic, state)        # once per frame
+    code = generator.encode_examples(examples)                  # once per clip
+    frame, past = generator.step(code, driving, past)           # once per frame
 
 E_F is `example_encoder`, E_A `attention`, E_P `weight_generator`, H the rest of the main branch, W and M `flow`.
 """
@@ -19,6 +19,7 @@ from stages.networks.baselines import Start, StyleCode, StyleLayers
 from stages.networks.config import GeneratorConfig
 from stages.networks.examples import AveragedExamples, OuterExamples, average
 from stages.networks.flow import FlowNetwork, Warped
+from stages.networks.frame import Frame
 from stages.networks.layers import Encoder, LabelEmbedder, LevelWeights, SpadeBlock, UNet, activate, conv, double, quiet
 from stages.networks.weights import AverageWeights, RowWeights
 
@@ -29,8 +30,8 @@ class Appearance:
 
     weights: list[LevelWeights]
     bottleneck: Tensor
-    image: Tensor
-    semantic: Tensor
+    example: Frame
+    """e_1."""
     attention: Tensor
     """[B, K, h, w]: how much of each place comes from which example; 1 with a single example."""
 
@@ -49,8 +50,8 @@ class Appearance:
 class ExampleCode:
     """Everything about the examples that does not depend on the driving frame."""
 
-    images: Tensor
-    semantics: Tensor
+    examples: Frame
+    """[B, K, ...]."""
     pooled: list[Tensor]
     """Averages of the levels before the attention, [B, K, C_l]."""
     values: Tensor
@@ -61,14 +62,6 @@ class ExampleCode:
     """What the attention recalls from; None with one example."""
     appearance: Appearance | None
     """Complete when there is one example, for then nothing of it depends on the driving frame."""
-
-
-@dataclass(frozen=True)
-class State:
-    """The past that one step hands to the next."""
-
-    frame: Tensor
-    semantic: Tensor
 
 
 @dataclass(frozen=True)
@@ -104,8 +97,8 @@ class FewShotGenerator(nn.Module):
         style_input = StyleCode.CHANNELS if c.method == "concat" else 0
         self.label_embedder = LabelEmbedder(c.semantic_channels + style_input, c.label_channels, generated=generated, spectral=c.spectral)
         self.guidance = _guidance(c, guides)
-        self.flow = _flow(c)
-        self.example_flow = _flow(c) if c.warp_example and not c.flow_shared else None
+        self.flow = FlowNetwork(c)
+        self.example_flow = FlowNetwork(c) if c.warp_example and not c.flow_shared else None
         adaptive = c.adaptive_levels if c.method == "weights" else 0
         weights = AverageWeights if c.pooling == "average" else RowWeights
         self.weight_generator = nn.ModuleList(weights(c, level) for level in range(adaptive))
@@ -124,16 +117,16 @@ class FewShotGenerator(nn.Module):
         self.to_image = quiet(conv(c.channels[0], 3))
         self.refine_mask = quiet(conv(c.channels[0], 2)) if c.refine_mask else None
 
-    def encode_examples(self, images: Tensor, semantics: Tensor) -> ExampleCode:
-        """images [B, K, 3, H, W] in [-1, 1], semantics [B, K, S, H, W] -> the code of the examples, for any K >= 1."""
-        batch, count = images.shape[:2]
+    def encode_examples(self, examples: Frame) -> ExampleCode:
+        """examples [B, K, ...] with their pictures -> the code of the examples, for any K >= 1."""
+        batch, count = examples.picture.shape[:2]
         if self.config.method == "spade":
-            nothing = images.new_zeros(batch, count, 0, 1, 1)
-            return self._complete(ExampleCode(images, semantics, [], nothing, None, None, None))
-        pictures, labels = images.flatten(0, 1), semantics.flatten(0, 1)
+            nothing = examples.picture.new_zeros(batch, count, 0, 1, 1)
+            return self._complete(ExampleCode(examples, [], nothing, None, None, None))
+        pictures, labels = examples.picture.flatten(0, 1), examples.semantic.flatten(0, 1)
         values, pooled = self.example_encoder.before(pictures.to(labels.dtype), labels)
         values, pooled = values.unflatten(0, (batch, count)), [p.unflatten(0, (batch, count)) for p in pooled]
-        code = ExampleCode(images, semantics, pooled, values, None, None, None)
+        code = ExampleCode(examples, pooled, values, None, None, None)
         if count == 1:
             return self._complete(code)
         keys = self.attention.key(labels).unflatten(0, (batch, count))
@@ -143,8 +136,8 @@ class FewShotGenerator(nn.Module):
         """The code of some of the examples, in the order of `indices`; nothing is encoded again, compact bases are extracted anew."""
         kept = list(indices)
         part = replace(
-            code, images=code.images[:, kept], semantics=code.semantics[:, kept], pooled=[p[:, kept] for p in code.pooled],
-            values=code.values[:, kept], keys=None, memory=None, appearance=None,
+            code, examples=code.examples.map(lambda x: x[:, kept]), pooled=[p[:, kept] for p in code.pooled], values=code.values[:, kept],
+            keys=None, memory=None, appearance=None,
         )  # fmt: skip
         if code.keys is None or len(kept) == 1:  # without keys examples are not attended to at all
             return self._complete(part)
@@ -153,19 +146,19 @@ class FewShotGenerator(nn.Module):
 
     def _complete(self, code: ExampleCode) -> ExampleCode:
         """With one example everything is known before the first frame."""
-        ones = torch.ones(*code.values.shape[:2], *code.values.shape[-2:], device=code.images.device)
+        ones = torch.ones(*code.values.shape[:2], *code.values.shape[-2:], device=code.examples.picture.device)
         return replace(code, appearance=self._appearance(code, code.values[:, 0], ones[:, :1]))
 
-    def step(self, code: ExampleCode, semantic: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """semantic [B, S, H, W] -> the next frame [B, 3, H, W] in [-1, 1], and the state for the step after it."""
-        frame = self.synthesize(code, semantic, state).frame
-        return frame, State(frame, semantic)
+    def step(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
+        """driving [B, ...] -> the next frame [B, 3, H, W] in [-1, 1], and the past for the step after it."""
+        frame = self.synthesize(code, driving, past).frame
+        return frame, replace(driving, image=frame)
 
-    def synthesize(self, code: ExampleCode, semantic: Tensor, state: State | None = None) -> Synthesis:
+    def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
         """As `step`, but with every part of the frame."""
-        appearance = code.appearance or self._attend(code, semantic)
-        example, previous = self._warp(appearance, semantic, state)
-        features = self._main_branch(appearance, semantic, [example, previous])
+        appearance = code.appearance or self._attend(code, driving.semantic)
+        example, previous = self._warp(code, appearance, driving, past)
+        features = self._main_branch(appearance, driving.semantic, [example, previous])
         frame = raw = torch.tanh(self.to_image(features).float())
         example_mask, previous_mask = self._masks(features, example, previous)
         if self.config.combine != "spade":
@@ -192,28 +185,27 @@ class FewShotGenerator(nn.Module):
         """q: (aggregated) example features at the attention's level [B, C, h, w]; attention [B, K, h, w]."""
         shares = attention.mean((2, 3))
         rows, best = torch.arange(len(shares), device=shares.device), shares.argmax(1)
+        example = code.examples.map(lambda x: x[rows, best])
         if self.config.method == "spade":
-            return Appearance([], q, code.images[rows, best], code.semantics[rows, best], attention)
+            return Appearance([], q, example, attention)
         bottleneck, after = self.example_encoder.after(q)
         features = [torch.einsum("bkc,bk->bc", p, shares.to(p.dtype)) for p in code.pooled] + after
         weights = [generate(features[level]) for level, generate in enumerate(self.weight_generator)]
-        return Appearance(weights, bottleneck, code.images[rows, best], code.semantics[rows, best], attention)
+        return Appearance(weights, bottleneck, example, attention)
 
-    def _warp(self, appearance: Appearance, semantic: Tensor, state: State | None) -> tuple[Warped | None, Warped | None]:
-        """W and M for the example and the previous frame; one network for both runs in one batched call."""
+    def _warp(
+        self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None
+    ) -> tuple[Warped | None, Warped | None]:
+        """W and M for the example (all of them with `warp_all`) and the previous frame; one network for both in one batched call."""
         if not self.config.warp_example:
-            return None, None if state is None else self.flow(semantic, state.frame, state.semantic)
+            return None, None if past is None else self.flow(driving, past)
         own = self.flow if self.example_flow is None else self.example_flow
-        if state is None:
-            return own(semantic, appearance.image, appearance.semantic), None
-        if self.example_flow is not None:
-            return own(semantic, appearance.image, appearance.semantic), self.flow(semantic, state.frame, state.semantic)
-        both = self.flow(
-            torch.cat([semantic, semantic]),
-            torch.cat([appearance.image, state.frame]),
-            torch.cat([appearance.semantic, state.semantic]),
-        )
-        halves = [part.chunk(2) for part in both]
+        several = self.config.warp_all and code.examples.picture.shape[1] > 1
+        if several or past is None or self.example_flow is not None:
+            example = own.of_several(driving, code.examples) if several else own(driving, appearance.example)
+            return example, None if past is None else self.flow(driving, past)
+        both = self.flow(_beside(driving, driving), _beside(appearance.example, past))
+        halves = [part.chunk(2) for part in (both.image, both.flow, both.mask)]
         return Warped(*(h[0] for h in halves)), Warped(*(h[1] for h in halves))
 
     def _main_branch(self, appearance: Appearance, semantic: Tensor, warped: list[Warped | None]) -> Tensor:
@@ -256,8 +248,10 @@ def _attention(c: GeneratorConfig) -> Attention:
     )  # fmt: skip
 
 
-def _flow(c: GeneratorConfig) -> FlowNetwork:
-    return FlowNetwork(c.semantic_channels, c.flow_channels, c.flow_blocks, c.flow_stride, skips=c.flow_skips, spectral=c.spectral)
+def _beside(one: Frame, other: Frame) -> Frame:
+    """Two frames with their pictures, or without, as one batch."""
+    images = None if one.image is None or other.image is None else torch.cat([one.image, other.image])
+    return Frame(torch.cat([one.semantic, other.semantic]), torch.cat([one.keypoints, other.keypoints]), images)
 
 
 def _guidance(c: GeneratorConfig, guides: int) -> nn.Module | None:

@@ -1,8 +1,8 @@
 """The inference form of a generator: the same frames with less work, and in half precision where that is safe.
 
     renderer = Renderer(generator, Speed(precision="auto"))
-    code = renderer.encode_examples(images, semantics)          # once per clip
-    frame, state = renderer.step(code, semantic, state)         # once per frame
+    code = renderer.encode_examples(examples)                   # once per clip
+    frame, past = renderer.step(code, driving, past)            # once per frame
 
 What does not depend on the driving frame is in the code (see generator.py). Here the weights themselves are prepared once: spectral
 norms are folded in, convolutions of doubled pictures become transposed ones, all in the memory format that the device likes.
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from stages.networks.flow import FlowNetwork
-from stages.networks.generator import ExampleCode, FewShotGenerator, State, Synthesis
+from stages.networks.frame import Frame
+from stages.networks.generator import ExampleCode, FewShotGenerator, Synthesis
 from stages.networks.layers import UpConv
 from stages.networks.methods import build
 
@@ -64,9 +65,9 @@ class Renderer:
         self._exact_code: tuple[ExampleCode, ExampleCode] | None = None
 
     @torch.inference_mode()
-    def encode_examples(self, images: Tensor, semantics: Tensor) -> ExampleCode:
+    def encode_examples(self, examples: Frame) -> ExampleCode:
         """As the generator's, in this renderer's precision."""
-        return self._fast.encode_examples(images, semantics.to(_DTYPES[self.precision]))
+        return self._fast.encode_examples(self._in_precision(examples))
 
     @torch.inference_mode()
     def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
@@ -74,33 +75,36 @@ class Renderer:
         return self._fast.choose(code, indices)
 
     @torch.inference_mode()
-    def step(self, code: ExampleCode, semantic: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """As the generator's: the next frame [B, 3, H, W], float32, and the state for the step after it."""
-        small = semantic.to(_DTYPES[self.precision])
-        frame, raw = self._make(code, small, None if state is None else State(state.frame, state.semantic.to(small.dtype)))
+    def step(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
+        """As the generator's: the next frame [B, 3, H, W], float32, and the past for the step after it."""
+        frame, raw = self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past))
         if self.precision != "fp32" and spoilt(frame, raw):
             self.fallbacks += 1
-            frame = self._exact.step(self._exactly(code), semantic, state)[0]
-        return frame, State(frame.clone(), semantic)
+            frame = self._exact.step(self._exactly(code), driving, past)[0]
+        return frame, replace(driving, image=frame.clone())
 
     @torch.inference_mode()
-    def synthesize(self, code: ExampleCode, semantic: Tensor, state: State | None = None) -> Synthesis:
+    def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
         """As the generator's: the next frame with every part of it, to look at. Never compiled."""
-        small = semantic.to(_DTYPES[self.precision])
-        made = self._fast.synthesize(code, small, None if state is None else State(state.frame, state.semantic.to(small.dtype)))
+        made = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
         if self.precision != "fp32" and spoilt(made.frame, made.raw):
             self.fallbacks += 1
-            made = self._exact.synthesize(self._exactly(code), semantic, state)
+            made = self._exact.synthesize(self._exactly(code), driving, past)
         return made
 
-    def _frame_and_raw(self, code: ExampleCode, semantic: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
-        made = self._fast.synthesize(code, semantic, state)
+    def _in_precision(self, frame: Frame) -> Frame:
+        """Semantic images in this renderer's precision; pictures and keypoints stay as they are."""
+        return replace(frame, semantic=frame.semantic.to(_DTYPES[self.precision]))
+
+    def _frame_and_raw(self, code: ExampleCode, driving: Frame, past: Frame | None) -> tuple[Tensor, Tensor]:
+        made = self._fast.synthesize(code, driving, past)
         return made.frame, made.raw
 
     def _exactly(self, code: ExampleCode) -> ExampleCode:
         """The same examples encoded in fp32; the last one is kept."""
         if self._exact_code is None or self._exact_code[0] is not code:
-            self._exact_code = code, self._exact.encode_examples(code.images, code.semantics.float())
+            exact = replace(code.examples, semantic=code.examples.semantic.float())
+            self._exact_code = code, self._exact.encode_examples(exact)
         return self._exact_code[1]
 
     @cached_property

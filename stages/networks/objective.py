@@ -14,8 +14,11 @@ from stages.networks import losses
 from stages.networks.config import GeneratorConfig
 from stages.networks.discriminator import MultiScaleDiscriminator
 from stages.networks.excerpts import Past, boxes_of, crop_region, windows
+from stages.networks.frame import Frame
 from stages.networks.generator import Synthesis
 
+FOCUS_ROOM = 1.3
+"""Side of the region that the term `focus` sees, in units of its keypoints' box."""
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
 """Two pictures [B, 3, H, W] in [-1, 1] -> distance [B], differentiable in the first."""
 
@@ -26,6 +29,10 @@ class LossWeights:
 
     l1: float = 5.0
     perceptual: float = 1.0
+    focus: float = 0.0
+    """The perceptual distance of a region alone, enlarged or reduced to half the picture's size."""
+    focus_points: tuple[int, ...] = ()
+    """The keypoints around which that region lies."""
     raw: float = 2.5
     """L1 of h_t alone: without it the mask would soon trust every warp, and H, never asked, would not learn."""
     warp: float = 2.0
@@ -45,14 +52,12 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Target:
-    """The truth about one frame of a window. previous_* and the teacher's flow are None in a window's first frame."""
+    """The truth about one frame of a window. The teacher's flow is None in a window's first frame."""
 
-    image: Tensor
-    semantic: Tensor
-    example_image: Tensor
-    keypoints: Tensor
-    example_keypoints: Tensor
-    """Of all K examples, [B, K, N, 3]."""
+    frame: Frame
+    """[B, ...] with its true picture."""
+    examples: Frame
+    """All K, [B, K, ...]."""
     flow: Tensor | None = None
     flow_confidence: Tensor | None = None
     example_flows: Tensor | None = None
@@ -60,6 +65,11 @@ class Target:
     example_confidence: Tensor | None = None
     odd: Tensor | None = None
     """bool [B]: samples whose h_t the perceptual loss sees, in place of their frame. None: every second one."""
+
+    @property
+    def image(self) -> Tensor:
+        """The true picture, [B, 3, H, W]."""
+        return self.frame.picture
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ class Discriminators(nn.Module):
         """(player, real crop, fake crop) of each region, for the samples that show it."""
         found = []
         for player, points in zip(self.regions, self.players.regions, strict=True):
-            boxes, there = boxes_of(target.keypoints, points, *fake.shape[-2:])
+            boxes, there = boxes_of(target.frame.keypoints, points, *fake.shape[-2:])
             if there.any():
                 pair = [_conditioned(target, image)[there] for image in (target.image, fake)]
                 real, made = (crop_region(picture, boxes[there], self.region_side) for picture in pair)
@@ -154,9 +164,14 @@ def generator_losses(
         odd = torch.arange(len(frame), device=frame.device) % 2 == 1 if target.odd is None else target.odd
         either = torch.where(odd[:, None, None, None], synthesis.raw, frame)  # both at the price of one
         terms["perceptual"] = perceptual(either, truth).mean()
+        if weights.focus:
+            boxes, there = boxes_of(target.frame.keypoints, weights.focus_points, frame.shape[-2], frame.shape[-1], FOCUS_ROOM)
+            if there.any():
+                seen, true = (crop_region(picture[there], boxes[there], min(frame.shape[-2:]) // 2) for picture in (either, truth))
+                terms["focus"] = perceptual(seen, true).mean()
     terms |= _example_terms(synthesis, target)
-    if synthesis.shares.shape[1] > 1 and target.keypoints.shape[1]:
-        terms["attention"] = losses.attention_loss(synthesis.shares, target.keypoints, target.example_keypoints)
+    if synthesis.shares.shape[1] > 1 and target.frame.keypoints.shape[1]:
+        terms["attention"] = losses.attention_loss(synthesis.shares, target.frame.keypoints, target.examples.keypoints)
     if synthesis.previous is not None and target.flow is not None and target.flow_confidence is not None:
         carried = warp(past.real[-1], synthesis.previous.flow)  # the real frame: W is not to blame for what was made
         terms["warp"] = terms.get("warp", 0) + F.l1_loss(carried, truth)  # second term of eq. 8
@@ -174,15 +189,19 @@ def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
     if warped is None:
         return {}
     chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.best
-    own = target.example_keypoints[chosen]
-    terms = {
-        "warp": F.l1_loss(warped.image, target.image),
-        "keypoint": losses.keypoint_flow_loss(warped.flow, target.keypoints, own),
-    }
+    terms = {"warp": F.l1_loss(warped.image, target.image)}
+    if warped.flows is None:
+        own = target.examples.keypoints[chosen]
+        terms["keypoint"] = losses.keypoint_flow_loss(warped.flow, target.frame.keypoints, own)
+    else:
+        count = warped.flows.shape[1]
+        driving = target.frame.keypoints.repeat_interleave(count, 0)
+        terms["keypoint"] = losses.keypoint_flow_loss(warped.flows.flatten(0, 1), driving, target.examples.keypoints.flatten(0, 1))
     if target.example_flows is not None and target.example_confidence is not None and target.example_flows.shape[1]:
-        terms["example_flow"] = losses.flow_loss(warped.flow, target.example_flows[chosen], target.example_confidence[chosen])
+        flow = warped.flow if warped.flows is None else warped.flows[chosen]
+        terms["example_flow"] = losses.flow_loss(flow, target.example_flows[chosen], target.example_confidence[chosen])
     return terms if mask is None else {**terms, "mask": losses.mask_loss(mask, warped.image, target.image)}
 
 
 def _conditioned(target: Target, image: Tensor) -> Tensor:
-    return torch.cat([target.semantic, target.example_image, image], 1)
+    return torch.cat([target.frame.semantic, target.examples.picture[:, 0], image], 1)

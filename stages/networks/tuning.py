@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stages.networks.frame import Frame
 from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import PerceptualDistance
 
@@ -36,16 +37,12 @@ class TuneOptions:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one step is shown: pictures in [-1, 1] that are to be made, and the K examples that each is to be made from."""
+    """What one step is shown: frames that are to be made, and the K examples that each is to be made from."""
 
-    targets: Tensor
-    """[B, 3, H, W]."""
-    semantics: Tensor
-    """[B, S, H, W] of the targets."""
-    example_images: Tensor
-    """[B, K, 3, H, W]."""
-    example_semantics: Tensor
-    """[B, K, S, H, W]."""
+    targets: Frame
+    """[B, ...] with their pictures."""
+    examples: Frame
+    """[B, K, ...]."""
 
 
 def tune(
@@ -73,10 +70,10 @@ def tune(
 
 
 def _loss(generator: FewShotGenerator, lesson: Lesson, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
-    truth = lesson.targets
+    truth = lesson.targets.picture
     with torch.autocast(truth.device.type, torch.bfloat16):
-        code = generator.encode_examples(lesson.example_images, lesson.example_semantics)
-        made = generator.synthesize(code, lesson.semantics)
+        code = generator.encode_examples(lesson.examples)
+        made = generator.synthesize(code, lesson.targets)
         loss = options.l1 * (F.l1_loss(made.frame, truth) + 0.5 * F.l1_loss(made.raw, truth))
         if perceptual is not None:
             loss = loss + options.perceptual * (perceptual(made.frame, truth) + perceptual(made.raw, truth)).mean() / 2

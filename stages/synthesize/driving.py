@@ -9,8 +9,10 @@ import numpy as np
 
 from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
-from stages.conditions.framing import Crop, views
+from stages.conditions.framing import Crop, Shown, show, views
+from stages.conditions.landmarks import LANDMARKS
 from stages.conditions.normalise import normalise
+from stages.conditions.poses import NAMES
 from stages.conditions.retarget import retarget
 from stages.conditions.tracks import LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
@@ -21,10 +23,8 @@ from stages.errors import NoDetection
 class Step:
     """What drives one frame."""
 
-    semantic: np.ndarray
-    """float32 [S, H, W]."""
-    keypoints: np.ndarray
-    """What the result is meant to show, float32 [N, 3] in its pixels."""
+    shown: Shown
+    """What the result is meant to show."""
     fresh: bool
     """A new shot begins: the frame before is no past of this one."""
 
@@ -48,18 +48,20 @@ class Driving:
     def fit_to(self, examples: Sequence[np.ndarray]) -> None:
         """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
 
-        examples: [68, 3] or [25, 3] each; a face takes after the first, a body's limbs after all.
+        examples: what `Track.keypoints` says of each; a face takes after the first, a body's limbs after all.
         """
         assert isinstance(self.track, (LandmarkTrack, PoseTrack))
-        if isinstance(self.track, LandmarkTrack):
-            self.track = LandmarkTrack(normalise(self._framed(self.track.points), examples[0])[:, None])
+        track = self.track
+        if isinstance(track, LandmarkTrack):
+            faces = normalise(self._framed(np.concatenate([track.points, track.iris], 2)), examples[0])[:, None]
+            self.track = LandmarkTrack(faces[:, :, :LANDMARKS], faces[:, :, LANDMARKS:], pupils=track.pupils)
         else:
-            self.track = PoseTrack(retarget(self._framed(self.track.bodies), np.stack(examples))[:, None])
+            self.track = PoseTrack(retarget(self._framed(track.bodies), np.stack(examples)[:, : len(NAMES)])[:, None])
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
     def _framed(self, points: np.ndarray) -> np.ndarray:
         """The first subject of [T, P, N, 3] in the model's pixels, [T, N, 3]. All frames of a body are seen through the first view: a crop
-        that follows him would take his steps away."""
+        that follows it would take its steps away."""
         still = isinstance(self.track, PoseTrack)
         return np.stack([self.views[0 if still else index].points(subject) for index, subject in enumerate(points[:, 0])])
 
@@ -68,10 +70,10 @@ class Driving:
         before = None
         for index in self.source:
             view = self._seen_through[index]
-            points = self.track.keypoints(index, view)
-            fresh = before is None or _leapt(before, points)
-            before = points
-            yield Step(self.track.semantic(index, view), points, fresh)
+            shown = show(self.track, index, view)
+            fresh = before is None or _leapt(before, shown.keypoints)
+            before = shown.keypoints
+            yield Step(shown, fresh)
 
     def drawings(self) -> Iterator[np.ndarray]:
         """The driving layer drawn as a person would, uint8 [H, W, 3]."""

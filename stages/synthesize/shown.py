@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -9,18 +10,19 @@ from torch import Tensor
 
 from stages.errors import UsageProblem
 from stages.networks.config import GeneratorConfig
-from stages.networks.generator import ExampleCode, State, Synthesis
+from stages.networks.frame import Frame
+from stages.networks.generator import ExampleCode, Synthesis
 from stages.networks.inference import Renderer
 
 Show = Literal["result", "warp", "mask", "raw"]
 
 
-def show_step(renderer: Renderer, show: Show, code: ExampleCode, semantic: Tensor, state: State | None) -> tuple[Tensor, State]:
-    """The next picture to write, [1, 3, H, W] in [-1, 1], and the state for the step after it, which is the same whatever is shown."""
+def show_step(renderer: Renderer, show: Show, code: ExampleCode, driving: Frame, past: Frame | None) -> tuple[Tensor, Frame]:
+    """The next picture to write, [1, 3, H, W] in [-1, 1], and the past for the step after it, which is the same whatever is shown."""
     if show == "result":
-        return renderer.step(code, semantic, state)
-    made = renderer.synthesize(code, semantic, state)
-    return part_of(made, show), State(made.frame, semantic)
+        return renderer.step(code, driving, past)
+    made = renderer.synthesize(code, driving, past)
+    return part_of(made, show), replace(driving, image=made.frame)
 
 
 def part_of(made: Synthesis, show: Show) -> Tensor:

@@ -14,19 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
-from stages.conditions.framing import Example, examples_of, tensors
+from stages.conditions.framing import Example, examples_of, frame_of
+from stages.conditions.landmarks import LANDMARKS
 from stages.conditions.lessons import lessons
+from stages.conditions.poses import NAMES
 from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
 from stages.models import Model
-from stages.networks.generator import ExampleCode, State
+from stages.networks.frame import Frame
+from stages.networks.generator import ExampleCode
 from stages.networks.inference import Renderer, Speed
 from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
@@ -71,17 +73,17 @@ def synthesize(
     track = Driving(driving, kind, size, options.crop)
     require_channels(driving, track.track.channels, model.config.semantic_channels)
     for example in shown:
-        require_channels(example.clip, len(example.semantic), model.config.semantic_channels)
+        require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
     if _normalizes(options, kind, examples, driving):
-        track.fit_to([example.keypoints for example in shown])
+        track.fit_to([example.shown.keypoints for example in shown])
     device = choose_device(options.device)
     generator = model.generator.to(device)
-    images, semantics = tensors(shown, device)
+    pictures = frame_of([example.shown for example in shown], device)
     if options.finetune:
         generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
         tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
     renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-    frames = _frames(renderer, images, semantics, track, device, _selector(kind, shown, options), options.show)
+    frames = _frames(renderer, pictures, track, device, _selector(kind, shown, options), options.show)
     if options.compare:
         frames = _side_by_side(frames, track, driving)
     _write(out, _counted(frames, driving.num_frames, progress), track, producer)
@@ -104,7 +106,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     return shown
 
 
-NORMALIZED = ("landmarks", "poses")
+NORMALIZED = ("landmarks", "landmarks+iris", "poses")
 """What can be given the example's proportions; the surface of a body or a label map cannot."""
 
 
@@ -122,31 +124,30 @@ def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Ca
     count = {"all": len(shown), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(shown):
         return lambda step: tuple(range(len(shown)))
-    places = [place_on_map(kind, example.keypoints, example.semantic) for example in shown]
+    places = [place_on_map(kind, example.shown.keypoints, example.shown.semantic) for example in shown]
     selector = Selector(AppearanceMap(places), count, options.hysteresis)
-    return lambda step: selector(place_on_map(kind, step.keypoints, step.semantic))
+    return lambda step: selector(place_on_map(kind, step.shown.keypoints, step.shown.semantic))
 
 
 def _frames(
     renderer: Renderer,
-    images: Tensor,
-    semantics: Tensor,
+    examples: Frame,
     track: Driving,
     device: torch.device,
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
 ) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame."""
-    whole = renderer.encode_examples(images[None], semantics[None])
+    whole = renderer.encode_examples(examples.map(lambda x: x[None]))
 
     @lru_cache(maxsize=MOST_SELECTIONS)
     def code_of(chosen: tuple[int, ...]) -> ExampleCode:
-        return whole if len(chosen) == len(images) else renderer.choose(whole, chosen)
+        return whole if len(chosen) == len(examples.picture) else renderer.choose(whole, chosen)
 
-    state: State | None = None
+    past: Frame | None = None
     for step in track.steps():
-        semantic = torch.from_numpy(step.semantic)[None].to(device)
-        picture, state = show_step(renderer, show, code_of(select(step)), semantic, None if step.fresh else state)
+        driving = frame_of([step.shown], device)
+        picture, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
         yield picture[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
 
 
@@ -183,7 +184,7 @@ def _is_finished(out: Path, producer: Producer) -> bool:
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        return not clip.needs("frames", producer, {}) and (producer.backend not in KEPT or clip.has(producer.backend))
+        return not clip.needs("frames", producer, {}) and (producer.backend not in KEPT or clip.has(KEPT[producer.backend]))
     made, wanted = read_comment(out), producer.key()
     if made == wanted:
         return True
@@ -211,18 +212,21 @@ def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Pr
             video.write(frame)
 
 
-KEPT = ("landmarks", "poses")
-"""Kinds of which a clip keeps what it was asked to show: evaluate compares with it."""
+KEPT = {"landmarks": "landmarks", "landmarks+iris": "landmarks", "poses": "poses"}
+"""Layer of which a clip keeps what it was asked to show, by the kind of the model: evaluate compares with it."""
 
 
 def _keep_driving(clip: Clip, track: Driving, producer: Producer) -> None:
-    keypoints = np.stack([step.keypoints for step in track.steps()])[:, None]
-    with clip.writing(producer.backend, producer, {"frames": clip.frames_digest()}) as layer:
-        if producer.backend == "landmarks":
-            layer.arrays(points=keypoints)
+    keypoints = np.stack([step.shown.keypoints for step in track.steps()])[:, None]
+    kept = KEPT[producer.backend]
+    with clip.writing(kept, producer, {"frames": clip.frames_digest()}) as layer:
+        if kept == "landmarks":
+            points, iris = keypoints[:, :, :LANDMARKS], keypoints[:, :, LANDMARKS:]
+            layer.arrays({"points": points, "iris": iris} if iris[..., 2].any() else {"points": points})
         else:
-            seen = (keypoints[..., 2] > 0).any(-1)
-            layer.arrays(keypoints=keypoints, boxes=_boxes(keypoints), track_id=np.where(seen, 0, -1).astype(np.int32))
+            bodies = keypoints[:, :, : len(NAMES)]
+            seen = (bodies[..., 2] > 0).any(-1)
+            layer.arrays(keypoints=bodies, boxes=_boxes(bodies), track_id=np.where(seen, 0, -1).astype(np.int32))
 
 
 def _boxes(keypoints: np.ndarray) -> np.ndarray:

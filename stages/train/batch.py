@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from stages.networks.frame import Frame
 from stages.networks.objective import Target
 
 
 @dataclass(frozen=True)
 class Batch:
-    """T frames and K examples of each of B clips; pictures in [-1, 1], keypoints in pixels (x, y, confidence)."""
+    """T frames and K examples of each of B clips."""
 
-    images: Tensor  # [B, T, 3, H, W]
-    semantics: Tensor  # [B, T, S, H, W]
-    keypoints: Tensor  # [B, T, N, 3]
-    example_images: Tensor  # [B, K, 3, H, W]
-    example_semantics: Tensor  # [B, K, S, H, W]
-    example_keypoints: Tensor  # [B, K, N, 3]
+    frames: Frame  # [B, T, ...]
+    examples: Frame  # [B, K, ...]
     flows: Tensor  # [B, T - 1, 2, H, W] from frame t to t - 1, the teacher's
     flow_confidence: Tensor  # [B, T - 1, 1, H, W]
     example_flows: Tensor  # [B, T, K, 2, H, W] from frame t to each example, the teacher's; K is 0 where no loss asks for it
@@ -27,21 +25,30 @@ class Batch:
     numbers: Tensor  # [B]: the place of each sample in the batch of all processes
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.numbers)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `change` applied to each of its tensors."""
+        others = (self.flows, self.flow_confidence, self.example_flows, self.example_confidence, self.numbers)
+        return Batch(self.frames.map(change), self.examples.map(change), *map(change, others))
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        return self.map(lambda x: x.to(device, non_blocking=True))
 
     def parts(self, count: int) -> list[Batch]:
         """The batch in at most `count` parts of about the same size."""
-        split = {name: value.tensor_split(min(count, len(self))) for name, value in vars(self).items()}
-        return [Batch(**{name: values[i] for name, values in split.items()}) for i in range(min(count, len(self)))]
+        places = torch.arange(len(self)).tensor_split(min(count, len(self)))
+        return [self.map(lambda x, first=int(p[0]), end=int(p[-1]) + 1: x[first:end]) for p in places]  # type: ignore[misc]
+
+    def frame(self, t: int) -> Frame:
+        """Frame t of each window, [B, ...]."""
+        return self.frames.map(lambda x: x[:, t])
 
     def target(self, t: int) -> Target:
         """The truth about frame t."""
         first = t == 0
         return Target(
-            self.images[:, t], self.semantics[:, t], self.example_images[:, 0], self.keypoints[:, t], self.example_keypoints,
+            self.frame(t), self.examples,
             flow=None if first else self.flows[:, t - 1],
             flow_confidence=None if first else self.flow_confidence[:, t - 1],
             example_flows=self.example_flows[:, t],

@@ -45,6 +45,8 @@ class TrainConfig:
     """Windows take every n-th frame, n drawn from 1 to this, so that motions of other speeds are seen."""
     r1: float = 0.0
     """Weight of the gradient penalty of D_I on real pictures (R1, Mescheder et al. 2018), every 16th step; 0 leaves it out."""
+    far_examples: float = 0.0
+    """Share of the windows whose examples are the one of eight drawn frames that differs most from the window, by its keypoints."""
     jitter: float = 1.0
     """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
     hue: float = 0.0
@@ -126,7 +128,7 @@ class TrainConfig:
         values = dict(values)
         values["generator"] = GeneratorConfig.from_json(values["generator"])
         values["phases"] = tuple(Phase(**phase) for phase in values["phases"])
-        values["losses"] = LossWeights(**values["losses"])
+        values["losses"] = LossWeights(**{**values["losses"], "focus_points": tuple(values["losses"].get("focus_points", ()))})
         values["players"] = Players(**{**values["players"], "regions": tuple(map(tuple, values["players"]["regions"]))})
         values["betas"] = tuple(values["betas"])
         return cls(**values)

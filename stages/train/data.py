@@ -20,24 +20,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.conditions.tracks import require_channels
+from stages.conditions.framing import Shown, frame_of
+from stages.conditions.tracks import Damage, require_channels
 from stages.conditions.view import View
 from stages.errors import BadInput, Fsv2vError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.trust import trusted_flow
+from stages.networks.frame import Frame
 from stages.train.augment import draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
-from stages.train.footage import Footage, Shown, check_kind
+from stages.train.footage import Footage, check_kind
 from stages.train.parallel import World
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
+FAR_AMONG = 8
+"""Frames of which the farthest one is taken, where examples are to be far from the window."""
 MOST_OPEN = 512
 """Clips whose tracks are kept in memory, the last ones used: a data set may have hundreds of thousands."""
 OnBad = Callable[[Path, str], None]
 """Told of a clip that cannot be read, and why."""
+Sample = tuple[Frame, Frame, dict[str, Tensor]]
+"""The frames of a window [T, ...], its examples [K, ...], and what the teacher says of their flow."""
+CPU = torch.device("cpu")
 
 
 class Dataset:
@@ -76,10 +83,11 @@ class Dataset:
         examples = examples or _draw_k(np.random.default_rng([config.seed, step, attempt]), config.max_examples)
         numbers = range(phase.batch) if part is None else part
         samples = [self._sample(np.random.default_rng([config.seed, step, attempt, 1 + i]), config, phase, examples) for i in numbers]
-        stacked = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-        return Batch(**stacked, numbers=torch.tensor(list(numbers)))
+        frames, shown, flows = zip(*samples, strict=True)
+        taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
+        return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)))
 
-    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
+    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> Sample:
         tried: set[Path] = set()
         while True:
             footage = self._draw_clip(draw, tried)
@@ -97,33 +105,30 @@ class Dataset:
         lengths = np.array([footage.num_frames for footage in clips])
         return clips[draw.choice(len(clips), p=lengths / lengths.sum())]
 
-    def _window(self, footage: Footage, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> dict[str, Tensor]:
+    def _window(self, footage: Footage, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> Sample:
         self._keep_open(footage)
         require_channels(footage.clip, footage.track.channels, config.generator.semantic_channels)
         stride = int(draw.integers(1, config.most_stride + 1))
-        window, others = draw_window(draw, footage.usable, phase.frames, examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
+        many = FAR_AMONG if config.far_examples and draw.random() < config.far_examples else 1
+        window, others = draw_window(draw, footage.usable, phase.frames, many * examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
+        others = [footage.farthest(others[i::examples], window[0]) for i in range(examples)]
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colours = draw_colours(draw, config.jitter, config.hue)
-        damage = np.random.default_rng(draw.integers(1 << 62)) if config.jitter else None
+        seed = int(draw.integers(1 << 62))
+        damage, faults = (Damage(seed), Damage(seed + 1, noisy=False)) if config.jitter else (None, None)
         frames = footage.show(window, view, colours, damage)
-        shown = footage.show(others, view, colours, None)
+        shown = footage.show(others, view, colours, faults)
         flows, confidence = _teach(zip(frames[1:], frames, strict=False), self.teacher, view)
         warped = shown if config.losses.example_flow and config.generator.warp_example else []
         to_examples, trusted = _teach(product(frames, warped), self.teacher, view)
         of_each = (len(frames), len(warped))
-        return {
-            "images": _pictures(frames),
-            "semantics": torch.from_numpy(np.stack([f.semantic for f in frames])),
-            "keypoints": torch.from_numpy(np.stack([f.keypoints for f in frames])),
-            "example_images": _pictures(shown),
-            "example_semantics": torch.from_numpy(np.stack([f.semantic for f in shown])),
-            "example_keypoints": torch.from_numpy(np.stack([f.keypoints for f in shown])),
+        taught = {
             "flows": torch.from_numpy(flows),
             "flow_confidence": torch.from_numpy(confidence),
             "example_flows": torch.from_numpy(to_examples).unflatten(0, of_each),
             "example_confidence": torch.from_numpy(trusted).unflatten(0, of_each),
         }
-
+        return frame_of(frames, CPU), frame_of(shown, CPU), taught
 
     def _keep_open(self, footage: Footage) -> None:
         with self.lock:
@@ -212,11 +217,13 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
 
 def _teach(pairs: Iterable[tuple[Shown, Shown]], teacher: Estimator, view: View) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's flow from the first of each pair to the second, [N, 2, H, W], and its confidence, [N, 1, H, W]."""
-    found = [trusted_flow(one.image, other.image, teacher) for one, other in pairs]
+    found = [trusted_flow(one.picture, other.picture, teacher) for one, other in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)
     confidence = np.array([trusted[None] for _, trusted in found], np.float32)
     return flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
 
 
-def _pictures(frames: list[Shown]) -> Tensor:
-    return torch.from_numpy(np.stack([f.image for f in frames])).movedim(-1, 1).float() / 127.5 - 1
+def _stacked(frames: Sequence[Frame]) -> Frame:
+    """Frames [T, ...] of each sample as one, [B, T, ...]."""
+    images = torch.stack([frame.picture for frame in frames])
+    return Frame(torch.stack([frame.semantic for frame in frames]), torch.stack([frame.keypoints for frame in frames]), images)

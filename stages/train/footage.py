@@ -7,24 +7,17 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from stages.clip import Clip, open_clip
-from stages.conditions.tracks import Track, open_track
+from stages.conditions.framing import Shown, show
+from stages.conditions.tracks import Damage, Track, open_track
 from stages.conditions.view import View
 from stages.errors import BadInput, InvalidClip, NoDetection
 from stages.train.augment import Colours
 from stages.train.recipes import names, read_recipe
-
-
-class Shown(NamedTuple):
-    """One frame as numpy arrays: uint8 [H, W, 3], float32 [S, H, W], float32 [N, 3]."""
-
-    image: np.ndarray
-    semantic: np.ndarray
-    keypoints: np.ndarray
 
 
 class Footage:
@@ -60,9 +53,25 @@ class Footage:
             raise NoDetection(f"{self.path} shows nothing that drives")
         return usable
 
+    def farthest(self, indices: Sequence[int], other: int) -> int:
+        """Which of some frames differs most from another one, by the mean distance of the keypoints that both show."""
+        if len(indices) == 1:
+            return indices[0]
+        places, there = self._places
+        both = there[list(indices)] & there[other]
+        apart = np.linalg.norm(places[list(indices)] - places[other], axis=-1)
+        return indices[int((np.where(both, apart, 0).sum(1) / np.maximum(both.sum(1), 1)).argmax())]
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints of all frames of the clip [T, N, 2], and whether they are there, [T, N]."""
+        whole = View.scaled(self.clip.height, self.clip.width, self.clip.height, self.clip.width)
+        points = np.stack([self.track.keypoints(index, whole) for index in range(self.clip.num_frames)])
+        return points[..., :2], points[..., 2] > 0
+
     def close(self) -> None:
         """Forget what was opened; it is opened again when it is needed."""
-        for name in ("clip", "track", "usable"):
+        for name in ("clip", "track", "usable", "_places"):
             self.__dict__.pop(name, None)
 
     @property
@@ -70,15 +79,14 @@ class Footage:
         """Height and width of the pictures."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
-    def show(self, indices: Sequence[int], view: View, colours: Colours, damage: np.random.Generator | None) -> list[Shown]:
+    def show(self, indices: Sequence[int], view: View, colours: Colours, damage: Damage | None) -> list[Shown]:
         """Frames of the clip through `view` of the row's pictures, in other colours."""
         return [self._shown(index, frame, view, colours, damage) for index, frame in zip(indices, self._frames(indices), strict=True)]
 
-    def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, damage: np.random.Generator | None) -> Shown:
+    def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, damage: Damage | None) -> Shown:
         if self.crops:
             view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
-        image = colours(view.image(frame))
-        return Shown(image, self.track.semantic(index, view, damage), self.track.keypoints(index, view))
+        return show(self.track, index, view, colours(view.image(frame)), damage)
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Frames of the clip, uint8 [H, W, 3]; those that follow one another at one go, for a video is opened each time."""

@@ -23,22 +23,22 @@ def write_sheet(path: Path, generator: FewShotGenerator, batch: Batch) -> None:
 
     example: the one that was warped, of the batch's K; attention: how much of each place came from it.
     """
-    code = generator.encode_examples(batch.example_images, batch.example_semantics)
-    made = generator.synthesize(code, batch.semantics[:, 0])
+    first = batch.frame(0)
+    made = generator.synthesize(generator.encode_examples(batch.examples), first)
     rows = torch.arange(len(batch), device=made.best.device)
-    example = batch.example_images[rows, made.best]
+    example = batch.examples.picture[rows, made.best]
     attention = F.interpolate(made.attention[rows, made.best][:, None].float(), example.shape[-2:])
     warped = example if made.example is None else made.example.image
     mask = torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask
     columns = [
-        _drawn(batch.semantics[:, 0], generator.config.kind),
+        _drawn(first.semantic, generator.config.kind),
         example,
         warped,
         _grey(mask),
         _grey(attention),
         made.raw,
         made.frame,
-        batch.images[:, 0],
+        first.picture,
     ]
     beside = torch.cat([c.float().cpu() for c in columns], -1)
     sheet = torch.cat(list(beside), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
 from stages.networks.excerpts import Past
-from stages.networks.generator import ExampleCode, FewShotGenerator, State, Synthesis
+from stages.networks.frame import Frame
+from stages.networks.generator import ExampleCode, FewShotGenerator, Synthesis
 from stages.networks.methods import build
 from stages.networks.objective import Discriminators, PerceptualDistance, Target, generator_losses
 from stages.train.batch import Batch
@@ -44,7 +45,8 @@ class Window:
     batch: Batch
     share: float
     """Of the whole batch of all processes."""
-    state: State | None = None
+    before: Frame | None = None
+    """The frame that was made last."""
     past: Past = field(default_factory=lambda: Past([], [], []))
 
 
@@ -74,8 +76,8 @@ class Trainer:
         self.player_optimizer = torch.optim.Adam(self.players.parameters(), config.discriminator_rate, config.betas)
         self.step = 0
         self.guard = Guard()
-        self._encode: Callable[[Tensor, Tensor], ExampleCode] = self.generator.encode_examples
-        self._synthesize: Callable[[ExampleCode, Tensor, State | None], Synthesis] = self.generator.synthesize
+        self._encode: Callable[[Frame], ExampleCode] = self.generator.encode_examples
+        self._synthesize: Callable[[ExampleCode, Frame, Frame | None], Synthesis] = self.generator.synthesize
         if self.effort.compile:
             self._encode, self._synthesize = torch.compile(self._encode, dynamic=False), torch.compile(self._synthesize, dynamic=False)
 
@@ -116,10 +118,10 @@ class Trainer:
         """The gradients of some frames of a part, added to those that are there; False and none when the loss is not finite."""
         batch, total = window.batch, torch.zeros((), device=self.device)
         with self._autocast():
-            code = self._encode(batch.example_images, batch.example_semantics)
+            code = self._encode(batch.examples)
         for t in frames:
             target = batch.target(t)
-            made = self._frame(code, target.semantic, window.state)
+            made = self._frame(code, target.frame, window.before)
             if phase.adversarial:
                 judged = self._judge(target, made.frame.detach(), window.past) * (window.share / len(frames))
                 judged.backward()
@@ -131,21 +133,21 @@ class Trainer:
                 notes.add(name, value.detach() * window.share)
             notes.watch(made, target.image, window.share)
             total = total + torch.stack(list(terms.values())).sum() * (window.share / len(frames))
-            window.state = State(made.frame, target.semantic)
+            window.before = replace(target.frame, image=made.frame)
             flows = window.past.flows if target.flow is None else [*window.past.flows, target.flow]
             window.past = Past([*window.past.real, target.image], [*window.past.fake, made.frame.detach()], flows)
-        assert window.state is not None
-        window.state = State(window.state.frame.detach(), window.state.semantic)
+        assert window.before is not None
+        window.before = window.before.map(Tensor.detach)
         if not torch.isfinite(total):  # its gradients would crash grid_sample
             return False
         total.backward()
         return True
 
-    def _frame(self, code: ExampleCode, semantic: Tensor, state: State | None) -> Synthesis:
+    def _frame(self, code: ExampleCode, driving: Frame, before: Frame | None) -> Synthesis:
         with self._autocast():
             if not self.effort.checkpoint:
-                return self._synthesize(code, semantic, state)
-            made: Synthesis = checkpoint(self._synthesize, code, semantic, state, use_reentrant=False)
+                return self._synthesize(code, driving, before)
+            made: Synthesis = checkpoint(self._synthesize, code, driving, before, use_reentrant=False)
             return made
 
     def _judge(self, target: Target, fake: Tensor, past: Past) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.frame import Frame
+from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import PerceptualDistance
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -23,7 +24,7 @@ class Validation:
     """The windows are drawn once, with a seed of their own and without augmentation: figures of all runs on a data set can be compared."""
 
     def __init__(self, data: Dataset, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None) -> None:
-        plain = replace(config, jitter=0.0, max_examples=1, seed=0, most_stride=1)
+        plain = replace(config, jitter=0.0, far_examples=0.0, max_examples=1, seed=0, most_stride=1)
         self.windows = data.batch(plain, 0, Phase(1, frames=2, batch=WINDOWS)).parts(WINDOWS)
         self.device, self.perceptual = device, perceptual
 
@@ -32,8 +33,8 @@ class Validation:
         """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each also of "repeat the example"."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             made = [_frames(generator, window.to(self.device)).cpu() for window in self.windows]
-        truth = torch.cat([window.images[0] for window in self.windows])
-        repeated = torch.cat([window.example_images[0].expand_as(window.images[0]) for window in self.windows])
+        truth = torch.cat([window.frames.picture[0] for window in self.windows])
+        repeated = torch.cat([window.examples.picture[0].expand_as(window.frames.picture[0]) for window in self.windows])
         ours, theirs = self._figures(torch.cat(made), truth), self._figures(repeated, truth)
         return {**ours, **{f"repeat_{name}": value for name, value in theirs.items()}}
 
@@ -53,11 +54,11 @@ class Validation:
 
 def _frames(generator: FewShotGenerator, window: Batch) -> Tensor:
     """The frames of a batch of one window, [T, 3, H, W]."""
-    code = generator.encode_examples(window.example_images, window.example_semantics)
-    state: State | None = None
+    code = generator.encode_examples(window.examples)
+    past: Frame | None = None
     frames = []
-    for t in range(window.images.shape[1]):
-        frame, state = generator.step(code, window.semantics[:, t], state)
+    for t in range(window.frames.picture.shape[1]):
+        frame, past = generator.step(code, window.frame(t), past)
         frames.append(frame[0].float())
     return torch.stack(frames)
 

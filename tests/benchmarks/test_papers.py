@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from stages.errors import BadInput
 from stages.evaluate.metric import missing_weights
+from stages.networks.frame import Frame
 from stages.networks.generator import FewShotGenerator
 from stages.networks.squeezenet import WEIGHTS
 from stages.train.config import Phase
@@ -153,9 +154,10 @@ def test_the_attention_shown_is_the_attention_used(papers):
     network, draw = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
     images, semantics = torch.rand(1, 3, 3, 64, 64, generator=draw), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=draw)
     with torch.no_grad():
-        code, semantic = network.encode_examples(images, semantics), semantics[:, 1]
-        attention = papers("attending").attended(network, code, semantic)
-        assert torch.allclose(attention.sum((3, 4)).movedim(-1, 0), network.synthesize(code, semantic).attention[0], atol=1e-4)
+        shown = Frame(semantics, torch.zeros(1, 3, 0, 3), images)
+        code, driving = network.encode_examples(shown), shown.map(lambda x: x[:, 1])
+        attention = papers("attending").attended(network, code, driving.semantic)
+        assert torch.allclose(attention.sum((3, 4)).movedim(-1, 0), network.synthesize(code, driving).attention[0], atol=1e-4)
 
 
 # the runner

@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.conditions.framing import frame_of, show
 from stages.conditions.poses import NAMES
+from stages.conditions.tracks import Damage
 from stages.conditions.view import View
 from stages.models import load_model, save_model
 from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.generator import State
+from stages.networks.frame import Frame
 from stages.networks.inference import Renderer, Speed
 from stages.networks.methods import build
 from stages.networks.objective import LossWeights, Target, generator_losses
@@ -65,8 +67,20 @@ def config(method: str) -> GeneratorConfig:
 
 def semantic(*bodies: np.ndarray) -> Tensor:
     """[B, 28, H, W]"""
+    return driving(*bodies).semantic
+
+
+def driving(*bodies: np.ndarray) -> Frame:
+    """Frames [B, ...] without pictures."""
+    view = View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
     tracks = [import_module("rivals.joints").JointTrack(body[None, None]) for body in bodies]
-    return torch.from_numpy(np.stack([track.semantic(0, View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)) for track in tracks]))
+    return frame_of([show(track, 0, view) for track in tracks], torch.device("cpu"))
+
+
+def example(*bodies: np.ndarray, count: int = 1) -> Frame:
+    """The same with pictures as `count` examples each, [B, K, ...]."""
+    frame = replace(driving(*bodies), image=image(len(bodies)))
+    return frame.map(lambda x: torch.stack([x] * count, 1))
 
 
 def image(count: int = 1) -> Tensor:
@@ -100,7 +114,7 @@ def test_a_damaged_joint_is_missing_in_the_drawing_and_among_the_heat_maps(joint
     track, view = joints.JointTrack(body()[None, None]), View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
     clean = track.semantic(0, view)
     for seed in range(20):
-        damaged = track.semantic(0, view, np.random.default_rng(seed))
+        damaged = track.semantic(0, view, Damage(seed))
         lost = damaged[joints.DRAWN :].max((1, 2)) == 0
         if lost.any():
             break
@@ -192,9 +206,9 @@ def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: Mod
 
 
 def test_the_flow_of_somebody_who_does_not_move_is_nothing_but_the_residual():
-    network, person = made_by("monkeynet"), semantic(body())
+    network, person = made_by("monkeynet"), body()
     torch.nn.init.zeros_(network.to_residual.weight)
-    made = network.synthesize(network.encode_examples(image()[:, None], person[:, None]), person)
+    made = network.synthesize(network.encode_examples(example(person)), driving(person))
     assert made.example.flow.abs().max() == 0 and torch.allclose(made.example.image, image(), atol=1e-5)
 
 
@@ -206,7 +220,7 @@ def test_a_picture_whose_joints_all_shift_alike_shifts_with_them():
     torch.nn.init.zeros_(network.to_masks.weight)
     with torch.no_grad():
         network.to_masks.bias[-1] = -50.0
-    made = network.synthesize(network.encode_examples(image()[:, None], semantic(person)[:, None]), semantic(shifted))
+    made = network.synthesize(network.encode_examples(example(person)), driving(shifted))
     assert torch.allclose(made.example.flow, torch.tensor([-2.0, 3.0])[None, :, None, None].expand_as(made.example.flow), atol=0.05)
     assert torch.allclose(made.example.image[..., :-5, 4:], image()[..., 3:-2, 2:-2], atol=0.1)
 
@@ -216,34 +230,34 @@ def test_a_picture_whose_joints_all_shift_alike_shifts_with_them():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
-    network, people = made_by(method), semantic(body(1), body(2))
-    code = network.encode_examples(image(2)[:, None].expand(-1, 3, -1, -1, -1), people[:, None].expand(-1, 3, -1, -1, -1))
-    made = network.synthesize(code, semantic(body(3), body(4)))
+    network = made_by(method)
+    code = network.encode_examples(example(body(1), body(2), count=3))
+    made = network.synthesize(code, driving(body(3), body(4)))
     assert made.frame.shape == (2, 3, HEIGHT, WIDTH) and made.frame.abs().max() <= 1
-    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).images.shape[1] == 1
+    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.picture.shape[1] == 1
     ((made.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_nobody_in_the_picture_is_no_reason_to_fail(method: str):
-    network, nobody = made_by(method), semantic(np.zeros((len(NAMES), 3), np.float32))
-    frame, state = network.step(network.encode_examples(image()[:, None], nobody[:, None]), nobody)
-    assert frame.isfinite().all() and isinstance(state, State)
+    network, nobody = made_by(method), np.zeros((len(NAMES), 3), np.float32)
+    frame, past = network.step(network.encode_examples(example(nobody)), driving(nobody))
+    assert frame.isfinite().all() and past.picture is frame
 
 
 @pytest.mark.parametrize("method", (*METHODS, "no-flow-warping"))
 def test_a_saved_rival_is_loaded_and_rendered_as_what_it_is(method: str, tmp_path: Path):
-    network, person = made_by(method).eval(), semantic(body())
+    network, person = made_by(method).eval(), example(body())
     save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
     assert type(model.generator) is type(network) and model.config.method == method
-    renderer, again = Renderer(model.generator, Speed("fp32")), semantic(body(1))
-    ours, state = renderer.step(renderer.encode_examples(image()[:, None], person[:, None]), again)
+    renderer, again = Renderer(model.generator, Speed("fp32")), driving(body(1))
+    ours, past = renderer.step(renderer.encode_examples(person), again)
     with torch.no_grad():
-        theirs, _ = network.step(network.encode_examples(image()[:, None], person[:, None]), again)
+        theirs, _ = network.step(network.encode_examples(person), again)
     assert torch.allclose(ours, theirs, atol=5e-3)  # files hold float16
-    renderer.step(renderer.encode_examples(image()[:, None], person[:, None]), again, state)
+    renderer.step(renderer.encode_examples(person), again, past)
 
 
 def test_a_method_that_nobody_knows_is_refused_by_name():
@@ -252,20 +266,19 @@ def test_a_method_that_nobody_knows_is_refused_by_name():
 
 
 def test_terms_of_a_warp_without_a_mask_leave_the_mask_out():
-    network, person = made_by("monkeynet"), semantic(body())
-    made = network.synthesize(network.encode_examples(image()[:, None], person[:, None]), person)
-    points = torch.from_numpy(body()[None])
-    target = Target(image(), person, image(), points, points[:, None])
+    network, person = made_by("monkeynet"), body()
+    made = network.synthesize(network.encode_examples(example(person)), driving(person))
+    target = Target(replace(driving(person), image=image()), example(person))
     terms = generator_losses(made, target, LossWeights(), None, None, import_module("stages.networks.excerpts").Past([], [], []))
     assert set(terms) == {"l1", "raw", "warp", "keypoint"}
 
 
 def test_without_flow_warping_the_past_guides_but_is_never_copied():
     torch.manual_seed(0)
-    network, person = made_by("no-flow-warping").eval(), semantic(body())
-    code = network.encode_examples(image()[:, None], person[:, None])
+    network, person = made_by("no-flow-warping").eval(), driving(body())
+    code = network.encode_examples(example(body()))
     with torch.no_grad():
-        dark, bright = (network.synthesize(code, person, State(torch.full_like(image(), value), person)) for value in (-1.0, 1.0))
+        dark, bright = (network.synthesize(code, person, replace(person, image=torch.full_like(image(), value))) for value in (-1.0, 1.0))
     assert dark.previous_mask.min() > 0.999 and dark.previous.flow.abs().max() == 0
     assert (dark.frame - bright.frame).abs().max() > 0
     assert torch.allclose(dark.frame, torch.lerp(dark.example.image, dark.raw, dark.example_mask), atol=1e-4)

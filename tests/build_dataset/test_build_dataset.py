@@ -122,9 +122,9 @@ def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
     batch = Dataset(out, "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
     statuses(clips, tmp_path / "plain", DatasetOptions(size=64, held_out=("p2",)))
     plain = Dataset(tmp_path / "plain", "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
-    assert batch.images.shape == plain.images.shape
-    assert (batch.images - plain.images).abs().mean() < 0.05
-    assert (batch.keypoints - plain.keypoints).abs().max() < 0.5
+    assert batch.frames.picture.shape == plain.frames.picture.shape
+    assert (batch.frames.picture - plain.frames.picture).abs().mean() < 0.05
+    assert (batch.frames.keypoints - plain.frames.keypoints).abs().max() < 0.5
 
 
 def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_go_on(clips, tmp_path):

@@ -101,7 +101,7 @@ def test_densepose_comes_along_without_mixing_its_values(make_body_clip, tmp_pat
     kept = open_clip(tmp_path / "bodies" / "clips" / "walk.clip").layer("densepose").image(0)
     assert {tuple(colour) for colour in kept.reshape(-1, 3).tolist()} == {(0, 0, 0), (2, 200, 90)}
     batch = Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1, batch=1))
-    assert batch.semantics.shape == (1, 1, 6, 64, 32)
+    assert batch.frames.semantic.shape == (1, 1, 6, 64, 32)
 
 
 def test_a_street_is_cropped_around_its_middle_and_keeps_its_labels_and_their_table(make_street_clip, tmp_path):
@@ -140,9 +140,9 @@ def test_training_reads_every_way_to_store_bodies_and_streets_alike(kind, store,
         made(clips, out, replace(SMALL, store=way))
         config, phase = recipe(kind, channels), Phase(1, batch=2, frames=2)
         batches.append(Dataset(out, kind, "train").batch(config, 0, phase))
-    assert batches[0].images.shape == (2, 2, 3, 64, 32)
-    assert (batches[0].images - batches[1].images).abs().mean() < 0.05
-    assert (batches[0].semantics - batches[1].semantics).abs().mean() < 0.02
+    assert batches[0].frames.picture.shape == (2, 2, 3, 64, 32)
+    assert (batches[0].frames.picture - batches[1].frames.picture).abs().mean() < 0.05
+    assert (batches[0].frames.semantic - batches[1].frames.semantic).abs().mean() < 0.02
 
 
 def test_the_kind_is_that_of_the_first_clip_and_a_clip_that_could_be_another_warns(make_painted_clip, make_body_clip, tmp_path):

@@ -39,27 +39,27 @@ def body(tmp_path: Path) -> Example:
 
 def test_a_mirrored_face_is_drawn_as_its_sketch_mirrored(face: Example):
     mirrored = face.through(MIRROR_IMAGE)
-    assert np.array_equal(mirrored.image, face.image[:, ::-1])
+    assert np.array_equal(mirrored.shown.image, face.shown.image[:, ::-1])
     for channel in range(7):
-        assert np.abs(mirrored.semantic[channel] - face.semantic[channel, :, ::-1]).mean() < 0.02
+        assert np.abs(mirrored.shown.semantic[channel] - face.shown.semantic[channel, :, ::-1]).mean() < 0.02
 
 
 def test_in_a_mirrored_body_left_and_right_are_the_persons_again(body: Example):
     mirrored = body.through(MIRROR_IMAGE)
-    assert np.array_equal(mirrored.image, body.image[:, ::-1])
+    assert np.array_equal(mirrored.shown.image, body.shown.image[:, ::-1])
     assert colour(body, 12, 35) == RIGHT_ARM and colour(body, 40, 35) == LEFT_ARM
     assert colour(mirrored, 63 - 12, 35) == LEFT_ARM, "the arm on the right of the mirrored picture is the left one of who is seen there"
     assert colour(mirrored, 63 - 40, 35) == RIGHT_ARM
 
 
 def colour(example: Example, x: int, y: int) -> tuple[int, ...]:
-    return tuple(np.round(example.semantic[:, y, x] * 255).astype(int))
+    return tuple(np.round(example.shown.semantic[:, y, x] * 255).astype(int))
 
 
 def test_a_shifted_picture_is_mirrored_at_its_border_and_not_rolled(body: Example):
     shifted = body.through(shifted_view(64, 64, np.array([4 / 64, 0]), mirrored=False))
-    assert np.array_equal(shifted.image[:, 4:], body.image[:, :-4])
-    assert (shifted.image[:, :4] == 200).all(), "rolled, the dark right side would come in here"
+    assert np.array_equal(shifted.shown.image[:, 4:], body.shown.image[:, :-4])
+    assert (shifted.shown.image[:, :4] == 200).all(), "rolled, the dark right side would come in here"
     assert colour(shifted, 12 + 4, 35) == RIGHT_ARM
 
 
@@ -68,8 +68,8 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
     examples = [example for clip in clips for example in examples_of(clip, "landmarks", (64, 64), "none", 1)]
     walls = torch.stack([both_sides(example)[0][:, 0, 0] for example in examples])
     for lesson in itertools.islice(lessons(examples, 2, 0, torch.device("cpu")), 8):
-        assert lesson.example_semantics.shape == (2, 2, 7, 64, 64)
-        for target, images in zip(lesson.targets, lesson.example_images, strict=True):
+        assert lesson.examples.semantic.shape == (2, 2, 7, 64, 64)
+        for target, images in zip(lesson.targets.picture, lesson.examples.picture, strict=True):
             shown = [int((walls - picture[:, 0, 0]).abs().sum(1).argmin()) for picture in (target, *images)]
             assert sorted(shown) == [0, 1, 2]
             assert is_moved(examples[shown[0]], target)
@@ -77,11 +77,11 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
 
 def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
     (lesson,) = itertools.islice(lessons([face] * 9, 1, 0, torch.device("cpu")), 1)
-    assert lesson.example_images.shape[:2] == (1, 3)
+    assert lesson.examples.picture.shape[:2] == (1, 3)
 
 
 def both_sides(example: Example) -> list[torch.Tensor]:
-    picture = torch.from_numpy(example.image).movedim(-1, 0) / 127.5 - 1
+    picture = torch.from_numpy(example.shown.image).movedim(-1, 0) / 127.5 - 1
     return [picture, picture.flip(-1)]
 
 
@@ -94,5 +94,5 @@ def is_moved(example: Example, target: torch.Tensor) -> bool:
 
 
 def test_the_same_seed_gives_the_same_lessons(face: Example):
-    one, other, third = (next(lessons([face], 2, seed, torch.device("cpu"))).targets for seed in (1, 1, 2))
+    one, other, third = (next(lessons([face], 2, seed, torch.device("cpu"))).targets.picture for seed in (1, 1, 2))
     assert torch.equal(one, other) and not torch.equal(one, third)

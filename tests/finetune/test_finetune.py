@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.clip import Producer, open_clip
-from stages.conditions.framing import examples_of, tensors
+from stages.conditions.framing import examples_of, frame_of
 from stages.errors import ParametersDiffer, UsageProblem
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.models import load_model, read_model
@@ -36,12 +36,13 @@ def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_
 
 
 def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
-    images, semantics = tensors(examples_of(person, "landmarks", TINY.size, "none", 4), torch.device("cpu"))
+    shown = [example.shown for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
+    frames = frame_of(shown, torch.device("cpu"))
 
     def error(model):
         with torch.no_grad():
-            code = model.generator.encode_examples(images[:, None], semantics[:, None])
-            return float((model.generator.synthesize(code, semantics).raw - images).abs().mean())
+            code = model.generator.encode_examples(frames.map(lambda x: x[:, None]))
+            return float((model.generator.synthesize(code, frames).raw - frames.picture).abs().mean())
 
     untuned = error(base)
     finetune([person], base, tmp_path / "tuned.safetensors", SHORT)

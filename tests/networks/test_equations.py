@@ -20,6 +20,7 @@ from stages.networks.config import PRESETS
 from stages.networks.examples import OuterExamples
 from stages.networks.excerpts import Past
 from stages.networks.flow import Warped
+from stages.networks.frame import Frame
 from stages.networks.generator import Synthesis
 from stages.networks.layers import LabelEmbedder, LevelWeights, ModulationWeights, Spade, UpConv, pointwise
 from stages.networks.objective import LossWeights, Target, generator_losses
@@ -310,7 +311,8 @@ def test_the_warping_loss_moves_the_real_frame_whatever_was_made_of_it():
     def term(real, flow, truth):
         made, none = torch.full_like(truth, 0.5), torch.zeros(2, 0, 3)
         synthesis = Synthesis(made, made, None, None, Warped(made, flow, made[:, :1]), None, made, torch.ones(2, 1), torch.zeros(2))
-        target = Target(truth, made, made, none, none[:, None], flow, torch.ones_like(flow[:, :1]))
+        frame = Frame(made, none, truth)
+        target = Target(frame, frame.map(lambda x: x[:, None]), flow, torch.ones_like(flow[:, :1]))
         return generator_losses(synthesis, target, LossWeights(warp=1.0), None, None, Past([real], [made], []))["warp"]
 
     draw = [torch.randn(2, channels, 4, 3, generator=DRAW, requires_grad=True) for channels in (3, 2, 3)]
@@ -326,7 +328,8 @@ def test_the_teacher_of_the_examples_flow_looks_at_the_example_that_was_warped()
     teacher[0, 2], teacher[1, 1] = 3.0, 1.0
     best = torch.tensor([2, 1])
     synthesis = Synthesis(picture, picture, Warped(picture, flow, picture[:, :1]), None, None, None, picture, torch.ones(2, 1), best)
-    target = Target(picture, picture, picture, none, none[:, None].expand(2, 3, 0, 3), example_flows=teacher, example_confidence=confidence)
+    frame = Frame(picture, none, picture)
+    target = Target(frame, frame.map(lambda x: torch.stack([x] * 3, 1)), example_flows=teacher, example_confidence=confidence)
     terms = generator_losses(synthesis, target, LossWeights(example_flow=1.0), None, None, Past([], [], []))
     assert terms["example_flow"] == pytest.approx((2.0 + 0.0) / 2 * 10 / 4)
 

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.frame import Frame
+from stages.networks.generator import FewShotGenerator
 from stages.networks.layers import pointwise
 
 TINY = PRESETS["tiny"]
@@ -20,18 +21,30 @@ def generator(config: GeneratorConfig = TINY) -> FewShotGenerator:
     return FewShotGenerator(config).eval()
 
 
-def examples(count: int, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+def examples(count: int, batch: int = 2, config: GeneratorConfig = TINY) -> Frame:
     draw = torch.Generator().manual_seed(count)
-    images = torch.rand(batch, count, 3, 64, 64, generator=draw) * 2 - 1
-    return images, torch.rand(batch, count, TINY.semantic_channels, 64, 64, generator=draw)
+    images = torch.rand(batch, count, 3, *config.size, generator=draw) * 2 - 1
+    semantics = torch.rand(batch, count, config.semantic_channels, *config.size, generator=draw)
+    points = torch.rand(batch, count, 78 if config.kind.startswith("landmarks") else 67, 3, generator=draw)
+    return Frame(semantics, points * torch.tensor([*config.size[::-1], 1.0]), images)
+
+
+def dark(shown: Frame) -> Frame:
+    """The same with the pictures' negatives."""
+    return replace(shown, image=-shown.picture)
+
+
+def at(shown: Frame, place: int) -> Frame:
+    """One of several frames, [B, ...]."""
+    return shown.map(lambda x: x[:, place])
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 32])
 @torch.no_grad()
 def test_one_network_takes_any_number_of_examples(count):
-    net, (images, semantics) = generator(), examples(count)
-    frame, state = net.step(net.encode_examples(images, semantics), semantics[:, 0])
-    again, _ = net.step(net.encode_examples(images, semantics), semantics[:, 0], state)
+    net, shown = generator(), examples(count)
+    frame, state = net.step(net.encode_examples(shown), at(shown, 0))
+    again, _ = net.step(net.encode_examples(shown), at(shown, 0), state)
 
     assert frame.shape == again.shape == (2, 3, 64, 64)
     assert frame.abs().max() <= 1 and again.abs().max() <= 1 + 1e-6
@@ -39,32 +52,32 @@ def test_one_network_takes_any_number_of_examples(count):
 
 @torch.no_grad()
 def test_with_one_example_everything_about_it_is_computed_once():
-    net, (images, semantics) = generator(), examples(1)
-    code = net.encode_examples(images, semantics)
+    net, shown = generator(), examples(1)
+    code = net.encode_examples(shown)
     assert code.appearance is not None
 
     del net.example_encoder, net.attention  # a step must not need them
     net.weight_generator = torch.nn.ModuleList()
-    frame, _ = net.step(code, semantics[:, 0])
+    frame, _ = net.step(code, at(shown, 0))
     assert frame.shape == (2, 3, 64, 64)
 
 
 @torch.no_grad()
 def test_the_example_that_looks_most_like_the_driving_frame_is_warped():
-    net, (images, semantics) = generator(), examples(3)
-    code = net.encode_examples(images, semantics)
+    net, shown = generator(), examples(3)
+    code = net.encode_examples(shown)
     assert code.keys is not None
     keys = F.normalize(torch.randn(code.keys.shape, generator=torch.Generator().manual_seed(1)), dim=-1) * 10
     net.attention.query = lambda semantic: keys[:, 2]  # type: ignore[method-assign]  # those of the third example
-    made = net.synthesize(replace(code, memory=net.attention.memorise(keys, code.values)), semantics[:, 2])
+    made = net.synthesize(replace(code, memory=net.attention.memorise(keys, code.values)), at(shown, 2))
     assert made.best.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])
 @torch.no_grad()
 def test_shares_of_attention_sum_to_1_everywhere(attention, norm):
-    net, (images, semantics) = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(3)
-    made = net.synthesize(net.encode_examples(images, semantics), semantics[:, 0])
+    net, shown = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(3)
+    made = net.synthesize(net.encode_examples(shown), at(shown, 0))
     assert made.attention.shape == (2, 3, 16, 16)
     assert torch.allclose(made.attention.sum(1), torch.ones(2, 16, 16), atol=1e-5)
     assert torch.allclose(made.shares.sum(1), torch.ones(2), atol=1e-5)
@@ -73,9 +86,9 @@ def test_shares_of_attention_sum_to_1_everywhere(attention, norm):
 @pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])
 @torch.no_grad()
 def test_an_example_given_several_times_counts_as_given_once_to_the_same_attention(attention, norm):
-    net, (images, semantics) = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(2)
-    once = net.synthesize(net.encode_examples(images, semantics), semantics[:, 0])
-    thrice = net.synthesize(net.encode_examples(images.repeat(1, 3, 1, 1, 1), semantics.repeat(1, 3, 1, 1, 1)), semantics[:, 0])
+    net, shown = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(2)
+    once = net.synthesize(net.encode_examples(shown), at(shown, 0))
+    thrice = net.synthesize(net.encode_examples(shown.map(lambda x: torch.cat([x] * 3, 1))), at(shown, 0))
     assert torch.allclose(once.frame, thrice.frame, atol=1e-4)
     assert torch.allclose(thrice.shares.unflatten(1, (3, 2)).sum(1), once.shares, atol=1e-4)
 
@@ -84,50 +97,51 @@ def test_an_example_given_several_times_counts_as_given_once_to_the_same_attenti
 @pytest.mark.parametrize("count", [1, 3])
 @torch.no_grad()
 def test_a_batch_equals_its_samples_one_by_one(preset, count):
-    net, (images, semantics) = generator(PRESETS[preset]), examples(count)
-    past = State(images[:, 0], semantics[:, 0])
-    together, _ = net.step(net.encode_examples(images, semantics), semantics[:, 0], past)
+    net, shown = generator(PRESETS[preset]), examples(count)
+    past = at(shown, 0)
+    together, _ = net.step(net.encode_examples(shown), at(shown, 0), past)
     for i in range(2):
         one = slice(i, i + 1)
-        alone, _ = net.step(net.encode_examples(images[one], semantics[one]), semantics[one, 0], State(past.frame[one], past.semantic[one]))
+        single = shown.map(lambda x, one=one: x[one])
+        alone, _ = net.step(net.encode_examples(single), at(single, 0), at(single, 0))
         assert torch.allclose(together[one], alone, atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_zero_flow_with_mask_0_returns_the_previous_frame():
-    net, (images, semantics) = generator(replace(TINY, combine="matting", refine_mask=False)), examples(1)
+    net, shown = generator(replace(TINY, combine="matting", refine_mask=False)), examples(1)
     net.flow.head.weight.zero_()
     net.flow.head.bias.copy_(torch.tensor([0.0, 0.0, -40.0]))
-    made = net.synthesize(net.encode_examples(images, semantics), semantics[:, 0], State(images[:, 0], semantics[:, 0]))
+    made = net.synthesize(net.encode_examples(shown), at(shown, 0), at(shown, 0))
     assert made.previous is not None and made.previous.flow.abs().max() == 0
-    assert torch.allclose(made.frame, images[:, 0], atol=1e-5)
+    assert torch.allclose(made.frame, at(shown, 0).picture, atol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["pixel", "compact"])
 @torch.no_grad()
 def test_some_of_the_examples_can_be_chosen_without_encoding_them_again(attention):
-    net, (images, semantics) = generator(replace(TINY, attention=attention)), examples(4)
-    code = net.encode_examples(images, semantics)
+    net, shown = generator(replace(TINY, attention=attention)), examples(4)
+    code = net.encode_examples(shown)
     for kept in ([2], [3, 1]):
-        chosen, _ = net.step(net.choose(code, kept), semantics[:, 0])
-        alone, _ = net.step(net.encode_examples(images[:, kept], semantics[:, kept]), semantics[:, 0])
+        chosen, _ = net.step(net.choose(code, kept), at(shown, 0))
+        alone, _ = net.step(net.encode_examples(shown.map(lambda x: x[:, kept])), at(shown, 0))
         assert torch.allclose(chosen, alone, atol=1e-5)
 
 
 @torch.no_grad()
 def test_of_examples_that_are_not_looked_at_any_can_be_chosen():
-    net, (images, semantics) = generator(replace(TINY, method="spade", warp_example=False)), examples(4)
-    code = net.encode_examples(images, semantics)
-    whole, _ = net.step(code, semantics[:, 0])
-    assert torch.equal(net.step(net.choose(code, [3, 1]), semantics[:, 0])[0], whole)
+    net, shown = generator(replace(TINY, method="spade", warp_example=False)), examples(4)
+    code = net.encode_examples(shown)
+    whole, _ = net.step(code, at(shown, 0))
+    assert torch.equal(net.step(net.choose(code, [3, 1]), at(shown, 0))[0], whole)
 
 
 @torch.no_grad()
 def test_a_model_trained_with_one_kind_of_attention_runs_with_the_other():
-    net, (images, semantics) = generator(), examples(3)
+    net, shown = generator(), examples(3)
     compact = FewShotGenerator(replace(TINY, attention="compact")).eval()
     compact.load_state_dict(net.state_dict())
-    pixel, other = (n.synthesize(n.encode_examples(images, semantics), semantics[:, 0]) for n in (net, compact))
+    pixel, other = (n.synthesize(n.encode_examples(shown), at(shown, 0)) for n in (net, compact))
     assert other.frame.isfinite().all() and not torch.equal(other.shares, pixel.shares)
 
 
@@ -135,27 +149,27 @@ def test_a_model_trained_with_one_kind_of_attention_runs_with_the_other():
 def test_with_compact_attention_a_frame_recalls_from_as_many_bases_whatever_the_number_of_examples():
     net = generator(replace(TINY, attention="compact", bases=16))
     for count in (2, 16):
-        memory = net.encode_examples(*examples(count)).memory
+        memory = net.encode_examples(examples(count)).memory
         assert memory is not None and memory.keys.shape[1] == memory.values.shape[1] == 16
 
 
 @pytest.mark.parametrize("method", ["encoder", "concat", "adain"])
 @torch.no_grad()
 def test_each_baseline_of_table_1_shows_another_example_another_way(method):
-    net, (images, semantics) = generator(replace(TINY, method=method, warp_example=False, combine="matting")), examples(2)
+    net, shown = generator(replace(TINY, method=method, warp_example=False, combine="matting")), examples(2)
     assert len(net.weight_generator) == 0
-    one, _ = net.step(net.encode_examples(images[:, :1], semantics[:, :1]), semantics[:, 0])
-    other, _ = net.step(net.encode_examples(-images[:, :1], semantics[:, :1]), semantics[:, 0])
+    one, _ = net.step(net.encode_examples(shown.map(lambda x: x[:, :1])), at(shown, 0))
+    other, _ = net.step(net.encode_examples(dark(shown).map(lambda x: x[:, :1])), at(shown, 0))
     assert one.shape == (2, 3, 64, 64) and not torch.allclose(one, other)
 
 
 @torch.no_grad()
 def test_plain_spade_does_not_look_at_the_examples():
-    net, (images, semantics) = generator(replace(TINY, method="spade", warp_example=False, combine="matting")), examples(2)
-    one, state = net.step(net.encode_examples(images, semantics), semantics[:, 0])
-    other, _ = net.step(net.encode_examples(-images, semantics), semantics[:, 0])
+    net, shown = generator(replace(TINY, method="spade", warp_example=False, combine="matting")), examples(2)
+    one, state = net.step(net.encode_examples(shown), at(shown, 0))
+    other, _ = net.step(net.encode_examples(dark(shown)), at(shown, 0))
     assert torch.equal(one, other)
-    assert net.step(net.encode_examples(images, semantics), semantics[:, 0], state)[0].shape == one.shape
+    assert net.step(net.encode_examples(shown), at(shown, 0), state)[0].shape == one.shape
 
 
 @pytest.mark.parametrize(
@@ -172,26 +186,26 @@ def test_plain_spade_does_not_look_at_the_examples():
 )
 @torch.no_grad()
 def test_every_variant_makes_frames(change):
-    net, (images, semantics) = generator(replace(TINY, **change)), examples(2)
-    code = net.encode_examples(images, semantics)
-    frame, state = net.step(code, semantics[:, 0])
-    assert net.step(code, semantics[:, 1], state)[0].isfinite().all()
+    net, shown = generator(replace(TINY, **change)), examples(2)
+    code = net.encode_examples(shown)
+    frame, state = net.step(code, at(shown, 0))
+    assert net.step(code, at(shown, 1), state)[0].isfinite().all()
 
 
 @torch.no_grad()
 def test_the_order_of_the_examples_does_not_matter():
-    net, (images, semantics) = generator(), examples(3)
+    net, shown = generator(), examples(3)
     order = [2, 0, 1]
-    one, _ = net.step(net.encode_examples(images, semantics), semantics[:, 0])
-    other, _ = net.step(net.encode_examples(images[:, order], semantics[:, order]), semantics[:, 0])
+    one, _ = net.step(net.encode_examples(shown), at(shown, 0))
+    other, _ = net.step(net.encode_examples(shown.map(lambda x: x[:, order])), at(shown, 0))
     assert torch.allclose(one, other, atol=1e-4)
 
 
 @torch.no_grad()
 def test_another_example_generates_other_weights():
-    net, (images, semantics) = generator(), examples(1)
-    first = net.encode_examples(images, semantics).appearance
-    other = net.encode_examples(images.flip(0), semantics.flip(0)).appearance
+    net, shown = generator(), examples(1)
+    first = net.encode_examples(shown).appearance
+    other = net.encode_examples(shown.map(lambda x: x.flip(0))).appearance
     assert first is not None and other is not None
     for mine, theirs in zip(first.weights, other.weights, strict=True):
         ours, others = mine.layers[0].modulation, theirs.layers[0].modulation
@@ -207,10 +221,10 @@ def test_a_pointwise_convolution_adds_its_bias():
 @pytest.mark.parametrize("combine", ["matting", "spade", "both"])
 @torch.no_grad()
 def test_every_way_to_combine_warps_makes_frames_with_and_without_a_past(combine):
-    net, (images, semantics) = generator(replace(TINY, combine=combine)), examples(1)
-    code = net.encode_examples(images, semantics)
-    first = net.synthesize(code, semantics[:, 0])
-    second = net.synthesize(code, semantics[:, 0], State(first.frame, semantics[:, 0]))
+    net, shown = generator(replace(TINY, combine=combine)), examples(1)
+    code = net.encode_examples(shown)
+    first = net.synthesize(code, at(shown, 0))
+    second = net.synthesize(code, at(shown, 0), replace(at(shown, 0), image=first.frame))
 
     assert first.previous is None and second.previous is not None
     assert second.frame.shape == (2, 3, 64, 64)
@@ -218,17 +232,17 @@ def test_every_way_to_combine_warps_makes_frames_with_and_without_a_past(combine
 
 @torch.no_grad()
 def test_matting_takes_the_warp_where_the_mask_is_0_and_the_synthesis_where_it_is_1():
-    net, (images, semantics) = generator(), examples(1)
-    made = net.synthesize(net.encode_examples(images, semantics), semantics[:, 0])
+    net, shown = generator(), examples(1)
+    made = net.synthesize(net.encode_examples(shown), at(shown, 0))
     expected = (1 - made.example_mask) * made.example.image + made.example_mask * made.raw
     assert torch.allclose(made.frame, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "tiny-paper"])
 def test_every_parameter_learns_when_there_are_several_examples_and_a_past(preset):
-    net, (images, semantics) = generator(PRESETS[preset]).train(), examples(2)
-    code = net.encode_examples(images, semantics)
-    made = net.synthesize(code, semantics[:, 0], State(images[:, 0], semantics[:, 1]))
+    net, shown = generator(PRESETS[preset]).train(), examples(2)
+    code = net.encode_examples(shown)
+    made = net.synthesize(code, at(shown, 0), replace(at(shown, 1), image=at(shown, 0).image))
     (made.frame.square().mean() + made.raw.square().mean()).backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
@@ -237,11 +251,11 @@ def test_the_shipped_preset_costs_at_most_15_gmac_per_frame():
     from torch.utils.flop_counter import FlopCounterMode
 
     net = FewShotGenerator(PRESETS["face-256"]).eval()
-    images, semantics = torch.zeros(1, 1, 3, 256, 256), torch.zeros(1, 1, 7, 256, 256)
+    shown = examples(1, 1, PRESETS["face-256"])
     with torch.inference_mode():
-        code = net.encode_examples(images, semantics)
+        code = net.encode_examples(shown)
         with FlopCounterMode(display=False) as counter:
-            net.step(code, semantics[:, 0], State(images[:, 0], semantics[:, 0]))
+            net.step(code, at(shown, 0), at(shown, 0))
     assert counter.get_total_flops() / 2 < 15e9
 
 
@@ -252,13 +266,13 @@ def test_the_paper_preset_has_the_size_and_the_cost_of_the_public_code():
     from torch.utils.flop_counter import FlopCounterMode
 
     net = FewShotGenerator(PRESETS["paper"]).eval()
-    images, semantics = torch.zeros(1, 1, 3, 256, 256), torch.zeros(1, 1, 1, 256, 256)
+    shown = examples(1, 1, PRESETS["paper"])
     with torch.no_grad():
-        code = net.encode_examples(images, semantics)
+        code = net.encode_examples(shown)
         with FlopCounterMode(display=False) as counter:
-            net.step(code, semantics[:, 0], State(images[:, 0], semantics[:, 0]))
+            net.step(code, at(shown, 0), at(shown, 0))
         with FlopCounterMode(display=False) as encoding:
-            net.example_encoder.after(net.example_encoder.before(images[0], semantics[0])[0])
+            net.example_encoder.after(net.example_encoder.before(shown.picture[0], shown.semantic[0])[0])
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(112.1e6, rel=0.01)
     assert counter.get_total_flops() / 2 == pytest.approx(72.4e9, rel=0.05)
     assert (counter.get_total_flops() + encoding.get_total_flops()) / 2 == pytest.approx(72.4e9, rel=0.01)

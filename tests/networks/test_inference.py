@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator, State
+from stages.networks.frame import Frame
+from stages.networks.generator import FewShotGenerator
 from stages.networks.inference import Renderer, Speed, plain_state, prepared, spoilt
 
 
@@ -21,17 +22,22 @@ def network(preset: str, **changes) -> FewShotGenerator:
     return net
 
 
-def scene(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def scene(count: int) -> Frame:
     draw = torch.Generator().manual_seed(count)
     images, semantics = torch.rand(1, count, 3, 64, 64, generator=draw), torch.rand(1, count, 7, 64, 64, generator=draw)
-    return images * 2 - 1, semantics
+    return Frame(semantics, torch.rand(1, count, 78, 3, generator=draw) * 64, images * 2 - 1)
+
+
+def at(shown: Frame, place: int) -> Frame:
+    """One of several frames, [B, ...]."""
+    return shown.map(lambda x: x[:, place])
 
 
 def frames(maker, count: int) -> torch.Tensor:
-    images, semantics = scene(count)
-    code, state, made = maker.encode_examples(images, semantics), None, []
+    shown = scene(count)
+    code, past, made = maker.encode_examples(shown), None, []
     for t in range(3):
-        frame, state = maker.step(code, semantics[:, t % count], state)
+        frame, past = maker.step(code, at(shown, t % count), past)
         made.append(frame)
     return torch.cat(made)
 
@@ -58,15 +64,15 @@ def test_bf16_is_within_40_decibels(preset, count):
 def test_a_frame_that_half_precision_spoils_is_made_again_in_fp32_and_counted():
     net = network("tiny")
     renderer = Renderer(net, Speed("fp16"))
-    images, semantics = scene(1)
-    code = renderer.encode_examples(images, semantics)
-    expected, _ = renderer.step(code, semantics[:, 0])
+    shown = scene(1)
+    code = renderer.encode_examples(shown)
+    expected, _ = renderer.step(code, at(shown, 0))
     assert renderer.fallbacks == 0
 
     renderer._fast.to_image.bias.fill_(float("inf"))  # what a half float makes of all above 65504
-    frame, state = renderer.step(code, semantics[:, 0])
+    frame, past = renderer.step(code, at(shown, 0))
     assert renderer.fallbacks == 1
-    assert torch.allclose(frame, expected, atol=0.02) and isinstance(state, State)
+    assert torch.allclose(frame, expected, atol=0.02) and past.image is not None
 
 
 def test_saturated_and_infinite_frames_count_as_spoilt():

@@ -91,18 +91,18 @@ def test_an_unreadable_clip_is_named_once_and_another_takes_its_place(fault, fac
 
     assert [path for path, _ in told] == [clip]
     assert re.search(FAULTS[fault], told[0][1])
-    same = [torch.equal(ours.images, theirs.images) for ours, theirs in zip(batches, wholes, strict=True)]
+    same = [torch.equal(ours.frames.picture, theirs.frames.picture) for ours, theirs in zip(batches, wholes, strict=True)]
     assert any(same) and not all(same), "batches without the clip are what they were"
 
 
-def test_batches_of_a_dataset_with_an_unreadable_clip_depend_on_seed_and_step_alone(faces):
+def test_batches_of_a_dataset_with_an_unreadable_clip_depend_on_seed_and_step_alone(faces, tensors_of):
     broken(faces, truncated_jpeg)
     forwards = Dataset(faces, "landmarks", "train")
     in_order = [forwards.batch(TINY, step, PHASE) for step in range(8)]
     backwards = Dataset(faces, "landmarks", "train")
     for step in reversed(range(8)):
         again = backwards.batch(TINY, step, PHASE)
-        assert all(torch.equal(a, b) for a, b in zip(vars(again).values(), vars(in_order[step]).values(), strict=True))
+        assert all(map(torch.equal, tensors_of(again), tensors_of(in_order[step])))
 
 
 def test_one_unreadable_frame_costs_the_windows_that_show_it_and_no_others(faces):
@@ -111,7 +111,7 @@ def test_one_unreadable_frame_costs_the_windows_that_show_it_and_no_others(faces
     wholes = [whole.batch(TINY, step, PHASE) for step in range(40)]
     picture.write_bytes(b"")
     data = Dataset(faces, "landmarks", "train")
-    changed = sum(not torch.equal(data.batch(TINY, step, PHASE).images, theirs.images) for step, theirs in enumerate(wholes))
+    changed = sum(not torch.equal(data.batch(TINY, step, PHASE).frames.picture, theirs.frames.picture) for step, theirs in enumerate(wholes))
     assert 0 < changed < 20
 
 
@@ -153,7 +153,7 @@ def test_a_window_of_a_video_is_decoded_at_one_go(make_face_video, make_painted_
     monkeypatch.setattr(reader.subprocess, "Popen", lambda *command, **more: started.append(command) or popen(*command, **more))
     config = replace(TINY, max_examples=1, most_stride=1)
     batch = Dataset(tmp_path / "faces", "landmarks", "train").batch(config, 0, Phase(1, frames=8, batch=1))
-    assert batch.images.shape[1] == 8
+    assert batch.frames.picture.shape[1] == 8
     assert len(started) == 2, "one for the window, one for the example"
 
 
@@ -163,7 +163,7 @@ def test_only_the_clips_used_last_are_kept_open(painted_dataset, monkeypatch):
     for step in range(4):
         ours = few.batch(TINY, step, PHASE)
         monkeypatch.setattr("stages.train.data.MOST_OPEN", 9)
-        assert torch.equal(ours.images, all_open.batch(TINY, step, PHASE).images)
+        assert torch.equal(ours.frames.picture, all_open.batch(TINY, step, PHASE).frames.picture)
         monkeypatch.setattr("stages.train.data.MOST_OPEN", 1)
     opened = [[footage for clips in data.subjects for footage in clips if "track" in vars(footage)] for data in (few, all_open)]
     assert len(opened[0]) == 1 < len(opened[1])

@@ -101,9 +101,10 @@ def test_one_frame_that_makes_everything_infinite_is_left_out_and_counted(painte
     honest = FewShotGenerator.synthesize
     learnt = []
 
-    def poisoned(self, code, semantic, state=None):
+    def poisoned(self, code, driving, past=None):
         learnt.append(torch.is_grad_enabled())  # what is judged and shown is not learnt from
-        return honest(self, code, semantic * (float("nan") if learnt[-1] and sum(learnt) == 3 else 1), state)
+        spoilt = replace(driving, semantic=driving.semantic * (float("nan") if learnt[-1] and sum(learnt) == 3 else 1))
+        return honest(self, code, spoilt, past)
 
     monkeypatch.setattr(FewShotGenerator, "synthesize", poisoned)
     train(TINY, options(painted_dataset), tmp_path / "run")

@@ -160,22 +160,22 @@ def test_training_learns_to_copy_the_example(painted_dataset):
     assert np.mean(errors[-4:]) < 0.67 * np.mean(errors[:4])
 
 
-def test_a_batch_depends_on_seed_and_step_alone(painted_dataset):
+def test_a_batch_depends_on_seed_and_step_alone(painted_dataset, tensors_of):
     one, other = (Dataset(painted_dataset, "landmarks", "train") for _ in range(2))
     phase = Phase(1, batch=2, frames=2)
     a, b = one.batch(TINY, 5, phase), other.batch(TINY, 5, phase)
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(vars(a).values(), vars(b).values(), strict=True))
-    assert not torch.equal(a.images, one.batch(TINY, 6, phase).images)
-    assert not torch.equal(a.images, one.batch(replace(TINY, seed=1), 5, phase).images)
+    assert all(map(torch.equal, tensors_of(a), tensors_of(b)))
+    assert not torch.equal(a.frames.picture, one.batch(TINY, 6, phase).frames.picture)
+    assert not torch.equal(a.frames.picture, one.batch(replace(TINY, seed=1), 5, phase).frames.picture)
 
 
 def test_a_batch_shows_windows_examples_and_the_teachers_flow(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(TINY, 0, Phase(1, batch=2, frames=3))
-    assert batch.images.shape == (2, 3, 3, 64, 64) and batch.semantics.shape == (2, 3, 7, 64, 64)
-    assert batch.example_images.shape[1] == batch.example_keypoints.shape[1] >= 1
+    assert batch.frames.picture.shape == (2, 3, 3, 64, 64) and batch.frames.semantic.shape == (2, 3, 7, 64, 64)
+    assert batch.examples.picture.shape[1] == batch.examples.keypoints.shape[1] >= 1
     assert batch.flows.shape == (2, 2, 2, 64, 64) and batch.flow_confidence.shape == (2, 2, 1, 64, 64)
     assert batch.example_flows.shape[:3] == (2, 3, 0)  # nobody asks for it
-    assert batch.images.abs().max() <= 1 and batch.semantics.min() >= 0 and batch.semantics.max() <= 1
+    assert batch.frames.picture.abs().max() <= 1 and batch.frames.semantic.min() >= 0 and batch.frames.semantic.max() <= 1
 
 
 def test_the_teachers_flow_leads_from_each_frame_to_each_example(painted_dataset):
@@ -184,9 +184,9 @@ def test_the_teachers_flow_leads_from_each_frame_to_each_example(painted_dataset
     assert batch.example_flows.shape == (1, 2, 3, 2, 64, 64) and batch.example_confidence.shape == (1, 2, 3, 1, 64, 64)
     for t, k in ((0, 2), (1, 0)):
         trusted = batch.example_confidence[0, t, k]
-        carried = warp(batch.example_images[:, k], batch.example_flows[:, t, k])[0]
+        carried = warp(batch.examples.picture[:, k], batch.example_flows[:, t, k])[0]
         assert trusted.mean() > 0.2
-        assert ((carried - batch.images[0, t]).abs() * trusted).mean() < 0.02
+        assert ((carried - batch.frames.picture[0, t]).abs() * trusted).mean() < 0.02
 
 
 def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():

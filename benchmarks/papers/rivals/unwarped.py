@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from stages.networks.config import GeneratorConfig
 from stages.networks.flow import Warped
-from stages.networks.generator import Appearance, FewShotGenerator, State
+from stages.networks.frame import Frame
+from stages.networks.generator import Appearance, ExampleCode, FewShotGenerator
 
 NEVER = 20.0
 """A logit of the mask that trusts no warp anywhere."""
@@ -22,9 +22,11 @@ class Unwarped(FewShotGenerator):
         super().__init__(replace(config, method="weights"))
         self.config = config
 
-    def _warp(self, appearance: Appearance, semantic: Tensor, state: State | None) -> tuple[Warped | None, Warped | None]:
-        example, _ = super()._warp(appearance, semantic, None)
-        if state is None:
+    def _warp(
+        self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None
+    ) -> tuple[Warped | None, Warped | None]:
+        example, _ = super()._warp(code, appearance, driving, None)
+        if past is None:
             return example, None
-        still = torch.zeros_like(state.frame[:, :2])
-        return example, Warped(state.frame, still, torch.full_like(still[:, :1], NEVER))
+        still = torch.zeros_like(past.picture[:, :2])
+        return example, Warped(past.picture, still, torch.full_like(still[:, :1], NEVER))

@@ -56,7 +56,7 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
 
 def _person(landmarks: Any, width: int, height: int) -> Subject:
     """Points that MediaPipe only guesses, hidden ones and those outside the picture, count as not there, as with OpenPose."""
-    points = np.array([(point.x * width - 0.5, point.y * height - 0.5, point.visibility or 0.0) for point in landmarks], np.float32)
+    points = np.array([(point.x * width, point.y * height, point.visibility or 0.0) for point in landmarks], np.float32)
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
     points[~inside | (points[:, 2] < LEAST_VISIBILITY), 2] = 0
     keypoints = from_mediapipe(points)
@@ -83,4 +83,5 @@ BACKEND = Backend(
     open_many=_open_many,
     packages=(Package("mediapipe", "mediapipe"),),
     weights=(WEIGHTS,),
+    revision=1,
 )

@@ -1,4 +1,4 @@
-"""MediaPipe's face landmarker: a 478-point mesh, mapped to the 68 points of iBUG."""
+"""MediaPipe's face landmarker: a 478-point mesh, mapped to the 68 points of iBUG and the ten points of the irises."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.crowd import FACE_TILES, Crowd
-from stages.extract_sketch.faces import Detector, Face, box_of_points
-from stages.extract_sketch.mesh68 import mesh_to_68
+from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
+from stages.extract_sketch.mesh68 import IRISES, mesh_to_68
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 
 WEIGHTS = "face_landmarker.task"
@@ -46,9 +46,10 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
 
 
 def _face(landmarks: Any, width: int, height: int) -> Face:
-    mesh = np.array([(point.x * width - 0.5, point.y * height - 0.5, 1.0) for point in landmarks], np.float32)
+    """MediaPipe's coordinates times the picture's size are pixels whose centres lie at integers (mediapipe issues 739 and 1192)."""
+    mesh = np.array([(point.x * width, point.y * height, 1.0) for point in landmarks], np.float32)
     points = mesh_to_68(mesh)
-    return Face(box_of_points(points), points)
+    return Face(box_of_points(points), np.concatenate([points, mesh[IRISES]]))
 
 
 def _open(device: str) -> Detector:
@@ -66,9 +67,11 @@ def _open_many(device: str) -> Detector:
 
 BACKEND = Backend(
     name="mediapipe",
-    produces="68 points from a 478-point mesh, up to 10 faces",
+    produces="68 points and both irises from a 478-point mesh, up to 10 faces",
     open=_open,
     open_many=_open_many,
     packages=(Package("mediapipe", "mediapipe"),),
     weights=(WEIGHTS,),
+    points=FACE_POINTS,
+    revision=1,
 )

@@ -1,0 +1,30 @@
+"""One moment as the networks see it: what drives it, where its keypoints are, and its picture where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A driving frame, an example or the frame before. Examples have a dimension K behind B, windows of video a dimension T."""
+
+    semantic: Tensor
+    """s_t, [B, S, H, W]."""
+    keypoints: Tensor
+    """[B, N, 3]: x, y in pixels of the picture, and a confidence; 0 where the point is unknown. float32; N may be 0."""
+    image: Tensor | None = None
+    """[B, 3, H, W] in [-1, 1]; None for a frame that is yet to be made."""
+
+    @property
+    def picture(self) -> Tensor:
+        """`image`, where there must be one."""
+        assert self.image is not None
+        return self.image
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Frame:
+        """The frame with `change` applied to each of its tensors."""
+        return Frame(change(self.semantic), change(self.keypoints), None if self.image is None else change(self.image))

@@ -1,0 +1,253 @@
+"""Motion that keypoints tell: backward flows in closed form, from the keypoints of a driving frame to those of a source picture.
+
+    candidates = Candidates(config)                                   # which there are depends on the kind of the model
+    flows, prior = candidates(driving, source, (height, width), stride)
+
+All is computed in float32, whatever the pictures are in. A flow says for each place of the driving frame where it lies in the source:
+out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow:
+
+* a point that one of the frames lacks does not count;
+* without any point the whole stands still; a part that is not seen in both frames moves as the whole does, and one of which a single
+  point (or a very short limb) is seen is shifted and turns as the whole does;
+* points on a line, or fewer than `LEAST_POINTS`, make no spline: it is the similarity then;
+* a turn scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stages.networks.config import GeneratorConfig
+
+SHORT = 0.015
+"""A part whose points lie nearer together than about this, in heights of the picture, says little of how it turned."""
+LARGEST_SCALE = 4.0
+LONGEST = 1.5
+LEAST_POINTS = 4
+"""A spline needs at least so many points, which must not lie on a line."""
+NARROW = 0.01
+"""Points that are spread across their main direction by less than this, in heights, lie on a line."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something rigid: the keypoints that its transform is fitted to, and the bones (pairs of keypoints) that it lies around."""
+
+    points: tuple[int, ...]
+    bones: tuple[tuple[int, int], ...]
+    width: float
+    """How far it reaches from its bones, in lengths of the trunk."""
+
+
+BODY_PARTS: tuple[Part, ...] = (
+    Part((0, 15, 16, 17, 18), ((0, 1), (15, 16), (17, 18)), 0.3),
+    Part((1, 2, 5, 8, 9, 12), ((1, 8), (2, 9), (5, 12), (2, 5), (9, 12)), 0.25),
+    *(Part(bone, (bone,), 0.2) for bone in ((2, 3), (3, 4), (5, 6), (6, 7), (9, 10), (12, 13))),
+    Part((10, 11), ((10, 11), (11, 22)), 0.18), Part((13, 14), ((13, 14), (14, 19)), 0.18),
+    *(Part(tuple(range(first, first + 21)), ((first, first + 9), (first + 5, first + 17)), 0.12) for first in (25, 46)),
+)  # fmt: skip
+"""Of BODY_25 with hands behind it: head, trunk, upper and lower arms and legs (right before left; a foot moves with its shin), hands."""
+NECK, MID_HIP = 1, 8
+FALLBACK_TRUNK = 0.25
+"""Length of a trunk that is not seen, in heights of the picture."""
+BODY_POINTS = 67
+INSTANCE_POINTS = 2
+"""A large instance of a label map is known by two opposite corners of its box."""
+
+
+class Candidates(nn.Module):
+    """The motions that W chooses from. Faces: identity, similarity, thin-plate splines. Bodies: identity, the similarity of the whole and
+    of each part. Label maps: identity, and a shift and scale for each instance that has keypoints.
+
+    Beside each flow stands a prior: logits that say where a candidate is likely, by the distance from its keypoints.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.kind = config.kind.split("+")[0]
+        self.smoothing = config.spline_smoothing
+        if self.kind == "landmarks":
+            self.count = 2 + len(self.smoothing)
+        elif self.kind == "poses":
+            self.count = 2 + len(BODY_PARTS)
+        else:
+            self.count = 1 + config.instances
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, driving: Tensor, source: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
+        """driving, source [B, N, 3] (x, y in pixels, confidence) of pictures of `size` (height, width).
+
+        Returns flows [B, C, 2, h, w] in pixels of the whole picture and prior logits [B, C, h, w], at 1 / stride of the size.
+        """
+        height = size[0]
+        grid = pixel_grid(size, stride, driving.device) / height  # coordinates in heights from here on
+        to, seen_to = driving[..., :2].float() / height, driving[..., 2] > 0
+        of, seen_of = source[..., :2].float() / height, source[..., 2] > 0
+        both = seen_to & seen_of
+        if self.kind == "landmarks":
+            flows, prior = _face(to, of, both, grid, self.smoothing)
+        elif self.kind == "poses":
+            flows, prior = _body(to, of, both, seen_to, grid)
+        else:
+            flows, prior = _boxes(to, of, both, grid)
+        flows = flows.nan_to_num(0.0, 0.0, 0.0).clamp(-LONGEST, LONGEST) * height
+        return flows.movedim(-1, 2), prior
+
+
+def pixel_grid(size: tuple[int, int], stride: int, device: torch.device) -> Tensor:
+    """x and y in pixels of the centres of the cells of stride x stride pixels, [h, w, 2]."""
+    y, x = (torch.arange(side // stride, device=device, dtype=torch.float32) * stride + (stride - 1) / 2 for side in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """source = turn * driving + shift, in complex numbers x + iy; [B] each."""
+
+    turn: Tensor
+    shift: Tensor
+
+    def at(self, places: Tensor) -> Tensor:
+        """Where places [..., 2] lie in the source, [B, ..., 2]."""
+        z = torch.view_as_complex(places.contiguous())
+        shape = (-1, *(1,) * z.ndim)
+        return torch.view_as_real(self.turn.view(shape) * z + self.shift.view(shape))
+
+
+def similarity(driving: Tensor, source: Tensor, seen: Tensor, whole: Similarity | None = None) -> Similarity:
+    """The turn, scale and shift that take the seen of driving [B, N, 2] to source with the least squared error; in heights.
+
+    A regression in complex numbers. A prior of weight SHORT^2 holds the turn at that of `whole` (1 without it); without any seen point it
+    is the whole's transform.
+    """
+    a, b = torch.view_as_complex(driving.contiguous()), torch.view_as_complex(source.contiguous())
+    count = seen.sum(1)
+    weight = seen / count.clamp(min=1)[:, None]
+    a, b = torch.where(seen, a, 0), torch.where(seen, b, 0)  # what is not seen may lie anywhere, even nowhere
+    middle_a, middle_b = (weight * a).sum(1), (weight * b).sum(1)
+    from_a, from_b = a - middle_a[:, None], b - middle_b[:, None]
+    prior = torch.ones_like(middle_a) if whole is None else whole.turn
+    spread = (weight * from_a.abs().square()).sum(1)
+    turn = ((weight * from_a.conj() * from_b).sum(1) + SHORT**2 * prior) / (spread + SHORT**2)
+    size = turn.abs()
+    turn = turn * (size.clamp(1 / LARGEST_SCALE, LARGEST_SCALE) / size.clamp(min=1e-6))
+    turn = torch.where(size > 1e-6, turn, prior)
+    none = count == 0
+    still = torch.zeros_like(middle_a) if whole is None else whole.shift
+    return Similarity(torch.where(none, prior, turn), torch.where(none, still, middle_b - turn * middle_a))
+
+
+def splines(
+    driving: Tensor, source: Tensor, seen: Tensor, places: Tensor, start: Similarity, smoothing: tuple[float, ...]
+) -> list[Tensor]:
+    """Where places [h, w, 2] lie in the source by the thin-plate spline of each smoothing through the seen points, [B, h, w, 2]; in heights.
+
+    A spline (radial basis r^2 log r, the smoothing on the diagonal) is that of what the similarity `start` leaves over. Where the points make
+    none (few, or on a line) the similarity alone stays.
+    """
+    driving, source = (torch.where(seen[..., None], x, 0) for x in (driving, source))
+    left = torch.where(seen[..., None], source - _of_each(start, driving), 0)
+    weights = torch.cat([_bending(driving, left, seen, amount) for amount in smoothing], -1)
+    flat = places.flatten(0, -2)
+    away = (flat[:, None, 0] - driving[:, None, :, 0]).square() + (flat[:, None, 1] - driving[:, None, :, 1]).square()
+    bend = _basis(away) @ weights[:, :-3]  # what is not seen has the weight 0
+    plane = torch.cat([torch.ones_like(flat[:, :1]), flat], 1) @ weights[:, -3:]
+    straight = start.at(places)
+    return [straight + more.unflatten(1, places.shape[:-1]) for more in (bend + plane).split(2, -1)]
+
+
+def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: float) -> Tensor:
+    """Coefficients of a spline with the values `left` [B, N, 2] at the points: N of the basis, then of 1, x and y, [B, N + 3, 2]."""
+    count, size = seen.sum(1), driving.shape[1]
+    whole = (count >= LEAST_POINTS) & (_narrow_spread(driving, seen / count.clamp(min=1)[:, None]) > NARROW)
+    kernel = _basis(torch.cdist(driving, driving, compute_mode="donot_use_mm_for_euclid_dist").square())
+    one = torch.eye(size + 3, device=driving.device)
+    kernel = torch.where(seen[:, :, None] & seen[:, None, :], kernel, 0) + one[:size, :size] * torch.where(seen, smoothing, 1.0)[:, None]
+    plane = torch.where(seen[..., None], torch.cat([torch.ones_like(driving[..., :1]), driving], -1), 0)
+    system = torch.cat([torch.cat([kernel, plane], 2), torch.cat([plane.mT, plane.new_zeros(len(plane), 3, 3)], 2)], 1)
+    system = torch.where(whole[:, None, None], system, one)
+    right = torch.where(whole[:, None, None], torch.cat([left, left.new_zeros(len(left), 3, 2)], 1), 0)
+    return torch.linalg.solve_ex(system, right)[0]
+
+
+def _basis(squared: Tensor) -> Tensor:
+    """r^2 log r of squared distances."""
+    return 0.5 * squared * squared.clamp(min=1e-12).log()
+
+
+def _of_each(transform: Similarity, points: Tensor) -> Tensor:
+    """A transform [B] of its own sample's points [B, N, 2]."""
+    z = torch.view_as_complex(points.contiguous())
+    return torch.view_as_real(transform.turn[:, None] * z + transform.shift[:, None])
+
+
+def _narrow_spread(points: Tensor, weight: Tensor) -> Tensor:
+    """Standard deviation of points [B, N, 2] across their main direction, [B]."""
+    middle = (weight[..., None] * points).sum(1, keepdim=True)
+    off = points - middle
+    xx, yy, xy = ((weight * one * other).sum(1) for one, other in ((off[..., 0],) * 2, (off[..., 1],) * 2, (off[..., 0], off[..., 1])))
+    smaller = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).clamp(min=0).sqrt()
+    return smaller.clamp(min=0).sqrt()
+
+
+def _face(driving: Tensor, source: Tensor, seen: Tensor, grid: Tensor, smoothing: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    turned = similarity(driving, source, seen)
+    bent = splines(driving, source, seen, grid, turned, smoothing)
+    flows = torch.stack([torch.zeros_like(bent[0]), *(places - grid for places in (turned.at(grid), *bent))], 1)
+    away = _nearest_point(driving, seen, grid)
+    likely = torch.exp(-(away / 0.1).square())  # a spline holds at the landmarks, the similarity some way around them
+    around = torch.exp(-(away / 0.3).square())
+    return flows, torch.stack([1 - 2 * around, around, 3 * likely, *[around] * (len(bent) - 1)], 1)
+
+
+def _nearest_point(points: Tensor, seen: Tensor, grid: Tensor) -> Tensor:
+    """Distance from each place [h, w, 2] to the nearest seen point, [B, h, w]; far where there is none."""
+    flat = grid.flatten(0, 1).expand(len(points), -1, -1)
+    away = torch.cdist(flat, points, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.where(seen[:, None], away, 9.0).amin(-1).unflatten(1, grid.shape[:2])
+
+
+def _body(driving: Tensor, source: Tensor, seen: Tensor, shown: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    whole = similarity(driving, source, seen)
+    trunk = (driving[:, NECK] - driving[:, MID_HIP]).norm(dim=-1)
+    trunk = torch.where(shown[:, NECK] & shown[:, MID_HIP], trunk, FALLBACK_TRUNK).clamp(min=0.03)
+    flows, prior = [torch.zeros_like(grid).expand(len(driving), -1, -1, -1), whole.at(grid) - grid], []
+    for part in BODY_PARTS:
+        points = list(part.points)
+        moved = similarity(driving[:, points], source[:, points], seen[:, points], whole)
+        flows.append(moved.at(grid) - grid)
+        prior.append(4 - 4 * (_away_from(driving, shown, part.bones, grid) / (part.width * trunk)[:, None, None]).square().clamp(max=3))
+    still = torch.zeros_like(prior[0])
+    return torch.stack(flows, 1), torch.stack([still, still - 2, *prior], 1)
+
+
+def _away_from(points: Tensor, seen: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
+    """Distance from each place [h, w, 2] to the nearest of the bones of which both ends are seen, [B, h, w]; far where there is none."""
+    nearest = torch.full((len(points), *grid.shape[:2]), 9.0, device=grid.device)
+    for start, end in bones:
+        origin, along = points[:, start, None, None], (points[:, end] - points[:, start])[:, None, None]
+        share = ((grid - origin) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-9)
+        away = (grid - origin - share.clamp(0, 1)[..., None] * along).norm(dim=-1)
+        nearest = torch.minimum(nearest, torch.where((seen[:, start] & seen[:, end])[:, None, None], away, 9.0))
+    return nearest
+
+
+def _boxes(driving: Tensor, source: Tensor, seen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Instances, known by two opposite corners each: a shift and a scale along each axis."""
+    flows = [torch.zeros_like(grid).expand(len(driving), -1, -1, -1)]
+    prior = [torch.zeros(len(driving), *grid.shape[:2], device=grid.device)]
+    for first in range(0, driving.shape[1], INSTANCE_POINTS):
+        low, high = driving[:, first], driving[:, first + 1]
+        there = seen[:, first : first + 2].all(1) & ((high - low) > SHORT).all(-1)
+        span = torch.where(there[:, None], high - low, 1.0)
+        scale = ((source[:, first + 1] - source[:, first]) / span).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+        middle, goal = (low + high) / 2, (source[:, first] + source[:, first + 1]) / 2
+        flow = goal[:, None, None] + (grid - middle[:, None, None]) * scale[:, None, None] - grid
+        flows.append(torch.where(there[:, None, None, None], flow, 0))
+        outside = ((grid - middle[:, None, None]).abs() / (span / 2)[:, None, None]).amax(-1)
+        prior.append(torch.where(there[:, None, None], torch.where(outside <= 1.05, 2.0, -4.0), -8.0))
+    return torch.stack(flows, 1), torch.stack(prior, 1)
