@@ -18,7 +18,7 @@ from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
 from stages.evaluate.footage import Footage, Image, is_collection, is_footage, open_footage, same_rate, same_shape, stem
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
-from stages.evaluate.metric import Metric, Setting, find_metric, metric_names
+from stages.evaluate.metric import Metric, Setting, find_metric, find_metrics, metric_names
 from stages.evaluate.part import Part, merge, require_same
 from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
 
@@ -99,7 +99,7 @@ def evaluate(
 
 def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard: tuple[int, int]) -> Part:
     """That of a shard before anything is measured. Raises UsageProblem for an unknown metric."""
-    metrics = dict.fromkeys(find_metric(name).name for name in options.metrics or metric_names())
+    metrics = dict.fromkeys(metric.name for name in options.metrics or metric_names() for metric in find_metrics(name))
     asked = [named, options.driving, options.example, options.landmarks]
     whose = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return Part(tuple(metrics), (shard,), whose, tuple(named[shard[0] :: shard[1]]))

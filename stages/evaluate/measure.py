@@ -134,6 +134,10 @@ def measure(
                 _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= given_away)
         setting.memo.forget_all_but(baselines.example if baselines else None)
         on_event({"done": index + 1, "total": reference.num_frames})
+    for metric in metrics:
+        for tally in tallies[metric.name].values() if metric.finish else ():
+            assert metric.finish is not None
+            tally.series = list(metric.finish(scorers[metric.name], tally.series))
     for position, result in enumerate(results):
         for metric in metrics:
             yield _result(result, reference, metric, tallies[metric.name], position, reasons[metric.name])

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stages.errors import MissingRequirement, UsageProblem
@@ -26,6 +27,14 @@ class Memo:
 
     def __init__(self) -> None:
         self._made: dict[tuple[MakeAll[Any], int], tuple[Image, Any]] = {}
+        self._shared: dict[str, Any] = {}
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What several metrics of a pass share, made by the first that asks for it."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        made: Made = self._shared[name]
+        return made
 
     def __call__(self, make: MakeAll[Made], images: Sequence[Image]) -> list[Made]:
         """What `make`, which takes a list of images, says of each, now or before. An image is the same only if it is the same object."""
@@ -63,7 +72,8 @@ class Metric:
     `open` loads what the metric needs and returns its scorer. `missing` returns "" or a sentence that says what is not here and which
     command fixes it; it does not use the network. `floor` tells that the reference itself scores worse than perfect, which is then worth
     reporting. `layer` is the layer that the driving must have: without it the metric is not taken unless it is asked for by name. At least
-    `least_frames` frames with sides of at least `least_side` pixels are needed.
+    `least_frames` frames with sides of at least `least_side` pixels are needed. `finish` turns what the scorer said of all frames of a candidate
+    into the figures whose mean counts. `only_by_name`: it is not taken unless it is asked for.
     """
 
     name: str
@@ -77,9 +87,13 @@ class Metric:
     least_frames: int = 1
     least_side: int = 1
     floor: bool = False
+    finish: Callable[[Scorer, Sequence[float | None]], Sequence[float | None]] | None = None
+    only_by_name: bool = False
 
     def concerns(self, setting: Setting) -> bool:
-        """Whether there is a driving of the kind that this metric looks at."""
+        """Whether it is taken without being asked for: there is a driving of the kind that this metric looks at."""
+        if self.only_by_name:
+            return False
         clip = None if setting.driving is None else setting.driving.clip
         return not self.layer or (clip is not None and clip.has(self.layer))
 
@@ -94,17 +108,28 @@ class Metric:
 
 def metric_names() -> list[str]:
     """All metrics, whether they can run here or not."""
-    folder = importlib.import_module("stages.evaluate.metrics").__path__
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(folder))
+    return [metric.name for metric in _every()]
 
 
 def find_metric(name: str) -> Metric | Distribution:
-    """The metric, of frames or of distributions, of that name or alias. Raises UsageProblem for an unknown one."""
-    metrics = [_load(known) for known in metric_names()]
-    for metric in metrics:
-        if name in (metric.name, *metric.aliases):
-            return metric
-    raise UsageProblem(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
+    """The first of `find_metrics`."""
+    return find_metrics(name)[0]
+
+
+def find_metrics(name: str) -> list[Metric | Distribution]:
+    """The metrics, of frames or of distributions, of that name or alias. Raises UsageProblem for an unknown one."""
+    found = [metric for metric in _every() if name in (metric.name, *metric.aliases)]
+    if not found:
+        raise UsageProblem(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _every() -> tuple[Metric | Distribution, ...]:
+    """What the files of the folder declare, one as METRIC or several as METRICS, in the order of their names."""
+    folder = importlib.import_module("stages.evaluate.metrics").__path__
+    modules = [importlib.import_module(f"stages.evaluate.metrics.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(folder))]
+    return tuple(metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,))
 
 
 def missing_weights(*names: str) -> str:
@@ -120,8 +145,3 @@ def missing_weights(*names: str) -> str:
             except MissingRequirement as problem:
                 return str(problem)
     return ""
-
-
-def _load(name: str) -> Metric | Distribution:
-    metric: Metric | Distribution = importlib.import_module(f"stages.evaluate.metrics.{name.replace('-', '_')}").METRIC
-    return metric

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from stages import held_out
 from stages.clip import probe, read_frames
-from stages.conditions.landmarks import MIRROR, eye_distance
+from stages.conditions.landmarks import LANDMARKS, MIRROR, eye_distance
 from stages.extract_sketch.backends.dlib import DlibFaces, rectangle_of
 from stages.extract_sketch.backends.mediapipe import MediapipeFaces
 from stages.extract_sketch.compact import compact
@@ -81,7 +81,8 @@ def labelled_frames(video: Path, count: int) -> Iterator[tuple[NDArray[np.uint8]
     for index, frame in enumerate(read_frames(video, 0, None)):
         faces = detector(frame)
         if faces and index % step == 0:
-            yield frame, max(faces, key=lambda face: face.size)
+            largest = max(faces, key=lambda face: face.size)
+            yield frame, Face(largest.box, largest.points[:LANDMARKS])
 
 
 def _deformed(

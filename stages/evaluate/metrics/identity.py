@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backends
 from stages.evaluate.metric import Image, Metric, Scorer, Setting, missing_weights
-from stages.evaluate.metrics.landmark_error import Detect, Points, choose_detector, largest, nearest
+from stages.evaluate.metrics.landmark_error import Detect, Points, choose_detector, largest, nearest, opener
 
 WEIGHTS = "face_recognition_sface_2021dec.onnx"
 Embedding = NDArray[np.float32]
@@ -72,13 +72,7 @@ def _missing(setting: Setting) -> str:
 def _open(setting: Setting) -> Scorer:
     from weights import registry
 
-    embed, backend = open_sface(registry.path(WEIGHTS)), Backends("landmarks").require(choose_detector(setting))
-
-    def open_detector() -> Detect:
-        detector = backend.open(setting.device)
-        return lambda frame: [face.points for face in detector(frame)]
-
-    return Identity(open_detector, embed)
+    return Identity(opener(setting), open_sface(registry.path(WEIGHTS)))
 
 
 METRIC = Metric(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backends
-from stages.conditions.landmarks import LEFT_EYE, RIGHT_EYE, eye_distance
+from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE, eye_distance
 from stages.conditions.tracks import only_main
 from stages.evaluate.driven import has_layer, points_at_size
 from stages.evaluate.footage import Footage
@@ -110,18 +110,24 @@ def choose_detector(setting: Setting) -> str:
     return next(ready, PREFERRED[0])
 
 
+def opener(setting: Setting) -> Callable[[], Detect]:
+    """Opens the detector that was asked for; each has a memory of its own. Raises MissingRequirement when it cannot be had."""
+    backend = Backends("landmarks").require(choose_detector(setting))
+
+    def opened() -> Detect:
+        detector = backend.open(setting.device)
+        return lambda frame: [face.points[:LANDMARKS] for face in detector(frame)]
+
+    return opened
+
+
 def _missing(setting: Setting) -> str:
     return Backends("landmarks").get(choose_detector(setting)).missing()
 
 
 def _open(setting: Setting) -> Scorer:
-    backend = Backends("landmarks").require(choose_detector(setting))
-
-    def open_detector() -> Detect:
-        detector = backend.open(setting.device)
-        return lambda frame: [face.points for face in detector(frame)]
-
-    return LandmarkError(_targets(setting, open_detector), open_detector)
+    opened = opener(setting)
+    return LandmarkError(_targets(setting, opened), opened)
 
 
 def _targets(setting: Setting, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:

@@ -1,0 +1,153 @@
+"""Does the expression follow the driver's: MediaPipe's blendshapes of the result against those of what drove it, over time.
+
+For each of the mouth's opening, smile, inner brows, blink, horizontal gaze, and pitch and yaw of the head there are two figures. The slope
+is that of the regression of the result on the driver: 1 when everything arrives in full, 0 when nothing does. The correlation tells
+whether it comes at the right time, however weak. Both say nothing where the driver hardly moves, and are then not measured.
+
+A figure of a whole clip is given as one value per frame whose mean it is, so that intervals, shards and curves work as for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from stages.conditions.appearance import head_angles
+from stages.evaluate.metric import Image, MakeAll, Metric, Scorer, Setting, missing_weights
+
+WEIGHTS = "face_landmarker.task"
+Reading = Mapping[str, float]
+"""The value of each of `TRAITS` in one frame."""
+Figure = Literal["slope", "correlation"]
+
+TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
+    # name: (how much the driver has to vary at least, in standard deviations, and what it is in terms of the blendshapes)
+    "mouth": (0.03, lambda shape: shape["jawOpen"]),
+    "smile": (0.03, lambda shape: (shape["mouthSmileLeft"] + shape["mouthSmileRight"]) / 2),
+    "brows": (0.03, lambda shape: shape["browInnerUp"]),
+    "blink": (0.03, lambda shape: (shape["eyeBlinkLeft"] + shape["eyeBlinkRight"]) / 2),
+    "gaze": (
+        0.03,
+        lambda shape: (shape["eyeLookOutLeft"] + shape["eyeLookInRight"] - shape["eyeLookInLeft"] - shape["eyeLookOutRight"]) / 2,
+    ),
+    "pitch": (1.0, lambda shape: shape["pitch"]),
+    "yaw": (1.0, lambda shape: shape["yaw"]),
+}
+
+
+class Follows:
+    """The scorer of one trait; what all traits need of a frame is read once for all of them."""
+
+    def __init__(self, trait: str, watcher: Watcher) -> None:
+        self.trait, self._watcher = trait, watcher
+        self.driver: list[float | None] = []
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
+        driver, found = self._watcher.at(len(self.driver), reference, candidates)
+        self.driver.append(None if driver is None else driver[self.trait])
+        return None if driver is None else [None if reading is None else reading[self.trait] for reading in found]
+
+
+class Watcher:
+    """The readings of the driver and of all candidates, frame by frame. drivers: frames that drove, or None for the reference's."""
+
+    def __init__(self, read: MakeAll[Reading | None], memo: Callable[[Any, Sequence[Image]], list[Any]], drivers: Iterator[Image] | None) -> None:
+        self._read, self._memo, self._drivers = read, memo, drivers
+        self._index, self._last = -1, tuple[Reading | None, list[Reading | None]]((None, []))
+
+    def at(self, index: int, reference: Image, candidates: Sequence[Image]) -> tuple[Reading | None, list[Reading | None]]:
+        """The driver's reading and the candidates' for frame `index`; frames come in order, each as often as there are traits."""
+        if index != self._index:
+            driver = next(self._drivers) if self._drivers else reference
+            first, *rest = self._memo(self._read, [driver, *candidates])
+            self._index, self._last = index, (first, rest)
+        return self._last
+
+
+def per_frame(driver: Sequence[float | None], result: Sequence[float | None], figure: Figure, least: float) -> list[float | None]:
+    """One value per frame whose mean is the slope of the result on the driver, or their correlation.
+
+    None in frames that one of them lacks; None everywhere where the driver varies by less than `least`, or fewer than three frames count.
+    """
+    both = [index for index, pair in enumerate(zip(driver, result, strict=True)) if None not in pair]
+    d, r = (np.array([series[index] for index in both], np.float64) for series in (driver, result))
+    values: list[float | None] = [None] * len(driver)
+    if len(both) < 3 or d.std() < least:
+        return values
+    d, r = d - d.mean(), r - r.mean()
+    scale = (d * d).mean() if figure == "slope" else np.sqrt((d * d).mean() * (r * r).mean())
+    for index, value in zip(both, d * r / scale if scale > 0 else 0 * d, strict=True):
+        values[index] = float(value)
+    return values
+
+
+def read_faces(images: Sequence[Image], detect: Callable[[Image], Any]) -> list[Reading | None]:
+    """The traits of the first face in each image; None where there is none."""
+    return [_reading(detect(image), image.shape[1], image.shape[0]) for image in images]
+
+
+def _reading(result: Any, width: int, height: int) -> Reading | None:
+    from stages.extract_sketch.mesh68 import mesh_to_68
+
+    if not result.face_landmarks:
+        return None
+    mesh = np.array([(point.x * width, point.y * height, 1.0) for point in result.face_landmarks[0]], np.float32)
+    pitch, yaw, _ = head_angles(mesh_to_68(mesh))
+    shape = {category.category_name: float(category.score) for category in result.face_blendshapes[0]}
+    return {name: of({**shape, "pitch": pitch, "yaw": yaw}) for name, (_, of) in TRAITS.items()}
+
+
+def _open(setting: Setting, trait: str) -> Scorer:
+    return Follows(trait, setting.memo.once("expression", lambda: _watcher(setting)))
+
+
+def _watcher(setting: Setting) -> Watcher:
+    from stages.mediapipe_task import VisionTask
+    from weights import registry
+
+    task = VisionTask(lambda vision: _create(vision, str(registry.path(WEIGHTS))), lambda result: bool(result.face_landmarks), None)
+    driving = None if setting.kept else setting.driving  # what synthesize kept are landmarks, not faces
+    return Watcher(lambda images: read_faces(images, task), setting.memo, driving.frames() if driving else None)
+
+
+def _create(vision: Any, weights: str) -> Any:
+    from mediapipe.tasks.python import BaseOptions
+
+    base = BaseOptions(model_asset_path=weights)
+    mode = vision.RunningMode.IMAGE
+    options = vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, num_faces=1, output_face_blendshapes=True)
+    return vision.FaceLandmarker.create_from_options(options)
+
+
+def _missing(setting: Setting) -> str:
+    from stages.backends import Backends
+
+    return missing_weights(WEIGHTS) or Backends("landmarks").get("mediapipe").missing()
+
+
+def _metric(trait: str, figure: Figure) -> Metric:
+    least = TRAITS[trait][0]
+
+    def finish(scorer: Scorer, series: Sequence[float | None]) -> list[float | None]:
+        assert isinstance(scorer, Follows)
+        return per_frame(scorer.driver, series, figure, least)
+
+    return Metric(
+        name=f"expression-{trait}-{figure}",
+        summary=f"{figure} of the result's {trait} on the driver's, 1 when it follows in full",
+        unit="",
+        better="higher",
+        open=lambda setting: _open(setting, trait),
+        missing=_missing,
+        aliases=("expression",),
+        least_frames=3,
+        least_side=16,
+        finish=finish,
+        only_by_name=True,
+    )
+
+
+FIGURES: tuple[Figure, ...] = ("slope", "correlation")
+METRICS = tuple(_metric(trait, figure) for trait in TRAITS for figure in FIGURES)

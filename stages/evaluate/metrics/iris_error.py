@@ -1,0 +1,99 @@
+"""Do the eyes look where the driver's look: iris centres found again in the result against those that drove it.
+
+Each iris is taken in coordinates of its own eye, from its outer to its inner corner, so that where the face is does not matter; the mean
+distance of both is given in per cent of the eye's width. The detector is MediaPipe, the only one that sees irises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.backends import Backends
+from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
+from stages.conditions.tracks import main_subject
+from stages.evaluate.driven import has_layer
+from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metrics.landmark_error import largest, nearest
+
+Points = NDArray[np.float32]
+Detect = Callable[[Image], list[Points]]
+"""frame -> each face with its irises, [78, 3]."""
+_EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
+"""Landmarks of an eye, whose first and fourth are its corners, and the place of its iris' centre among the points of both."""
+
+
+class IrisError:
+    """targets: where both irises of each driving frame are [2, 2], or None without them; None instead: those of the reference."""
+
+    def __init__(self, targets: Iterator[NDArray[np.float64] | None] | None, open_detector: Callable[[], Detect]) -> None:
+        self._targets, self._open_detector = targets, open_detector
+        self._reference, self._detectors = open_detector(), list[Detect]()
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
+        while len(self._detectors) < len(candidates):
+            self._detectors.append(self._open_detector())
+        face = largest(self._reference(reference))
+        target = next(self._targets) if self._targets else places(face)
+        found = [detect(frame) for detect, frame in zip(self._detectors, candidates, strict=True)]
+        if target is None or face is None:
+            return None
+        return [error(places(nearest(faces, face)), target) for faces in found]
+
+
+def places(face: Points | None) -> NDArray[np.float64] | None:
+    """Both irises' centres [2, 2] in coordinates of their eyes: 0 to 1 from corner to corner, and across; None where one is not seen."""
+    if face is None or len(face) == LANDMARKS:
+        return None
+    found = []
+    for eye, centre in _EYES:
+        outer, inner, iris = face[eye][0], face[eye][3], face[LANDMARKS + centre]
+        along = inner[:2].astype(np.float64) - outer[:2]
+        width = float(along @ along)
+        if min(outer[2], inner[2], iris[2]) <= 0 or not width:
+            return None
+        off = iris[:2] - outer[:2]
+        found.append((off @ along / width, (off[1] * along[0] - off[0] * along[1]) / width))
+    return np.array(found)
+
+
+def error(found: NDArray[np.float64] | None, target: NDArray[np.float64]) -> float | None:
+    """Mean distance of both irises in per cent of the eyes' width."""
+    return None if found is None else float(100 * np.linalg.norm(found - target, axis=1).mean())
+
+
+def _targets(setting: Setting) -> Iterator[NDArray[np.float64] | None] | None:
+    """Those of the driving clip's layer; None where it has none."""
+    if setting.driving is None or not has_layer(setting.driving, "landmarks"):
+        return None
+    assert setting.driving.clip is not None
+    arrays = setting.driving.clip.layer("landmarks").arrays()
+    chosen = main_subject(arrays["points"])
+    if "iris" not in arrays or chosen is None:
+        return None
+    return (places(np.concatenate([face, iris])) for face, iris in zip(arrays["points"][:, chosen], arrays["iris"][:, chosen], strict=True))
+
+
+def _open(setting: Setting) -> Scorer:
+    backend = Backends("landmarks").require("mediapipe")
+
+    def open_detector() -> Detect:
+        detector = backend.open(setting.device)
+        return lambda frame: [face.points for face in detector(frame)]
+
+    return IrisError(_targets(setting), open_detector)
+
+
+METRIC = Metric(
+    name="iris-error",
+    summary="irises found in the result against those that drove it",
+    unit="% of the eye's width",
+    better="lower",
+    open=_open,
+    missing=lambda setting: Backends("landmarks").get("mediapipe").missing(),
+    least_side=16,
+    floor=True,
+    only_by_name=True,
+)

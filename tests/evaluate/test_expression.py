@@ -1,0 +1,134 @@
+"""What follows the driver: expression over time, and where the eyes look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.evaluate import EvaluateOptions, evaluate
+from stages.evaluate.footage import Footage
+from stages.evaluate.metric import Memo, Setting, find_metrics
+from stages.evaluate.metrics import expression, iris_error
+from stages.evaluate.metrics.expression import TRAITS, Watcher, per_frame
+
+DRAW = np.random.default_rng(0)
+
+
+def mean(values):
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4, 0.0, -0.5])
+def test_the_mean_of_the_values_is_scipys_slope_and_correlation(strength: float):
+    driver = DRAW.uniform(0, 1, 60)
+    result = strength * driver + 0.1 * DRAW.normal(size=60) + 0.3
+    wanted = stats.linregress(driver, result)
+    assert mean(per_frame(list(driver), list(result), "slope", 0.01)) == pytest.approx(wanted.slope)
+    assert mean(per_frame(list(driver), list(result), "correlation", 0.01)) == pytest.approx(wanted.rvalue)
+
+
+def test_a_result_that_follows_in_full_scores_1_and_a_frozen_one_0():
+    driver = list(np.sin(np.arange(40) / 3))
+    for figure in expression.FIGURES:
+        assert mean(per_frame(driver, driver, figure, 0.01)) == pytest.approx(1)
+        assert mean(per_frame(driver, [0.7] * 40, figure, 0.01)) == 0
+
+
+def test_frames_without_a_face_do_not_count():
+    driver, result = [0.0, None, 1.0, 2.0, 3.0], [0.0, 9.0, 2.0, None, 6.0]
+    values = per_frame(driver, result, "slope", 0.01)
+    assert values[1] is None and values[3] is None
+    assert mean(values) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("driver", "result"), [([0.5] * 9, list(range(9))), ([0.0, 1.0], [0.0, 1.0]), ([None] * 5, [1.0] * 5), ([], [])]
+)
+def test_where_the_driver_hardly_moves_or_is_hardly_seen_nothing_is_measured(driver, result):
+    assert all(value is None for value in per_frame(driver, result, "slope", 0.01))
+
+
+def test_all_traits_read_each_frame_once():
+    looks = []
+
+    def read(images):
+        looks.extend(images)
+        return [dict.fromkeys(TRAITS, float(image[0, 0, 0])) for image in images]
+
+    frames = [np.full((4, 4, 3), value, np.uint8) for value in (3, 5, 8)]
+    watcher = Watcher(read, Memo(), iter(frames))
+    scorers = [expression.Follows(trait, watcher) for trait in TRAITS]
+    truth, result = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
+    for _ in frames:
+        assert {tuple(scorer(truth, [result])) for scorer in scorers} == {(9.0,)}
+    assert all(scorer.driver == [3.0, 5.0, 8.0] for scorer in scorers)
+    assert len(looks) == 4, "three frames that drive and a result that stays the same picture"
+
+
+def test_expression_stands_for_all_its_figures_and_is_taken_when_asked_for(make):
+    names = [metric.name for metric in find_metrics("expression")]
+    assert len(names) == len(set(names)) == 2 * len(TRAITS) and "expression-smile-slope" in names
+    if reason := find_metrics("expression")[0].missing(Setting(192, 192)):
+        pytest.skip(reason)
+    truth = make("truth").path
+    scores = list(evaluate([truth], [truth], EvaluateOptions(("expression",), device="cpu")))
+    assert [score.metric for score in scores] == names
+    moving = [score for score in scores if score.value is not None]
+    assert all(score.value == pytest.approx(1, abs=1e-6) for score in moving), "the truth follows itself"
+
+
+@pytest.mark.slow
+def test_a_real_face_follows_itself_and_a_frozen_one_does_not(shared: Path):
+    """A clip that blinks and smiles: slope and correlation 1 for itself, 0 for its first frame in every frame."""
+    from stages.clip import read_frames
+
+    frames = list(read_frames(shared / "data" / "faces" / "liveportrait_d3.mp4", 0, 60))
+    height, width = frames[0].shape[:2]
+
+    def footage(name: str, shown: list[np.ndarray]) -> Footage:
+        return Footage(name, width, height, len(shown), lambda: iter(shown))
+
+    from stages.evaluate.measure import measure
+
+    setting, metrics = Setting(width, height, device="cpu"), find_metrics("expression")
+    if reason := metrics[0].missing(setting):
+        pytest.skip(reason)
+    still = [frames[0]] * len(frames)
+    scores = list(measure([footage("same", frames), footage("still", still)], footage("truth", frames), metrics, setting, frames[0]))
+    same, frozen = ([s for s in scores if s.result == name and s.value is not None] for name in ("same", "still"))
+    assert len(same) >= 6, "most traits move in this clip"
+    assert all(s.value == pytest.approx(1) for s in same) and all(s.value == pytest.approx(0, abs=1e-9) for s in frozen)
+    assert all(s.baseline == pytest.approx(0, abs=1e-9) for s in same), "repeat the example"
+
+
+def eyes(right: tuple[float, float], left: tuple[float, float], turn: float = 0.0) -> np.ndarray:
+    """A face [78, 3] whose eyes are 20 pixels wide, with irises at those shares of them; turned by `turn` radians around the origin."""
+    face = np.ones((78, 3), np.float32)
+    for first, iris, x, place in ((36, 68, 10, right), (42, 73, 50, left)):
+        face[first, :2], face[first + 3, :2] = (x, 30), (x + 20, 30)
+        face[iris, :2] = x + 20 * place[0], 30 + 20 * place[1]
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    face[:, :2] = face[:, :2] @ rotation.T
+    return face
+
+
+def test_an_iris_is_placed_within_its_eye_wherever_the_face_is_and_however_it_leans():
+    straight = iris_error.places(eyes((0.5, 0.1), (0.6, -0.1)))
+    assert straight == pytest.approx(np.array([(0.5, 0.1), (0.6, -0.1)]), abs=1e-5)
+    assert iris_error.places(eyes((0.5, 0.1), (0.6, -0.1), turn=0.7)) == pytest.approx(straight, abs=1e-5)
+
+
+def test_a_look_to_the_side_is_an_error_in_per_cent_of_the_eyes_width():
+    ahead, aside = (iris_error.places(eyes(place, place)) for place in ((0.5, 0.0), (0.7, 0.0)))
+    assert iris_error.error(aside, ahead) == pytest.approx(20, abs=1e-3) and iris_error.error(ahead, ahead) == 0
+
+
+def test_a_face_without_irises_is_not_measured():
+    assert iris_error.places(eyes((0.5, 0), (0.5, 0))[:68]) is None and iris_error.places(None) is None
+    unseen = eyes((0.5, 0), (0.5, 0))
+    unseen[68:, 2] = 0
+    assert iris_error.places(unseen) is None
