@@ -69,6 +69,47 @@ class LabelLayer:
         return np.asarray(self._layer.image(index), np.uint8)
 
 
+INSTANCES_FOLLOWED = 8
+"""Instances of a clip whose boxes are keypoints, the largest ones."""
+LEAST_INSTANCE = 1 / 500
+"""Share of the picture that an instance covers at least to count as seen."""
+_LOOKED_AT = 16
+"""Frames of a clip in which the largest instances are looked for."""
+_FIRST_THING = 1000
+"""In ids as Cityscapes has them, smaller ones are those of labels: what is no thing, or a crowd of them."""
+
+
+class InstanceLayer:
+    """A clip's `instances` layer: numbers of things, the same in all frames, and which of them are followed."""
+
+    def __init__(self, layer: LabelSource) -> None:
+        self._layer = layer
+        ids = layer.meta.get("ids")
+        known = [value >= _FIRST_THING for value in ids] if isinstance(ids, list) else [value > 0 for value in range(256)]
+        areas = np.zeros(256, np.int64)
+        for index in np.unique(np.linspace(0, layer.num_frames - 1, _LOOKED_AT).astype(int)):
+            areas += np.bincount(self.image(int(index)).ravel(), minlength=256)
+        things = [value for value in np.argsort(-areas, kind="stable").tolist() if areas[value] and value < len(known) and known[value]]
+        self.followed: tuple[int, ...] = tuple(things[:INSTANCES_FOLLOWED])
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """The numbers of frame `index`, uint8 [H, W]."""
+        return np.asarray(self._layer.image(index), np.uint8)
+
+
+def corners(numbers: NDArray[np.uint8], followed: Sequence[int]) -> NDArray[np.float32]:
+    """Upper left and lower right corner of the box of each followed instance, [2 * INSTANCES_FOLLOWED, 3] (x, y in pixels, confidence).
+
+    numbers: uint8 [H, W]. What covers less than `LEAST_INSTANCE` of the picture is not there.
+    """
+    points = np.zeros((2 * INSTANCES_FOLLOWED, 3), np.float32)
+    for slot, number in enumerate(followed):
+        rows, columns = np.nonzero(numbers == number)
+        if len(rows) >= LEAST_INSTANCE * numbers.size:
+            points[2 * slot], points[2 * slot + 1] = (columns.min(), rows.min(), 1), (columns.max(), rows.max(), 1)
+    return points
+
+
 def mirror(names: Sequence[str]) -> NDArray[np.uint8]:
     """A lookup [256] of ids in a mirrored picture: "left arm" and "right arm" are exchanged; what has no counterpart keeps its id."""
     lookup = np.arange(256, dtype=np.uint8)

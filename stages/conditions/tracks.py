@@ -163,11 +163,13 @@ class DensePoseTrack(PoseTrack):
 class LabelTrack:
     """Label maps, one-hot: one channel for each name of the layer's table. What is void, whether it has a name or not, is in none.
 
-    A mirrored view exchanges what is named left and right.
+    A mirrored view exchanges what is named left and right. instances: the layer of that name, if there is one; two opposite corners of the
+    box of each large instance are then the keypoints.
     """
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, instances: Layer | None = None) -> None:
         self.layer = labels.LabelLayer(layer)
+        self.instances = None if instances is None else labels.InstanceLayer(instances)
         self.mirror = labels.mirror(self.layer.names)
         self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
         self.channels = len(self.ids)
@@ -181,7 +183,9 @@ class LabelTrack:
         return self.mirror[ids] if view.mirrored else ids
 
     def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
-        return np.zeros((0, 3), np.float32)
+        if self.instances is None:
+            return np.zeros((2 * labels.INSTANCES_FOLLOWED, 3), np.float32)
+        return labels.corners(view.image(self.instances.image(index), cv2.INTER_NEAREST), self.instances.followed)
 
     def seen(self, index: int) -> bool:
         return True
@@ -214,7 +218,7 @@ def open_track(clip: Clip, kind: str) -> Track:
     if kind == "poses+densepose":
         return DensePoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
     if kind == "segment":
-        return LabelTrack(clip.layer("segment"))
+        return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None)
     raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
 
 

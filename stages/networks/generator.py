@@ -170,6 +170,14 @@ class FewShotGenerator(nn.Module):
             frame, raw, example, example_mask, previous, previous_mask, appearance.attention, appearance.shares, appearance.best
         )
 
+    def move(self, examples: Frame, driving: Frame) -> Synthesis:
+        """What W and M make of the examples alone: the warped example in the place of the frame, and of h_t. For `warp_all`, or K = 1."""
+        own = self.flow if self.example_flow is None else self.example_flow
+        warped = own.of_several(driving, examples)
+        shares = torch.ones(len(warped.image), 1, device=warped.image.device)
+        mask = torch.sigmoid(warped.mask)
+        return Synthesis(warped.image, warped.image, warped, mask, None, None, shares[..., None, None], shares, shares[:, 0].long() * 0)
+
     def _masks(self, features: Tensor, example: Warped | None, previous: Warped | None) -> list[Tensor | None]:
         """m_e and m_t in [0, 1], where there is something to warp."""
         said: Sequence[Tensor | float] = (0.0, 0.0) if self.refine_mask is None else self.refine_mask(features).float().split(1, 1)

@@ -70,10 +70,13 @@ def keypoint_flow_loss(flow: Tensor, driving: Tensor, source: Tensor) -> Tensor:
 def attention_loss(shares: Tensor, driving: Tensor, examples: Tensor) -> Tensor:
     """Cross-entropy between the examples' shares of attention [B, K] and the one whose keypoints are nearest, apart from their place.
 
-    driving [B, N, 3], examples [B, K, N, 3]: x, y in pixels, confidence.
+    driving [B, N, 3], examples [B, K, N, 3]: x, y in pixels, confidence. A sample without keypoints in common counts as 0.
     """
     both = ((driving[:, None, :, 2] > 0) & (examples[..., 2] > 0)).float()[..., None]  # [B, K, N, 1]
     offset = (examples[..., :2] - driving[:, None, :, :2]) * both
+    shared = both.sum((2, 3)) > 0  # [B, K]
     count = both.sum(2, keepdim=True).clamp(min=1)
     distance = ((offset - offset.sum(2, keepdim=True) / count) * both).square().sum((2, 3)) / count[:, :, 0, 0]
-    return F.nll_loss(shares.clamp(min=1e-6).log(), distance.argmin(1))
+    distance = torch.where(shared, distance, torch.inf)
+    each = F.nll_loss(shares.clamp(min=1e-6).log(), distance.argmin(1), reduction="none")
+    return (each * shared.any(1)).mean()

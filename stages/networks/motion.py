@@ -55,7 +55,7 @@ FALLBACK_TRUNK = 0.25
 """Length of a trunk that is not seen, in heights of the picture."""
 BODY_POINTS = 67
 INSTANCE_POINTS = 2
-"""A large instance of a label map is known by two opposite corners of its box."""
+"""An instance of a label map is known by the upper left and the lower right corner of its box."""
 
 
 class Candidates(nn.Module):
@@ -68,13 +68,13 @@ class Candidates(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.kind = config.kind.split("+")[0]
-        self.smoothing = config.spline_smoothing
+        self.smoothing, self.instances = config.spline_smoothing, config.instances
         if self.kind == "landmarks":
             self.count = 2 + len(self.smoothing)
         elif self.kind == "poses":
             self.count = 2 + len(BODY_PARTS)
         else:
-            self.count = 1 + config.instances
+            self.count = 1 + self.instances
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
@@ -93,7 +93,8 @@ class Candidates(nn.Module):
         elif self.kind == "poses":
             flows, prior = _body(to, of, both, seen_to, grid)
         else:
-            flows, prior = _boxes(to, of, both, grid)
+            kept = INSTANCE_POINTS * self.instances
+            flows, prior = _boxes(to[:, :kept], of[:, :kept], both[:, :kept], grid)
         flows = flows.nan_to_num(0.0, 0.0, 0.0).clamp(-LONGEST, LONGEST) * height
         return flows.movedim(-1, 2), prior
 

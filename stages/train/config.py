@@ -21,6 +21,8 @@ class Phase:
     """Size of the training pictures as a share of the model's."""
     batch: int = 4
     adversarial: bool = True
+    motion_only: bool = False
+    """The flow network alone learns, from the example as it moves it: many steps for the price of one. Single frames, no discriminators."""
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,19 @@ def _config(table: dict[str, Any]) -> TrainConfig:
         generator=replace(PRESETS[network], **changes), losses=_table(LossWeights, table.get("losses", {})),
         players=_table(Players, table.get("players", {})), phases=tuple(_table(Phase, phase) for phase in table["phases"]), **plain,
     )  # fmt: skip
+    for phase in config.phases:
+        if phase.motion_only and (phase.frames > 1 or phase.adversarial or not _moves(config)):
+            raise ValueError("a phase with motion_only has frames = 1 and adversarial = false, and a network that warps all its examples")
     halvings = len(config.generator.channels) - 1
     for height, width in map(config.size_of, config.phases):
         if height % 2**halvings or width % 2**halvings:
             raise ValueError(f"pictures of {height}x{width} cannot be halved {halvings} times: take multiples of {2**halvings}")
     return config
+
+
+def _moves(config: TrainConfig) -> bool:
+    """Whether the flow network can learn without the others, which choose among several examples."""
+    return config.generator.warp_example and (config.generator.warp_all or config.max_examples == 1)
 
 
 def _table(kind: type[Table], values: dict[str, Any]) -> Table:

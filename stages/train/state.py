@@ -36,7 +36,7 @@ class RunFolder:
         file = self.path / "config.json"
         if file.exists():
             found = json.loads(file.read_text(encoding="utf-8"))
-            found["config"] = {**json.loads(json.dumps(TrainConfig().to_json())), **found["config"]}  # what earlier versions did not know
+            found["config"] = json.loads(json.dumps(TrainConfig.from_json(found["config"]).to_json()))  # with what earlier versions lacked
             if found == wanted:
                 return
             if not overwrite:

@@ -118,10 +118,10 @@ class Trainer:
         """The gradients of some frames of a part, added to those that are there; False and none when the loss is not finite."""
         batch, total = window.batch, torch.zeros((), device=self.device)
         with self._autocast():
-            code = self._encode(batch.examples)
+            code = None if phase.motion_only else self._encode(batch.examples)
         for t in frames:
             target = batch.target(t)
-            made = self._frame(code, target.frame, window.before)
+            made = self._frame(code, target.frame, window.before) if code else self._moved(batch.examples, target.frame)
             if phase.adversarial:
                 judged = self._judge(target, made.frame.detach(), window.past) * (window.share / len(frames))
                 judged.backward()
@@ -149,6 +149,10 @@ class Trainer:
                 return self._synthesize(code, driving, before)
             made: Synthesis = checkpoint(self._synthesize, code, driving, before, use_reentrant=False)
             return made
+
+    def _moved(self, examples: Frame, driving: Frame) -> Synthesis:
+        with self._autocast():
+            return self.generator.move(examples, driving)
 
     def _judge(self, target: Target, fake: Tensor, past: Past) -> Tensor:
         """The discriminators' loss."""

@@ -88,3 +88,44 @@ def test_a_mirrored_view_exchanges_left_and_right() -> None:
     there = track.semantic(0, shifted_view(8, 8, np.zeros(2), mirrored=True))
     assert np.array_equal(there[1], ids[:, ::-1] == 2) and np.array_equal(there[2], ids[:, ::-1] == 1)
     assert np.array_equal(track.semantic(0, shifted_view(8, 8, np.zeros(2), mirrored=False))[1], ids == 1)
+
+
+class Numbers:
+    """A layer `instances` of a few frames."""
+
+    def __init__(self, frames: list[np.ndarray], ids: list[int] | None = None) -> None:
+        self.frames, self.num_frames = frames, len(frames)
+        self.meta = {} if ids is None else {"ids": ids}
+
+    def image(self, index: int) -> np.ndarray:
+        return self.frames[index]
+
+
+def street(*boxes: tuple[int, int, int, int, int]) -> np.ndarray:
+    """Things as (number, left, top, width, height) before 0, uint8 [40, 60]."""
+    frame = np.zeros((40, 60), np.uint8)
+    for number, left, top, width, height in boxes:
+        frame[top : top + height, left : left + width] = number
+    return frame
+
+
+def test_the_largest_instances_of_a_clip_are_followed_and_known_by_their_corners() -> None:
+    layer = labels.InstanceLayer(Numbers([street((3, 5, 6, 10, 4), (9, 30, 10, 20, 20)), street((3, 7, 6, 10, 4))]))
+    assert layer.followed == (9, 3)
+    points = labels.corners(layer.image(0), layer.followed)
+    assert points[:4].tolist() == [[30, 10, 1], [49, 29, 1], [5, 6, 1], [14, 9, 1]] and not points[4:].any()
+    again = labels.corners(layer.image(1), layer.followed)
+    assert not again[:2].any(), "the first is gone"
+    assert again[2:4].tolist() == [[7, 6, 1], [16, 9, 1]], "the second has kept its place among the keypoints"
+
+
+def test_specks_and_what_is_no_thing_are_not_followed() -> None:
+    cityscapes = labels.InstanceLayer(Numbers([street((1, 0, 0, 60, 10), (2, 20, 20, 10, 10))], ids=[0, 7, 26001]))
+    assert cityscapes.followed == (2,), "7 is the road"
+    assert not labels.corners(street((2, 3, 3, 2, 2)), (2,)).any()
+
+
+def test_no_more_instances_are_followed_than_there_are_keypoints() -> None:
+    layer = labels.InstanceLayer(Numbers([street(*((number, 6 * number - 6, 3, 5, 5 + number) for number in range(1, 11)))]))
+    assert len(layer.followed) == labels.INSTANCES_FOLLOWED and 1 not in layer.followed
+    assert labels.corners(layer.image(0), layer.followed).shape == (2 * labels.INSTANCES_FOLLOWED, 3)

@@ -8,6 +8,7 @@ import pytest
 
 from stages.conditions import crop, landmarks
 from stages.conditions.normalise import normalise
+from stages.conditions.tracks import Damage, LandmarkTrack
 from stages.conditions.view import View
 
 
@@ -145,3 +146,77 @@ def test_the_crop_of_a_body_of_one_point_has_a_size() -> None:
     bodies[:, 0] = 50, 60, 1
     left, top, height = crop.smooth_body_crops(bodies, 200, 150, 25, 0.5)[0]
     assert height >= 16 and 0 <= left <= 50 <= left + height / 2 and top <= 60 <= top + height
+
+
+# Irises
+
+
+@pytest.fixture
+def irises(face) -> np.ndarray:
+    """Both irises [10, 3] of the face, five pixels wide, looking to the right of the picture."""
+    found = []
+    for eye in (landmarks.RIGHT_EYE, landmarks.LEFT_EYE):
+        x, y = face[eye, :2].mean(0) + (4, 0)
+        found += [(x, y), (x + 2.5, y), (x, y - 2.5), (x - 2.5, y), (x, y + 2.5)]
+    return np.column_stack([np.array(found), np.ones(10)]).astype(np.float32)
+
+
+def test_irises_are_discs_where_the_lids_leave_them_visible(face, irises):
+    drawn = landmarks.draw_irises(face[None], irises[None], 256, 256)
+    for iris in (irises[:5], irises[5:]):
+        x, y = iris[0, :2].round().astype(int)
+        assert drawn[y, x] == 255 and not drawn[y, x - 8 : x - 4].any() and not drawn[y - 6, x - 8 : x + 8].any()
+    shut = face.copy()
+    for eye in (landmarks.RIGHT_EYE, landmarks.LEFT_EYE):
+        shut[eye, 1] = shut[eye, 1].mean()
+    assert landmarks.draw_irises(shut[None], irises[None], 256, 256).sum() < 0.4 * drawn.sum(), "closed lids hide them"
+
+
+def test_an_iris_that_is_not_seen_is_not_drawn(face, irises):
+    assert not landmarks.draw_irises(face[None], np.zeros((1, 10, 3), np.float32), 256, 256).any()
+    one = irises.copy()
+    one[:5] = 0
+    drawn = landmarks.draw_irises(face[None], one[None], 256, 256)
+    assert not drawn[:, :128].any() and drawn[:, 128:].any()
+
+
+def test_in_a_mirrored_view_each_iris_stays_with_its_eye(face, irises):
+    track = LandmarkTrack(face[None, None], irises[None, None], pupils=True)
+    there, back = View.scaled(256, 256, 256, 256), View(np.array([[-1.0, 0, 255], [0, 1, 0]]), 256, 256)
+    seen = track.keypoints(0, back)
+    assert seen.shape == (78, 3)
+    assert np.allclose(seen[68, :2], (255 - irises[5, 0], irises[5, 1])), "the left eye of the mirrored picture is the other one"
+    assert seen[69, 0] > seen[71, 0], "the right end is on the right again"
+    pupils = track.semantic(0, there)[7]
+    assert np.abs(track.semantic(0, back)[7] - pupils[:, ::-1]).mean() < 1e-3
+
+
+def test_a_track_without_irises_has_keypoints_without_confidence_and_no_pupils(face):
+    view = View.scaled(256, 256, 256, 256)
+    bare = LandmarkTrack(face[None, None], pupils=True)
+    assert bare.keypoints(0, view).shape == (78, 3) and not bare.keypoints(0, view)[68:].any()
+    assert bare.semantic(0, view).shape == (8, 256, 256) and not bare.semantic(0, view)[7].any()
+    assert np.array_equal(LandmarkTrack(face[None, None]).semantic(0, view), bare.semantic(0, view)[:7])
+
+
+def test_training_leaves_the_irises_of_a_whole_window_out_now_and_then(face, irises):
+    track = LandmarkTrack(np.stack([face[None]] * 3), np.stack([irises[None]] * 3), pupils=True)
+    view = View.scaled(256, 256, 256, 256)
+    dropped = 0
+    for seed in range(200):
+        points = [track.keypoints(index, view, Damage(seed)) for index in range(3)]
+        known = [bool(p[68:, 2].any()) for p in points]
+        assert len(set(known)) == 1, "all frames of a window or none"
+        drawn = track.semantic(0, view, Damage(seed))[7].any()
+        assert drawn == known[0]
+        dropped += not known[0]
+    assert 0.15 * 200 < dropped < 0.35 * 200
+
+
+def test_an_iris_moves_along_when_its_eye_is_fitted_to_the_examples(face, irises):
+    """A driver twice as large, looking aside: in the example's eyes the iris is where it was in the driver's."""
+    driver = np.concatenate([face, irises]) * np.array([2, 2, 1], np.float32)
+    fitted = normalise(driver[None], face)[0]
+    assert np.allclose(fitted[:, :2], np.concatenate([face, irises])[:, :2], atol=0.5)
+    driver[68:] = 0
+    assert not normalise(driver[None], face)[0, 68:].any()

@@ -169,6 +169,12 @@ def test_each_part_of_a_body_has_its_own_transform(part: int):
         assert lookup(flow, (x, y)) == pytest.approx((there - torch.tensor([x, y])).tolist(), abs=1.0)
 
 
+def test_a_model_without_instances_takes_no_notice_of_their_keypoints():
+    none = replace(STREET, instances=0)
+    found, prior = Candidates(none)(points(16), points(16, 1), SIZE, 2)
+    assert found.shape[1] == prior.shape[1] == 1 and found.abs().max() == 0
+
+
 def test_a_part_that_is_not_seen_moves_as_the_whole_does():
     driving = points(BODY_POINTS, 40)
     source = turned(driving, 15, 1.2, (4.0, 4.0))
