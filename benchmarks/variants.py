@@ -2,9 +2,9 @@
 
     python benchmarks/variants.py --data data/faces [--steps 600] [--only "paper" "outer products" ...]
 
-Small networks on 64x64 pictures (--side for others), without discriminators; each variant differs from the first row, which has the papers' choices, in what
-its name says. PSNR and perceptual distance of the same windows of the split "val", with one example and with four; the last row repeats
-the example. A difference of 0.1 dB is within the noise of the seed.
+Small networks on 64x64 pictures, or those of another --side, without discriminators; each variant differs from the first row, which has
+the papers' choices, in what its name says. PSNR and perceptual distance of the same windows of the split "val", with one example and with
+four; the last row repeats the example. A difference of 0.1 dB is within the noise of the seed.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Payload = Literal["arrays", "images", "flow", "file"]
 
 @dataclass(frozen=True)
 class Kind:
-    """`channels` of an image layer; `arrays`: name -> (shape after T, P; dtype) of those that must be there, `optional` of those that may."""
+    """channels: of an image layer. arrays: name -> (shape after T, P; dtype) of those that must be there; optional: of those that may."""
 
     payload: Payload
     channels: int = 1

@@ -114,8 +114,8 @@ def frame_of(shown: Sequence[Shown], device: torch.device) -> Frame:
     images = None
     if len(pictures) == len(shown):
         images = (torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 127.5 - 1).to(device)
-    semantics, keypoints = (torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*((s.semantic, s.keypoints) for s in shown), strict=True))
-    return Frame(semantics, keypoints, images)
+    semantics, keypoints = np.stack([s.semantic for s in shown]), np.stack([s.keypoints for s in shown])
+    return Frame(torch.from_numpy(semantics).to(device), torch.from_numpy(keypoints).to(device), images)
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:

@@ -72,8 +72,8 @@ class Metric:
     `open` loads what the metric needs and returns its scorer. `missing` returns "" or a sentence that says what is not here and which
     command fixes it; it does not use the network. `floor` tells that the reference itself scores worse than perfect, which is then worth
     reporting. `layer` is the layer that the driving must have: without it the metric is not taken unless it is asked for by name. At least
-    `least_frames` frames with sides of at least `least_side` pixels are needed. `finish` turns what the scorer said of all frames of a candidate
-    into the figures whose mean counts. `only_by_name`: it is not taken unless it is asked for.
+    `least_frames` frames with sides of at least `least_side` pixels are needed. `finish` turns what the scorer said of all frames of a
+    candidate into the figures whose mean counts. `only_by_name`: it is not taken unless it is asked for.
     """
 
     name: str

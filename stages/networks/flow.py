@@ -37,7 +37,8 @@ class Warped:
 class FlowNetwork(nn.Module):
     """From the driving frame and a source picture to the backward flow and the occlusion mask.
 
-    With `motion="keypoints"` it also sees the source as the keypoints' candidates move it, and answers with shares of them and a residual flow.
+    With `motion="keypoints"` it also sees the source as the keypoints' candidates move it, and answers with shares of them and a residual
+    flow.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:

@@ -145,10 +145,10 @@ def similarity(driving: Tensor, source: Tensor, seen: Tensor, whole: Similarity 
 def splines(
     driving: Tensor, source: Tensor, seen: Tensor, places: Tensor, start: Similarity, smoothing: tuple[float, ...]
 ) -> list[Tensor]:
-    """Where places [h, w, 2] lie in the source by the thin-plate spline of each smoothing through the seen points, [B, h, w, 2]; in heights.
+    """Where places [h, w, 2] lie in the source by thin-plate splines through the seen points, one for each smoothing; in heights.
 
-    A spline (radial basis r^2 log r, the smoothing on the diagonal) is that of what the similarity `start` leaves over. Where the points make
-    none (few, or on a line) the similarity alone stays.
+    A spline (radial basis r^2 log r, the smoothing on the diagonal) is fitted to what the similarity `start` leaves over. Where the points
+    make none (few, or on a line) the similarity alone stays. Returns [B, h, w, 2] for each smoothing.
     """
     driving, source = (torch.where(seen[..., None], x, 0) for x in (driving, source))
     left = torch.where(seen[..., None], source - _of_each(start, driving), 0)

@@ -109,8 +109,9 @@ class Dataset:
         self._keep_open(footage)
         require_channels(footage.clip, footage.track.channels, config.generator.semantic_channels)
         stride = int(draw.integers(1, config.most_stride + 1))
+        distance = round(EXAMPLE_DISTANCE * footage.clip.fps)
         many = FAR_AMONG if config.far_examples and draw.random() < config.far_examples else 1
-        window, others = draw_window(draw, footage.usable, phase.frames, many * examples, round(EXAMPLE_DISTANCE * footage.clip.fps), stride)
+        window, others = draw_window(draw, footage.usable, phase.frames, many * examples, distance, stride)
         others = [footage.farthest(others[i::examples], window[0]) for i in range(examples)]
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colours = draw_colours(draw, config.jitter, config.hue)

@@ -124,7 +124,7 @@ def test_some_of_the_examples_can_be_chosen_without_encoding_them_again(attentio
     code = net.encode_examples(shown)
     for kept in ([2], [3, 1]):
         chosen, _ = net.step(net.choose(code, kept), at(shown, 0))
-        alone, _ = net.step(net.encode_examples(shown.map(lambda x: x[:, kept])), at(shown, 0))
+        alone, _ = net.step(net.encode_examples(shown.map(lambda x, kept=kept: x[:, kept])), at(shown, 0))
         assert torch.allclose(chosen, alone, atol=1e-5)
 
 

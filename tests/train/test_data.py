@@ -111,7 +111,8 @@ def test_one_unreadable_frame_costs_the_windows_that_show_it_and_no_others(faces
     wholes = [whole.batch(TINY, step, PHASE) for step in range(40)]
     picture.write_bytes(b"")
     data = Dataset(faces, "landmarks", "train")
-    changed = sum(not torch.equal(data.batch(TINY, step, PHASE).frames.picture, theirs.frames.picture) for step, theirs in enumerate(wholes))
+    batches = [data.batch(TINY, step, PHASE) for step in range(40)]
+    changed = sum(not torch.equal(ours.frames.picture, theirs.frames.picture) for ours, theirs in zip(batches, wholes, strict=True))
     assert 0 < changed < 20
 
 

@@ -160,6 +160,78 @@ def test_training_learns_to_copy_the_example(painted_dataset):
     assert np.mean(errors[-4:]) < 0.67 * np.mean(errors[:4])
 
 
+MOVING = replace(TINY.generator, motion="keypoints", warp_all=True)
+"""A network whose flow begins with what the keypoints tell."""
+
+
+def test_a_phase_of_motion_alone_teaches_the_flow_and_nothing_else(painted_dataset):
+    phase = Phase(30, batch=4, adversarial=False, motion_only=True)
+    config = replace(TINY, generator=MOVING, phases=(phase,), bfloat16=False)
+    data, trainer = Dataset(painted_dataset, "landmarks", "train"), Trainer(config, torch.device("cpu"), None)
+    before = {name: p.detach().clone() for name, p in trainer.generator.named_parameters()}
+    errors = [trainer.train_step(data.batch(config, step % 4, phase), phase).terms["warp"] for step in range(30)]
+    assert np.mean(errors[-4:]) < 0.95 * np.mean(errors[:4])
+    learnt = {name for name, p in trainer.generator.named_parameters() if not torch.equal(p, before[name])}
+    assert learnt == {name for name in before if name.startswith("flow.")}
+
+
+def test_a_run_whose_flow_learns_first_goes_on_with_everything(painted_dataset, tmp_path):
+    phases = (Phase(3, batch=2, adversarial=False, motion_only=True), Phase(2, batch=2), Phase(2, batch=2, frames=2))
+    config = replace(TINY, generator=MOVING, phases=phases)
+    final = train(config, quick(painted_dataset), tmp_path / "run")
+    assert load_model(final).config.motion == "keypoints"
+    assert [row["frames"] for row in log(tmp_path / "run") if "l1" in row][-1] == 2
+
+
+def test_examples_that_differ_much_from_the_window_are_drawn_more_often_when_asked_for(painted_dataset):
+    """The mean distance of the keypoints of examples and windows grows."""
+    data, phase = Dataset(painted_dataset, "landmarks", "train"), Phase(1, batch=8)
+
+    def apart(share: float) -> float:
+        config = replace(TINY, jitter=0.0, far_examples=share)
+        batches = [data.batch(config, step, phase, examples=1) for step in range(6)]
+        return float(np.mean([(b.frames.keypoints[:, 0] - b.examples.keypoints[:, 0])[..., :2].norm(dim=-1).mean() for b in batches]))
+
+    assert apart(1.0) > 1.2 * apart(0.0)
+
+
+def test_the_perceptual_loss_can_look_at_a_region_more_closely(painted_dataset):
+    seen = []
+
+    def distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(ours.shape))
+        return (ours - theirs).abs().mean((1, 2, 3))
+
+    losses = replace(TINY.losses, focus=0.5, focus_points=tuple(range(68)))
+    config, phase = replace(TINY, losses=losses, phases=(Phase(1, batch=2, adversarial=False),)), Phase(1, batch=2, adversarial=False)
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(config, 0, phase)
+    terms = Trainer(config, torch.device("cpu"), distance).train_step(batch, phase).terms
+    assert terms["focus"] > 0 and seen == [(2, 3, 64, 64), (2, 3, 32, 32)]
+
+
+def test_a_run_that_began_before_a_setting_existed_goes_on(painted_dataset, tmp_path):
+    """Its config.json lacks settings of the network, the losses and the phases that later versions have; their defaults are meant."""
+    class Stop(Exception):
+        pass
+
+    def stop(row):
+        if row.get("step") == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(TINY, quick(painted_dataset), tmp_path / "run", event=stop)
+    file = tmp_path / "run" / "config.json"
+    stored = json.loads(file.read_text())
+    for table, names in (("generator", ("motion", "warp_all")), ("losses", ("focus",))):
+        for name in names:
+            del stored["config"][table][name]
+    for phase in stored["config"]["phases"]:
+        del phase["motion_only"]
+    del stored["config"]["far_examples"]
+    file.write_text(json.dumps(stored))
+    assert train(TINY, quick(painted_dataset), tmp_path / "run").exists()
+
+
 def test_a_batch_depends_on_seed_and_step_alone(painted_dataset, tensors_of):
     one, other = (Dataset(painted_dataset, "landmarks", "train") for _ in range(2))
     phase = Phase(1, batch=2, frames=2)

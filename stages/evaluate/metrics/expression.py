@@ -53,7 +53,9 @@ class Follows:
 class Watcher:
     """The readings of the driver and of all candidates, frame by frame. drivers: frames that drove, or None for the reference's."""
 
-    def __init__(self, read: MakeAll[Reading | None], memo: Callable[[Any, Sequence[Image]], list[Any]], drivers: Iterator[Image] | None) -> None:
+    def __init__(
+        self, read: MakeAll[Reading | None], memo: Callable[[Any, Sequence[Image]], list[Any]], drivers: Iterator[Image] | None
+    ) -> None:
         self._read, self._memo, self._drivers = read, memo, drivers
         self._index, self._last = -1, tuple[Reading | None, list[Reading | None]]((None, []))
 
