@@ -28,6 +28,8 @@ LARGEST_SCALE = 4.0
 LONGEST = 1.5
 LEAST_POINTS = 4
 """A spline needs at least so many points, which must not lie on a line."""
+FAR = 9.0
+"""A distance in heights that stands for one to what is not there."""
 NARROW = 0.01
 """Points that are spread across their main direction by less than this, in heights, lie on a line."""
 
@@ -144,28 +146,43 @@ def similarity(driving: Tensor, source: Tensor, seen: Tensor, whole: Similarity 
 
 def splines(
     driving: Tensor, source: Tensor, seen: Tensor, places: Tensor, start: Similarity, smoothing: tuple[float, ...]
-) -> list[Tensor]:
+) -> tuple[list[Tensor], Tensor]:
     """Where places [h, w, 2] lie in the source by thin-plate splines through the seen points, one for each smoothing; in heights.
 
     A spline (radial basis r^2 log r, the smoothing on the diagonal) is fitted to what the similarity `start` leaves over. Where the points
-    make none (few, or on a line) the similarity alone stays. Returns [B, h, w, 2] for each smoothing.
+    make none (few, or on a line) the similarity alone stays. Returns [B, h, w, 2] for each smoothing, and the distance from each place to
+    the nearest seen point, [B, h, w].
     """
     driving, source = (torch.where(seen[..., None], x, 0) for x in (driving, source))
     left = torch.where(seen[..., None], source - _of_each(start, driving), 0)
     weights = torch.cat([_bending(driving, left, seen, amount) for amount in smoothing], -1)
     flat = places.flatten(0, -2)
-    away = (flat[:, None, 0] - driving[:, None, :, 0]).square() + (flat[:, None, 1] - driving[:, None, :, 1]).square()
-    bend = _basis(away) @ weights[:, :-3]  # what is not seen has the weight 0
+    squared = _squared_distances(flat, driving, seen)
+    nearest = squared.amin(-1).sqrt().unflatten(1, places.shape[:-1])
+    bend = _basis_in_place(squared) @ weights[:, :-3]  # what is not seen has the weight 0
     plane = torch.cat([torch.ones_like(flat[:, :1]), flat], 1) @ weights[:, -3:]
     straight = start.at(places)
-    return [straight + more.unflatten(1, places.shape[:-1]) for more in (bend + plane).split(2, -1)]
+    return [straight + more.unflatten(1, places.shape[:-1]) for more in (bend + plane).split(2, -1)], nearest
+
+
+def _squared_distances(places: Tensor, points: Tensor, seen: Tensor) -> Tensor:
+    """From each place [n, 2] to each point [B, N, 2], as one product: [B, n, N]; far away where a point is not seen."""
+    size = points.square().sum(-1, keepdim=True) + torch.where(seen, 0.0, FAR**2)[..., None]
+    points = torch.cat([-2 * points, size, torch.ones_like(size)], -1)
+    places = torch.cat([places, torch.ones_like(places[:, :1]), places.square().sum(-1, keepdim=True)], -1)
+    return (places @ points.mT).clamp_(min=1e-12)
+
+
+def _basis_in_place(squared: Tensor) -> Tensor:
+    """r^2 log r of squared distances, which are overwritten: a fifth of the time that new memory would cost."""
+    return squared.mul_(squared.log().mul_(0.5))
 
 
 def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: float) -> Tensor:
     """Coefficients of a spline with the values `left` [B, N, 2] at the points: N of the basis, then of 1, x and y, [B, N + 3, 2]."""
     count, size = seen.sum(1), driving.shape[1]
     whole = (count >= LEAST_POINTS) & (_narrow_spread(driving, seen / count.clamp(min=1)[:, None]) > NARROW)
-    kernel = _basis(torch.cdist(driving, driving, compute_mode="donot_use_mm_for_euclid_dist").square())
+    kernel = _basis_in_place((driving[:, :, None] - driving[:, None]).square().sum(-1).clamp_(min=1e-12))
     one = torch.eye(size + 3, device=driving.device)
     kernel = torch.where(seen[:, :, None] & seen[:, None, :], kernel, 0) + one[:size, :size] * torch.where(seen, smoothing, 1.0)[:, None]
     plane = torch.where(seen[..., None], torch.cat([torch.ones_like(driving[..., :1]), driving], -1), 0)
@@ -173,11 +190,6 @@ def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: float) -> T
     system = torch.where(whole[:, None, None], system, one)
     right = torch.where(whole[:, None, None], torch.cat([left, left.new_zeros(len(left), 3, 2)], 1), 0)
     return torch.linalg.solve_ex(system, right)[0]
-
-
-def _basis(squared: Tensor) -> Tensor:
-    """r^2 log r of squared distances."""
-    return 0.5 * squared * squared.clamp(min=1e-12).log()
 
 
 def _of_each(transform: Similarity, points: Tensor) -> Tensor:
@@ -197,19 +209,11 @@ def _narrow_spread(points: Tensor, weight: Tensor) -> Tensor:
 
 def _face(driving: Tensor, source: Tensor, seen: Tensor, grid: Tensor, smoothing: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     turned = similarity(driving, source, seen)
-    bent = splines(driving, source, seen, grid, turned, smoothing)
+    bent, away = splines(driving, source, seen, grid, turned, smoothing)
     flows = torch.stack([torch.zeros_like(bent[0]), *(places - grid for places in (turned.at(grid), *bent))], 1)
-    away = _nearest_point(driving, seen, grid)
     likely = torch.exp(-(away / 0.1).square())  # a spline holds at the landmarks, the similarity some way around them
     around = torch.exp(-(away / 0.3).square())
     return flows, torch.stack([1 - 2 * around, around, 3 * likely, *[around] * (len(bent) - 1)], 1)
-
-
-def _nearest_point(points: Tensor, seen: Tensor, grid: Tensor) -> Tensor:
-    """Distance from each place [h, w, 2] to the nearest seen point, [B, h, w]; far where there is none."""
-    flat = grid.flatten(0, 1).expand(len(points), -1, -1)
-    away = torch.cdist(flat, points, compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.where(seen[:, None], away, 9.0).amin(-1).unflatten(1, grid.shape[:2])
 
 
 def _body(driving: Tensor, source: Tensor, seen: Tensor, shown: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,12 +232,12 @@ def _body(driving: Tensor, source: Tensor, seen: Tensor, shown: Tensor, grid: Te
 
 def _away_from(points: Tensor, seen: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
     """Distance from each place [h, w, 2] to the nearest of the bones of which both ends are seen, [B, h, w]; far where there is none."""
-    nearest = torch.full((len(points), *grid.shape[:2]), 9.0, device=grid.device)
+    nearest = torch.full((len(points), *grid.shape[:2]), FAR, device=grid.device)
     for start, end in bones:
         origin, along = points[:, start, None, None], (points[:, end] - points[:, start])[:, None, None]
         share = ((grid - origin) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-9)
         away = (grid - origin - share.clamp(0, 1)[..., None] * along).norm(dim=-1)
-        nearest = torch.minimum(nearest, torch.where((seen[:, start] & seen[:, end])[:, None, None], away, 9.0))
+        nearest = torch.minimum(nearest, torch.where((seen[:, start] & seen[:, end])[:, None, None], away, FAR))
     return nearest
 
 

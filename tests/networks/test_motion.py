@@ -116,7 +116,7 @@ def test_a_spline_equals_the_slow_one(smoothing: float):
     to, noise = points(20, 3)[..., :2] / 64, torch.randn(2, 20, 2, generator=torch.Generator().manual_seed(4))
     of = to + noise / 16
     seen, grid = torch.ones(2, 20, dtype=torch.bool), pixel_grid(SIZE, 8, CPU) / 64
-    (ours,) = splines(to, of, seen, grid, similarity(to, of, seen), (smoothing,))
+    (ours,), _ = splines(to, of, seen, grid, similarity(to, of, seen), (smoothing,))
     for sample in range(2):
         slow = slow_spline(*(x[sample].double().numpy() for x in (to, of)), smoothing, grid.double().numpy())
         assert np.abs(ours[sample].numpy() - slow).max() < 2e-4, "a hundredth of a pixel"
@@ -125,8 +125,9 @@ def test_a_spline_equals_the_slow_one(smoothing: float):
 def test_without_smoothing_a_spline_goes_through_its_points():
     to, of = points(10, 6, 1)[..., :2] / 64, points(10, 7, 1)[..., :2] / 64
     seen = torch.ones(1, 10, dtype=torch.bool)
-    (at_points,) = splines(to, of, seen, to.view(1, 10, 2), similarity(to, of, seen), (1e-7,))
+    (at_points,), nearest = splines(to, of, seen, to.view(1, 10, 2), similarity(to, of, seen), (1e-7,))
     assert (at_points[0, 0] - of[0]).abs().max() < 1e-3
+    assert nearest.max() < 1e-3
 
 
 def test_a_point_that_one_frame_lacks_is_as_if_it_did_not_exist():
@@ -135,10 +136,10 @@ def test_a_point_that_one_frame_lacks_is_as_if_it_did_not_exist():
     seen[:, 5:7] = False
     wild = of.clone()
     wild[:, 5:7] = float("inf")
-    (with_gaps,) = splines(to, wild, seen, grid, similarity(to, wild, seen), (1e-3,))
+    (with_gaps,), _ = splines(to, wild, seen, grid, similarity(to, wild, seen), (1e-3,))
     kept = [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
     fewer = seen[:, kept]
-    (without,) = splines(to[:, kept], of[:, kept], fewer, grid, similarity(to[:, kept], of[:, kept], fewer), (1e-3,))
+    (without,), _ = splines(to[:, kept], of[:, kept], fewer, grid, similarity(to[:, kept], of[:, kept], fewer), (1e-3,))
     assert torch.allclose(with_gaps, without, atol=1e-4)
 
 
