@@ -70,6 +70,14 @@ def _import(name: str) -> None:
 
 
 def _close(task: Any) -> None:
+    """In a thread of its own: the garbage collector may come here in the middle of another task's call, whose lock closing waits for."""
+    try:
+        threading.Thread(target=_close_now, args=(task,), name="mediapipe-close").start()
+    except RuntimeError:  # the interpreter is ending, and starts no threads any more
+        _close_now(task)
+
+
+def _close_now(task: Any) -> None:
     try:
         task.close()
     except RuntimeError:  # the interpreter is ending and MediaPipe's threads are gone: nothing is left to free

@@ -6,7 +6,6 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stages.errors import MissingRequirement, UsageProblem
@@ -124,7 +123,6 @@ def find_metrics(name: str) -> list[Metric | Distribution]:
     return found
 
 
-@lru_cache(maxsize=1)
 def _every() -> tuple[Metric | Distribution, ...]:
     """What the files of the folder declare, one as METRIC or several as METRICS, in the order of their names."""
     folder = importlib.import_module("stages.evaluate.metrics").__path__

@@ -111,7 +111,7 @@ def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
     footage = [footage for subject in data.subjects for footage in subject]
     assert [(min(one.usable), len(one.usable)) for one in footage] in ([(0, 24), (0, 24)], [(0, 24), (24, 24)])
     for step in range(12):
-        images = data.batch(replace(read_recipe("tiny"), jitter=0.0), step, Phase(1, batch=2, frames=8)).images
+        images = data.batch(replace(read_recipe("tiny"), jitter=0.0), step, Phase(1, batch=2, frames=8)).frames.picture
         assert images.diff(dim=1).abs().mean((2, 3, 4)).max() < 0.15
 
 

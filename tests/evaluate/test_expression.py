@@ -60,8 +60,8 @@ def test_all_traits_read_each_frame_once():
         return [dict.fromkeys(TRAITS, float(image[0, 0, 0])) for image in images]
 
     frames = [np.full((4, 4, 3), value, np.uint8) for value in (3, 5, 8)]
-    watcher = Watcher(read, Memo(), iter(frames))
-    scorers = [expression.Follows(trait, watcher) for trait in TRAITS]
+    watcher, memo = Watcher(read, iter(frames)), Memo()
+    scorers = [expression.Follows(trait, watcher, memo) for trait in TRAITS]
     truth, result = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
     for _ in frames:
         assert {tuple(scorer(truth, [result])) for scorer in scorers} == {(9.0,)}

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.conditions.appearance import head_angles
-from stages.evaluate.metric import Image, MakeAll, Metric, Scorer, Setting, missing_weights
+from stages.evaluate.metric import Image, MakeAll, Memo, Metric, Scorer, Setting, missing_weights
+from stages.mesh68 import mesh_to_68
 
 WEIGHTS = "face_landmarker.task"
 Reading = Mapping[str, float]
@@ -40,12 +41,12 @@ TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
 class Follows:
     """The scorer of one trait; what all traits need of a frame is read once for all of them."""
 
-    def __init__(self, trait: str, watcher: Watcher) -> None:
-        self.trait, self._watcher = trait, watcher
+    def __init__(self, trait: str, watcher: Watcher, memo: Memo) -> None:
+        self.trait, self._watcher, self._memo = trait, watcher, memo
         self.driver: list[float | None] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
-        driver, found = self._watcher.at(len(self.driver), reference, candidates)
+        driver, found = self._watcher.at(len(self.driver), reference, candidates, self._memo)
         self.driver.append(None if driver is None else driver[self.trait])
         return None if driver is None else [None if reading is None else reading[self.trait] for reading in found]
 
@@ -53,17 +54,17 @@ class Follows:
 class Watcher:
     """The readings of the driver and of all candidates, frame by frame. drivers: frames that drove, or None for the reference's."""
 
-    def __init__(
-        self, read: MakeAll[Reading | None], memo: Callable[[Any, Sequence[Image]], list[Any]], drivers: Iterator[Image] | None
-    ) -> None:
-        self._read, self._memo, self._drivers = read, memo, drivers
+    def __init__(self, read: MakeAll[Reading | None], drivers: Iterator[Image] | None) -> None:
+        self._read, self._drivers = read, drivers
         self._index, self._last = -1, tuple[Reading | None, list[Reading | None]]((None, []))
 
-    def at(self, index: int, reference: Image, candidates: Sequence[Image]) -> tuple[Reading | None, list[Reading | None]]:
+    def at(
+        self, index: int, reference: Image, candidates: Sequence[Image], memo: Memo
+    ) -> tuple[Reading | None, list[Reading | None]]:
         """The driver's reading and the candidates' for frame `index`; frames come in order, each as often as there are traits."""
         if index != self._index:
             driver = next(self._drivers) if self._drivers else reference
-            first, *rest = self._memo(self._read, [driver, *candidates])
+            first, *rest = memo(self._read, [driver, *candidates])
             self._index, self._last = index, (first, rest)
         return self._last
 
@@ -91,8 +92,6 @@ def read_faces(images: Sequence[Image], detect: Callable[[Image], Any]) -> list[
 
 
 def _reading(result: Any, width: int, height: int) -> Reading | None:
-    from stages.extract_sketch.mesh68 import mesh_to_68
-
     if not result.face_landmarks:
         return None
     mesh = np.array([(point.x * width, point.y * height, 1.0) for point in result.face_landmarks[0]], np.float32)
@@ -102,7 +101,7 @@ def _reading(result: Any, width: int, height: int) -> Reading | None:
 
 
 def _open(setting: Setting, trait: str) -> Scorer:
-    return Follows(trait, setting.memo.once("expression", lambda: _watcher(setting)))
+    return Follows(trait, setting.memo.once("expression", lambda: _watcher(setting)), setting.memo)
 
 
 def _watcher(setting: Setting) -> Watcher:
@@ -111,7 +110,7 @@ def _watcher(setting: Setting) -> Watcher:
 
     task = VisionTask(lambda vision: _create(vision, str(registry.path(WEIGHTS))), lambda result: bool(result.face_landmarks), None)
     driving = None if setting.kept else setting.driving  # what synthesize kept are landmarks, not faces
-    return Watcher(lambda images: read_faces(images, task), setting.memo, driving.frames() if driving else None)
+    return Watcher(lambda images: read_faces(images, task), driving.frames() if driving else None)
 
 
 def _create(vision: Any, weights: str) -> Any:

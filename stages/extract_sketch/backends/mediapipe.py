@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.crowd import FACE_TILES, Crowd
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
-from stages.extract_sketch.mesh68 import IRISES, mesh_to_68
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
+from stages.mesh68 import IRISES, mesh_to_68
 
 WEIGHTS = "face_landmarker.task"
 MAX_FACES = 4
