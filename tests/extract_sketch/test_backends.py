@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_mediapipe_sees_irises_within_the_eyes(shared: Path, portrait: np.ndarra
         assert eye[:, 0].min() < centre[0] < eye[:, 0].max()
         assert left[0] < centre[0] < right[0] and upper[1] < centre[1] < lower[1]
     assert np.array_equal(face.box, np.concatenate([face.points[:68, :2].min(0), face.points[:68, :2].max(0)]))
+
+
+def test_a_task_that_the_garbage_collector_closes_never_waits_for_one_that_runs() -> None:
+    """It may be collected in the middle of another task's call, whose lock MediaPipe needs for closing."""
+    from stages.mediapipe_task import _close
+
+    running, closed = threading.Lock(), threading.Event()
+
+    class Task:
+        def close(self) -> None:
+            with running:
+                closed.set()
+
+    with running:
+        _close(Task())
+        assert not closed.is_set()
+    assert closed.wait(10)
 
 
 def test_mediapipe_is_silent(shared: Path, portrait: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
