@@ -251,7 +251,7 @@ def only_main(points: np.ndarray) -> np.ndarray:
 
 
 def only(chosen: int | None, points: np.ndarray) -> np.ndarray:
-    """Of [T, P, N, 3] one subject alone, [T, 1, N, 3]; zeros where it is nobody."""
+    """One subject of [T, P, N, 3] alone, [T, 1, N, 3]; zeros if `chosen` is None."""
     return np.zeros((len(points), 1, *points.shape[2:]), points.dtype) if chosen is None else points[:, [chosen]]
 
 

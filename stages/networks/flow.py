@@ -107,4 +107,4 @@ class FlowNetwork(nn.Module):
 
 
 SURENESS = 4.0
-"""Shares and the choice of a source are learnt so many times as fast: they are to be sharp."""
+"""Factor of the logits of all shares, which makes them learn faster and become sharper."""

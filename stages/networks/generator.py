@@ -171,12 +171,15 @@ class FewShotGenerator(nn.Module):
         )
 
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
-        """What W and M make of the examples alone: the warped example in the place of the frame, and of h_t. For `warp_all`, or K = 1."""
+        """What W and M make of the examples alone: the warped example takes the place of the frame and of h_t. For `warp_all`, or K = 1."""
         own = self.flow if self.example_flow is None else self.example_flow
-        warped = own.of_several(driving, examples)
+        single = examples.picture.shape[1] == 1
+        warped = own(driving, examples.map(lambda x: x[:, 0])) if single else own.of_several(driving, examples)
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
-        mask = torch.sigmoid(warped.mask)
-        return Synthesis(warped.image, warped.image, warped, mask, None, None, shares[..., None, None], shares, shares[:, 0].long() * 0)
+        best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
+        return Synthesis(
+            warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, best
+        )
 
     def _masks(self, features: Tensor, example: Warped | None, previous: Warped | None) -> list[Tensor | None]:
         """m_e and m_t in [0, 1], where there is something to warp."""

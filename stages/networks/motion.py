@@ -10,7 +10,7 @@ out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow
 * without any point the whole stands still; a part that is not seen in both frames moves as the whole does, and one of which a single
   point (or a very short limb) is seen is shifted and turns as the whole does;
 * points on a line, or fewer than `LEAST_POINTS`, make no spline: it is the similarity then;
-* a turn scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the picture.
+* a transform scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the picture.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SHORT = 0.015
 LARGEST_SCALE = 4.0
 LONGEST = 1.5
 LEAST_POINTS = 4
-"""A spline needs at least so many points, which must not lie on a line."""
+"""Number of points that a spline needs; they must not lie on a line."""
 FAR = 9.0
-"""A distance in heights that stands for one to what is not there."""
+"""Distance, in heights, to something that is not seen."""
 NARROW = 0.01
 """Points that are spread across their main direction by less than this, in heights, lie on a line."""
 
@@ -231,7 +231,7 @@ def _body(driving: Tensor, source: Tensor, seen: Tensor, shown: Tensor, grid: Te
 
 
 def _away_from(points: Tensor, seen: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
-    """Distance from each place [h, w, 2] to the nearest of the bones of which both ends are seen, [B, h, w]; far where there is none."""
+    """Distance from each place [h, w, 2] to the nearest bone whose ends are both seen, [B, h, w]; `FAR` without such a bone."""
     nearest = torch.full((len(points), *grid.shape[:2]), FAR, device=grid.device)
     for start, end in bones:
         origin, along = points[:, start, None, None], (points[:, end] - points[:, start])[:, None, None]

@@ -213,7 +213,7 @@ def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Pr
 
 
 KEPT = {"landmarks": "landmarks", "landmarks+iris": "landmarks", "poses": "poses"}
-"""Layer of which a clip keeps what it was asked to show, by the kind of the model: evaluate compares with it."""
+"""For each kind of model the layer in which a result keeps what drove it: evaluate compares with it."""
 
 
 def _keep_driving(clip: Clip, track: Driving, producer: Producer) -> None:

@@ -37,7 +37,7 @@ from stages.train.parallel import World
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
 FAR_AMONG = 8
-"""Frames of which the farthest one is taken, where examples are to be far from the window."""
+"""Number of frames from which the farthest is taken, for windows whose examples are to be far away."""
 MOST_OPEN = 512
 """Clips whose tracks are kept in memory, the last ones used: a data set may have hundreds of thousands."""
 OnBad = Callable[[Path, str], None]

@@ -71,7 +71,7 @@ def test_what_face_alignment_returns_becomes_faces() -> None:
 def test_detectors_return_pixels_with_centres_at_integers(shared: Path, portrait: np.ndarray, name: str) -> None:
     """A picture tripled by repeating pixels has its points at 3 x + 1: a constant offset of the detector would come out once, not thrice.
 
-    A single picture says it to within half a pixel, which is the error that was there; so many crops are looked at.
+    A single picture measures it to within half a pixel, which is the size of the error to be found; therefore several crops are averaged.
     """
     offsets = []
     for left, top in itertools.product(range(0, 48, 12), range(0, 24, 8)):

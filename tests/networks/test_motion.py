@@ -305,3 +305,14 @@ def test_the_order_and_the_number_of_examples_change_nothing_about_the_warp():
     assert torch.allclose(first.image, other.image, atol=5e-3)
     single = network.of_several(driving, sources.map(lambda x: x[:, :1]))
     assert torch.allclose(single.image, network(driving, sources.map(lambda x: x[:, 0])).image, atol=1e-6)
+
+
+@pytest.mark.parametrize(("warp_all", "count"), [(False, 1), (True, 1), (True, 3)])
+@torch.no_grad()
+def test_motion_alone_makes_the_picture_that_a_frame_would_warp(warp_all: bool, count: int):
+    torch.manual_seed(0)
+    config = replace(FACE, warp_all=warp_all)
+    net, examples, driving = FewShotGenerator(config).eval(), frame_for(config, 8, 2, count), frame_for(config, 9, 2)
+    moved, whole = net.move(examples, driving), net.synthesize(net.encode_examples(examples), driving)
+    assert moved.example is not None and whole.example is not None
+    assert torch.equal(moved.frame, moved.example.image) and torch.allclose(moved.frame, whole.example.image, atol=1e-5)
