@@ -7,8 +7,8 @@ All is computed in float32, whatever the pictures are in. A flow says for each p
 out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow:
 
 * a point that one of the frames lacks does not count;
-* without any point the whole stands still; a part that is not seen in both frames moves as the whole does, and one of which a single
-  point (or a very short limb) is seen is shifted and turns as the whole does;
+* without any point the whole stands still; a part that is not seen in both frames moves as the whole does; a part with a single seen
+  point, or a very short limb, is shifted to where that point is and turns as the whole does;
 * points on a line, or fewer than `LEAST_POINTS`, make no spline: it is the similarity then;
 * a transform scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the picture.
 """

@@ -132,3 +132,18 @@ def test_a_face_without_irises_is_not_measured():
     unseen = eyes((0.5, 0), (0.5, 0))
     unseen[68:, 2] = 0
     assert iris_error.places(unseen) is None
+
+
+def test_the_eyes_to_follow_are_those_of_the_driving_video_where_one_is_given():
+    """A driver without a landmarks layer: its frames are looked at, not those of the reference."""
+    looking = {3: eyes((0.3, 0.0), (0.3, 0.0)), 9: eyes((0.7, 0.0), (0.7, 0.0))}
+
+    def open_detector():
+        return lambda frame: [looking[int(frame[0, 0, 0])]]
+
+    truth, driver = np.full((4, 4, 3), 3, np.uint8), np.full((4, 4, 3), 9, np.uint8)
+    footage = Footage("driver", 4, 4, 1, lambda: iter([driver]))
+    targets = iris_error._targets(Setting(4, 4, driving=footage), open_detector)
+    assert iris_error.IrisError(targets, open_detector)(truth, [driver, truth]) == [pytest.approx(0), pytest.approx(40, abs=1e-3)]
+    assert iris_error._targets(Setting(4, 4, driving=footage, kept=True), open_detector) is None
+    assert iris_error._targets(Setting(4, 4), open_detector) is None

@@ -64,16 +64,22 @@ def error(found: NDArray[np.float64] | None, target: NDArray[np.float64]) -> flo
     return None if found is None else float(100 * np.linalg.norm(found - target, axis=1).mean())
 
 
-def _targets(setting: Setting) -> Iterator[NDArray[np.float64] | None] | None:
-    """Those of the driving clip's layer; None where it has none."""
-    if setting.driving is None or not has_layer(setting.driving, "landmarks"):
+def _targets(setting: Setting, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
+    """The driving's: of its layer, else detected in its frames. None for the reference's: without a driving, and where a result has kept
+    landmarks without irises."""
+    driving = setting.driving
+    if driving is None:
         return None
-    assert setting.driving.clip is not None
-    arrays = setting.driving.clip.layer("landmarks").arrays()
-    chosen = main_subject(arrays["points"])
-    if "iris" not in arrays or chosen is None:
+    if driving.clip is not None and has_layer(driving, "landmarks"):
+        arrays = driving.clip.layer("landmarks").arrays()
+        chosen = main_subject(arrays["points"])
+        if "iris" in arrays and chosen is not None:
+            faces = np.concatenate([arrays["points"][:, chosen], arrays["iris"][:, chosen]], 1)
+            return map(places, faces)
+    if setting.kept:
         return None
-    return (places(np.concatenate([face, iris])) for face, iris in zip(arrays["points"][:, chosen], arrays["iris"][:, chosen], strict=True))
+    detect = open_detector()
+    return (places(largest(detect(frame))) for frame in driving.frames())
 
 
 def _open(setting: Setting) -> Scorer:
@@ -83,7 +89,7 @@ def _open(setting: Setting) -> Scorer:
         detector = backend.open(setting.device)
         return lambda frame: [face.points for face in detector(frame)]
 
-    return IrisError(_targets(setting), open_detector)
+    return IrisError(_targets(setting, open_detector), open_detector)
 
 
 METRIC = Metric(
