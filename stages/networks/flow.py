@@ -34,6 +34,30 @@ class Warped:
     """How much of each place comes from which of several sources, [B, K, H, W]."""
 
 
+@dataclass(frozen=True)
+class Moved:
+    """S sources, each moved to the driving frame on its own."""
+
+    image: Tensor
+    """[B, S, 3, H, W]"""
+    flow: Tensor
+    mask: Tensor
+    suits: Tensor
+    """How well a source suits each place, logits [B, S, 1, H, W]; of a network for one source alone it has no channel."""
+
+    def one(self, source: int) -> Warped:
+        """The source with this number."""
+        return Warped(self.image[:, source], self.flow[:, source], self.mask[:, source])
+
+    def best(self, count: int) -> Warped:
+        """The first `count` sources as one picture: each place takes after the source that suits it best."""
+        image, flow, mask = (x[:, :count] for x in (self.image, self.flow, self.mask))
+        shares = self.suits[:, :count].softmax(1)
+        largest = shares.argmax(1, keepdim=True)
+        chosen = flow.gather(1, largest.expand(-1, -1, 2, -1, -1))[:, 0]
+        return Warped((shares * image).sum(1), chosen, (shares * mask).sum(1), flow, shares[:, :, 0])
+
+
 class FlowNetwork(nn.Module):
     """From the driving frame and a source picture to the backward flow and the occlusion mask.
 
@@ -54,42 +78,28 @@ class FlowNetwork(nn.Module):
         self.several = config.warp_all
         self.head = quiet(conv(channels[0], 3 + known + self.several))  # starts near the identity warp, or where the keypoints lead
 
-    def forward(self, driving: Frame, source: Frame) -> Warped:
-        """One source [B, ...] for each driving frame [B, ...]."""
-        flow, mask, _ = self._move(driving, source)
-        return Warped(warp(source.picture, flow), flow, mask)
-
-    def of_several(self, driving: Frame, sources: Frame) -> Warped:
-        """K sources [B, K, ...] for each driving frame [B, ...]: all are moved, and each place takes after the one it suits best."""
-        count = sources.picture.shape[1]
-        repeated = driving.map(lambda x: x[:, None].expand(-1, count, *x.shape[1:]).flatten(0, 1))
-        flat = sources.map(lambda x: x.flatten(0, 1))
-        flow, mask, suits = self._move(repeated, flat)
-        moved = warp(flat.picture, flow)
-        image, flow, mask, suits = (x.unflatten(0, (-1, count)) for x in (moved, flow, mask, suits))
-        shares = suits.softmax(1)
-        best = shares.argmax(1, keepdim=True)
-        chosen = flow.gather(1, best.expand(-1, -1, 2, -1, -1))[:, 0]
-        return Warped((shares * image).sum(1), chosen, (shares * mask).sum(1), flow, shares[:, :, 0])
-
-    def _move(self, driving: Frame, source: Frame) -> tuple[Tensor, Tensor, Tensor]:
-        """The flow in pixels, the mask's logits, and how well the source suits each place (a logit), each at the source's size."""
-        dtype, size = driving.semantic.dtype, source.picture.shape[-2:]
-        small = torch.cat([driving.semantic, source.semantic, source.picture.to(dtype)], 1)
+    def forward(self, driving: Frame, sources: Frame) -> Moved:
+        """S sources [B, S, ...] for each driving frame [B, ...]."""
+        dtype, size, count = driving.semantic.dtype, sources.picture.shape[-2:], sources.picture.shape[1]
+        beside = driving.semantic[:, None].expand(-1, count, -1, -1, -1)
+        small = torch.cat([beside, sources.semantic, sources.picture.to(dtype)], 2).flatten(0, 1)
         if self.stride > 1:
             small = F.avg_pool2d(small, self.stride)
         reach = REACH * size[0]
         if self.candidates is None:
             coarse = self._answer(small)
         else:
-            flows, prior = self.candidates(driving.keypoints, source.keypoints, (size[0], size[1]), self.stride)
+            known = self.candidates(driving.keypoints, sources.keypoints, (size[0], size[1]), self.stride)
+            flows, prior = (x.flatten(0, 1) for x in known)
             still = small[:, -3:]
             answer = self._answer(torch.cat([small, *(self._moved(still, flow) for flow in flows.unbind(1)[1:])], 1))
             residual, rest, said = answer.split([2, answer.shape[1] - 2 - flows.shape[1], flows.shape[1]], 1)
             shares = (prior + said * SURENESS).softmax(1)
             coarse = torch.cat([(shares[:, :, None] * flows).sum(1) / reach + residual, rest], 1)
         fine = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False) if self.stride > 1 else coarse
-        return fine[:, :2] * reach, fine[:, 2:3], fine[:, 3:4] * SURENESS
+        flow, mask, suits = fine[:, :2] * reach, fine[:, 2:3], fine[:, 3:4] * SURENESS
+        image = warp(sources.picture.flatten(0, 1), flow)
+        return Moved(*(x.unflatten(0, (-1, count)) for x in (image, flow, mask, suits)))
 
     def _answer(self, small: Tensor) -> Tensor:
         levels = self.encoder(small)

@@ -173,8 +173,8 @@ class FewShotGenerator(nn.Module):
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
         """What W and M make of the examples alone: the warped example takes the place of the frame and of h_t. For `warp_all`, or K = 1."""
         own = self.flow if self.example_flow is None else self.example_flow
-        single = examples.picture.shape[1] == 1
-        warped = own(driving, examples.map(lambda x: x[:, 0])) if single else own.of_several(driving, examples)
+        moved, count = own(driving, examples), examples.picture.shape[1]
+        warped = moved.one(0) if count == 1 else moved.best(count)
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
         best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
         return Synthesis(
@@ -208,16 +208,19 @@ class FewShotGenerator(nn.Module):
         self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None
     ) -> tuple[Warped | None, Warped | None]:
         """W and M for the example (all of them with `warp_all`) and the previous frame; one network for both in one batched call."""
+        before = None if past is None else past.map(lambda x: x[:, None])
         if not self.config.warp_example:
-            return None, None if past is None else self.flow(driving, past)
-        own = self.flow if self.example_flow is None else self.example_flow
+            return None, None if before is None else self.flow(driving, before).one(0)
         several = self.config.warp_all and code.examples.picture.shape[1] > 1
-        if several or past is None or self.example_flow is not None:
-            example = own.of_several(driving, code.examples) if several else own(driving, appearance.example)
-            return example, None if past is None else self.flow(driving, past)
-        both = self.flow(_beside(driving, driving), _beside(appearance.example, past))
-        halves = [part.chunk(2) for part in (both.image, both.flow, both.mask)]
-        return Warped(*(h[0] for h in halves)), Warped(*(h[1] for h in halves))
+        examples = code.examples if several else appearance.example.map(lambda x: x[:, None])
+        count = examples.picture.shape[1]
+        if self.example_flow is None:
+            moved = self.flow(driving, examples if before is None else _beside(examples, before))
+            previous = None if before is None else moved.one(count)
+        else:
+            moved = self.example_flow(driving, examples)
+            previous = None if before is None else self.flow(driving, before).one(0)
+        return moved.best(count) if several else moved.one(0), previous
 
     def _main_branch(self, appearance: Appearance, semantic: Tensor, warped: list[Warped | None]) -> Tensor:
         c = self.config
@@ -259,10 +262,10 @@ def _attention(c: GeneratorConfig) -> Attention:
     )  # fmt: skip
 
 
-def _beside(one: Frame, other: Frame) -> Frame:
-    """Two frames with their pictures, or without, as one batch."""
-    images = None if one.image is None or other.image is None else torch.cat([one.image, other.image])
-    return Frame(torch.cat([one.semantic, other.semantic]), torch.cat([one.keypoints, other.keypoints]), images)
+def _beside(some: Frame, more: Frame) -> Frame:
+    """Sources [B, S, ...] and more of them, with their pictures."""
+    picture = torch.cat([some.picture, more.picture], 1)
+    return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), picture)
 
 
 def _guidance(c: GeneratorConfig, guides: int) -> nn.Module | None:

@@ -1,7 +1,7 @@
 """Motion that keypoints tell: backward flows in closed form, from the keypoints of a driving frame to those of a source picture.
 
     candidates = Candidates(config)                                   # which there are depends on the kind of the model
-    flows, prior = candidates(driving, source, (height, width), stride)
+    flows, prior = candidates(driving, sources, (height, width), stride)
 
 All is computed in float32, whatever the pictures are in. A flow says for each place of the driving frame where it lies in the source:
 out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow:
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stages.networks.config import GeneratorConfig
 
@@ -80,25 +81,24 @@ class Candidates(nn.Module):
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def forward(self, driving: Tensor, source: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
-        """driving, source [B, N, 3] (x, y in pixels, confidence) of pictures of `size` (height, width).
+    def forward(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
+        """driving [B, N, 3] and S sources [B, S, N, 3] (x, y in pixels, confidence) of pictures of `size` (height, width).
 
-        Returns flows [B, C, 2, h, w] in pixels of the whole picture and prior logits [B, C, h, w], at 1 / stride of the size.
+        Returns flows [B, S, C, 2, h, w] in pixels of the whole picture and prior logits [B, S, C, h, w], at 1 / stride of the size.
         """
         height = size[0]
         grid = pixel_grid(size, stride, driving.device) / height  # coordinates in heights from here on
-        to, seen_to = driving[..., :2].float() / height, driving[..., 2] > 0
-        of, seen_of = source[..., :2].float() / height, source[..., 2] > 0
-        both = seen_to & seen_of
+        to, shown = driving[..., :2].float() / height, driving[..., 2] > 0
+        of, both = sources[..., :2].float() / height, shown[:, None] & (sources[..., 2] > 0)
         if self.kind == "landmarks":
-            flows, prior = _face(to, of, both, grid, self.smoothing)
+            flows, prior = _face(to, shown, of, both, grid, self.smoothing)
         elif self.kind == "poses":
-            flows, prior = _body(to, of, both, seen_to, grid)
+            flows, prior = _body(to, shown, of, both, grid)
         else:
             kept = INSTANCE_POINTS * self.instances
-            flows, prior = _boxes(to[:, :kept], of[:, :kept], both[:, :kept], grid)
+            flows, prior = _boxes(to[:, None, :kept], of[:, :, :kept], both[:, :, :kept], grid)
         flows = flows.nan_to_num(0.0, 0.0, 0.0).clamp(-LONGEST, LONGEST) * height
-        return flows.movedim(-1, 2), prior
+        return flows.movedim(-1, 3), prior
 
 
 def pixel_grid(size: tuple[int, int], stride: int, device: torch.device) -> Tensor:
@@ -109,33 +109,37 @@ def pixel_grid(size: tuple[int, int], stride: int, device: torch.device) -> Tens
 
 @dataclass(frozen=True)
 class Similarity:
-    """source = turn * driving + shift, in complex numbers x + iy; [B] each."""
+    """source = turn * driving + shift, in complex numbers x + iy; of any shape [*]."""
 
     turn: Tensor
     shift: Tensor
 
     def at(self, places: Tensor) -> Tensor:
-        """Where places [..., 2] lie in the source, [B, ..., 2]."""
-        z = torch.view_as_complex(places.contiguous())
-        shape = (-1, *(1,) * z.ndim)
-        return torch.view_as_real(self.turn.view(shape) * z + self.shift.view(shape))
+        """Where places [h, w, 2] lie in the source, [*, h, w, 2]."""
+        z = torch.view_as_complex(places)
+        return torch.view_as_real(self.turn[..., None, None] * z + self.shift[..., None, None])
+
+    def of_own(self, points: Tensor) -> Tensor:
+        """Where each transform's own points [*, N, 2] lie in the source."""
+        z = torch.view_as_complex(points.contiguous())
+        return torch.view_as_real(self.turn[..., None] * z + self.shift[..., None])
 
 
 def similarity(driving: Tensor, source: Tensor, seen: Tensor, whole: Similarity | None = None) -> Similarity:
-    """The turn, scale and shift that take the seen of driving [B, N, 2] to source with the least squared error; in heights.
+    """The turn, scale and shift that take the seen of driving [*, N, 2] to source with the least squared error; in heights.
 
     A regression in complex numbers. A prior of weight SHORT^2 holds the turn at that of `whole` (1 without it); without any seen point it
     is the whole's transform.
     """
     a, b = torch.view_as_complex(driving.contiguous()), torch.view_as_complex(source.contiguous())
-    count = seen.sum(1)
-    weight = seen / count.clamp(min=1)[:, None]
+    count = seen.sum(-1)
+    weight = seen / count.clamp(min=1)[..., None]
     a, b = torch.where(seen, a, 0), torch.where(seen, b, 0)  # what is not seen may lie anywhere, even nowhere
-    middle_a, middle_b = (weight * a).sum(1), (weight * b).sum(1)
-    from_a, from_b = a - middle_a[:, None], b - middle_b[:, None]
+    middle_a, middle_b = (weight * a).sum(-1), (weight * b).sum(-1)
+    from_a, from_b = a - middle_a[..., None], b - middle_b[..., None]
     prior = torch.ones_like(middle_a) if whole is None else whole.turn
-    spread = (weight * from_a.abs().square()).sum(1)
-    turn = ((weight * from_a.conj() * from_b).sum(1) + SHORT**2 * prior) / (spread + SHORT**2)
+    spread = (weight * from_a.abs().square()).sum(-1)
+    turn = ((weight * from_a.conj() * from_b).sum(-1) + SHORT**2 * prior) / (spread + SHORT**2)
     size = turn.abs()
     turn = turn * (size.clamp(1 / LARGEST_SCALE, LARGEST_SCALE) / size.clamp(min=1e-6))
     turn = torch.where(size > 1e-6, turn, prior)
@@ -145,32 +149,33 @@ def similarity(driving: Tensor, source: Tensor, seen: Tensor, whole: Similarity 
 
 
 def splines(
-    driving: Tensor, source: Tensor, seen: Tensor, places: Tensor, start: Similarity, smoothing: tuple[float, ...]
-) -> tuple[list[Tensor], Tensor]:
-    """Where places [h, w, 2] lie in the source by thin-plate splines through the seen points, one for each smoothing; in heights.
+    driving: Tensor, shown: Tensor, sources: Tensor, seen: Tensor, places: Tensor, start: Similarity, smoothing: tuple[float, ...]
+) -> tuple[Tensor, Tensor]:
+    """Where places [h, w, 2] lie in S sources [B, S, N, 2] of one driving frame [B, N, 2] by thin-plate splines; in heights.
 
-    A spline (radial basis r^2 log r, the smoothing on the diagonal) is fitted to what the similarity `start` leaves over. Where the points
-    make none (few, or on a line) the similarity alone stays. Returns [B, h, w, 2] for each smoothing, and the distance from each place to
-    the nearest seen point, [B, h, w].
+    A spline (radial basis r^2 log r, the smoothing on the diagonal) is fitted to what the similarity `start` [B, S] leaves over, at the
+    points that a source shares with the driving frame (seen [B, S, N]). Where these make none (few, or on a line) the similarity alone
+    stays. Returns [B, S, L, h, w, 2] for L smoothings, and the distance from each place to the nearest point that the driving frame
+    shows (shown [B, N]), [B, h, w].
     """
-    driving, source = (torch.where(seen[..., None], x, 0) for x in (driving, source))
-    left = torch.where(seen[..., None], source - _of_each(start, driving), 0)
-    weights = torch.cat([_bending(driving, left, seen, amount) for amount in smoothing], -1)
-    flat = places.flatten(0, -2)
-    squared = _squared_distances(flat, driving, seen)
-    nearest = squared.amin(-1).sqrt().unflatten(1, places.shape[:-1])
-    bend = _basis_in_place(squared) @ weights[:, :-3]  # what is not seen has the weight 0
-    plane = torch.cat([torch.ones_like(flat[:, :1]), flat], 1) @ weights[:, -3:]
-    straight = start.at(places)
-    return [straight + more.unflatten(1, places.shape[:-1]) for more in (bend + plane).split(2, -1)], nearest
+    driving = torch.where(shown[..., None], driving, 0)
+    left = torch.where(seen[..., None], sources - start.of_own(driving[:, None].expand_as(sources)), 0)
+    weights = _bending(driving, left, seen, smoothing).flatten(1, 3)  # [B, S L 2, N + 3]
+    flat = places.flatten(0, 1)
+    squared = _squared_distances(driving, shown, flat)
+    nearest = squared.amin(1).sqrt().unflatten(1, places.shape[:2])
+    plane = torch.cat([torch.ones_like(flat[:, :1]), flat], 1)
+    bent = weights[..., :-3] @ _basis_in_place(squared) + weights[..., -3:] @ plane.mT  # what is not seen has the weight 0
+    bent = bent.view(*left.shape[:2], len(smoothing), 2, *places.shape[:2]).movedim(3, -1)
+    return start.at(places)[:, :, None] + bent, nearest
 
 
-def _squared_distances(places: Tensor, points: Tensor, seen: Tensor) -> Tensor:
-    """From each place [n, 2] to each point [B, N, 2], as one product: [B, n, N]; far away where a point is not seen."""
-    size = points.square().sum(-1, keepdim=True) + torch.where(seen, 0.0, FAR**2)[..., None]
+def _squared_distances(points: Tensor, shown: Tensor, places: Tensor) -> Tensor:
+    """From each point [B, N, 2] to each place [n, 2], as one product: [B, N, n]; far away where a point is not shown."""
+    size = points.square().sum(-1, keepdim=True) + torch.where(shown, 0.0, FAR**2)[..., None]
     points = torch.cat([-2 * points, size, torch.ones_like(size)], -1)
     places = torch.cat([places, torch.ones_like(places[:, :1]), places.square().sum(-1, keepdim=True)], -1)
-    return (places @ points.mT).clamp_(min=1e-12)
+    return (points @ places.mT).clamp_(min=1e-12)
 
 
 def _basis_in_place(squared: Tensor) -> Tensor:
@@ -178,81 +183,88 @@ def _basis_in_place(squared: Tensor) -> Tensor:
     return squared.mul_(squared.log().mul_(0.5))
 
 
-def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: float) -> Tensor:
-    """Coefficients of a spline with the values `left` [B, N, 2] at the points: N of the basis, then of 1, x and y, [B, N + 3, 2]."""
-    count, size = seen.sum(1), driving.shape[1]
-    whole = (count >= LEAST_POINTS) & (_narrow_spread(driving, seen / count.clamp(min=1)[:, None]) > NARROW)
+def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: tuple[float, ...]) -> Tensor:
+    """Coefficients of L splines with the values `left` [B, S, N, 2] at the points [B, N, 2], for x and for y: [B, S, L, 2, N + 3].
+
+    N of the basis, then of 1, x and y.
+    """
+    count, size, device = seen.sum(-1), driving.shape[1], driving.device
+    whole = (count >= LEAST_POINTS) & (_narrow_spread(driving[:, None], seen / count.clamp(min=1)[..., None]) > NARROW)
     kernel = _basis_in_place((driving[:, :, None] - driving[:, None]).square().sum(-1).clamp_(min=1e-12))
-    one = torch.eye(size + 3, device=driving.device)
-    kernel = torch.where(seen[:, :, None] & seen[:, None, :], kernel, 0) + one[:size, :size] * torch.where(seen, smoothing, 1.0)[:, None]
-    plane = torch.where(seen[..., None], torch.cat([torch.ones_like(driving[..., :1]), driving], -1), 0)
-    system = torch.cat([torch.cat([kernel, plane], 2), torch.cat([plane.mT, plane.new_zeros(len(plane), 3, 3)], 2)], 1)
-    system = torch.where(whole[:, None, None], system, one)
-    right = torch.where(whole[:, None, None], torch.cat([left, left.new_zeros(len(left), 3, 2)], 1), 0)
-    return torch.linalg.solve_ex(system, right)[0]
-
-
-def _of_each(transform: Similarity, points: Tensor) -> Tensor:
-    """A transform [B] of its own sample's points [B, N, 2]."""
-    z = torch.view_as_complex(points.contiguous())
-    return torch.view_as_real(transform.turn[:, None] * z + transform.shift[:, None])
+    kernel = torch.where(seen[..., :, None] & seen[..., None, :], kernel[:, None], 0)
+    plane = torch.cat([torch.ones_like(driving[..., :1]), driving], -1)[:, None] * seen[..., None]
+    system = left.new_zeros(*left.shape[:2], len(smoothing), size + 3, size + 3)
+    system[..., :size, :size] = kernel[:, :, None]
+    system[..., :size, size:] = plane[:, :, None]
+    system[..., size:, :size] = plane.mT[:, :, None]
+    amounts = torch.tensor(smoothing, device=device)
+    system.diagonal(dim1=-2, dim2=-1)[..., :size] += torch.where(seen[:, :, None], amounts[:, None], 1.0)
+    chosen = whole[..., None, None, None]
+    system = torch.where(chosen, system, torch.eye(size + 3, device=device))
+    right = torch.where(whole[..., None, None], F.pad(left, (0, 0, 0, 3)), 0)
+    solved: Tensor = torch.linalg.solve_ex(system, right[:, :, None].expand(-1, -1, len(smoothing), -1, -1))[0]
+    return solved.mT
 
 
 def _narrow_spread(points: Tensor, weight: Tensor) -> Tensor:
-    """Standard deviation of points [B, N, 2] across their main direction, [B]."""
-    middle = (weight[..., None] * points).sum(1, keepdim=True)
+    """Standard deviation of points [*, N, 2] across their main direction, [*]."""
+    middle = (weight[..., None] * points).sum(-2, keepdim=True)
     off = points - middle
-    xx, yy, xy = ((weight * one * other).sum(1) for one, other in ((off[..., 0],) * 2, (off[..., 1],) * 2, (off[..., 0], off[..., 1])))
+    xx, yy, xy = ((weight * one * other).sum(-1) for one, other in ((off[..., 0],) * 2, (off[..., 1],) * 2, (off[..., 0], off[..., 1])))
     smaller = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).clamp(min=0).sqrt()
     return smaller.clamp(min=0).sqrt()
 
 
-def _face(driving: Tensor, source: Tensor, seen: Tensor, grid: Tensor, smoothing: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    turned = similarity(driving, source, seen)
-    bent, away = splines(driving, source, seen, grid, turned, smoothing)
-    flows = torch.stack([torch.zeros_like(bent[0]), *(places - grid for places in (turned.at(grid), *bent))], 1)
+def _face(
+    driving: Tensor, shown: Tensor, sources: Tensor, seen: Tensor, grid: Tensor, smoothing: tuple[float, ...]
+) -> tuple[Tensor, Tensor]:
+    turned = similarity(driving[:, None].expand_as(sources), sources, seen)
+    bent, away = splines(driving, shown, sources, seen, grid, turned, smoothing)
+    flows = torch.cat([torch.zeros_like(bent[:, :, :1]), turned.at(grid)[:, :, None] - grid, bent - grid], 2)
     likely = torch.exp(-(away / 0.1).square())  # a spline holds at the landmarks, the similarity some way around them
     around = torch.exp(-(away / 0.3).square())
-    return flows, torch.stack([1 - 2 * around, around, 3 * likely, *[around] * (len(bent) - 1)], 1)
+    prior = torch.stack([1 - 2 * around, around, 3 * likely, *[around] * (len(smoothing) - 1)], 1)
+    return flows, prior[:, None].expand(-1, sources.shape[1], -1, -1, -1)
 
 
-def _body(driving: Tensor, source: Tensor, seen: Tensor, shown: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    whole = similarity(driving, source, seen)
+def _body(driving: Tensor, shown: Tensor, sources: Tensor, seen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    beside = driving[:, None].expand_as(sources)
+    whole = similarity(beside, sources, seen)
     trunk = (driving[:, NECK] - driving[:, MID_HIP]).norm(dim=-1)
     trunk = torch.where(shown[:, NECK] & shown[:, MID_HIP], trunk, FALLBACK_TRUNK).clamp(min=0.03)
-    flows, prior = [torch.zeros_like(grid).expand(len(driving), -1, -1, -1), whole.at(grid) - grid], []
+    moved, prior = [whole.at(grid) - grid], []
     for part in BODY_PARTS:
         points = list(part.points)
-        moved = similarity(driving[:, points], source[:, points], seen[:, points], whole)
-        flows.append(moved.at(grid) - grid)
+        moved.append(similarity(beside[:, :, points], sources[:, :, points], seen[:, :, points], whole).at(grid) - grid)
         prior.append(4 - 4 * (_away_from(driving, shown, part.bones, grid) / (part.width * trunk)[:, None, None]).square().clamp(max=3))
     still = torch.zeros_like(prior[0])
-    return torch.stack(flows, 1), torch.stack([still, still - 2, *prior], 1)
+    priors = torch.stack([still, still - 2, *prior], 1)[:, None].expand(-1, sources.shape[1], -1, -1, -1)
+    return torch.stack([torch.zeros_like(moved[0]), *moved], 2), priors
 
 
-def _away_from(points: Tensor, seen: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
-    """Distance from each place [h, w, 2] to the nearest bone whose ends are both seen, [B, h, w]; `FAR` without such a bone."""
+def _away_from(points: Tensor, shown: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
+    """Distance from each place [h, w, 2] to the nearest bone whose ends are both shown, [B, h, w]; `FAR` without such a bone."""
     nearest = torch.full((len(points), *grid.shape[:2]), FAR, device=grid.device)
     for start, end in bones:
         origin, along = points[:, start, None, None], (points[:, end] - points[:, start])[:, None, None]
         share = ((grid - origin) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-9)
         away = (grid - origin - share.clamp(0, 1)[..., None] * along).norm(dim=-1)
-        nearest = torch.minimum(nearest, torch.where((seen[:, start] & seen[:, end])[:, None, None], away, FAR))
+        nearest = torch.minimum(nearest, torch.where((shown[:, start] & shown[:, end])[:, None, None], away, FAR))
     return nearest
 
 
-def _boxes(driving: Tensor, source: Tensor, seen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Instances, known by two opposite corners each: a shift and a scale along each axis."""
-    flows = [torch.zeros_like(grid).expand(len(driving), -1, -1, -1)]
-    prior = [torch.zeros(len(driving), *grid.shape[:2], device=grid.device)]
-    for first in range(0, driving.shape[1], INSTANCE_POINTS):
-        low, high = driving[:, first], driving[:, first + 1]
-        there = seen[:, first : first + 2].all(1) & ((high - low) > SHORT).all(-1)
-        span = torch.where(there[:, None], high - low, 1.0)
-        scale = ((source[:, first + 1] - source[:, first]) / span).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
-        middle, goal = (low + high) / 2, (source[:, first] + source[:, first + 1]) / 2
-        flow = goal[:, None, None] + (grid - middle[:, None, None]) * scale[:, None, None] - grid
-        flows.append(torch.where(there[:, None, None, None], flow, 0))
-        outside = ((grid - middle[:, None, None]).abs() / (span / 2)[:, None, None]).amax(-1)
-        prior.append(torch.where(there[:, None, None], torch.where(outside <= 1.05, 2.0, -4.0), -8.0))
-    return torch.stack(flows, 1), torch.stack(prior, 1)
+def _boxes(driving: Tensor, sources: Tensor, seen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Instances, known by two opposite corners each: a shift and a scale along each axis. driving [B, 1, N, 2], sources [B, S, N, 2]."""
+    flows = [torch.zeros_like(grid).expand(*sources.shape[:2], -1, -1, -1)]
+    prior = [torch.zeros(grid.shape[:2], device=grid.device).expand(*sources.shape[:2], -1, -1)]
+    for first in range(0, driving.shape[2], INSTANCE_POINTS):
+        low, high = driving[..., first, :], driving[..., first + 1, :]
+        there = seen[..., first : first + 2].all(-1) & ((high - low) > SHORT).all(-1)
+        span = torch.where(there[..., None], high - low, 1.0)[..., None, None, :]
+        starts, ends = sources[..., first, :][..., None, None, :], sources[..., first + 1, :][..., None, None, :]
+        scale = ((ends - starts) / span).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+        off = grid - ((low + high) / 2)[..., None, None, :]
+        flows.append(torch.where(there[..., None, None, None], (starts + ends) / 2 + off * scale - grid, 0))
+        outside = (off.abs() / (span / 2)).amax(-1)
+        prior.append(torch.where(there[..., None, None], torch.where(outside <= 1.05, 2.0, -4.0), -8.0))
+    return torch.stack(flows, 2), torch.stack(prior, 2)

@@ -41,9 +41,23 @@ def turned(placed: Tensor, degrees: float, scale: float, shift: tuple[float, flo
     return moved
 
 
+def candidates(config: GeneratorConfig, driving: Tensor, source: Tensor, stride: int = 2) -> tuple[Tensor, Tensor]:
+    """Of a single source [B, N, 3]: flows [B, C, 2, h, w] and prior [B, C, h, w]."""
+    flows, prior = Candidates(config)(driving, source[:, None], SIZE, stride)
+    return flows[:, 0], prior[:, 0]
+
+
 def flows(config: GeneratorConfig, driving: Tensor, source: Tensor, stride: int = 2) -> Tensor:
     """[B, C, 2, h, w]"""
-    return Candidates(config)(driving, source, SIZE, stride)[0]
+    return candidates(config, driving, source, stride)[0]
+
+
+def spline(to: Tensor, of: Tensor, seen: Tensor, places: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Through the seen points of a single source [B, N, 2]: where places lie in it [B, h, w, 2], and how far the nearest point is."""
+    of, seen = of[:, None], seen[:, None]
+    start = similarity(to[:, None], of, seen)
+    moved, nearest = splines(to, torch.ones_like(seen[:, 0]), of, seen, places, start, (smoothing,))
+    return moved[:, 0, 0], nearest
 
 
 def lookup(flow: Tensor, place: tuple[int, int]) -> list[float]:
@@ -116,7 +130,7 @@ def test_a_spline_equals_the_slow_one(smoothing: float):
     to, noise = points(20, 3)[..., :2] / 64, torch.randn(2, 20, 2, generator=torch.Generator().manual_seed(4))
     of = to + noise / 16
     seen, grid = torch.ones(2, 20, dtype=torch.bool), pixel_grid(SIZE, 8, CPU) / 64
-    (ours,), _ = splines(to, of, seen, grid, similarity(to, of, seen), (smoothing,))
+    ours, _ = spline(to, of, seen, grid, smoothing)
     for sample in range(2):
         slow = slow_spline(*(x[sample].double().numpy() for x in (to, of)), smoothing, grid.double().numpy())
         assert np.abs(ours[sample].numpy() - slow).max() < 2e-4, "a hundredth of a pixel"
@@ -125,7 +139,7 @@ def test_a_spline_equals_the_slow_one(smoothing: float):
 def test_without_smoothing_a_spline_goes_through_its_points():
     to, of = points(10, 6, 1)[..., :2] / 64, points(10, 7, 1)[..., :2] / 64
     seen = torch.ones(1, 10, dtype=torch.bool)
-    (at_points,), nearest = splines(to, of, seen, to.view(1, 10, 2), similarity(to, of, seen), (1e-7,))
+    at_points, nearest = spline(to, of, seen, to.view(1, 10, 2), 1e-7)
     assert (at_points[0, 0] - of[0]).abs().max() < 1e-3
     assert nearest.max() < 1e-3
 
@@ -136,10 +150,10 @@ def test_a_point_that_one_frame_lacks_is_as_if_it_did_not_exist():
     seen[:, 5:7] = False
     wild = of.clone()
     wild[:, 5:7] = float("inf")
-    (with_gaps,), _ = splines(to, wild, seen, grid, similarity(to, wild, seen), (1e-3,))
+    with_gaps, _ = spline(to, wild, seen, grid, 1e-3)
     kept = [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
     fewer = seen[:, kept]
-    (without,), _ = splines(to[:, kept], of[:, kept], fewer, grid, similarity(to[:, kept], of[:, kept], fewer), (1e-3,))
+    without, _ = spline(to[:, kept], of[:, kept], fewer, grid, 1e-3)
     assert torch.allclose(with_gaps, without, atol=1e-4)
 
 
@@ -173,7 +187,7 @@ def test_each_part_of_a_body_has_its_own_transform(part: int):
 
 def test_a_model_without_instances_takes_no_notice_of_their_keypoints():
     none = replace(STREET, instances=0)
-    found, prior = Candidates(none)(points(16), points(16, 1), SIZE, 2)
+    found, prior = candidates(none, points(16), points(16, 1))
     assert found.shape[1] == prior.shape[1] == 1 and found.abs().max() == 0
 
 
@@ -214,7 +228,7 @@ def test_keypoints_that_say_little_make_no_wild_flow(name: str, which: str, conf
     good = points(count, 50)
     bad = BAD[name](points(count, 50))
     driving, source = (bad if which in (frame, "both") else good for frame in ("driving", "source"))
-    found, prior = Candidates(config)(driving, source, SIZE, 2)
+    found, prior = candidates(config, driving, source)
     assert found.isfinite().all() and prior.isfinite().all()
     assert found.abs().max() <= LONGEST * SIZE[0]
     assert found[:, 0].abs().max() == 0, "identity"
@@ -230,15 +244,16 @@ def test_where_points_make_no_spline_the_similarity_takes_its_place(name: str):
 
 
 @pytest.mark.parametrize("config", [FACE, BODY, STREET], ids=lambda config: config.kind)
-def test_a_batch_equals_its_samples(config: GeneratorConfig):
+def test_a_batch_of_several_sources_equals_its_samples(config: GeneratorConfig):
     count = {"landmarks": 78, "poses": BODY_POINTS, "segment": 4}[config.kind]
-    driving, source = points(count, 70, 3), points(count, 71, 3)
-    driving[1, ::2] = 0
-    together = Candidates(config)(driving, source, SIZE, 2)
+    driving, sources = points(count, 70, 3), points(count, 71, 6).unflatten(0, (3, 2))
+    driving[1, ::2], sources[2, 1, ::3] = 0, 0
+    together = Candidates(config)(driving, sources, SIZE, 2)
     for sample in range(3):
-        alone = Candidates(config)(driving[sample : sample + 1], source[sample : sample + 1], SIZE, 2)
-        for whole, part in zip(together, alone, strict=True):
-            assert torch.allclose(whole[sample], part[0], atol=2e-2)  # pixels
+        for source in range(2):
+            alone = candidates(config, driving[[sample]], sources[[sample], source])
+            for whole, part in zip(together, alone, strict=True):
+                assert torch.allclose(whole[sample, source], part[0], atol=2e-2)  # pixels
 
 
 # W
@@ -255,7 +270,7 @@ def frame_for(config: GeneratorConfig, seed: int, *lead: int) -> Frame:
 @torch.no_grad()
 def test_coordinates_stay_in_float32_whatever_the_pictures_are_in(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
-    network, driving, source = FlowNetwork(FACE).eval(), frame_for(FACE, 1, 2), frame_for(FACE, 2, 2)
+    network, driving, source = FlowNetwork(FACE).eval(), frame_for(FACE, 1, 2), frame_for(FACE, 2, 2, 1)
     seen = []
     solve = torch.linalg.solve_ex
     monkeypatch.setattr(motion.torch.linalg, "solve_ex", lambda a, b: seen.append((a.dtype, b.dtype)) or solve(a, b))
@@ -284,9 +299,9 @@ def test_of_several_examples_each_place_shows_the_one_it_suits():
     torch.manual_seed(0)
     config = replace(FACE, warp_all=True)
     network, driving, sources = FlowNetwork(config).eval(), frame_for(config, 4, 2), frame_for(config, 5, 2, 3)
-    moved = network.of_several(driving, sources)
+    each = network(driving, sources)
+    moved, alone = each.best(3), [each.one(k) for k in range(3)]
     assert moved.shares is not None and torch.allclose(moved.shares.sum(1), torch.ones(2, 64, 64), atol=1e-5)
-    alone = [network(driving, sources.map(lambda x, k=k: x[:, k])) for k in range(3)]
     together = sum(share[:, None] * one.image for share, one in zip(moved.shares.unbind(1), alone, strict=True))
     assert torch.allclose(moved.image, together, atol=5e-3)
     best = moved.shares.argmax(1)
@@ -300,11 +315,11 @@ def test_the_order_and_the_number_of_examples_change_nothing_about_the_warp():
     torch.manual_seed(0)
     config = replace(FACE, warp_all=True)
     network, driving, sources = FlowNetwork(config).eval(), frame_for(config, 6, 1), frame_for(config, 7, 1, 3)
-    first = network.of_several(driving, sources)
-    other = network.of_several(driving, sources.map(lambda x: x[:, [2, 0, 1]]))
+    first = network(driving, sources).best(3)
+    other = network(driving, sources.map(lambda x: x[:, [2, 0, 1]])).best(3)
     assert torch.allclose(first.image, other.image, atol=5e-3)
-    single = network.of_several(driving, sources.map(lambda x: x[:, :1]))
-    assert torch.allclose(single.image, network(driving, sources.map(lambda x: x[:, 0])).image, atol=1e-6)
+    single = network(driving, sources.map(lambda x: x[:, :1]))
+    assert torch.allclose(single.best(1).image, single.one(0).image, atol=1e-6)
 
 
 @pytest.mark.parametrize(("warp_all", "count"), [(False, 1), (True, 1), (True, 3)])
