@@ -292,9 +292,21 @@ def tell(report: Report, as_json: bool) -> None:
         if debugging() and report.traceback:
             _say(report.traceback)
         return
-    for text in report.notes.get("warnings", ()):
-        warning(f"{report.clip}: {text}")
+    warn_of(report.clip, report.notes)
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
+
+
+_said: set[str] = set()
+
+
+def warn_of(name: str, notes: Mapping[str, Any]) -> None:
+    """The warnings among a stage's notes about `name`; those of "once" only the first time that they come up."""
+    for text in notes.get("warnings", ()):
+        warning(f"{name}: {text}")
+    for text in notes.get("once", ()):
+        if text not in _said:
+            _said.add(text)
+            warning(text)
 
 
 def dry_run(what: Resolved, as_json: bool) -> None:

@@ -64,6 +64,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The entry point: run the command line and leave with the exit code of the contract."""
+    _open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     _wait_without_spinning()
     code = 0
@@ -108,6 +109,19 @@ def run(arguments: list[str]) -> int:
 def _interrupted() -> int:
     console.error("interrupted; run the same command again to continue")
     return INTERRUPTED
+
+
+def _open_standard_streams() -> None:
+    """Streams that were closed by whoever started the program read and write nothing.
+
+    Otherwise the next file that is opened would take the number of such a stream, and libraries would write into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout, sys.stderr = (given or open(os.devnull, "w") for given in (sys.stdout, sys.stderr))  # noqa: SIM115
 
 
 def _wait_without_spinning() -> None:

@@ -329,6 +329,8 @@ def _stack(*decorators: Decorator[Any]) -> Decorator[Any]:
 def _at_least_one(context: click.Context, parameter: click.Parameter, inputs: tuple[str, ...]) -> tuple[str, ...]:
     if not inputs:
         raise click.UsageError("No INPUT was given: name some, or - to read their paths from stdin", context)
+    if "-" in inputs and sys.stdin is None:
+        raise click.UsageError("No INPUT was given: stdin is closed, so that - names none", context)
     return inputs
 
 

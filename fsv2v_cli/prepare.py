@@ -147,19 +147,20 @@ def with_layer(clip: Clip, kind: str, place: Workplace, *, device: str, backend:
     if layers_of(kind) == ("landmarks",):
         from stages.extract_sketch import SketchOptions, extract
 
-        extract(clip, SketchOptions(backend=backend, background="none", device=device))
+        outcome = extract(clip, SketchOptions(backend=backend, background="none", device=device))
     elif kind == "poses":
         from stages.extract_poses import PoseOptions
         from stages.extract_poses import extract as extract_poses
 
-        extract_poses(clip, PoseOptions(device=device))
+        outcome = extract_poses(clip, PoseOptions(device=device))
     elif kind == "segment":
         from stages.segment import SegmentOptions
         from stages.segment import extract as extract_labels
 
-        extract_labels(clip, SegmentOptions(device=device))
+        outcome = extract_labels(clip, SegmentOptions(device=device))
     else:
         raise BadInput(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
+    console.warn_of(place.plain(str(clip.path)), outcome.notes)
     return open_clip(clip.path)
 
 

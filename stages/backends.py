@@ -6,12 +6,12 @@ is cheap and a missing package never breaks `--help`. To add a backend, add a fi
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import MissingRequirement, UsageProblem
@@ -60,6 +60,8 @@ class Backend:
     """name -> sha256 of files that are not in the registry of weights."""
     open_many: Callable[[str], Any] | None = None
     """As `open`, for all persons of a crowd; None where `open` finds as many as it can."""
+    instead_of: str = ""
+    """Where `auto` had to take this one: which better one cannot be used, and why."""
 
     def missing(self) -> str:
         """Empty if this backend can run now without the network, else a sentence that ends in the command that fixes it."""
@@ -81,6 +83,11 @@ class Backend:
     @property
     def available(self) -> bool:
         return not self.missing()
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What a stage notes of the choice, to be said once in a run."""
+        return {"once": [f"{self.name} is used, because {self.instead_of}"]} if self.instead_of else {}
 
     def parameters(self) -> dict[str, int]:
         """What a layer's producer says of the backend beside its name and weights."""
@@ -142,10 +149,20 @@ class Backends:
         return self.require(name)
 
     def _first_of(self, names: tuple[str, ...]) -> Backend:
+        """The first that can be had. One that could not be had is not tried again by this process: without a network that takes long."""
+        lacking: list[str] = []
         for name in names[:-1]:
-            with contextlib.suppress(MissingRequirement):
-                return self.require(name)
-        return self.require(names[-1])
+            asked = (self.kind, name, *(os.environ.get(variable) for variable in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR")))
+            try:
+                if asked not in _lacking:
+                    return self.require(name)
+            except MissingRequirement as problem:
+                _lacking[asked] = f"the better {name} cannot be: {problem}"
+            lacking.append(_lacking[asked])
+        return replace(self.require(names[-1]), instead_of="; ".join(lacking))
+
+
+_lacking: dict[tuple[str | None, ...], str] = {}
 
 
 def every_backend() -> list[tuple[str, Backend]]:

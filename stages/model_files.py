@@ -77,6 +77,9 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if header is None:
         raise BadInput(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+    if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
+        raise BadInput(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")
     info = json.loads(header)
     if info.get("schema") not in (SCHEMA, DELTA):
         raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from PIL import Image
 from skimage.data import astronaut
 
 from stages.clip import Producer, create_clip, open_clip
-from stages.models import save_model
+from stages.errors import BadInput
+from stages.models import load_model, save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
 
@@ -213,6 +215,28 @@ def test_weights_of_the_wrong_model(fsv2v, tmp_path, driving, model):
     assert other.exit_code == 3 and "not of an fsv2v model" in other.stderr
     missing = fsv2v(*command, tmp_path / "missing.safetensors")
     assert missing.exit_code == 4 and "is not there" in missing.stderr
+    assert not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_with_values_that_are_not_finite_is_refused(value, tmp_path):
+    """It would make black videos."""
+    state = FewShotGenerator(TINY).state_dict()
+    name = next(name for name in state if name.startswith("attention"))
+    state[name] = torch.full_like(state[name], value)
+    save_model(tmp_path / "exploded.safetensors", state, TINY, {"step": 0})
+    with pytest.raises(BadInput, match=f"cannot make images: 1 of its {len(state)} tensors .* {re.escape(name)}"):
+        load_model(tmp_path / "exploded.safetensors")
+
+
+def test_a_model_that_overflows_ends_with_a_sentence_and_no_video(fsv2v, tmp_path, driving):
+    """Its weights are finite, what they make is not."""
+    state = {name: torch.full_like(value, 6e4) if "flow" in name else value for name, value in FewShotGenerator(TINY).state_dict().items()}
+    save_model(tmp_path / "huge.safetensors", state, TINY, {"step": 0})
+    done = fsv2v(
+        "synthesize", "--examples", driving, "--driving", driving, "--model", tmp_path / "huge.safetensors", "-o", tmp_path / "o.mp4"
+    )
+    assert done.exit_code == 3 and "makes no image of frame 0: its values are not finite" in done.stderr
     assert not (tmp_path / "o.mp4").exists()
 
 

@@ -1,6 +1,7 @@
 """Where a weight file is: shipped beside this module, in a mirror, in the cache, or fetched into the cache.
 
-    FSV2V_WEIGHTS          the cache folder; default: fsv2v/weights in the user's cache folder
+    FSV2V_WEIGHTS          the cache folder; default: fsv2v/weights in the user's cache folder, for a user without a home folder
+                           fsv2v-UID/weights in the temporary folder
     FSV2V_WEIGHTS_MIRROR   a folder (or the http address of one) that is looked in before the public address, for closed networks
 
 Whatever is handed out has been checked against the sha256 of `manifest.toml`. Reading a weight never runs code: safetensors, or
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,19 +75,21 @@ def entry(name: str) -> Weight:
 def cache_folder() -> Path:
     """Where fetched files are kept; the folder need not exist yet."""
     if named := os.environ.get("FSV2V_WEIGHTS"):
-        return Path(named).expanduser()
+        return _expanded(named)
     return user_cache() / "weights"
 
 
 def user_cache() -> Path:
     """The folder of fsv2v in the user's cache folder; it need not exist yet."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "fsv2v"
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    if named := os.environ.get(variable):
+        return Path(named) / "fsv2v"
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
+        return Path(tempfile.gettempdir()) / f"fsv2v-{os.getuid()}"
+    folders = {"win32": Path("AppData", "Local"), "darwin": Path("Library", "Caches")}
+    return home / folders.get(sys.platform, Path(".cache")) / "fsv2v"
 
 
 def find(name: str) -> Found | None:
@@ -95,7 +99,7 @@ def find(name: str) -> Found | None:
         path = SHIPPED / name
         return Found(path, "shipped") if path.is_file() else None
     mirror = _mirror()
-    if mirror and not _is_address(mirror) and (path := Path(mirror).expanduser() / name).is_file():
+    if mirror and not _is_address(mirror) and (path := _expanded(mirror) / name).is_file():
         return Found(path, "mirror")
     path = cache_folder() / name
     return Found(path, "cache") if path.is_file() else None
@@ -109,7 +113,7 @@ def named(digest: str) -> str | None:
 def folders() -> list[Path]:
     """Where weight files lie on this machine: shipped, mirror (if it is a folder) and cache. They need not exist."""
     mirror = _mirror()
-    mirrors = [Path(mirror).expanduser()] if mirror and not _is_address(mirror) else []
+    mirrors = [_expanded(mirror)] if mirror and not _is_address(mirror) else []
     return [SHIPPED, *mirrors, cache_folder()]
 
 
@@ -171,6 +175,11 @@ _REPAIR = {
     "shipped": "Install fsv2v again",
     "mirror": "Replace it in the folder that FSV2V_WEIGHTS_MIRROR names, or unset that variable",
 }
+
+
+def _expanded(folder: str) -> Path:
+    """A leading ~ stays where no home folder is known."""
+    return Path(os.path.expanduser(folder))
 
 
 def _mirror() -> str:

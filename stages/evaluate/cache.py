@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ class Cache:
     """A `folder` of statistics; "" is the folder `fsv2v/statistics` in the user's cache folder."""
 
     def __init__(self, folder: str, tell: Tell) -> None:
-        self.folder = Path(folder).expanduser() if folder else registry.user_cache() / "statistics"
+        self.folder = Path(os.path.expanduser(folder)) if folder else registry.user_cache() / "statistics"
         self._tell = tell
         self._writable = True
 

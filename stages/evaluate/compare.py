@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stages.clip import read_image
 from stages.clip.clip import is_clip
+from stages.clip.comments import read_comment
 from stages.errors import BadInput, UsageProblem
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
@@ -125,6 +126,7 @@ def open_pairs(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair
         _require_same_length(result, reference)
         _require_same_shape(result, reference)
         _warn_of_another_rate(result, reference, on_event)
+        _warn_of_a_crop(result, reference, on_event)
     return found
 
 
@@ -179,6 +181,29 @@ def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent
     if result.fps and reference.fps and not same_rate([result.fps, reference.fps]):
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
         on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
+
+
+def _warn_of_a_crop(result: Footage, reference: Footage, on_event: OnEvent) -> None:
+    """Synthesize crops larger videos to the head or the body: such a result shows another part than the video that drove it."""
+    if (result.width, result.height) == (reference.width, reference.height):
+        return
+    crop = _crop_of(result)
+    if crop not in (None, "none") and _crop_of(reference) is None:
+        unlike = f"{result.path} was made with --crop {crop}, and {reference.path} may show more than that crop"
+        on_event({"message": f"fsv2v: warning: {unlike}: make the result with --crop none, or crop the reference in the same way"})
+
+
+def _crop_of(footage: Footage) -> str | None:
+    """The value of --crop that a result of synthesize was made with; None for anything else."""
+    try:
+        if footage.clip is not None:
+            producer = footage.clip.layer("frames").meta["producer"]
+        else:
+            producer = json.loads(read_comment(Path(footage.path)) or "{}")
+        crop: str | None = producer["parameters"]["crop"] if producer.get("stage") == "synthesize" else None
+    except (ValueError, AttributeError, KeyError):  # a comment of somebody else
+        return None
+    return crop
 
 
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
             raise _nobody(clip, options.person, max(len(frame.load) for frame in frames))
         dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
         poses.arrays(arrays)
-    notes = _notes(arrays, dropped)
+    notes = _notes(arrays, dropped) | backend.notes
     if options.person == "all" and backend.one_only:
         notes["warnings"] = [f"the backend {backend.name} sees one person only"]
     return Outcome("poses", "done", clip.num_frames, notes)

@@ -14,7 +14,7 @@ from stages.clip import Clip, Producer
 from stages.conditions.landmarks import LANDMARKS, draw_sketch
 from stages.errors import NoDetection, UsageProblem
 from stages.extract_sketch import background
-from stages.extract_sketch.faces import Detector
+from stages.extract_sketch.orientation import Orientation
 from stages.following import follow, parse_choice, watch
 from stages.gaps import filled
 from stages.runner import Outcome
@@ -56,7 +56,8 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
     needed = [kind for kind, producer in making.items() if clip.needs(kind, producer, inputs, overwrite)]
     if not needed:
         return Outcome("sketch", "skipped", clip.num_frames)
-    frames = _known_faces(clip, options) if needed == ["sketch"] else _detected_faces(clip, backend, options)
+    detector = Orientation(backend.open_for(options.face, options.device)) if "landmarks" in needed else None
+    frames = _known_faces(clip, options) if detector is None else _detected_faces(clip, detector, backend.points or LANDMARKS, options)
     with clip.writing("sketch", making["sketch"], inputs) as sketch:
         points = _draw(clip, frames, sketch)
         if not points[..., 2].any():
@@ -66,7 +67,9 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
         if "landmarks" in needed:
             with clip.writing("landmarks", making["landmarks"], inputs) as landmarks:
                 landmarks.arrays(_arrays(points))
-    return Outcome("sketch", "done", clip.num_frames, _notes(points[..., :LANDMARKS, :], clip.width, clip.height))
+    upside_down = detector is not None and detector.upside_down
+    notes = _notes(points[..., :LANDMARKS, :], clip.width, clip.height, upside_down) | backend.notes
+    return Outcome("sketch", "done", clip.num_frames, notes)
 
 
 def _check(options: SketchOptions) -> None:
@@ -88,10 +91,8 @@ def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
     return Producer(STAGE, backend.name, parameters, landmarks.weights, device=options.device)
 
 
-def _detected_faces(clip: Clip, backend: Backend, options: SketchOptions) -> Iterator[Tracked[Edges]]:
-    detector: Detector = backend.open_for(options.face, options.device)
+def _detected_faces(clip: Clip, detector: Orientation, count: int, options: SketchOptions) -> Iterator[Tracked[Edges]]:
     fps = float(clip.fps)
-    count = backend.points or LANDMARKS
     chosen = follow(watch(_with_edges(clip, options), detector), options.face, count, fps, clip.width, clip.height)
     return smoothed(filled(chosen, fps), fps, options.smoothing)
 
@@ -134,19 +135,26 @@ def _arrays(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {**arrays, "iris": points[..., LANDMARKS:, :]} if points.shape[2] > LANDMARKS else arrays
 
 
-def _notes(points: NDArray[np.float32], width: int, height: int) -> dict[str, Any]:
-    """What is worth saying: frames without a face, and frames whose face is cut by the border of the picture."""
+def _notes(points: NDArray[np.float32], width: int, height: int, upside_down: bool) -> dict[str, Any]:
+    """What is worth saying: frames without a face, frames whose face is cut by the border of the picture, a face on its head."""
     seen = points[..., 2].max(axis=-1) > 0
     outside = (points[..., :2] < -1).any(axis=-1) | (points[..., 0] > width) | (points[..., 1] > height)
     cut = int((seen & outside.any(axis=-1)).any(axis=-1).sum())
     notes: dict[str, Any] = {"frames_without_face": int((~seen.any(axis=-1)).sum()), "frames_with_cut_face": cut}
-    if cut:
-        notes["warnings"] = [f"the face is cut by the border of the picture in {cut} of {len(points)} frames; results suffer"]
-    return notes
+    warnings = [f"the face is cut by the border of the picture in {cut} of {len(points)} frames; results suffer"] if cut else []
+    if upside_down:
+        warnings.append("the face seems to be upside down, and its landmarks are wrong then: turn the images by 180 degrees first")
+    return notes | ({"warnings": warnings} if warnings else {})
 
 
 def _remedy(backend: str, face: str | int) -> str:
-    others = [name for name in Backends("landmarks").names() if name != backend and Backends("landmarks").get(name).available]
-    advice = f"Try --backend {others[0]}, or look" if others else "Look"
+    backends = [Backends("landmarks").get(name) for name in Backends("landmarks").names()]
+    usable = [one for one in backends if one.available and (one.name != backend or one.open_many)]
+    tries = []
+    for one in sorted(usable, key=lambda one: one.open_many is None):
+        named = [] if one.name == backend else [f"--backend {one.name}"]
+        many = ["--face 0, which also looks for small faces"] if one.open_many and face in ("largest", "center") else []
+        tries += [" ".join(named + many)] if named or many else []
+    advice = f"Try {', or '.join(tries)}; or look" if tries else "Look"
     wanted = f" (face {face} was wanted: count from 0, from the left)" if str(face).isdigit() else ""
     return f"{advice} at the clip with `fsv2v clip preview`{wanted}"

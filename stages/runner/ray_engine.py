@@ -13,9 +13,11 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -87,6 +89,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def _init(ray: Any, address: str, **options: Any) -> None:
+    try:
+        Path.home()
+    except RuntimeError:  # a user of a container without an entry in the list of users; Ray does not start without
+        os.environ["HOME"] = tempfile.gettempdir()
     try:
         _knock(address)
         ray.init(address, **options)

@@ -145,9 +145,11 @@ def _frames(
         return whole if len(chosen) == len(examples.picture) else renderer.choose(whole, chosen)
 
     past: Frame | None = None
-    for step in track.steps():
+    for index, step in enumerate(track.steps()):
         driving = frame_of([step.shown], device)
         picture, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
+        if not picture.isfinite().all():
+            raise BadInput(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
         yield picture[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
 
 

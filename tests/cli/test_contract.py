@@ -255,6 +255,22 @@ def test_help_into_a_closed_pipe_ends_quietly(fsv2v):
     process.wait(60)
 
 
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_streams_that_are_closed_at_the_start_take_nothing_and_change_nothing(closed, fsv2v, face_video, tmp_path):
+    """As daemons and some schedulers start programs. The next files that are opened would otherwise take the numbers of the streams."""
+    process = fsv2v.start(*SKETCH, face_video, "-o", tmp_path, preexec_fn=lambda: [os.close(number) for number in closed])
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert [path.suffix for path in tmp_path.iterdir()] == [".clip"]
+    assert stderr == b"" and stdout.splitlines() == ([] if 1 in closed else [os.fsencode(next(tmp_path.iterdir()))])
+
+
+def test_a_closed_stdin_names_no_input(fsv2v, tmp_path):
+    process = fsv2v.start(*SKETCH, "-", "-o", tmp_path, preexec_fn=lambda: os.close(0))
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2 and b"stdin is closed" in stderr
+
+
 def test_a_pipe_of_two_commands(fsv2v, videos, tmp_path):
     face, _, difficult = videos
     first = fsv2v.start(*SKETCH, face, difficult, "-o", tmp_path / "out")

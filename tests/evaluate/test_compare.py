@@ -130,6 +130,39 @@ def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
     assert not [event for event in told if "message" in event]
 
 
+def made_with(crop: str) -> Producer:
+    return Producer("synthesize", "landmarks", {"crop": crop})
+
+
+def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(tmp_path: Path):
+    small, large, told = np.zeros((64, 64, 3), np.uint8), np.zeros((96, 96, 3), np.uint8), []
+    whole = create_clip(tmp_path / "whole.clip", iter([large] * 2), fps=25, storage="png")
+    head = create_clip(tmp_path / "head.clip", iter([small] * 2), fps=25, storage="png", producer=made_with("auto"))
+    with VideoWriter(tmp_path / "head.mp4", 64, 64, Fraction(25), comment=made_with("auto").key()) as video:
+        video.write(small), video.write(small)
+    for result in (head.path, tmp_path / "head.mp4"):
+        list(evaluate([str(result)], [str(whole.path)], PSNR, told.append))
+    warned = [event["message"] for event in told if "message" in event]
+    assert warned == [
+        f"fsv2v: warning: {result} was made with --crop auto, and {whole.path} may show more than that crop: "
+        "make the result with --crop none, or crop the reference in the same way"
+        for result in (head.path, tmp_path / "head.mp4")
+    ]
+
+
+@pytest.mark.parametrize("crop", ["none", "auto"])
+def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(crop: str, tmp_path: Path):
+    """A reference that synthesize has made as well shows what it shows."""
+    sizes, told = (64, 96 if crop == "none" else 64), []
+    made = [np.zeros((size, size, 3), np.uint8) for size in sizes]
+    result, other = (
+        create_clip(tmp_path / f"{index}.clip", iter([picture] * 2), fps=25, storage="png", producer=made_with(crop))
+        for index, picture in enumerate(made)
+    )
+    list(evaluate([str(result.path)], [str(other.path)], PSNR, told.append))
+    assert not [event for event in told if "message" in event]
+
+
 def test_a_driving_of_another_length_is_refused_with_both_lengths(make):
     truth = make("truth").path
     with pytest.raises(BadInput, match=f"has 3 frames.* has {make.frames}"):

@@ -30,16 +30,15 @@ def test_a_missing_package_is_told_with_its_remedy_and_breaks_nothing() -> None:
     assert not backend.available
 
 
-def test_auto_is_dlib_where_mediapipe_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    require = Backends.require
-
-    def offline(self: Backends, name: str) -> object:
-        if name == "mediapipe":
-            raise MissingRequirement("no network")
-        return require(self, name)
-
-    monkeypatch.setattr(Backends, "require", offline)
-    assert Backends("landmarks").require("auto").name == "dlib"
+def test_auto_is_dlib_where_mediapipe_cannot_be_had_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Here the mirror holds a pointer of git-lfs in the place of the weights."""
+    (tmp_path / "face_landmarker.task").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3758596\n")
+    monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
+    chosen = Backends("landmarks").require("auto")
+    assert chosen.name == "dlib"
+    (said,) = chosen.notes["once"]
+    assert said.startswith(f"dlib is used, because the better mediapipe cannot be: {tmp_path}/face_landmarker.task is damaged")
+    assert Backends("landmarks").require("dlib").notes == {}, "whoever asks for dlib knows"
 
 
 def test_face_alignment_never_downloads_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.clip import Clip, as_clip, open_clip
+from stages.clip import Clip, as_clip, open_clip, read_frames
 from stages.conditions.landmarks import eye_distance
 from stages.errors import NoDetection, ParametersDiffer, UsageProblem
 from stages.extract_sketch import SketchOptions, extract
@@ -200,6 +200,36 @@ def test_mediapipe_and_dlib_agree_on_real_faces(shared: Path, clip_of: Callable[
         found.append(points_of(clip)[:, 0])
     error = np.linalg.norm(found[0] - found[1], axis=-1).mean(-1) / eye_distance(found[0])
     assert np.median(error) < 0.08
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_face_on_its_head_is_warned_about(turned: bool, clip_of, portrait) -> None:
+    """The detector finds one there, and would lay upright landmarks over it in silence."""
+    picture = np.ascontiguousarray(portrait[::-1, ::-1]) if turned else portrait
+    try:
+        outcome = extract(clip_of([picture] * 3), OFFLINE)
+    except NoDetection:
+        assert turned, "better still"
+        return
+    assert any("upside down" in text for text in outcome.notes.get("warnings", ())) == turned
+
+
+@pytest.mark.parametrize("backend", ["dlib", "mediapipe"])
+def test_of_real_people_only_those_on_their_heads_are_warned_about(backend: str, shared: Path, clip_of) -> None:
+    warned = {False: 0, True: 0}
+    found = {False: 0, True: 0}
+    for number, name in enumerate(("liveportrait_d0", "liveportrait_s20", "1zlab_face", "styletalk_clip13", "liveportrait_s18")):
+        frames = [frame for _, frame in zip(range(2), read_frames(next((shared / "data" / "faces").glob(f"{name}.*"))), strict=False)]
+        for turned in (False, True):
+            clip = clip_of([np.ascontiguousarray(f[::-1, ::-1]) if turned else f for f in frames], f"{number}{turned}")
+            try:
+                outcome = extract(clip, SketchOptions(backend=backend, background="none"))
+            except NoDetection:
+                continue
+            found[turned] += 1
+            warned[turned] += any("upside down" in text for text in outcome.notes.get("warnings", ()))
+    assert warned[False] == 0 and found[False] == 5
+    assert warned[True] == found[True] > 0
 
 
 def test_auto_stays_with_the_backend_that_made_the_finished_landmarks(shared: Path, face_video: Path, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +111,18 @@ def test_the_default_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     assert registry.cache_folder() == tmp_path / "fsv2v" / "weights"
+
+
+def test_a_user_without_a_home_folder_has_a_cache_in_the_temporary_folder(monkeypatch, tmp_path):
+    """As in containers that run under a number that is in no list of users."""
+    for name in ("FSV2V_WEIGHTS", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert registry.cache_folder() == tmp_path / f"fsv2v-{os.getuid()}" / "weights"
+    monkeypatch.setenv("FSV2V_WEIGHTS", "~/weights")
+    assert registry.cache_folder() == Path("~/weights"), "a name that cannot be expanded is only a name"
 
 
 def test_a_shipped_file_without_a_recorded_hash_is_taken_as_installed():

@@ -57,9 +57,9 @@ def missing_weights() -> str:
 def _find(name: str) -> Path | None:
     from weights import registry
 
-    mirror, torch_cache = os.environ.get("FSV2V_WEIGHTS_MIRROR", ""), os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")
+    mirror, torch_cache = os.environ.get("FSV2V_WEIGHTS_MIRROR", ""), os.environ.get("TORCH_HOME", "~/.cache/torch")
     folders = [Path(mirror)] if mirror and "://" not in mirror else []
-    folders += [registry.cache_folder(), Path(torch_cache) / "hub" / "checkpoints"]
+    folders += [registry.cache_folder(), Path(os.path.expanduser(torch_cache)) / "hub" / "checkpoints"]
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 

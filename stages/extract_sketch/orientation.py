@@ -1,0 +1,63 @@
+"""Whether the faces that were found stand upright in the image.
+
+Detectors of upright faces also fire on a face that stands on its head, and lay upright landmarks over it, with full confidence. dlib's
+detector scores a face in its true orientation far higher: over 79 videos by 1.2 or more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.extract_sketch.faces import Detector, Face
+
+SIDE = 160
+FACE_SHARE = 0.56
+"""Size of the face in the patch that is scored, as a share of the patch's side."""
+LOWEST_SCORE = -2.0
+_RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)
+
+
+class Orientation:
+    """A detector that also scores the largest face of the frames 0, 1, 3, 7, ... as it was found, and turned by 180 degrees."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._frames = 0
+        self._gains: list[float] = []
+        self._scorer: Any = None
+
+    def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
+        faces = self._detector(frame)
+        self._frames += 1
+        if faces and not self._frames & (self._frames - 1):
+            face = max(faces, key=lambda found: found.size)
+            self._gains.append(self._score(frame, face, turned=True) - self._score(frame, face, turned=False))
+        return faces
+
+    @property
+    def upside_down(self) -> bool:
+        """Whether most of the scored faces look more like a face when they are turned."""
+        return bool(self._gains) and float(np.median(self._gains)) > 0
+
+    def _score(self, frame: NDArray[np.uint8], face: Face, *, turned: bool) -> float:
+        import dlib
+
+        self._scorer = self._scorer or dlib.get_frontal_face_detector()
+        _, scores, _ = self._scorer.run(_patch(frame, face, turned), 0, LOWEST_SCORE)
+        return max(scores, default=LOWEST_SCORE)
+
+
+def _patch(frame: NDArray[np.uint8], face: Face, turned: bool) -> NDArray[np.uint8]:
+    """The face with its eyes level as they were found, or on its head: grey [SIDE, SIDE]."""
+    points = face.points[:68, :2]
+    x, y = points[_LEFT_EYE].mean(0) - points[_RIGHT_EYE].mean(0)
+    centre = points.mean(0)
+    angle = float(np.degrees(np.arctan2(y, x))) + 180 * turned
+    size = max(float(np.ptp(points, axis=0).max()), 1.0)
+    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, FACE_SHARE * SIDE / size)
+    matrix[:, 2] += SIDE / 2 - centre
+    return np.asarray(cv2.warpAffine(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), matrix, (SIDE, SIDE)), np.uint8)
