@@ -112,6 +112,8 @@ def synthesize(
         console.warning(text)
     if outcome.fallbacks:
         console.warning(f"{outcome.fallbacks} frames were made again in full precision: {chosen.path} is not fit for half precision")
+    if outcome.fitted and normalize == "auto":
+        console.note("the driving keypoints were fitted to the example's place and proportions; --normalize off leaves them as they are")
     if outcome.held_frames:
         console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
     spoilt = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}

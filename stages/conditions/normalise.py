@@ -52,11 +52,17 @@ def normalise(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
 
 
 def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size."""
+    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size.
+
+    A frame weighs the less the farther it is from the example than the nearest one is. Where the example is a frame of this very video,
+    that frame alone counts, and the driver keeps the own proportions.
+    """
     target = _standard(example[None])[0]
     distance = np.square(_standard(driving) - target).sum((1, 2))
-    count = max(1, round(NEAREST_SHARE * len(driving)))
-    return driving[np.argsort(distance, kind="stable")[:count]].mean(0)
+    chosen = np.argsort(distance, kind="stable")[: max(1, round(NEAREST_SHARE * len(driving)))]
+    least = distance[chosen[0]]
+    weights = np.exp((least - distance[chosen]) / max(least, 1e-12))
+    return np.asarray(np.einsum("t,tnc->nc", weights / weights.sum(), driving[chosen]))
 
 
 def _standard(shapes: np.ndarray) -> np.ndarray:

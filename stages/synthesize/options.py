@@ -54,3 +54,5 @@ class Outcome:
     held_frames: int = 0
     """Driving frames without a detection, for which the last one was held."""
     warnings: tuple[str, ...] = ()
+    fitted: bool = False
+    """Whether the driving face or body was given the example's place and proportions."""

@@ -74,7 +74,8 @@ def synthesize(
     require_channels(driving, track.track.channels, model.config.semantic_channels)
     for example in shown:
         require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-    if _normalizes(options, kind, examples, driving):
+    fitted = _normalizes(options, kind, examples, driving)
+    if fitted:
         track.fit_to([example.shown.keypoints for example in shown])
     device = choose_device(options.device)
     generator = model.generator.to(device)
@@ -88,7 +89,7 @@ def synthesize(
         frames = _side_by_side(frames, track, driving)
     _write(out, _counted(frames, driving.num_frames, progress), track, producer)
     warnings = tuple(dict.fromkeys(w for example in shown for w in example.warnings))
-    return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings)
+    return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitted)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
