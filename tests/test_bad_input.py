@@ -176,6 +176,15 @@ def test_a_head_cut_by_the_border_is_warned_about(fsv2v, tmp_path, model, drivin
     assert "results suffer" in done.stderr
 
 
+def test_a_picture_of_another_shape_is_squeezed_with_a_warning_only(fsv2v, tmp_path, model, driving):
+    """Without --crop the head is cut out, and nothing is squeezed."""
+    Image.fromarray(astronaut()[:, 100:400]).save(tmp_path / "tall.png")
+    command = ("synthesize", "--examples", tmp_path / "tall.png", "--driving", driving, "--model", model, "--backend", "dlib", "-o")
+    whole, head = (fsv2v(*command, tmp_path / f"{crop}.mp4", "--crop", crop) for crop in ("none", "auto"))
+    assert whole.exit_code == head.exit_code == 0
+    assert "tall has 300x512 pixels and is squeezed to 64x64" in whole.stderr and "squeezed" not in head.stderr
+
+
 def test_a_layer_with_a_wrong_frame_count_is_named(fsv2v, tmp_path, model, make_painted_clip, driving):
     clip = make_painted_clip(tmp_path / "short.clip", 0, num_frames=5)
     points = np.zeros((3, 1, 68, 3), np.float32)

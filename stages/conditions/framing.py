@@ -119,8 +119,14 @@ def frame_of(shown: Sequence[Shown], device: torch.device) -> Frame:
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
-    warnings = _complaints(clip, track, index) if isinstance(track, LandmarkTrack) else ()
+    warnings = squeezed(clip, view) + (_complaints(clip, track, index) if isinstance(track, LandmarkTrack) else ())
     return Example(clip, track, index, view, show(track, index, view, view.image(clip.frame(index))), warnings)
+
+
+def squeezed(clip: Clip, view: View) -> tuple[str, ...]:
+    """What there is to say of a clip that is seen whole through a view of another shape."""
+    shapes = f"{clip.id} has {clip.width}x{clip.height} pixels and is squeezed to {view.width}x{view.height}"
+    return (f"{shapes}: crop it to that shape first, or let its subject be cropped",) if view.squeezes else ()
 
 
 def _complaints(clip: Clip, track: LandmarkTrack, index: int) -> tuple[str, ...]:

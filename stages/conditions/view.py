@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+SHAPE_TOLERANCE = 0.05
+
 
 @dataclass(frozen=True)
 class View:
@@ -42,6 +44,12 @@ class View:
         turn = scale * np.array([[np.cos(angle) * across, -np.sin(angle)], [np.sin(angle) * across, np.cos(angle)]])
         middle_in, middle_out = (np.array(source[::-1]) - 1) / 2, (np.array([width, height]) - 1) / 2
         return cls(np.column_stack([turn, middle_out + shift - turn @ middle_in]), height, width)
+
+    @property
+    def squeezes(self) -> bool:
+        """Whether shapes change noticeably: width and height are scaled by factors that differ by more than a twentieth."""
+        across, down = np.linalg.norm(self.matrix[:, :2], axis=0)
+        return bool(abs(np.log(across / down)) > SHAPE_TOLERANCE)
 
     def then(self, after: View) -> View:
         """This view, and `after` of what it shows."""

@@ -18,7 +18,7 @@ import torch
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
-from stages.conditions.framing import Example, examples_of, frame_of
+from stages.conditions.framing import Example, examples_of, frame_of, squeezed
 from stages.conditions.landmarks import LANDMARKS
 from stages.conditions.lessons import lessons
 from stages.conditions.poses import NAMES
@@ -88,7 +88,7 @@ def synthesize(
     if options.compare:
         frames = _side_by_side(frames, track, driving)
     _write(out, _counted(frames, driving.num_frames, progress), track, producer)
-    warnings = tuple(dict.fromkeys(w for example in shown for w in example.warnings))
+    warnings = tuple(dict.fromkeys([*(text for example in shown for text in example.warnings), *squeezed(driving, track.views[0])]))
     return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitted)
 
 
