@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import re
+import subprocess
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
+import ffmpeg as composer
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stages.clip.ffmpeg import require_readable_file
+from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, require_readable_file, running
 from stages.clip.probe import MAX_SIDE
 from stages.errors import BadInput, InvalidClip
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
+PICTURE_SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
+}  # fmt: skip
 Storage = Literal["png", "jpg"]
 
 
@@ -41,7 +46,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says.
+    """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says, or as its own boxes say for HEIC.
 
     16 bits are scaled to 8, palettes, grey and CMYK become RGB, transparent pixels are laid over white. Raises BadInput
     when it is no picture, is damaged, or is larger than 16384 pixels on a side.
@@ -51,7 +56,7 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with _open(path) as picture:
                 _require_fitting(path, picture.size)
                 picture.load()
                 return _as_rgb(ImageOps.exif_transpose(picture), path)
@@ -61,6 +66,33 @@ def read_image(path: str | Path) -> np.ndarray:
         raise BadInput(f"{path} is too large: at most 178 megapixels can be read", hint="Make it smaller first") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadInput(f"{path} is damaged: {error}") from error
+
+
+def _open(path: Path) -> Image.Image:
+    """A picture that Pillow reads by itself, or a HEIC, whatever its name: phones' photos are often renamed .jpg."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            if not re.match(rb"....ftyp(hei|hev|mif|msf)", file.read(12), re.DOTALL):
+                raise
+    return Image.open(io.BytesIO(_heic_as_png(path)))
+
+
+def _heic_as_png(path: Path) -> bytes:
+    """The primary picture of a HEIC, its tiles joined and turned by ffmpeg, which takes that picture if no stream is named."""
+    picture = composer.input(Media(path).url, protocol_whitelist=PROTOCOLS)
+    options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgb24", "format": "image2pipe", "xerror": None}
+    command = arguments(composer.output(picture, "pipe:", **options).compile(cmd=executable()), level="info")
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running(command, **pipes) as process:
+        data, log = process.communicate()
+    report = log.decode("utf-8", "replace")
+    if "Tile Grid" in report and "xstack" not in report:
+        raise BadInput(f"{path} is made of tiles, which this ffmpeg cannot join", hint="Save it as JPEG, or put a newer ffmpeg on PATH")
+    if process.returncode != 0 or not data:
+        raise BadInput(f"{path} is a HEIC picture that ffmpeg cannot read", hint="Save it as JPEG or PNG first")
+    return data
 
 
 def _require_fitting(path: Path, size: tuple[int, int]) -> None:

@@ -116,6 +116,8 @@ def _header(media: Media) -> _Header:
     command = composer.output(source["V:0"].filter("showinfo"), "-", **{"frames:v": 1, "format": "null"}).compile(cmd=executable())
     result = run(command, level="info")
     frame = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .* fmt:(\S+) .* s:(\d+)x(\d+) ", result.stderr, re.M)
+    if "Tile Grid" in result.stderr:
+        raise BadInput(f"{media.path} is a picture made of tiles, not a video", hint="Give it a name that ends in .heic")
     if frame is None:
         complaint = "\n".join(line for line in result.stderr.splitlines() if not line.startswith(("Input", "Output", "  ")))
         raise BadInput(f"{media.path} cannot be read as a video: {meaning(complaint)}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from heic import write_heic
 from PIL import Image
 
-from stages.clip import list_pictures, read_image
+from stages.clip import as_clip, list_pictures, probe, read_image
 from stages.clip.pictures import decode_image, encode
 from stages.errors import BadInput, InvalidClip
 
@@ -72,6 +73,41 @@ def test_exif_rotation_is_applied(tmp_path):
     path = saved(tmp_path / "phone.jpg", Image.new("RGB", (30, 20), "red"), exif=exif)
 
     assert read_image(path).shape == (30, 20, 3)
+
+
+TILES = ["red", "lime", "blue", "yellow"]
+QUARTERS = np.array([[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 0)]])
+
+
+@pytest.mark.parametrize("name", ["phone.heic", "PHONE.HEIC", "renamed.jpg"])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_the_tiles_of_a_heic_are_joined_and_turned(turns, name, tmp_path):
+    image = read_image(write_heic(tmp_path / name, TILES, turns=turns))
+
+    assert image.shape == (128, 128, 3)
+    assert np.abs(image[32::64, 32::64].astype(int) - np.rot90(QUARTERS, turns)).max() <= 3
+
+
+def test_a_heic_is_a_picture_in_a_clip_and_in_a_folder(tmp_path):
+    path = write_heic(tmp_path / "phone.heic", TILES)
+
+    for clip in (as_clip(path, tmp_path / "one.clip"), as_clip(tmp_path, tmp_path / "folder.clip")):
+        assert (clip.width, clip.height, clip.num_frames, clip.fps) == (128, 128, 1, 25)
+        assert np.array_equal(clip.frame(0), read_image(path))
+
+
+def test_a_heic_that_is_named_like_a_video_is_refused_not_cut_to_its_first_tile(tmp_path):
+    with pytest.raises(BadInput, match=r"picture made of tiles, not a video\. Give it a name that ends in \.heic"):
+        probe(write_heic(tmp_path / "phone.mov", TILES))
+
+
+@pytest.mark.parametrize("missing", [20, 200, 600])
+def test_a_truncated_heic_is_refused(missing, tmp_path):
+    path = write_heic(tmp_path / "phone.heic", TILES)
+    path.write_bytes(path.read_bytes()[:-missing])
+
+    with pytest.raises(BadInput, match=r"HEIC picture that ffmpeg cannot read\. Save it as JPEG"):
+        read_image(path)
 
 
 def test_a_picture_of_one_pixel_is_read(tmp_path):
