@@ -185,6 +185,7 @@ class Clip:
             duration=self.num_frames / self.fps,
             start=Fraction(str(about.get("start", "0"))),
             seekable=about.get("seekable") is True,
+            matrix=str(about.get("matrix", "")),
         )
 
     def _sized(self, images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -302,7 +302,8 @@ def _refer(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[
 
 def video_json(info: VideoInfo) -> dict[str, Any]:
     """What a reader must know of a video that a clip refers to, beyond clip.json."""
-    return {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
+    about = {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
+    return about | ({"matrix": info.matrix} if info.matrix else {})
 
 
 def _store_sound(folder: Path, source: str | Path | Clip, num_frames: int, video_start: Fraction | None = None) -> None:

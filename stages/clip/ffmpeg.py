@@ -57,6 +57,11 @@ def source_time_base() -> str:
     return "demux" if version() >= (6, 1) else "-1"
 
 
+def usual_matrix(lines: int) -> str:
+    """The colour matrix that players assume for a video of so many lines that names none; what fsv2v writes has it too."""
+    return "bt709" if lines >= 720 else "smpte170m"
+
+
 _UNDECODED = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
 _RESTORED = {there: here for here, there in _UNDECODED.items()}
 """ffmpeg-python cannot take names that are not Unicode; their bytes travel through it as characters for private use."""

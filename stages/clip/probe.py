@@ -13,7 +13,17 @@ from pathlib import Path
 
 import ffmpeg as composer
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, executable, meaning, passthrough, require_readable_file, run, source_time_base
+from stages.clip.ffmpeg import (
+    PROTOCOLS,
+    Media,
+    executable,
+    meaning,
+    passthrough,
+    require_readable_file,
+    run,
+    source_time_base,
+    usual_matrix,
+)
 from stages.errors import BadInput
 
 MAX_SIDE = 16384
@@ -21,6 +31,8 @@ MAX_SIDE = 16384
 
 _INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}
+_CHROMATIC = ("yuv", "nv", "p0", "p2", "p4", "y2", "uyvy", "xv", "ayuv", "vuy")
+"""How the pixel formats begin that need a colour matrix to become RGB."""
 _CUT_OFF = ("partial file", "File ended prematurely", "Truncat", "truncat", "Invalid data found", "Input/output error")
 
 
@@ -41,6 +53,7 @@ class VideoInfo:
 
     `fps` is exact for a constant rate; for a variable rate it is the mean and `timestamps` is set. `start` is the
     time of the first frame in seconds after the start of the file. `seekable`: one may jump to a frame by its time.
+    `matrix` is the colour matrix to be assumed, bt709 or smpte170m, where the file names none.
     """
 
     width: int
@@ -55,6 +68,7 @@ class VideoInfo:
     duration: Fraction
     start: Fraction = Fraction(0)
     seekable: bool = False
+    matrix: str = ""
 
     @property
     def has_alpha(self) -> bool:
@@ -79,6 +93,7 @@ class _Header:
     pix_fmt: str
     rotation: int
     has_audio: bool
+    matrix: str
 
 
 @dataclass(frozen=True)
@@ -127,14 +142,18 @@ def _header(media: Media) -> _Header:
     rate = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] config in time_base: \S+, frame_rate: (\d+)/(\d+)", result.stderr, re.M)
     container = re.search(r"^Input #0, (\S+), from", result.stderr, re.M)
     rotation = re.search(r"Display Matrix: rotation of (-?[\d.]+) degrees", result.stderr)
+    degrees = round(float(rotation[1])) % 360 if rotation else 0
+    space = re.search(r" color_space:(\S+) ", result.stderr)
+    untagged = frame[1].startswith(_CHROMATIC) and space is not None and space[1] in ("unknown", "reserved")
     return _Header(
         container=set(container[1].split(",")) if container else set(),
         width=width,
         height=height,
         rate=Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[1]) and int(rate[2]) else None,
         pix_fmt=frame[1],
-        rotation=round(float(rotation[1])) % 360 if rotation else 0,
+        rotation=degrees,
         has_audio=bool(re.search(r"^ *Stream #0:\d+.*: Audio: ", result.stderr, re.M)),
+        matrix=usual_matrix(width if degrees % 180 else height) if untagged else "",
     )
 
 
@@ -188,6 +207,7 @@ def _describe(header: _Header, packets: list[_Packet], time_base: Fraction, trus
         duration=len(packets) / fps,
         start=first * time_base,
         seekable=trusted,
+        matrix=header.matrix,
     )
 
 

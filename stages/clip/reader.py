@@ -61,6 +61,8 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
         frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")
     elif start:
         frames = frames.filter("select", f"gte(n,{start})")
+    if info.matrix:
+        frames = frames.filter("setparams", colorspace=info.matrix)
     if info.has_alpha:
         frames = _over_white(frames)
     options = {"frames:v": stop - start, **passthrough()}

@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.clip.audio import add_sound, find_sound
 from stages.clip.clip import Clip
-from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file, running
+from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file, running, usual_matrix
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
 from stages.files import building_file, hidden_file
@@ -105,16 +105,17 @@ class VideoWriter:
 
     def _command(self) -> list[str]:
         height, width, _ = self._shape
-        odd = width % 2 or height % 2
-        matrix, tag = ("bt709", "bt709") if height >= 720 else ("bt601", "smpte170m")  # what players assume where tags are ignored
+        pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+        tag = usual_matrix(height)
         raw = composer.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=str(self._fps))
-        frames = raw.filter("scale", out_color_matrix=matrix, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int")
+        frames = raw.filter("scale", out_color_matrix=tag, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int")
+        frames = frames.filter("format", pix_fmt).filter("setparams", colorspace=tag, color_primaries=tag, color_trc=tag, range="tv")
         options = {
             "c:v": "libx264",
             "crf": self._quality,
             "preset": "medium",
-            "pix_fmt": "yuv444p" if odd else "yuv420p",
-            "colorspace": tag,
+            "pix_fmt": pix_fmt,
+            "colorspace": tag,  # for versions of ffmpeg that ignore what the frames say
             "color_primaries": tag,
             "color_trc": tag,
             "color_range": "tv",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numbered_frames import number_of
 
-from stages.clip import probe, read_frames
+from stages.clip import as_clip, probe, read_frames
 from stages.clip.ffmpeg import Media
 from stages.clip.reader import decode
 from stages.errors import BadInput
@@ -180,6 +180,41 @@ def test_a_colour_comes_back_as_it_was(media, ffmpeg):
     ffmpeg("-f", "lavfi", "-i", "color=c=0xC86432:s=64x64:r=10:d=0.5,format=rgb24", "-c:v", "libx264", "-crf", "5", path)
 
     assert np.abs(next(read_frames(path)).astype(int) - [0xC8, 0x64, 0x32]).max() <= 6
+
+
+SKIN = (224, 172, 150)
+
+
+def one_colour(path, ffmpeg, size, matrix, tag, *options):
+    """A video of ten frames of SKIN, lossless, coded by a matrix and tagged with it, or with nothing."""
+    source = f"color=c=0x{bytes(SKIN).hex()}:s={size}:r=10:d=1,format=rgb24"
+    coded = f"scale=out_color_matrix={matrix}:out_range=tv:flags=accurate_rnd,format=yuv444p,setparams=colorspace={tag}:range=tv"
+    ffmpeg("-f", "lavfi", "-i", f"{source},{coded}", "-c:v", "libx264", "-qp", "0", *options, path)
+    return path
+
+
+@pytest.mark.parametrize("tag", ["tagged", "unknown"])
+@pytest.mark.parametrize(("size", "matrix"), [("64x718", "bt601"), ("64x720", "bt709"), ("1280x64", "bt601")])
+def test_an_untagged_video_is_bt709_from_720_lines_on(size, matrix, tag, tmp_path, ffmpeg):
+    named = {"bt601": "smpte170m"}.get(matrix, matrix)
+    path = one_colour(tmp_path / "colour.mp4", ffmpeg, size, matrix, named if tag == "tagged" else tag)
+
+    for frames in (read_frames(path), as_clip(path).frames(), iter([as_clip(path).frame(7)])):
+        assert np.abs(next(frames)[9, 9].astype(int) - SKIN).max() <= 1
+
+
+@pytest.mark.parametrize(("size", "matrix"), [("720x64", "bt601"), ("64x720", "bt709")])
+def test_the_lines_of_a_turned_video_are_those_that_it_stores(size, matrix, tmp_path, ffmpeg):
+    path = one_colour(tmp_path / "colour.mp4", ffmpeg, size, matrix, "unknown")
+    ffmpeg("-display_rotation", "90", "-i", path, "-c", "copy", tmp_path / "turned.mp4")
+
+    assert np.abs(next(read_frames(tmp_path / "turned.mp4"))[9, 9].astype(int) - SKIN).max() <= 1
+
+
+def test_a_tag_counts_whatever_the_size(tmp_path, ffmpeg):
+    path = one_colour(tmp_path / "colour.mp4", ffmpeg, "64x720", "bt601", "smpte170m")
+
+    assert np.abs(next(read_frames(path))[9, 9].astype(int) - SKIN).max() <= 1
 
 
 AWKWARD = ["with space", 'it\'s "quoted"', "-dash", "Zoë 舞蹈", "100%d", "a:b,c;d", "$(x)`y`"]

@@ -55,6 +55,29 @@ def test_colours_survive(height, tmp_path):
     assert np.abs(next(read_frames(tmp_path / "colour.mp4")).astype(int) - colour).max() <= 3
 
 
+@pytest.mark.parametrize(("size", "tag"), [((64, 718), "smpte170m"), ((64, 720), "bt709"), ((63, 721), "bt709"), ((720, 64), "smpte170m")])
+def test_matrix_primaries_and_transfer_are_tagged(size, tag, tmp_path):
+    from stages.clip.ffmpeg import executable
+
+    write(tmp_path / "out.mp4", [np.full((size[1], size[0], 3), 90, np.uint8)] * 3)
+
+    command = [executable(), "-i", tmp_path / "out.mp4", "-vf", "showinfo", "-f", "null", "-"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert f"color_range:tv color_space:{tag} color_primaries:{tag} color_trc:{tag}" in listing
+
+
+@pytest.mark.parametrize("height", [480, 720])
+def test_an_untagged_video_goes_out_with_the_numbers_that_it_came_with(height, tmp_path, ffmpeg):
+    """Y, Cb, Cr of one colour, before and after."""
+    source = f"color=c=gray:s=64x{height}:r=10:d=1,format=yuv420p,geq=lum=172:cb=113:cr=152,setparams=colorspace=unknown"
+    ffmpeg("-f", "lavfi", "-i", source, "-c:v", "libx264", "-qp", "0", tmp_path / "in.mp4")
+    write(tmp_path / "out.mp4", list(read_frames(tmp_path / "in.mp4")), Fraction(10))
+
+    ffmpeg("-i", tmp_path / "out.mp4", "-frames:v", "1", "-pix_fmt", "yuv444p", "-f", "rawvideo", tmp_path / "out.yuv")
+    planes = np.fromfile(tmp_path / "out.yuv", np.uint8).reshape(3, -1).astype(int)
+    assert np.abs(planes - [[172], [113], [152]]).max() <= 1
+
+
 def test_the_index_comes_first(tmp_path):
     write(tmp_path / "out.mp4", [numbered(0)] * 3)
     data = (tmp_path / "out.mp4").read_bytes()
