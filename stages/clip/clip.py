@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.clip.ffmpeg import Media
 from stages.clip.layers import Layer, LayerWriter, Producer
-from stages.clip.probe import Timestamps, VideoInfo
+from stages.clip.probe import Colour, Timestamps, VideoInfo
 from stages.clip.reader import decode
 from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
@@ -185,7 +185,7 @@ class Clip:
             duration=self.num_frames / self.fps,
             start=Fraction(str(about.get("start", "0"))),
             seekable=about.get("seekable") is True,
-            matrix=str(about.get("matrix", "")),
+            colour=Colour(*(str(about.get(name, "")) for name in ("matrix", "primaries", "transfer"))),
         )
 
     def _sized(self, images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

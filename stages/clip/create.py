@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -303,7 +304,7 @@ def _refer(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[
 def video_json(info: VideoInfo) -> dict[str, Any]:
     """What a reader must know of a video that a clip refers to, beyond clip.json."""
     about = {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
-    return about | ({"matrix": info.matrix} if info.matrix else {})
+    return about | asdict(info.colour)
 
 
 def _store_sound(folder: Path, source: str | Path | Clip, num_frames: int, video_start: Fraction | None = None) -> None:

@@ -47,6 +47,13 @@ def version() -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (99, 0)
 
 
+@lru_cache
+def has_filter(name: str) -> bool:
+    """Whether the executable was built with this filter."""
+    listing = subprocess.run([executable(), "-filters"], capture_output=True, text=True, errors="replace", check=False).stdout
+    return re.search(rf"^ *\S+ +{name} ", listing, re.M) is not None
+
+
 def passthrough() -> dict[str, str]:
     """The output option by which frames are never duplicated or dropped."""
     return {"fps_mode": "passthrough"} if version() >= (5, 1) else {"vsync": "passthrough"}
@@ -150,6 +157,7 @@ _MEANINGS = (
     ("Invalid data found", "it is no video that ffmpeg can read"),
     ("does not contain any stream", "it holds no video"),
     ("matches no streams", "it holds no video"),
+    ("No such filter: 'zscale'", "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"),
     ("Decoder not found", "this ffmpeg has no decoder for it"),
     ("Decoding requested, but no decoder found", "this ffmpeg has no decoder for it"),
 )

@@ -7,7 +7,7 @@ pixel format; a stream copy into `framecrc` lists the time stamps of all packets
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from stages.clip.ffmpeg import (
     PROTOCOLS,
     Media,
     executable,
+    has_filter,
     meaning,
     passthrough,
     require_readable_file,
@@ -24,7 +25,7 @@ from stages.clip.ffmpeg import (
     source_time_base,
     usual_matrix,
 )
-from stages.errors import BadInput
+from stages.errors import BadInput, MissingRequirement
 
 MAX_SIDE = 16384
 """Longest side of a frame or picture, in pixels."""
@@ -48,12 +49,29 @@ class Timestamps:
 
 
 @dataclass(frozen=True)
+class Colour:
+    """What the numbers of a video mean, in ffmpeg's names: as the file says, or as is usual where it does not; empty for RGB."""
+
+    matrix: str = ""
+    primaries: str = ""
+    transfer: str = ""
+
+    @property
+    def hdr(self) -> bool:
+        return self.transfer in ("smpte2084", "arib-std-b67")
+
+    @property
+    def foreign(self) -> bool:
+        """Whether showing it on an sRGB screen takes more than the colour matrix: HDR, or primaries other than BT.709's."""
+        return self.hdr or self.primaries in ("bt2020", "smpte431", "smpte432")
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """One video stream. `width` and `height` are those of the frames as shown, after rotation.
 
     `fps` is exact for a constant rate; for a variable rate it is the mean and `timestamps` is set. `start` is the
     time of the first frame in seconds after the start of the file. `seekable`: one may jump to a frame by its time.
-    `matrix` is the colour matrix to be assumed, bt709 or smpte170m, where the file names none.
     """
 
     width: int
@@ -68,7 +86,7 @@ class VideoInfo:
     duration: Fraction
     start: Fraction = Fraction(0)
     seekable: bool = False
-    matrix: str = ""
+    colour: Colour = Colour()
 
     @property
     def has_alpha(self) -> bool:
@@ -93,7 +111,7 @@ class _Header:
     pix_fmt: str
     rotation: int
     has_audio: bool
-    matrix: str
+    colour: Colour
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,9 @@ def probe(path: str | Path) -> VideoInfo:
 def probe_media(media: Media) -> VideoInfo:
     """As `probe`, for a part of a file."""
     header = _header(media)
+    if header.colour.foreign and not has_filter("zscale"):
+        wanted = "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"
+        raise MissingRequirement(f"{media.path} cannot be read: {wanted}", hint="Put an ffmpeg with libzimg on PATH, or none")
     packets, time_base, codec, complaint = _packets(media, decode=False)
     trusted = bool(header.container & _INDEXED_CONTAINERS) and codec in _ONE_FRAME_PER_PACKET and _regular(packets)
     if any(text in complaint for text in _CUT_OFF):
@@ -143,8 +164,6 @@ def _header(media: Media) -> _Header:
     container = re.search(r"^Input #0, (\S+), from", result.stderr, re.M)
     rotation = re.search(r"Display Matrix: rotation of (-?[\d.]+) degrees", result.stderr)
     degrees = round(float(rotation[1])) % 360 if rotation else 0
-    space = re.search(r" color_space:(\S+) ", result.stderr)
-    untagged = frame[1].startswith(_CHROMATIC) and space is not None and space[1] in ("unknown", "reserved")
     return _Header(
         container=set(container[1].split(",")) if container else set(),
         width=width,
@@ -153,8 +172,18 @@ def _header(media: Media) -> _Header:
         pix_fmt=frame[1],
         rotation=degrees,
         has_audio=bool(re.search(r"^ *Stream #0:\d+.*: Audio: ", result.stderr, re.M)),
-        matrix=usual_matrix(width if degrees % 180 else height) if untagged else "",
+        colour=_colour(result.stderr, frame[1], width if degrees % 180 else height),
     )
+
+
+def _colour(listing: str, pix_fmt: str, lines: int) -> Colour:
+    named = re.search(r" color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", listing)
+    if named is None or not pix_fmt.startswith(_CHROMATIC):
+        return Colour()
+    found = Colour(*("" if name in ("unknown", "reserved") else name for name in named.groups()))
+    if not found.foreign:
+        return replace(found, matrix=found.matrix or usual_matrix(lines))
+    return Colour(found.matrix or "bt2020nc", found.primaries or "bt2020", found.transfer or "bt709")
 
 
 def _packets(media: Media, decode: bool) -> tuple[list[_Packet], Fraction, str, str]:
@@ -207,7 +236,7 @@ def _describe(header: _Header, packets: list[_Packet], time_base: Fraction, trus
         duration=len(packets) / fps,
         start=first * time_base,
         seekable=trusted,
-        matrix=header.matrix,
+        colour=header.colour,
     )
 
 

@@ -14,7 +14,7 @@ import ffmpeg as composer
 import numpy as np
 
 from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, meaning, passthrough, running
-from stages.clip.probe import VideoInfo, probe
+from stages.clip.probe import Colour, VideoInfo, probe
 from stages.errors import BadInput
 
 _SEEK_FROM = 32
@@ -61,12 +61,23 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
         frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")
     elif start:
         frames = frames.filter("select", f"gte(n,{start})")
-    if info.matrix:
-        frames = frames.filter("setparams", colorspace=info.matrix)
+    if info.colour.matrix:
+        frames = frames.filter("setparams", colorspace=info.colour.matrix)
+    if info.colour.foreign:
+        frames = _as_srgb(frames, info.colour)
     if info.has_alpha:
         frames = _over_white(frames)
     options = {"frames:v": stop - start, **passthrough()}
     return arguments(composer.output(frames, "pipe:", format="rawvideo", pix_fmt="rgb24", **options).compile(cmd=executable()))
+
+
+def _as_srgb(frames: composer.nodes.FilterableStream, colour: Colour) -> composer.nodes.FilterableStream:
+    """Primaries become BT.709's. What HDR shows at 203 nits, its diffuse white (BT.2408), becomes 255; what is brighter is clipped."""
+    frames = frames.filter("setparams", color_primaries=colour.primaries, color_trc=colour.transfer)
+    to = "iec61966-2-1" if colour.hdr or colour.transfer == "iec61966-2-1" else "bt709"
+    exact = colour.transfer == "arib-std-b67"  # zscale's faster way forgets that HLG bends luminance, not each channel
+    options = {"primaries": "bt709", "transfer": to, "matrix": "gbr", "range": "full", "npl": 203, "agamma": int(not exact)}
+    return frames.filter("zscale", filter="bicubic", **options).filter("format", "gbrp")
 
 
 def _over_white(frames: composer.nodes.FilterableStream) -> composer.nodes.FilterableStream:

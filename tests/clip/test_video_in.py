@@ -14,7 +14,7 @@ from numbered_frames import number_of
 from stages.clip import as_clip, probe, read_frames
 from stages.clip.ffmpeg import Media
 from stages.clip.reader import decode
-from stages.errors import BadInput
+from stages.errors import BadInput, MissingRequirement
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,7 +158,6 @@ def test_a_video_of_one_frame(video, media, ffmpeg):
 
 def test_without_ffmpeg_the_remedy_is_named(monkeypatch):
     from stages.clip import ffmpeg
-    from stages.errors import MissingRequirement
 
     monkeypatch.setattr(ffmpeg.shutil, "which", lambda name: None)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
@@ -215,6 +214,89 @@ def test_a_tag_counts_whatever_the_size(tmp_path, ffmpeg):
     path = one_colour(tmp_path / "colour.mp4", ffmpeg, "64x720", "bt601", "smpte170m")
 
     assert np.abs(next(read_frames(path))[9, 9].astype(int) - SKIN).max() <= 1
+
+
+BT709 = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+BT2020 = np.array([[0.6369580, 0.1446169, 0.1688810], [0.2627002, 0.6779981, 0.0593017], [0, 0.0280727, 1.0609851]])
+P3 = np.array([[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0, 0.0451134, 1.0439444]])
+"""Columns: the XYZ of red, green and blue, for D65 (BT.709, BT.2020, SMPTE EG 432-1)."""
+
+
+def pq(nits):
+    """SMPTE ST 2084."""
+    power = (nits / 10000) ** (2610 / 16384)
+    return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
+
+
+def hlg(nits):
+    """ARIB STD-B67 on a screen of 1000 nits, whose gamma of 1.2 bends luminance (BT.2100)."""
+    scene = nits / 1000 * (np.array([0.2627, 0.6780, 0.0593]) @ nits / 1000) ** ((1 - 1.2) / 1.2)
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(np.maximum(12 * scene - b, 1e-9)) + c)
+
+
+def srgb_light(rgb):
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def bt709_light(rgb):
+    return np.where(rgb < 0.081, rgb / 4.5, ((rgb + 0.099) / 1.099) ** (1 / 0.45))
+
+
+def bt709_curve(light):
+    return np.where(light < 0.018, light * 4.5, 1.099 * light**0.45 - 0.099)
+
+
+def wide_video(path, ffmpeg, rgb, matrix, primaries, transfer, weights):
+    """Forty frames of one colour, R'G'B' from 0 to 1, in 10 bits, tagged."""
+    red, blue = weights
+    luma = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
+    planes = (64 + 876 * luma, 512 + 448 * (rgb[2] - luma) / (1 - blue), 512 + 448 * (rgb[0] - luma) / (1 - red))
+    raw = path.with_suffix(".yuv")
+    raw.write_bytes(b"".join(np.full(64 * 64, round(plane), "<u2").tobytes() for plane in planes) * 40)
+    tags = f"setparams=colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}:range=tv"
+    source = ["-f", "rawvideo", "-pix_fmt", "yuv444p10le", "-s", "64x64", "-r", "25", "-i", raw]
+    ffmpeg(*source, "-vf", tags, "-c:v", "libx264", "-qp", "0", path)
+    return path
+
+
+OF_2020 = (0.2627, 0.0593)
+
+
+@pytest.mark.parametrize("colour", [SKIN, (255, 255, 255), (30, 60, 20), (128, 128, 128)])
+@pytest.mark.parametrize(("transfer", "curve"), [("smpte2084", pq), ("arib-std-b67", hlg)])
+def test_hdr_shows_as_what_it_shows_at_203_nits(transfer, curve, colour, tmp_path, ffmpeg):
+    nits = 203 * np.linalg.solve(BT2020, BT709 @ srgb_light(np.array(colour) / 255))
+    path = wide_video(tmp_path / "hdr.mp4", ffmpeg, curve(nits), "bt2020nc", "bt2020", transfer, OF_2020)
+
+    clip = as_clip(path)
+    for frame in (next(read_frames(path)), clip.frame(0), clip.frame(37)):
+        assert np.abs(frame[9, 9].astype(int) - colour).max() <= 2
+
+
+def test_light_above_203_nits_is_clipped(tmp_path, ffmpeg):
+    path = wide_video(tmp_path / "sun.mp4", ffmpeg, pq(np.full(3, 600.0)), "bt2020nc", "bt2020", "smpte2084", OF_2020)
+
+    assert next(read_frames(path))[9, 9].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("primaries", "xyz", "matrix", "weights"),
+    [("bt2020", BT2020, "bt2020nc", OF_2020), ("smpte432", P3, "bt709", (0.2126, 0.0722))],
+)
+def test_wide_primaries_become_those_of_bt709(primaries, xyz, matrix, weights, tmp_path, ffmpeg):
+    wide = bt709_curve(np.linalg.solve(xyz, BT709 @ bt709_light(np.array(SKIN) / 255)))
+    path = wide_video(tmp_path / "wide.mp4", ffmpeg, wide, matrix, primaries, "bt709", weights)
+
+    assert np.abs(next(read_frames(path))[9, 9].astype(int) - SKIN).max() <= 2
+
+
+def test_an_ffmpeg_that_cannot_map_hdr_is_told_to_the_user(tmp_path, ffmpeg, monkeypatch):
+    path = wide_video(tmp_path / "hdr.mp4", ffmpeg, pq(np.full(3, 100.0)), "bt2020nc", "bt2020", "smpte2084", OF_2020)
+    monkeypatch.setattr(sys.modules[probe.__module__], "has_filter", lambda name: False)
+
+    with pytest.raises(MissingRequirement, match=r"HDR or has wide colours, and this ffmpeg lacks the filter zscale\. Put an ffmpeg with"):
+        probe(path)
 
 
 AWKWARD = ["with space", 'it\'s "quoted"', "-dash", "Zoë 舞蹈", "100%d", "a:b,c;d", "$(x)`y`"]
