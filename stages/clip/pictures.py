@@ -13,7 +13,7 @@ from typing import Any, Literal
 import cv2
 import ffmpeg as composer
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, require_readable_file, running
 from stages.clip.probe import MAX_SIDE
@@ -48,8 +48,8 @@ def list_pictures(folder: Path) -> list[Path]:
 def read_image(path: str | Path) -> np.ndarray:
     """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says, or as its own boxes say for HEIC.
 
-    16 bits are scaled to 8, palettes, grey and CMYK become RGB, transparent pixels are laid over white. Raises BadInput
-    when it is no picture, is damaged, or is larger than 16384 pixels on a side.
+    16 bits are scaled to 8, palettes, grey and CMYK become RGB, colours of an ICC profile become sRGB, transparent pixels are
+    laid over white. Raises BadInput when it is no picture, is damaged, or is larger than 16384 pixels on a side.
     """
     path = Path(path)
     require_readable_file(path)
@@ -76,7 +76,16 @@ def _open(path: Path) -> Image.Image:
         with path.open("rb") as file:
             if not re.match(rb"....ftyp(hei|hev|mif|msf)", file.read(12), re.DOTALL):
                 raise
-    return Image.open(io.BytesIO(_heic_as_png(path)))
+    picture: Image.Image = Image.open(io.BytesIO(_heic_as_png(path)))
+    picture.info["icc_profile"] = _profile_of_heic(path)
+    return picture
+
+
+def _profile_of_heic(path: Path) -> bytes:
+    """The ICC profile, which ffmpeg loses where it joins tiles; empty if there is none."""
+    data = path.read_bytes()
+    kind = data.find(b"colrprof")
+    return data[kind + 8 : kind - 4 + int.from_bytes(data[kind - 4 : kind], "big")] if kind >= 4 else b""
 
 
 def _heic_as_png(path: Path) -> bytes:
@@ -103,10 +112,27 @@ def _require_fitting(path: Path, size: tuple[int, int]) -> None:
 def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
     if picture.mode.startswith("I") or picture.mode == "F":
         return np.repeat(_deep_grey(np.asarray(picture), path)[:, :, None], 3, axis=2)
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
+    profile = picture.info.get("icc_profile")
+    transparent = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    if transparent or picture.mode == "P":
+        picture = picture.convert("RGBA" if transparent else "RGB")
+    if profile:
+        picture = _in_srgb(picture, profile)
+    if transparent:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.array(picture.convert("RGB"))
+
+
+def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """The colours that `picture` has by its ICC profile. A profile that is damaged or of another mode is ignored, as viewers do."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if ImageCms.getProfileDescription(source).startswith("sRGB"):
+            return picture
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode) or picture
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return picture
 
 
 def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from stages.clip import read_image
 from stages.conditions.labels import CAMVID
 from stages.dense import Fit, fit, picture_tensor, relit, save_dense
 from stages.networks.dense import DenseConfig, DenseNet
@@ -56,7 +57,7 @@ def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray
     pairs = []
     for annotation in sorted((folder / f"{part}annot").glob("*.png")):
         picture = next((folder / part).glob(f"{annotation.stem}.*"))
-        pairs.append((np.array(Image.open(picture).convert("RGB")), np.array(Image.open(annotation))))
+        pairs.append((read_image(picture), np.array(Image.open(annotation))))
     return pairs
 
 

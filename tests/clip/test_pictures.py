@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from heic import write_heic
-from PIL import Image
+from PIL import Image, ImageCms
+from profiles import ADOBE_RGB, DISPLAY_P3
 
 from stages.clip import as_clip, list_pictures, probe, read_image
 from stages.clip.pictures import decode_image, encode
@@ -73,6 +74,52 @@ def test_exif_rotation_is_applied(tmp_path):
     path = saved(tmp_path / "phone.jpg", Image.new("RGB", (30, 20), "red"), exif=exif)
 
     assert read_image(path).shape == (30, 20, 3)
+
+
+SKIN = (200, 140, 115)
+
+
+@pytest.mark.parametrize("space", [DISPLAY_P3, ADOBE_RGB], ids=lambda space: space.name)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp"])
+def test_the_colours_of_an_icc_profile_become_srgb(suffix, space, tmp_path):
+    options = {} if suffix in ("png", "tiff") else {"quality": 100}
+    path = saved(tmp_path / f"phone.{suffix}", Image.new("RGB", (16, 16), SKIN), icc_profile=space.profile(), **options)
+
+    assert np.abs(read_image(path)[8, 8] - space.in_srgb(SKIN)).max() <= (1 if suffix in ("png", "tiff") else 3)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_palettes_and_transparency_keep_their_profile(mode, tmp_path):
+    image = Image.new("RGB", (16, 16), SKIN).convert(mode) if mode == "RGBA" else Image.new("RGB", (16, 16), SKIN).quantize(4)
+    path = saved(tmp_path / "picture.png", image, icc_profile=DISPLAY_P3.profile())
+
+    assert np.abs(read_image(path)[8, 8] - DISPLAY_P3.in_srgb(SKIN)).max() <= 1
+
+
+def test_transparent_pixels_are_white_whatever_the_profile(tmp_path):
+    path = saved(tmp_path / "cut_out.png", Image.new("RGBA", (4, 4), (200, 0, 0, 0)), icc_profile=ADOBE_RGB.profile())
+
+    assert (read_image(path) == 255).all()
+
+
+def test_the_profile_of_a_heic_counts_for_all_tiles(tmp_path):
+    plain = read_image(write_heic(tmp_path / "plain.heic", ["0xC88C73"] * 4))
+    image = read_image(write_heic(tmp_path / "phone.heic", ["0xC88C73"] * 4, profile=DISPLAY_P3.profile()))
+
+    assert np.abs(image - DISPLAY_P3.in_srgb(tuple(plain[8, 8]))).max() <= 1
+
+
+def test_a_picture_in_srgb_keeps_its_numbers_exactly(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+    assert np.array_equal(read_image(saved(tmp_path / "picture.png", Image.fromarray(COLOURS), icc_profile=srgb)), COLOURS)
+
+
+@pytest.mark.parametrize(("mode", "profile"), [("RGB", b"no profile"), ("L", DISPLAY_P3.profile()), ("1", DISPLAY_P3.profile())])
+def test_a_profile_that_does_not_fit_is_ignored(mode, profile, tmp_path):
+    path = saved(tmp_path / "picture.png", Image.new("RGB", (8, 8), (200, 200, 200)).convert(mode), icc_profile=profile)
+
+    assert np.array_equal(read_image(path), np.array(Image.open(path).convert("RGB")))
 
 
 TILES = ["red", "lime", "blue", "yellow"]
