@@ -7,6 +7,7 @@ pixel format; a stream copy into `framecrc` lists the time stamps of all packets
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +33,9 @@ MAX_SIDE = 16384
 
 _INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}
+_WITH_PICTURE = {"h264": "1-5", "hevc": "0-31"}
+"""The types of NAL units that hold a part of a picture: a packet without any gives no frame."""
+_COPY: Mapping[str, str | None] = {"c": "copy", "copyinkf": None}
 _CHROMATIC = ("yuv", "nv", "p0", "p2", "p4", "y2", "uyvy", "xv", "ayuv", "vuy")
 """How the pixel formats begin that need a colour matrix to become RGB."""
 _CUT_OFF = ("partial file", "File ended prematurely", "Truncat", "truncat", "Invalid data found", "Input/output error")
@@ -105,6 +109,7 @@ def has_alpha(pix_fmt: str) -> bool:
 @dataclass(frozen=True)
 class _Header:
     container: set[str]
+    codec: str
     width: int
     height: int
     rate: Fraction | None
@@ -133,15 +138,22 @@ def probe_media(media: Media) -> VideoInfo:
     if header.colour.foreign and not has_filter("zscale"):
         wanted = "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"
         raise MissingRequirement(f"{media.path} cannot be read: {wanted}", hint="Put an ffmpeg with libzimg on PATH, or none")
-    packets, time_base, codec, complaint = _packets(media, decode=False)
-    trusted = bool(header.container & _INDEXED_CONTAINERS) and codec in _ONE_FRAME_PER_PACKET and _regular(packets)
+    pictures = _WITH_PICTURE.get(header.codec)
+    packets, time_base, complaint = _packets(media, {**_COPY, **({"bsf:v": f"filter_units=pass_types={pictures}"} if pictures else {})})
+    damaged = "bitstream filter" in complaint
+    if damaged:
+        packets, time_base, complaint = _packets(media, _COPY)
+    trusted = not damaged and bool(header.container & _INDEXED_CONTAINERS) and header.codec in _ONE_FRAME_PER_PACKET and _regular(packets)
     if any(text in complaint for text in _CUT_OFF):
         raise BadInput(
             f"{media.path} breaks off early: {meaning(complaint)}",
             hint="Copy the part that is intact with `ffmpeg -i broken.mp4 -c copy intact.mp4`",
         )
-    if not trusted:
-        packets, time_base, _, complaint = _packets(media, decode=True)
+    if not trusted or header.codec == "mpeg4":  # its packets may be "not coded": nothing new, and no frame
+        told = sorted(packet.pts or 0 for packet in packets), time_base
+        decoding = {"c:v": "wrapped_avframe", "enc_time_base": source_time_base(), **passthrough()}
+        packets, time_base, complaint = _packets(media, decoding)
+        trusted = trusted and ([packet.pts for packet in packets], time_base) == told
     if not packets:
         raise BadInput(f"{media.path} holds no frame that can be decoded: {meaning(complaint)}")
     return _describe(header, packets, time_base, trusted)
@@ -162,10 +174,13 @@ def _header(media: Media) -> _Header:
         raise BadInput(f"{media.path} has frames of {width} x {height} pixels; at most {MAX_SIDE} per side can be handled")
     rate = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] config in time_base: \S+, frame_rate: (\d+)/(\d+)", result.stderr, re.M)
     container = re.search(r"^Input #0, (\S+), from", result.stderr, re.M)
+    stream = re.search(r"^Stream mapping:\n +Stream #(\d+:\d+) ", result.stderr, re.M)
+    codec = re.search(rf"^ *Stream #{stream[1]}\b.*?: Video: (\w+)", result.stderr, re.M) if stream else None
     rotation = re.search(r"Display Matrix: rotation of (-?[\d.]+) degrees", result.stderr)
     degrees = round(float(rotation[1])) % 360 if rotation else 0
     return _Header(
         container=set(container[1].split(",")) if container else set(),
+        codec=codec[1] if codec else "",
         width=width,
         height=height,
         rate=Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[1]) and int(rate[2]) else None,
@@ -186,20 +201,16 @@ def _colour(listing: str, pix_fmt: str, lines: int) -> Colour:
     return Colour(found.matrix or "bt2020nc", found.primaries or "bt2020", found.transfer or "bt709")
 
 
-def _packets(media: Media, decode: bool) -> tuple[list[_Packet], Fraction, str, str]:
-    """(packets of the video stream, their time base, codec, ffmpeg's complaints); `decode` lists decoded frames."""
+def _packets(media: Media, options: Mapping[str, str | None]) -> tuple[list[_Packet], Fraction, str]:
+    """(packets of the video stream, their time base, ffmpeg's complaints); `options` say whether they are copied or decoded."""
     source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["V:0"]
-    options: dict[str, str | None] = {"c": "copy", "copyinkf": None}
-    if decode:
-        options = {"c:v": "wrapped_avframe", "enc_time_base": source_time_base(), **passthrough()}
     command = composer.output(source, "-", format="framecrc", **options).compile(cmd=executable())
     result = run(command)
     base = re.search(r"^#tb 0: (\d+)/(\d+)", result.stdout, re.M)
-    codec = re.search(r"^#codec_id 0: (\S+)", result.stdout, re.M)
     rows = (line.split(",") for line in result.stdout.splitlines() if line and not line.startswith("#"))
     packets = [_packet([field.strip() for field in row]) for row in rows]
     time_base = Fraction(int(base[1]), int(base[2])) if base else Fraction(1, 1000)
-    return packets, time_base, codec[1] if codec else "", result.stderr
+    return packets, time_base, result.stderr
 
 
 def _packet(fields: list[str]) -> _Packet:

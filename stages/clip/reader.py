@@ -47,7 +47,10 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
         for index in range(start, stop):
             frame = np.empty((info.height, info.width, 3), np.uint8)
             if not _fill(process.stdout, frame):
-                raise BadInput(f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}")
+                raise BadInput(
+                    f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}",
+                    hint="Import the video into a new clip, or code it again first: ffmpeg -i VIDEO NEW.mp4",
+                )
             yield frame
 
 

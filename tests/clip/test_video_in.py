@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numbered_frames import number_of
@@ -14,6 +16,7 @@ from numbered_frames import number_of
 from stages.clip import as_clip, probe, read_frames
 from stages.clip.ffmpeg import Media
 from stages.clip.reader import decode
+from stages.clip.validate import validate
 from stages.errors import BadInput, MissingRequirement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,6 +140,61 @@ def test_reordered_and_hidden_frames_neither_spoil_the_count_nor_a_jump(name, co
 
     assert probe(path).num_frames == 100
     assert [number_of(next(read_frames(path, index, index + 1))) for index in range(32, 100, 3)] == list(range(32, 100, 3))
+
+
+def with_vops_not_coded(stream: bytes, chosen: set[int]) -> bytes:
+    """An MPEG-4 stream of 25 frames a second in which these pictures say that nothing has changed, as DivX and Xvid write them."""
+    begins = [match.start() for match in re.finditer(b"\0\0\1\xb6", stream)]
+    parts = [stream[: begins[0]]]
+    for index, (begin, end) in enumerate(zip(begins, [*begins[1:], len(stream)], strict=True)):
+        bits = "".join(f"{byte:08b}" for byte in stream[begin + 4 : begin + 12])
+        time = bits.index("0", 2) + 2 + 5  # kind of picture, seconds passed, a marker, five bits of time
+        said = bits[:time] + "100"  # a marker, not coded, stuffing
+        said += "1" * (-len(said) % 8)
+        parts.append(b"\0\0\1\xb6" + int(said, 2).to_bytes(len(said) // 8, "big") if index in chosen else stream[begin:end])
+    return b"".join(parts)
+
+
+def opencv_frames(path: Path) -> int:
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "mov"])
+def test_pictures_that_are_not_coded_are_no_frames(suffix, tmp_path, ffmpeg):
+    coding = ["-c:v", "mpeg4", "-g", "12", "-bf", "0", "-q:v", "4", "-f", "m4v"]
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2", *coding, tmp_path / "whole.m4v")
+    (tmp_path / "gaps.m4v").write_bytes(with_vops_not_coded((tmp_path / "whole.m4v").read_bytes(), {20, 21, 30}))
+    path = tmp_path / f"gaps.{suffix}"
+    ffmpeg("-r", "25", "-f", "m4v", "-i", tmp_path / "gaps.m4v", "-c", "copy", path)
+
+    assert probe(path).num_frames == sum(1 for _ in read_frames(path)) == opencv_frames(path) == 47
+    assert validate(as_clip(path, tmp_path / "gaps.clip").path).errors == []
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_packet_that_lost_its_picture_is_no_frame(suffix, video, tmp_path, ffmpeg):
+    """The last slice that no other frame needs becomes filler of the same length."""
+    ffmpeg("-i", video, "-an", "-c", "copy", "-movflags", "-faststart", tmp_path / "whole.mp4")
+    data = bytearray((tmp_path / "whole.mp4").read_bytes())
+    at, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
+    spare = 0
+    while at < end:
+        spare = at + 4 if data[at + 4] == 0x01 else spare
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    data[spare] = 12
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    ffmpeg("-i", tmp_path / "damaged.mp4", "-c", "copy", tmp_path / f"copy.{suffix}")
+
+    info = probe(tmp_path / f"copy.{suffix}")
+    numbers = [number_of(frame) for frame in read_frames(tmp_path / f"copy.{suffix}")]
+
+    assert info.num_frames == len(numbers) == 99
+    assert info.timestamps is not None
+    times = [float(info.timestamps.seconds(index)) for index in range(99)]
+    assert times == pytest.approx([number * 1001 / 30000 for number in numbers], abs=0.001)
 
 
 def test_an_edit_list_that_hides_the_first_frames_is_obeyed(video, media, ffmpeg):
