@@ -28,7 +28,8 @@ from fsv2v_cli.sizes import Sides, Size
 )  # fmt: skip
 @path_option(
     "--subjects", metavar="FILE.tsv",
-    help="Lines of CLIP, a tab, SUBJECT; CLIP may be a part such as film-02. A clip that is not listed is its own subject.",
+    help="Lines of CLIP, a tab, SUBJECT; CLIP may be a path, or a part such as film-02. A clip that is not listed is its own subject, "
+    "unless the dataset knows another one.",
 )  # fmt: skip
 @click.option("--hold-out", multiple=True, metavar="SUBJECT", help="A subject for validation; repeat it. Default: by --val-share.")
 @click.option("--val-share", type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of subjects for validation.")

@@ -20,6 +20,7 @@ otherwise. The return value of a command is its exit code (None is 0). `resolved
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
 import re
@@ -118,7 +119,9 @@ class Inputs:
 
 
 def paths_on_stdin(separator: bytes) -> Iterator[str]:
-    """Yield each path as soon as its line is complete. Empty lines are skipped, and so is the carriage return of Windows."""
+    """Yield each path as soon as its line is complete. Empty lines are skipped, and so is what Windows adds to lines: a byte order mark
+    and carriage returns.
+    """
     pending = b""
     while block := os.read(sys.stdin.fileno(), 1 << 16):  # not sys.stdin.buffer: a thread blocked in it breaks the interpreter's exit
         *complete, pending = (pending + block).split(separator)
@@ -140,7 +143,7 @@ def count_on_stdin(separator: bytes) -> int | None:
 
 
 def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
-    return (lambda line: line.removesuffix(b"\r")) if separator == b"\n" else (lambda path: path)
+    return (lambda line: line.removeprefix(codecs.BOM_UTF8).removesuffix(b"\r")) if separator == b"\n" else (lambda path: path)
 
 
 class Command(precedence.Command):

@@ -98,6 +98,9 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
         if _name(given) not in known and given not in below:
             raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {given!r}")
     _refuse_unknown(context, table, file)
+    for values in (own, common):
+        if twice := [name for name in values if "-" in name and _name(name) in values]:
+            raise click.UsageError(f"{file} sets {twice[0]} twice, with a hyphen and with an underscore")
     merged = {_name(given): value for given, value in {**common, **own}.items()}
     context.default_map = {known[given]: value for given, value in merged.items() if given in known}
     context.meta[_FOUND + ".config"] = file
@@ -106,7 +109,7 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
 
 def _read_toml(file: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise click.UsageError(f"The configuration {file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -59,7 +59,7 @@ def table(name: str) -> LabelTable:
     if not name.endswith(".json"):
         raise UsageProblem(f"There is no label table named {name!r}", hint=f"Choose one of {', '.join(TABLES)}, or give a .json file")
     try:
-        entries = json.loads(Path(name).read_text(encoding="utf-8"))
+        entries = json.loads(Path(name).read_text(encoding="utf-8-sig"))
         rows = [(str(entry["name"]), entry["color"]) for entry in entries]
         return LabelTable(Path(name).stem, tuple(row[0] for row in rows), tuple(colour_of(row[1]) for row in rows))
     except (OSError, ValueError, KeyError, TypeError) as error:

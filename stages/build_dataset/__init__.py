@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.index import assign_splits, claim, compare, kind_of, read_rows, same_labels, write_index
+from stages.build_dataset.index import assign_splits, assign_subjects, claim, compare, kind_of, read_rows, same_labels, write_index
 from stages.build_dataset.materials import MATERIALS, Material, Size
 from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
@@ -72,34 +73,52 @@ def build(
     """Build or extend the dataset in the folder `out`, one Report for each clip of it, as it is finished.
 
     clips: paths of clips that have the layer of the dataset's kind. subjects: id of a clip, or of a part of it in the dataset, ->
-    subject; a clip that is not listed is its own subject. A clip that cannot be used is reported as failed and left out. The index is
-    written at the end, also when some failed.
+    subject; a clip that is not listed keeps the subject that it has in the dataset, and a new one is its own. A clip that cannot be used
+    is reported as failed and left out. The index is written at the end, also when some failed. Raises UsageProblem when `subjects` or
+    `options.held_out` name what is not there.
     """
-    work = _Work(out, options, subjects or {}, overwrite)
+    work = _Work(out, options, overwrite)
     rows = {} if overwrite else read_rows(out)
+    failed: set[str] = set()
     for source in clips:
         for row, report in work.add(source):
             if row is not None:
-                rows[row["id"]] = row
+                rows[row["id"]] = {"subject": rows.get(row["id"], {}).get("subject", row["source"]), **row}
+            else:
+                failed.add(clip_name(source))
             yield report
     if not rows:
         hint = "see the reasons above; `fsv2v clip preview` shows what was detected"
         raise NoDetection(f"no clip was left for the dataset {out}", hint=hint)
+    assign_subjects(rows, subjects or {}, failed)
     splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
     write_index(out, work.header(), rows, splits)
 
 
 def read_subjects(path: str | None) -> dict[str, str]:
-    """A file with lines of clip id, tab, subject. Raises BadInput for another kind of line."""
+    """A file with lines of a clip, a tab and its subject -> subjects by the clips' ids. A clip may be named by its file or path, too.
+
+    Raises BadInput for another kind of line, and for a clip with two subjects.
+    """
     if path is None:
         return {}
     try:
-        lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read: {error}") from error
-    if wrong := [number for number, line in enumerate(lines, 1) if len(line) != 2]:
-        raise BadInput(f"{path}: entry {wrong[0]} is not a clip, a tab and a subject")
-    return {clip.strip(): subject.strip() for clip, subject in lines}
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if len(line) != 2 or not all(map(str.strip, line)):
+            raise BadInput(f"{path}: entry {number} is not a clip, a tab and a subject")
+        name, subject = clip_name(line[0].strip()), line[1].strip()
+        if found.setdefault(name, subject) != subject:
+            raise BadInput(f"{path}: {name} has two subjects, {found[name]} and {subject}", hint="leave one of the two lines out")
+    return found
+
+
+def clip_name(path: str) -> str:
+    """anna-1 of clips/anna-1.clip, anna-1.zip or anna-1."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1].removesuffix(".zip").removesuffix(".clip")
 
 
 @dataclass
@@ -108,7 +127,6 @@ class _Work:
 
     out: Path
     options: DatasetOptions
-    subjects: Mapping[str, str]
     overwrite: bool
     labels: dict[str, Any] | None = None
     """The label table of a dataset of streets, as layer.json has it."""
@@ -143,7 +161,6 @@ class _Work:
             for number, run in enumerate(runs):
                 name = clip.id if len(runs) == 1 else f"{clip.id}-{number:02d}"
                 row, status = _store(material, run, self.out, name, self.options, self.overwrite)
-                row["subject"] = self.subjects.get(name, self.subjects.get(clip.id, clip.id))
                 seconds, begun = time.monotonic() - begun, time.monotonic()
                 yield row, Report(str(self.out / row["clip"]), "frames", status, row["num_frames"], seconds, notes=notes)
                 notes = {}

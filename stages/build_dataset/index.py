@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,20 @@ def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None
     ours, theirs = (f"{table['table'] or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
     hint = "a dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets"
     raise BadInput(f"{path} has the labels {ours}, the dataset has {theirs}", hint=hint)
+
+
+def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, str], failed: Container[str]) -> None:
+    """Set the subject of each row that `subjects` lists, by the row's id or that of the whole clip.
+
+    Raises UsageProblem for a name that is neither, unless it is that of a clip that `failed`, or of a part of one.
+    """
+    known = {*rows, *(row["source"] for row in rows.values())}
+    strange = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
+    if strange:
+        some = ", ".join(sorted(known)[:20])
+        raise UsageProblem(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"there are {some}")
+    for name, row in rows.items():
+        row["subject"] = subjects.get(name, subjects.get(row["source"], row["subject"]))
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:

@@ -98,7 +98,7 @@ def read_landmarks(files: Sequence[Path]) -> dict[str, np.ndarray]:
 def _pairs_of_text(path: Path) -> list[list[str]]:
     require_readable_file(path)
     try:
-        return [line.split(",") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.split(",") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not a list of 68 pairs [x, y]") from error
 

@@ -70,7 +70,7 @@ def load_json(path: Path) -> Any:
     """Any JSON value. Raises BadInput naming the file."""
     require_readable_file(path)
     try:
-        return json.loads(path.read_bytes().decode("utf-8"))
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
 

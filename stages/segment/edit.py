@@ -14,14 +14,20 @@ from stages.errors import UsageProblem
 def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
     """edits: "tree=building", by names or ids of the table -> uint8 [256]; `lookup[ids]` is the edited label map.
 
-    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageProblem for what is no edit or no label.
+    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageProblem for what is no edit or no label, and when a label
+    is to become two others.
     """
     lookup = np.arange(256, dtype=np.uint8)
+    edited: dict[int, int] = {}
     for edit in edits:
         before, equals, after = edit.partition("=")
         if not equals:
             raise UsageProblem(f"{edit!r} is no edit of labels", hint="Write it as --map tree=building")
-        lookup[_id(before.strip(), table)] = _id(after.strip(), table)
+        old, new = _id(before.strip(), table), _id(after.strip(), table)
+        if edited.setdefault(old, new) != new:
+            both = f"{table.names[edited[old]]} and {table.names[new]}"
+            raise UsageProblem(f"{table.names[old]} cannot become both {both}", hint="Leave one --map out")
+        lookup[old] = new
     return lookup
 
 

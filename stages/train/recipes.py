@@ -50,7 +50,7 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
     """The file and its table, on top of that of its base."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageProblem(f"there is no recipe {name!r}", hint=f"name a file ending in .toml, or one of {', '.join(names())}") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -161,9 +161,53 @@ def test_runs_end_at_gaps_and_begin_at_cuts():
     assert runs_of(usable, starts) == [(1, 3), (3, 4), (5, 7)]
 
 
-def test_subjects_are_read_from_a_table(tmp_path):
-    (tmp_path / "s.tsv").write_text("p0\tanna\np1\tanna\n")
+@pytest.mark.parametrize(
+    "table",
+    [
+        "p0\tanna\np1\tanna\n",
+        "\ufeffp0\tanna\r\n\r\np1\tanna\r\n",
+        "clips/p0.clip\tanna\np1.clip/\tanna\n",
+        "C:\\clips\\p0.zip\tanna\np1 \t anna\np1.clip\tanna",
+    ],
+    ids=["plain", "as Windows saves it", "as ls prints it", "paths, and a line twice"],
+)
+def test_subjects_are_read_from_a_table(tmp_path, table):
+    (tmp_path / "s.tsv").write_bytes(table.encode())
     assert read_subjects(str(tmp_path / "s.tsv")) == {"p0": "anna", "p1": "anna"}
-    (tmp_path / "s.tsv").write_text("p0 anna\n")
-    with pytest.raises(BadInput, match="entry 1"):
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("p0 anna\n", "entry 1 is not a clip, a tab and a subject"),
+        ("p0\tanna\np1\t\n", "entry 2 is not a clip, a tab and a subject"),
+        ("p0\tanna\np0.clip\tben\n", "p0 has two subjects, anna and ben"),
+    ],
+)
+def test_a_table_of_subjects_with_a_mistake_is_refused(tmp_path, table, sentence):
+    (tmp_path / "s.tsv").write_text(table)
+    with pytest.raises(BadInput, match=sentence):
         read_subjects(str(tmp_path / "s.tsv"))
+
+
+def test_a_subject_of_a_clip_that_is_not_there_is_refused(fsv2v, clips, tmp_path):
+    (tmp_path / "who.tsv").write_text("P0\tanna\np1\tanna\n")
+    result = fsv2v("build-dataset", *clips, "-o", tmp_path / "faces", "--size", 64, "--subjects", tmp_path / "who.tsv")
+    assert result.exit_code == 2
+    assert "no clip is named P0" in result.stderr and "there are p0, p1, p2" in result.stderr
+    assert not (tmp_path / "faces" / "clips.ndjson").exists()
+
+
+def test_a_subject_of_a_clip_that_failed_is_no_mistake(clips, tmp_path):
+    bare = create_clip(tmp_path / "bare.clip", iter(np.zeros((20, 64, 64, 3), np.uint8)))
+    subjects = {"p0": "anna", "bare": "anna", "bare-01": "ben"}
+    assert statuses([bare.path, *clips], tmp_path / "faces", subjects=subjects) == ["failed", "done", "done", "done"]
+
+
+def test_who_is_who_holds_for_the_whole_dataset_and_is_kept_as_it_grows(clips, tmp_path):
+    out = tmp_path / "faces"
+    statuses(clips[:2], out)
+    statuses(clips[2:], out, subjects={"p0": "anna", "p2": "anna"})
+    assert [row["subject"] for row in rows(out)] == ["anna", "p1", "anna"]
+    statuses(clips, out)
+    assert [row["subject"] for row in rows(out)] == ["anna", "p1", "anna"]

@@ -57,6 +57,11 @@ def test_paths_come_from_stdin_one_per_line(fsv2v, videos, tmp_path):
     assert len(result.lines) == 2
 
 
+def test_a_list_on_stdin_may_be_saved_by_windows(fsv2v, tmp_path):
+    result = fsv2v("clip", "info", "-", stdin="\ufeffa.clip\r\nb.clip\r\n", cwd=tmp_path)
+    assert [line.partition(" does not")[0] for line in result.stderr.splitlines()] == ["fsv2v: error: a.clip", "fsv2v: error: b.clip"]
+
+
 def test_paths_with_line_breaks_come_from_stdin_separated_by_nul(fsv2v, face_video, tmp_path):
     odd = tmp_path / "two\nlines.mp4"
     odd.write_bytes(face_video.read_bytes())

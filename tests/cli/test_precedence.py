@@ -43,6 +43,10 @@ def test_a_config_file_beats_the_default(dry_run, tmp_path):
     assert (values["jobs"], sources["jobs"]) == (3, f"config {tmp_path}/settings.toml")
 
 
+def test_a_config_file_may_begin_as_windows_saves_it(dry_run):
+    assert dry_run(config="\ufeffjobs = 3")[0]["jobs"] == 3
+
+
 def test_the_table_of_the_command_beats_the_top_level(dry_run):
     values, _ = dry_run(config="jobs = 3\n[extract-sketch]\njobs = 4\n[extract-poses]\njobs = 5")
     assert values["jobs"] == 4
@@ -141,6 +145,7 @@ def test_a_dry_run_does_nothing(fsv2v, tmp_path):
         ("[extract-skech]\njobs = 3", "there is no command 'extract-skech'"),
         ("jobs = 'many'", "Invalid value for '--jobs'"),
         ("jobs = ", "is not valid TOML"),
+        ("keep-going = true\nkeep_going = false", "sets keep-going twice"),
     ],
 )
 def test_a_mistake_in_a_config_file_is_refused(fsv2v, tmp_path, config, complaint):

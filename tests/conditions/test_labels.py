@@ -52,6 +52,8 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "rooms.json"
     file.write_text(json.dumps([{"name": "wall", "color": [9, 9, 9]}, {"name": "door", "color": [90, 0, 0]}]))
     assert labels.table(str(file)) == labels.LabelTable("rooms", ("wall", "door"), ((9, 9, 9), (90, 0, 0)))
+    file.write_text("\ufeff" + file.read_text(), encoding="utf-8")  # as Windows saves it
+    assert labels.table(str(file)).names == ("wall", "door")
     file.write_text('[{"name": "wall", "color": [9, 9, 900]}]')
     with pytest.raises(BadInput, match="is not a label table"):
         labels.table(str(file))

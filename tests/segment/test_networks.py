@@ -66,6 +66,8 @@ def test_edits_go_by_name_or_id_and_all_at_once() -> None:
     for wrong, sentence in (("tree", "no edit"), ("tree=house", "no 'house'"), ("99=1", "no '99'")):
         with pytest.raises(UsageProblem, match=sentence):
             lookup_of([wrong], CAMVID)
+    with pytest.raises(UsageProblem, match="tree cannot become both building and road"):
+        lookup_of(["tree=building", "5=road"], CAMVID)
 
 
 def test_a_street_is_labelled_by_the_shipped_network(shared: Path, tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ def test_settings_that_do_not_exist_are_named(text, said, tmp_path):
         read_recipe(str(tmp_path / "mine.toml"))
 
 
+def test_a_recipe_may_begin_as_windows_saves_it(tmp_path):
+    (tmp_path / "mine.toml").write_text('\ufeffbase = "tiny"', encoding="utf-8")
+    assert read_recipe(str(tmp_path / "mine.toml")) == read_recipe("tiny")
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "mine.toml").write_text("steps: 3")
     with pytest.raises(BadInput, match=r"mine\.toml cannot be read"):

@@ -74,7 +74,7 @@ def _name() -> str:
 def read_key(path: Path) -> Key:
     """Raises BadInput when there is none, or the file is something else."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8-sig"))
         if stored["schema"] != SCHEMA:
             raise BadInput(f"{path} has the format {stored['schema']}, this version reads {SCHEMA}")
         questions = tuple(Question(**{**question, "videos": tuple(question["videos"])}) for question in stored["questions"])
