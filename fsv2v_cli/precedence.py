@@ -112,7 +112,7 @@ def _read_toml(file: str) -> dict[str, Any]:
         return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise click.UsageError(f"The configuration {file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise click.UsageError(f"The configuration {file} is not valid TOML: {error}") from error
 
 

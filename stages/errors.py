@@ -6,7 +6,14 @@ Every error that a user can cause derives from `Fsv2vError`; its `exit_code` is 
 
 from __future__ import annotations
 
+import zipfile
 from typing import Any
+
+DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RuntimeError, EOFError, MemoryError, SyntaxError,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What the readers of Python, numpy and Pillow raise for content that is not what it should be. RuntimeError: nested or encrypted."""
 
 
 class Fsv2vError(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput, UsageProblem
+from stages.errors import DAMAGED, BadInput, UsageProblem
 
 VOID = 255
 
@@ -62,7 +62,7 @@ def table(name: str) -> LabelTable:
         entries = json.loads(Path(name).read_text(encoding="utf-8-sig"))
         rows = [(str(entry["name"]), entry["color"]) for entry in entries]
         return LabelTable(Path(name).stem, tuple(row[0] for row in rows), tuple(colour_of(row[1]) for row in rows))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise BadInput(f"{name} is not a label table ({error})", hint='Expected: [{"name": "sky", "color": [0, 9, 99]}, ...]') from error
 
 

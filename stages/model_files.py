@@ -80,7 +80,10 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
         reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
         raise BadInput(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")
-    info = json.loads(header)
+    try:
+        info: dict[str, Any] = {**json.loads(header)}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadInput(f"the header of {path} is damaged: {error}", hint="fetch or train it again") from error
     if info.get("schema") not in (SCHEMA, DELTA):
         raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")
     return info, tensors

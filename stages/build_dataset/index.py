@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
+from stages.errors import DAMAGED, BadInput, InvalidClip, ParametersDiffer, UsageProblem
 from stages.files import write_atomically
 
 SCHEMA = "fsv2v.dataset/1"
@@ -24,7 +24,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
         return {row["id"]: row for row in map(json.loads, lines)}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise InvalidClip(f"{root}/clips.ndjson is damaged: {error}", hint="build the dataset again with --overwrite") from error
 
 

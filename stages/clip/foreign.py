@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from stages.clip.clip import Clip
 from stages.clip.create import file_sha256
@@ -17,7 +17,7 @@ from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.pictures import read_image
-from stages.errors import BadInput, ParametersDiffer
+from stages.errors import DAMAGED, BadInput, ParametersDiffer
 from stages.label_tables import LabelTable, table
 
 Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
@@ -118,7 +118,7 @@ def _ids(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             values = np.array(picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a picture that can be read") from error
     if values.ndim != 2 or values.dtype.kind not in "uib" or values.min(initial=0) < 0:
         raise BadInput(f"{path} is not a label map: it must have one channel with ids from 0 to 255")

@@ -60,13 +60,19 @@ def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fa
     _require_honest(path)
     with building_directory(target, replace=overwrite) as folder, write_errors(target), zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if info.is_dir():
-                continue
-            place = folder / info.filename
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(info) as source, place.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
+            if not info.is_dir():
+                _extract(archive, info, folder / info.filename)
     return target
+
+
+def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> None:
+    """Raises InvalidClip when the member is not what the directory of the zip says."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with archive.open(info) as source, place.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+    except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
+        raise InvalidClip(f"{archive.filename}: {info.filename} is damaged: {error}") from error
 
 
 def _is_there(target: Path, clip: Clip) -> bool:

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, require_readable_file, running
 from stages.clip.probe import MAX_SIDE
-from stages.errors import BadInput, InvalidClip
+from stages.errors import DAMAGED, BadInput, InvalidClip
 
 PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
@@ -64,7 +64,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise BadInput(f"{path} is not a picture that can be read") from error
     except Image.DecompressionBombError as error:
         raise BadInput(f"{path} is too large: at most 178 megapixels can be read", hint="Make it smaller first") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGED as error:
         raise BadInput(f"{path} is damaged: {error}") from error
 
 

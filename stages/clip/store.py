@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from stages.clip.ffmpeg import Media
-from stages.errors import BadInput, InvalidClip
+from stages.errors import DAMAGED, BadInput, InvalidClip
 
 MAX_FILE = 4 << 30
 """Largest file that is read into memory, in bytes."""
@@ -58,6 +58,8 @@ class DirectoryStore:
             raise InvalidClip(f"{self.path / name} is missing") from error
         except OSError as error:
             raise BadInput(f"{self.path / name} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InvalidClip(f"{self.path} names a file that cannot exist: {name!r}") from error
 
     def size(self, name: str) -> int:
         return (self.path / name).stat().st_size
@@ -85,7 +87,7 @@ class ZipStore:
                 length = path.stat().st_size
                 for info in archive.infolist():
                     self._enter(info, length)
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        except DAMAGED as error:
             raise InvalidClip(f"{path} is not a readable zip: {error}") from error
 
     def _enter(self, info: zipfile.ZipInfo, length: int) -> None:

@@ -9,19 +9,17 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from stages.errors import BadInput
+from stages.errors import DAMAGED, BadInput
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 from weights import registry
 
 SCHEMA = "fsv2v.statistics/1"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile)
 """What numpy and zipfile raise for a damaged .npz file."""
 Tell = Callable[[str], None]
 """Is told a sentence when the cache is of no use."""
@@ -47,7 +45,7 @@ class Cache:
                 return Statistics.from_arrays(entry)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (*UNREADABLE, BadInput) as problem:
+        except (*DAMAGED, BadInput) as problem:
             self._tell(f"the cached statistics {path} are broken and made anew ({problem})")
             return None
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import DAMAGED, BadInput, ParametersDiffer, UsageProblem
 from stages.evaluate import intervals
-from stages.evaluate.cache import UNREADABLE
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Metric, find_metric
@@ -116,7 +115,7 @@ def load(path: Path) -> Part:
             return Part(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
     except FileNotFoundError:
         raise BadInput(f"{path} does not exist") from None
-    except (*UNREADABLE, IndexError) as problem:
+    except DAMAGED as problem:
         raise BadInput(f"{path} is no part of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import io
 import struct
-import zipfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
+from stages.errors import DAMAGED, BadInput
 
 FlowForm = Literal["flo", "png", "npz"]
 FORMS: tuple[FlowForm, ...] = ("flo", "png", "npz")
@@ -117,7 +116,7 @@ def _from_npz(data: bytes, path: Path) -> FlowField:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, AttributeError) as error:
+    except DAMAGED as error:
         raise BadInput(f"{path} is not an npz that can be read: {error}") from error
     flow = arrays.get("flow", next(iter(arrays.values())) if len(arrays) == 1 else np.zeros(0))
     flow = flow.transpose(1, 2, 0) if flow.ndim == 3 and flow.shape[0] == 2 and flow.shape[2] != 2 else flow

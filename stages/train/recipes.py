@@ -53,7 +53,7 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageProblem(f"there is no recipe {name!r}", hint=f"name a file ending in .toml, or one of {', '.join(names())}") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, or not UTF-8
         raise BadInput(f"the recipe {path} cannot be read: {error}", hint="see those of fsv2v, in examples/recipes") from error
     if (base := table.pop("base", None)) is None:
         return path, table
