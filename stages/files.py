@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.errors import BadInput, ParametersDiffer
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ except ImportError:  # not a POSIX system: leftovers are told by their age alone
 
 _SUFFIX = ".partial"
 _FRESH = ".new"
-_LOCK = ".lock"
+LOCK = ".lock"
 _STALE_SECONDS = 24 * 3600
 _SENTENCES = {
     errno.ENOSPC: "the disk is full",
@@ -74,7 +74,7 @@ def hidden_directory(target: Path) -> Iterator[Path]:
         hidden = _hidden_name(target)
         hidden.mkdir()
     try:
-        with _locked(hidden / _LOCK, target):
+        with _locked(hidden / LOCK, target):
             yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -110,6 +110,28 @@ def write_atomically(target: Path, data: bytes) -> None:
     """`target` holds either its old content or all of `data`, whenever the process is killed."""
     with building_file(target) as hidden, write_errors(target):
         hidden.write_bytes(data)
+
+
+@contextlib.contextmanager
+def alone(target: Path, *, inside: bool = False) -> Iterator[None]:
+    """Make `target`, a file or a folder that need not be there yet, in this process only. UsageProblem while another one makes it.
+
+    The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is gone after the block, and what a killed process
+    leaves locks nothing. There is no lock where the system has none, and where nothing can be written, which is for the block to report.
+    """
+    lock = target / LOCK if inside else target.with_name(f".{target.name}{LOCK}")
+    new = not lock.parent.exists()
+    descriptor = _hold(lock, target)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            os.close(descriptor)
+            if new:
+                with contextlib.suppress(OSError):  # unless something was put into it
+                    lock.parent.rmdir()
 
 
 def require_own(target: Path, mark: bytes, what: str) -> None:
@@ -161,8 +183,31 @@ def _locked(path: Path, target: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _hold(lock: Path, target: Path) -> int | None:
+    """The open file `lock`, locked; None where there are no locks. UsageProblem when another process holds it."""
+    for _ in range(100 if fcntl else 0):
+        descriptor = None
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                held, descriptor = descriptor, None
+                return held
+        except BlockingIOError as error:
+            raise UsageProblem(f"{target} is being made by another process", hint="Wait for it, or choose another place with -o") from error
+        except FileNotFoundError:  # removed in this moment by the one that held it, or never to be had, as below /proc
+            pass
+        except OSError:
+            return None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+    return None
+
+
 def _abandoned(hidden: Path) -> bool:
-    lock = hidden / _LOCK if hidden.is_dir() else hidden
+    lock = hidden / LOCK if hidden.is_dir() else hidden
     try:
         age = time.time() - hidden.stat().st_mtime
     except OSError:
@@ -208,7 +253,7 @@ def _flush(path: Path) -> None:
 
 
 def _publish(hidden: Path, target: Path, replace: bool) -> None:
-    (hidden / _LOCK).unlink(missing_ok=True)
+    (hidden / LOCK).unlink(missing_ok=True)
     if replace and target.exists():
         _exchange(hidden, target)
     else:

@@ -19,6 +19,7 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
 from stages.conditions.view import View
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, NoDetection, UsageProblem
+from stages.files import alone
 from stages.runner.report import Report
 
 Kind = Literal["auto", "landmarks", "poses", "segment"]
@@ -75,24 +76,25 @@ def build(
     clips: paths of clips that have the layer of the dataset's kind. subjects: id of a clip, or of a part of it in the dataset, ->
     subject; a clip that is not listed keeps the subject that it has in the dataset, and a new one is its own. A clip that cannot be used
     is reported as failed and left out. The index is written at the end, also when some failed. Raises UsageProblem when `subjects` or
-    `options.held_out` name what is not there.
+    `options.held_out` name what is not there, and while another process builds it.
     """
-    work = _Work(out, options, overwrite)
-    rows = {} if overwrite else read_rows(out)
-    failed: set[str] = set()
-    for source in clips:
-        for row, report in work.add(source):
-            if row is not None:
-                rows[row["id"]] = {"subject": rows.get(row["id"], {}).get("subject", row["source"]), **row}
-            else:
-                failed.add(clip_name(source))
-            yield report
-    if not rows:
-        hint = "see the reasons above; `fsv2v clip preview` shows what was detected"
-        raise NoDetection(f"no clip was left for the dataset {out}", hint=hint)
-    assign_subjects(rows, subjects or {}, failed)
-    splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
-    write_index(out, work.header(), rows, splits)
+    with alone(out, inside=True):
+        work = _Work(out, options, overwrite)
+        rows = {} if overwrite else read_rows(out)
+        failed: set[str] = set()
+        for source in clips:
+            for row, report in work.add(source):
+                if row is not None:
+                    rows[row["id"]] = {"subject": rows.get(row["id"], {}).get("subject", row["source"]), **row}
+                else:
+                    failed.add(clip_name(source))
+                yield report
+        if not rows:
+            hint = "see the reasons above; `fsv2v clip preview` shows what was detected"
+            raise NoDetection(f"no clip was left for the dataset {out}", hint=hint)
+        assign_subjects(rows, subjects or {}, failed)
+        splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
+        write_index(out, work.header(), rows, splits)
 
 
 def read_subjects(path: str | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
 from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.files import alone
 from stages.model_files import read_model, save_delta, save_model
 from stages.models import Model
 from stages.networks.generator import FewShotGenerator
@@ -52,24 +53,27 @@ def finetune(
 
     What is adapted: see `stages.networks.tuning`; `model` stays as it is. `out` is a delta: it is used together with the file that
     `model` came from, and of a delta it is the delta of the same base. Raises NoDetection (nothing seen in an example), ParametersDiffer
-    (`out` was made otherwise), UsageProblem (`out` is the base).
+    (`out` was made otherwise), UsageProblem (`out` is the base, or another process makes it).
     """
     options = replace(options, perceptual=choose(options.perceptual))
     settings = _settings(examples, model, options)
-    if out.exists() and not overwrite:
-        return _skipped(out, settings)
-    shown = [e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)]
-    for example in shown:
-        require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-    if not shown:
-        raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
-    generator = copy.deepcopy(model.generator)
-    save = _saver(out, model, generator, options.whole)
-    device = choose_device(options.device)
-    course = lessons(shown, options.tuning.batch, options.tuning.seed, device)
-    tuned = tune(generator.to(device), course, options.tuning, open_distance(options.perceptual, device), on_step)
-    save({**model.info, "finetuning": settings, "tuned": tuned})
-    return "done"
+    with alone(out):
+        if out.exists() and not overwrite:
+            return _skipped(out, settings)
+        shown = [
+            e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)
+        ]
+        for example in shown:
+            require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
+        if not shown:
+            raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
+        generator = copy.deepcopy(model.generator)
+        save = _saver(out, model, generator, options.whole)
+        device = choose_device(options.device)
+        course = lessons(shown, options.tuning.batch, options.tuning.seed, device)
+        tuned = tune(generator.to(device), course, options.tuning, open_distance(options.perceptual, device), on_step)
+        save({**model.info, "finetuning": settings, "tuned": tuned})
+        return "done"
 
 
 def _settings(examples: Sequence[Clip], model: Model, options: FinetuneOptions) -> dict[str, Any]:

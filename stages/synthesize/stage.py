@@ -26,6 +26,7 @@ from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
 from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
+from stages.files import alone
 from stages.models import Model
 from stages.networks.frame import Frame
 from stages.networks.generator import ExampleCode
@@ -59,37 +60,38 @@ def synthesize(
     examples and driving need the layer that the model was trained on. The output has the model's size, the driving clip's frame rate and
     its sound. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length. Raises BadInput,
     NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageProblem (a name that is neither video
-    nor clip).
+    nor clip, or another process makes it).
     """
     for clip in (*examples, driving):
         clip.require_not(out)
-    producer = _producer(examples, driving, model, options)
-    if not overwrite and _is_finished(out, producer):
-        return Outcome(out, "skipped", driving.num_frames)
-    require_shown(options.show, model.config)
-    begun = time.monotonic()
-    kind, size = model.config.kind, model.config.size
-    shown = _examples(examples, kind, size, options)
-    track = Driving(driving, kind, size, options.crop)
-    require_channels(driving, track.track.channels, model.config.semantic_channels)
-    for example in shown:
-        require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-    fitted = _normalizes(options, kind, examples, driving)
-    if fitted:
-        track.fit_to([example.shown.keypoints for example in shown])
-    device = choose_device(options.device)
-    generator = model.generator.to(device)
-    pictures = frame_of([example.shown for example in shown], device)
-    if options.finetune:
-        generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
-        tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
-    renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-    frames = _frames(renderer, pictures, track, device, _selector(kind, shown, options), options.show)
-    if options.compare:
-        frames = _side_by_side(frames, track, driving)
-    _write(out, _counted(frames, driving.num_frames, progress), track, producer)
-    warnings = tuple(dict.fromkeys([*(text for example in shown for text in example.warnings), *squeezed(driving, track.views[0])]))
-    return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitted)
+    with alone(out):
+        producer = _producer(examples, driving, model, options)
+        if not overwrite and _is_finished(out, producer):
+            return Outcome(out, "skipped", driving.num_frames)
+        require_shown(options.show, model.config)
+        begun = time.monotonic()
+        kind, size = model.config.kind, model.config.size
+        shown = _examples(examples, kind, size, options)
+        track = Driving(driving, kind, size, options.crop)
+        require_channels(driving, track.track.channels, model.config.semantic_channels)
+        for example in shown:
+            require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
+        fitted = _normalizes(options, kind, examples, driving)
+        if fitted:
+            track.fit_to([example.shown.keypoints for example in shown])
+        device = choose_device(options.device)
+        generator = model.generator.to(device)
+        pictures = frame_of([example.shown for example in shown], device)
+        if options.finetune:
+            generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
+            tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
+        renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+        frames = _frames(renderer, pictures, track, device, _selector(kind, shown, options), options.show)
+        if options.compare:
+            frames = _side_by_side(frames, track, driving)
+        _write(out, _counted(frames, driving.num_frames, progress), track, producer)
+        warnings = tuple(dict.fromkeys([*(text for example in shown for text in example.warnings), *squeezed(driving, track.views[0])]))
+        return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitted)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 
 from stages.devices import choose_device
+from stages.files import alone
 from stages.flow.teacher import choose_teacher
 from stages.models import load_model
 from stages.perceptual import open_distance
@@ -45,12 +47,14 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     """Train, or go on with the run in `out` when it was started with the same settings. Returns the path of the final snapshot.
 
     Under torchrun each process makes its part of every batch; the first one writes. Raises BadInput (no dataset), ParametersDiffer (another
-    run is in `out`), MissingRequirement (perceptual weights, the flow's network), Fsv2vError (the run does not converge).
+    run is in `out`), UsageProblem (another process trains it), MissingRequirement (perceptual weights, the flow's network), Fsv2vError (the
+    run does not converge).
     """
     begun = time.monotonic()
     world = join(options.device)
     try:
-        made = _train(config, options, RunFolder(out), world, begun, overwrite, event)
+        with alone(out, inside=True) if world.first else contextlib.nullcontext():
+            made = _train(config, options, RunFolder(out), world, begun, overwrite, event)
         world.wait()  # torchrun ends them all when one that has left goes wrong on its way out, and the first may be writing still
         return made
     finally:

@@ -13,7 +13,7 @@ import torch
 
 from stages.differences import differences
 from stages.errors import BadInput, ParametersDiffer
-from stages.files import write_atomically, write_errors
+from stages.files import LOCK, write_atomically, write_errors
 from stages.train.config import TrainConfig
 
 MILESTONES_KEPT = 3
@@ -42,7 +42,7 @@ class RunFolder:
             if not overwrite:
                 changes = "; ".join(differences(found, wanted))
                 raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", hint="use another -o, or --overwrite")
-        elif self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
+        elif self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()) and not overwrite:
             raise BadInput(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
         for old in [*self._states(), *self.path.glob("snapshot-*.safetensors"), *self.path.glob("*.ndjson")]:
             old.unlink(missing_ok=True)

@@ -115,6 +115,18 @@ def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
         assert images.diff(dim=1).abs().mean((2, 3, 4)).max() < 0.15
 
 
+def test_of_two_that_build_one_dataset_the_second_is_refused_and_can_follow(fsv2v, clips, tmp_path):
+    out = tmp_path / "faces"
+    first = build([str(clips[0]), str(clips[1])], out, DatasetOptions(size=64))
+    next(first)
+    second = fsv2v("build-dataset", clips[2], "-o", out, "--size", 64)
+    assert second.exit_code == 2 and f"{out} is being made by another process" in second.stderr
+    list(first)
+    assert fsv2v("build-dataset", clips[2], "-o", out, "--size", 64).exit_code == 0
+    assert [row["id"] for row in rows(out)] == ["p0", "p1", "p2"]
+    assert sorted(path.name for path in out.iterdir()) == ["clips", "clips.ndjson", "dataset.json"]
+
+
 @pytest.mark.parametrize("store", ["copy", "pack", "reference"])
 def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
     out = tmp_path / store

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 
-from stages.files import building_directory, building_file, clear_leftovers
+from stages.errors import UsageProblem
+from stages.files import alone, building_directory, building_file, clear_leftovers
 
 
 def aged(path, seconds):
@@ -58,3 +61,33 @@ def test_a_directory_that_appeared_meanwhile_is_not_replaced(tmp_path):
 
     assert os.listdir(tmp_path) == ["x"]
     assert os.listdir(tmp_path / "x") == ["theirs"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_another_process_makes_is_refused_until_it_ends_even_by_kill_9(inside, tmp_path):
+    code = f"import pathlib, stages.files as f\nwith f.alone(pathlib.Path('x'), inside={inside}):\n print(flush=True)\n input()"
+    other = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None and other.stdout.readline() == b"\n"
+    with pytest.raises(UsageProblem, match="x is being made by another process"), alone(tmp_path / "x", inside=inside):
+        pass
+    with alone(tmp_path / "y", inside=inside):
+        pass
+    other.kill()
+    other.communicate()
+
+    with alone(tmp_path / "x", inside=inside):
+        pass
+    assert os.listdir(tmp_path / "x" if inside else tmp_path) == [], "the lock of the killed process is gone too"
+
+
+def test_a_folder_that_was_made_for_the_lock_alone_is_not_left(tmp_path):
+    with alone(tmp_path / "empty", inside=True), alone(tmp_path / "there" / "file"):
+        (tmp_path / "there" / "file").touch()
+    assert os.listdir(tmp_path) == ["there"] and os.listdir(tmp_path / "there") == ["file"]
+
+
+def test_a_place_where_no_lock_can_lie_is_left_to_what_writes_there(tmp_path):
+    (tmp_path / "file").touch()
+    with alone(tmp_path / "file", inside=True), alone(tmp_path / "file" / "x"):
+        pass
+    assert os.listdir(tmp_path) == ["file"]

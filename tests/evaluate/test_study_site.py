@@ -19,6 +19,7 @@ from fsv2v_cli.main import run
 from stages.clip import VideoWriter, as_clip, probe, read_frames
 from stages.clip.comments import read_comment
 from stages.clip.ffmpeg import executable
+from stages.errors import UsageProblem
 from stages.evaluate.study import StudyOptions, make_study
 from stages.evaluate.study.key import read_key
 
@@ -165,6 +166,15 @@ def test_rates_that_are_stored_differently_are_equal(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     write(first / "ann.mp4", frames(0), Fraction(30000, 1001)), write(second / "ann.mp4", frames(2), Fraction(2997, 100))
     assert make_study((str(first), str(second)), "", tmp_path / "site", StudyOptions(catch=0)).status == "done"
+
+
+def test_of_two_that_make_one_study_the_second_is_refused_so_that_key_and_site_fit(folders, tmp_path):
+    def meanwhile(event):
+        with pytest.raises(UsageProblem, match="site is being made by another process"):
+            make_study((str(folders[1]), str(folders[0])), "", tmp_path / "site", StudyOptions(catch=0))
+
+    make_study((str(folders[0]), str(folders[1])), "", tmp_path / "site", StudyOptions(catch=0), on_event=meanwhile)
+    assert data_of(tmp_path / "site")["study"] == read_key(tmp_path / "site.key.json").study
 
 
 def test_a_reference_is_shown_with_every_question(study, folders, tmp_path):

@@ -65,6 +65,14 @@ def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, 
         finetune([open_clip(person.path)], load_model(base.path), out, SHORT)
 
 
+def test_of_two_that_make_one_model_the_second_is_refused(base, person, tmp_path):
+    def meanwhile(step, loss):
+        with pytest.raises(UsageProblem, match="is being made by another process"):
+            finetune([person], base, tmp_path / "tuned.safetensors", SHORT)
+
+    assert finetune([person], base, tmp_path / "tuned.safetensors", SHORT, on_step=meanwhile) == "done"
+
+
 def test_two_runs_give_the_same_weights(base, person, tmp_path):
     for name in ("a", "b"):
         finetune([person], load_model(base.path), tmp_path / f"{name}.safetensors", SHORT)

@@ -65,6 +65,16 @@ def test_the_same_again_is_skipped_and_anything_else_is_refused(model, person, d
         assert synthesize([person], driver, model, tmp_path / name, replace(OFF, compare=True), overwrite=True).status == "done"
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.clip"])
+def test_of_two_that_make_one_result_the_second_is_refused(model, person, driver, tmp_path, name):
+    def meanwhile(done, total):
+        with pytest.raises(UsageProblem, match="is being made by another process"):
+            synthesize([person], driver, model, tmp_path / name, replace(OFF, compare=True))
+
+    assert synthesize([person], driver, model, tmp_path / name, OFF, progress=meanwhile).status == "done"
+    assert synthesize([person], driver, model, tmp_path / name, OFF).status == "skipped"
+
+
 def test_two_runs_give_the_same_bytes(model, person, driver, tmp_path):
     for name in ("a", "b"):
         synthesize([person], driver, model, tmp_path / f"{name}.mp4", OFF)

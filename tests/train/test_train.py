@@ -139,6 +139,16 @@ def test_other_settings_do_not_continue_a_run(undisturbed, painted_dataset):
         train(replace(TINY, learning_rate=0.001), quick(painted_dataset), undisturbed)
 
 
+def test_of_two_that_train_one_run_the_second_is_refused(painted_dataset, tmp_path):
+    def meanwhile(row):
+        if row.get("step") == 3:
+            with pytest.raises(UsageProblem, match="run is being made by another process"):
+                train(TINY, quick(painted_dataset), tmp_path / "run")
+
+    train(TINY, quick(painted_dataset), tmp_path / "run", event=meanwhile)
+    assert [row["step"] for row in losses(tmp_path / "run")] == list(range(1, 11))
+
+
 def test_a_folder_with_other_things_is_left_alone(painted_dataset, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(BadInput, match="not empty"):

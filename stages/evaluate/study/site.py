@@ -20,7 +20,7 @@ from stages.evaluate.study.answers import LONGEST_NAME
 from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
-from stages.files import building_directory, write_atomically, write_bytes
+from stages.files import alone, building_directory, write_atomically, write_bytes
 
 ASKED = "Which one looks more like a video captured by a real camera?"
 """The question of vid2vid, section 4."""
@@ -87,17 +87,20 @@ def make_study(
         raise UsageProblem(f"{out} would count as one of the videos in {inside[0]}", hint="Choose a place outside of it with -o")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
-    known = _known(key_path, request, overwrite)
-    made = _study_in(out)
-    if made is not None and not overwrite and (known is None or known.study != made):
-        raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", hint="Use --overwrite, or another -o")
-    plan = known or draw_key(_names(folders), [pair.name for pair in pairs], options.catch, options.per_worker, bool(reference), request)
-    status = "skipped" if made == plan.study else "done"
-    frames = 0
-    if status == "done":
-        with _old_key_kept(key_path):
-            plan.write(key_path)
-            frames = _write_site(out, plan, {pair.name: pair for pair in pairs}, options, on_event)
+    with alone(out):
+        known = _known(key_path, request, overwrite)
+        made = _study_in(out)
+        if made is not None and not overwrite and (known is None or known.study != made):
+            raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", hint="Use --overwrite, or another -o")
+        plan = known or draw_key(
+            _names(folders), [pair.name for pair in pairs], options.catch, options.per_worker, bool(reference), request
+        )
+        status = "skipped" if made == plan.study else "done"
+        frames = 0
+        if status == "done":
+            with _old_key_kept(key_path):
+                plan.write(key_path)
+                frames = _write_site(out, plan, {pair.name: pair for pair in pairs}, options, on_event)
     catch = sum(question.kind == "catch" for question in plan.questions)
     return Outcome(status, frames, time.monotonic() - begun, key_path, len(plan.questions) - catch, catch, len(plan.blocks))
 
