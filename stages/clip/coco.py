@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.openpose import load_json, numbers_of, people_in, read_points
-from stages.clip.people import Person, arrays_of
+from stages.clip.people import Person
 from stages.clip.pictures import natural_key
+from stages.clip.scaling import Poses, Size, one_size, poses_of
 from stages.errors import BadInput
 from stages.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert
 
@@ -38,19 +38,12 @@ Found = tuple[Points, int]
 """17 or 133 points of a person, and the track_id or -1."""
 
 
-@dataclass(frozen=True)
-class CocoPoses:
-    """The arrays of a `poses` layer, and the size (width, height) of the pictures where the file says it."""
-
-    arrays: Mapping[str, np.ndarray]
-    size: tuple[int, int] | None
-
-
-def read_coco(path: Path, num_frames: int | None = None) -> CocoPoses:
+def read_coco(path: Path, num_frames: int | None = None, size: Size | None = None) -> Poses:
     """Every image of the file is a frame, in the order of their names, or else of their ids.
 
     A list of results does not name images without people: ids that are missing between the first and the last are such frames, and with
-    `num_frames` (of the clip that they belong to) also those before and after. Raises BadInput naming the file.
+    `num_frames` (of the clip that they belong to) also those before and after. Points are scaled to frames of `size` where that is given.
+    Raises BadInput naming the file.
     """
     value = load_json(path)
     try:
@@ -74,7 +67,8 @@ def _coco(path: Path, value: Any, num_frames: int | None) -> CocoPoses:
             by_frame[order[entry["image_id"]]].append(_found(path, entry))
     scale = 0.5 if _has_flags(by_frame) else 1.0
     frames = [[_person(points, number, scale) for points, number in found if points[:, 2].any()] for found in by_frame]
-    return CocoPoses(arrays_of(frames), _size(path, images) if images else None)
+    own = one_size(path, [(image.get("width"), image.get("height")) for image in images or ()])
+    return poses_of(path, frames, own, size)
 
 
 def coco_file(clip: Clip) -> bytes:
@@ -170,11 +164,3 @@ def _has_flags(by_frame: Sequence[list[Found]]) -> bool:
 def _person(points: Points, number: int, scale: float) -> Person:
     body = points * np.array([1, 1, scale], np.float32)
     return Person(convert(body, COCO_WHOLEBODY if len(points) == COCO_WHOLEBODY.count else COCO_17), number)
-
-
-def _size(path: Path, images: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    sizes = {(image.get("width"), image.get("height")) for image in images}
-    if len(sizes) > 1:
-        raise BadInput(f"{path}: its images have {len(sizes)} sizes, so they are not the frames of one video")
-    width, height = sizes.pop()
-    return (width, height) if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0 else None

@@ -17,6 +17,7 @@ from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.pictures import read_image
+from stages.clip.scaling import Size, scaling_of
 from stages.errors import DAMAGED, BadInput, ParametersDiffer
 from stages.label_tables import LabelTable, table
 
@@ -31,8 +32,8 @@ def add_layer(clip: Clip, kind: str, backend: str, files: Sequence[Path], labels
     ParametersDiffer when the layer is there and was made otherwise.
     """
     names = table(labels) if kind == "segment" and labels else None
-    meaning: dict[str, Any] = {"skeleton": "BODY_25"} if kind == "poses" else names.meta() if names else {}
-    parameters = {"table": names.meta()} if names else {}
+    meaning: dict[str, Any] = names.meta() if names else {}
+    parameters: Mapping[str, Any] = {"table": names.meta()} if names else {}
     if kind == "instances":
         ids = _instance_ids(files)
         meaning = {"values": "instance ids"} if ids is None else {"values": "places in the list of ids", "ids": ids}
@@ -41,8 +42,12 @@ def add_layer(clip: Clip, kind: str, backend: str, files: Sequence[Path], labels
         write_layer(clip, kind, backend, files, lambda: _label_maps(clip, files, names), meaning, parameters)
     elif kind == "densepose":
         write_layer(clip, kind, backend, files, lambda: _densepose(clip, files), meaning)
+    elif kind == "poses":
+        found = read_openpose(files, (clip.width, clip.height))
+        write_layer(clip, kind, backend, files, lambda: found.arrays, {"skeleton": "BODY_25"}, found.parameters)
     else:
-        write_layer(clip, kind, backend, files, lambda: _ARRAYS[kind](files), meaning)
+        arrays, parameters = read_landmarks(files, (clip.width, clip.height))
+        write_layer(clip, kind, backend, files, lambda: arrays, meaning, parameters)
 
 
 def write_layer(
@@ -76,9 +81,9 @@ def digest_of(files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(f"{os.fsencode(path.name).hex()} {file_sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
-def read_landmarks(files: Sequence[Path]) -> dict[str, np.ndarray]:
-    """The arrays of a `landmarks` layer: JSON files with 68 pairs [x, y] (dlib's, as imaginaire has them) or text files with 68 lines
-    "x,y" (few-shot vid2vid's). An empty list or file is a missing face.
+def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
+    """The arrays and parameters of a `landmarks` layer: JSON files with 68 pairs [x, y] (dlib's, as imaginaire has them) or text files with
+    68 lines "x,y" (few-shot vid2vid's). An empty list or file is a missing face. Shares of a picture become pixels of frames of `size`.
     """
     points = np.zeros((len(files), 1, 68, 3), np.float32)
     for index, path in enumerate(files):
@@ -92,7 +97,8 @@ def read_landmarks(files: Sequence[Path]) -> dict[str, np.ndarray]:
         if pairs.shape != (68, 2) or not np.isfinite(pairs).all():
             raise BadInput(f"{path} is not a list of 68 pairs [x, y]")
         points[index, 0, :, :2], points[index, 0, :, 2] = pairs, 1
-    return {"points": points}
+    scale = scaling_of(files[0].parent, points[points[..., 2] > 0, :2], None, size)
+    return {"points": scale(points)}, scale.parameters
 
 
 def _pairs_of_text(path: Path) -> list[list[str]]:
@@ -164,6 +170,3 @@ def _fitting(image: np.ndarray, path: Path, clip: Clip) -> np.ndarray:
         size = f"{image.shape[1]} x {image.shape[0]}"
         raise BadInput(f"{path} is {size} pixels, but the frames of {clip.path.name} are {clip.width} x {clip.height}")
     return image
-
-
-_ARRAYS: Mapping[str, Callable[[Sequence[Path]], Mapping[str, np.ndarray]]] = {"landmarks": read_landmarks, "poses": read_openpose}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from stages.clip.datasets import LAYOUTS, import_layout
 from stages.clip.foreign import add_layer, digest_of, write_layer
 from stages.clip.openpose import list_json, read_openpose
 from stages.clip.pictures import is_picture, list_pictures, read_image
+from stages.clip.scaling import Poses, Size
 from stages.errors import BadInput, UsageProblem
 from stages.flow.files import list_flow, read_flow
 
@@ -25,8 +26,6 @@ Layout = Literal[
     "imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape",
 ]  # fmt: skip
 """What is there; the second line are data sets (`LAYOUTS`), which become one clip per sequence."""
-Size = tuple[int, int]
-"""Width, height."""
 
 
 def import_clips(
@@ -102,11 +101,11 @@ def _guess_files(files: Sequence[Path]) -> Layout:
 def import_openpose(folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None) -> Clip:
     """The people of an OpenPose JSON folder, one file per frame, as the layer `poses` of the clip at `out`, or of a new one without frames.
 
-    OpenPose does not write the size of the picture; without `size` it is the smallest even one that holds every point.
+    OpenPose does not write the size of the picture; without `size` it is the smallest even one that holds every point. Points of a picture
+    of another size, and shares of its size, become pixels of the clip's frames.
     """
-    files = list_json(folder)
-    arrays = read_openpose(files)
-    return _with_poses(folder, out, files, arrays, fps, size, "openpose")
+    files, clip = list_json(folder), _there(folder, out)
+    return _with_poses(folder, out, files, read_openpose(files, (clip.width, clip.height) if clip else size), fps, "openpose")
 
 
 def import_flow(folder: Path, out: str | Path | None) -> Clip:
@@ -139,9 +138,9 @@ def import_flow(folder: Path, out: str | Path | None) -> Clip:
 
 def import_coco(file: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None) -> Clip:
     """The people of a COCO keypoint file as the layer `poses`; see `import_openpose`. The file may say the size, else `size` does."""
-    target = clip_path(file, out)
-    found = read_coco(file, open_clip(target).num_frames if (target / "clip.json").exists() else None)
-    return _with_poses(file, out, [file], found.arrays, fps, size or found.size, "coco")
+    clip = _there(file, out)
+    found = read_coco(file, clip.num_frames, (clip.width, clip.height)) if clip else read_coco(file, size=size)
+    return _with_poses(file, out, [file], found, fps, "coco")
 
 
 def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS) -> Clip:
@@ -159,19 +158,18 @@ def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction 
     return clip
 
 
-def _with_poses(
-    source: Path,
-    out: str | Path | None,
-    files: Sequence[Path],
-    arrays: Mapping[str, np.ndarray],
-    fps: Fraction,
-    size: Size | None,
-    backend: str,
-) -> Clip:
+def _there(source: Path, out: str | Path | None) -> Clip | None:
+    """The clip that a layer of `source` belongs to, if there is one."""
+    target = clip_path(source, out)
+    return open_clip(target) if (target / "clip.json").exists() else None
+
+
+def _with_poses(source: Path, out: str | Path | None, files: Sequence[Path], found: Poses, fps: Fraction, backend: str) -> Clip:
     target = clip_path(source, out)
     with all_or_nothing(target):
-        clip = _clip_at(target, source, files, len(arrays["keypoints"]), size or _size_around(arrays["keypoints"]), fps)
-        write_layer(clip, "poses", backend, files, lambda: arrays, {"skeleton": "BODY_25"})
+        points = found.arrays["keypoints"]
+        clip = _clip_at(target, source, files, len(points), found.size or _size_around(points), fps)
+        write_layer(clip, "poses", backend, files, lambda: found.arrays, {"skeleton": "BODY_25"}, found.parameters)
     return clip
 
 

@@ -1,4 +1,8 @@
-"""OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25), hands and face."""
+"""OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25), hands and face.
+
+Points are pixels, or with --keypoint_scale 3 and 4 shares of the picture. Its size is in canvas_width and canvas_height where ControlNet's
+tools wrote the file.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,9 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
-from stages.clip.people import Person, arrays_of
+from stages.clip.people import Person
 from stages.clip.pictures import natural_key
+from stages.clip.scaling import Poses, Size, one_size, poses_of
 from stages.errors import BadInput
 from stages.skeletons import BODY_25, OPENPOSE_18, SIZES, Points, convert
 
@@ -34,9 +39,17 @@ def list_json(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def read_openpose(files: Sequence[Path]) -> dict[str, np.ndarray]:
-    """The arrays of a `poses` layer (see `arrays_of`), one frame per file. Raises BadInput naming the file that is not OpenPose JSON."""
-    return arrays_of([_people(path) for path in files])
+def read_openpose(files: Sequence[Path], size: Size | None = None) -> Poses:
+    """The people of a folder, one file per frame, scaled to frames of `size` (width, height) where that is given.
+
+    Raises BadInput naming the file that is not OpenPose JSON, and for points whose picture is not known or has another shape.
+    """
+    values = [_frame(path) for path in files]
+    own = one_size(files[0].parent, [(value.get("canvas_width"), value.get("canvas_height")) for value in values])
+    frames = [
+        [_person(path, person) for person in value["people"] if isinstance(person, dict)] for path, value in zip(files, values, strict=True)
+    ]
+    return poses_of(files[0].parent, frames, own, size)
 
 
 def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
@@ -75,11 +88,11 @@ def load_json(path: Path) -> Any:
         raise BadInput(f"{path} is not JSON: {error}") from error
 
 
-def _people(path: Path) -> list[Person]:
+def _frame(path: Path) -> dict[str, Any]:
     value = load_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("people"), list):
         raise BadInput(f'{path} is not OpenPose JSON: it has no list "people"')
-    return [_person(path, person) for person in value["people"] if isinstance(person, dict)]
+    return value
 
 
 def _person(path: Path, person: Mapping[str, Any]) -> Person:

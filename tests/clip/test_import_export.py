@@ -162,6 +162,15 @@ def test_a_frame_that_lacks_its_landmarks_is_named(imaginaire, tmp_path):
     assert not (tmp_path / "out").exists(), "everything is listed before the first clip is made"
 
 
+def test_landmarks_that_are_shares_of_the_picture_become_pixels(imaginaire, tmp_path):
+    whole = import_clips(imaginaire, tmp_path / "pixels")[0]
+    last = np.array([whole.width - 1, whole.height - 1])
+    for path in (imaginaire / "landmarks-dlib68").rglob("*.json"):
+        path.write_text(json.dumps((np.array(json.loads(path.read_text())) / last).tolist()))
+    shares = import_clips(imaginaire, tmp_path / "shares")[0]
+    assert np.allclose(*(clip.layer("landmarks").arrays()["points"] for clip in (whole, shares)), atol=1e-4)
+
+
 @pytest.mark.parametrize("content", ["{}", "[[1, 2]]", "[[1, 2, 3]]", "x", "[" + ", ".join(["[NaN, 1]"] * 68) + "]"])
 def test_wrong_landmarks_are_named(content, imaginaire, tmp_path):
     (imaginaire / "landmarks-dlib68" / "seq1" / "1.json").write_text(content)

@@ -57,6 +57,98 @@ def test_bodies_hands_faces_and_who_is_who_come_back_exactly(form, dancers, tmp_
     assert (back.width, back.height) == (640, 480)
 
 
+def rewritten(folder: Path, change, **more: object) -> Path:
+    """The OpenPose files with x and y of all points that are there changed by `change(place [N, 2])`, and saved as Windows does."""
+    for path in folder.iterdir():
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        for person in value["people"]:
+            for key in (key for key in person if key.endswith("_2d")):
+                points = np.array(person[key]).reshape(-1, 3)
+                there = points[:, 2] > 0
+                points[there, :2] = change(points[there, :2])
+                person[key] = points.ravel().tolist()
+        path.write_text(json.dumps({**value, **more}), encoding="utf-8-sig")
+    return folder
+
+
+def near(one: Clip, other: Clip) -> None:
+    """The same but for the rounding of float32."""
+    before, after = one.layer("poses").arrays(), other.layer("poses").arrays()
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        assert np.allclose(array, after[name], atol=1e-3), name
+
+
+LAST_PIXEL = np.array([639, 479])
+FORMS = {  # OpenPose's --keypoint_scale 3 and 4, from the first to the last pixel
+    "shares": (lambda place: place / LAST_PIXEL, {}),
+    "shares of the middle": (lambda place: 2 * place / LAST_PIXEL - 1, {}),
+    "shares of a canvas": (lambda place: place / LAST_PIXEL, {"canvas_width": 640, "canvas_height": 480}),
+    "a canvas of half the size": (lambda place: (place - 0.5) / 2, {"canvas_width": 320, "canvas_height": 240}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("there", [True, False], ids=["into a clip", "with --size"])
+def test_openpose_files_that_are_not_in_pixels_of_the_frames_are_scaled(form, there, dancers, tmp_path):
+    change, more = FORMS[form]
+    folder = rewritten(export(dancers, "poses", tmp_path / "json"), change, **more)
+    if there:
+        create_clip(tmp_path / "back.clip", width=640, height=480, num_frames=4)
+
+    [back] = import_clips(folder, tmp_path / "back.clip", size=None if there else (640, 480))
+
+    near(dancers, back)
+    assert (back.width, back.height) == (640, 480)
+
+
+def test_openpose_files_may_say_the_size_themselves(dancers, tmp_path):
+    folder = export(dancers, "poses", tmp_path / "json")
+    [back] = import_clips(rewritten(folder, lambda place: place, canvas_width=640, canvas_height=480), tmp_path / "a.clip")
+    same(dancers, back)
+    assert (back.width, back.height) == (640, 480)
+    [back] = import_clips(rewritten(folder, lambda place: place / LAST_PIXEL), tmp_path / "b.clip")
+    near(dancers, back)
+    assert (back.width, back.height) == (640, 480)
+
+
+def test_shares_of_a_picture_of_unknown_size_are_refused(fsv2v, dancers, tmp_path):
+    folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place / LAST_PIXEL)
+    result = fsv2v("clip", "import", folder, "-o", tmp_path / "back.clip")
+    assert result.exit_code == 3 and "--size WxH" in result.stderr and not (tmp_path / "back.clip").exists()
+
+
+def test_points_of_a_picture_of_another_shape_are_refused(dancers, tmp_path):
+    folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place, canvas_width=480, canvas_height=640)
+    with pytest.raises(BadInput, match="a picture of 480 x 640, but the frames are 640 x 480"):
+        import_clips(folder, tmp_path / "back.clip", size=(640, 480))
+
+
+def test_shares_do_not_pass_for_a_layer_that_was_made_of_pixels(dancers, tmp_path):
+    folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place / LAST_PIXEL)
+    [back] = import_clips(folder, tmp_path / "back.clip", size=(640, 480))
+    assert back.layer("poses").meta["producer"]["parameters"] == {"points": "0 to 1"}
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_coco_points_become_pixels_of_the_clips_frames(shares, dancers, tmp_path):
+    file = export(dancers, "poses", tmp_path / "poses.json", "coco")
+    value = json.loads(file.read_text())
+    for entry in value["annotations"]:
+        for key in (key for key in entry if key.endswith(("keypoints", "kpts")) and isinstance(entry[key], list)):
+            points = np.array(entry[key]).reshape(-1, 3)
+            there = points[:, 2] > 0
+            points[there, :2] = points[there, :2] / LAST_PIXEL if shares else (points[there, :2] - 0.5) / 2
+            entry[key] = points.ravel().tolist()
+    for image in value["images"]:
+        image |= {} if shares else {"width": 320, "height": 240}
+    file.write_text(json.dumps(value))
+
+    [back] = import_clips(file, tmp_path / "back.clip", size=(640, 480))
+
+    near(dancers, back)
+
+
 def test_coco_goes_into_one_file_if_its_name_says_so_and_tells_the_size(dancers, tmp_path):
     out = export(dancers, "poses", tmp_path / "dancers.json")
 
