@@ -16,7 +16,7 @@ from stages.clip.create import file_sha256
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
-from stages.clip.pictures import read_image
+from stages.clip.pictures import read_image, require_exact
 from stages.clip.scaling import Size, scaling_of
 from stages.errors import DAMAGED, BadInput, ParametersDiffer
 from stages.label_tables import LabelTable, table
@@ -123,6 +123,7 @@ def _ids(path: Path) -> np.ndarray:
     require_readable_file(path)
     try:
         with Image.open(path) as picture:
+            require_exact(path, picture)
             values = np.array(picture)
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a picture that can be read") from error
@@ -159,7 +160,7 @@ def _instances(clip: Clip, files: Sequence[Path], ids: Sequence[int] | None) -> 
 def _densepose(clip: Clip, files: Sequence[Path]) -> Iterator[np.ndarray]:
     """DensePose writes its pictures with OpenCV, so that I comes last when they are read as RGB."""
     for path in files:
-        image = _fitting(read_image(path), path, clip)[:, :, ::-1]
+        image = _fitting(read_image(path, exact=True), path, clip)[:, :, ::-1]
         if image[..., 0].max() > 24:
             raise BadInput(f"{path} is not a DensePose IUV picture: it has the part {image[..., 0].max()}, and there are 24")
         yield image

@@ -45,11 +45,12 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(pictures, key=lambda path: natural_key(path.name))
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
     """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says, or as its own boxes say for HEIC.
 
     16 bits are scaled to 8, palettes, grey and CMYK become RGB, colours of an ICC profile become sRGB, transparent pixels are
-    laid over white. Raises BadInput when it is no picture, is damaged, or is larger than 16384 pixels on a side.
+    laid over white. Raises BadInput when it is no picture, is damaged, is larger than 16384 pixels on a side, or with `exact`
+    when its compression is lossy.
     """
     path = Path(path)
     require_readable_file(path)
@@ -58,6 +59,8 @@ def read_image(path: str | Path) -> np.ndarray:
             warnings.simplefilter("ignore")
             with _open(path) as picture:
                 _require_fitting(path, picture.size)
+                if exact:
+                    require_exact(path, picture)
                 picture.load()
                 return _as_rgb(ImageOps.exif_transpose(picture), path)
     except UnidentifiedImageError as error:
@@ -102,6 +105,14 @@ def _heic_as_png(path: Path) -> bytes:
     if process.returncode != 0 or not data:
         raise BadInput(f"{path} is a HEIC picture that ffmpeg cannot read", hint="Save it as JPEG or PNG first")
     return data
+
+
+def require_exact(path: Path, picture: Image.Image) -> None:
+    """BadInput for a picture of ids, or of other values that stand for something, in a lossy form: there the edges get ids of their own."""
+    lossy = picture.format in ("JPEG", "MPO") or "jpeg" in str(picture.info.get("compression"))
+    if lossy or (picture.format == "WEBP" and b"VP8L" not in path.read_bytes()):
+        hint = "Make it again as PNG; this one would stay damaged if it were converted"
+        raise BadInput(f"{path} is compressed as {picture.format}, which changes ids along every edge", hint=hint)
 
 
 def _require_fitting(path: Path, size: tuple[int, int]) -> None:

@@ -162,6 +162,40 @@ def test_a_frame_that_lacks_its_landmarks_is_named(imaginaire, tmp_path):
     assert not (tmp_path / "out").exists(), "everything is listed before the first clip is made"
 
 
+LOSSY = [("x.jpg", {}), ("x.png", {"format": "JPEG"}), ("x.webp", {}), ("x.tif", {"compression": "jpeg"})]
+EXACT = [("x.png", {}), ("x.bmp", {}), ("x.webp", {"lossless": True}), ("x.tif", {"compression": "tiff_lzw"}), ("x.jpg", {"format": "PNG"})]
+
+
+@pytest.mark.parametrize(("name", "form"), [*LOSSY, *EXACT])
+def test_ids_are_only_taken_from_pictures_that_keep_them(name, form, tmp_path):
+    """WebP is colour, so it is a DensePose picture; the content counts, not the name."""
+    values = np.zeros((48, 64, 3), np.uint8)
+    values[10:30, 20:40] = 24
+    colour = name.endswith("webp")
+    Image.fromarray(values if colour else values[..., 0]).save(tmp_path / name, **form)
+
+    def read() -> np.ndarray:
+        return read_image(tmp_path / name, exact=True) if colour else read_labels(tmp_path / name)
+
+    if (name, form) in LOSSY:
+        with pytest.raises(BadInput, match=f"{name} is compressed as .* which changes ids along every edge. Make it again as PNG"):
+            read()
+    else:
+        assert np.array_equal(read(), values if colour else values[..., 0])
+
+
+@pytest.mark.parametrize(("folder", "mode"), [("seg_maps", "L"), ("human_instance_maps", "L"), ("pose_maps-densepose", "RGB")])
+def test_a_data_set_with_ids_in_jpeg_is_refused(folder, mode, imaginaire, tmp_path):
+    for path in (imaginaire / "images").rglob("*.*"):
+        copy = imaginaire / folder / path.parent.name / f"{path.stem}.jpg"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, Image.open(path).size).save(copy)
+    for path in (imaginaire / folder).rglob("*.png"):
+        path.unlink()
+    with pytest.raises(BadInput, match=r"\.jpg is compressed as JPEG"):
+        import_clips(imaginaire, tmp_path / "out")
+
+
 def test_landmarks_that_are_shares_of_the_picture_become_pixels(imaginaire, tmp_path):
     whole = import_clips(imaginaire, tmp_path / "pixels")[0]
     last = np.array([whole.width - 1, whole.height - 1])

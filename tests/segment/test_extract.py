@@ -90,6 +90,16 @@ def test_label_maps_that_do_not_fit_are_refused(street, leftovers, picture, sent
     assert not clip.has("segment") and leftovers(clip.path) == []
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_label_maps_in_jpeg_are_refused_for_they_have_ids_that_were_never_drawn(street, fsv2v, tmp_path, mode) -> None:
+    clip = street(Image.fromarray(IDS))
+    for path in (tmp_path / "street_labels").iterdir():
+        Image.open(path).convert(mode).save(path.with_suffix(".jpg"))
+        path.unlink()
+    result = fsv2v("segment", clip.path, "--labels", tmp_path / "street_labels")
+    assert result.exit_code == 3 and "000.jpg is compressed as JPEG" in result.stderr and "again as PNG" in result.stderr
+
+
 def test_one_label_map_for_each_frame(street, tmp_path) -> None:
     clip = street(Image.fromarray(IDS), Image.fromarray(IDS))
     (tmp_path / "street_labels/001.png").unlink()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.backends import Backend
+from stages.clip.pictures import require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import BadInput
 
@@ -22,7 +23,7 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
     """One label map, enlarged or reduced to the size of the clip without mixing labels.
 
     A grey or palette picture holds ids, of which those above the table's must be void (255); an RGB picture holds the table's colours.
-    Raises BadInput for anything else, and for another aspect ratio.
+    Raises BadInput for anything else, for another aspect ratio, and for lossy compression.
     """
     values = _pixels(path)
     ids = _ids(path, values, table)
@@ -38,6 +39,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
     """ids [H, W] of a grey or palette picture, or RGB [H, W, 3]."""
     try:
         with Image.open(path) as picture:
+            require_exact(path, picture)
             flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
             values = np.array(flat)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
