@@ -224,10 +224,14 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 )
 @click.option("--fps", type=_Rate(), metavar="RATE", help="Rate of pictures and JSON, which have none. Default: 25, or the data set's.")
 @click.option("--size", type=Size("1280x720"), metavar="WxH", help="Size of the picture behind poses in JSON. Default: around all points.")
+@click.option(
+    "--skeleton", type=click.Choice(["auto", "body_25", "body_25b"]), default="auto", show_default=True,
+    help="What OpenPose's 25 points are. auto: BODY_25; what cannot be BODY_25 is refused.",
+)  # fmt: skip
 @path_option("--table", metavar="NAME", help="What a data set's label ids mean: a table's name or .json file. Default: the data set's.")
 @common_options
 def import_(
-    inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: Sides | None, table: str | None, run: Run
+    inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: Sides | None, skeleton: Any, table: str | None, run: Run
 ) -> int:
     """Make a clip of each INPUT and print its path; a data set gives one per sequence.
 
@@ -237,7 +241,7 @@ def import_(
     def work(path: str) -> Iterable[Line]:
         from stages.clip.importers import each_clip
 
-        for made in each_clip(path, run.out, layout, frames, fps, size, table):
+        for made in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
             yield made.path, {"layers": made.layers(), "frames": made.num_frames}
 
     return _each(inputs, run, work)

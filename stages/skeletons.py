@@ -1,7 +1,7 @@
 """Skeletons: how the keypoints of other tools become BODY_25, with OpenPose's hands and face where they have them.
 
 Points are [..., N, 3] float32: x, y in pixels, confidence; 0 means not there. Sources: OpenPose's output format (BODY_25, COCO with 18
-points), the COCO keypoint format, COCO-WholeBody's data format, MediaPipe's pose landmarker.
+points) and its training repository (BODY_25B), the COCO keypoint format, COCO-WholeBody's data format, MediaPipe's pose landmarker.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ _MEDIAPIPE = (
 _OPENPOSE_18 = (*((point,) for point in range(8)), (8, 11), *((point,) for point in range(8, 18)))
 
 BODY_25 = Skeleton("BODY_25", 25, tuple((point,) for point in range(25)))
+BODY_25B = Skeleton("BODY_25B", 25, (*_COCO, *((point,) for point in range(19, 25))))
+"""OpenPose's later body: COCO's 17 points, the upper neck, the top of the head, and the feet."""
 OPENPOSE_18 = Skeleton("openpose-18", 18, (*_OPENPOSE_18, *_ABSENT))
 COCO_17 = Skeleton("coco-17", 17, (*_COCO, *_ABSENT))
 MEDIAPIPE_33 = Skeleton("mediapipe-33", 33, _MEDIAPIPE)
@@ -51,7 +53,7 @@ MEDIAPIPE_33 = Skeleton("mediapipe-33", 33, _MEDIAPIPE)
 COCO_WHOLEBODY = Skeleton("coco-wholebody-133", 133, (*_COCO, *_TOES_AND_HEELS), range(23, 91), range(91, 112), range(112, 133))
 """17 of the body, 6 of the feet, 68 of the face, 21 of the left hand, 21 of the right."""
 
-SKELETONS: Mapping[str, Skeleton] = {known.name: known for known in (BODY_25, OPENPOSE_18, COCO_17, MEDIAPIPE_33, COCO_WHOLEBODY)}
+SKELETONS: Mapping[str, Skeleton] = {known.name: known for known in (BODY_25, BODY_25B, OPENPOSE_18, COCO_17, MEDIAPIPE_33, COCO_WHOLEBODY)}
 
 COCO_17_IN_BODY_25 = tuple(COCO_17.body.index((point,)) for point in range(17))
 """`keypoints[..., COCO_17_IN_BODY_25, :]` of BODY_25 are COCO's 17 points."""

@@ -15,7 +15,7 @@ from stages.clip.coco import read_coco
 from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_path, create_clip, kept_path
 from stages.clip.datasets import LAYOUTS, import_layout
 from stages.clip.foreign import add_layer, digest_of, write_layer
-from stages.clip.openpose import list_json, read_openpose
+from stages.clip.openpose import Body, list_json, read_openpose
 from stages.clip.pictures import is_picture, list_pictures, read_image
 from stages.clip.scaling import Poses, Size
 from stages.errors import BadInput, UsageProblem
@@ -36,9 +36,10 @@ def import_clips(
     fps: Fraction | None = None,
     size: Size | None = None,
     labels: str | None = None,
+    body: Body = "auto",
 ) -> list[Clip]:
     """All clips of `each_clip`."""
-    return list(each_clip(source, out, layout, frames, fps, size, labels))
+    return list(each_clip(source, out, layout, frames, fps, size, labels, body))
 
 
 def each_clip(
@@ -49,22 +50,25 @@ def each_clip(
     fps: Fraction | None = None,
     size: Size | None = None,
     labels: str | None = None,
+    body: Body = "auto",
 ) -> Iterator[Clip]:
     """Make clips of `source`, one after the other; more than one only of data sets.
 
     `fps` is for pictures and JSON, which have no rate; `size` for JSON without pictures; `labels` names the table of a data set's label ids
-    where it is not the usual one. Poses and DensePose pictures become a layer of the clip at `out` if one is there, else a clip without
-    frames. What is there already and was made of the same source is used again. Raises BadInput when the layout cannot be told or
-    is broken.
+    where it is not the usual one; `body` says what 25 points of OpenPose are. Poses and DensePose pictures become a layer of the clip at
+    `out` if one is there, else a clip without frames. What is there already and was made of the same source is used again. Raises BadInput
+    when the layout cannot be told or is broken.
     """
     source = Path(source)
     if not source.exists():
         raise BadInput(f"{source} does not exist")
     found = guess_layout(source) if layout == "auto" else layout
+    if body != "auto" and found != "openpose":
+        raise UsageProblem(f"{source} has the layout {found}: a skeleton is named for a folder of OpenPose files", hint="Leave it out")
     if found in LAYOUTS:
         yield from import_layout(LAYOUTS[found], source, Path(out) if out else Path.cwd(), frames, fps, labels)
     elif found == "openpose":
-        yield import_openpose(source, out, fps or DEFAULT_FPS, size)
+        yield import_openpose(source, out, fps or DEFAULT_FPS, size, body)
     elif found == "coco":
         yield import_coco(source, out, fps or DEFAULT_FPS, size)
     elif found == "densepose":
@@ -98,14 +102,16 @@ def _guess_files(files: Sequence[Path]) -> Layout:
     return "openpose" if any(path.suffix == ".json" for path in files) else "images"
 
 
-def import_openpose(folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None) -> Clip:
+def import_openpose(
+    folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None, body: Body = "auto"
+) -> Clip:
     """The people of an OpenPose JSON folder, one file per frame, as the layer `poses` of the clip at `out`, or of a new one without frames.
 
     OpenPose does not write the size of the picture; without `size` it is the smallest even one that holds every point. Points of a picture
     of another size, and shares of its size, become pixels of the clip's frames.
     """
     files, clip = list_json(folder), _there(folder, out)
-    return _with_poses(folder, out, files, read_openpose(files, (clip.width, clip.height) if clip else size), fps, "openpose")
+    return _with_poses(folder, out, files, read_openpose(files, (clip.width, clip.height) if clip else size, body), fps, "openpose")
 
 
 def import_flow(folder: Path, out: str | Path | None) -> Clip:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,14 +20,15 @@ from stages.clip.people import Person
 from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, one_size, poses_of
 from stages.errors import BadInput
-from stages.skeletons import BODY_25, OPENPOSE_18, SIZES, Points, convert
+from stages.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
 
 PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
     part: (f"{part}_keypoints_2d", SIZES[part]) for part in ("face", "hand_left", "hand_right")
 }
 """Array of the layer -> (key of the JSON file, number of points). Before OpenPose 1.2 the keys had no `_2d`."""
 
-_BODIES = {BODY_25.count: BODY_25, OPENPOSE_18.count: OPENPOSE_18}
+Body = Literal["auto", "body_25", "body_25b"]
+"""What 25 points are; auto: BODY_25, unless they cannot be. OpenPose does not write which model it used."""
 
 
 def list_json(folder: Path) -> list[Path]:
@@ -39,17 +41,37 @@ def list_json(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def read_openpose(files: Sequence[Path], size: Size | None = None) -> Poses:
+def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = "auto") -> Poses:
     """The people of a folder, one file per frame, scaled to frames of `size` (width, height) where that is given.
 
-    Raises BadInput naming the file that is not OpenPose JSON, and for points whose picture is not known or has another shape.
+    Raises BadInput naming the file that is not OpenPose JSON, for points whose picture is not known or has another shape, and with "auto"
+    for points in another order than BODY_25's.
     """
-    values = [_frame(path) for path in files]
-    own = one_size(files[0].parent, [(value.get("canvas_width"), value.get("canvas_height")) for value in values])
-    frames = [
-        [_person(path, person) for person in value["people"] if isinstance(person, dict)] for path, value in zip(files, values, strict=True)
-    ]
-    return poses_of(files[0].parent, frames, own, size)
+    folder, values = files[0].parent, [_frame(path) for path in files]
+    own = one_size(folder, [(value.get("canvas_width"), value.get("canvas_height")) for value in values])
+    people = [[person for person in value["people"] if isinstance(person, dict)] for value in values]
+    bodies = BODY_25B if body == "body_25b" else BODY_25
+    frames = [[_person(path, person, bodies) for person in found] for path, found in zip(files, people, strict=True)]
+    if body == "auto":
+        _require_body_25(folder, [person.parts["keypoints"] for found in frames for person in found])
+    found = poses_of(folder, frames, own, size)
+    return replace(found, parameters={**found.parameters, "skeleton": bodies.name}) if bodies is BODY_25B else found
+
+
+def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
+    """BadInput when the points 1 to 4 of most people are much nearer to the nose than 5 and 6.
+
+    In BODY_25B they are eyes and ears, and the shoulders. In BODY_25 they are neck and right arm, and left shoulder and elbow.
+    """
+    nearer = []
+    for points in bodies:
+        distance, there = np.linalg.norm(points[:, :2] - points[0, :2], axis=1), points[:, 2] > 0
+        near, far = (distance[part][there[part]] for part in (slice(1, 5), slice(5, 7)))
+        if there[0] and len(near) > 1 and len(far):
+            nearer.append(far.min() > 1.5 * near.max())
+    if nearer and np.mean(nearer) > 0.5:
+        hint = "If it is BODY_25B, use `fsv2v clip import --skeleton body_25b`; --skeleton body_25 takes it as it is"
+        raise BadInput(f"{folder} cannot be BODY_25: its points 1 to 4, neck and right arm, lie around the nose", hint=hint)
 
 
 def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
@@ -95,15 +117,16 @@ def _frame(path: Path) -> dict[str, Any]:
     return value
 
 
-def _person(path: Path, person: Mapping[str, Any]) -> Person:
+def _person(path: Path, person: Mapping[str, Any], bodies: Skeleton) -> Person:
+    """bodies: the skeleton of 25 points."""
     lists = {name: person.get(key, person.get(key.removesuffix("_2d"))) or [] for name, (key, _) in PARTS.items()}
     parts = {name: read_points(f"{path}: {PARTS[name][0]}", lists[name], SIZES[name]) for name in SIZES if name != "keypoints"}
     number = person.get("person_id")
-    return Person({**parts, "keypoints": _body(path, lists["keypoints"])}, _number(number))
+    return Person({**parts, "keypoints": _body(path, lists["keypoints"], bodies)}, _number(number))
 
 
-def _body(path: Path, values: Any) -> Points:
-    skeleton = _BODIES.get(len(values) // 3 if isinstance(values, list) else 0, BODY_25)
+def _body(path: Path, values: Any, bodies: Skeleton) -> Points:
+    skeleton = OPENPOSE_18 if isinstance(values, list) and len(values) // 3 == OPENPOSE_18.count else bodies
     points = read_points(f"{path}: {PARTS['keypoints'][0]}", values, skeleton.count)
     return convert(points, skeleton)["keypoints"]
 

@@ -15,7 +15,7 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.clip.people import boxes_of
-from stages.errors import BadInput, ParametersDiffer
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.skeletons import COCO_WHOLEBODY, convert
 
 
@@ -128,6 +128,68 @@ def test_shares_do_not_pass_for_a_layer_that_was_made_of_pixels(dancers, tmp_pat
     folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place / LAST_PIXEL)
     [back] = import_clips(folder, tmp_path / "back.clip", size=(640, 480))
     assert back.layer("poses").meta["producer"]["parameters"] == {"points": "0 to 1"}
+
+
+BODY_25B = [
+    "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist",
+    "right wrist", "left hip", "right hip", "left knee", "right knee", "left ankle", "right ankle", "upper neck", "top of the head",
+    "left big toe", "left small toe", "left heel", "right big toe", "right small toe", "right heel",
+]  # fmt: skip
+BODY_25 = [
+    "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "middle of the hips",
+    "right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear",
+    "left big toe", "left small toe", "left heel", "right big toe", "right small toe", "right heel",
+]  # fmt: skip
+STANDING = {
+    "nose": (300, 80), "eye": (8, 72), "ear": (16, 76), "shoulder": (40, 120), "elbow": (52, 160), "wrist": (56, 200), "hip": (20, 240),
+    "knee": (20, 320), "ankle": (20, 400), "big toe": (28, 420), "small toe": (32, 416), "heel": (18, 412), "upper neck": (300, 110),
+    "top of the head": (300, 40), "neck": (300, 120), "middle of the hips": (300, 240),
+}  # fmt: skip
+"""x from the middle line of the body for points that come in pairs, else in the picture."""
+
+
+def standing(names: list[str]) -> np.ndarray:
+    """A person who faces us, so that the right is on the left, with the points [25, 3] in the order of `names`."""
+    points = []
+    for name in names:
+        side, _, part = name.partition(" ")
+        x, y = STANDING[part if side in ("left", "right") else name]
+        points.append((300 + x if side == "left" else 300 - x if side == "right" else x, y, 0.9))
+    return np.array(points, np.float32)
+
+
+def walk(folder: Path, *bodies: np.ndarray) -> Path:
+    """A folder of OpenPose files, one for each body."""
+    return write_people(folder, *([{"pose_keypoints_2d": points.ravel().tolist()}] for points in bodies))
+
+
+def test_body_25b_becomes_body_25_when_it_is_named(fsv2v, tmp_path):
+    folder = walk(tmp_path / "walk", standing(BODY_25B))
+    assert fsv2v("clip", "import", folder, "-o", tmp_path / "walk.clip", "--skeleton", "body_25b").exit_code == 0
+    assert np.allclose(open_clip(tmp_path / "walk.clip").layer("poses").arrays()["keypoints"][0, 0], standing(BODY_25), atol=1e-4)
+    with pytest.raises(ParametersDiffer, match="skeleton"):
+        import_clips(folder, tmp_path / "walk.clip", body="body_25")
+
+
+@pytest.mark.parametrize("seen", [range(25), [0, 1, 2, 5, 6, 17, 18]], ids=["all", "head and shoulders"])
+def test_what_cannot_be_body_25_is_refused_with_what_it_may_be(seen, fsv2v, tmp_path):
+    points = standing(BODY_25B)
+    points[~np.isin(range(25), seen)] = 0
+    result = fsv2v("clip", "import", walk(tmp_path / "walk", points), "-o", tmp_path / "walk.clip")
+    assert result.exit_code == 3 and "walk cannot be BODY_25" in result.stderr and "--skeleton body_25b" in result.stderr
+
+
+def test_body_25_is_taken_as_such_however_little_is_seen_and_even_with_a_hand_at_the_ear(tmp_path):
+    whole, bust, phone = standing(BODY_25), standing(BODY_25), standing(BODY_25)
+    bust[[*range(8, 15), *range(19, 25)]] = 0
+    phone[BODY_25.index("right wrist"), :2] = phone[BODY_25.index("right ear"), :2]
+    [clip] = import_clips(walk(tmp_path / "walk", whole, bust, phone), tmp_path / "walk.clip")
+    assert np.array_equal(clip.layer("poses").arrays()["keypoints"][:, 0], [whole, bust, phone])
+
+
+def test_a_skeleton_is_named_for_openpose_only(pictures, tmp_path):
+    with pytest.raises(UsageProblem, match="layout images"):
+        import_clips(pictures, tmp_path / "x.clip", body="body_25b")
 
 
 @pytest.mark.parametrize("shares", [True, False])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.conditions import poses
-from stages.skeletons import BODY_25, COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, MEDIAPIPE_33, OPENPOSE_18, SKELETONS, convert
+from stages.skeletons import BODY_25, BODY_25B, COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, MEDIAPIPE_33, OPENPOSE_18, SKELETONS, convert
 
 COCO_NAMES = (
     "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist",
@@ -17,6 +17,7 @@ OPENPOSE_18_NAMES = (
     "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "right hip", "right knee",
     "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear",
 )  # fmt: skip
+BODY_25B_NAMES = (*COCO_NAMES[:17], "upper neck", "top of the head", *COCO_NAMES[17:23])
 MEANS = {"neck": ("left shoulder", "right shoulder"), "mid hip": ("left hip", "right hip")}
 
 
@@ -28,7 +29,13 @@ def numbered(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("skeleton", "names"),
-    [(COCO_17, COCO_NAMES[:17]), (COCO_WHOLEBODY, COCO_NAMES), (OPENPOSE_18, OPENPOSE_18_NAMES), (BODY_25, poses.NAMES)],
+    [
+        (COCO_17, COCO_NAMES[:17]),
+        (COCO_WHOLEBODY, COCO_NAMES),
+        (OPENPOSE_18, OPENPOSE_18_NAMES),
+        (BODY_25, poses.NAMES),
+        (BODY_25B, BODY_25B_NAMES),
+    ],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_every_point_goes_where_the_point_of_its_name_is(skeleton, names):
