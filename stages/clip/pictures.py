@@ -61,6 +61,7 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
                 _require_fitting(path, picture.size)
                 if exact:
                     require_exact(path, picture)
+                    picture.info.pop("icc_profile", None)  # its values are no colours
                 picture.load()
                 return _as_rgb(ImageOps.exif_transpose(picture), path)
     except UnidentifiedImageError as error:
