@@ -205,7 +205,14 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             return value
         if not re.fullmatch(r"\d+(\.\d+|/\d+)?", str(value)) or re.search(r"/0+$", str(value)) or not Fraction(str(value)):
             self.fail(f"{value!r} is no rate such as 25, 23.976 or 30000/1001.", param, ctx)
-        return Fraction(str(value))
+        return _meant(str(value))
+
+
+def _meant(text: str) -> Fraction:
+    """The rate that a decimal stands for: 29.97 and 29.970 are 30000/1001, as 23.976 and 23.98 are 24000/1001."""
+    digits = len(text.partition(".")[2])
+    of_television = (Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 120, 240))
+    return next((rate for rate in of_television if digits > 1 and round(rate, digits) == Fraction(text)), Fraction(text))
 
 
 @clip.command("import")

@@ -57,8 +57,9 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
     if found is None:
         raise BadInput(f"{sound.path} holds no sound")
     copied = found.codec in _COPIED_INTO.get(container, {found.codec})
+    exactly = "alac" if found.codec == "alac" else "copy"  # out of Matroska a copy of ALAC has no length in its last packet
     complaint = ""
-    for codec in ["copy", "aac"] if copied else ["aac"]:
+    for codec in [exactly, "aac"] if copied else ["aac"]:
         pictures = composer.input(file_url(video))["v:0"]
         tones = composer.input(sound.url, protocol_whitelist=PROTOCOLS, itsoffset=f"{float(shift):.6f}")["a:0"]
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}

@@ -158,6 +158,7 @@ _MEANINGS = (
     ("does not contain any stream", "it holds no video"),
     ("matches no streams", "it holds no video"),
     ("No such filter: 'zscale'", "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"),
+    ("non positive size for width", "the size of its frames changes"),
     ("Decoder not found", "this ffmpeg has no decoder for it"),
     ("Decoding requested, but no decoder found", "this ffmpeg has no decoder for it"),
 )

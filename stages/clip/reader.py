@@ -49,7 +49,7 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
             if not _fill(process.stdout, frame):
                 raise BadInput(
                     f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}",
-                    hint="Import the video into a new clip, or code it again first: ffmpeg -i VIDEO NEW.mp4",
+                    hint="Code it again first and import that: ffmpeg -i VIDEO NEW.mp4",
                 )
             yield frame
 
@@ -64,6 +64,8 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
         frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")
     elif start:
         frames = frames.filter("select", f"gte(n,{start})")
+    same = f"eq(iw,{info.width})*eq(ih,{info.height})"  # crop refuses what is -1 wide: better than frames that are squeezed
+    frames = frames.filter("crop", w=f"if({same},iw,-1)", h="ih", exact=1)
     if info.colour.matrix:
         frames = frames.filter("setparams", colorspace=info.colour.matrix)
     if info.colour.foreign:

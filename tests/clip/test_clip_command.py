@@ -121,6 +121,18 @@ def test_a_finished_clip_of_pictures_has_one_rate(fsv2v, pictures, tmp_path):
     assert "fps: 25 -> 30" in made[-1].stderr
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("29.97", "30000/1001"), ("23.976", "24000/1001"), ("23.98", "24000/1001"), ("59.94", "60000/1001"),
+        ("25", "25/1"), ("12.5", "25/2"), ("29.9", "299/10"), ("2997/100", "2997/100"),
+    ],
+)  # fmt: skip
+def test_decimals_of_television_rates_mean_these_rates(said, meant, fsv2v, pictures, tmp_path):
+    assert fsv2v("clip", "import", pictures, "-o", tmp_path / "out", "--fps", said).exit_code == 0
+    assert json.loads((tmp_path / "out" / "pictures.clip" / "clip.json").read_text())["fps"] == meant
+
+
 @pytest.mark.parametrize("name", ["pack", "preview"])
 def test_two_inputs_never_go_to_one_output(name, fsv2v, small_clip, tmp_path):
     other = shutil.copytree(small_clip.path, tmp_path / "other" / small_clip.path.name)

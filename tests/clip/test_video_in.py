@@ -357,6 +357,21 @@ def test_an_ffmpeg_that_cannot_map_hdr_is_told_to_the_user(tmp_path, ffmpeg, mon
         probe(path)
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (45, 52), (60, 61)])
+def test_frames_of_another_size_are_refused_not_squeezed(start, stop, tmp_path, ffmpeg):
+    """Fifty frames of 64 x 48 and then fifty of 96 x 96, joined as H.264 streams can be."""
+    streams = b""
+    for size in ("64x48", "96x96"):
+        ffmpeg("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=2", "-c:v", "libx264", "-bf", "0", "-f", "h264", tmp_path / "part.h264")
+        streams += (tmp_path / "part.h264").read_bytes()
+    (tmp_path / "joined.h264").write_bytes(streams)
+    ffmpeg("-r", "25", "-i", tmp_path / "joined.h264", "-c", "copy", tmp_path / "joined.mp4")
+
+    assert sum(1 for _ in read_frames(tmp_path / "joined.mp4", 0, 50)) == 50
+    with pytest.raises(BadInput, match=r"the size of its frames changes\. Code it again first and import that: ffmpeg -i VIDEO NEW\.mp4"):
+        list(read_frames(tmp_path / "joined.mp4", start, stop))
+
+
 AWKWARD = ["with space", 'it\'s "quoted"', "-dash", "Zoë 舞蹈", "100%d", "a:b,c;d", "$(x)`y`"]
 
 

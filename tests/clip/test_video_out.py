@@ -133,6 +133,27 @@ def test_sound_that_mp4_cannot_take_becomes_aac(coding, video, tmp_path, ffmpeg)
     assert found.codec == "aac"
 
 
+def samples(path: Path) -> np.ndarray:
+    """The sound of a file, mono, 16 bits."""
+    from stages.clip.ffmpeg import executable
+
+    command = [executable(), "-v", "error", "-i", f"file:{path}", "-map", "0:a:0", "-ac", "1", "-ar", "44100", "-f", "s16le", "-"]
+    return np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.int16)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize("through_a_clip", [False, True])
+def test_alac_keeps_every_sample(through_a_clip, suffix, tmp_path, ffmpeg):
+    tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=2"]
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=2", *tone, "-c:v", "libx264", "-c:a", "alac", tmp_path / "alac.mp4")
+    source = as_clip(tmp_path / "alac.mp4") if through_a_clip else tmp_path / "alac.mp4"
+
+    write(tmp_path / f"out.{suffix}", list(read_frames(tmp_path / "alac.mp4")), Fraction(25), audio_from=source)
+
+    assert np.array_equal(samples(tmp_path / f"out.{suffix}"), samples(tmp_path / "alac.mp4"))
+    assert find_sound(Media(tmp_path / f"out.{suffix}")).codec == "alac"
+
+
 def onset(path: Path) -> float:
     """Seconds from the start of the file to the first loud sample."""
     from stages.clip.ffmpeg import executable
