@@ -84,6 +84,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
     picture = _places(run, ".preview.png")
 
     def draw(path: str) -> Iterable[Line]:
+        from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
 
         source, sheet = Path(path).absolute(), picture(path)
@@ -92,7 +93,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
             shown = prepare.as_it_is(source, place)
             yield contact_sheet(shown, sheet, columns, height), {}
             if video:
-                yield side_by_side(shown, f"{stem}.mp4", height), {}
+                yield side_by_side(shown, f"{stem}.mp4", height), _warned(path, out_of_time(shown))
 
     return _each(inputs, run, draw)
 
@@ -107,8 +108,7 @@ def validate(inputs: Inputs, run: Run) -> int:
         from stages.clip.validate import require_valid
 
         findings = require_valid(path)
-        for text in findings.warnings:
-            warning(f"{path}: {text}")
+        _warned(path, findings.warnings)
         yield path, {"warnings": findings.warnings}
 
     return _each(inputs, run, check)
@@ -274,12 +274,13 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     several = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Line]:
-        from stages.clip import open_clip
+        from stages.clip import open_clip, out_of_time
         from stages.clip.exporters import export as export_layer
 
         source = open_clip(path)
         assert run.out is not None
-        yield export_layer(source, layer, run.out / source.id if several else run.out, form, run.overwrite), {}
+        made = export_layer(source, layer, run.out / source.id if several else run.out, form, run.overwrite)
+        yield made, _warned(path, out_of_time(source) if made.is_file() and made.suffix != ".json" else [])
 
     return _each(inputs, run, work)
 
@@ -302,6 +303,13 @@ def _places(run: Run, suffix: str) -> Callable[[str], Path]:
         return found
 
     return place
+
+
+def _warned(path: str, texts: list[str]) -> dict[str, Any]:
+    """Warn, and what --json adds about it."""
+    for text in texts:
+        warning(f"{path}: {text}")
+    return {"warnings": texts} if texts else {}
 
 
 def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Line]]) -> int:

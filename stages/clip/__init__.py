@@ -6,7 +6,7 @@ from stages.clip.layers import Layer, LayerWriter, Producer
 from stages.clip.pictures import list_pictures, read_image
 from stages.clip.probe import Timestamps, VideoInfo, probe
 from stages.clip.reader import read_frames
-from stages.clip.writer import VideoWriter
+from stages.clip.writer import VideoWriter, out_of_time
 
 __all__ = [
     "Clip",
@@ -20,6 +20,7 @@ __all__ = [
     "create_clip",
     "list_pictures",
     "open_clip",
+    "out_of_time",
     "probe",
     "read_frames",
     "read_image",

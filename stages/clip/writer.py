@@ -25,6 +25,21 @@ _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
+_NOTICED = 0.045
+"""Seconds by which sound can lead its picture before viewers notice (ITU-R BT.1359)."""
+
+
+def out_of_time(clip: Clip) -> list[str]:
+    """A warning when the sound of `clip`, in a video at its mean rate, would be noticeably apart from its frames."""
+    if clip.timestamps is None or not clip.has("audio"):
+        return []
+    apart = max(abs(float(clip.timestamps.seconds(index) - index / clip.fps)) for index in range(clip.num_frames))
+    if apart < _NOTICED:
+        return []
+    remedy = "Make the rate constant first and import that: ffmpeg -i VIDEO -r 30 NEW.mp4"
+    return [f"a variable rate is written at its mean, so that frames are up to {apart:.2f} s apart from the sound. {remedy}"]
+
+
 class VideoWriter:
     """Writes frames as they come; use as a context manager.
 

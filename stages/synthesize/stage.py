@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
+from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip, out_of_time
 from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
 from stages.conditions.framing import Example, examples_of, frame_of, squeezed
@@ -90,7 +90,9 @@ def synthesize(
         if options.compare:
             frames = _side_by_side(frames, track, driving)
         _write(out, _counted(frames, driving.num_frames, progress), track, producer)
-        warnings = tuple(dict.fromkeys([*(text for example in shown for text in example.warnings), *squeezed(driving, track.views[0])]))
+        apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
+        complaints = [text for example in shown for text in example.warnings]
+        warnings = tuple(dict.fromkeys([*complaints, *squeezed(driving, track.views[0]), *apart]))
         return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitted)
 
 

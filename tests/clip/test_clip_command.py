@@ -152,3 +152,31 @@ def test_an_exported_video_never_replaces_the_source_of_the_clip(fsv2v, video, t
     before = video.read_bytes()
     result = fsv2v("clip", "export", tmp_path / "a.clip", "-o", video, "--overwrite")
     assert result.exit_code == 2 and "what it is to be made from" in result.stderr and video.read_bytes() == before
+
+
+@pytest.fixture
+def halting(fsv2v, tmp_path, ffmpeg):
+    """A clip with sound: 20 frames at 20 a second, then 20 at 10."""
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=20:d=2", "-f", "lavfi", "-i", "sine=duration=3"]
+    exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:1000", "-c:v", "libx264", "-bf", "0"]
+    ffmpeg(*source, "-vf", "setpts='(N+max(0,N-20))/(20*TB)'", *exact, tmp_path / "halting.mkv")
+    assert fsv2v("clip", "import", tmp_path / "halting.mkv", "-o", tmp_path / "halting.clip").exit_code == 0
+    return tmp_path / "halting.clip"
+
+
+def test_sound_beside_a_variable_rate_is_warned_of(halting, fsv2v, tmp_path):
+    """At the mean rate of 39 / 2.9 a second, frame 20 is shown after 20 * 2.9 / 39 = 1.49 s instead of after 1 s."""
+    exported = fsv2v("clip", "export", halting, "-o", tmp_path / "out.mp4")
+    shown = fsv2v("clip", "preview", halting, "-o", tmp_path / "shown")
+    pictures = fsv2v("clip", "export", halting, "-o", tmp_path / "pictures")
+
+    for result in (exported, shown):
+        assert result.exit_code == 0
+        assert "frames are up to 0.49 s apart from the sound. Make the rate constant first and import that: ffmpeg -i" in result.stderr
+    assert (pictures.exit_code, pictures.stderr) == (0, "")
+
+
+def test_a_constant_rate_is_not_warned_of(video, fsv2v, tmp_path):
+    fsv2v("clip", "import", video, "-o", tmp_path / "a.clip")
+
+    assert "apart" not in fsv2v("clip", "export", tmp_path / "a.clip", "-o", tmp_path / "out.mp4").stderr

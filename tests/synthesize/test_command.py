@@ -54,6 +54,16 @@ def test_a_video_with_sound_is_skipped_the_second_time(container, command, tmp_p
     assert (tmp_path / f"out.{container}").read_bytes() == before
 
 
+def test_sound_apart_from_a_variable_rate_is_warned_of_in_videos_alone(command, tmp_path):
+    """Frames 0 to 6 come 0.04 s apart, the others 0.2 s. At the mean of 11 in 1.24 s, frame 6 comes at 0.68 s instead of 0.24 s."""
+    tone = ["-f", "lavfi", "-i", "sine=duration=1.5", "-vf", "setpts='(N+4*max(0,N-6))/(25*TB)'", "-fps_mode", "passthrough", "-c:a", "aac"]
+    subprocess.run([executable(), "-v", "error", "-i", tmp_path / "face.mp4", *tone, tmp_path / "talk.mp4"], check=True)
+
+    warned = command("face.mp4", "talk.mp4", "-o", "out.mp4").stderr
+    assert "talk: a variable rate is written at its mean, so that frames are up to 0.44 s apart from the sound" in warned
+    assert "apart" not in command("face.mp4", "talk.mp4", "-o", "out.clip").stderr
+
+
 def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
     before = (tmp_path / "face.mp4").read_bytes()
     for arguments in (("face.mp4", "face.mp4"), ("face.mp4", "face.mp4", "-o", "face.mp4")):
