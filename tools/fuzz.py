@@ -325,9 +325,10 @@ READERS: dict[str, Reader] = {
         lambda folder: read_openpose([folder / "000000_keypoints.json"]),
     ),
     "coco": Reader(_one("coco.json", _json(COCO)), lambda folder: read_coco(folder / "coco.json")),
-    "landmarks": Reader(_one("000000.json", _json(PAIRS)), lambda folder: read_landmarks([folder / "000000.json"])),
+    "landmarks": Reader(_one("000000.json", _json(PAIRS)), lambda folder: read_landmarks([folder / "000000.json"], (256, 256))),
     "landmarks as text": Reader(
-        _one("000000.txt", "\n".join(f"{x},{y}" for x, y in PAIRS).encode()), lambda folder: read_landmarks([folder / "000000.txt"])
+        _one("000000.txt", "\n".join(f"{x},{y}" for x, y in PAIRS).encode()),
+        lambda folder: read_landmarks([folder / "000000.txt"], (256, 256)),
     ),
     "label map": Reader(
         _one("000000.png", _png(np.arange(48, dtype=np.uint8).reshape(6, 8))), lambda folder: read_labels(folder / "000000.png")

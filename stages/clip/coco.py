@@ -47,12 +47,12 @@ def read_coco(path: Path, num_frames: int | None = None, size: Size | None = Non
     """
     value = load_json(path)
     try:
-        return _coco(path, value, num_frames)
+        return _coco(path, value, num_frames, size)
     except (TypeError, ValueError, AttributeError) as error:  # numbers where lists should be, ids that are objects
         raise BadInput(f"{path} is not a COCO keypoint file: {error}") from error
 
 
-def _coco(path: Path, value: Any, num_frames: int | None) -> CocoPoses:
+def _coco(path: Path, value: Any, num_frames: int | None, size: Size | None) -> Poses:
     listed = value if isinstance(value, list) else value.get("annotations") if isinstance(value, dict) else None
     if not isinstance(listed, list) or not all(isinstance(entry, dict) and "image_id" in entry for entry in listed):
         raise BadInput(f"{path} is not a COCO keypoint file: it has no annotations with an image_id")

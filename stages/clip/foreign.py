@@ -92,7 +92,7 @@ def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndar
             continue
         try:
             pairs = np.array(value, np.float32)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise BadInput(f"{path} is not a list of 68 pairs [x, y]") from error
         if pairs.shape != (68, 2) or not np.isfinite(pairs).all():
             raise BadInput(f"{path} is not a list of 68 pairs [x, y]")
