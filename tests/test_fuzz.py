@@ -20,9 +20,9 @@ specification.loader.exec_module(tool)
 
 @pytest.mark.parametrize("name", tool.READERS)
 def test_a_reader_answers_damage_with_a_sentence(name: str) -> None:
-    result = tool.fuzz(tool.READERS[name], seconds=60, reads=150, seed=3)
-    assert list(result.faults) == [] and result.reads == 150
-    assert result.refused > 15, "the damage is noticed"
+    result = tool.fuzz(tool.READERS[name], seconds=60, reads=60, seed=3)
+    assert list(result.faults) == [] and result.reads == 60
+    assert result.refused > 5, "the damage is noticed"
 
 
 @pytest.mark.parametrize("name", tool.READERS)
