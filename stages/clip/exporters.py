@@ -23,6 +23,7 @@ from stages.flow.files import FORMS, FlowField, FlowForm, flow_bytes
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _REMEDY = "Replace it with --overwrite, or choose another place with -o"
 _ELSEWHERE = "Choose another place with -o"
+_ONE_EACH = "Choose another folder with -o, or replace it with --overwrite; several clips in one command get a folder each"
 _OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt|flo|npz)|.*_\d{12}_keypoints\.json|person_keypoints\.json")
 Format = Literal["auto", "png", "jpg", "video", "openpose", "coco", "json", "txt", "flo", "npz"]
 
@@ -136,9 +137,10 @@ def _file(out: Path, overwrite: bool, data: bytes) -> None:
 
 def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> None:
     """Write the files, or find that the very same are in `out`."""
-    if out.exists() and not overwrite:
+    if out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
         if not _holds_just(out, files):
-            raise ParametersDiffer(f"{out} is there and holds something else", hint=_REMEDY)
+            _require_replaceable(out)
+            raise ParametersDiffer(f"{out} holds another export", hint=_ONE_EACH)
         return
     _require_replaceable(out)
     with building_directory(out, replace=overwrite) as folder:

@@ -282,6 +282,17 @@ def test_label_maps_go_out_as_the_ids_themselves(small_clip, tmp_path):
         export(small_clip, "segment", tmp_path / "jpg", "jpg")
 
 
+def test_a_second_export_to_one_folder_is_told_how_each_clip_gets_its_own(small_clip, fsv2v, tmp_path):
+    other = create_clip(tmp_path / "other.clip", [numbered(9)])
+    (tmp_path / "out").mkdir()
+    out = export(small_clip, "frames", tmp_path / "out")
+    result = fsv2v("clip", "export", other.path, "-o", out)
+    assert result.exit_code == 3
+    assert "holds another export" in result.stderr and "several clips in one command get a folder each" in result.stderr
+    assert fsv2v("clip", "export", small_clip.path, other.path, "-o", tmp_path / "each").exit_code == 0
+    assert sorted(os.listdir(tmp_path / "each")) == sorted([small_clip.id, "other"])
+
+
 def test_exporting_again_leaves_the_same_files_alone_and_other_files_are_not_lost(small_clip, tmp_path):
     out = export(small_clip, "frames", tmp_path / "out")
     before = (out / "000000.png").stat().st_mtime_ns
@@ -289,10 +300,9 @@ def test_exporting_again_leaves_the_same_files_alone_and_other_files_are_not_los
     assert (out / "000000.png").stat().st_mtime_ns == before
 
     (out / "mine.txt").write_text("precious")
-    with pytest.raises(ParametersDiffer, match="holds something else"):
-        export(small_clip, "frames", out)
-    with pytest.raises(ParametersDiffer, match=r"holds other things \(mine\.txt\)"):
-        export(small_clip, "frames", out, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(ParametersDiffer, match=r"holds other things \(mine\.txt\), so it is not replaced. Choose another place"):
+            export(small_clip, "frames", out, overwrite=overwrite)
     assert (out / "mine.txt").exists()
 
     (out / "mine.txt").unlink()
