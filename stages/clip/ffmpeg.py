@@ -65,7 +65,7 @@ def source_time_base() -> str:
 
 
 def usual_matrix(lines: int) -> str:
-    """The colour matrix that players assume for a video of so many lines that names none; what fsv2v writes has it too."""
+    """The colour matrix that video software assumes where a video of this height names none. Videos that fsv2v writes follow it too."""
     return "bt709" if lines >= 720 else "smpte170m"
 
 

@@ -56,7 +56,7 @@ def each_clip(
 
     `fps` is for pictures and JSON, which have no rate; `size` for JSON without pictures; `labels` names the table of a data set's label ids
     where it is not the usual one; `body` says what 25 points of OpenPose are. Poses and DensePose pictures become a layer of the clip at
-    `out` if one is there, else a clip without frames. What is there already and was made of the same source is used again. Raises BadInput
+    `out` if one is there, else a clip without frames. What was already made from the same source is used again. Raises BadInput
     when the layout cannot be told or is broken.
     """
     source = Path(source)

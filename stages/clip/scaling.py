@@ -44,7 +44,7 @@ class Scaling:
         return self.size is None or (self.unit == "pixels" and self.own in (None, self.size))
 
     def __call__(self, points: Points) -> Points:
-        """points [..., 3], of which those without confidence are zeros and stay so.
+        """points [..., 3]; points without confidence are zeros and stay zero.
 
         Shares reach from the middle of the first pixel to that of the last, as OpenPose writes them.
         """

@@ -124,7 +124,7 @@ def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
 
 
 def squeezed(clip: Clip, view: View) -> tuple[str, ...]:
-    """What there is to say of a clip that is seen whole through a view of another shape."""
+    """A warning, if the view changes the shape of what the clip shows."""
     shapes = f"{clip.id} has {clip.width}x{clip.height} pixels and is squeezed to {view.width}x{view.height}"
     return (f"{shapes}: crop it to that shape first, or let its subject be cropped",) if view.squeezes else ()
 

@@ -201,7 +201,7 @@ def _crop_of(footage: Footage) -> str | None:
         else:
             producer = json.loads(read_comment(Path(footage.path)) or "{}")
         crop: str | None = producer["parameters"]["crop"] if producer.get("stage") == "synthesize" else None
-    except (ValueError, AttributeError, KeyError):  # a comment of somebody else
+    except (ValueError, AttributeError, KeyError):  # a comment that synthesize did not write
         return None
     return crop
 
