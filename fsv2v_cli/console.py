@@ -309,17 +309,22 @@ def warn_of(name: str, notes: Mapping[str, Any]) -> None:
             warning(text)
 
 
-def dry_run(what: Resolved, as_json: bool) -> None:
-    """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment."""
+def dry_run(what: Resolved, decisions: dict[str, str], as_json: bool) -> None:
+    """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment.
+
+    decisions: option -> what its `auto` comes to and why.
+    """
     if as_json:
         values, sources = ({what.keys[name]: _plain(value) for name, value in of.items()} for of in (what.values, what.sources))
-        emit({"command": what.command, "values": values, "sources": sources})
+        emit({"command": what.command, "values": values, "sources": sources} | ({"decisions": decisions} if decisions else {}))
         return
     lines = {name: _toml_line(what.keys[name], value) for name, value in what.values.items()}
     width = max(map(len, lines.values()), default=0)
     emit(f"[{'.'.join(what.command.split())}]")
     for name, line in lines.items():
         emit(f"{line:{width}}  # {what.sources[name]}")
+    for name, text in decisions.items():
+        emit(f"# {name}: {text}")
 
 
 def _toml_line(name: str, value: Any) -> str:

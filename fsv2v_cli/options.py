@@ -147,12 +147,19 @@ def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
 
 
 class Command(precedence.Command):
-    """A command of fsv2v: final option values, --dry-run, `run` and `inputs` made of their options."""
+    """A command of fsv2v: final option values, --dry-run, `run` and `inputs` made of their options.
+
+    explain: called by --dry-run with the values of the options; what it says of what `auto` comes to is printed, too.
+    """
+
+    def __init__(self, *arguments: Any, explain: Callable[[dict[str, Any]], dict[str, str]] = lambda values: {}, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.explain = explain
 
     def invoke(self, ctx: click.Context) -> Any:
         console.configure(quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False))
         if ctx.params.pop("dry_run", False):
-            console.dry_run(resolved(), as_json=ctx.params.get("json", False))
+            console.dry_run(resolved(), self.explain(ctx.params), as_json=ctx.params.get("json", False))
             return 0
         ctx.params.pop("config", None)
         self._gather(ctx.params)

@@ -86,10 +86,12 @@ def workplace() -> Iterator[Workplace]:
 
 def driving_clip(name: str, place: Workplace) -> Clip:
     """A clip, a layer's folder inside one, a video, a folder of pictures, or a folder of OpenPose JSON files."""
-    path = Path(name)
-    if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file():
-        path = path.parent
-    return as_it_is(path, place)
+    return as_it_is(clip_of_layer(Path(name)), place)
+
+
+def clip_of_layer(path: Path) -> Path:
+    """The clip whose layer's folder this is; any other path as it is."""
+    return path.parent if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file() else path
 
 
 def as_it_is(path: Path, place: Workplace) -> Clip:

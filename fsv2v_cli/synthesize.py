@@ -9,8 +9,49 @@ import click
 from fsv2v_cli import console, prepare
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 
+_FITTED = {
+    "none": "the driving keypoints are used as they are",
+    "place": "the driving keypoints are moved to the example's place and keep their proportions",
+    "proportions": "the driving keypoints are fitted to the example's place and proportions",
+}
 
-@command("synthesize")
+
+def _explain(values: dict[str, Any]) -> dict[str, str]:
+    """What `--normalize auto` comes to, as far as it can be told without extracting anything."""
+    from stages.errors import Fsv2vError
+
+    if values["normalize"] != "auto":
+        return {}
+    try:
+        return {"normalize": _what_auto_does(values)}
+    except Fsv2vError as error:
+        return {"normalize": f"cannot be told: {error}"}
+
+
+def _what_auto_does(values: dict[str, Any]) -> str:
+    from pathlib import Path
+
+    from stages.clip import open_clip
+    from stages.clip.clip import is_clip
+    from stages.conditions.tracks import layers_of
+    from stages.errors import BadInput
+    from stages.synthesize.fitting import decide
+
+    paths = prepare.clip_of_layer(Path(values["driving"])), Path(values["examples"])
+    for path in paths:
+        if not path.exists():
+            raise BadInput(f"{path} does not exist")
+    if not all(map(is_clip, paths)):
+        return "it is decided when both are clips with the driving layer, which are made on the way"
+    driving, example = map(open_clip, paths)
+    kind = prepare.open_model(values["model"], driving, values["base"]).config.kind
+    if not all(clip.has(layer) for clip in (driving, example) for layer in layers_of(kind)):
+        return "it is decided when the driving layer is there, which is extracted on the way"
+    fitting = decide("auto", kind, [example], driving)
+    return f"{_FITTED[fitting.how]}: {fitting.why}"
+
+
+@command("synthesize", explain=_explain)
 @path_option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of who is to be seen.")
 @path_option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, .mp4, in the current folder.")
@@ -42,11 +83,11 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, and then frames are faster. For long videos.")
 @click.option(
     "--crop", type=click.Choice(["auto", "subject", "none"]), default="auto", show_default=True,
-    help="Crop to the head of a face, or to the whole of a body; auto: unless a clip has the model's size already.",
+    help="Crop to the head of a face, or to the whole of a body; auto: unless that fills the picture already.",
 )  # fmt: skip
 @click.option(
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
-    help="Give the driving face or body the example's proportions; auto: unless the example is from the driving video.",
+    help="Give the driving face or body the example's place and proportions; auto: not the proportions where both are one person.",
 )  # fmt: skip
 @click.option(
     "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
@@ -112,8 +153,8 @@ def synthesize(
         console.warning(text)
     if outcome.fallbacks:
         console.warning(f"{outcome.fallbacks} frames were made again in full precision: {chosen.path} is not fit for half precision")
-    if outcome.fitted and normalize == "auto":
-        console.note("the driving keypoints were fitted to the example's place and proportions; --normalize off leaves them as they are")
+    if normalize == "auto" and outcome.status == "done":
+        console.note(f"{_FITTED[outcome.fitting.how]}: {outcome.fitting.why}; --normalize on and off decide otherwise")
     if outcome.held_frames:
         console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
     spoilt = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}

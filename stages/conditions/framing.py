@@ -21,6 +21,8 @@ from stages.networks.frame import Frame
 Crop = Literal["auto", "subject", "none"]
 SMALL_EYES = 12
 """Pixels between the eyes below which an example is too small to copy from."""
+FILLED_SHARE = 0.9
+"""Share of the picture's height from which on a crop is the picture: crops that are cropped again have 0.97 and more."""
 CROPPED_SHARE = 0.1
 """Share of a head crop outside the picture from which on the head itself is likely to be cut."""
 
@@ -76,19 +78,23 @@ class Example:
 def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[View]:
     """One view per frame onto pictures of `size` (height, width).
 
-    auto: a clip that has the model's size already (as build-dataset makes them) is taken whole, another is cropped to the subject: the
-    head of a face, the whole of a body. Label maps have no subject.
+    auto: cropped to the subject, the head of a face or the whole of a body, unless that fills the picture already (as in what
+    build-dataset makes). Label maps have no subject.
     """
-    if mode == "none" or (mode == "auto" and (clip.height, clip.width) == size):
-        return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
     boxes = None
     if isinstance(track, LandmarkTrack):
         boxes = crop.smooth_crops(track.points[:, 0], clip.width, clip.height, float(clip.fps))
     elif isinstance(track, PoseTrack):
         boxes = crop.smooth_body_crops(track.bodies[:, 0], clip.width, clip.height, float(clip.fps), size[1] / size[0])
-    if boxes is None:
-        return [View.scaled(clip.height, clip.width, *size)] * clip.num_frames
+    whole = View.scaled(clip.height, clip.width, *size)
+    if boxes is None or mode == "none" or (mode == "auto" and _fills(boxes, clip) and not whole.squeezes):
+        return [whole] * clip.num_frames
     return [View.crop(box, *size) for box in boxes]
+
+
+def _fills(boxes: np.ndarray, clip: Clip) -> bool:
+    """Whether crops [T, 3] (left, top, height) are nearly the whole picture in most frames."""
+    return bool(np.median(boxes[:, 2]) > FILLED_SHARE * clip.height)
 
 
 def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int, span: slice = slice(None)) -> list[Example]:

@@ -26,8 +26,8 @@ LIMIT = 1.6
 """A part is widened or narrowed by at most this factor."""
 
 
-def normalise(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """driving [T, 68 or 78, 3], example [68 or 78, 3], in pixels -> driving with the example's place, size and proportions.
+def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = True) -> np.ndarray:
+    """driving [T, 68 or 78, 3], example [68 or 78, 3], in pixels -> driving with the example's place, size and, if asked, proportions.
 
     Frames without a face stay empty. Without any face the driving landmarks are returned as they are.
     """
@@ -36,19 +36,35 @@ def normalise(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     if not seen.any():
         return driving
     mean = _nearest_mean(face[seen, :, :2], example[:LANDMARKS, :2])
-    scale, shift = _fit(mean, example[:LANDMARKS, :2])
-    moved, mean = driving[..., :2] * scale + shift, mean * scale + shift
+    scale, shift = fit(mean, example[:LANDMARKS, :2])
+    moved = driving[..., :2] * scale + shift
+    if proportions:
+        _give_proportions(moved, mean * scale + shift, example)
     result = driving.copy()
-    for part, rigid, along in PARTS:
-        ratio = _ratio(mean[part], example[part, :2], rigid)
-        centre = moved[:, part].mean(1, keepdims=True)
-        offset = example[part, :2].mean(0) - mean[part].mean(0)
-        for points in (part, along):
-            result[:, points, :2] = centre + offset + (moved[:, points] - centre) * ratio
+    result[..., :2] = moved
     result[~seen] = 0
     irises = result[:, LANDMARKS:]
     irises[irises[..., 2] <= 0] = 0
     return result
+
+
+def _give_proportions(faces: np.ndarray, mean: np.ndarray, example: np.ndarray) -> None:
+    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place."""
+    for part, rigid, along in PARTS:
+        ratio = _ratio(mean[part], example[part, :2], rigid)
+        centre = faces[:, part].mean(1, keepdims=True)
+        offset = example[part, :2].mean(0) - mean[part].mean(0)
+        for points in (part, along):
+            faces[:, points] = centre + offset + (faces[:, points] - centre) * ratio
+
+
+def nearest(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """Indices of the faces driving [T, 68, 2], ordered by the distance of their shapes from the example's [68, 2]; place and size apart."""
+    return np.argsort(_distances(driving, example), kind="stable")
+
+
+def _distances(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
+    return np.asarray(np.square(_standard(driving) - _standard(example[None])[0]).sum((1, 2)))
 
 
 def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
@@ -57,9 +73,8 @@ def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     A frame weighs the less the farther it is from the example than the nearest one is. Where the example is a frame of this very video,
     that frame alone counts, and the driver keeps the own proportions.
     """
-    target = _standard(example[None])[0]
-    distance = np.square(_standard(driving) - target).sum((1, 2))
-    chosen = np.argsort(distance, kind="stable")[: max(1, round(NEAREST_SHARE * len(driving)))]
+    distance = _distances(driving, example)
+    chosen = nearest(driving, example)[: max(1, round(NEAREST_SHARE * len(driving)))]
     least = distance[chosen[0]]
     weights = np.exp((least - distance[chosen]) / max(least, 1e-12))
     return np.asarray(np.einsum("t,tnc->nc", weights / weights.sum(), driving[chosen]))
@@ -70,7 +85,7 @@ def _standard(shapes: np.ndarray) -> np.ndarray:
     return centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
 
 
-def _fit(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+def fit(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
     """Scale and shift that bring source [N, 2] nearest to target; no rotation, for the tilt of a head is the driver's own."""
     a, b = source - source.mean(0), target - target.mean(0)
     scale = float((a * b).sum() / max((a * a).sum(), 1e-6))

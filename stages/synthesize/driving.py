@@ -13,6 +13,7 @@ from stages.conditions.framing import Crop, Shown, show, views
 from stages.conditions.landmarks import LANDMARKS
 from stages.conditions.normalise import normalise
 from stages.conditions.poses import NAMES
+from stages.conditions.reach import Reach, warnings
 from stages.conditions.retarget import retarget
 from stages.conditions.tracks import LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
@@ -45,15 +46,17 @@ class Driving:
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         self.views = self._seen_through = views(clip, self.track, size, crop)
 
-    def fit_to(self, examples: Sequence[np.ndarray]) -> None:
+    def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
         """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
 
-        examples: what `Track.keypoints` says of each; a face takes after the first, a body's limbs after all.
+        examples: what `Track.keypoints` says of each; a face takes after the first, a body's limbs after all. Without `proportions` a face
+        keeps its own.
         """
         assert isinstance(self.track, (LandmarkTrack, PoseTrack))
         track = self.track
         if isinstance(track, LandmarkTrack):
-            faces = normalise(self._framed(np.concatenate([track.points, track.iris], 2)), examples[0])[:, None]
+            framed = self._framed(np.concatenate([track.points, track.iris], 2))
+            faces = normalise(framed, examples[0], proportions=proportions)[:, None]
             self.track = LandmarkTrack(faces[:, :, :LANDMARKS], faces[:, :, LANDMARKS:], pupils=track.pupils)
         else:
             self.track = PoseTrack(retarget(self._framed(track.bodies), np.stack(examples)[:, : len(NAMES)])[:, None])
@@ -74,6 +77,14 @@ class Driving:
             fresh = before is None or _leapt(before, shown.keypoints)
             before = shown.keypoints
             yield Step(shown, fresh)
+
+    def beyond(self, reach: Reach) -> list[str]:
+        """Warnings of the frames whose subject is beyond what the examples show."""
+        found: dict[str, list[int]] = {}
+        for frame, index in enumerate(self.source):
+            for what in reach.beyond(self.track.keypoints(index, self._seen_through[index])):
+                found.setdefault(what, []).append(frame)
+        return warnings(found, self.track.num_frames)
 
     def drawings(self) -> Iterator[np.ndarray]:
         """The driving layer drawn as a person would, uint8 [H, W, 3]."""

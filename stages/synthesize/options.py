@@ -8,6 +8,7 @@ from typing import Literal
 
 from stages.conditions.framing import Crop
 from stages.networks.inference import Precision
+from stages.synthesize.fitting import Fitting, Normalize
 from stages.synthesize.selection import KEPT_OUTSIDE
 from stages.synthesize.shown import Show
 
@@ -25,8 +26,8 @@ class SynthesizeOptions:
     hysteresis: float = KEPT_OUTSIDE
     """How long a selection is kept after a better one exists; 0 changes it at once."""
     crop: Crop = "auto"
-    normalize: Literal["auto", "on", "off"] = "auto"
-    """Fit the driving face or body to the example's. auto: unless the example is a frame of the driving clip itself."""
+    normalize: Normalize = "auto"
+    """Fit the driving face or body to the example's. auto: its place alone when the example shows the driving person (see fitting.py)."""
     show: Show = "result"
     """What is written: the frames, or a part of what they were made of (see shown.py)."""
     compare: bool = False
@@ -54,5 +55,5 @@ class Outcome:
     held_frames: int = 0
     """Driving frames without a detection, for which the last one was held."""
     warnings: tuple[str, ...] = ()
-    fitted: bool = False
+    fitting: Fitting = Fitting("none", "nothing was made")
     """Whether the driving face or body was given the example's place and proportions."""

@@ -22,10 +22,11 @@ from stages.conditions.framing import Example, examples_of, frame_of, squeezed
 from stages.conditions.landmarks import LANDMARKS
 from stages.conditions.lessons import lessons
 from stages.conditions.poses import NAMES
+from stages.conditions.reach import Reach
 from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
-from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
+from stages.errors import BadInput, NoDetection, ParametersDiffer
 from stages.files import alone
 from stages.models import Model
 from stages.networks.frame import Frame
@@ -34,6 +35,7 @@ from stages.networks.inference import Renderer, Speed
 from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
 from stages.synthesize.driving import Driving, Step
+from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, require_shown, show_step
@@ -65,20 +67,21 @@ def synthesize(
     for clip in (*examples, driving):
         clip.require_not(out)
     with alone(out):
-        producer = _producer(examples, driving, model, options)
+        kind, size = model.config.kind, model.config.size
+        fitting = decide(options.normalize, kind, examples, driving)
+        producer = _producer(examples, driving, model, options, fitting)
         if not overwrite and _is_finished(out, producer):
             return Outcome(out, "skipped", driving.num_frames)
         require_shown(options.show, model.config)
         begun = time.monotonic()
-        kind, size = model.config.kind, model.config.size
         shown = _examples(examples, kind, size, options)
         track = Driving(driving, kind, size, options.crop)
         require_channels(driving, track.track.channels, model.config.semantic_channels)
         for example in shown:
             require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-        fitted = _normalizes(options, kind, examples, driving)
-        if fitted:
-            track.fit_to([example.shown.keypoints for example in shown])
+        keypoints = [example.shown.keypoints for example in shown]
+        if fitting.how != "none":
+            track.fit_to(keypoints, proportions=fitting.how == "proportions")
         device = choose_device(options.device)
         generator = model.generator.to(device)
         pictures = frame_of([example.shown for example in shown], device)
@@ -92,8 +95,9 @@ def synthesize(
         _write(out, _counted(frames, driving.num_frames, progress), track, producer)
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         complaints = [text for example in shown for text in example.warnings]
-        warnings = tuple(dict.fromkeys([*complaints, *squeezed(driving, track.views[0]), *apart]))
-        return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitted)
+        too_far = [f"{driving.id}: {text}" for text in track.beyond(Reach(kind, keypoints))]
+        warnings = tuple(dict.fromkeys([*complaints, *squeezed(driving, track.views[0]), *apart, *too_far]))
+        return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitting)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
@@ -109,19 +113,6 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     if not shown:
         raise failed[0] if failed else BadInput("there is no example", hint="name a picture, a folder of pictures, a video or a clip")
     return shown
-
-
-NORMALIZED = ("landmarks", "landmarks+iris", "poses")
-"""What can be given the example's proportions; the surface of a body or a label map cannot."""
-
-
-def _normalizes(options: SynthesizeOptions, kind: str, examples: Sequence[Clip], driving: Clip) -> bool:
-    if options.normalize == "auto":
-        own = {clip.frames_digest() for clip in examples if clip.has("frames")}
-        return kind in NORMALIZED and not (driving.has("frames") and driving.frames_digest() in own)
-    if options.normalize == "on" and kind not in NORMALIZED:
-        raise UsageProblem(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
-    return options.normalize == "on"
 
 
 def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
@@ -172,7 +163,7 @@ def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> It
         progress(done, total)
 
 
-def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions) -> Producer:
+def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions, fitting: Fitting) -> Producer:
     kind = model.config.kind
     parameters: dict[str, Any] = {
         **asdict(options),
@@ -181,6 +172,8 @@ def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: Sy
     }
     parameters["examples"] = [layers_digest(clip, kind) for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
+    if fitting.how == "place":
+        parameters["fitting"] = fitting.how
     del parameters["compile"], parameters["device"]
     return Producer("synthesize", model.config.kind, parameters, {"model": model.sha256}, options.seed, options.device)
 

@@ -259,3 +259,16 @@ def test_an_iris_moves_along_when_its_eye_is_fitted_to_the_examples(face, irises
     assert np.allclose(fitted[:, :2], np.concatenate([face, irises])[:, :2], atol=0.5)
     driver[68:] = 0
     assert not normalise(driver[None], face)[0, 68:].any()
+
+
+def test_a_face_that_keeps_its_proportions_is_only_scaled_and_shifted(face):
+    driving = np.stack([face, face])
+    driving[1, 48:, 1] += 4  # it speaks
+    example = face.copy()
+    example[:, :2] = face[:, :2] * 1.5 + [20, -10]
+    example[17:27, 1] -= 8  # the example's brows are higher
+    kept = normalise(driving, example, proportions=False)
+    (scale,) = {round(float(np.ptp(kept[i, :, 0]) / np.ptp(driving[i, :, 0])), 4) for i in range(2)}
+    shift = kept[..., :2] - driving[..., :2] * scale
+    assert 1.4 < scale < 1.6 and np.ptp(shift.reshape(-1, 2), axis=0).max() < 0.05
+    assert np.abs(normalise(driving, example)[0, 17:27] - kept[0, 17:27]).max() > 2  # while proportions are not

@@ -1,0 +1,43 @@
+"""Whose face it is: dlib's face recognition network (King, 2017; CC0), 128 numbers for each face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
+SAME_PERSON = 0.4
+"""Euclidean distance below which two faces are taken for one person's. dlib's own limit is 0.6, which strangers of some groups of people
+stay under: of 79 videos of 70 people the nearest strangers are 0.49 apart, and nine in ten pairs of frames of one person less than 0.41."""
+
+Describe = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float64]]
+"""image uint8 RGB [H, W, 3] and the landmarks [68, 3] of a face in it -> [128]."""
+
+
+def open_dlib(path: Path) -> Describe:
+    """The network of a file of dlib's. It aligns the face by the landmarks itself."""
+    import dlib
+
+    network = dlib.face_recognition_model_v1(str(path))
+
+    def describe(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+        points = landmarks[:, :2].round().astype(int)
+        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+        face = dlib.full_object_detection(dlib.rectangle(left, top, right, bottom), [dlib.point(x, y) for x, y in points.tolist()])
+        return np.array(network.compute_face_descriptor(np.ascontiguousarray(image), face))
+
+    return describe
+
+
+def at_hand() -> Describe | None:
+    """The network, where the package and the file are here already; nothing is fetched."""
+    import importlib.util
+
+    from weights import registry
+
+    if importlib.util.find_spec("dlib") is None or not registry.available(WEIGHTS):
+        return None
+    return open_dlib(registry.path(WEIGHTS))

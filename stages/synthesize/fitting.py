@@ -1,0 +1,95 @@
+"""Whether the driving keypoints are fitted to the example, and how: decided from what the example and the driving clip show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from stages import identity
+from stages.clip import Clip
+from stages.conditions import crop
+from stages.conditions.landmarks import eye_distance
+from stages.conditions.normalise import fit, nearest
+from stages.conditions.tracks import LandmarkTrack, open_track
+from stages.conditions.view import View
+from stages.errors import UsageProblem
+
+Normalize = Literal["auto", "on", "off"]
+NORMALIZED = ("landmarks", "landmarks+iris", "poses")
+"""What can be given the example's proportions; the surface of a body or a label map cannot."""
+SAME_SHAPE = 0.02
+"""Root mean square distance of the landmarks of one image and its copy, in eye distances: what coding and scaling leave of it."""
+SAME_PIXELS = 8.0
+"""Mean difference of the heads of one image and its copy, in grey levels."""
+THUMBNAIL = 64
+"""Pixels at which heads are compared."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What becomes of the driving keypoints."""
+
+    how: Literal["none", "place", "proportions"]
+    """Nothing; one scale and shift for the whole clip; the example's proportions too."""
+    why: str
+    """The reason, as part of a sentence."""
+
+
+def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: Clip) -> Fitting:
+    """The fitting for a model of this kind; `auto` looks at the first example's first face.
+
+    A driver who is the example keeps the own proportions: only what comes from somebody else is given the example's. Raises UsageProblem
+    when what drives cannot be fitted though it is asked for.
+    """
+    if normalize == "off":
+        return Fitting("none", "it is switched off")
+    if kind not in NORMALIZED:
+        if normalize == "on":
+            raise UsageProblem(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
+        return Fitting("none", f"{kind} has no proportions to fit")
+    if normalize == "on":
+        return Fitting("proportions", "it is switched on")
+    if driving.has("frames"):
+        own = driving.frames_digest()
+        if any(own == clip.frames_digest() for clip in examples if clip.has("frames")):
+            return Fitting("none", "the example is the driving video itself")
+        if kind != "poses" and examples and examples[0].has("frames"):
+            return _of_faces(examples[0], driving)
+    return Fitting("proportions", "the example is not from the driving video")
+
+
+def _of_faces(example: Clip, driving: Clip) -> Fitting:
+    shown, driver = open_track(example, "landmarks"), open_track(driving, "landmarks")
+    assert isinstance(shown, LandmarkTrack) and isinstance(driver, LandmarkTrack)
+    seen = [index for index in range(driver.num_frames) if driver.seen(index)]
+    first = next((index for index in range(shown.num_frames) if shown.seen(index)), None)
+    if first is None or not seen:
+        return Fitting("proportions", "no face is seen")
+    face = shown.points[first, 0]
+    closest = seen[int(nearest(driver.points[seen, 0, :, :2], face[:, :2])[0])]
+    image, frame, other = example.frame(first), driving.frame(closest), driver.points[closest, 0]
+    if _is_copy(image, face, frame, other):
+        return Fitting("place", f"the example is frame {closest} of the driving video")
+    describe = identity.at_hand()
+    if describe is None:
+        return Fitting("proportions", "the example is no frame of the driving video")
+    apart = float(np.linalg.norm(describe(image, face) - describe(frame, other)))
+    if apart < identity.SAME_PERSON:
+        return Fitting("place", f"the example shows the driving person (distance of their faces {apart:.2f}, below {identity.SAME_PERSON})")
+    return Fitting("proportions", f"the example shows another person (distance of their faces {apart:.2f})")
+
+
+def _is_copy(image: np.ndarray, face: np.ndarray, frame: np.ndarray, other: np.ndarray) -> bool:
+    """Whether an image with the landmarks `face` [68, 3] is the frame with the landmarks `other`, up to scale, place and coding."""
+    scale, shift = fit(other[:, :2], face[:, :2])
+    moved = other.copy()
+    moved[:, :2] = other[:, :2] * scale + shift
+    if np.sqrt(np.square(moved[:, :2] - face[:, :2]).sum(1).mean()) > SAME_SHAPE * eye_distance(face):
+        return False
+    x, y, side = crop.head_boxes(face[None])[0] * [1, 1, 0.5]
+    here = View.crop(np.array([x - side / 2, y - side / 2, side]), THUMBNAIL, THUMBNAIL)
+    there = View(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), *image.shape[:2]).then(here)
+    return bool(np.abs(here.image(image).astype(float) - there.image(frame)).mean() < SAME_PIXELS)

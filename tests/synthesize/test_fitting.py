@@ -1,0 +1,96 @@
+"""`--normalize auto`: who is the driver keeps the own proportions, and what was decided is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stages import identity
+from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.conditions.landmarks import eye_distance
+from stages.conditions.view import View
+from stages.errors import UsageProblem
+from stages.synthesize.fitting import decide
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, make_painted_clip) -> Clip:
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("driver") / "driver.clip", 1, num_frames=12, size=128))
+
+
+def with_landmarks(path: Path, image: np.ndarray, points: np.ndarray) -> Clip:
+    """A clip of one image; points [68, 3]."""
+    clip = create_clip(path, iter([image]), storage="png")
+    with clip.writing("landmarks", Producer("test"), {"frames": clip.frames_digest()}) as layer:
+        layer.arrays(points=points[None, None].astype(np.float32))
+    return open_clip(path)
+
+
+def saved_frame(clip: Clip, index: int, path: Path, scale: float) -> Clip:
+    """A frame of the clip as somebody saves it: enlarged, as JPEG, with landmarks that tremble a little."""
+    image = clip.frame(index)
+    size = round(image.shape[0] * scale)
+    _, coded = cv2.imencode(".jpg", cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    view = View.scaled(*image.shape[:2], size, size)
+    points = view.points(clip.layer("landmarks").arrays()["points"][index, 0])
+    points[:, :2] += np.random.default_rng(0).normal(0, 0.005 * eye_distance(points), (68, 2))
+    return with_landmarks(path, cv2.imdecode(coded, cv2.IMREAD_COLOR), points)
+
+
+@pytest.mark.parametrize("scale", [0.8, 1.0, 1.6])
+def test_a_saved_frame_of_the_driving_video_is_recognised(driver, tmp_path, scale):
+    fitting = decide("auto", "landmarks", [saved_frame(driver, 7, tmp_path / "saved.clip", scale)], driver)
+    assert fitting.how == "place" and "frame 7 of the driving video" in fitting.why
+
+
+def test_another_person_in_the_same_pose_is_not(driver, tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "at_hand", lambda: None)  # painted people are none to the network
+    points = driver.layer("landmarks").arrays()["points"][7, 0]
+    inverted = with_landmarks(tmp_path / "other.clip", 255 - driver.frame(7), points)
+    assert decide("auto", "landmarks", [inverted], driver).how == "proportions"
+
+
+def test_the_driving_clip_itself_is_left_alone(driver):
+    assert decide("auto", "landmarks", [driver], driver).how == "none"
+
+
+def test_what_the_user_says_holds(driver):
+    assert decide("on", "landmarks", [driver], driver).how == "proportions"
+    assert decide("off", "landmarks", [driver], driver).how == "none"
+    assert decide("auto", "segment", [driver], driver).how == "none"
+    with pytest.raises(UsageProblem, match="cannot be normalized"):
+        decide("on", "segment", [driver], driver)
+
+
+def test_a_person_is_recognised_in_another_video(shared, tmp_path):
+    """Two videos of one person, and a third of somebody else."""
+    describe = identity.at_hand()
+    if describe is None:
+        pytest.skip("dlib's recognition network is not here")
+    from stages.extract_sketch import SketchOptions, extract
+
+    def head(name: str) -> np.ndarray:
+        clip = create_clip(tmp_path / f"{name}.clip", first_frames(shared / "data" / "faces" / f"{name}.mp4"), storage="png")
+        extract(clip, SketchOptions(backend="dlib", background="none"))
+        return describe(clip.frame(0), open_clip(clip.path).layer("landmarks").arrays()["points"][0, 0])
+
+    one, same, other = head("sadtalker_ref1"), head("video_retalking_3"), head("sadtalker_ref2")
+    assert np.linalg.norm(one - same) < identity.SAME_PERSON < 0.6 < np.linalg.norm(one - other)
+
+
+def first_frames(path: Path):
+    from stages.clip import read_frames
+
+    yield from read_frames(path, 0, 1)
+
+
+def test_a_dry_run_says_what_auto_does(fsv2v, driver, tmp_path):
+    saved = saved_frame(driver, 3, tmp_path / "saved.clip", 1.0)
+    out = fsv2v("synthesize", "--examples", saved.path, "--driving", driver.path, "-o", tmp_path / "out.mp4", "--dry-run")
+    assert "# normalize: " in out.stdout and "the example is frame 3 of the driving video" in out.stdout
+    assert not (tmp_path / "out.mp4").exists()
+    missing = fsv2v("synthesize", "--examples", tmp_path / "none.jpg", "--driving", driver.path, "--dry-run")
+    assert missing.exit_code == 0 and "none.jpg does not exist" in missing.stdout
