@@ -86,10 +86,12 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
     def draw(path: str) -> Iterable[Line]:
         from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
+        from stages.errors import BadInput
+        from stages.files import alone
 
         source, sheet = Path(path).absolute(), picture(path)
         stem = sheet.with_suffix("")
-        with prepare.workplace() as place:
+        with alone(stem, refusal=BadInput), prepare.workplace() as place:
             shown = prepare.as_it_is(source, place)
             yield contact_sheet(shown, sheet, columns, height), {}
             if video:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
 
 try:
     import fcntl
@@ -38,7 +38,11 @@ _SENTENCES = {
     errno.EPERM: "the operation is not permitted",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.EISDIR: "a folder of this name is there",
+    errno.EBUSY: "it is a mount point or in use",
 }
+_NO_REPLACING = (errno.EEXIST, errno.ENOTEMPTY, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems answer that cannot rename a file over another one."""
 
 
 @contextlib.contextmanager
@@ -62,16 +66,17 @@ def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
         yield hidden
         with write_errors(target):
             _flush_tree(hidden)
-            _publish(hidden, target, replace)
+            _publish(hidden, _real(target), replace)
 
 
 @contextlib.contextmanager
 def hidden_directory(target: Path) -> Iterator[Path]:
     """Yield a hidden directory beside `target` that is gone after the block."""
     with write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(target)
-        hidden = _hidden_name(target)
+        real = _real(target)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(real)
+        hidden = _hidden_name(real)
         hidden.mkdir()
     try:
         with _locked(hidden / LOCK, target):
@@ -87,17 +92,21 @@ def building_file(target: Path) -> Iterator[Path]:
         yield hidden
         with write_errors(target):
             _flush(hidden)
-            os.replace(hidden, target)
-            _flush(target.parent)
+            replace_file(hidden, _real(target))
+            _flush(hidden.parent)
 
 
 @contextlib.contextmanager
 def hidden_file(target: Path) -> Iterator[Path]:
-    """Yield the name of a hidden, empty file beside `target` that is gone after the block."""
+    """Yield the name of a hidden, empty file beside `target` that is gone after the block. BadInput when `target` is a device or a pipe."""
     with write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(target)
-        hidden = _hidden_name(target)
+        real = _real(target)
+        if real.exists() and not real.is_file():
+            what = "a folder of this name is there" if real.is_dir() else "it is a device or a pipe, not a file"
+            raise BadInput(f"{target} cannot be written: {what}", hint="Choose another place with -o")
+        real.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(real)
+        hidden = _hidden_name(real)
     try:
         with _locked(hidden, target):
             yield hidden
@@ -112,16 +121,39 @@ def write_atomically(target: Path, data: bytes) -> None:
         hidden.write_bytes(data)
 
 
+def replace_file(new: Path, target: Path) -> None:
+    """Rename `new` to `target`, which it replaces. Where a file system cannot do both in one step, `target` is absent for an instant."""
+    try:
+        os.replace(new, target)
+        return
+    except OSError as error:
+        if error.errno not in _NO_REPLACING or not target.is_file():
+            raise
+    old = _hidden_name(target)
+    os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(old, target)
+        raise
+    old.unlink()
+
+
 @contextlib.contextmanager
-def alone(target: Path, *, inside: bool = False) -> Iterator[None]:
-    """Make `target`, a file or a folder that need not be there yet, in this process only. UsageProblem while another one makes it.
+def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = UsageProblem) -> Iterator[None]:
+    """Make `target`, a file or a folder that need not exist yet, in this process only. Raises `refusal` while another one makes it.
 
     The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is gone after the block, and what a killed process
-    leaves locks nothing. There is no lock where the system has none, and where nothing can be written, which is for the block to report.
+    leaves locks nothing. There is no lock where the file system has none, and where nothing can be written, which the block reports.
     """
-    lock = target / LOCK if inside else target.with_name(f".{target.name}{LOCK}")
+    real = _real(target)
+    lock = real / LOCK if inside else real.with_name(f".{real.name}{LOCK}")
     new = not lock.parent.exists()
-    descriptor = _hold(lock, target)
+    try:
+        descriptor = _hold(lock)
+    except BlockingIOError as error:
+        hint = "Wait for it, or choose another place with -o"
+        raise refusal(f"{target} is being made by another process", hint=hint) from error
     try:
         yield
     finally:
@@ -129,9 +161,47 @@ def alone(target: Path, *, inside: bool = False) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 lock.unlink()
             os.close(descriptor)
-            if new:
-                with contextlib.suppress(OSError):  # unless something was put into it
-                    lock.parent.rmdir()
+        if new:
+            with contextlib.suppress(OSError):  # unless something was put into it
+                lock.parent.rmdir()
+
+
+@contextlib.contextmanager
+def using(path: Path) -> Iterator[None]:
+    """Work on what is at `path`: until the block ends no other process discards it. FileNotFoundError when one has just done so."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if fcntl:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise FileNotFoundError(errno.ENOENT, "was removed by another process", str(path))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder, which disappears in one step, unless another process is `using` it."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        if fcntl and not _lock_now(descriptor):
+            return
+        hidden = _hidden_name(folder)
+        os.rename(folder, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _lock_now(descriptor: int) -> bool:
+    """Whether no other process holds the file or folder. There are file systems without locks, where none does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def require_own(target: Path, mark: bytes, what: str) -> None:
@@ -162,6 +232,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         path.write_bytes(data)
 
 
+def _real(target: Path) -> Path:
+    """What a link leads to: links stay, and what they lead to is replaced."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
 def _hidden_name(target: Path) -> Path:
     return target.parent / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
 
@@ -183,27 +258,37 @@ def _locked(path: Path, target: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _hold(lock: Path, target: Path) -> int | None:
-    """The open file `lock`, locked; None where there are no locks. UsageProblem when another process holds it."""
+def _hold(lock: Path) -> int | None:
+    """The open file `lock`, locked; None where there are no locks. BlockingIOError when another process holds it."""
     for _ in range(100 if fcntl else 0):
         descriptor = None
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+            descriptor = _open_lock(lock)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), lock.stat()):
                 held, descriptor = descriptor, None
                 return held
-        except BlockingIOError as error:
-            raise UsageProblem(f"{target} is being made by another process", hint="Wait for it, or choose another place with -o") from error
+        except BlockingIOError:
+            raise
         except FileNotFoundError:  # removed in this moment by the one that held it, or never to be had, as below /proc
             pass
         except OSError:
+            if descriptor is not None:  # a file system without locks
+                lock.unlink(missing_ok=True)
             return None
         finally:
             if descriptor is not None:
                 os.close(descriptor)
     return None
+
+
+def _open_lock(lock: Path) -> int:
+    """That of another user can only be read."""
+    try:
+        return os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+    except PermissionError:
+        return os.open(lock, os.O_RDONLY)
 
 
 def _abandoned(hidden: Path) -> bool:

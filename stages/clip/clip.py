@@ -21,7 +21,7 @@ from stages.clip.schema import check_clip, is_layer_name, load, rational, timest
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.differences import differences
 from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
-from stages.files import building_directory
+from stages.files import alone, building_directory
 
 
 def open_clip(path: str | Path) -> Clip:
@@ -54,6 +54,7 @@ class Clip:
         self.fps: Fraction = rational(self.meta, "fps", name)
         self.timestamps: Timestamps | None = timestamps(self.meta, self.num_frames, name)
         self.source: dict[str, Any] | None = self.meta.get("source")
+        self._seen: dict[str, bytes | None] = {}
 
     def __repr__(self) -> str:
         return f"Clip({str(self.path)!r}, {self.width}x{self.height}, {self.num_frames} frames)"
@@ -111,7 +112,10 @@ class Clip:
 
         Raises ParametersDiffer with each difference when it was made in another way and `overwrite` is not set.
         """
-        if overwrite or not self.has(kind):
+        if overwrite:
+            return True
+        self._seen[kind] = self._state(kind)
+        if self._seen[kind] is None:
             return True
         old = self.layer(kind).meta
         made = {name: old["producer"].get(name) for name in ("stage", "backend", "parameters", "weights", "seed")}
@@ -130,18 +134,30 @@ class Clip:
         """Collect a layer; it appears (or replaces the one before) in one step when the block ends without exception.
 
         `inputs` names the layers it was made from with their digests; `meta` says what its numbers mean. Raises
-        BadInput for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind.
+        BadInput for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind. Raises it, too, while
+        another process makes the layer, and when one has made it since `needs` was asked.
         """
         if not isinstance(self.store, DirectoryStore):
             raise BadInput(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
         if not is_layer_name(kind):
             raise BadInput(f"{kind!r} cannot be the name of a layer")
-        with building_directory(self.path / kind, replace=True) as folder:
+        with self._alone(kind), building_directory(self.path / kind, replace=True) as folder:
             writer = LayerWriter(kind, folder, self.num_frames, (self.width, self.height))
             yield writer
             writer.finish(producer, inputs, meta or {})
         if kind == "frames":
             self.__dict__.pop("_frames", None)
+
+    @contextlib.contextmanager
+    def _alone(self, kind: str) -> Iterator[None]:
+        with alone(self.path / kind, refusal=BadInput):
+            if kind in self._seen and self._seen.pop(kind) != self._state(kind):
+                raise BadInput(f"{self.path / kind} was finished by another process meanwhile", hint="Run the same command again")
+            yield
+
+    def _state(self, kind: str) -> bytes | None:
+        """Tells two layers of one name apart; None while there is none."""
+        return self.store.read(f"{kind}/layer.json") if self.has(kind) else None
 
     def require_not(self, out: Path) -> None:
         """UsageProblem when what is to be written to `out` would replace this clip or what it was made of."""

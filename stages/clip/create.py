@@ -26,7 +26,7 @@ from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
 from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
-from stages.files import building_directory, write_bytes, write_errors
+from stages.files import alone, building_directory, discard, write_bytes, write_errors
 
 FrameStorage = Literal["reference", "jpg", "png"]
 DEFAULT_FPS = Fraction(25)
@@ -59,7 +59,7 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
     except BadInput as error:
         if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
             raise
-        return finished(target, source, identity["sha256"], frames)
+        return finished(target, source, identity["sha256"], frames, fps)
     return open_clip(target)
 
 
@@ -80,14 +80,18 @@ def clip_of_pictures(
 
 @contextlib.contextmanager
 def all_or_nothing(target: Path) -> Iterator[None]:
-    """If a clip is begun at `target` and its layers turn out to be bad, it is removed; one that was there before stays."""
-    fresh = not target.exists()
-    try:
-        yield
-    except Fsv2vError:
-        if fresh:
-            shutil.rmtree(target, ignore_errors=True)
-        raise
+    """If a clip is begun at `target` and its layers turn out to be bad, it is removed; one that was there before stays.
+
+    BadInput while another process begins one there.
+    """
+    with contextlib.nullcontext() if target.exists() else alone(target, refusal=BadInput):
+        fresh = not target.exists()
+        try:
+            yield
+        except Fsv2vError:
+            if fresh:
+                discard(target)
+            raise
 
 
 def clip_path(source: Path, out: str | Path | None) -> Path:
@@ -238,10 +242,23 @@ def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = s
     if os.path.abspath(target) == os.path.abspath(clip.path):
         return clip
     if (target / "clip.json").exists():
-        copy = open_clip(target)
-        if any(copy.meta.get(key) != clip.meta.get(key) for key in ("id", "created", "width", "height", "num_frames")):
-            raise ParametersDiffer(f"{target} is another clip than {clip.path}", hint="Choose another place with -o, or remove it")
-        return copy
+        return _copy_at(target, clip)
+    try:
+        _copy(clip, target, put)
+    except BadInput as error:
+        if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
+            raise
+    return _copy_at(target, clip)
+
+
+def _copy_at(target: Path, clip: Clip) -> Clip:
+    copy = open_clip(target)
+    if any(copy.meta.get(key) != clip.meta.get(key) for key in ("id", "created", "width", "height", "num_frames")):
+        raise ParametersDiffer(f"{target} is another clip than {clip.path}", hint="Choose another place with -o, or remove it")
+    return copy
+
+
+def _copy(clip: Clip, target: Path, put: Callable[[Path, Path], object]) -> None:
     with building_directory(target) as folder:
         for name, content in files_of(clip):
             with write_errors(target):
@@ -252,7 +269,6 @@ def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = s
             meta = {**clip.meta, "source": {**(clip.source or {}), "path": kept_path(source, target)}}
             (folder / "clip.json").unlink()  # it may be a link to the other clip's own
             write_bytes(folder / "clip.json", dump(meta))
-    return open_clip(target)
 
 
 def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:

@@ -17,7 +17,7 @@ from stages.clip.openpose import numbers_of, openpose_files
 from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
-from stages.files import building_directory, write_atomically, write_bytes
+from stages.files import alone, building_directory, write_atomically, write_bytes
 from stages.flow.files import FORMS, FlowField, FlowForm, flow_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
@@ -37,10 +37,16 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
     pairs [x, y], as imaginaire reads) or txt (68 lines "x,y", as few-shot vid2vid reads); flow as flo, png (KITTI's) or npz; densepose
     as png, in DensePose's order of channels; other pictures as png, whose values are those of the source: label ids, instance ids (16 bits
     where they need them). Numbers have the digits that give the same numbers again. Raises ParametersDiffer when something else is at
-    `out` and `overwrite` is not set.
+    `out` and `overwrite` is not set, BadInput while another process writes there.
     """
     out = Path(os.path.abspath(out))
     clip.require_not(out)
+    with alone(out, refusal=BadInput):
+        _export(clip, kind, out, form, overwrite)
+    return out
+
+
+def _export(clip: Clip, kind: str, out: Path, form: Format, overwrite: bool) -> None:
     chosen = _chosen(clip, kind, out) if form == "auto" else form
     if chosen == "video" and kind in _DRAWABLE:
         _video(clip, kind, out, overwrite)
@@ -57,7 +63,6 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
     else:
         what = "cannot be exported" if chosen == "auto" else f"cannot be exported as {chosen}"
         raise UsageProblem(f"the layer {kind} {what}")
-    return out
 
 
 def _chosen(clip: Clip, kind: str, out: Path) -> Format:

@@ -16,7 +16,7 @@ from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
 from stages.errors import BadInput, InvalidClip, ParametersDiffer
-from stages.files import building_directory, building_file, write_errors
+from stages.files import alone, building_directory, building_file, write_errors
 
 _THEN = (1980, 1, 1, 0, 0, 0)
 MAX_MEMBERS = 5_000_000
@@ -26,14 +26,20 @@ def pack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fals
     """Pack the clip directory at `path` into `out` (by default its name with .zip) and return that path.
 
     The bytes depend on the clip alone. A source video that the frames refer to is put inside, so that the zip is
-    complete. The same clip at `out` is left alone; anything else there raises ParametersDiffer unless `overwrite` is set.
+    complete. The same clip at `out` is left alone; anything else there raises ParametersDiffer unless `overwrite` is set. Raises BadInput
+    while another process makes `out`.
     """
     clip = open_clip(path)
     if isinstance(clip.store, ZipStore):
         raise BadInput(f"{path} is packed already")
     target = Path(out) if out else Path(os.path.abspath(clip.path)).with_suffix(".zip")
-    if not overwrite and _is_there(target, clip):
-        return target
+    with alone(target, refusal=BadInput):
+        if overwrite or not _is_there(target, clip):
+            _pack(clip, target)
+    return target
+
+
+def _pack(clip: Clip, target: Path) -> None:
     with (
         building_file(target) as hidden,
         write_errors(target),
@@ -41,28 +47,32 @@ def pack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fals
     ):
         for name, content in _members(clip):
             _add(archive, name, content)
-    return target
 
 
 def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
     """Unpack the zip at `path` into the clip directory `out` (by default its name with .clip) and return that path.
 
-    Names that lead out of the directory, compressed members and members that overlap are refused with InvalidClip.
+    Names that lead out of the directory, compressed members and members that overlap are refused with InvalidClip. Raises BadInput
+    while another process makes `out`.
     """
     path = Path(path)
     clip = open_clip(path)
     if not isinstance(clip.store, ZipStore):
         raise BadInput(f"{path} is not packed")
     target = Path(out) if out else Path(os.path.abspath(path)).with_suffix("" if path.stem.endswith(".clip") else ".clip")
-    if not overwrite and _is_there(target, clip):
-        return target
-    require_replaceable(target)
-    _require_honest(path)
+    with alone(target, refusal=BadInput):
+        if overwrite or not _is_there(target, clip):
+            require_replaceable(target)
+            _require_honest(path)
+            _unpack(path, target, overwrite)
+    return target
+
+
+def _unpack(path: Path, target: Path, overwrite: bool) -> None:
     with building_directory(target, replace=overwrite) as folder, write_errors(target), zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
                 _extract(archive, info, folder / info.filename)
-    return target
 
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> None:

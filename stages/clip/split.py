@@ -23,6 +23,7 @@ from stages.clip.pictures import Storage
 from stages.clip.probe import Timestamps
 from stages.cuts import CutDetector
 from stages.errors import BadInput, ParametersDiffer
+from stages.files import alone
 
 Shot = tuple[int, int]
 """The first frame, and one past the last."""
@@ -68,11 +69,12 @@ def write_shots(
     """Make NAME-000.clip, NAME-001.clip and so on in the folder `out`, frames only, as JPEG or PNG; yield each when it is there.
 
     One that was made of the same frames before is skipped. Raises ParametersDiffer when another one has its name and `overwrite` is not
-    set, or when more are there, which would show some frames twice.
+    set, or when more are there, which would show some frames twice; BadInput while another process writes the shots of that name.
     """
-    _refuse_others(out, name, len(shots))
-    for number, shot in enumerate(shots):
-        yield _write(clip, shot, out / f"{name}-{number:03d}.clip", storage, overwrite)
+    with alone(out / name, refusal=BadInput):
+        _refuse_others(out, name, len(shots))
+        for number, shot in enumerate(shots):
+            yield _write(clip, shot, out / f"{name}-{number:03d}.clip", storage, overwrite)
 
 
 def _write(clip: Clip, shot: Shot, target: Path, storage: Storage, overwrite: bool) -> tuple[Clip, Literal["done", "skipped"]]:

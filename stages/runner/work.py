@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
-import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import Fsv2vError, MissingRequirement, UsageProblem, was_interrupted
+from stages.files import discard, using
 from stages.runner.report import ClipTask, Outcome, Report, Step
 
 if TYPE_CHECKING:
@@ -41,27 +42,41 @@ def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None 
 
 
 def _on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None) -> tuple[str, Outcome]:
-    from stages.clip import as_clip
     from stages.clip.create import clip_path
 
     target = clip_path(Path(source), task.out)
-    fresh = not target.exists()
-    clip = as_clip(source, task.out)
+    fresh, begun = not target.exists(), False
     stage = load(task.function)
     try:
-        return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
+        with _clip_in_use(source, task.out) as clip:
+            begun = clip.path == target
+            return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
     except Fsv2vError:
-        if fresh and clip.path == target:
+        if fresh and begun:
             _forget_bare(target)
         raise
 
 
+@contextlib.contextmanager
+def _clip_in_use(source: str, out: str | None) -> Iterator[Clip]:
+    """The clip of `source`, which no other process discards meanwhile. Made again when one has done so in this moment."""
+    from stages.clip import as_clip
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            clip = as_clip(source, out)
+            with contextlib.suppress(FileNotFoundError):
+                stack.enter_context(using(clip.path))
+                break
+        yield clip
+
+
 def _forget_bare(path: Path) -> None:
-    """Remove a clip that was made here and in which nothing was found; what somebody has added to meanwhile stays."""
+    """Remove a clip that was made here and in which nothing was found, unless another process works on it or has added to it."""
     from stages.clip import open_clip
 
     if {*open_clip(path).layers()} <= {"frames", "audio"}:
-        shutil.rmtree(path, ignore_errors=True)
+        discard(path)
 
 
 def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> Report:

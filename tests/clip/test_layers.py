@@ -275,15 +275,25 @@ def test_two_stages_write_different_layers_at_once(small_clip):
     assert small_clip.layers() == ["frames", "mask", "sketch"]
 
 
-def test_a_writer_leaves_the_work_of_a_living_one_alone(small_clip):
+def test_a_layer_that_is_being_made_is_not_made_twice(small_clip):
     with small_clip.writing("sketch", DLIB, {}) as first:
         for _ in range(3):
             first.image(grey(1))
-        write_sketch(small_clip, [2] * 6)
+        with pytest.raises(BadInput, match="small.clip/sketch is being made by another process"):
+            write_sketch(open_clip(small_clip.path), [2] * 6)
         for _ in range(3):
             first.image(grey(1))
 
     assert small_clip.layer("sketch").image(0)[0, 0] == 1
+
+
+def test_a_layer_that_another_process_finished_after_the_look_is_not_replaced(small_clip):
+    assert small_clip.needs("sketch", DLIB, {})
+    write_sketch(open_clip(small_clip.path), [2] * 6)
+
+    with pytest.raises(BadInput, match="small.clip/sketch was finished by another process meanwhile"):
+        write_sketch(small_clip, [1] * 6)
+    assert small_clip.layer("sketch").image(0)[0, 0] == 2
 
 
 KILLED = """

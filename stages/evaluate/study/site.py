@@ -87,7 +87,7 @@ def make_study(
         raise UsageProblem(f"{out} would count as one of the videos in {inside[0]}", hint="Choose a place outside of it with -o")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
-    with alone(out):
+    with alone(out), alone(key_path):
         known = _known(key_path, request, overwrite)
         made = _study_in(out)
         if made is not None and not overwrite and (known is None or known.study != made):
