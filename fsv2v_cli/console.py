@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -22,6 +23,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
 
 from fsv2v_cli.sizes import Sides
 
@@ -63,8 +66,17 @@ class StdoutClosed(BaseException):
     """Nobody reads stdout any more. As little an error of an input as Ctrl-C is; it ends the program quietly."""
 
 
+class StdoutFull(click.ClickException):
+    """Data cannot be written to stdout, such as a file on a full disk. It ends the program, as every other line would fail too."""
+
+    exit_code = 3
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(f"stdout cannot be written: {reason.strerror}. The same command again continues with what is not done")
+
+
 def emit(data: str | Path | Mapping[str, Any]) -> None:
-    """One line of data on stdout, flushed. Raises StdoutClosed."""
+    """One line of data on stdout, flushed. Raises StdoutClosed, and StdoutFull when it cannot be written."""
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
         with _bar_cleared():
@@ -73,12 +85,23 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
+    except OSError as error:
+        raise StdoutFull(error) from error
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """One line. File names that are no text are escaped, so that it is JSON all the same."""
-    line = json.dumps(data, ensure_ascii=False)
+    """One line. File names that are no text are escaped, and numbers that are not finite become null, so that it is always JSON."""
+    data = _finite(data)
+    line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if line.isprintable() else json.dumps(data)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _data: BinaryIO | None = None
@@ -130,7 +153,7 @@ def error(text: str) -> None:
 
 def _say(text: str) -> None:
     """Above the bar, if one is shown. Plain text: a bracket in a file name is no markup."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
         if _shown is not None:
             _shown.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -80,8 +80,11 @@ def main() -> NoReturn:
         sys.stderr.flush()
     try:
         sys.stdout.flush()
-    except OSError:
+    except BrokenPipeError:
         code = _quietly_closed()
+    except OSError as problem:
+        code = code or _unwritten(problem)
+        _forget_stdout()
     sys.exit(code)
 
 
@@ -144,8 +147,8 @@ def _explain(problem: Exception) -> int:
     if isinstance(problem, Fsv2vError):
         console.error(str(problem))
         return problem.exit_code
-    if isinstance(problem, OSError) and problem.filename is not None:
-        console.error(f"{problem.strerror}: {problem.filename}")
+    if isinstance(problem, OSError) and problem.strerror is not None:
+        console.error(problem.strerror if problem.filename is None else f"{problem.strerror}: {problem.filename}")
         return 3
     console.error(f"unexpected {type(problem).__name__}: {problem}. Set FSV2V_DEBUG=1 to see where, and please report it")
     return 1
@@ -158,8 +161,18 @@ def _usage(problem: click.UsageError) -> str:
 
 def _quietly_closed() -> int:
     """The reader of stdout has left, as `head` does: say nothing, and let nothing be said at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _forget_stdout()
     return 141  # 128 + SIGPIPE, which does not exist everywhere
+
+
+def _unwritten(problem: OSError) -> int:
+    full = console.StdoutFull(problem)
+    console.error(full.format_message())
+    return full.exit_code
+
+
+def _forget_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
