@@ -170,12 +170,13 @@ def _publish(part: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Held by one process at a time; it ends with the process, however that dies. Where there is no fcntl there is no lock."""
+    """Held by one process at a time; it ends with the process, however that dies. There is no lock where the file system has none."""
     try:
         import fcntl
     except ImportError:
         yield
         return
     with open(lock, "wb") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield

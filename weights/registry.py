@@ -205,11 +205,11 @@ def _remedy(weight: Weight) -> str:
 
 
 def _digest(file: Path) -> str:
-    """sha256 of a file, computed once for as long as it stays unchanged."""
+    """sha256 of a file, computed once for as long as it stays unchanged. Times of whole seconds do not tell two quick changes apart."""
     state = file.stat()
-    return _digest_of_state(str(file), state.st_size, state.st_mtime_ns)
+    return _digest_of_state(str(file), (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
 
 
 @lru_cache(maxsize=64)
-def _digest_of_state(file: str, size: int, mtime_ns: int) -> str:
+def _digest_of_state(file: str, state: tuple[int, ...]) -> str:
     return sha256_of(Path(file))

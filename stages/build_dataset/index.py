@@ -110,14 +110,14 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
 def write_index(root: Path, about: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
     """Write both files; clips.ndjson first, for dataset.json says that it is complete. about: kind, task, parameters and labels."""
     ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
-    write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True) + "\n" for row in ordered).encode())
+    write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in ordered).encode())
     header = {
         "schema": SCHEMA,
         **about,
         "splits": {split: sorted(n for n, s in splits.items() if s == split) for split in ("train", "val")},
         "statistics": _statistics(ordered),
     }
-    write_atomically(root / "dataset.json", (json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+    write_atomically(root / "dataset.json", (json.dumps(header, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def _statistics(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -107,7 +107,8 @@ def _to_png(field: FlowField) -> bytes:
         raise BadInput(f"motion of {most:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
     stored = np.where(valid[..., None], np.rint(flow * 64 + 32768), 0).astype(np.uint16)
     done, data = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), stored[..., 1], stored[..., 0]]))
-    assert done
+    if not done:
+        raise BadInput(f"flow of {valid.shape[1]} x {valid.shape[0]} pixels cannot be stored as PNG")
     return bytes(data.tobytes())
 
 
