@@ -74,13 +74,15 @@ class Workplace:
 def workplace() -> Iterator[Workplace]:
     """Errors that leave it are about what the user gave."""
     from stages.errors import Fsv2vError
+    from stages.files import TEMPORARY, TEMPORARY_FULL
 
-    with tempfile.TemporaryDirectory(prefix="fsv2v-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         place = Workplace(Path(folder))
         try:
             yield place
         except Fsv2vError as error:
-            error.args, error.hint = (place.plain(error.args[0]),), place.plain(error.hint)
+            if error.hint != TEMPORARY_FULL:
+                error.args, error.hint = (place.plain(error.args[0]),), place.plain(error.hint)
             raise
 
 

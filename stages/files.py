@@ -13,6 +13,7 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,9 @@ except ImportError:  # not a POSIX system: leftovers are told by their age alone
 _SUFFIX = ".partial"
 _FRESH = ".new"
 LOCK = ".lock"
+TEMPORARY = "fsv2v-"
+"""How the names of folders for temporary files begin."""
+TEMPORARY_FULL = "It is a temporary file: free some space, or name another folder for them in TMPDIR"
 _STALE_SECONDS = 24 * 3600
 _SENTENCES = {
     errno.ENOSPC: "the disk is full",
@@ -52,7 +56,13 @@ def write_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _SENTENCES.get(error.errno or 0, error.strerror or str(error))
-        raise BadInput(f"{target} cannot be written: {reason}", hint="Choose another place with -o, or free some space") from error
+        raise BadInput(f"{target} cannot be written: {reason}", hint=room_for(target)) from error
+
+
+def room_for(target: Path) -> str:
+    """What to do when `target` cannot be written."""
+    passing = tempfile.tempdir is not None and str(target).startswith(os.path.join(tempfile.tempdir, TEMPORARY))
+    return TEMPORARY_FULL if passing else "Choose another place with -o, or free some space"
 
 
 @contextlib.contextmanager

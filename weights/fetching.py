@@ -159,7 +159,8 @@ def _judge_status(error: urllib.error.HTTPError, part: Path) -> None:
 
 
 def _publish(part: Path, target: Path) -> None:
-    os.replace(part, target)
+    target.unlink(missing_ok=True)  # a damaged one; some file systems do not rename over it
+    os.rename(part, target)
     if os.name == "posix":
         folder = os.open(target.parent, os.O_RDONLY)
         try:

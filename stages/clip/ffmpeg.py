@@ -12,12 +12,13 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stages.errors import BadInput, MissingRequirement
 
@@ -104,6 +105,11 @@ def run(composed: list[str], level: str = "error") -> subprocess.CompletedProces
     with running(arguments(composed, level), encoding="utf-8", errors="replace", **pipes) as process:
         stdout, stderr = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def log_file() -> IO[bytes]:
+    """An empty file for what ffmpeg complains of; in memory where the system has that, so that a full disk does not hide the reason."""
+    return os.fdopen(os.memfd_create("ffmpeg"), "w+b", 0) if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager

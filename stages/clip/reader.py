@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import IO
 import ffmpeg as composer
 import numpy as np
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, meaning, passthrough, running
+from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, log_file, meaning, passthrough, running
 from stages.clip.probe import Colour, VideoInfo, probe
 from stages.errors import BadInput
 
@@ -38,7 +37,7 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
     if start >= stop:
         return
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(tempfile.TemporaryFile())
+        log = stack.enter_context(log_file())
         # A session of its own: Ctrl-C is for this program, which then ends ffmpeg.
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": log, "start_new_session": True}
         process = stack.enter_context(running(_command(media, info, start, stop), **options))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +15,10 @@ import numpy as np
 
 from stages.clip.audio import add_sound, find_sound
 from stages.clip.clip import Clip
-from stages.clip.ffmpeg import Media, arguments, executable, file_url, meaning, require_readable_file, running, usual_matrix
+from stages.clip.ffmpeg import Media, arguments, executable, file_url, log_file, meaning, require_readable_file, running, usual_matrix
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
-from stages.files import building_file, hidden_file
+from stages.files import building_file, hidden_file, room_for
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -79,7 +78,7 @@ class VideoWriter:
         with contextlib.ExitStack() as stack:
             self._final = stack.enter_context(building_file(self.path))
             self._pictures = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
-            self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            self._log: IO[bytes] = stack.enter_context(log_file())
             self._process = stack.enter_context(
                 running(self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True)
             )
@@ -152,7 +151,7 @@ class VideoWriter:
         if "Unknown encoder" in complaint:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
         reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
-        return BadInput(f"{self.path} cannot be written: {reason}", hint="Choose another place with -o, or free some space")
+        return BadInput(f"{self.path} cannot be written: {reason}", hint=room_for(self.path))
 
 
 def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:

@@ -17,7 +17,7 @@ from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_
 from stages.evaluate.measure import OnEvent, Score, ignore
 from stages.evaluate.part import Part, load, require_same
 from stages.evaluate.pooled import pools
-from stages.files import hidden_directory
+from stages.files import TEMPORARY, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
 _FOR_EACH, _ON_RAY = 4, 1024
@@ -120,7 +120,7 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
     """A folder for this run alone; on Ray beside the cached statistics, which nodes have to share."""
     with contextlib.ExitStack() as stack:
         if engine == "local":
-            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fsv2v-")))
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY)))
             return
         try:
             folder = stack.enter_context(hidden_directory(Cache(cache, lambda text: None).folder / "parts"))

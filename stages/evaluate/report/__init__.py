@@ -18,7 +18,7 @@ from stages.clip import VideoWriter
 from stages.evaluate.footage import Footage, open_footage
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Image, find_metric
-from stages.files import write_atomically
+from stages.files import TEMPORARY, write_atomically
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"
 WIDEST = 512
@@ -100,7 +100,7 @@ def error_map(truth: Image, frame: Image) -> Image:
 
 def _encoded(frames: Iterable[Image], size: tuple[int, int], rate: Fraction) -> str:
     """A video as a data URI."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         file = Path(folder) / "video.mp4"
         with VideoWriter(file, *size, rate, quality=23) as video:
             for frame in frames:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from stages.evaluate.study.answers import LONGEST_NAME
 from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
-from stages.files import alone, building_directory, write_atomically, write_bytes
+from stages.files import alone, building_directory, replace_file, write_atomically, write_bytes
 
 ASKED = "Which one looks more like a video captured by a real camera?"
 """The question of vid2vid, section 4."""
@@ -144,7 +143,7 @@ def _old_key_kept(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        os.replace(kept, path)
+        replace_file(kept, path)
         raise
     kept.unlink()
 
