@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +105,12 @@ def test_pickles_are_never_loaded_from_files(file):
             assert keywords.get("weights_only") == "True", f"line {node.lineno}"
         if called in ("np.load", "numpy.load"):
             assert keywords.get("allow_pickle") == "False", f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name)
+def test_an_assert_only_narrows_a_type(file):
+    """`python -O` leaves them out: neither what a program does nor what it refuses may hang on one."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assert):
+            text = ast.unparse(node.test)
+            assert re.fullmatch(r"isinstance\([\w.]+, .*\)|[\w.]+ is not None", text), f"line {node.lineno}: {text}"

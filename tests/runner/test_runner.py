@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.clip import Producer, as_clip
+import stages.clip
+from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageProblem
+from stages.files import using
 from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.work import cores
 
@@ -55,6 +58,21 @@ def test_one_bad_input_never_stops_the_others(inputs, task, jobs, deed, reason, 
 def test_of_an_input_in_which_nothing_is_found_no_clip_is_left(inputs, task, jobs, tmp_path):
     list(run_over_clips(task(b="no face"), inputs("a", "b"), jobs))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.clip"]
+
+
+def test_an_input_in_which_nothing_is_found_keeps_its_clip_while_another_stage_works_on_it(inputs, task, tmp_path):
+    """As when extract-poses and extract-sketch begin on one video at once, and one of them finds nothing."""
+    (video,) = inputs("b")
+
+    def begin_beside(source: str, out: str | None) -> Clip:
+        clip = as_clip(source, out)
+        beside.enter_context(using(clip.path))
+        return clip
+
+    with contextlib.ExitStack() as beside, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stages.clip, "as_clip", begin_beside)
+        assert [report.status for report in run_over_clips(task(b="no face"), [video])] == ["failed"]
+        assert sum(1 for _ in open_clip(tmp_path / "out" / "b.clip").frames()) == 5
 
 
 def test_a_clip_that_was_there_stays_whatever_is_not_found_in_it(inputs, task, tmp_path):

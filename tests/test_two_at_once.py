@@ -1,0 +1,145 @@
+"""Two commands that write to one place at the same moment: everything is there, or one is refused by name. Never half of each.
+
+What is made by one process alone is in tests/clip/test_leftovers.py; what each command does with a lock that is held is here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fsv2v_cli.main import run
+from stages.clip import as_clip, create_clip, open_clip
+from stages.clip.create import borrowed
+from stages.clip.pack import pack
+from stages.files import alone, discard, using
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """The current folder: a clip of two frames, the same packed, and a folder of OpenPose files."""
+    monkeypatch.chdir(tmp_path)
+    create_clip("a.clip", (np.full((48, 64, 3), value, np.uint8) for value in (50, 200)))
+    pack("a.clip", "packed.zip")
+    (tmp_path / "poses").mkdir()
+    person = {"people": [{"pose_keypoints_2d": [10.0, 20.0, 0.9] * 25}]}
+    for index in range(2):
+        (tmp_path / "poses" / f"v_{index:012d}_keypoints.json").write_text(json.dumps(person))
+    return tmp_path
+
+
+WRITERS = {
+    "import": (["clip", "import", "poses", "-o", "out"], "out/poses.clip"),
+    "export to a video": (["clip", "export", "a.clip", "-o", "out/a.mp4"], "out/a.mp4"),
+    "export to a folder": (["clip", "export", "a.clip", "-o", "out/a"], "out/a"),
+    "pack": (["clip", "pack", "a.clip", "-o", "out"], "out/a.zip"),
+    "unpack": (["clip", "unpack", "packed.zip", "-o", "out"], "out/packed.clip"),
+    "split": (["clip", "split", "a.clip", "-o", "out", "--min-seconds", "0"], "out/a"),
+    "preview": (["clip", "preview", "a.clip", "-o", "out"], "out/a.preview"),
+    "a layer": (["clip", "flow", "a.clip"], "a.clip/flow"),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_another_process_makes_is_refused_by_name_and_made_afterwards(writer, place, capfd):
+    command, made = WRITERS[writer]
+    (place / "out").mkdir()
+    with alone(Path(made)):
+        assert run(command) == 3
+        assert f"{made} is being made by another process" in capfd.readouterr().err
+        assert not [path for path in (place / "out").iterdir() if not path.name.startswith(".")]
+        assert open_clip("a.clip").layers() == ["frames"]
+
+    assert run(command) == 0
+    assert not [path for path in place.rglob(".*")], "no lock is left"
+
+
+def test_of_two_exports_to_one_video_one_is_there_and_the_other_is_refused(fsv2v, tmp_path):
+    """Before, both reported success, and the later one had replaced the video of the other."""
+    for name, value in (("dark", 40), ("light", 220)):
+        create_clip(tmp_path / f"{name}.clip", (np.full((64, 64, 3), value, np.uint8) for _ in range(40)))
+    started = {name: fsv2v.start("clip", "export", tmp_path / f"{name}.clip", "-o", tmp_path / "out.mp4") for name in ("dark", "light")}
+    said = {name: process.communicate(timeout=60) for name, process in started.items()}
+    codes = {name: process.returncode for name, process in started.items()}
+
+    assert sorted(codes.values()) == [0, 3]
+    (winner,) = (name for name, code in codes.items() if code == 0)
+    (loser,) = (name for name, code in codes.items() if code == 3)
+    assert b"out.mp4 is" in said[loser][1]
+    levels = [frame.mean() for frame in as_clip(tmp_path / "out.mp4", tmp_path).frames()]
+    assert len(levels) == 40 and np.ptp(levels) < 2 and (np.mean(levels) < 128) == (winner == "dark")
+
+
+def test_a_folder_in_use_is_not_discarded(place):
+    with using(place / "a.clip"):
+        discard(place / "a.clip")
+        assert open_clip("a.clip").num_frames == 2
+    discard(place / "a.clip")
+    assert sorted(os.listdir(place)) == ["packed.zip", "poses"]
+
+
+def test_what_was_discarded_in_the_moment_it_was_opened_is_told(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    flock = fcntl.flock
+
+    def lock_late(descriptor: int, operation: int) -> None:
+        (tmp_path / "x").rmdir()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with pytest.raises(FileNotFoundError), using(tmp_path / "x"):
+        pass
+
+
+def test_two_copies_of_a_clip_to_one_place_are_one_copy(place, monkeypatch):
+    """As when extract-poses and extract-sketch begin on one clip, both with the same -o."""
+    clip, symlink_to, others = open_clip("a.clip"), Path.symlink_to, []
+
+    def link_later(path: Path, target: Path) -> None:
+        if not others:
+            others.append(None)
+            others.append(borrowed(clip, place / "copy.clip"))
+        symlink_to(path, target)
+
+    monkeypatch.setattr(Path, "symlink_to", link_later)
+    assert borrowed(clip, place / "copy.clip").num_frames == 2
+    assert others[1].path == place / "copy.clip"
+
+
+def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_refused(tmp_path, monkeypatch):
+    import stages.clip.create as create
+    from stages.errors import ParametersDiffer
+
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "0.png"), np.zeros((48, 64, 3), np.uint8))
+    usual, others = create.same_size, []
+
+    def read_later(pictures):
+        if not others:
+            others.append(None)
+            as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(30))
+        return usual(pictures)
+
+    monkeypatch.setattr(create, "same_size", read_later)
+    with pytest.raises(ParametersDiffer, match="fps: 30 -> 25"):
+        as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(25))
+
+
+def test_two_studies_cannot_share_a_key(tmp_path):
+    from stages.errors import UsageProblem
+    from stages.evaluate.study import StudyOptions, make_study
+
+    for method in ("ours", "theirs"):
+        (tmp_path / method).mkdir()
+        create_clip(tmp_path / method / "a.clip", (np.full((48, 64, 3), value, np.uint8) for value in (50, 200)))
+    key = tmp_path / "key.json"
+    with alone(key), pytest.raises(UsageProblem, match="key.json is being made by another process"):
+        make_study((str(tmp_path / "ours"), str(tmp_path / "theirs")), "", tmp_path / "site", StudyOptions(), key=key)
+    assert not (tmp_path / "site").exists() and not key.exists()
