@@ -7,6 +7,7 @@ Every error that a user can cause derives from `Fsv2vError`; its `exit_code` is 
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 from typing import Any
 
 DAMAGED = (
@@ -60,6 +61,12 @@ class NoDetection(BadInput):
 
 class ParametersDiffer(BadInput):
     """A finished output exists that other inputs or parameters made."""
+
+
+class InProgress(BadInput):
+    """Another process makes the output `target` now, or has finished one (then it is None) since it was looked for."""
+
+    target: Path | None = None
 
 
 class MissingRequirement(Fsv2vError):

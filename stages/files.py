@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
+from stages.errors import BadInput, Fsv2vError, InProgress, ParametersDiffer, UsageProblem
 
 try:
     import fcntl
@@ -163,7 +163,10 @@ def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = Usa
         descriptor = _hold(lock)
     except BlockingIOError as error:
         hint = "Wait for it, or choose another place with -o"
-        raise refusal(f"{target} is being made by another process", hint=hint) from error
+        refused = refusal(f"{target} is being made by another process", hint=hint)
+        if isinstance(refused, InProgress):
+            refused.target = target
+        raise refused from error
     try:
         yield
     finally:
@@ -174,6 +177,14 @@ def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = Usa
         if new:
             with contextlib.suppress(OSError):  # unless something was put into it
                 lock.parent.rmdir()
+
+
+def wait_for(target: Path) -> None:
+    """Return when no other process makes `target` by `alone`."""
+    real = _real(target)
+    with contextlib.suppress(OSError), real.with_name(f".{real.name}{LOCK}").open("rb") as lock:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager

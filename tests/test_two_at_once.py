@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,10 +18,13 @@ import numpy as np
 import pytest
 
 from fsv2v_cli.main import run
-from stages.clip import as_clip, create_clip, open_clip
+from stages.clip import Producer, as_clip, create_clip, open_clip
 from stages.clip.create import borrowed
 from stages.clip.pack import pack
 from stages.files import alone, discard, using
+from stages.flow.extract import FlowOptions
+from stages.runner import ClipTask
+from stages.runner.work import run_one
 
 
 @pytest.fixture
@@ -43,7 +48,6 @@ WRITERS = {
     "unpack": (["clip", "unpack", "packed.zip", "-o", "out"], "out/packed.clip"),
     "split": (["clip", "split", "a.clip", "-o", "out", "--min-seconds", "0"], "out/a"),
     "preview": (["clip", "preview", "a.clip", "-o", "out"], "out/a.preview"),
-    "a layer": (["clip", "flow", "a.clip"], "a.clip/flow"),
 }
 
 
@@ -55,7 +59,6 @@ def test_what_another_process_makes_is_refused_by_name_and_made_afterwards(write
         assert run(command) == 3
         assert f"{made} is being made by another process" in capfd.readouterr().err
         assert not [path for path in (place / "out").iterdir() if not path.name.startswith(".")]
-        assert open_clip("a.clip").layers() == ["frames"]
 
     assert run(command) == 0
     assert not [path for path in place.rglob(".*")], "no lock is left"
@@ -75,6 +78,35 @@ def test_of_two_exports_to_one_video_one_is_there_and_the_other_is_refused(fsv2v
     assert b"out.mp4 is" in said[loser][1]
     levels = [frame.mean() for frame in as_clip(tmp_path / "out.mp4", tmp_path).frames()]
     assert len(levels) == 40 and np.ptp(levels) < 2 and (np.mean(levels) < 128) == (winner == "dark")
+
+
+def test_of_two_that_make_one_layer_one_waits_and_finds_it_there(fsv2v, place):
+    started = [fsv2v.start("clip", "flow", "a.clip", "--json", cwd=place) for _ in range(2)]
+    told = [json.loads(process.communicate(timeout=60)[0]) for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert sorted(line["status"] for line in told) == ["done", "skipped"]
+
+
+def test_a_layer_that_another_process_made_otherwise_meanwhile_is_refused(place):
+    """As of two extract-sketch with different options: before, the later one replaced what the other had reported as done."""
+    stage = "stages.flow.extract:extract"
+    task = ClipTask(stage, FlowOptions(), None, False, "flow")
+    made, clip = threading.Event(), open_clip("a.clip")
+
+    def other() -> None:
+        with clip.writing("flow", Producer("another"), {}) as layer:
+            made.set()
+            time.sleep(0.3)
+            for _ in range(2):
+                layer.image(np.zeros((48, 64, 2), np.float16))
+
+    beside = threading.Thread(target=other)
+    beside.start()
+    made.wait()
+    report = run_one(task, "a.clip")
+    beside.join()
+    assert report.status == "failed" and "another" in report.reason
+    assert open_clip("a.clip").layer("flow").meta["producer"]["stage"] == "another"
 
 
 def test_a_folder_in_use_is_not_discarded(place):

@@ -20,7 +20,7 @@ from stages.clip.reader import decode
 from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.differences import differences
-from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
+from stages.errors import BadInput, InProgress, InvalidClip, ParametersDiffer, UsageProblem
 from stages.files import alone, building_directory
 
 
@@ -134,8 +134,8 @@ class Clip:
         """Collect a layer; it appears (or replaces the one before) in one step when the block ends without exception.
 
         `inputs` names the layers it was made from with their digests; `meta` says what its numbers mean. Raises
-        BadInput for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind. Raises it, too, while
-        another process makes the layer, and when one has made it since `needs` was asked.
+        BadInput for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind. Raises InProgress
+        while another process makes the layer, and when one has made it since `needs` was asked.
         """
         if not isinstance(self.store, DirectoryStore):
             raise BadInput(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
@@ -150,9 +150,9 @@ class Clip:
 
     @contextlib.contextmanager
     def _alone(self, kind: str) -> Iterator[None]:
-        with alone(self.path / kind, refusal=BadInput):
+        with alone(self.path / kind, refusal=InProgress):
             if kind in self._seen and self._seen.pop(kind) != self._state(kind):
-                raise BadInput(f"{self.path / kind} was finished by another process meanwhile", hint="Run the same command again")
+                raise InProgress(f"{self.path / kind} was finished by another process meanwhile", hint="Run the same command again")
             yield
 
     def _state(self, kind: str) -> bytes | None:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import Fsv2vError, MissingRequirement, UsageProblem, was_interrupted
-from stages.files import discard, using
+from stages.errors import Fsv2vError, InProgress, MissingRequirement, UsageProblem, was_interrupted
+from stages.files import discard, using, wait_for
 from stages.runner.report import ClipTask, Outcome, Report, Step
 
 if TYPE_CHECKING:
@@ -50,11 +50,22 @@ def _on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None
     try:
         with _clip_in_use(source, task.out) as clip:
             begun = clip.path == target
-            return str(clip.path), stage(_watched(clip, source, on_step) if on_step else clip, task.options, task.overwrite)
+            watched = _watched(clip, source, on_step) if on_step else clip
+            return str(clip.path), _in_turn(lambda: stage(watched, task.options, task.overwrite))
     except Fsv2vError:
         if fresh and begun:
             _forget_bare(target)
         raise
+
+
+def _in_turn(stage: Callable[[], Outcome]) -> Outcome:
+    """What another process is making is waited for; then the stage sees whether it is what it would have made itself."""
+    while True:
+        try:
+            return stage()
+        except InProgress as other:
+            if other.target is not None:
+                wait_for(other.target)
 
 
 @contextlib.contextmanager
