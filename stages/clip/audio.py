@@ -62,6 +62,8 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
     for codec in [exactly, "aac"] if copied else ["aac"]:
         pictures = composer.input(file_url(video))["v:0"]
         tones = composer.input(sound.url, protocol_whitelist=PROTOCOLS, itsoffset=f"{float(shift):.6f}")["a:0"]
+        if codec != "copy":  # what is coded would begin before the first frame and end as much too early
+            tones = tones.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
         options["map_metadata"] = 0  # the pictures' comment says how they were made
         result = run(composer.output(pictures, tones, file_url(target), **options).compile(cmd=executable()))
