@@ -201,7 +201,8 @@ class Clip:
             duration=self.num_frames / self.fps,
             start=Fraction(str(about.get("start", "0"))),
             seekable=about.get("seekable") is True,
-            colour=Colour(*(str(about.get(name, "")) for name in ("matrix", "primaries", "transfer"))),
+            colour=Colour(*(str(about.get(name, "")) for name in ("matrix", "primaries", "transfer", "range"))),
+            decoder=str(about.get("decoder", "")),
         )
 
     def _sized(self, images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

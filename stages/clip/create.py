@@ -320,6 +320,7 @@ def _refer(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[
 def video_json(info: VideoInfo) -> dict[str, Any]:
     """What a reader must know of a video that a clip refers to, beyond clip.json."""
     about = {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
+    about |= {"decoder": info.decoder} if info.decoder else {}
     return about | asdict(info.colour)
 
 

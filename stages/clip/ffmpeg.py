@@ -26,6 +26,10 @@ PROTOCOLS = "file,pipe,subfile"
 """What ffmpeg may open: a playlist inside an untrusted file must not reach the network."""
 
 
+EXACTLY = "bicubic+accurate_rnd+full_chroma_int"
+"""How ffmpeg's scaler is to turn YUV into RGB and back. Without these flags RGB comes out one to two grey levels too dark."""
+
+
 @lru_cache(maxsize=1)
 def executable() -> str:
     """The ffmpeg on PATH, or else the one that imageio-ffmpeg brings. Raises MissingRequirement."""
@@ -165,6 +169,7 @@ _MEANINGS = (
     ("matches no streams", "it holds no video"),
     ("No such filter: 'zscale'", "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"),
     ("non positive size for width", "the size of its frames changes"),
+    ("Unknown decoder", "this ffmpeg has no decoder for it"),
     ("Decoder not found", "this ffmpeg has no decoder for it"),
     ("Decoding requested, but no decoder found", "this ffmpeg has no decoder for it"),
 )

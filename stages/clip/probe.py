@@ -35,6 +35,8 @@ _INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}
 _WITH_PICTURE = {"h264": "1-5", "hevc": "0-31"}
 """The types of NAL units that hold a part of a picture: a packet without any gives no frame."""
+_TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""The decoders that read the transparency of WebM, which ffmpeg's own leave out."""
 _COPY: Mapping[str, str | None] = {"c": "copy", "copyinkf": None}
 _CHROMATIC = ("yuv", "nv", "p0", "p2", "p4", "y2", "uyvy", "xv", "ayuv", "vuy")
 """How the pixel formats begin that need a colour matrix to become RGB."""
@@ -54,11 +56,16 @@ class Timestamps:
 
 @dataclass(frozen=True)
 class Colour:
-    """What the numbers of a video mean, in ffmpeg's names: as the file says, or as is usual where it does not; empty for RGB."""
+    """What the numbers of a video mean, in ffmpeg's names: as the file says, or as is usual where it does not.
+
+    Empty for RGB and full-range grey.
+    """
 
     matrix: str = ""
     primaries: str = ""
     transfer: str = ""
+    range: str = ""
+    """"tv" of grey whose black is 16 and white 235, at other depths accordingly."""
 
     @property
     def hdr(self) -> bool:
@@ -91,6 +98,8 @@ class VideoInfo:
     start: Fraction = Fraction(0)
     seekable: bool = False
     colour: Colour = Colour()
+    decoder: str = ""
+    """The decoder that must be named, because ffmpeg's usual one leaves out transparency; mostly empty."""
 
     @property
     def has_alpha(self) -> bool:
@@ -117,6 +126,7 @@ class _Header:
     rotation: int
     has_audio: bool
     colour: Colour
+    decoder: str
 
 
 @dataclass(frozen=True)
@@ -159,8 +169,8 @@ def probe_media(media: Media) -> VideoInfo:
     return _describe(header, packets, time_base, trusted)
 
 
-def _header(media: Media) -> _Header:
-    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)
+def _header(media: Media, decoder: str = "") -> _Header:
+    source = composer.input(media.url, protocol_whitelist=PROTOCOLS, **named_decoder(decoder))
     command = composer.output(source["V:0"].filter("showinfo"), "-", **{"frames:v": 1, "format": "null"}).compile(cmd=executable())
     result = run(command, level="info")
     frame = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .* fmt:(\S+) .* s:(\d+)x(\d+) ", result.stderr, re.M)
@@ -176,6 +186,8 @@ def _header(media: Media) -> _Header:
     container = re.search(r"^Input #0, (\S+), from", result.stderr, re.M)
     stream = re.search(r"^Stream mapping:\n +Stream #(\d+:\d+) ", result.stderr, re.M)
     codec = re.search(rf"^ *Stream #{stream[1]}\b.*?: Video: (\w+)", result.stderr, re.M) if stream else None
+    if codec and codec[1] in _TRANSPARENT and not decoder and re.search(r"^ +alpha_mode +: 1", result.stderr, re.M):
+        return _header(media, _TRANSPARENT[codec[1]])
     rotation = re.search(r"Display Matrix: rotation of (-?[\d.]+) degrees", result.stderr)
     degrees = round(float(rotation[1])) % 360 if rotation else 0
     return _Header(
@@ -188,10 +200,18 @@ def _header(media: Media) -> _Header:
         rotation=degrees,
         has_audio=bool(re.search(r"^ *Stream #0:\d+.*: Audio: ", result.stderr, re.M)),
         colour=_colour(result.stderr, frame[1], width if degrees % 180 else height),
+        decoder=decoder,
     )
 
 
+def named_decoder(decoder: str) -> dict[str, str]:
+    """The input option that names the decoder of a video."""
+    return {"c:v": decoder} if decoder else {}
+
+
 def _colour(listing: str, pix_fmt: str, lines: int) -> Colour:
+    if re.match(r"gray\d*(le|be)?$", pix_fmt) and re.search(r"\] color_range:tv ", listing):
+        return Colour(range="tv")
     named = re.search(r" color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", listing)
     if named is None or not pix_fmt.startswith(_CHROMATIC):
         return Colour()
@@ -233,7 +253,7 @@ def _describe(header: _Header, packets: list[_Packet], time_base: Fraction, trus
     first = times[0] if times else 0
     ticks = tuple(time - first for time in times)
     dependable = len(ticks) == len(packets) and all(a < b for a, b in zip(ticks, ticks[1:], strict=False))
-    fps, constant = _rate(ticks, time_base, header.rate) if dependable else (header.rate or Fraction(25), True)
+    fps, constant = rate_of(ticks, time_base, header.rate) if dependable else (header.rate or Fraction(25), True)
     return VideoInfo(
         width=header.width,
         height=header.height,
@@ -248,10 +268,11 @@ def _describe(header: _Header, packets: list[_Packet], time_base: Fraction, trus
         start=first * time_base,
         seekable=trusted,
         colour=header.colour,
+        decoder=header.decoder,
     )
 
 
-def _rate(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | None) -> tuple[Fraction, bool]:
+def rate_of(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | None = None) -> tuple[Fraction, bool]:
     """(frames per second, whether every frame lies on that grid within one tick)."""
     if len(ticks) < 2:
         return nominal or Fraction(25), True

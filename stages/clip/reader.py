@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,8 +13,8 @@ from typing import IO
 import ffmpeg as composer
 import numpy as np
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, log_file, meaning, passthrough, running
-from stages.clip.probe import Colour, VideoInfo, probe
+from stages.clip.ffmpeg import EXACTLY, PROTOCOLS, Media, arguments, executable, log_file, meaning, passthrough, running
+from stages.clip.probe import Colour, VideoInfo, named_decoder, probe
 from stages.errors import BadInput
 
 _SEEK_FROM = 32
@@ -57,7 +58,7 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
     seek = info.seekable and start >= _SEEK_FROM
     from_time = info.time_of(start - _RUN_UP) if seek else Fraction(0)
     jump = {"ss": f"{float(from_time):.6f}"} if seek else {}
-    frames = composer.input(media.url, protocol_whitelist=PROTOCOLS, **jump)["V:0"]
+    frames = composer.input(media.url, protocol_whitelist=PROTOCOLS, **jump, **named_decoder(info.decoder))["V:0"]
     if seek:  # after a jump, times count from where it was to land
         half_a_frame = (info.time_of(start) - info.time_of(start - 1)) / 2
         frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")
@@ -69,6 +70,9 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
         frames = frames.filter("setparams", colorspace=info.colour.matrix)
     if info.colour.foreign:
         frames = _as_srgb(frames, info.colour)
+    if info.colour.range == "tv":
+        frames = _full_range(frames, info.pix_fmt)
+    frames = frames.filter("scale", flags=EXACTLY).filter("format", "gbrap" if info.has_alpha else "gbrp")  # planes are faster
     if info.has_alpha:
         frames = _over_white(frames)
     options = {"frames:v": stop - start, **passthrough()}
@@ -82,6 +86,14 @@ def _as_srgb(frames: composer.nodes.FilterableStream, colour: Colour) -> compose
     exact = colour.transfer == "arib-std-b67"  # zscale's faster way forgets that HLG bends luminance, not each channel
     options = {"primaries": "bt709", "transfer": to, "matrix": "gbr", "range": "full", "npl": 203, "agamma": int(not exact)}
     return frames.filter("zscale", filter="bicubic", **options).filter("format", "gbrp")
+
+
+def _full_range(frames: composer.nodes.FilterableStream, pix_fmt: str) -> composer.nodes.FilterableStream:
+    """Grey of limited range, which ffmpeg's scaler takes for full, at full range."""
+    depth = re.match(r"gray(\d+)", pix_fmt)
+    bits = int(depth[1]) if depth else 8
+    low, span, top = 16 << bits - 8, 219 << bits - 8, (1 << bits) - 1
+    return frames.filter("lut", c0=f"clip((val-{low})*{top}/{span}+0.5,0,{top})")
 
 
 def _over_white(frames: composer.nodes.FilterableStream) -> composer.nodes.FilterableStream:

@@ -15,7 +15,18 @@ import numpy as np
 
 from stages.clip.audio import add_sound, find_sound
 from stages.clip.clip import Clip
-from stages.clip.ffmpeg import Media, arguments, executable, file_url, log_file, meaning, require_readable_file, running, usual_matrix
+from stages.clip.ffmpeg import (
+    EXACTLY,
+    Media,
+    arguments,
+    executable,
+    file_url,
+    log_file,
+    meaning,
+    require_readable_file,
+    running,
+    usual_matrix,
+)
 from stages.clip.probe import probe
 from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
 from stages.files import building_file, hidden_file, room_for
@@ -122,7 +133,7 @@ class VideoWriter:
         pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         tag = usual_matrix(height)
         raw = composer.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=str(self._fps))
-        frames = raw.filter("scale", out_color_matrix=tag, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int")
+        frames = raw.filter("scale", out_color_matrix=tag, out_range="tv", flags=EXACTLY)
         frames = frames.filter("format", pix_fmt).filter("setparams", colorspace=tag, color_primaries=tag, color_trc=tag, range="tv")
         options = {
             "c:v": "libx264",
