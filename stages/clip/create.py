@@ -20,8 +20,8 @@ from stages.clip.audio import copy_sound, find_sound
 from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.ffmpeg import Media, require_readable_file
 from stages.clip.layers import VERSION, LayerWriter, Producer, layer_json
-from stages.clip.pictures import Storage, is_picture, list_pictures, read_image
-from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe
+from stages.clip.pictures import Storage, is_animation, is_picture, list_pictures, read_animation, read_image
+from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe, rate_of
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
@@ -34,7 +34,7 @@ DEFAULT_FPS = Fraction(25)
 
 
 def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
-    """The clip of `source`: an existing clip is opened, a video, picture or folder of pictures becomes one.
+    """The clip of `source`: an existing clip is opened, a video, animation, picture or folder of pictures becomes one.
 
     The clip is made at `out` if that ends in .clip, else in the folder `out`, else in the current one. `frames` says how
     frames are kept: by reference to the video (the default for videos), as PNG (for pictures) or as JPEG. `fps` is the
@@ -51,7 +51,9 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
     if (target / "clip.json").exists():
         return finished(target, source, identity["sha256"], frames, fps)
     try:
-        if source.is_dir() or is_picture(source):
+        if is_picture(source) and source.is_file() and is_animation(source):
+            _from_animation(source, target, identity, frames, fps)
+        elif source.is_dir() or is_picture(source):
             pictures = list_pictures(source) if source.is_dir() else [source]
             _from_pictures(source, pictures, target, identity, frames, fps or DEFAULT_FPS)
         else:
@@ -223,6 +225,26 @@ def _from_pictures(
     with building_directory(target) as folder:
         size = _store_frames(folder, same_size(pictures), storage or "png", producer, len(pictures))
         _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, described)
+
+
+def _from_animation(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage | None, fps: Fraction | None) -> None:
+    if storage == "reference":
+        raise UsageProblem(f"the frames of {source} cannot be kept by reference", hint="Choose png or jpg")
+    described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
+    ticks = [0]  # the time of each frame and of the end, in milliseconds
+
+    def frames() -> Iterator[np.ndarray]:
+        for image, seconds in read_animation(source):
+            ticks.append(ticks[-1] + int(seconds * 1000))
+            yield image
+
+    with building_directory(target) as folder:
+        producer = Producer("import", parameters={"frames": storage or "png"})
+        width, height, count = _store_frames(folder, frames(), storage or "png", producer)
+        times = Timestamps(Fraction(1, 1000), tuple(ticks[:-1]))
+        own, constant = rate_of(times.ticks, times.time_base)
+        kept = None if fps or constant else times
+        _write_clip_json(folder, target.stem, (width, height), count, fps or own, kept, described)
 
 
 def borrowed(clip: Clip, target: Path) -> Clip:

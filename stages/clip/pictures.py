@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import subprocess
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,7 @@ from stages.errors import DAMAGED, BadInput, InvalidClip
 
 PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
+    ".avif",
 }  # fmt: skip
 Storage = Literal["png", "jpg"]
 
@@ -50,20 +53,58 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
 
     16 bits are scaled to 8, palettes, grey and CMYK become RGB, colours of an ICC profile become sRGB, transparent pixels are
     laid over white. Raises BadInput when it is no picture, is damaged, is larger than 16384 pixels on a side, or with `exact`
-    when its compression is lossy.
+    when its compression is lossy; and when it is an animation, which `read_animation` reads.
     """
     path = Path(path)
+    with _opened(path) as picture:
+        if _is_animation(picture):
+            raise BadInput(f"{path} is an animation, not one picture", hint="Make a clip of it: fsv2v clip import")
+        if exact:
+            require_exact(path, picture)
+            picture.info.pop("icc_profile", None)  # its values are no colours
+        picture.load()
+        return _as_rgb(ImageOps.exif_transpose(picture), path)
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a file named like a picture holds several frames, each with its time (PNG, WebP, AVIF, GIF). BadInput as in `read_image`."""
+    with _opened(path) as picture:
+        return _is_animation(picture)
+
+
+def read_animation(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
+    """Yield each frame of an animation, as `read_image` would give it, and the seconds for which it is shown."""
+    with _opened(path) as picture:
+        first = int(bool(picture.info.get("default_image")))  # it is for viewers that cannot show animations
+        for index in range(first, _length(picture)):
+            picture.seek(index)
+            picture.load()
+            yield _as_rgb(ImageOps.exif_transpose(picture), path), _shown_for(picture)
+
+
+def _is_animation(picture: Image.Image) -> bool:
+    return picture.format in ("PNG", "WEBP", "AVIF", "GIF") and _length(picture) > 1
+
+
+def _length(picture: Image.Image) -> int:
+    return int(getattr(picture, "n_frames", 1))
+
+
+def _shown_for(picture: Image.Image) -> Fraction:
+    """Seconds, in whole milliseconds. No time at all means a tenth of a second, as in browsers."""
+    return Fraction(round(picture.info.get("duration") or 100), 1000)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture at `path`, of a size that can be read. What goes wrong within becomes BadInput with a sentence."""
     require_readable_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with _open(path) as picture:
                 _require_fitting(path, picture.size)
-                if exact:
-                    require_exact(path, picture)
-                    picture.info.pop("icc_profile", None)  # its values are no colours
-                picture.load()
-                return _as_rgb(ImageOps.exif_transpose(picture), path)
+                yield picture
     except UnidentifiedImageError as error:
         raise BadInput(f"{path} is not a picture that can be read") from error
     except Image.DecompressionBombError as error:

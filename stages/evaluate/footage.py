@@ -16,7 +16,7 @@ from stages.clip import Clip, list_pictures, open_clip, probe, read_frames, read
 from stages.clip.clip import is_clip
 from stages.clip.create import file_sha256, same_size
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
-from stages.clip.pictures import is_picture
+from stages.clip.pictures import is_animation, is_picture, read_animation
 from stages.errors import BadInput
 
 Image = NDArray[np.uint8]
@@ -87,13 +87,18 @@ def open_footage(path: str) -> Footage:
     if place.is_dir():
         return _of_pictures(path, list_pictures(place))
     if is_picture(place):
-        return _of_pictures(path, [place])
+        return _of_animation(path) if is_animation(place) else _of_pictures(path, [place])
     info = probe(place)
     return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
 
 
 def _of_clip(path: str, clip: Clip) -> Footage:
     return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip, clip.fps)
+
+
+def _of_animation(path: str) -> Footage:
+    sizes = [(image.shape[1], image.shape[0]) for image, _ in read_animation(Path(path))]
+    return Footage(path, *sizes[0], len(sizes), lambda: (image for image, _ in read_animation(Path(path))))
 
 
 def _of_pictures(path: str, pictures: list[Path]) -> Footage:
