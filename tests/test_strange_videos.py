@@ -7,17 +7,20 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from stages.clip import read_frames
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import strange_videos as tool
-from strange_files import KINDS, Bench, Kind, Truth
+from strange_files import KINDS, Bench, Coding, Kind, Truth, write
 
 READ = [
     *("matrix mirrored", "matrix transposed", "EXIF 2", "EXIF 5", "EXIF 7", "EXIF 6 in WebP", "turned AVIF"),
     *("edit list that hides both ends", "negative timestamps", "timestamps that wrap around"),
-    *("4:2:0, 10 bits", "grey AV1, limited range", "alpha, VP9", "alpha AVIF", "16 bit grey PNG", "ICC profile, AVIF"),
+    *("4:2:0, 10 bits", "grey AV1, limited range", "alpha, VP9", "AVIF picture with alpha", "16 bit grey PNG", "ICC profile, AVIF"),
     *("two videos, a data stream and chapters", "cover art before the video", "cover art of a sound"),
     *("APNG named .png", "WebP animation", "AVIF animation"),
     *("pictures with gaps in their numbers", "pictures of several kinds in one folder"),
@@ -37,6 +40,16 @@ def test_it_goes_out_with_its_sound_in_time(name: str, tmp_path: Path) -> None:
     found = tool.verdicts(name, tmp_path, small=True)
     assert {column: verdict for column, verdict in found.items() if not tool.is_right(verdict)} == {}
     assert found["sound"] == found["out"] == "ok"
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_colours_of_a_video_are_not_shifted(bits: int, tmp_path: Path) -> None:
+    """2048 colours, 4:2:0: rounding alone is left, of which the mean is nothing."""
+    colours = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
+    picture = colours.repeat(8, 0).repeat(8, 1)
+    write(Bench(tmp_path), tmp_path / "colours.mp4", Coding(bits=bits), frames=[picture])
+    off = next(read_frames(tmp_path / "colours.mp4"))[4::8, 4::8].astype(int) - colours
+    assert np.abs(off).max() <= 2 and np.abs(off.mean((0, 1))).max() < 0.1
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -98,7 +99,9 @@ class Bench:
     fps: Fraction = Fraction(25)
 
     def ffmpeg(self, *arguments: object) -> None:
-        subprocess.run([executable(), "-v", "error", "-y", "-nostdin", *map(str, arguments)], check=True, cwd=self.folder)
+        subprocess.run(
+            [executable(), "-v", "error", "-y", "-nostdin", *map(str, arguments)], check=True, cwd=self.folder, stderr=subprocess.DEVNULL
+        )
 
     def truth(self, **known: object) -> Truth:
         """Upright frames 0, 1, 2, ... at a constant rate, except for what is said."""
@@ -325,7 +328,7 @@ def _fragments(bench: Bench, path: Path) -> Truth:
 @kind("no duration", "endless.mkv", "libx264")
 def _endless(bench: Bench, path: Path) -> Truth:
     write(bench, bench.folder / "whole.mkv", DELAYED)
-    command = [executable(), "-v", "error", "-i", bench.folder / "whole.mkv", "-c", "copy", "-f", "matroska", "-live", "1", "-"]
+    command = [executable(), "-v", "error", "-i", str(bench.folder / "whole.mkv"), "-c", "copy", "-f", "matroska", "-live", "1", "-"]
     path.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
     return bench.truth(tick=Fraction(1, 1000))
 
@@ -611,7 +614,7 @@ for _name, _file, _coding in (
     ("HEVC, 10 bits", "high.mkv", Coding("libx265", LOSSLESS_265, bits=10)),
     ("VP8", "vp8.webm", Coding("libvpx", ("-crf", "4", "-b:v", "4M", "-qmin", "0", "-qmax", "4", *FAST_VPX))),
     ("VP9", "vp9.webm", Coding("libvpx-vp9", ("-lossless", "1", *FAST_VPX))),
-    ("AV1", "av1.mp4", Coding("libsvtav1", ("-crf", "4", "-preset", "10"), matrix="bt709")),
+    ("AV1", "av1.mp4", Coding("libsvtav1", ("-crf", "4", "-preset", "6"), matrix="bt709")),
     ("AV1 by libaom", "av1.mkv", Coding("libaom-av1", ("-crf", "0", "-cpu-used", "8", "-usage", "realtime"))),
     ("ProRes 422", "prores.mov", Coding("prores_ks", ("-profile:v", "hq", "-qscale:v", "1"), layout="yuv422p", bits=10, matrix="bt709")),
     ("FFV1", "archive.mkv", Coding("ffv1", ("-level", "3"), layout="yuv422p", bits=10)),
@@ -633,7 +636,7 @@ def _gif(bench: Bench, path: Path) -> Truth:
     return bench.truth(times=_after(waits))
 
 
-def _animation(bench: Bench, path: Path, waits: Sequence[int], **options: object) -> None:
+def _animation(bench: Bench, path: Path, waits: Sequence[int], **options: Any) -> None:
     first, *others = map(Image.fromarray, bench.frames())
     first.save(path, save_all=True, append_images=others, duration=list(waits), loop=0, **options)
 
@@ -643,7 +646,7 @@ def _after(waits: Sequence[int]) -> tuple[Fraction, ...]:
     return tuple(Fraction(sum(waits[:n]), 1000) for n in range(len(waits)))
 
 
-def _animated(**options: object) -> Callable[[Bench, Path], Truth]:
+def _animated(**options: Any) -> Callable[[Bench, Path], Truth]:
     def make(bench: Bench, path: Path) -> Truth:
         waits = [40 + 30 * (n % 3) for n in range(bench.count)]
         _animation(bench, path, waits, **options)
@@ -675,7 +678,7 @@ def _turned_picture(turn: int) -> Callable[[Bench, Path], Truth]:
         exif = Image.Exif()
         exif[0x0112] = turn
         stored = np.ascontiguousarray(TURNS[BACK[turn]](drawn(7, bench.size)))
-        exactly = {"lossless": True} if path.suffix == ".webp" else {"quality": 100}
+        exactly: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {"quality": 100}
         Image.fromarray(stored).save(path, exif=exif, **exactly)
         return _still(bench)
 
@@ -708,19 +711,19 @@ def _deep_grey(bench: Bench, path: Path) -> Truth:
     return _still(bench, patches=np.repeat(luma[..., None], 3, -1))
 
 
-@kind("alpha PNG", "alpha.png")
+@kind("PNG picture with alpha", "alpha.png")
 def _alpha_png(bench: Bench, path: Path) -> Truth:
     Image.fromarray(_with_alpha([drawn(7, bench.size)])[0]).save(path)
     return _still(bench, patches=HALF)
 
 
-@kind("alpha AVIF", "alpha.avif")
+@kind("AVIF picture with alpha", "alpha.avif")
 def _alpha_avif(bench: Bench, path: Path) -> Truth:
     Image.fromarray(_with_alpha([drawn(7, bench.size)])[0]).save(path, quality=100, subsampling="4:4:4")
     return _still(bench, patches=HALF)
 
 
-def _profiled(**options: object) -> Callable[[Bench, Path], Truth]:
+def _profiled(**options: Any) -> Callable[[Bench, Path], Truth]:
     """Red and blue exchanged, in the picture and in its profile."""
 
     def make(bench: Bench, path: Path) -> Truth:

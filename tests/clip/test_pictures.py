@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from profiles import ADOBE_RGB, DISPLAY_P3
 from stages.clip import as_clip, list_pictures, probe, read_image
 from stages.clip.pictures import decode_image, encode
 from stages.errors import BadInput, InvalidClip
+from stages.evaluate.footage import open_footage
 
 RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
 COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], -1)
@@ -155,6 +158,36 @@ def test_a_truncated_heic_is_refused(missing, tmp_path):
 
     with pytest.raises(BadInput, match=r"HEIC picture that ffmpeg cannot read\. Save it as JPEG"):
         read_image(path)
+
+
+@pytest.fixture
+def moving(tmp_path):
+    """A WebP of three frames, which are shown for 40, 0 and 80 ms."""
+    first, *others = (Image.new("RGB", (16, 12), colour) for colour in ("red", "lime", "blue"))
+    first.save(tmp_path / "moving.webp", save_all=True, append_images=others, duration=[40, 0, 80], lossless=True)
+    return tmp_path / "moving.webp"
+
+
+@pytest.mark.parametrize("fps", [None, Fraction(12)])
+def test_an_animation_has_its_own_times_or_the_rate_that_is_asked_for(fps, moving):
+    """No time at all means a tenth of a second, as in browsers."""
+    for _ in range(2):  # the second time it is found
+        clip = as_clip(moving, fps=fps)
+        assert [frame[0, 0].tolist() for frame in clip.frames()] == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+        assert clip.fps == (fps or Fraction(2000, 140)) and (clip.timestamps and clip.timestamps.ticks) == (None if fps else (0, 40, 140))
+
+
+def test_an_animation_among_pictures_is_refused(moving):
+    Image.new("RGB", (16, 12)).save(moving.with_name("a.png"))
+
+    with pytest.raises(BadInput, match=r"moving\.webp is an animation, not one picture\. Make a clip of it"):
+        as_clip(moving.parent)
+
+
+def test_evaluate_looks_at_all_frames_of_an_animation(moving):
+    footage = open_footage(str(moving))
+
+    assert (footage.num_frames, footage.width, footage.height, sum(1 for _ in footage.frames())) == (3, 16, 12, 3)
 
 
 def test_a_picture_of_one_pixel_is_read(tmp_path):
