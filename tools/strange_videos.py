@@ -138,9 +138,9 @@ def plainly(path: Path) -> tuple[Seen, Fraction, str]:
     return Seen(list(frames), [time - times[0] for time in times]), times[0], tags
 
 
-def click_in(path: Path, number: int = 0) -> Fraction | None:
-    """The time of the first loud sample of a sound stream, in the time of the file; None without sound."""
-    command = [executable(), "-hide_banner", "-nostdin", "-copyts", "-i", str(path), "-map", f"0:a:{number}?", "-af", "ashowinfo", "-ac", "1"]
+def click_in(path: Path) -> Fraction | None:
+    """The time of the first loud sample of the first sound, in the time of the file; None without sound."""
+    command = [executable(), "-hide_banner", "-nostdin", "-copyts", "-i", str(path), "-map", "0:a:0?", "-af", "ashowinfo", "-ac", "1"]
     done = subprocess.run([*command, "-ar", "48000", "-f", "s16le", "-"], capture_output=True, check=False)
     first = re.search(rb"^\[Parsed_ashowinfo.*? pts_time:(-?[\d.]+)", done.stderr, re.M)
     loud = np.flatnonzero(np.abs(np.frombuffer(done.stdout, np.int16).astype(int)) > 3000)
