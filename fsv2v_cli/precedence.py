@@ -102,9 +102,21 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
         if twice := [name for name in values if "-" in name and _name(name) in values]:
             raise click.UsageError(f"{file} sets {twice[0]} twice, with a hyphen and with an underscore")
     merged = {_name(given): value for given, value in {**common, **own}.items()}
+    for parameter in context.command.params:
+        if key(parameter) in merged:
+            _require_plain(merged[key(parameter)], parameter, file)
     context.default_map = {known[given]: value for given, value in merged.items() if given in known}
     context.meta[_FOUND + ".config"] = file
     return file
+
+
+def _require_plain(value: Any, parameter: click.Parameter, file: str) -> None:
+    """A text, a number or a boolean, or where an option takes several values a list of them."""
+    several = isinstance(value, list) and (parameter.multiple or parameter.nargs != 1)
+    for item in value if several else [value]:
+        if not isinstance(item, (str, int, float)):
+            wanted = "texts, numbers or booleans" if several else "a text, a number or a boolean"
+            raise click.UsageError(f"{file}: {key(parameter)} must be {wanted}, not {item!r:.100}")
 
 
 def _read_toml(file: str) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stages.devices import choose_device
-from stages.errors import BadInput
+from stages.errors import DAMAGED, BadInput
 from stages.files import write_atomically
 from stages.networks.dense import DenseConfig, DenseNet
+from stages.reading import parse_object
 from stages.streaming import beside
 
 HEADER = "fsv2v.dense"
@@ -43,7 +44,7 @@ def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, An
     """The network in evaluation mode on the device, and its info. BadInput when the file is not one of `save_dense`'s."""
     try:
         with safe_open(path, framework="pt") as file:
-            info = json.loads((file.metadata() or {})[HEADER])
+            info = parse_object((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise BadInput(f"{path} is not the file of a small network of fsv2v", hint="fetch or train it again") from error
@@ -53,7 +54,7 @@ def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, An
         network = DenseNet(DenseConfig(**info["network"]))
         counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}  # are not in the file
         network.load_state_dict(tensors | counters)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except DAMAGED as error:
         raise BadInput(f"{path} does not fit the network that it names", hint="fetch or train it again") from error
     return _channels_last(network.eval().requires_grad_(False).to(choose_device(device))), info
 

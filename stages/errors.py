@@ -6,13 +6,17 @@ Every error that a user can cause derives from `Fsv2vError`; its `exit_code` is 
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 DAMAGED = (
     OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RuntimeError, EOFError, MemoryError, SyntaxError,
-    zipfile.BadZipFile,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
 )  # fmt: skip
 """What the readers of Python, numpy and Pillow raise for content that is not what it should be. RuntimeError: nested or encrypted."""
 

@@ -5,7 +5,6 @@ A label map is uint8 [H, W]; the value is an index into the table's names. VOID 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import DAMAGED, BadInput, UsageProblem
+from stages.reading import parse_json
 
 VOID = 255
 
@@ -32,6 +32,10 @@ class LabelTable:
     """The value of each label in files, where these are not 0, 1, 2, ...; other values in files are void then."""
     void: tuple[int, ...] = ()
     """Values beside 255 that files use for void."""
+
+    def __post_init__(self) -> None:
+        if len(self.names) > VOID:
+            raise ValueError(f"a table has at most {VOID} labels, and these are {len(self.names)}")
 
     def meta(self) -> dict[str, Any]:
         """What a layer.json says about its label ids."""
@@ -59,7 +63,7 @@ def table(name: str) -> LabelTable:
     if not name.endswith(".json"):
         raise UsageProblem(f"There is no label table named {name!r}", hint=f"Choose one of {', '.join(TABLES)}, or give a .json file")
     try:
-        entries = json.loads(Path(name).read_text(encoding="utf-8-sig"))
+        entries = parse_json(Path(name).read_text(encoding="utf-8-sig"))
         rows = [(str(entry["name"]), entry["color"]) for entry in entries]
         return LabelTable(Path(name).stem, tuple(row[0] for row in rows), tuple(colour_of(row[1]) for row in rows))
     except DAMAGED as error:
@@ -68,10 +72,10 @@ def table(name: str) -> LabelTable:
 
 def colour_of(value: Any) -> Colour:
     """[r, g, b] of a JSON file. Raises ValueError or TypeError."""
-    red, green, blue = (int(channel) for channel in value)
-    if not all(0 <= channel <= 255 for channel in (red, green, blue)):
-        raise ValueError(f"a colour is three numbers from 0 to 255, not {value}")
-    return red, green, blue
+    red, green, blue = value
+    if not all(isinstance(channel, (int, float)) and 0 <= channel <= 255 for channel in (red, green, blue)):
+        raise ValueError(f"a colour is three numbers from 0 to 255, not {value!r:.100}")
+    return int(red), int(green), int(blue)
 
 
 def _table(name: str, rows: str) -> LabelTable:

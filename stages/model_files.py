@@ -19,6 +19,7 @@ from torch import Tensor
 from stages.errors import BadInput, MissingRequirement
 from stages.files import write_atomically
 from stages.networks.config import GeneratorConfig
+from stages.reading import parse_object
 
 HEADER = "fsv2v.model"
 SCHEMA = "fsv2v.model/1"
@@ -81,8 +82,8 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
         raise BadInput(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")
     try:
-        info: dict[str, Any] = {**json.loads(header)}
-    except (ValueError, TypeError, RecursionError) as error:
+        info = parse_object(header)
+    except ValueError as error:
         raise BadInput(f"the header of {path} is damaged: {error}", hint="fetch or train it again") from error
     if info.get("schema") not in (SCHEMA, DELTA):
         raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")
@@ -90,5 +91,12 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def base_of(info: Mapping[str, Any]) -> Base | None:
-    """What a delta is to be added to, by its header; None for a whole model."""
-    return Base(**info["base"]) if info["schema"] == DELTA else None
+    """What a delta is to be added to, by its header; None for a whole model. Raises BadInput."""
+    if info["schema"] != DELTA:
+        return None
+    base = info.get("base")
+    if not isinstance(base, dict) or not {"sha256", "name"} <= base.keys() <= {"sha256", "name", "path"}:
+        raise BadInput("a finetuned model does not say what it was made from", hint="fetch or finetune it again")
+    if not all(isinstance(value, str) and "\0" not in value for value in base.values()):
+        raise BadInput("a finetuned model names what it was made from by something that is no text", hint="fetch or finetune it again")
+    return Base(**base)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stages.bases import find_base
 from stages.clip.create import file_sha256
-from stages.errors import BadInput, MissingRequirement
+from stages.errors import DAMAGED, BadInput, MissingRequirement
 from stages.model_files import base_of, read_model, save_model
 from stages.networks.config import AttentionKind, GeneratorConfig
 from stages.networks.generator import FewShotGenerator
@@ -66,8 +66,8 @@ def load_model(path: Path, base: Path | None = None) -> Model:
     try:
         generator = build(GeneratorConfig.from_json(info["generator"]))
         generator.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+    except DAMAGED as error:
+        first = str(error).partition("\n")[0]
         raise BadInput(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
     return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
 

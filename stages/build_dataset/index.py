@@ -9,10 +9,9 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.errors import DAMAGED, BadInput, InvalidClip, ParametersDiffer, UsageProblem
+from stages import dataset_files
+from stages.errors import BadInput, ParametersDiffer, UsageProblem
 from stages.files import write_atomically
-
-SCHEMA = "fsv2v.dataset/1"
 
 
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:
@@ -20,35 +19,19 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
     if not (root / "dataset.json").exists():
         return {}
     try:
-        lines = (root / "clips.ndjson").read_text(encoding="utf-8").splitlines()
-        return {row["id"]: row for row in map(json.loads, lines)}
+        return dataset_files.read_rows(root)
     except FileNotFoundError:
         return {}
-    except DAMAGED as error:
-        raise InvalidClip(f"{root}/clips.ndjson is damaged: {error}", hint="build the dataset again with --overwrite") from error
 
 
 def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """The header of the dataset in `root` that is to be gone on with, or None for a new one. BadInput when it is something else."""
     header = root / "dataset.json"
     if header.exists():
-        return None if overwrite else _read_header(header)
+        return None if overwrite else dataset_files.read_header(root)
     if root.is_dir() and any(p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()):
         raise BadInput(f"{root} is not empty and holds no dataset", hint="use another -o")
     return None
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    """Raises InvalidClip for one that is damaged or of a newer format."""
-    hint = "build the dataset again with --overwrite, or use another -o"
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-        schema, parameters = header["schema"], header["parameters"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidClip(f"{path} is damaged: {error}", hint=hint) from error
-    if schema != SCHEMA or not isinstance(parameters, dict):
-        raise InvalidClip(f"{path} has the format {schema}, this version goes on with {SCHEMA}", hint=hint)
-    return dict(header)
 
 
 def kind_of(header: dict[str, Any]) -> str:
@@ -58,7 +41,7 @@ def kind_of(header: dict[str, Any]) -> str:
 
 def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, Any]) -> None:
     """ParametersDiffer when the dataset with the header `old` was built otherwise."""
-    before, after = {"kind": kind_of(old), **old["parameters"]}, {"kind": kind, **parameters}
+    before, after = {"kind": kind_of(old), **old.get("parameters", {})}, {"kind": kind, **parameters}
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name) != value]
     if changed:
         hint = "use another -o, or --overwrite"
@@ -69,7 +52,7 @@ def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None
     """The label table of a dataset, `known` from its other clips. BadInput when the clip at `path` has other labels."""
     if known is None or labels["names"] == known["names"]:
         return known or labels
-    ours, theirs = (f"{table['table'] or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
+    ours, theirs = (f"{table.get('table') or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
     hint = "a dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets"
     raise BadInput(f"{path} has the labels {ours}, the dataset has {theirs}", hint=hint)
 
@@ -112,7 +95,7 @@ def write_index(root: Path, about: dict[str, Any], rows: dict[str, dict[str, Any
     ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
     write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in ordered).encode())
     header = {
-        "schema": SCHEMA,
+        "schema": dataset_files.SCHEMA,
         **about,
         "splits": {split: sorted(n for n, s in splits.items() if s == split) for split in ("train", "val")},
         "statistics": _statistics(ordered),

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from stages.clip.clip import Clip
 from stages.clip.create import file_sha256
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
-from stages.clip.pictures import read_image, require_exact
-from stages.clip.scaling import Size, scaling_of
-from stages.errors import DAMAGED, BadInput, ParametersDiffer
+from stages.clip.pictures import opened, read_image, require_exact
+from stages.clip.scaling import Size, places, scaling_of
+from stages.errors import BadInput, ParametersDiffer
 from stages.label_tables import LabelTable, table
 
 Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
@@ -91,10 +90,10 @@ def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndar
         if value == []:
             continue
         try:
-            pairs = np.array(value, np.float32)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise BadInput(f"{path} is not a list of 68 pairs [x, y]") from error
-        if pairs.shape != (68, 2) or not np.isfinite(pairs).all():
+            pairs = places(value)
+        except ValueError as error:
+            raise BadInput(f"{path} is not a list of 68 pairs [x, y]: {error}") from error
+        if pairs.shape != (68, 2):
             raise BadInput(f"{path} is not a list of 68 pairs [x, y]")
         points[index, 0, :, :2], points[index, 0, :, 2] = pairs, 1
     scale = scaling_of(files[0].parent, points[points[..., 2] > 0, :2], None, size)
@@ -120,13 +119,9 @@ def read_labels(path: Path) -> np.ndarray:
 
 def _ids(path: Path) -> np.ndarray:
     """The integers [H, W] of a picture of 8 or 16 bits."""
-    require_readable_file(path)
-    try:
-        with Image.open(path) as picture:
-            require_exact(path, picture)
-            values = np.array(picture)
-    except (*DAMAGED, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is not a picture that can be read") from error
+    with opened(path) as picture:
+        require_exact(path, picture)
+        values = np.array(picture)
     if values.ndim != 2 or values.dtype.kind not in "uib" or values.min(initial=0) < 0:
         raise BadInput(f"{path} is not a label map: it must have one channel with ids from 0 to 255")
     return values

@@ -21,6 +21,7 @@ from stages.clip.schema import LAYER_SCHEMA, check_layer, dump, load
 from stages.clip.store import Store
 from stages.errors import BadInput, InvalidClip
 from stages.files import write_bytes
+from stages.reading import load_npz
 
 VERSION = __version__
 DATA = "data.npz"
@@ -91,7 +92,7 @@ class Layer:
         name = f"{self.kind}/{self.entry(index)}"
         data = self._store.read(name)
         if self.payload == "flow":
-            return next(iter(_read_npz(data, f"{self._store.path}/{name}").values()))
+            return _flow_of(_read_npz(data, f"{self._store.path}/{name}"), f"{self._store.path}/{name}")
         channels = KINDS[self.kind].channels if self.kind in KINDS else int(self.meta.get("channels", 1))
         return decode_image(data, f"{self._store.path}/{name}", channels)
 
@@ -215,7 +216,13 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def _read_npz(data: bytes, name: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, AttributeError) as error:
+        return load_npz(data)
+    except ValueError as error:
         raise InvalidClip(f"{name} is not a readable npz: {error}") from error
+
+
+def _flow_of(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    flow = arrays.get("flow", np.zeros(0))
+    if flow.ndim != 3 or flow.shape[2] != 2 or flow.dtype.kind != "f":
+        raise InvalidClip(f'{name} holds no array "flow" of floating-point numbers [H, W, 2]')
+    return flow

@@ -18,8 +18,9 @@ from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.people import Person
 from stages.clip.pictures import natural_key
-from stages.clip.scaling import Poses, Size, one_size, poses_of
+from stages.clip.scaling import Poses, Size, one_size, places, poses_of
 from stages.errors import BadInput
+from stages.reading import parse_json
 from stages.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
 
 PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
@@ -105,8 +106,8 @@ def load_json(path: Path) -> Any:
     """Any JSON value. Raises BadInput naming the file."""
     require_readable_file(path)
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(path.read_bytes().decode("utf-8-sig"))
+    except ValueError as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
 
 
@@ -144,11 +145,9 @@ def read_points(name: str, values: Any, count: int) -> Points:
     if values == []:
         return np.zeros((count, 3), np.float32)
     try:
-        points = np.array(values, np.float32).reshape(-1, 3)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise BadInput(f"{name} is not a list of x, y, confidence") from error
+        points = places(values).reshape(-1, 3)
+    except ValueError as error:
+        raise BadInput(f"{name} is not a list of x, y, confidence: {error}") from error
     if len(points) != count:
         raise BadInput(f"{name} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
-    if not np.isfinite(points).all():
-        raise BadInput(f"{name} holds NaN, null or infinite numbers")
     return np.where(points[:, 2:] > 0, points, 0).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import struct
 import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ PICTURE_SUFFIXES = {
     ".avif",
 }  # fmt: skip
 Storage = Literal["png", "jpg"]
+MAX_PIXELS = 178_956_970
+"""Of a picture, as many as Pillow reads."""
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def is_picture(path: Path) -> bool:
@@ -56,7 +60,7 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
     when its compression is lossy; and when it is an animation, which `read_animation` reads.
     """
     path = Path(path)
-    with _opened(path) as picture:
+    with opened(path) as picture:
         if _is_animation(picture):
             raise BadInput(f"{path} is an animation, not one picture", hint="Make a clip of it: fsv2v clip import")
         if exact:
@@ -68,13 +72,13 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
 
 def is_animation(path: Path) -> bool:
     """Whether a file named like a picture holds several frames, each with its time (PNG, WebP, AVIF, GIF). BadInput as in `read_image`."""
-    with _opened(path) as picture:
+    with opened(path) as picture:
         return _is_animation(picture)
 
 
 def read_animation(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
     """Yield each frame of an animation, as `read_image` would give it, and the seconds for which it is shown."""
-    with _opened(path) as picture:
+    with opened(path) as picture:
         first = int(bool(picture.info.get("default_image")))  # it is for viewers that cannot show animations
         for index in range(first, _length(picture)):
             picture.seek(index)
@@ -96,8 +100,8 @@ def _shown_for(picture: Image.Image) -> Fraction:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The picture at `path`, of a size that can be read. What goes wrong within becomes BadInput with a sentence."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose pixels are not read yet. Whatever is wrong with it, also in the block, raises BadInput; Pillow warns of nothing."""
     require_readable_file(path)
     try:
         with warnings.catch_warnings():
@@ -219,6 +223,8 @@ _IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11; spares tu
 def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     """The bytes of a clip's PNG or JPEG to uint8 RGB [H, W, 3] or grey [H, W]. Raises InvalidClip naming `name`."""
     colour = cv2.IMREAD_COLOR if _IN_RGB is None else _IN_RGB
+    if not may_be_decoded(data):
+        raise InvalidClip(f"{name} is not a readable picture of at most {MAX_SIDE} pixels per side")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colour if channels == 3 else cv2.IMREAD_GRAYSCALE)
     except cv2.error as error:
@@ -226,6 +232,30 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     if image is None or _breaks_off(data):
         raise InvalidClip(f"{name} is not a readable picture")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 and _IN_RGB is None else image
+
+
+def may_be_decoded(data: bytes) -> bool:
+    """Whether these are the bytes of a PNG or a JPEG of a size that can be handled. OpenCV takes memory for whatever size a file claims,
+    and fills it.
+    """
+    width, height = _size_of_png(data) if data.startswith(_PNG) else _size_of_jpeg(data)
+    return min(width, height) > 0 and max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
+
+
+def _size_of_png(data: bytes) -> tuple[int, int]:
+    return struct.unpack(">II", data[16:24]) if data[12:16] == b"IHDR" and len(data) >= 24 else (0, 0)
+
+
+def _size_of_jpeg(data: bytes) -> tuple[int, int]:
+    """Width and height of the frame header; zeros where there is none."""
+    place = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return width, height
+        place += 1 if marker == 0xFF else 2 + length
+    return 0, 0
 
 
 def _breaks_off(data: bytes) -> bool:

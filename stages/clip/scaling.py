@@ -26,6 +26,24 @@ _SHAPES = 0.05
 """Aspect ratios may differ by this share and still be those of one picture: tools round sides to multiples of 64."""
 
 
+FARTHEST = 2.0**20
+"""No coordinate is larger, in pixels: 64 times the largest side of a picture. Float32 still tells sixteenths of a pixel there."""
+
+
+def places(values: Any) -> NDArray[np.float32]:
+    """Numbers of a file as float32. ValueError where they are not numbers, or not finite, or no place near a picture."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(values, np.float32)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    if not np.isfinite(array).all():
+        raise ValueError("it holds NaN, null or infinite numbers")
+    if array.size and np.abs(array).max() > FARTHEST:
+        raise ValueError(f"it holds the number {float(np.abs(array).max()):g}, which is no place near a picture")
+    return array
+
+
 @dataclass(frozen=True)
 class Scaling:
     """How points of `unit` become pixels of a picture of `size`; pixels are those of a picture of the size `own`. None: as they are."""

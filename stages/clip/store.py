@@ -165,10 +165,13 @@ def is_safe_name(name: str) -> bool:
 
 def open_store(path: Path) -> Store:
     """The store at `path`. Raises BadInput when nothing is there, InvalidClip when it is not a clip."""
-    if path.is_dir():
-        return DirectoryStore(path)
-    if path.is_file():
-        if not zipfile.is_zipfile(path):
-            raise InvalidClip(f"{path} is neither a clip directory nor a packed clip")
-        return ZipStore(path)
+    try:
+        if path.is_dir():
+            return DirectoryStore(path)
+        if path.is_file():
+            if not zipfile.is_zipfile(path):
+                raise InvalidClip(f"{path} is neither a clip directory nor a packed clip")
+            return ZipStore(path)
+    except OSError as error:  # such as a name that is too long
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
     raise BadInput(f"{path} does not exist")

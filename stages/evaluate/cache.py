@@ -17,10 +17,10 @@ import numpy as np
 from stages.errors import DAMAGED, BadInput
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
+from stages.reading import load_npz
 from weights import registry
 
 SCHEMA = "fsv2v.statistics/1"
-"""What numpy and zipfile raise for a damaged .npz file."""
 Tell = Callable[[str], None]
 """Is told a sentence when the cache is of no use."""
 
@@ -41,8 +41,7 @@ class Cache:
     def read(self, path: Path) -> Statistics | None:
         """None when there is no such entry, or, after saying so, when it is broken."""
         try:
-            with np.load(path, allow_pickle=False) as entry:
-                return Statistics.from_arrays(entry)
+            return Statistics.from_arrays(load_npz(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (*DAMAGED, BadInput) as problem:

@@ -22,6 +22,7 @@ from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import Metric, Setting, find_metric, find_metrics, metric_names
 from stages.evaluate.part import Part, merge, require_same
 from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
+from stages.reading import parse_object
 
 _AT_ONCE = 4
 """Files that are opened at the same time: that of a video is mostly ffmpeg's work."""
@@ -199,9 +200,9 @@ def _crop_of(footage: Footage) -> str | None:
         if footage.clip is not None:
             producer = footage.clip.layer("frames").meta["producer"]
         else:
-            producer = json.loads(read_comment(Path(footage.path)) or "{}")
+            producer = parse_object(read_comment(Path(footage.path)) or "{}")
         crop: str | None = producer["parameters"]["crop"] if producer.get("stage") == "synthesize" else None
-    except (ValueError, AttributeError, KeyError):  # a comment that synthesize did not write
+    except (ValueError, TypeError, KeyError):  # a comment that synthesize did not write
         return None
     return crop
 

@@ -20,6 +20,7 @@ from stages.evaluate.metric import Metric, find_metric
 from stages.evaluate.pooled import Sides, pools
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
+from stages.reading import load_npz, parse_object
 
 SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"
@@ -100,19 +101,19 @@ class Part:
 def load(path: Path) -> Part:
     """Raises BadInput when the file was not written by `Part.save`."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(arrays["header"].tobytes())
-            if header["schema"] != SCHEMA:
-                raise BadInput(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
-            sides = {}
-            for index, (pool, kept) in enumerate(zip(header["pools"], header["sides"], strict=True)):
-                sides[pool[0], pool[1]] = Sides(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
-            series = ("series", "baseline_series", "warped_series")
-            scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
-            reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
-            shards = tuple((index, count) for index, count in header["shards"])
-            pairs = tuple((result, reference) for result, reference in header["pairs"])
-            return Part(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
+        arrays = load_npz(path)
+        header = parse_object(arrays["header"].tobytes())
+        if header["schema"] != SCHEMA:
+            raise BadInput(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
+        sides = {}
+        for index, (pool, kept) in enumerate(zip(header["pools"], header["sides"], strict=True)):
+            sides[pool[0], pool[1]] = Sides(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
+        series = ("series", "baseline_series", "warped_series")
+        scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
+        reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
+        shards = tuple((index, count) for index, count in header["shards"])
+        pairs = tuple((result, reference) for result, reference in header["pairs"])
+        return Part(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
     except FileNotFoundError:
         raise BadInput(f"{path} does not exist") from None
     except DAMAGED as problem:

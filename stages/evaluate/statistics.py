@@ -91,6 +91,8 @@ class Statistics:
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Statistics:
         """The inverse of `arrays`. Raises KeyError or ValueError for something else."""
+        if any(arrays[prefix + name].dtype.kind not in "fiu" for name in ("count", "sample", "keys")):
+            raise ValueError("not the statistics of feature vectors")
         count = int(arrays[prefix + "count"])
         sample, keys = np.asarray(arrays[prefix + "sample"], np.float32), np.asarray(arrays[prefix + "keys"], np.uint64)
         if sample.ndim != 2 or keys.shape != sample.shape[:1] or count < len(keys):

@@ -5,7 +5,6 @@ All hold pixels (dx, dy). Places where a file says that the flow is unknown get 
 
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import DAMAGED, BadInput
+from stages.errors import BadInput
+from stages.reading import load_npz
 
 FlowForm = Literal["flo", "png", "npz"]
 FORMS: tuple[FlowForm, ...] = ("flo", "png", "npz")
@@ -88,7 +88,13 @@ def _from_png(data: bytes, path: Path) -> FlowField:
     """Red is dx, green dy, both 64 d + 32768; blue is not 0 where they are valid: the development kit of KITTI 2015."""
     import cv2
 
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data.rstrip(b"\0").endswith(_PNG_END) else None
+    from stages.clip.pictures import may_be_decoded
+
+    try:
+        whole = data.rstrip(b"\0").endswith(_PNG_END) and may_be_decoded(data)
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
+    except cv2.error:
+        stored = None
     if stored is None:
         raise BadInput(f"{path} is not a PNG that can be read", hint="It may have been cut off")
     if stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] != 3:
@@ -115,9 +121,8 @@ def _to_png(field: FlowField) -> bytes:
 def _from_npz(data: bytes, path: Path) -> FlowField:
     """`flow`, or the only array; [H, W, 2] or [2, H, W]. `confidence`, if there, is uint8 [H, W]."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except DAMAGED as error:
+        arrays = load_npz(data)
+    except ValueError as error:
         raise BadInput(f"{path} is not an npz that can be read: {error}") from error
     flow = arrays.get("flow", next(iter(arrays.values())) if len(arrays) == 1 else np.zeros(0))
     flow = flow.transpose(1, 2, 0) if flow.ndim == 3 and flow.shape[0] == 2 and flow.shape[2] != 2 else flow

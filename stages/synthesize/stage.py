@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -34,6 +33,7 @@ from stages.networks.generator import ExampleCode
 from stages.networks.inference import Renderer, Speed
 from stages.networks.objective import PerceptualDistance
 from stages.networks.tuning import TuneOptions, tune
+from stages.reading import parse_object
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
@@ -189,8 +189,8 @@ def _is_finished(out: Path, producer: Producer) -> bool:
     if made == wanted:
         return True
     try:
-        changed = "; ".join(differences(json.loads(made or ""), json.loads(wanted)))
-    except (ValueError, AttributeError):  # no comment, or not one of ours
+        changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
+    except ValueError:  # no comment, or not one of ours
         changed = "by something else"
     raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
 

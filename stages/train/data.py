@@ -7,7 +7,6 @@ draws again, each time.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from torch import Tensor
 from stages.conditions.framing import Shown, frame_of
 from stages.conditions.tracks import Damage, require_channels
 from stages.conditions.view import View
+from stages.dataset_files import read_header, read_rows
 from stages.errors import BadInput, Fsv2vError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
@@ -181,19 +181,13 @@ class Prefetcher:
 
 
 def read_index(root: Path) -> list[dict[str, Any]]:
-    """The rows of a dataset's clips.ndjson."""
-    header = root / "dataset.json"
+    """The rows of a dataset's clips.ndjson. Raises BadInput when there is no dataset, InvalidClip when it is damaged."""
     try:
-        schema = json.loads(header.read_text(encoding="utf-8"))["schema"]
-        rows = [json.loads(line) for line in (root / "clips.ndjson").read_text(encoding="utf-8").splitlines()]
+        read_header(root)
+        return list(read_rows(root).values())
     except (FileNotFoundError, NotADirectoryError):
         hint = "make one with `fsv2v build-dataset CLIPS -o FOLDER`"
         raise BadInput(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
-    except (ValueError, KeyError) as error:
-        raise InvalidClip(f"{header} is damaged: {error}") from error
-    if schema != "fsv2v.dataset/1":
-        raise InvalidClip(f"{root} has the format {schema}, this version reads fsv2v.dataset/1", hint="update fsv2v")
-    return rows
 
 
 def draw_window(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from stages.clip import Clip, open_clip
 from stages.conditions.framing import Shown, show
 from stages.conditions.tracks import Damage, Track, open_track
 from stages.conditions.view import View
+from stages.dataset_files import read_header
 from stages.errors import BadInput, InvalidClip, NoDetection
 from stages.train.augment import Colours
 from stages.train.recipes import names, read_recipe
@@ -97,7 +97,7 @@ class Footage:
 
 def check_kind(root: Path, kind: str) -> None:
     """BadInput when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
-    header = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+    header = read_header(root)
     has, wanted = header.get("kind", "landmarks"), kind.split("+")[0]
     if has != wanted:
         fitting = [name for name in names() if read_recipe(name).generator.kind == has]

@@ -42,7 +42,7 @@ def read_recipe(name: str) -> TrainConfig:
     path, table = _read(name)
     try:
         return _config(table)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise UsageProblem(f"{path}: {error}", hint="the settings are the fields of TrainConfig in stages/train/config.py") from error
 
 

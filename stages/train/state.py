@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import torch
 
 from stages.differences import differences
-from stages.errors import BadInput, ParametersDiffer
+from stages.errors import DAMAGED, BadInput, ParametersDiffer
 from stages.files import LOCK, write_atomically, write_errors
+from stages.reading import parse_object
 from stages.train.config import TrainConfig
 
 MILESTONES_KEPT = 3
 SNAPSHOTS_KEPT = 3
+_AGAIN = "use another -o, or begin again with --overwrite"
 
 
 class RunFolder:
@@ -35,12 +38,10 @@ class RunFolder:
         wanted = json.loads(json.dumps({"schema": "fsv2v.run/1", "data": data, "config": config.to_json()}))
         file = self.path / "config.json"
         if file.exists():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            found["config"] = json.loads(json.dumps(TrainConfig.from_json(found["config"]).to_json()))  # with what earlier versions lacked
-            if found == wanted:
+            if (found := self._started_with(file, overwrite)) == wanted:
                 return
             if not overwrite:
-                changes = "; ".join(differences(found, wanted))
+                changes = "; ".join(differences(found or {}, wanted))
                 raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", hint="use another -o, or --overwrite")
         elif self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()) and not overwrite:
             raise BadInput(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
@@ -48,13 +49,24 @@ class RunFolder:
             old.unlink(missing_ok=True)
         write_atomically(file, json.dumps(wanted, indent=1).encode())
 
+    def _started_with(self, file: Path, overwrite: bool) -> dict[str, Any] | None:
+        """config.json, with what earlier versions lacked; None of a damaged one that is to be replaced. Raises BadInput."""
+        try:
+            found = parse_object(file.read_bytes())
+            found["config"] = json.loads(json.dumps(TrainConfig.from_json(found["config"]).to_json()))
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if overwrite:
+                return None
+            raise BadInput(f"{file} is damaged: {error}", hint=_AGAIN) from error
+
     def planned(self, config: TrainConfig) -> list[int] | None:
         """The lengths of the phases of the run that is here, if it was planned for the same time and as many phases."""
         file = self.path / "config.json"
         if not file.exists():
             return None
-        found = json.loads(file.read_text(encoding="utf-8"))["config"]
-        same = found.get("budget") == config.budget and len(found["phases"]) == len(config.phases)
+        found = (self._started_with(file, False) or {})["config"]
+        same = found["budget"] == config.budget and len(found["phases"]) == len(config.phases)
         return [phase["steps"] for phase in found["phases"]] if same else None
 
     def snapshot(self, step: int) -> Path:
@@ -96,8 +108,7 @@ class RunFolder:
     def keep_log_until(self, step: int, history: Sequence[dict[str, Any]]) -> None:
         """Forget rows after `step`: they will be written again, and be the same. `history`: rows about times that the run went back."""
         file = self.path / "log.ndjson"
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        rows = _rows(file) if file.exists() else []
         kept = [row for row in rows if row["step"] <= step and "went_back_from" not in row] + list(history)
         write_atomically(file, "".join(json.dumps(row) + "\n" for row in sorted(kept, key=lambda row: row["step"])).encode())
 
@@ -125,8 +136,25 @@ class RunFolder:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds something else")
+    except (*DAMAGED, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BadInput(f"{path} is damaged: {reason}", hint="remove it, and the run goes on from the one before it") from error
     return state
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """Of a log; a last line that was cut off is left out."""
+    try:
+        rows = [parse_object(line) for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        if not all(isinstance(row.get("step"), int) for row in rows):
+            raise ValueError("a row has no step")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} is damaged: {error}", hint="remove it, and the run goes on without its rows") from error
+    return rows
 
 
 def _step_of(path: Path) -> int:

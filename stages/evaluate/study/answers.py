@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from stages.errors import BadInput
 from stages.evaluate.study.key import Key, Question
+from stages.reading import parse_json
 
 SCHEMA = "fsv2v.answers/1"
 LONGEST_NAME = 100
@@ -84,10 +84,10 @@ def read_answers(path: Path, key: Key) -> Answers:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8-sig"))
+        stored = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInput(f"{path} is not JSON", hint=_AGAIN) from error
     if not isinstance(stored, dict) or "study" not in stored:
         raise BadInput(f"{path} holds no answers of a study", hint=_AGAIN)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from stages.errors import BadInput
 from stages.files import write_atomically
+from stages.reading import parse_object
 
 SCHEMA = "fsv2v.study/1"
 
@@ -74,17 +75,33 @@ def _name() -> str:
 def read_key(path: Path) -> Key:
     """Raises BadInput when there is none, or the file is something else."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8-sig"))
+        stored = parse_object(path.read_text(encoding="utf-8-sig"))
         if stored["schema"] != SCHEMA:
             raise BadInput(f"{path} has the format {stored['schema']}, this version reads {SCHEMA}")
         questions = tuple(Question(**{**question, "videos": tuple(question["videos"])}) for question in stored["questions"])
         blocks = tuple(map(tuple, stored["blocks"]))
-        return Key(stored["study"], tuple(stored["methods"]), questions, blocks, stored["request"])
+        key = Key(stored["study"], tuple(stored["methods"]), questions, blocks, stored["request"])
+        _check(key)
+        return key
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         hint = "The key is the file that `fsv2v evaluate study` wrote beside the site"
         raise BadInput(f"{path} is not the key of a study", hint=hint) from error
+
+
+def _check(key: Key) -> None:
+    """Raises ValueError or TypeError for what `draw_key` does not draw."""
+    texts = [key.study, *key.methods]
+    for question in key.questions:
+        texts += [question.id, question.clip, question.reference, *question.videos]
+        if len(question.videos) != 2 or question.kind not in ("pair", "catch") or question.of not in (0, 1):
+            raise ValueError(f"the question {question.id} is none")
+    if not all(isinstance(text, str) for text in texts) or len(key.methods) != 2 or not isinstance(key.request, dict):
+        raise ValueError("a name is no text")
+    kinds = {question.id: question.kind for question in key.questions}
+    if len(kinds) < len(key.questions) or not key.blocks or not all("pair" in [kinds[name] for name in block] for block in key.blocks):
+        raise ValueError("its blocks do not fit its questions")
 
 
 def find_key(study: str, folders: Sequence[Path]) -> Key:

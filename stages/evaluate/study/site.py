@@ -20,6 +20,7 @@ from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
 from stages.files import alone, building_directory, replace_file, write_atomically, write_bytes
+from stages.reading import parse_object
 
 ASKED = "Which one looks more like a video captured by a real camera?"
 """The question of vid2vid, section 4."""
@@ -154,8 +155,8 @@ def _study_in(out: Path) -> str | None:
         return None
     try:
         data = (out / PAGE).read_text(encoding="utf-8").partition(_DATA)[2].partition("</script>")[0]
-        return str(json.loads(data)["study"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return str(parse_object(data)["study"])
+    except (OSError, ValueError, KeyError) as error:
         raise ParametersDiffer(f"{out} is there and is no study, so it is not replaced", hint="Choose another place with -o") from error
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from stages.backends import Backend
-from stages.clip.pictures import require_exact
+from stages.clip.pictures import opened, require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import BadInput
 
@@ -37,13 +36,10 @@ _CHOOSE = "Name the right one with --table"
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
     """ids [H, W] of a grey or palette picture, or RGB [H, W, 3]."""
-    try:
-        with Image.open(path) as picture:
-            require_exact(path, picture)
-            flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
-            values = np.array(flat)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is not a picture that can be read") from error
+    with opened(path) as picture:
+        require_exact(path, picture)
+        flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
+        values = np.array(flat)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise BadInput(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
     return values.astype(np.uint8)

@@ -1,0 +1,86 @@
+"""dataset.json and clips.ndjson, as build-dataset and train read them. Either may come from a stranger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.errors import InvalidClip
+from stages.reading import parse_object
+
+SCHEMA = "fsv2v.dataset/1"
+HINT = "build the dataset again with --overwrite, or use another -o"
+
+
+def read_header(root: Path) -> dict[str, Any]:
+    """dataset.json of the folder `root`. FileNotFoundError or NotADirectoryError when there is none, InvalidClip when it is damaged or of
+    another format."""
+    path = root / "dataset.json"
+    try:
+        header = parse_object(path.read_bytes())
+        if header.get("schema") != SCHEMA:
+            raise InvalidClip(f"{path} has the format {header.get('schema')!r:.100}, this version reads {SCHEMA}", hint="update fsv2v")
+        if not isinstance(header.get("kind", ""), str) or not isinstance(header.get("parameters", {}), dict):
+            raise ValueError('"kind" is no text, or "parameters" no object')
+        if (labels := header.get("labels")) is not None:
+            _check_labels(labels)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError) as error:
+        raise InvalidClip(f"{path} is damaged: {error}", hint=HINT) from error
+    return header
+
+
+def read_rows(root: Path) -> dict[str, dict[str, Any]]:
+    """The rows of clips.ndjson by id. FileNotFoundError when it is not there, InvalidClip when it is damaged."""
+    path = root / "clips.ndjson"
+    rows: dict[str, dict[str, Any]] = {}
+    try:
+        for line in path.read_bytes().splitlines():
+            row = parse_object(line)
+            _check_row(row)
+            if rows.setdefault(row["id"], row) is not row:
+                raise ValueError(f"the id {row['id']!r:.100} is there twice")
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InvalidClip(f"{path} is damaged in line {len(rows) + 1}: {error}", hint=HINT) from error
+    return rows
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Raises ValueError unless a row is one that build-dataset writes."""
+    for name in ("id", "clip", "subject", "source"):
+        if not isinstance(row.get(name), str) or not row[name] or "\0" in row[name]:
+            raise ValueError(f'"{name}" must be a text, not {row.get(name)!r:.100}')
+    if row.get("split") not in ("train", "val"):
+        raise ValueError(f'"split" must be train or val, not {row.get("split")!r:.100}')
+    length, start, rate = row.get("num_frames"), row.get("start", 0), row.get("fps_value")
+    if type(length) is not int or type(start) is not int or not (0 < length < 2**31 and 0 <= start < 2**31):
+        raise ValueError(f"it speaks of {length!r:.100} frames from {start!r:.100}")
+    if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        raise ValueError(f'"fps_value" must be a positive number, not {rate!r:.100}')
+    if row.get("crops") is not None:
+        _check_crops(row["crops"], length, row.get("size"))
+
+
+def _check_crops(crops: Any, length: int, size: Any) -> None:
+    try:
+        boxes = np.array(crops, np.float64)
+        sides = np.array(size, np.int64).ravel()
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"its crops are no numbers: {error}") from error
+    if boxes.shape != (length, 3) or not np.isfinite(boxes).all() or not (boxes[:, 2] > 0).all():
+        raise ValueError(f"its crops must be {length} lists of left, top and height")
+    if sides.size not in (1, 2) or not ((sides > 0) & (sides <= 1 << 14)).all():
+        raise ValueError(f'"size" must be one or two sides in pixels, not {size!r:.100}')
+
+
+def _check_labels(labels: Any) -> None:
+    names = labels.get("names") if isinstance(labels, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(labels.get("table", ""), str):
+        raise ValueError("its labels have no list of names")

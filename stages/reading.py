@@ -1,0 +1,67 @@
+"""JSON and npz files of strangers: whatever is wrong with one is a ValueError, and none takes much more memory than its own size."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import DAMAGED
+
+LARGEST = 1 << 30
+"""Bytes that the arrays of a compressed npz may take."""
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Any JSON value. ValueError for anything else, also for lists in lists without end."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object. ValueError for anything else."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    return value
+
+
+def load_npz(file: bytes | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz by their names. FileNotFoundError when the file is not there, ValueError when it is something else, is damaged,
+    holds Python objects, or takes over `LARGEST` bytes that are not in the file.
+    """
+    data = file.read_bytes() if isinstance(file, Path) else file
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > max(LARGEST, len(data)):
+                raise ValueError(f"its arrays take more than {LARGEST >> 30} GiB")
+            return {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
+    except DAMAGED as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(info) as member:
+        _require_whole(member, info)
+    with archive.open(info) as member:
+        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+    return array
+
+
+def _require_whole(member: IO[bytes], info: zipfile.ZipInfo) -> None:
+    """numpy asks for the memory of an array before it looks whether the array is there."""
+    version = np.lib.format.read_magic(member)
+    if version not in _HEADERS:
+        raise ValueError(f"{info.filename} is of version {version}")
+    shape, _, dtype = _HEADERS[version](member)
+    if math.prod(shape) * dtype.itemsize > info.file_size:
+        raise ValueError(f"{info.filename} breaks off")

@@ -1,0 +1,268 @@
+"""Damage for `fuzz.py`: changes of a sound file in its bytes or in its values, and new files from the grammar of a format.
+
+A change of a value keeps its container sound: checksums of PNG chunks and zip members, the length of a safetensors header. Otherwise
+nearly all damage would end at the checksum, and the code behind it would never run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ODD_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**400, 1e308, 1e-320, float("nan"), float("inf"),
+    "", "0", "\0", "../x", "/x", "é\u202e", "\ud800", "x" * 70000, [], {}, [[]], [None], {"": None}, [[[[[]]]]],
+)  # fmt: skip
+ODD_BYTES = (
+    b"", b"\0", b"\xff", b"\n", b'"', b"{", b"[", b"]", b"}", b",", b"-", b"=", b"\t", b"1e999", b"NaN", b"null", b"9" * 400, b"\xef\xbb\xbf",
+    b"[" * 5000, b'{"a":' * 5000,
+)  # fmt: skip
+ODD_NAMES = ("../x", "/tmp/x", "a/../../../x", "..\\x", "C:x", "", "a//b", "é.png", "x" * 300, "frames/layer.json", "clip.json", "con", "a\0b")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def mutated(content: bytes, draw: random.Random) -> bytes:
+    """One or several changes of a content, most of them small."""
+    for _ in range(draw.choice((1, 1, 1, 2, 5))):
+        content = _changed(content, draw) if draw.random() < 0.6 else _bytes_changed(content, draw)
+    return content
+
+
+def _changed(content: bytes, draw: random.Random) -> bytes:
+    """A change of a value, or of bytes where the content is of no form that is known here."""
+    if content.startswith(b"PK"):
+        changes = [_zip_changed]
+    elif content.startswith(PNG):
+        changes = [_png_changed]
+    elif content[:1].isspace() or content[:1] in b'{["':
+        changes = [_json_changed, _lines_changed]
+    elif content[8:9] == b"{":
+        changes = [_safetensors_changed]
+    else:
+        changes = [_toml_changed, _lines_changed]
+    for change in changes:
+        with contextlib.suppress(Exception):  # it is damaged already
+            return change(content, draw)
+    return _bytes_changed(content, draw)
+
+
+# JSON, NDJSON and TOML
+
+
+def _json_changed(content: bytes, draw: random.Random) -> bytes:
+    return _dumped(_value_changed(json.loads(content), draw))
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _lines_changed(content: bytes, draw: random.Random) -> bytes:
+    """One line changed, left out, doubled or put elsewhere. ValueError where there is one line only."""
+    lines = content.splitlines(keepends=True)
+    if len(lines) < 2:
+        raise ValueError("no lines")
+    index, action = draw.randrange(len(lines)), draw.randrange(5)
+    line = lines.pop(index)
+    if action == 0:
+        lines.insert(draw.randrange(len(lines) + 1), line)
+    elif action == 1:
+        lines[index:index] = [line] * draw.choice((2, 3, 300))
+    elif action > 2:
+        lines.insert(index, _json_changed(line, draw) + b"\n" if line[:1] == b"{" else _bytes_changed(line, draw))
+    return b"".join(lines)
+
+
+def _toml_changed(content: bytes, draw: random.Random) -> bytes:
+    table = tomllib.loads(content.decode())
+    if not table:
+        raise ValueError("no TOML")
+    value = _value_changed(table, draw)
+    if not isinstance(value, dict):
+        raise ValueError("no table")
+    return "".join(f"{json.dumps(key)} = {_toml(item)}\n" for key, item in value.items()).encode("utf-8", "surrogatepass")
+
+
+def _toml(value: Any) -> str:
+    """Tables and lists on one line; what TOML lacks, null, becomes a date, which JSON lacks."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    return "1979-05-27T07:32:00Z" if value is None else json.dumps(value, ensure_ascii=False).replace("\x7f", "")
+
+
+def _value_changed(value: Any, draw: random.Random) -> Any:
+    """A few values in a hundred are new ones of the same vocabulary; else one place is made odd, removed, doubled, or exchanged."""
+    if draw.random() < 0.05:
+        return generated(value, draw)
+    places = list(_places(value))
+    if not places:
+        return draw.choice(ODD_VALUES)
+    holder, key = draw.choice(places)
+    action = draw.randrange(6)
+    if action == 0:
+        del holder[key]
+    elif action == 1 and isinstance(holder, list):
+        holder.extend([holder[key]] * draw.choice((1, 3, 300)))
+    elif action == 2:
+        other, name = draw.choice(places)
+        with contextlib.suppress(IndexError, KeyError):
+            holder[key] = _copied(other[name])
+    elif action == 3 and isinstance(holder[key], (int, float)) and abs(holder[key]) < 1e18:
+        holder[key] = draw.choice((-1, 0.5, 2, 256, 1 + 1e-9)) * holder[key] + draw.choice((0, 1, -1))
+    elif isinstance(holder[key], str) and holder[key][:1] == "{":  # JSON within JSON: the header of a model
+        holder[key] = json.dumps(_value_changed(json.loads(holder[key]), draw))
+    else:
+        holder[key] = draw.choice(ODD_VALUES)
+    return value
+
+
+def _copied(value: Any) -> Any:
+    return json.loads(json.dumps(value)) if isinstance(value, (dict, list)) else value
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(dict or list, key or index) of each value below."""
+    waiting = [value]
+    while waiting:
+        holder = waiting.pop()
+        pairs = list(holder.items()) if isinstance(holder, dict) else list(enumerate(holder)) if isinstance(holder, list) else []
+        for key, below in pairs:
+            yield holder, key
+            if isinstance(below, (dict, list)):
+                waiting.append(below)
+
+
+def generated(sample: Any, draw: random.Random) -> Any:
+    """A JSON value of the shape of another one, whose lists have other lengths and whose values are odd, of any kind, or missing."""
+    places = list(_places(sample))
+    names = [key for holder, key in places if isinstance(holder, dict)] or ["a"]
+    leaves = [holder[key] for holder, key in places if not isinstance(holder[key], (dict, list))] or [0]
+
+    def like(value: Any, depth: int) -> Any:
+        if depth > 6 or draw.random() < 0.05:
+            return draw.choice((*ODD_VALUES, *leaves))
+        if isinstance(value, dict):
+            kept = {key: like(item, depth + 1) for key, item in value.items() if draw.random() < 0.95}
+            return {**kept, draw.choice(names): like(draw.choice(leaves), depth + 1)} if draw.random() < 0.2 else kept
+        if isinstance(value, list):
+            many = draw.choice((0, 1, 2, 5)) if draw.random() < 0.3 else len(value)
+            return [like(draw.choice(value), depth + 1) for _ in range(many)] if value else []
+        return draw.choice(leaves) if draw.random() < 0.2 else value
+
+    return like(sample, 0)
+
+
+# Containers
+
+
+def _zip_changed(content: bytes, draw: random.Random) -> bytes:
+    """One member changed, renamed, left out, doubled or compressed; an array may become one of another shape or type."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    index, action, buffer = draw.randrange(len(members)), draw.randrange(6), io.BytesIO()
+    name, data = members[index]
+    if action == 0:
+        members.pop(index)
+    elif action == 1:
+        members[index] = draw.choice((*ODD_NAMES, *(other for other, _ in members))), data
+    elif action == 2 and name.endswith(".npy"):
+        members[index] = name, _odd_array(data, draw)
+    else:
+        members[index] = name, mutated(data, draw)
+    form = zipfile.ZIP_STORED if draw.random() < 0.9 else draw.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(buffer, "w", form) as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name or "a", (1980, 1, 1, 0, 0, 0)), data, form)
+    made = buffer.getvalue()
+    return _bytes_changed(made, draw) if draw.random() < 0.1 else made
+
+
+def _odd_array(data: bytes, draw: random.Random) -> bytes:
+    """The .npy file of an array with other values, another shape, or another type."""
+    array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    action = draw.randrange(4)
+    if action == 0:
+        with np.errstate(all="ignore"):
+            array = array.astype(draw.choice(("f8", "f2", ">f4", "i8", "u1", "?", "c8", "U3", "S2", "M8[s]")))
+    elif action == 1:
+        shape = [draw.choice((side, 0, 1, side + 1)) for side in array.shape]
+        array = np.resize(array, shape)
+    elif action == 2:
+        array = array[None] if draw.random() < 0.5 or not array.ndim else array[0]
+    elif array.size and array.dtype.kind == "f":
+        array = array.copy()
+        array.flat[draw.randrange(array.size)] = draw.choice((np.nan, np.inf, -1e30, 1e30, -0.0))
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _png_changed(content: bytes, draw: random.Random) -> bytes:
+    """One chunk changed, left out, doubled or moved; the pixels in what they are before compression. Checksums are right."""
+    chunks, place = [], len(PNG)
+    while place < len(content):
+        (length,) = struct.unpack(">I", content[place : place + 4])
+        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    index, action = draw.randrange(len(chunks)), draw.randrange(6)
+    kind, data = chunks.pop(index)
+    if action == 0:
+        chunks.insert(draw.randrange(len(chunks) + 1), (kind, data))
+    elif action == 1:
+        chunks[index:index] = [(kind, data)] * 2
+    elif action == 2:
+        chunks.insert(index, (kind, data))
+        chunks.insert(draw.randrange(1, len(chunks) + 1), draw.choice(ODD_CHUNKS))
+    elif action > 3:
+        changed = zlib.compress(_bytes_changed(zlib.decompress(data), draw)) if kind == b"IDAT" and draw.random() < 0.7 else None
+        chunks.insert(index, (kind, changed or _bytes_changed(data, draw)))
+    return PNG + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+ODD_CHUNKS = (
+    (b"tRNS", b"\0\1"), (b"tRNS", b"\0\1\0\2\0\3"), (b"PLTE", b"\1\2\3" * 2), (b"PLTE", b"\1"), (b"gAMA", b"\0\0\0\0"), (b"iCCP", b"x\0\0x\x9c\3\0\0\0\0\1"),
+    (b"eXIf", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"), (b"eXIf", b"MM\0*"), (b"tEXt", b"a"), (b"zTXt", b"a\0\0x\x9c\3"),
+    (b"acTL", b"\0\0\0\2\0\0\0\0"), (b"fcTL", b"\0" * 26), (b"pHYs", b""), (b"sBIT", b"\1"), (b"IHDR", b"\0" * 13), (b"IEND", b""),
+)  # fmt: skip
+
+
+def _safetensors_changed(content: bytes, draw: random.Random) -> bytes:
+    (length,) = struct.unpack("<Q", content[:8])
+    header = _dumped(_value_changed(json.loads(content[8 : 8 + length]), draw))
+    return struct.pack("<Q", len(header)) + header + content[8 + length :]
+
+
+def _bytes_changed(content: bytes, draw: random.Random) -> bytes:
+    start = draw.randrange(len(content) + 1)
+    end = min(len(content), start + draw.choice((0, 1, 1, 2, 4, 8, 64, 4096)))
+    action = draw.randrange(5)
+    if action == 0:
+        return content[:start]
+    if action == 1:
+        return content[:start] + draw.choice(ODD_BYTES) + content[end:]
+    if action == 2:
+        return content[:start] + content[start:end] * draw.choice((2, 3, 50)) + content[end:]
+    if action == 3:
+        return content[:start] + draw.randbytes(end - start) + content[end:]
+    return content[:start] + bytes(byte ^ (1 << draw.randrange(8)) for byte in content[start:end]) + content[end:]
