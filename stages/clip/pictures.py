@@ -235,15 +235,20 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
 
 
 def may_be_decoded(data: bytes) -> bool:
-    """Whether these are the bytes of a PNG or a JPEG of a size that can be handled. OpenCV takes memory for whatever size a file claims,
-    and fills it.
+    """Whether these are the bytes of a PNG or a JPEG of a size that can be handled. OpenCV takes memory for whatever size a picture, or a
+    chunk of a PNG, claims to have, and fills it: 4 GiB and ten seconds for a file of 92 bytes.
     """
     width, height = _size_of_png(data) if data.startswith(_PNG) else _size_of_jpeg(data)
     return min(width, height) > 0 and max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
 
 
 def _size_of_png(data: bytes) -> tuple[int, int]:
-    return struct.unpack(">II", data[16:24]) if data[12:16] == b"IHDR" and len(data) >= 24 else (0, 0)
+    """Width and height; zeros where a chunk is longer than what is left of the file."""
+    place = len(_PNG)
+    while place < len(data) and data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    whole = data[12:16] == b"IHDR" and place + 12 <= len(data)
+    return struct.unpack(">II", data[16:24]) if whole else (0, 0)
 
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int]:
