@@ -64,20 +64,22 @@ def _check_row(row: Mapping[str, Any]) -> None:
         raise ValueError(f"it speaks of {length!r:.100} frames from {start!r:.100}")
     if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
         raise ValueError(f'"fps_value" must be a positive number, not {rate!r:.100}')
+    sides = row.get("size", 0) if isinstance(row.get("size", 0), list) else [row.get("size", 0)] * 2
+    if len(sides) != 2 or not all(type(side) is int and 0 <= side <= 1 << 14 for side in sides):
+        raise ValueError(f'"size" must be one or two sides in pixels, not {row["size"]!r:.100}')
     if row.get("crops") is not None:
-        _check_crops(row["crops"], length, row.get("size"))
+        _check_crops(row["crops"], length, min(sides))
 
 
-def _check_crops(crops: Any, length: int, size: Any) -> None:
+def _check_crops(crops: Any, length: int, side: int) -> None:
     try:
         boxes = np.array(crops, np.float64)
-        sides = np.array(size, np.int64).ravel()
     except (TypeError, OverflowError) as error:
         raise ValueError(f"its crops are no numbers: {error}") from error
     if boxes.shape != (length, 3) or not np.isfinite(boxes).all() or not (boxes[:, 2] > 0).all():
         raise ValueError(f"its crops must be {length} lists of left, top and height")
-    if sides.size not in (1, 2) or not ((sides > 0) & (sides <= 1 << 14)).all():
-        raise ValueError(f'"size" must be one or two sides in pixels, not {size!r:.100}')
+    if side == 0:
+        raise ValueError("it has crops, but does not say their size")
 
 
 def _check_labels(labels: Any) -> None:

@@ -2,65 +2,146 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import random
+import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[1] / "tools" / "fuzz.py"
-specification = importlib.util.spec_from_file_location("fuzz_tool", TOOL)
-assert specification and specification.loader
-tool = importlib.util.module_from_spec(specification)
-sys.modules["fuzz_tool"] = tool
-specification.loader.exec_module(tool)
+from stages.errors import BadInput
+
+TOOLS = Path(__file__).parents[1] / "tools"
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(TOOLS))
+    import fuzz as tool
+    from fuzz_mutations import mutated
+    from fuzz_readers import READERS
+
+SLOW = ("clip", "packed clip", "masks", "model", "finetuned model", "small network", "run", "part")
+"""Readers that take over a few milliseconds."""
 
 
-@pytest.mark.parametrize("name", tool.READERS)
+@pytest.mark.parametrize("name", READERS)
 def test_a_reader_answers_damage_with_a_sentence(name: str) -> None:
-    result = tool.fuzz(tool.READERS[name], seconds=60, reads=60, seed=3)
-    assert list(result.faults) == [] and result.reads == 60
-    assert result.refused > 5, "the damage is noticed"
-
-
-@pytest.mark.parametrize("name", tool.READERS)
-def test_what_mutations_start_from_is_sound(name: str, tmp_path: Path) -> None:
-    reader = tool.READERS[name]
-    for path, content in reader.sound(tmp_path / "made").items():
-        (tmp_path / "read" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "read" / path).write_bytes(content)
-    reader.read(tmp_path / "read")
+    reads = 12 if name in SLOW else 40
+    result = tool.fuzz(READERS[name], seconds=60, reads=reads, seed=3)
+    assert list(result.faults) == [] and result.reads == reads
+    assert result.refused or name == "list of paths", "the damage is noticed"
 
 
 def crash(folder: Path) -> None:
     raise KeyError("name")
 
 
+def warn(folder: Path) -> None:
+    warnings.warn("overflow encountered", RuntimeWarning, stacklevel=1)
+
+
+def die(folder: Path) -> None:
+    os.abort()
+
+
+def leave(folder: Path) -> None:
+    os._exit(7)
+
+
 def swallow_memory(folder: Path) -> None:
-    bytearray(2 * tool.MEMORY)
+    bytearray(tool.MEMORY * 2)
 
 
-def escape(folder: Path) -> None:
+def ask_for_memory(folder: Path) -> None:
+    try:
+        bytearray(2 * tool.ADDRESSES)
+    except MemoryError as error:
+        raise BadInput("it is too large") from error
+
+
+def write_elsewhere(folder: Path) -> None:
     (folder.parent / "elsewhere").write_text("!")
 
 
+def write_far_away(folder: Path) -> None:
+    with open("/tmp/fsv2v-fuzz-test", "w"):
+        pass
+    os.remove("/tmp/fsv2v-fuzz-test")
+
+
+def spawn_a_writer(folder: Path) -> None:
+    """Python does not tell of what other processes do."""
+    subprocess.run(["touch", folder.parent / "beside"], check=True)
+
+
 @pytest.mark.parametrize(
-    ("read", "says"), [(crash, "KeyError"), (swallow_memory, "MemoryError"), (escape, "outside its folder: ['elsewhere']")]
+    ("read", "says"),
+    [
+        (crash, "KeyError"),
+        (warn, "RuntimeWarning"),
+        (die, "died of SIGABRT"),
+        (leave, "left with 7"),
+        (swallow_memory, "took more than 128 MiB"),
+        (ask_for_memory, "asked for more than 4096 MiB"),
+        (write_elsewhere, "/elsewhere"),
+        (write_far_away, "outside its folder: ['/tmp/fsv2v-fuzz-test']"),
+        (spawn_a_writer, "outside its folder: ['beside']"),
+    ],
 )
-def test_a_fault_is_reported_with_the_file_that_made_it(read, says: str) -> None:
-    result = tool.fuzz(tool.Reader(lambda folder: {"a": b"abc"}, read), seconds=60, reads=5)
+def test_a_fault_is_reported_with_the_file_that_made_it(
+    read: Callable[[Path], None], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "MEMORY", 128 << 20)
+
+    def only_damaged(folder: Path) -> None:
+        if (folder / "a").read_bytes() != b"abc":
+            read(folder)
+
+    result = tool.fuzz(tool.Reader(lambda folder: {"a": b"abc"}, only_damaged), seconds=60, reads=3, seed=1)
     ((fault, files),) = result.faults.items()
-    assert says in fault and list(files) == ["a"]
+    assert says in fault and list(files) == ["a"] and files["a"] != b"abc"
+    assert result.reads == 3, "the others are read, too"
 
 
-def test_a_read_that_hangs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def sleep(folder: Path) -> None:
+    time.sleep(5)
+
+
+def hang_beyond_signals(folder: Path) -> None:
+    """As a loop in C does: nothing but the end of the process ends it."""
+    tool.signal.pthread_sigmask(tool.signal.SIG_BLOCK, [tool.signal.SIGALRM])
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("read", [sleep, hang_beyond_signals])
+def test_a_read_that_hangs_is_a_fault(read: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_damaged(folder: Path) -> None:
+        if (folder / "a").read_bytes() != b"abc":
+            read(folder)
+
     monkeypatch.setattr(tool, "HANG", 0.2)
-    result = tool.fuzz(tool.Reader(lambda folder: {"a": b"abc"}, lambda folder: time.sleep(5)), seconds=60, reads=1)
-    assert list(result.faults) == ["took longer than 0.2 s"]
+    result = tool.fuzz(tool.Reader(lambda folder: {"a": b"abc"}, only_damaged), seconds=60, reads=1, seed=1)
+    assert list(result.faults) == ["took longer than 0.2 s"] and result.reads == 1
 
 
-def test_the_same_seed_makes_the_same_damage() -> None:
-    one, other = ([tool.mutated(b'{"a": [1, 2, {"b": "c"}]}', draw) for _ in range(50)] for draw in (random.Random(1), random.Random(1)))
-    assert one == other and len(set(one)) > 40
+def test_a_reader_that_cannot_read_sound_files_tests_nothing() -> None:
+    result = tool.fuzz(tool.Reader(lambda folder: {"a": b"abc"}, crash), seconds=60, reads=5)
+    assert result.reads == 0 and any("the sound files: KeyError" in fault for fault in result.faults)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_same_seed_makes_the_same_damage(name: str, tmp_path: Path) -> None:
+    content = max(READERS[name].sound(tmp_path / "sound").items())[1]
+    one, other = ([mutated(content, draw) for _ in range(10)] for draw in (random.Random(1), random.Random(1)))
+    assert one == other and len(set(one)) > 5
+
+
+def test_the_tool_prints_reads_faults_and_seconds_of_each_reader(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(sys, "argv", "fuzz.py --minutes 1 --reads 20 --reader flo --reader subjects".split())
+    with pytest.raises(SystemExit) as left:
+        tool.main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["reader", "reads", "refused", "faults", "seconds"]
+    assert [(line[0], line[1], line[3]) for line in lines[1:]] == [("flo", "20", "0"), ("subjects", "20", "0")] and left.value.code == 0

@@ -10,8 +10,8 @@ Each reader begins with sound files. A read changes one of them, in its bytes or
 - reads that take longer than `HANG` seconds, or more than `MEMORY` bytes of memory, even where the reader answers with a sentence;
 - files that are written, moved or removed outside the folder of the read.
 
-Each kind of fault is reported once, and its files are put into the folder of --keep. With --reads a reader stops after that number of reads,
-or after its share of the minutes, whichever is first.
+Each kind of fault is reported once, and its files are put into the folder of --keep. With --reads a reader stops after that number of
+reads, or after its share of the minutes, whichever is first.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ CHANGES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
 def _is_in(path: Any, folder: Path) -> bool:
     if isinstance(path, int) or path == os.devnull:
         return True
-    return os.path.realpath(os.fsdecode(path)).startswith((str(folder) + "/", "/proc/self/")) or os.path.realpath(os.fsdecode(path)) == str(folder)
+    return f"{os.path.realpath(os.fsdecode(path))}/".startswith(f"{folder}/")
 
 
 def _remove(path: Path) -> None:

@@ -29,10 +29,12 @@ ODD_VALUES: tuple[Any, ...] = (
     "", "0", "\0", "../x", "/x", "é\u202e", "\ud800", "x" * 70000, [], {}, [[]], [None], {"": None}, [[[[[]]]]],
 )  # fmt: skip
 ODD_BYTES = (
-    b"", b"\0", b"\xff", b"\n", b'"', b"{", b"[", b"]", b"}", b",", b"-", b"=", b"\t", b"1e999", b"NaN", b"null", b"9" * 400, b"\xef\xbb\xbf",
-    b"[" * 5000, b'{"a":' * 5000,
+    b"", b"\0", b"\xff", b"\n", b'"', b"{", b"[", b"]", b"}", b",", b"-", b"=", b"\t", b"1e999", b"NaN", b"null", b"9" * 400,
+    b"\xef\xbb\xbf", b"[" * 5000, b'{"a":' * 5000,
 )  # fmt: skip
-ODD_NAMES = ("../x", "/tmp/x", "a/../../../x", "..\\x", "C:x", "", "a//b", "é.png", "x" * 300, "frames/layer.json", "clip.json", "con", "a\0b")
+ODD_NAMES = (
+    "../x", "/tmp/x", "a/../../../x", "..\\x", "C:x", "", "a//b", "é.png", "x" * 300, "frames/layer.json", "clip.json", "con", "a\0b",
+)  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -241,7 +243,8 @@ def _png_changed(content: bytes, draw: random.Random) -> bytes:
 
 
 ODD_CHUNKS = (
-    (b"tRNS", b"\0\1"), (b"tRNS", b"\0\1\0\2\0\3"), (b"PLTE", b"\1\2\3" * 2), (b"PLTE", b"\1"), (b"gAMA", b"\0\0\0\0"), (b"iCCP", b"x\0\0x\x9c\3\0\0\0\0\1"),
+    (b"tRNS", b"\0\1"), (b"tRNS", b"\0\1\0\2\0\3"), (b"PLTE", b"\1\2\3" * 2), (b"PLTE", b"\1"), (b"gAMA", b"\0\0\0\0"),
+    (b"iCCP", b"x\0\0x\x9c\3\0\0\0\0\1"),
     (b"eXIf", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"), (b"eXIf", b"MM\0*"), (b"tEXt", b"a"), (b"zTXt", b"a\0\0x\x9c\3"),
     (b"acTL", b"\0\0\0\2\0\0\0\0"), (b"fcTL", b"\0" * 26), (b"pHYs", b""), (b"sBIT", b"\1"), (b"IHDR", b"\0" * 13), (b"IEND", b""),
 )  # fmt: skip

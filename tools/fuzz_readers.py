@@ -173,7 +173,8 @@ def _delta(folder: Path) -> None:
     save_model(folder / "base.safetensors", state, TINY, {"step": 1})
     halves = {name: value.half().float() for name, value in state.items()}
     few = {name: value + 1 for name, value in list(halves.items())[:3]}
-    save_delta(folder / "m.safetensors", few, Base(file_sha256(folder / "base.safetensors"), "base.safetensors", "base.safetensors"), halves, TINY, {})
+    base = Base(file_sha256(folder / "base.safetensors"), "base.safetensors", "base.safetensors")
+    save_delta(folder / "m.safetensors", few, base, halves, TINY, {})
 
 
 def _run(folder: Path) -> None:
@@ -198,8 +199,8 @@ CONFIG = TrainConfig(generator=TINY, budget=60.0)
 # Datasets
 
 ROW = {
-    "id": "anna-1", "clip": "a.clip", "subject": "anna", "split": "train", "source": "anna-1", "num_frames": 3, "fps": "25", "fps_value": 25.0,
-    "start": 0, "size": [16, 16], "crops": [[0, 0, 16]] * 3,
+    "id": "anna-1", "clip": "a.clip", "subject": "anna", "split": "train", "source": "anna-1", "num_frames": 3, "fps": "25",
+    "fps_value": 25.0, "start": 0, "size": [16, 16], "crops": [[0, 0, 16]] * 3,
 }  # fmt: skip
 
 
@@ -256,7 +257,8 @@ def _cached(folder: Path) -> None:
 
 KEY = Key(
     "s", ("ours", "theirs"),
-    (Question("q1", "anna", "pair", ("a.mp4", "b.mp4")), Question("q2", "anna", "catch", ("c.mp4", "d.mp4"), of=1)), (("q1", "q2"),), {"code": ""},
+    (Question("q1", "anna", "pair", ("a.mp4", "b.mp4")), Question("q2", "anna", "catch", ("c.mp4", "d.mp4"), of=1)),
+    (("q1", "q2"),), {"code": ""},
 )  # fmt: skip
 ANSWERS = {
     "schema": "fsv2v.answers/1", "study": "s", "worker": "w", "code": "c",
@@ -319,8 +321,8 @@ steps = 20
 
 def _configure(folder: Path) -> None:
     """Every option of the commands, as it comes out of a configuration file."""
-    for command, *arguments in (["train"], ["evaluate", "b.mp4"], ["synthesize"], ["segment", "a.mp4"], ["build-dataset", "a.clip"], ["finetune"]):
-        cli.main([command, *arguments, "--config", str(folder / "c.toml"), "--dry-run"], prog_name="fsv2v", standalone_mode=False)
+    for command in ("train", "evaluate b.mp4", "synthesize", "segment a.mp4", "build-dataset a.clip", "finetune"):
+        cli.main([*command.split(), "--config", str(folder / "c.toml"), "--dry-run"], prog_name="fsv2v", standalone_mode=False)
 
 
 def _list(folder: Path) -> None:
@@ -343,7 +345,9 @@ PEOPLE = {"people": [{"person_id": [-1], "pose_keypoints_2d": BODY, "hand_left_k
 FLOW = FlowField(np.ones((4, 6, 2), np.float32), np.full((4, 6), 255, np.uint8))
 COCO = {
     "images": [{"id": 1, "file_name": "000000.png", "width": 64, "height": 48}],
-    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "track_id": 2, "keypoints": [1, 2, 2] * 17, "foot_kpts": [1, 2, 1] * 6, "bbox": [1, 2, 3, 4]}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "track_id": 2, "keypoints": [1, 2, 2] * 17, "foot_kpts": [1, 2, 1] * 6}
+    ],
     "categories": [{"id": 1, "name": "person"}],
 }  # fmt: skip
 RESULTS = [{"image_id": number, "category_id": 1, "keypoints": [9.5, 20.25, 0.5] * 17, "score": 0.5} for number in (3, 5)]
@@ -401,7 +405,10 @@ READERS: dict[str, Reader] = {
     "dataset to train on": Reader(_made(_dataset), _train_on, ("dataset.json", "clips.ndjson")),
     "dataset to extend": Reader(_made(_dataset), _extend, ("dataset.json", "clips.ndjson")),
     "subjects": Reader(_one("who.tsv", b"anna-1\tanna\nanna-2\tanna\nbob\tbob\n"), lambda folder: read_subjects(str(folder / "who.tsv"))),
-    "model": Reader(_made(lambda folder: save_model(folder / "m.safetensors", _tiny().state_dict(), TINY, {})), lambda folder: load_model(folder / "m.safetensors")),
+    "model": Reader(
+        _made(lambda folder: save_model(folder / "m.safetensors", _tiny().state_dict(), TINY, {})),
+        lambda folder: load_model(folder / "m.safetensors"),
+    ),
     "finetuned model": Reader(_made(_delta), lambda folder: load_model(folder / "m.safetensors"), ("m.safetensors",)),
     "small network": Reader(
         _made(lambda folder: save_dense(folder / "d.safetensors", DenseNet(DenseConfig(2, width=8)), {"labels": ["a"]})),

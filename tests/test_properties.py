@@ -1,0 +1,269 @@
+"""What a writer writes, its reader reads, equal; and whatever a file says, a reader gives a value or a sentence. Drawn by hypothesis."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as draw
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from stages.build_dataset import read_subjects
+from stages.clip.coco import read_coco
+from stages.clip.foreign import read_labels, read_landmarks
+from stages.clip.layers import Producer, npz_bytes
+from stages.clip.openpose import read_openpose
+from stages.clip.pictures import decode_image, encode
+from stages.clip.probe import Timestamps
+from stages.clip.schema import check_clip, dump, load, rational, rational_text, timestamps, timestamps_json
+from stages.dataset_files import read_rows
+from stages.errors import BadInput, Fsv2vError
+from stages.evaluate.study.answers import read_answers
+from stages.evaluate.study.key import Key, draw_key, read_key
+from stages.flow.files import FlowField, flow_bytes, read_flow
+from stages.label_tables import table
+from stages.model_files import read_model, save_model
+from stages.networks.config import PRESETS
+from stages.reading import load_npz, parse_json
+from stages.train.config import TrainConfig
+from stages.train.recipes import read_recipe
+
+few = settings(
+    max_examples=25, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)  # fmt: skip
+texts = draw.text(draw.characters(exclude_categories=["Cs"]), max_size=12)
+names = texts.filter(str.strip)
+numbers = draw.one_of(draw.integers(-(2**70), 2**70), draw.floats(), draw.sampled_from([0, -1, 1e308, 5e-324, 10**400]))
+leaves = draw.one_of(draw.none(), draw.booleans(), numbers, texts)
+values = draw.recursive(
+    leaves, lambda below: draw.one_of(draw.lists(below, max_size=4), draw.dictionaries(texts, below, max_size=4)), max_leaves=12
+)
+finite = draw.floats(allow_nan=False, allow_infinity=False)
+Read = TypeVar("Read")
+
+
+def from_file(name: str, content: bytes, read: Callable[[Path], Read]) -> Read:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(content)
+        return read(path)
+
+
+# Round trips
+
+
+@few
+@given(draw.dictionaries(texts, draw.one_of(draw.none(), draw.booleans(), draw.integers(), finite, texts)))
+def test_json_of_clips_and_layers(value: dict[str, Any]) -> None:
+    assert load(dump(value), "clip.json") == value
+
+
+@few
+@given(
+    draw.fractions(Fraction(1, 10**6), Fraction(10**6), max_denominator=10**6),
+    draw.sets(draw.integers(-(2**63), 2**63), min_size=1, max_size=9),
+)
+def test_rates_and_times_are_exact(rate: Fraction, ticks: set[int]) -> None:
+    times = Timestamps(1 / rate, tuple(sorted(ticks)))
+    stored = load(dump({"fps": rational_text(rate), "timestamps": timestamps_json(times)}), "clip.json")
+    assert rational(stored, "fps", "") == rate and timestamps(stored, len(ticks), "") == times
+
+
+SHAPES = arrays.array_shapes(max_dims=4, max_side=4, min_side=0)
+KINDS = draw.one_of(arrays.floating_dtypes(), arrays.integer_dtypes(), arrays.unsigned_integer_dtypes(), arrays.boolean_dtypes())
+
+
+@few
+@given(draw.dictionaries(draw.from_regex(r"[a-z_]{1,8}", fullmatch=True), arrays.arrays(KINDS, SHAPES), max_size=3))
+def test_arrays(stored: dict[str, np.ndarray]) -> None:
+    found = load_npz(npz_bytes(stored))
+    assert found.keys() == stored.keys()
+    for name, array in stored.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+@few
+@given(arrays.arrays(np.uint8, draw.tuples(draw.integers(1, 20), draw.integers(1, 20))))
+def test_label_maps(ids: np.ndarray) -> None:
+    png = encode(ids, "png")
+    assert np.array_equal(from_file("a.png", png, read_labels), ids)
+    assert np.array_equal(decode_image(png, "", 1), ids)
+    assert np.array_equal(np.array(Image.open(io.BytesIO(png))), ids)
+
+
+FLOWS = arrays.arrays(np.float32, (3, 4, 2), elements=draw.floats(-65504, 65504, width=32))
+
+
+@few
+@given(FLOWS, arrays.arrays(np.uint8, (3, 4)))
+def test_flow(flow: np.ndarray, confidence: np.ndarray) -> None:
+    field = FlowField(flow, confidence)
+    assert np.array_equal(from_file("a.flo", flow_bytes(field, "flo"), read_flow).flow, flow)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.flo").write_bytes(flow_bytes(field, "flo"))
+        assert np.array_equal(cv2.readOpticalFlow(f"{folder}/a.flo"), flow)
+    again = from_file("a.npz", flow_bytes(field, "npz"), read_flow)
+    assert np.array_equal(again.flow, flow) and np.array_equal(again.confidence, confidence)
+
+
+POINTS = arrays.arrays(np.float32, (25, 3), elements=draw.floats(3, 1000, width=32))
+
+
+@few
+@given(POINTS)
+def test_poses(points: np.ndarray) -> None:
+    points[:, 2] /= 1024
+    body = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
+    found = from_file("0_keypoints.json", json.dumps(body).encode(), lambda path: read_openpose([path], body="body_25"))
+    assert np.array_equal(found.arrays["keypoints"][0, 0], points)
+
+
+@few
+@given(POINTS)
+def test_coco_keeps_the_seventeen_points_that_it_has(points: np.ndarray) -> None:
+    points[:, 2] /= 1024
+    nose, ankle = points[0], points[16]
+    result = [{"image_id": 7, "category_id": 1, "keypoints": points[:17].ravel().tolist()}]
+    found = from_file("a.json", json.dumps(result).encode(), read_coco).arrays["keypoints"][0, 0]
+    assert np.array_equal(found[0], nose) and np.array_equal(found[11], ankle), "BODY_25 has the right ankle in place 11"
+
+
+@few
+@given(arrays.arrays(np.float32, (68, 2), elements=draw.floats(3, 1000, width=32)))
+def test_landmarks(points: np.ndarray) -> None:
+    for name, content in (("a.json", json.dumps(points.tolist())), ("a.txt", "\n".join(f"{x!r},{y!r}" for x, y in points.tolist()))):
+        found, _ = from_file(name, content.encode(), lambda path: read_landmarks([path], (1024, 1024)))
+        assert np.array_equal(found["points"][0, 0, :, :2], points)
+
+
+HALVES = arrays.arrays(np.float16, (2, 3), elements=draw.floats(-100, 100, width=16))
+
+
+@few
+@given(draw.dictionaries(draw.from_regex(r"[a-z][a-z.]{0,9}", fullmatch=True), HALVES, min_size=1, max_size=4))
+def test_models(tensors: dict[str, np.ndarray]) -> None:
+    state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in tensors.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.safetensors")
+        save_model(path, state, PRESETS["tiny"], {"é": "\u202e"})
+        info, found = read_model(path)
+    assert info["é"] == "\u202e" and found.keys() == tensors.keys()
+    assert all(np.array_equal(found[name].numpy(), array.astype(np.float32)) for name, array in tensors.items())
+
+
+@few
+@given(
+    draw.floats(1e-9, 1), draw.integers(1, 32), draw.lists(draw.integers(1, 10**9), min_size=1, max_size=4),
+    draw.tuples(draw.floats(0, 1), draw.floats(0, 1)),
+)  # fmt: skip
+def test_recipes_and_the_configurations_made_of_them(rate: float, most: int, steps: list[int], betas: tuple[float, float]) -> None:
+    phases = "".join(f"[[phases]]\nsteps = {count}\n" for count in steps)
+    toml = f'network = "tiny"\nlearning_rate = {rate!r}\nmax_examples = {most}\nbetas = [{betas[0]!r}, {betas[1]!r}]\n{phases}'
+    config = from_file("r.toml", toml.encode(), lambda path: read_recipe(str(path)))
+    assert (config.learning_rate, config.max_examples, config.betas, [phase.steps for phase in config.phases]) == (rate, most, betas, steps)
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@few
+@given(draw.lists(names, min_size=1, max_size=5, unique=True), draw.integers(0, 4), draw.integers(0, 3), draw.booleans())
+def test_studies(clips: list[str], catch: int, per_worker: int, reference: bool) -> None:
+    key = draw_key(("ours", "théirs"), clips, catch, per_worker, reference, {"question": "\u202e"})
+    with tempfile.TemporaryDirectory() as folder:
+        key.write(Path(folder, "s.key.json"))
+        assert read_key(Path(folder, "s.key.json")) == key
+        videos = {question.id: question.videos for question in key.questions}
+        rows = [{"question": name, "shown": videos[name][::-1], "chosen": videos[name][1], "seconds": 1} for name in key.blocks[0]]
+        answers = {"schema": "fsv2v.answers/1", "study": key.study, "worker": "w", "code": "c", "answers": rows}
+        Path(folder, "a.json").write_text(json.dumps(answers))
+        choices = read_answers(Path(folder, "a.json"), key).choices
+    assert [(choice.question.id, choice.first, choice.left) for choice in choices] == [(name, False, True) for name in key.blocks[0]]
+
+
+CELLS = draw.text(draw.characters(categories=["L", "N", "P", "S"], exclude_characters="/\\\ufeff"), min_size=1, max_size=9)
+
+
+@few
+@given(draw.dictionaries(CELLS.filter(lambda text: not text.endswith((".zip", ".clip"))), CELLS, max_size=6))
+def test_subjects(subjects: dict[str, str]) -> None:
+    text = "".join(f"{clip}\t{subject}\n" for clip, subject in subjects.items())
+    assert from_file("who.tsv", text.encode(), lambda path: read_subjects(str(path))) == subjects
+
+
+@few
+@given(texts, draw.dictionaries(texts, draw.one_of(texts, draw.integers(), draw.booleans()), max_size=3))
+def test_the_key_of_a_producer_is_json_of_its_parameters(backend: str, parameters: dict[str, Any]) -> None:
+    assert parse_json(Producer("stage", backend, parameters).key())["parameters"] == parameters
+
+
+# Anything at all
+
+KEY = Key("s", ("a", "b"), (), (("q",),), {})
+
+
+def clip_json(path: Path) -> None:
+    check_clip(load(path.read_bytes(), "clip.json"), "clip.json")
+
+
+STUDY = {"schema": "fsv2v.study/1", "study": "", "methods": [], "questions": [], "blocks": [], "request": {}}
+ROW = {"id": "a", "clip": "a", "subject": "a", "source": "a", "split": "val", "num_frames": 1, "fps_value": 25}
+READERS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]] = {
+    "clip": ("clip.json", clip_json, {"schema": "fsv2v.clip/1", "id": "a", "width": 1, "height": 1, "num_frames": 1, "fps": "1"}),
+    "openpose": ("0.json", lambda path: read_openpose([path]), {"people": [{"pose_keypoints_2d": [1.0] * 75}]}),
+    "coco": ("a.json", read_coco, {"images": [{"id": 1}], "annotations": [{"image_id": 1, "category_id": 1, "keypoints": [5] * 51}]}),
+    "landmarks": ("a.json", lambda path: read_landmarks([path], (9, 9)), {}),
+    "label table": ("t.json", lambda path: table(str(path)), {}),
+    "study": ("s.key.json", read_key, STUDY),
+    "answers": ("a.json", lambda path: read_answers(path, KEY), {"schema": "fsv2v.answers/1", "study": "s", "worker": "", "answers": []}),
+    "rows": ("clips.ndjson", lambda path: read_rows(path.parent), ROW),
+}
+
+
+@few
+@given(draw.data())
+@pytest.mark.parametrize("name", READERS)
+def test_any_json_gives_a_value_or_a_sentence(name: str, data: draw.DataObject) -> None:
+    """Any value, or one of the right form in which a few fields are any value; names may be there twice."""
+    file, read, sound = READERS[name]
+    changed = draw.dictionaries(draw.sampled_from([*sound, "other"]), values, max_size=3).map(lambda odd: {**sound, **odd})
+    value = data.draw(draw.one_of(values, changed, draw.lists(changed, max_size=2)))
+    text = json.dumps(value)
+    if isinstance(value, dict) and data.draw(draw.booleans()):
+        text = text[:-1] + ', "id": 1, "id": 2}' if value else '{"id": 1, "id": 2}'
+    try:
+        from_file(file, text.encode(), read)
+    except Fsv2vError as error:
+        assert str(error).strip()
+
+
+@few
+@given(draw.integers(1, 200000), draw.sampled_from(["[", '{"a":']))
+def test_nesting_of_any_depth_is_refused_or_read(depth: int, opening: str) -> None:
+    with pytest.raises(ValueError):
+        parse_json(opening * depth)
+    with pytest.raises(BadInput):
+        from_file("a.json", (opening * depth).encode(), read_coco)
+
+
+@few
+@given(arrays.arrays(draw.one_of(KINDS, arrays.complex_number_dtypes(), arrays.unicode_string_dtypes()), SHAPES))
+def test_a_flow_of_any_array_gives_a_value_or_a_sentence(array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, flow=array)
+    try:
+        found = from_file("a.npz", buffer.getvalue(), read_flow)
+    except BadInput:
+        return
+    assert found.flow.shape[2] == 2 and np.isfinite(found.flow).all()
