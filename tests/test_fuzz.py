@@ -139,7 +139,7 @@ def test_the_same_seed_makes_the_same_damage(name: str, tmp_path: Path) -> None:
 
 
 def test_the_tool_prints_reads_faults_and_seconds_of_each_reader(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(sys, "argv", "fuzz.py --minutes 1 --reads 20 --reader flo --reader subjects".split())
+    monkeypatch.setattr(sys, "argv", ["fuzz.py", "--minutes", "1", "--reads", "20", "--reader", "flo", "--reader", "subjects"])
     with pytest.raises(SystemExit) as left:
         tool.main()
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import random
@@ -167,6 +168,7 @@ class _Reads:
     def _prepare(self) -> None:
         signal.signal(signal.SIGALRM, _hang)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        faulthandler.disable()
         sys.dont_write_bytecode = True
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)
