@@ -267,3 +267,14 @@ def test_a_flow_of_any_array_gives_a_value_or_a_sentence(array: np.ndarray) -> N
     except BadInput:
         return
     assert found.flow.shape[2] == 2 and np.isfinite(found.flow).all()
+
+
+@few
+@given(draw.integers(-(2**70), 2**70) | draw.just(10**400), draw.integers(1, 2**21))
+def test_a_picture_of_any_size_gives_a_value_or_a_sentence(width: int, height: int) -> None:
+    coco = {"images": [{"id": 1, "width": width, "height": height}], "annotations": [{"image_id": 1, "keypoints": [5] * 51}]}
+    try:
+        found = from_file("a.json", json.dumps(coco).encode(), lambda path: read_coco(path, size=(640, 480)))
+    except BadInput:
+        return
+    assert np.isfinite(found.arrays["keypoints"]).all()

@@ -91,8 +91,10 @@ def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndar
             continue
         try:
             pairs = places(value)
+        except TypeError as error:
+            raise BadInput(f"{path} is not a list of 68 pairs [x, y]") from error
         except ValueError as error:
-            raise BadInput(f"{path} is not a list of 68 pairs [x, y]: {error}") from error
+            raise BadInput(f"{path} {error}") from error
         if pairs.shape != (68, 2):
             raise BadInput(f"{path} is not a list of 68 pairs [x, y]")
         points[index, 0, :, :2], points[index, 0, :, 2] = pairs, 1

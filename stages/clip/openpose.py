@@ -145,9 +145,14 @@ def read_points(name: str, values: Any, count: int) -> Points:
     if values == []:
         return np.zeros((count, 3), np.float32)
     try:
-        points = places(values).reshape(-1, 3)
+        numbers = places(values)
+    except TypeError as error:
+        raise BadInput(f"{name} is not a list of x, y, confidence") from error
     except ValueError as error:
-        raise BadInput(f"{name} is not a list of x, y, confidence: {error}") from error
+        raise BadInput(f"{name} {error}") from error
+    if numbers.size % 3:
+        raise BadInput(f"{name} is not a list of x, y, confidence")
+    points = numbers.reshape(-1, 3)
     if len(points) != count:
         raise BadInput(f"{name} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
     return np.where(points[:, 2:] > 0, points, 0).astype(np.float32)

@@ -31,16 +31,17 @@ FARTHEST = 2.0**20
 
 
 def places(values: Any) -> NDArray[np.float32]:
-    """Numbers of a file as float32. ValueError where they are not numbers, or not finite, or no place near a picture."""
+    """Numbers of a file as float32. TypeError where they are not an array of numbers, ValueError, which begins with "holds", where they are
+    not finite, or no place near a picture."""
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, np.float32)
-    except (TypeError, OverflowError) as error:
-        raise ValueError(str(error)) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(str(error)) from error
     if not np.isfinite(array).all():
-        raise ValueError("it holds NaN, null or infinite numbers")
+        raise ValueError("holds NaN, null or infinite numbers")
     if array.size and np.abs(array).max() > FARTHEST:
-        raise ValueError(f"it holds the number {float(np.abs(array).max()):g}, which is no place near a picture")
+        raise ValueError(f"holds the number {float(np.abs(array).max()):g}, which is no place near a picture")
     return array
 
 
@@ -115,8 +116,11 @@ def poses_of(name: str | Path, frames: Sequence[Sequence[Person]], own: Size | N
 
 
 def one_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> Size | None:
-    """The one (width, height) that the frames of a file or folder name; None where they name none. BadInput when they differ."""
+    """The one (width, height) that the frames of a file or folder name; None where they name none. BadInput when they differ, or
+    are no sizes of pictures."""
     found = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
+    if strange := [pair for pair in found if max(pair) > FARTHEST]:
+        raise BadInput(f"{name}: no picture is {str(strange[0][0]):.20} x {str(strange[0][1]):.20} pixels large")
     if len(found) > 1:
         raise BadInput(f"{name}: its images have {len(found)} sizes, so they are not the frames of one video")
     return found.pop() if found else None
