@@ -19,6 +19,7 @@ import math
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     try:
         with _bar_cleared():
             stream = _data or sys.stdout.buffer
-            stream.write(os.fsencode(line) + b"\n")
+            stream.write(os.fsencode(plain(line) if stream.isatty() else line) + b"\n")  # a program gets the very bytes
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
@@ -151,8 +152,18 @@ def error(text: str) -> None:
     _say(f"fsv2v: error: {text}")
 
 
+def plain(text: str) -> str:
+    """`text` with its control characters as escapes: a file's name must not recolour or clear a terminal, nor look like two lines."""
+    return "".join(f"\\x{ord(letter):02x}" if unicodedata.category(letter) in _UNSAFE else letter for letter in text)
+
+
+_UNSAFE = ("Cc", "Cf")
+"""Control characters, and formats, such as those that turn the direction of writing around."""
+
+
 def _say(text: str) -> None:
     """Above the bar, if one is shown. Plain text: a bracket in a file name is no markup."""
+    text = plain(text)
     with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
         if _shown is not None:
             _shown.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -241,7 +252,7 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
     for name in names:
         shown.add_column(name)
     for row in rows:
-        shown.add_row(*(str(cell) for cell in row))
+        shown.add_row(*(plain(str(cell)) for cell in row))
     Console(stderr=True).print(shown, markup=False)
 
 
@@ -313,7 +324,8 @@ def tell(report: Report, as_json: bool) -> None:
     if report.status == "failed":
         error(report.reason if report.clip in report.reason else f"{report.clip}: {report.reason}")
         if debugging() and report.traceback:
-            _say(report.traceback)
+            for part in report.traceback.splitlines():
+                _say(part)
         return
     warn_of(report.clip, report.notes)
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stages.bases import find_base
@@ -64,12 +65,23 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         whole = find_base(wanted, path, base)
         tensors = _added(read_model(whole)[1], tensors)
     try:
-        generator = build(GeneratorConfig.from_json(info["generator"]))
+        config = GeneratorConfig.from_json(info["generator"])
+        _require_shapes(config, tensors)
+        generator = build(config)
         generator.load_state_dict(tensors)
-    except DAMAGED as error:
-        first = str(error).partition("\n")[0]
+    except (*DAMAGED, ArithmeticError, AssertionError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadInput(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
     return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
+
+
+def _require_shapes(config: GeneratorConfig, tensors: dict[str, Tensor]) -> None:
+    """ValueError unless the network has these tensors. It is built without memory first: its header may describe one of any size."""
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wrong := [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]:
+        raise ValueError(f"{len(wrong)} tensors differ, such as {wrong[0]}")
 
 
 def _added(tensors: dict[str, Tensor], changes: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.errors import DAMAGED
 
-LARGEST = 1 << 30
+MAX_UNPACKED = 256 << 20
 """Bytes that the arrays of a compressed npz may take."""
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -37,13 +37,13 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 def load_npz(file: bytes | Path) -> dict[str, NDArray[Any]]:
     """The arrays of an npz by their names. FileNotFoundError when the file is not there, ValueError when it is something else, is damaged,
-    holds Python objects, or takes over `LARGEST` bytes that are not in the file.
+    holds Python objects, or takes over `MAX_UNPACKED` bytes that are not in the file.
     """
     data = file.read_bytes() if isinstance(file, Path) else file
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > max(LARGEST, len(data)):
-                raise ValueError(f"its arrays take more than {LARGEST >> 30} GiB")
+            if sum(info.file_size for info in archive.infolist()) > max(MAX_UNPACKED, len(data)):
+                raise ValueError(f"its arrays unpack to more than {MAX_UNPACKED >> 20} MiB")
             return {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
     except DAMAGED as error:
         raise ValueError(str(error) or type(error).__name__) from error

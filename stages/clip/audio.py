@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ffmpeg as composer
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, executable, file_url, meaning, run
+from stages.clip.ffmpeg import Media, executable, file_url, meaning, media_input, run
 from stages.errors import BadInput
 
 _COPIED_INTO = {
@@ -29,7 +29,7 @@ class Sound:
 
 def find_sound(media: Media) -> Sound | None:
     """The first sound stream, or None."""
-    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["a:0"]
+    source = media_input(media)["a:0"]
     listing = run(composer.output(source, "-", **{"frames:a": 1, "c": "copy", "format": "framecrc"}).compile(cmd=executable())).stdout
     base = re.search(r"^#tb 0: (\d+)/(\d+)", listing, re.M)
     codec = re.search(r"^#codec_id 0: (\S+)", listing, re.M)
@@ -41,7 +41,7 @@ def find_sound(media: Media) -> Sound | None:
 
 def copy_sound(media: Media, target: Path) -> None:
     """Copy the first sound stream into a Matroska file, unchanged if Matroska takes it, else as FLAC. Raises BadInput."""
-    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["a:0"]
+    source = media_input(media)["a:0"]
     complaint = ""
     for codec in ("copy", "flac"):
         result = run(composer.output(source, file_url(target), format="matroska", **{"c:a": codec}, **_EXACT).compile(cmd=executable()))
@@ -60,8 +60,8 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
     exactly = "alac" if found.codec == "alac" else "copy"  # out of Matroska a copy of ALAC has no length in its last packet
     complaint = ""
     for codec in [exactly, "aac"] if copied else ["aac"]:
-        pictures = composer.input(file_url(video))["v:0"]
-        tones = composer.input(sound.url, protocol_whitelist=PROTOCOLS, itsoffset=f"{float(shift):.6f}")["a:0"]
+        pictures = media_input(Media(video))["v:0"]
+        tones = media_input(sound, itsoffset=f"{float(shift):.6f}")["a:0"]
         if codec != "copy":  # what is coded would begin before the first frame and end as much too early
             tones = tones.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}

@@ -20,10 +20,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+import ffmpeg as composer
+
 from stages.errors import BadInput, MissingRequirement
 
-PROTOCOLS = "file,pipe,subfile"
-"""What ffmpeg may open: a playlist inside an untrusted file must not reach the network."""
+PROTOCOLS = "file,subfile"
+"""What ffmpeg may open: nothing inside an untrusted file must reach the network."""
+CONTAINERS = (
+    "3gp", "apng", "asf", "av1", "avi", "cavsvideo", "dirac", "dnxhd", "dv", "evc", "flic", "flv", "gif", "gxf", "h261", "h263", "h264",
+    "hevc", "ivf", "kux", "live_flv", "m4v", "matroska", "mj2", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "mxf",
+    "mxg", "nut", "nuv", "obu", "ogg", "pva", "rm", "roq", "smjpeg", "swf", "vc1", "vc1test", "viv", "vvc", "webm", "webp_anim", "wtv",
+    "yuv4mpegpipe", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe", "gif_pipe", "matroska,webm",
+)  # fmt: skip
+"""The demuxers that ffmpeg may use. None of them opens a second file, as those of playlists (HLS, DASH, concat) and of SVG do."""
+SOUNDS = ("aac", "ac3", "aiff", "caf", "eac3", "flac", "mp3", "w64", "wav")
 
 
 EXACTLY = "bicubic+accurate_rnd+full_chroma_int"
@@ -98,6 +108,12 @@ class Media:
         return name if self.start is None else f"subfile,,start,{self.start},end,{self.end},,:{name}"
 
 
+def media_input(media: Media, **options: Any) -> composer.nodes.FilterableStream:
+    """`media` as the input of a command. What strangers' files can make ffmpeg open is limited here, and nowhere else."""
+    limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join((*CONTAINERS, *SOUNDS))}
+    return composer.input(media.url, **limits, **options)
+
+
 def arguments(composed: list[str], level: str = "error") -> list[str]:
     """`composed` (what ffmpeg-python compiled, first the executable) with the options that every call shares."""
     return [composed[0], "-hide_banner", "-nostdin", "-loglevel", level, *(part.translate(_RESTORED) for part in composed[1:])]
@@ -161,6 +177,7 @@ _MEANINGS = (
     ("File too large", "the disk is full or a file size limit is reached"),
     ("Read-only file system", "the file system is read-only"),
     ("Permission denied", "permission denied"),
+    ("not on whitelist", "it is a playlist, a text or another kind of file that is not opened"),
     ("moov atom not found", "it is no video, or one that was cut off: its index is missing"),
     ("partial file", "the file was cut off"),
     ("File ended prematurely", "the file was cut off"),

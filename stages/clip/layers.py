@@ -26,6 +26,7 @@ from stages.reading import load_npz
 VERSION = __version__
 DATA = "data.npz"
 _SUFFIXES = {"png": "png", "jpg": "jpg", "flow": "npz"}
+_STORAGES = (*_SUFFIXES, "reference", "video")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ class Layer:
     @property
     def storage(self) -> str:
         """How entries are stored: png, jpg, flow, npz, or for frames also reference and video."""
-        return str(self.meta.get("storage", "png"))
+        said = self.meta.get("storage", "png")
+        if said not in _STORAGES:
+            raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {said!r}, none of {', '.join(_STORAGES)}")
+        return str(said)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of poses, landmarks and their like, each with one row per frame."""
@@ -106,7 +110,7 @@ class Layer:
 
 
 def entry_name(index: int, storage: str) -> str:
-    return f"{index:06d}.{_SUFFIXES.get(storage, storage)}"
+    return f"{index:06d}.{_SUFFIXES[storage]}"
 
 
 class LayerWriter:

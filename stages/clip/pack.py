@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from stages.clip.clip import Clip, open_clip
-from stages.clip.create import files_of, require_replaceable
+from stages.clip.create import files_of, media_sha256, require_replaceable
 from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
@@ -123,7 +123,10 @@ def _members(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 
 
 def _embedded(clip: Clip, layer: Layer) -> Iterator[tuple[str, Path | bytes]]:
-    video = clip.video(layer).path
+    media = clip.video(layer)
+    if media_sha256(media) != layer.digest:  # else a clip of a stranger could have any file of this machine packed
+        raise BadInput(f"{media.path} is not the video that {clip.path} was made of: its sha256 differs", hint="Import the video again")
+    video = media.path
     name = f"source{video.suffix.lower()}"
     yield "frames/layer.json", dump({**layer.meta, "storage": "video", "file": name, "bytes": video.stat().st_size})
     yield f"frames/{name}", video

@@ -18,7 +18,7 @@ import ffmpeg as composer
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from stages.clip.ffmpeg import PROTOCOLS, Media, arguments, executable, require_readable_file, running
+from stages.clip.ffmpeg import Media, arguments, executable, media_input, require_readable_file, running
 from stages.clip.probe import MAX_SIDE
 from stages.errors import DAMAGED, BadInput, InvalidClip
 
@@ -26,9 +26,11 @@ PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
     ".avif",
 }  # fmt: skip
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "PPM", "GIF", "AVIF")
+"""What Pillow may read. It knows more, and for EPS, which may be named .png, it would run Ghostscript."""
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+"""Of a picture: 178 megapixels, where Pillow refuses by itself."""
 Storage = Literal["png", "jpg"]
-MAX_PIXELS = 178_956_970
-"""Of a picture, as many as Pillow reads."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -117,10 +119,16 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise BadInput(f"{path} is damaged: {error}") from error
 
 
+def open_picture(path: Path | io.BytesIO) -> Image.Image:
+    """A picture of one of FORMATS, its size told and nothing decoded yet. Raises what Pillow does."""
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
 def _open(path: Path) -> Image.Image:
     """A picture that Pillow reads by itself, or a HEIC, whatever its name: phones' photos are often renamed .jpg."""
     try:
-        return Image.open(path)
+        return open_picture(path)
     except UnidentifiedImageError:
         with path.open("rb") as file:
             if not re.match(rb"....ftyp(hei|hev|mif|msf)", file.read(12), re.DOTALL):
@@ -139,7 +147,7 @@ def _profile_of_heic(path: Path) -> bytes:
 
 def _heic_as_png(path: Path) -> bytes:
     """The primary picture of a HEIC, its tiles joined and turned by ffmpeg, which takes that picture if no stream is named."""
-    picture = composer.input(Media(path).url, protocol_whitelist=PROTOCOLS)
+    picture = media_input(Media(path))
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgb24", "format": "image2pipe", "xerror": None}
     command = arguments(composer.output(picture, "pipe:", **options).compile(cmd=executable()), level="info")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -224,7 +232,7 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     """The bytes of a clip's PNG or JPEG to uint8 RGB [H, W, 3] or grey [H, W]. Raises InvalidClip naming `name`."""
     colour = cv2.IMREAD_COLOR if _IN_RGB is None else _IN_RGB
     if not may_be_decoded(data):
-        raise InvalidClip(f"{name} is not a readable picture of at most {MAX_SIDE} pixels per side")
+        raise InvalidClip(f"{name} is not a readable picture: no PNG or JPEG, or larger than {MAX_SIDE} pixels a side or 178 megapixels")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colour if channels == 3 else cv2.IMREAD_GRAYSCALE)
     except cv2.error as error:

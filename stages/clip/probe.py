@@ -15,11 +15,11 @@ from pathlib import Path
 import ffmpeg as composer
 
 from stages.clip.ffmpeg import (
-    PROTOCOLS,
     Media,
     executable,
     has_filter,
     meaning,
+    media_input,
     passthrough,
     require_readable_file,
     run,
@@ -170,7 +170,7 @@ def probe_media(media: Media) -> VideoInfo:
 
 
 def _header(media: Media, decoder: str = "") -> _Header:
-    source = composer.input(media.url, protocol_whitelist=PROTOCOLS, **named_decoder(decoder))
+    source = media_input(media, **named_decoder(decoder))
     command = composer.output(source["V:0"].filter("showinfo"), "-", **{"frames:v": 1, "format": "null"}).compile(cmd=executable())
     result = run(command, level="info")
     frame = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .* fmt:(\S+) .* s:(\d+)x(\d+) ", result.stderr, re.M)
@@ -223,7 +223,7 @@ def _colour(listing: str, pix_fmt: str, lines: int) -> Colour:
 
 def _packets(media: Media, options: Mapping[str, str | None]) -> tuple[list[_Packet], Fraction, str]:
     """(packets of the video stream, their time base, ffmpeg's complaints); `options` say whether they are copied or decoded."""
-    source = composer.input(media.url, protocol_whitelist=PROTOCOLS)["V:0"]
+    source = media_input(media)["V:0"]
     command = composer.output(source, "-", format="framecrc", **options).compile(cmd=executable())
     result = run(command)
     base = re.search(r"^#tb 0: (\d+)/(\d+)", result.stdout, re.M)

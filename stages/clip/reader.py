@@ -13,7 +13,7 @@ from typing import IO
 import ffmpeg as composer
 import numpy as np
 
-from stages.clip.ffmpeg import EXACTLY, PROTOCOLS, Media, arguments, executable, log_file, meaning, passthrough, running
+from stages.clip.ffmpeg import EXACTLY, Media, arguments, executable, log_file, meaning, media_input, passthrough, running
 from stages.clip.probe import Colour, VideoInfo, named_decoder, probe
 from stages.errors import BadInput
 
@@ -58,7 +58,7 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
     seek = info.seekable and start >= _SEEK_FROM
     from_time = info.time_of(start - _RUN_UP) if seek else Fraction(0)
     jump = {"ss": f"{float(from_time):.6f}"} if seek else {}
-    frames = composer.input(media.url, protocol_whitelist=PROTOCOLS, **jump, **named_decoder(info.decoder))["V:0"]
+    frames = media_input(media, **jump, **named_decoder(info.decoder))["V:0"]
     if seek:  # after a jump, times count from where it was to land
         half_a_frame = (info.time_of(start) - info.time_of(start - 1)) / 2
         frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from pathlib import PurePath
 from typing import Any
 
 from stages.clip.probe import MAX_SIDE, Timestamps
@@ -108,6 +109,8 @@ def check_clip(value: Mapping[str, Any], name: str) -> None:
     timestamps(value, num_frames, name)
     if not isinstance(value.get("id"), str) or not value["id"]:
         raise InvalidClip(f'{name}: "id" must be a text')
+    if PurePath(value["id"]).name != value["id"] or value["id"] in (".", "..") or "\0" in value["id"]:
+        raise InvalidClip(f'{name}: "id" must be a name, not the path {value["id"]!r}', hint="Files are named after it")
     if not isinstance(value.get("source"), dict | None):
         raise InvalidClip(f'{name}: "source" must be an object or null')
 

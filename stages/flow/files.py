@@ -96,7 +96,7 @@ def _from_png(data: bytes, path: Path) -> FlowField:
     except cv2.error:
         stored = None
     if stored is None:
-        raise BadInput(f"{path} is not a PNG that can be read", hint="It may have been cut off")
+        raise BadInput(f"{path} is not a PNG that can be read", hint="It may have been cut off, or be too large")
     if stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] != 3:
         raise BadInput(f"{path} is not flow as KITTI stores it: that has three channels of 16 bits")
     valid, dy, dx = cv2.split(stored)

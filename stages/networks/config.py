@@ -8,6 +8,10 @@ from typing import Any, Literal
 Combine = Literal["matting", "spade", "both"]
 Method = Literal["weights", "encoder", "concat", "adain", "spade"]
 AttentionKind = Literal["pixel", "compact"]
+LARGEST = 16384
+"""No number of a configuration that comes from a file is larger."""
+MOST_LEVELS = 16
+"""No list of one is longer."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,10 @@ class GeneratorConfig:
         if unknown := sorted(set(values) - known):
             raise TypeError(f"unknown settings of a generator: {', '.join(unknown)}")
         plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for name, value in plain.items():
+            several = value if isinstance(value, tuple) else (value,)
+            if len(several) > MOST_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= LARGEST for number in several):
+                raise ValueError(f"{name} has at most {MOST_LEVELS} numbers, from 0 to {LARGEST}")
         return cls(**plain)
 
 
