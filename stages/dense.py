@@ -46,7 +46,7 @@ def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, An
         with safe_open(path, framework="pt") as file:
             info = parse_object((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, *DAMAGED) as error:
         raise BadInput(f"{path} is not the file of a small network of fsv2v", hint="fetch or train it again") from error
     if info.get("schema") != SCHEMA:
         raise BadInput(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")

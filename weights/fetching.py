@@ -135,6 +135,8 @@ def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes:
                 while block := answer.read1(_BLOCK):
                     stream.write(block)
                     have += len(block)
+                    if expected and have > 2 * expected + _BLOCK:
+                        raise _Refused(f"it serves more than twice the {expected} bytes that are expected")
                     if on_bytes is not None:
                         on_bytes(have, total)
                 stream.flush()

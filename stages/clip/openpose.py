@@ -19,6 +19,7 @@ from stages.clip.ffmpeg import require_readable_file
 from stages.clip.people import Person
 from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, one_size, places, poses_of
+from stages.clip.schema import MAX_JSON
 from stages.errors import BadInput
 from stages.reading import parse_json
 from stages.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
@@ -105,6 +106,8 @@ def _person_json(arrays: Mapping[str, np.ndarray], parts: Mapping[str, str], ind
 def load_json(path: Path) -> Any:
     """Any JSON value. Raises BadInput naming the file."""
     require_readable_file(path)
+    if path.stat().st_size > MAX_JSON:
+        raise BadInput(f"{path} is larger than {MAX_JSON >> 20} MiB, the most that is read of JSON", hint="Split it")
     try:
         return parse_json(path.read_bytes().decode("utf-8-sig"))
     except ValueError as error:

@@ -15,6 +15,8 @@ from stages.errors import InvalidClip
 CLIP_SCHEMA = "fsv2v.clip/1"
 LAYER_SCHEMA = "fsv2v.layer/1"
 MAX_FRAMES = 10_000_000
+MAX_JSON = 256 << 20
+"""Bytes of a JSON file; what Python makes of it can be twenty times as large."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
@@ -39,6 +41,8 @@ def load(data: bytes, name: str) -> dict[str, Any]:
             raise ValueError("a name occurs twice")
         return dict(pairs)
 
+    if len(data) > MAX_JSON:
+        raise InvalidClip(f"{name} is larger than {MAX_JSON >> 20} MiB")
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:

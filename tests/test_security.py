@@ -1,0 +1,347 @@
+"""docs/security.md, sentence by sentence: each item of its lists is quoted by the test that holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import socket
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fsv2v_cli import console
+from stages.clip import Producer, create_clip, open_clip, probe
+from stages.clip.comments import read_comment
+from stages.clip.exporters import export
+from stages.clip.ffmpeg import executable
+from stages.clip.openpose import load_json
+from stages.clip.pack import pack, unpack
+from stages.clip.pictures import decode_image, read_image
+from stages.errors import BadInput, InvalidClip, MissingRequirement
+from stages.flow.files import read_flow
+from stages.model_files import save_model
+from stages.models import load_model
+from stages.networks.config import PRESETS
+from stages.networks.generator import FewShotGenerator
+from weights.fetching import Patience, Wanted, download
+
+ROOT = Path(__file__).resolve().parents[1]
+ELSEWHERE = {
+    "A name that begins with a dash or holds a colon or a percent sign is only a name.": "test_bad_input:test_awkward_names_are_only_names",
+    "A packed clip with names that lead out of it is refused.": "clip/test_pack:test_names_that_lead_out_are_refused",
+    "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
+    "Pickles are never loaded from files, and PyTorch reads weights only.": "test_house:test_pickles_are_never_loaded_from_files",
+    "Pickled arrays in an npz are never loaded.": "flow/test_files:test_pickles_in_an_npz_are_never_opened",
+    "Weights with a wrong sha256 are never used.": "weights/test_fetching:test_another_file_is_refused",
+}
+"""Sentence -> the test that held it before this page."""
+QUOTED: list[str] = []
+
+
+def holds(*sentences: str) -> Callable[[Any], Any]:
+    """The test below holds these sentences of the page."""
+    QUOTED.extend(sentences)
+    return lambda test: test
+
+
+def claims() -> list[str]:
+    items = re.findall(r"^\* (.+)$", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"), re.M)
+    assert len(items) > 20
+    return items
+
+
+def test_every_sentence_of_the_page_has_a_test_and_every_test_its_sentence() -> None:
+    assert sorted(claims()) == sorted([*QUOTED, *ELSEWHERE])
+
+
+@pytest.mark.parametrize("place", ELSEWHERE.values())
+def test_the_tests_that_are_named_are_there(place: str) -> None:
+    file, _, name = place.partition(":")
+    assert f"\ndef {name}(" in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+
+
+def png(width: int, height: int) -> bytes:
+    """A black grey picture, or for a size that is too large only one that claims it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = bytes(height * (width + 1)) if width * height < 10**6 else bytes(100)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def server():
+    """An address of this machine where nobody may call; `accept` raises BlockingIOError if nobody did."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        yield listening
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A video beside the stranger's file that ffmpeg can read, but is not asked for."""
+    path = tmp_path / "secret.ts"
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.4"]
+    subprocess.run([executable(), "-v", "error", *source, "-metadata", "comment=private", path], check=True)
+    return path
+
+
+def playlists(there: str) -> dict[str, str]:
+    """Texts that make ffmpeg open `there`."""
+    return {
+        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{there}\n#EXT-X-ENDLIST\n",
+        "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{there}\n#EXT-X-ENDLIST\n",
+        "concat.mp4": f"ffconcat version 1.0\nfile {there}\n",
+        "dash.mp4": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+        'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet><Representation id="1" bandwidth="1">'
+        f"<BaseURL>{there}</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "drawing.mp4": f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="{there}" width="9" height="9"/></svg>',
+    }  # fmt: skip
+
+
+@holds("A playlist (HLS, DASH, concat) or an SVG is refused, whatever its name is.")
+@pytest.mark.parametrize("name", playlists(""))
+def test_playlists(name: str, secret: Path, tmp_path: Path) -> None:
+    assert probe(secret).num_frames == 10
+    (tmp_path / name).write_text(playlists(secret.name)[name])
+    with pytest.raises(BadInput, match="cannot be read as a video"):
+        probe(tmp_path / name)
+
+
+@holds("ffmpeg opens files only, never an address on the network.")
+@pytest.mark.parametrize("name", playlists(""))
+def test_no_network(name: str, server: socket.socket, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+    (tmp_path / name).write_text(playlists(address)[name])
+    with pytest.raises(BadInput):
+        probe(tmp_path / name)
+    read_comment(tmp_path / name)
+    with pytest.raises(BlockingIOError):
+        server.accept()
+
+
+@holds("Reading the comment of a video obeys the same rules.")
+def test_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.4", "-metadata", "comment=private"]
+    subprocess.run([executable(), "-v", "error", *source, tmp_path / "secret.mkv"], check=True)
+    assert read_comment(tmp_path / "secret.mkv") == "private"
+    (tmp_path / "a.mp4").write_text("ffconcat version 1.0\nfile secret.mkv\nfile_packet_metadata comment=x\n")
+    called: list[list[str]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: called.append(command) or popen(command, **options))
+    assert read_comment(tmp_path / "a.mp4") is None
+    assert "-format_whitelist" in called[0] and called[0][called[0].index("-protocol_whitelist") + 1] == "file,subfile"
+
+
+@holds("Pillow reads PNG, JPEG, WebP, TIFF, BMP, PNM, GIF and AVIF only; EPS, for which it would run Ghostscript, is refused.")
+def test_eps(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(BadInput, match=r"a\.png is not a picture that can be read"):
+        read_image(tmp_path / "a.png")
+
+
+@holds("A picture of more than 16384 pixels on a side or 178 megapixels is refused before it is decoded.")
+@pytest.mark.parametrize("size", [(100_000, 100_000), (16385, 1), (16000, 16000)])
+def test_large_pictures(size: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(*size))
+    with pytest.raises(BadInput, match="at most"):
+        read_image(tmp_path / "a.png")
+
+
+@holds("So are a frame of a clip and a KITTI flow file of that size.", "A frame of a clip that is neither PNG nor JPEG is refused.")
+def test_frames_and_flow(tmp_path: Path) -> None:
+    assert decode_image(png(30, 20), "a", 1).shape == (20, 30)
+    for data in (png(16385, 1), png(16000, 16000), b"BM" + bytes(60), b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff" + bytes(20)):
+        with pytest.raises(InvalidClip, match="no PNG or JPEG, or larger than"):
+            decode_image(data, "a", 1)
+    (tmp_path / "a.png").write_bytes(png(16000, 16000))
+    with pytest.raises(BadInput, match="too large"):
+        read_flow(tmp_path / "a.png")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    made = create_clip(tmp_path / "a.clip", iter(np.zeros((2, 16, 16, 3), np.uint8)))
+    with made.writing("poses", Producer("x"), {}, {"skeleton": "BODY_25"}) as layer:
+        people = np.ones((2, 1, 25, 3), np.float32)
+        layer.arrays(keypoints=people, boxes=np.ones((2, 1, 4), np.float32), track_id=np.zeros((2, 1), np.int32))
+    return made.path
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@holds("A symbolic link in a packed clip is unpacked as an ordinary file.")
+def test_links(clip: Path, tmp_path: Path) -> None:
+    packed = pack(clip)
+    link = zipfile.ZipInfo("etc")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(link, "/etc")
+    out = unpack(packed, tmp_path / "out.clip")
+    assert (out / "etc").read_bytes() == b"/etc" and not (out / "etc").is_symlink()
+
+
+@holds("The id of a clip is a name: one that is a path is refused, since files are named after it.")
+@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "a/b", "..", "a\0b"])
+def test_ids(name: str, clip: Path, tmp_path: Path) -> None:
+    change(clip / "clip.json", id=name)
+    with pytest.raises(InvalidClip, match='"id" must be a name'):
+        export(open_clip(clip), "poses", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.clip"]
+
+
+@holds("A layer that names another storage than png, jpg, flow, reference or video is refused.")
+def test_storage(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.png").write_bytes(png(16, 16))
+    (clip / "frames" / "000000.x").mkdir()
+    change(clip / "frames" / "layer.json", storage="x/../../../outside.png")
+    with pytest.raises(InvalidClip, match="none of png, jpg, flow, reference, video"):
+        open_clip(clip).frame(0)
+
+
+@holds("A video is packed with a clip only if it has the sha256 that the clip says.")
+def test_what_is_packed(clip: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.write_bytes(b"a key of mine")
+    change(clip / "clip.json", source={"path": str(private), "sha256": "0", "bytes": 13})
+    change(clip / "frames" / "layer.json", storage="reference", video={})
+    with pytest.raises(BadInput, match="its sha256 differs"):
+        pack(clip)
+    assert not clip.with_suffix(".zip").exists()
+
+
+@holds("A compressed npz that would unpack to more than 256 MiB is refused.")
+def test_npz(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("flow.npy", "w") as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (8192, 4097, 2)})
+        for _ in range(257):
+            member.write(bytes(1 << 20))
+    assert (tmp_path / "a.npz").stat().st_size < 2 << 20
+    with pytest.raises(BadInput, match="at most 256 MiB"):
+        read_flow(tmp_path / "a.npz")
+
+
+@holds("JSON of more than 256 MiB is refused.", "JSON that is nested a million levels deep is refused.")
+def test_json(tmp_path: Path) -> None:
+    with (tmp_path / "long.json").open("wb") as file:
+        file.truncate((256 << 20) + 1)
+    with pytest.raises(BadInput, match="larger than 256 MiB"):
+        load_json(tmp_path / "long.json")
+    (tmp_path / "deep.json").write_bytes(b"[" * 10**6)
+    with pytest.raises(BadInput, match="is not JSON"):
+        load_json(tmp_path / "deep.json")
+
+
+@holds("A model whose header is longer than its file is refused.")
+def test_model_headers(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 10 << 30) + b"{}")
+    with pytest.raises(BadInput, match="is not a readable model"):
+        load_model(tmp_path / "a.safetensors")
+
+
+@holds(
+    "A model whose configuration describes other tensors than it holds is refused before memory is taken for them.",
+    "A configuration with a number above 16384 or a list of more than 16 is refused.",
+)
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"channels": (8, 8, 16384, 16384)}, "tensors differ"),  # 10 GB
+        ({"channels": (10**6,) * 4}, "at most 16 numbers, from 0 to 16384"),
+        ({"flow_blocks": 10**9}, "from 0 to 16384"),
+        ({"flow_channels": (8,) * 17}, "at most 16 numbers"),
+        ({"adaptive_levels": 100}, "does not fit"),
+    ],
+)
+def test_models(wrong: dict[str, Any], says: str, tmp_path: Path) -> None:
+    import resource
+
+    state = FewShotGenerator(PRESETS["tiny"]).state_dict()
+    save_model(tmp_path / "m.safetensors", state, replace(PRESETS["tiny"], **wrong), {"step": 1})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadInput, match=says):
+        load_model(tmp_path / "m.safetensors")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10, "in KiB"
+
+
+@holds("A download ends when it is more than twice as long as expected.")
+def test_downloads(tmp_path: Path) -> None:
+    import http.server
+    import threading
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(1000):
+                    self.wfile.write(bytes(1 << 20))
+            except OSError:
+                pass
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Endless) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{served.server_port}/w"
+        with pytest.raises(MissingRequirement, match="more than twice the 1000 bytes"):
+            download(Wanted("w", ("0" * 64,), 1000), [address], tmp_path, Patience(1))
+        served.shutdown()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 << 20
+
+
+EVIL = "a\x1b]0;owned\x07\n\u202egpj.mp4"
+
+
+@holds("Control characters in names and texts appear as escapes in messages.")
+def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    console.error(f"{EVIL} does not exist")
+    assert capsys.readouterr().err == "fsv2v: error: a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4 does not exist\n"
+
+
+@holds("Data on stdout is escaped for a terminal only: a program gets the very bytes.")
+def test_data() -> None:
+    program = [sys.executable, "-c", f"from fsv2v_cli import console; console.emit({EVIL!r})"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(program, capture_output=True, env=environment).stdout == os.fsencode(EVIL) + b"\n"
+    ours, theirs = pty.openpty()
+    subprocess.run(program, stdout=theirs, env=environment, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1000)
+    os.close(ours)
+    assert shown == b"a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4\r\n"
+
+
+@holds("Names in the page of a report, and the question of a study, cannot end its script.")
+def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.evaluate import report
+    from stages.evaluate.measure import Score
+    from stages.evaluate.study.key import Key
+    from stages.evaluate.study.site import StudyOptions, page
+
+    evil = "</script><script>alert(1)</script>"
+    report.write_report(tmp_path / "r.html", [Score(evil, "", "psnr", "dB", "higher", 30.0, 2)])
+    study = page(Key("s", ("a", "b"), (), (), {}), {}, StudyOptions(question=evil))
+    for text in ((tmp_path / "r.html").read_text(), study):
+        assert "alert(1)" in text and "<script>alert" not in text
