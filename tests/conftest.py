@@ -20,6 +20,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where Python may not write bytecode beside its modules, the hundreds of processes of the tests share it in pytest's cache.
+
+    Without bytecode, each of them compiles PyTorch and SciPy again, which takes longer than most commands.
+    """
+    cache = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
+    if cache is not None and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(cache.mkdir("bytecode"))
+        sys.dont_write_bytecode = False
+
+
 @dataclass(frozen=True)
 class Result:
     """How a command ended."""
