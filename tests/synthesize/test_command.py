@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.clip import open_clip, probe
+from stages.clip import as_clip, open_clip, probe
 from stages.clip.ffmpeg import executable
 from stages.clip.pack import pack
+from stages.extract_sketch import SketchOptions, extract
 from stages.models import save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
@@ -40,16 +41,25 @@ def command(model, tmp_path, face_video, fsv2v):
     return run
 
 
-@pytest.mark.parametrize("container", ["mp4", "mkv", "mov"])
-def test_a_video_with_sound_is_skipped_the_second_time(container, command, tmp_path):
+@pytest.fixture(scope="module")
+def talk(face_video, tmp_path_factory) -> Path:
+    """A clip of a talking face with landmarks, whose video has sound."""
+    folder = tmp_path_factory.mktemp("talk")
     tone = ["-f", "lavfi", "-i", "sine=duration=0.5", "-c:v", "copy", "-c:a", "aac", "-shortest"]
-    subprocess.run([executable(), "-v", "error", "-i", tmp_path / "face.mp4", *tone, tmp_path / "talk.mp4"], check=True)
+    subprocess.run([executable(), "-v", "error", "-i", face_video, *tone, folder / "talk.mp4"], check=True)
+    clip = as_clip(folder / "talk.mp4", folder)
+    extract(clip, SketchOptions(backend="dlib"))
+    return clip.path
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "mov"])
+def test_a_video_with_sound_is_skipped_the_second_time(container, command, talk, tmp_path):
     for _ in range(2):
-        done = command("face.mp4", "talk.mp4", "-o", f"out.{container}", "--json")
+        done = command(talk, talk, "-o", f"out.{container}", "--json")
         assert done.exit_code == 0, done.stderr
         before = (tmp_path / f"out.{container}").read_bytes()
     assert '"status": "skipped"' in done.stdout and probe(tmp_path / f"out.{container}").has_audio
-    refused = command("face.mp4", "talk.mp4", "-o", f"out.{container}", "--compare")
+    refused = command(talk, talk, "-o", f"out.{container}", "--compare")
     assert refused.exit_code == 3 and "parameters.compare: false -> true" in refused.stderr
     assert (tmp_path / f"out.{container}").read_bytes() == before
 
