@@ -65,15 +65,19 @@ class Scaling:
     def __call__(self, points: Points) -> Points:
         """points [..., 3]; points without confidence are zeros and stay zero.
 
-        Shares reach from the middle of the first pixel to that of the last, as OpenPose writes them.
+        OpenPose divides by the distance from the first pixel to the last, width - 1. ControlNet's tools, which write the size of their
+        picture as well, divide by its width.
         """
         if self._as_they_are:
             return points
         size, places = np.array(self.size), points[..., :2].astype(np.float64)
-        if self.unit == "pixels":
-            places = (places + 0.5) * (size / np.array(self.own)) - 0.5
+        if self.unit == "-1 to 1":
+            places = (places + 1) / 2 * (size - 1)
+        elif self.own is None:
+            places = places * (size - 1)
         else:
-            places = (places if self.unit == "0 to 1" else (places + 1) / 2) * (size - 1)
+            own = np.array(self.own)
+            places = ((places if self.unit == "pixels" else places * own) + 0.5) * (size / own) - 0.5
         return np.where(points[..., 2:] > 0, np.concatenate([places, points[..., 2:]], -1), 0).astype(np.float32)
 
 

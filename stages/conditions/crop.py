@@ -95,10 +95,13 @@ def _gaussian(series: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _inside(boxes: np.ndarray, width: int, height: int, tightest: float, aspect: float = 1.0) -> np.ndarray:
-    """Boxes [T, 3] (centre, height) shifted into the frame and made smaller down to the share `tightest`: (left, top, height)."""
+    """Boxes [T, 3] (centre, height) shifted into the frame and made smaller down to the share `tightest`: (left, top, height).
+
+    Centres are points, of which the middle of the first pixel is 0; left and top are borders, of which its left border is 0.
+    """
     side = np.maximum(np.minimum(boxes[:, 2], min(width / aspect, height)), boxes[:, 2] * tightest)
     size = side[:, None] * [aspect, 1]
-    corner = boxes[:, :2] - size / 2
+    corner = boxes[:, :2] + 0.5 - size / 2
     room = np.array([width, height]) - size
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), np.clip(corner, np.minimum(room, 0), 0))
     return np.concatenate([corner, side[:, None]], -1)

@@ -139,7 +139,7 @@ def _complaints(clip: Clip, track: LandmarkTrack, index: int) -> tuple[str, ...]
     points = track.points[index, 0]
     found = []
     x, y, side = crop.head_boxes(points[None])[0]
-    if crop.outside(np.array([x - side / 2, y - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
+    if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
         found.append(f"the head reaches the border of {clip.id}: results suffer, choose a picture with room around the head")
     if eye_distance(points) < SMALL_EYES:
         found.append(f"the face in {clip.id} is very small: results will be blurred")

@@ -102,13 +102,15 @@ class InstanceLayer:
 def corners(numbers: NDArray[np.uint8], followed: Sequence[int]) -> NDArray[np.float32]:
     """Upper left and lower right corner of the box of each followed instance, [2 * INSTANCES_FOLLOWED, 3] (x, y in pixels, confidence).
 
-    numbers: uint8 [H, W]. What covers less than `LEAST_INSTANCE` of the picture is not there.
+    A box reaches half a pixel beyond the centres of its outermost pixels, so that it has the instance's size. numbers: uint8 [H, W]. What
+    covers less than `LEAST_INSTANCE` of the picture is not there.
     """
     points = np.zeros((2 * INSTANCES_FOLLOWED, 3), np.float32)
     for slot, number in enumerate(followed):
         rows, columns = np.nonzero(numbers == number)
         if len(rows) >= LEAST_INSTANCE * numbers.size:
-            points[2 * slot], points[2 * slot + 1] = (columns.min(), rows.min(), 1), (columns.max(), rows.max(), 1)
+            points[2 * slot] = columns.min() - 0.5, rows.min() - 0.5, 1
+            points[2 * slot + 1] = columns.max() + 0.5, rows.max() + 0.5, 1
     return points
 
 

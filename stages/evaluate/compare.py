@@ -142,11 +142,13 @@ def _frame_by_frame(
             raise BadInput(f"The driving {driving.path} has {driving.num_frames} frames, {reference.path} has {reference.num_frames}")
         group = _Group(reference, result.width, result.height, driving or _kept_driving(result))
         groups.setdefault(group, []).append(result)
+    said: set[str] = set()
     for group, members in groups.items():
         setting = Setting(group.width, group.height, options.device, options.landmarks, group.driving, driving is None)
         if options.metrics:
             _require(of_frames, setting)
         wanted = of_frames if options.metrics else [metric for metric in of_frames if metric.concerns(setting)]
+        _warn_of_cautions(wanted, setting, group.reference.num_frames, said, on_event)
         yield from measure(members, group.reference, wanted, setting, _example(options.example, group.width, group.height), on_event)
 
 
@@ -182,6 +184,15 @@ def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent
     if result.fps and reference.fps and not same_rate([result.fps, reference.fps]):
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
         on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
+
+
+def _warn_of_cautions(metrics: Sequence[Metric], setting: Setting, frames: int, said: set[str], on_event: OnEvent) -> None:
+    """What the metrics that can be taken have to say of their figures, unless it is among what was `said` of another group."""
+    for metric in metrics:
+        caution = "" if metric.unavailable(setting, frames) else metric.caution(setting)
+        if caution and caution not in said:
+            said.add(caution)
+            on_event({"message": f"fsv2v: warning: {caution}"})
 
 
 def _warn_of_a_crop(result: Footage, reference: Footage, on_event: OnEvent) -> None:

@@ -72,7 +72,8 @@ class Metric:
     command fixes it; it does not use the network. `floor` tells that the reference itself scores worse than perfect, which is then worth
     reporting. `layer` is the layer that the driving must have: without it the metric is not taken unless it is asked for by name. At least
     `least_frames` frames with sides of at least `least_side` pixels are needed. `finish` turns what the scorer said of all frames of a
-    candidate into the figures whose mean counts. `only_by_name`: it is not taken unless it is asked for.
+    candidate into the figures whose mean counts. `only_by_name`: it is not taken unless it is asked for. `caution` says what makes its
+    figures in this setting differ from those of others, as a sentence; "" if nothing does.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Metric:
     floor: bool = False
     finish: Callable[[Scorer, Sequence[float | None]], Sequence[float | None]] | None = None
     only_by_name: bool = False
+    caution: Callable[[Setting], str] = lambda setting: ""
 
     def concerns(self, setting: Setting) -> bool:
         """Whether it is taken without being asked for: there is a driving of the kind that this metric looks at."""

@@ -96,7 +96,7 @@ class MaskedPoses:
         result = self._task(frame)
         persons = []
         for landmarks, mask in zip(result.pose_landmarks, result.segmentation_masks or (), strict=True):
-            points = np.array([(p.x * width - 0.5, p.y * height - 0.5, max(p.visibility or 0.0, 1e-3)) for p in landmarks], np.float32)
+            points = np.array([(p.x * width, p.y * height, max(p.visibility or 0.0, 1e-3)) for p in landmarks], np.float32)
             grey = (mask.numpy_view().reshape(height, width) * 255).astype(np.uint8)
             persons.append((from_mediapipe(points), grey))
         return persons

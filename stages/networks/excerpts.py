@@ -55,8 +55,8 @@ def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int, 
     low = torch.where(seen[..., None], chosen[..., :2], far).amin(1)
     high = torch.where(seen[..., None], chosen[..., :2], -far).amax(1)
     there = seen.any(1)
-    centre = torch.where(there[:, None], (low + high) / 2, chosen.new_tensor([width / 2, height / 2]))
-    half = torch.where(there, (high - low).amax(1) * (room / 2), far).clamp(min(height, width) / 16, min(height, width) / 2)[:, None]
+    centre = torch.where(there[:, None], (low + high) / 2, chosen.new_tensor([width - 1, height - 1]) / 2)
+    half = torch.where(there, (high - low).amax(1) * (room / 2), far).clamp(min(height, width) / 16, (min(height, width) - 1) / 2)[:, None]
     reach = chosen.new_tensor([width - 1, height - 1])
     centre = torch.minimum(torch.maximum(centre, half), (reach - half).clamp(min=0) + 0 * centre)
     return torch.cat([centre - half, centre + half], 1), there

@@ -79,11 +79,11 @@ def near(one: Clip, other: Clip) -> None:
         assert np.allclose(array, after[name], atol=1e-3), name
 
 
-LAST_PIXEL = np.array([639, 479])
-FORMS = {  # OpenPose's --keypoint_scale 3 and 4, from the first to the last pixel
+SIZE, LAST_PIXEL = np.array([640, 480]), np.array([639, 479])
+FORMS = {  # OpenPose's --keypoint_scale 3 and 4 divide by width - 1; ControlNet's tools divide by the width, and name it
     "shares": (lambda place: place / LAST_PIXEL, {}),
     "shares of the middle": (lambda place: 2 * place / LAST_PIXEL - 1, {}),
-    "shares of a canvas": (lambda place: place / LAST_PIXEL, {"canvas_width": 640, "canvas_height": 480}),
+    "shares of a canvas": (lambda place: place / SIZE, {"canvas_width": 640, "canvas_height": 480}),
     "a canvas of half the size": (lambda place: (place - 0.5) / 2, {"canvas_width": 320, "canvas_height": 240}),
 }
 
@@ -107,7 +107,7 @@ def test_openpose_files_may_say_the_size_themselves(dancers, tmp_path):
     [back] = import_clips(rewritten(folder, lambda place: place, canvas_width=640, canvas_height=480), tmp_path / "a.clip")
     same(dancers, back)
     assert (back.width, back.height) == (640, 480)
-    [back] = import_clips(rewritten(folder, lambda place: place / LAST_PIXEL), tmp_path / "b.clip")
+    [back] = import_clips(rewritten(folder, lambda place: place / SIZE, canvas_width=640, canvas_height=480), tmp_path / "b.clip")
     near(dancers, back)
     assert (back.width, back.height) == (640, 480)
 
@@ -200,7 +200,7 @@ def test_coco_points_become_pixels_of_the_clips_frames(shares, dancers, tmp_path
         for key in (key for key in entry if key.endswith(("keypoints", "kpts")) and isinstance(entry[key], list)):
             points = np.array(entry[key]).reshape(-1, 3)
             there = points[:, 2] > 0
-            points[there, :2] = points[there, :2] / LAST_PIXEL if shares else (points[there, :2] - 0.5) / 2
+            points[there, :2] = points[there, :2] / SIZE if shares else (points[there, :2] - 0.5) / 2
             entry[key] = points.ravel().tolist()
     for image in value["images"]:
         image |= {} if shares else {"width": 320, "height": 240}

@@ -115,10 +115,10 @@ def test_the_largest_instances_of_a_clip_are_followed_and_known_by_their_corners
     layer = labels.InstanceLayer(Numbers([street((3, 5, 6, 10, 4), (9, 30, 10, 20, 20)), street((3, 7, 6, 10, 4))]))
     assert layer.followed == (9, 3)
     points = labels.corners(layer.image(0), layer.followed)
-    assert points[:4].tolist() == [[30, 10, 1], [49, 29, 1], [5, 6, 1], [14, 9, 1]] and not points[4:].any()
+    assert points[:4].tolist() == [[29.5, 9.5, 1], [49.5, 29.5, 1], [4.5, 5.5, 1], [14.5, 9.5, 1]] and not points[4:].any()
     again = labels.corners(layer.image(1), layer.followed)
     assert not again[:2].any(), "the first is gone"
-    assert again[2:4].tolist() == [[7, 6, 1], [16, 9, 1]], "the second has kept its place among the keypoints"
+    assert again[2:4].tolist() == [[6.5, 5.5, 1], [16.5, 9.5, 1]], "the second has kept its place among the keypoints"
 
 
 def test_specks_and_what_is_no_thing_are_not_followed() -> None:

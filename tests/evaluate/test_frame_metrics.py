@@ -101,6 +101,18 @@ def test_small_frames_have_as_many_scales_as_the_window_fits_into():
     assert ms_ssim(PORTRAIT[:24, :24], PORTRAIT[:24, :24], scales(24, 24)) == 1
 
 
+def test_fewer_scales_than_five_are_warned_of_once(make):
+    """Frames of 100 pixels have room for a window of 11 at 100, 50, 25 and 12 pixels."""
+    truth, other = (make(name, lambda frame, index: frame[:100, :100]).path for name in ("truth", "other"))
+    told: list[str] = []
+    list(evaluate([truth, other], [truth, other], Options(("ms-ssim", "ssim")), lambda event: told.append(event.get("message", ""))))
+    assert [text for text in told if text] == [
+        "fsv2v: warning: ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; compare the figures only with others of 4 scales"
+    ]
+    assert not find_metric("ms-ssim").caution(Setting(176, 300)) and not find_metric("ssim").caution(Setting(100, 100))
+    assert find_metric("ms-ssim").caution(Setting(300, 20)).endswith("1 of its 5 scales; compare the figures only with others of 1 scale")
+
+
 def test_opposed_structures_have_no_similarity():
     stripes = np.where(np.arange(192)[:, None, None] % 2, 255, 0).astype(np.uint8) + np.zeros((192, 192, 3), np.uint8)
     assert ms_ssim(255 - stripes, stripes, 5) == 0

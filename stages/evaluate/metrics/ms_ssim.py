@@ -46,6 +46,14 @@ def _open(setting: Setting) -> Scorer:
     return score
 
 
+def _caution(setting: Setting) -> str:
+    count = scales(setting.width, setting.height)
+    if count == len(WEIGHTS):
+        return ""
+    size = f"frames of {setting.width}x{setting.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
+    return f"ms-ssim: {size}; compare the figures only with others of {count} scale{'s' * (count > 1)}"
+
+
 METRIC = Metric(
     name="ms-ssim",
     summary="structural similarity at several scales, 1 for equal frames",
@@ -53,4 +61,5 @@ METRIC = Metric(
     better="higher",
     open=_open,
     least_side=WINDOW,
+    caution=_caution,
 )
