@@ -64,14 +64,14 @@ def test_a_video_with_sound_is_skipped_the_second_time(container, command, talk,
     assert (tmp_path / f"out.{container}").read_bytes() == before
 
 
-def test_sound_apart_from_a_variable_rate_is_warned_of_in_videos_alone(command, tmp_path):
+def test_sound_apart_from_a_variable_rate_is_warned_of_in_videos_alone(command, talk, tmp_path):
     """Frames 0 to 6 come 0.04 s apart, the others 0.2 s. At the mean of 11 in 1.24 s, frame 6 comes at 0.68 s instead of 0.24 s."""
     tone = ["-f", "lavfi", "-i", "sine=duration=1.5", "-vf", "setpts='(N+4*max(0,N-6))/(25*TB)'", "-fps_mode", "passthrough", "-c:a", "aac"]
     subprocess.run([executable(), "-v", "error", "-i", tmp_path / "face.mp4", *tone, tmp_path / "talk.mp4"], check=True)
 
-    warned = command("face.mp4", "talk.mp4", "-o", "out.mp4").stderr
+    warned = command(talk, "talk.mp4", "-o", "out.mp4").stderr
     assert "talk: a variable rate is written at its mean, so that frames are up to 0.44 s apart from the sound" in warned
-    assert "apart" not in command("face.mp4", "talk.mp4", "-o", "out.clip").stderr
+    assert "apart" not in command(talk, "talk.mp4", "-o", "out.clip").stderr
 
 
 def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
@@ -83,11 +83,11 @@ def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_clip_gets_no_layers_that_nobody_asked_for(packed, command, fsv2v, tmp_path, content):
+def test_a_clip_gets_no_layers_that_nobody_asked_for(packed, command, talk, fsv2v, tmp_path, content):
     clip = Path(fsv2v("clip", "import", "face.mp4", "-o", "talk.clip", cwd=tmp_path).lines[0])
     given = pack(tmp_path / clip) if packed else tmp_path / clip
     before = content(tmp_path / clip)
-    done = command("face.mp4", given, "-o", "out.clip")
+    done = command(talk, given, "-o", "out.clip")
     assert done.exit_code == 0, done.stderr
     assert content(tmp_path / clip) == before and open_clip(tmp_path / "out.clip").num_frames == 12
 
