@@ -160,7 +160,7 @@ def _person_task(vision, weights: str):
     )
 
 
-def measurer(backend: str) -> Callable[[Image, Copy], "np.ndarray | None"]:
+def measurer(backend: str) -> Callable[[Image, Copy], np.ndarray | None]:
     """kind/name of a backend -> the shift in a copy of a picture."""
     kind, name = backend.split("/")
     if kind == "segment":
@@ -198,7 +198,8 @@ def main() -> None:
             if len(shifts) < 3:
                 continue
             mean, error = shifts.mean(0), float((shifts.std(0) / len(shifts) ** 0.5).max())
-            rows.append({"backend": backend, "copy": name, "pictures": str(len(shifts)), "dx": float(mean[0]), "dy": float(mean[1]), "+-": error})
+            signed = {"dx": float(mean[0]), "dy": float(mean[1]), "+-": error}
+            rows.append({"backend": backend, "copy": name, "pictures": str(len(shifts)), **signed})
             print(*rows[-1].values(), file=sys.stderr)
             most = float(np.abs(mean).max())
             verdicts[f"{backend} {name}"] = (most, GOAL, most < GOAL)
