@@ -266,7 +266,7 @@ def test_model_headers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"channels": (8, 8, 16384, 16384)}, "tensors differ"),  # 10 GB
+        ({"channels": (8, 8, 4096, 4096)}, "tensors differ"),  # several GB
         ({"channels": (10**6,) * 4}, "at most 16 numbers, from 0 to 16384"),
         ({"flow_blocks": 10**9}, "from 0 to 16384"),
         ({"flow_channels": (8,) * 17}, "at most 16 numbers"),
