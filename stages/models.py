@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from stages.bases import find_base
 from stages.clip.create import file_sha256
@@ -75,9 +76,16 @@ def load_model(path: Path, base: Path | None = None) -> Model:
     return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Within, weights stay as they are instead of being drawn: on the device meta PyTorch would load its compiler for that, for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
+
+
 def _require_shapes(config: GeneratorConfig, tensors: dict[str, Tensor]) -> None:
     """ValueError unless the network has these tensors. It is built without memory first: its header may describe one of any size."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         shapes = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if wrong := [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]:
