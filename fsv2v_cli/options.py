@@ -122,11 +122,15 @@ def paths_on_stdin(separator: bytes) -> Iterator[str]:
     """Yield each path as soon as its line is complete. Empty lines are skipped, and so is what Windows adds to lines: a byte order mark
     and carriage returns.
     """
-    pending = b""
+    pending: list[bytes] = []  # pieces of a path that is not complete; joined once, for it may be as long as the file
     while block := os.read(sys.stdin.fileno(), 1 << 16):  # not sys.stdin.buffer: a thread blocked in it breaks the interpreter's exit
-        *complete, pending = (pending + block).split(separator)
-        yield from (os.fsdecode(path) for path in map(_stripped(separator), complete) if path)
-    if last := _stripped(separator)(pending):
+        first, *others = block.split(separator)
+        pending.append(first)
+        if others:
+            complete = [b"".join(pending), *others[:-1]]
+            pending = others[-1:]
+            yield from (os.fsdecode(path) for path in map(_stripped(separator), complete) if path)
+    if last := _stripped(separator)(b"".join(pending)):
         yield os.fsdecode(last)
 
 

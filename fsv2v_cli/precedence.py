@@ -111,12 +111,27 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
 
 
 def _require_plain(value: Any, parameter: click.Parameter, file: str) -> None:
-    """A text, a number or a boolean, or where an option takes several values a list of them."""
+    """UsageError unless a value is of the type of its option, or a list of such values where an option takes several. A text may be any."""
     several = isinstance(value, list) and (parameter.multiple or parameter.nargs != 1)
+    wanted, fits = _kind(parameter.type)
     for item in value if several else [value]:
-        if not isinstance(item, (str, int, float)):
-            wanted = "texts, numbers or booleans" if several else "a text, a number or a boolean"
+        if not isinstance(item, str) and not fits(item):
             raise click.UsageError(f"{file}: {key(parameter)} must be {wanted}, not {item!r:.100}")
+
+
+def _kind(given: click.ParamType) -> tuple[str, Callable[[Any], bool]]:
+    """What a value that is no text must be, in words and as a test."""
+    if isinstance(given, click.types.BoolParamType):
+        return "true or false", lambda item: isinstance(item, bool)
+    if isinstance(given, click.types.IntParamType):
+        return "a whole number", lambda item: type(item) is int
+    if isinstance(given, click.Path):
+        return "a text", lambda item: False
+    return "a number" if isinstance(given, click.types.FloatParamType) else "a text or a number", _is_number
+
+
+def _is_number(item: Any) -> bool:
+    return type(item) in (int, float) and abs(item) < 1e300
 
 
 def _read_toml(file: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def _check_row(row: Mapping[str, Any]) -> None:
     for name in ("id", "clip", "subject", "source"):
         if not isinstance(row.get(name), str) or not row[name] or "\0" in row[name]:
             raise ValueError(f'"{name}" must be a text, not {row.get(name)!r:.100}')
+        os.fsencode(row[name])  # what is no name of a file is a ValueError, too
     if row.get("split") not in ("train", "val"):
         raise ValueError(f'"split" must be train or val, not {row.get("split")!r:.100}')
     length, start, rate = row.get("num_frames"), row.get("start", 0), row.get("fps_value")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -41,7 +42,8 @@ def load_npz(file: bytes | Path) -> dict[str, NDArray[Any]]:
     """
     data = file.read_bytes() if isinstance(file, Path) else file
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
+            warnings.simplefilter("ignore")  # numpy's, of headers that Python 2 wrote
             if sum(info.file_size for info in archive.infolist()) > max(MAX_UNPACKED, len(data)):
                 raise ValueError(f"its arrays unpack to more than {MAX_UNPACKED >> 20} MiB")
             return {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}

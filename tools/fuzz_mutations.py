@@ -35,13 +35,15 @@ ODD_BYTES = (
 ODD_NAMES = (
     "../x", "/tmp/x", "a/../../../x", "..\\x", "C:x", "", "a//b", "é.png", "x" * 300, "frames/layer.json", "clip.json", "con", "a\0b",
 )  # fmt: skip
+LARGEST = 2 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
-    """One or several changes of a content, most of them small."""
+    """One or several changes of a content, most of them small; it never grows beyond `LARGEST` bytes."""
     for _ in range(draw.choice((1, 1, 1, 2, 5))):
-        content = _changed(content, draw) if draw.random() < 0.6 else _bytes_changed(content, draw)
+        changed = _changed(content, draw) if draw.random() < 0.6 else _bytes_changed(content, draw)
+        content = changed if len(changed) < LARGEST else content
     return content
 
 

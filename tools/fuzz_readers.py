@@ -219,7 +219,8 @@ def _train_on(folder: Path) -> None:
 def _extend(folder: Path) -> None:
     """As build-dataset does with a dataset that is there."""
     header = index.claim(folder, overwrite=False)
-    rows = index.read_rows(folder)
+    if not (rows := index.read_rows(folder)):
+        return
     index.assign_subjects(rows, {}, ())
     splits = index.assign_splits({row["subject"] for row in rows.values()}, (), 0.1)
     if header is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
             known = ", ".join(sorted(subjects)[:20])
             raise UsageProblem(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"there are {known}")
         return {name: "val" if name in held_out else "train" for name in subjects}
-    place = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
+    place = {name: int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
     chosen = {name for name in subjects if place[name] < share}
     if not chosen and len(subjects) > 1 and share > 0:
         chosen = {min(subjects, key=lambda name: place[name])}

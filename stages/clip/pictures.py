@@ -31,6 +31,9 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "PPM", "GIF", "AV
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 """Of a picture: 178 megapixels, where Pillow refuses by itself."""
 Storage = Literal["png", "jpg"]
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEFLATED = 1032
+"""Bytes that one byte of a deflated file stands for at most."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -251,12 +254,15 @@ def may_be_decoded(data: bytes) -> bool:
 
 
 def _size_of_png(data: bytes) -> tuple[int, int]:
-    """Width and height; zeros where a chunk is longer than what is left of the file."""
+    """Width and height; zeros where a chunk is longer than what is left of the file, or the pixels more than it can hold."""
     place = len(_PNG)
     while place < len(data) and data[place + 4 : place + 8] != b"IEND":
         place += 12 + int.from_bytes(data[place : place + 4], "big")
-    whole = data[12:16] == b"IHDR" and place + 12 <= len(data)
-    return struct.unpack(">II", data[16:24]) if whole else (0, 0)
+    if data[12:16] != b"IHDR" or place + 12 > len(data):
+        return 0, 0
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    bits = width * height * depth * _PNG_CHANNELS.get(colour, 4)
+    return (width, height) if bits <= 8 * _DEFLATED * len(data) else (0, 0)
 
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int]:

@@ -99,8 +99,8 @@ class Statistics:
             raise ValueError("not the statistics of feature vectors")
         if count == len(keys):
             return Statistics.of(sample, keys)
-        total, outer = np.asarray(arrays[prefix + "total"], np.float64), np.asarray(arrays[prefix + "outer"], np.float64)
-        if total.shape != sample.shape[1:] or outer.shape != 2 * total.shape:
+        total, outer = arrays[prefix + "total"], arrays[prefix + "outer"]
+        if total.dtype != np.float64 or outer.dtype != np.float64 or total.shape != sample.shape[1:] or outer.shape != 2 * total.shape:
             raise ValueError("not the statistics of feature vectors")
         return Statistics(count, total, outer, sample, keys)
 

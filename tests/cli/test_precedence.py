@@ -172,3 +172,24 @@ def test_an_option_has_one_name_everywhere_whatever_its_parameter_is_called(fsv2
     assert metric("--metric", "psnr") == ["psnr"]
     assert metric("--config", tmp_path / "settings.toml") == ["psnr", "ssim"]
     assert metric(FSV2V_METRIC="psnr ssim") == ["psnr", "ssim"]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("jobs = 2.5", "jobs must be a whole number, not 2.5"),
+        ("jobs = inf", "jobs must be a whole number, not inf"),
+        ("jobs = true", "jobs must be a whole number, not True"),
+        ("jobs = [1, 2]", "jobs must be a whole number, not [1, 2]"),
+        ("overwrite = 1.5", "overwrite must be true or false, not 1.5"),
+        ("out = 3", "out must be a text, not 3"),
+        ("out = 1979-05-27", "out must be a text, not datetime.date"),
+        ("[train]\nlearning-rate = nan", "learning_rate must be a number, not nan"),
+        ("[train]\nbudget = {h = 1}", "budget must be a text or a number, not {'h': 1}"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(line, wanted, fsv2v, tmp_path):
+    (tmp_path / "c.toml").write_text(line)
+    command = ["extract-poses", "a.mp4"] if "jobs" in line else ["train", "--data", "d", "-o", "o"]
+    done = fsv2v(*command, "--config", tmp_path / "c.toml", "--dry-run")
+    assert done.exit_code == 2 and wanted in done.stderr

@@ -45,7 +45,7 @@ class Key:
     request: Mapping[str, Any]
 
     def write(self, path: Path) -> None:
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, ensure_ascii=False, indent=1)
+        text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1)
         write_atomically(path, text.encode() + b"\n")
 
 

@@ -198,5 +198,5 @@ def page(plan: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
     data = {"study": plan.study, "ask": options.question or ASKED, "post": options.post, "code": options.code, "blocks": plan.blocks}
     parts = files("stages.evaluate.study")
     html, style, script = (parts.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
-    text = json.dumps({**data, "questions": questions}, ensure_ascii=False).replace("<", "\\u003c")  # no </script> in a question
+    text = json.dumps({**data, "questions": questions}).replace("<", "\\u003c")  # no </script> in a question
     return html.replace("/* style */", style).replace("/* script */", script).replace(f"{_DATA}</script>", f"{_DATA}{text}</script>")
