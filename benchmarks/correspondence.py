@@ -30,8 +30,8 @@ from weights import registry
 GOAL = 0.5
 LEFT, TOP, RIGHT, BOTTOM = 37, 21, 16, 30
 """Pixels of padding, in which the border of the picture is repeated."""
-LEAST_CONFIDENCE = 0.5
-LEAST_POINTS = 8
+MIN_CONFIDENCE = 0.5
+MIN_POINTS = 8
 BLUR = 4.0
 """Standard deviation, in pixels, of the blur under which masks are compared."""
 STREET = 480
@@ -71,8 +71,8 @@ def shift_of_points(find: Find, image: Image, copy: Copy, mirror: np.ndarray) ->
     if before is None or after is None:
         return None
     after = after[mirror] if copy.mirrored else after
-    both = (before[:, 2] > LEAST_CONFIDENCE) & (after[:, 2] > LEAST_CONFIDENCE)
-    if both.sum() < LEAST_POINTS:
+    both = (before[:, 2] > MIN_CONFIDENCE) & (after[:, 2] > MIN_CONFIDENCE)
+    if both.sum() < MIN_POINTS:
         return None
     expected = np.stack(copy.place(before[:, 0], before[:, 1], image.shape[1], image.shape[0]), 1)
     apart = np.linalg.norm(after[:, :2] - expected, axis=1)

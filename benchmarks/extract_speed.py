@@ -24,9 +24,9 @@ from measuring import fsv2v, loop_video, report
 from stages.backends import Backends
 from stages.clip import Clip, as_clip, read_frames
 from stages.conditions.poses import draw_pose
-from stages.following import Seen, Subject, box_of_points, follow
-from stages.gaps import filled
-from stages.smoothing import smoothed
+from stages.tracking.interpolation import filled
+from stages.tracking.smoothing import smoothed
+from stages.tracking.tracker import Seen, Subject, box_of_points, follow
 
 GOAL_OF_BARE, GOAL_OF_JOBS, GOAL_OF_TRACKING = 0.9, 1.7, 2.0
 

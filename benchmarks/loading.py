@@ -23,11 +23,11 @@ from stages.clip import open_clip
 from stages.clip.pack import pack
 from stages.train.augment import draw_colours, draw_view
 from stages.train.data import read_index
-from stages.train.footage import Footage, check_kind
+from stages.train.dataset_clip import DatasetClip, check_kind
 
 FRAMES_PER_SECOND, OF_BARE = 600.0, 0.8
 ROUNDS = 5
-Window = tuple[Footage, list[int]]
+Window = tuple[DatasetClip, list[int]]
 
 
 def windows_of(data: Path, kind: str, packed: Path, count: int, frames: int) -> list[Window]:
@@ -35,7 +35,7 @@ def windows_of(data: Path, kind: str, packed: Path, count: int, frames: int) -> 
     draw, rows = np.random.default_rng(0), read_index(data)
     long = [row for row in rows if row["num_frames"] >= frames and "crops" not in row]
     chosen = [long[draw.integers(len(long))] for _ in range(count)]
-    opened = {row["id"]: Footage(packed, {**row, "clip": _packed(data / row["clip"], packed)}, kind) for row in chosen}
+    opened = {row["id"]: DatasetClip(packed, {**row, "clip": _packed(data / row["clip"], packed)}, kind) for row in chosen}
     windows = []
     for row in chosen:
         footage = opened[row["id"]]

@@ -86,13 +86,13 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
     def draw(path: str) -> Iterable[Line]:
         from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
-        from stages.errors import BadInput
+        from stages.errors import InputError
         from stages.files import alone
 
         source, sheet = Path(path).absolute(), picture(path)
         stem = sheet.with_suffix("")
-        with alone(stem, refusal=BadInput), prepare.workplace() as place:
-            shown = prepare.as_it_is(source, place)
+        with alone(stem, refusal=InputError), prepare.temporary_clips() as place:
+            shown = prepare.open_or_import(source, place)
             yield contact_sheet(shown, sheet, columns, height), {}
             if video:
                 yield side_by_side(shown, f"{stem}.mp4", height), _warned(path, out_of_time(shown))
@@ -167,8 +167,8 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with prepare.workplace() as place:
-            source = prepare.as_it_is(Path(path), place)
+        with prepare.temporary_clips() as place:
+            source = prepare.open_or_import(Path(path), place)
             shots = find_shots(source, min_seconds)
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")
@@ -290,18 +290,18 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
 def _places(run: Run, suffix: str) -> Callable[[str], Path]:
     """Where the output for an input goes: `-o` itself if it has the suffix, else a file in the folder that it names, or beside the input.
 
-    UsageProblem for the second input that would go where another one of this run went.
+    UsageError for the second input that would go where another one of this run went.
     """
     taken: dict[Path, str] = {}
 
     def place(path: str) -> Path:
-        from stages.errors import UsageProblem
+        from stages.errors import UsageError
 
         source = Path(path).absolute()
         stem = source.name.removesuffix(".zip").removesuffix(".clip") if suffix in (".zip", ".clip") else source.stem
         found = run.out if run.out is not None and run.out.name.lower().endswith(suffix) else (run.out or source.parent) / f"{stem}{suffix}"
         if (other := taken.setdefault(found, path)) != path:
-            raise UsageProblem(f"{path} would go where {other} went, to {found}", hint="Name a folder with -o, and inputs of other names")
+            raise UsageError(f"{path} would go where {other} went, to {found}", hint="Name a folder with -o, and inputs of other names")
         return found
 
     return place
@@ -316,7 +316,7 @@ def _warned(path: str, texts: list[str]) -> dict[str, Any]:
 
 def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Line]]) -> int:
     """Do `work` on every input, print what comes of it, go on after a failure, and return the exit code."""
-    from stages.errors import Fsv2vError, MissingRequirement, UsageProblem
+    from stages.errors import Fsv2vError, MissingRequirement, UsageError
     from stages.runner import exit_code
 
     failures: list[int] = []
@@ -325,7 +325,7 @@ def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Line]]) -> in
             try:
                 for made, more in work(path):
                     emit({"clip": str(made), "status": "done", **more} if run.json else made)
-            except (MissingRequirement, UsageProblem):
+            except (MissingRequirement, UsageError):
                 raise
             except Fsv2vError as problem:
                 if debugging():

@@ -14,11 +14,11 @@ from fsv2v_cli.options import (
     Run,
     address_option,
     common_options,
+    default_group,
     device_option,
     engine_option,
     inputs_argument,
     jobs_option,
-    leading_command,
     out_option,
     path_option,
     shard_option,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline", "warped", "floor", "coverage", "frames", "note")
 
 
-@leading_command("evaluate", [study, score])
+@default_group("evaluate", [study, score])
 @inputs_argument
 @path_option(
     "--reference",
@@ -155,12 +155,12 @@ def _scores(
 ) -> Iterator[Score]:
     from stages.evaluate import evaluate as compare
     from stages.evaluate import merge_parts
-    from stages.evaluate.spread import evaluate_spread
+    from stages.evaluate.parallel import evaluate_parallel
 
     if merge:
         return merge_parts(inputs)
     if spread:
-        return evaluate_spread(inputs, references, options, on_event, run.shard, run.out, run.jobs, run.engine, run.address)
+        return evaluate_parallel(inputs, references, options, on_event, run.shard, run.out, run.jobs, run.engine, run.address)
     return compare(inputs, references, options, on_event, run.shard, run.out)
 
 

@@ -39,7 +39,7 @@ def finetune(
 
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    with prepare.workplace() as place:
+    with prepare.temporary_clips() as place:
         start = prepare.open_model(model, None, base)
         shown = prepare.examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
         network = prepare.perceptual_of(start, perceptual)

@@ -58,7 +58,7 @@ __all__ = [
     "inputs_argument",
     "jobs_option",
     "json_option",
-    "leading_command",
+    "default_group",
     "out_option",
     "overwrite_option",
     "path_option",
@@ -185,7 +185,7 @@ class Group(click.Group):
     command_class = Command
 
 
-class LeadingCommand(Command, click.Group):
+class DefaultGroup(Command, click.Group):
     """A command that takes arguments of its own and has others below it: `evaluate RESULT...` beside `evaluate study A B`.
 
     The name of one below hands over to it, in the first place only; an input of that name is given as ./study.
@@ -223,9 +223,9 @@ def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]
     return click.group(name, cls=Group, **attributes)
 
 
-def leading_command(name: str, below: Sequence[click.Command]) -> Callable[[Callable[..., Any]], LeadingCommand]:
-    """`@leading_command("evaluate", [study, score])`: a command with others below it."""
-    return click.command(name, cls=LeadingCommand, commands=below)
+def default_group(name: str, below: Sequence[click.Command]) -> Callable[[Callable[..., Any]], DefaultGroup]:
+    """`@default_group("evaluate", [study, score])`: a command with others below it."""
+    return click.command(name, cls=DefaultGroup, commands=below)
 
 
 class _Device(click.ParamType):  # type: ignore[type-arg, unused-ignore]

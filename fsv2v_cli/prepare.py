@@ -48,7 +48,7 @@ def model_path(name: str) -> Path:
     return path if path.exists() or path.suffix else registry.path(f"{name}.safetensors")
 
 
-class Workplace:
+class TemporaryClips:
     """A folder for clips that are made on the way and not kept, and what the user calls them."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,13 +71,13 @@ class Workplace:
 
 
 @contextlib.contextmanager
-def workplace() -> Iterator[Workplace]:
+def temporary_clips() -> Iterator[TemporaryClips]:
     """Errors that leave it are about what the user gave."""
     from stages.errors import Fsv2vError
     from stages.files import TEMPORARY, TEMPORARY_FULL
 
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-        place = Workplace(Path(folder))
+        place = TemporaryClips(Path(folder))
         try:
             yield place
         except Fsv2vError as error:
@@ -86,9 +86,9 @@ def workplace() -> Iterator[Workplace]:
             raise
 
 
-def driving_clip(name: str, place: Workplace) -> Clip:
+def driving_clip(name: str, place: TemporaryClips) -> Clip:
     """A clip, a layer's folder inside one, a video, a folder of pictures, or a folder of OpenPose JSON files."""
-    return as_it_is(clip_of_layer(Path(name)), place)
+    return open_or_import(clip_of_layer(Path(name)), place)
 
 
 def clip_of_layer(path: Path) -> Path:
@@ -96,7 +96,7 @@ def clip_of_layer(path: Path) -> Path:
     return path.parent if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file() else path
 
 
-def as_it_is(path: Path, place: Workplace) -> Clip:
+def open_or_import(path: Path, place: TemporaryClips) -> Clip:
     """A clip where it lies; anything else that can be imported as a clip in `place`."""
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
@@ -105,9 +105,9 @@ def as_it_is(path: Path, place: Workplace) -> Clip:
     return open_clip(path) if is_clip(path) else import_clips(path, place.place_for(path))[0]
 
 
-def examples_with_layer(name: str, kind: str, place: Workplace, *, device: str, backend: str) -> list[Clip]:
+def examples_with_layer(name: str, kind: str, place: TemporaryClips, *, device: str, backend: str) -> list[Clip]:
     """The example clips with their layer. Pictures in which nothing is found are left out, with a warning, while others remain."""
-    from stages.errors import BadInput, NoDetection
+    from stages.errors import InputError, NoDetection
 
     found: list[Clip] = []
     failed: list[NoDetection] = []
@@ -117,13 +117,13 @@ def examples_with_layer(name: str, kind: str, place: Workplace, *, device: str, 
         except NoDetection as error:
             failed.append(error)
     if not found:
-        raise failed[0] if failed else BadInput(f"{name} holds no example")
+        raise failed[0] if failed else InputError(f"{name} holds no example")
     for reason in failed:
         console.warning(place.plain(str(reason)))
     return found
 
 
-def example_clips(name: str, place: Workplace) -> list[Clip]:
+def example_clips(name: str, place: TemporaryClips) -> list[Clip]:
     """One clip for each picture of a folder; one for a picture, a video or a clip."""
     from stages.clip import as_clip, list_pictures, open_clip
     from stages.clip.clip import is_clip
@@ -136,12 +136,12 @@ def example_clips(name: str, place: Workplace) -> list[Clip]:
     return [as_clip(path, place.place_for(path))]
 
 
-def with_layer(clip: Clip, kind: str, place: Workplace, *, device: str, backend: str) -> Clip:
+def with_layer(clip: Clip, kind: str, place: TemporaryClips, *, device: str, backend: str) -> Clip:
     """`clip` if it has the layer `kind`; otherwise a clip in `place` of the same frames, from which the layer was extracted."""
     from stages.clip import open_clip
     from stages.clip.create import borrowed
     from stages.conditions.tracks import layers_of
-    from stages.errors import BadInput
+    from stages.errors import InputError
 
     if all(clip.has(name) for name in layers_of(kind)):
         return clip
@@ -163,7 +163,7 @@ def with_layer(clip: Clip, kind: str, place: Workplace, *, device: str, backend:
 
         outcome = extract_labels(clip, SegmentOptions(device=device))
     else:
-        raise BadInput(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
+        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
     console.warn_of(place.plain(str(clip.path)), outcome.notes)
     return open_clip(clip.path)
 

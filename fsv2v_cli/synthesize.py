@@ -34,13 +34,13 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
     from stages.conditions.tracks import layers_of
-    from stages.errors import BadInput
+    from stages.errors import InputError
     from stages.synthesize.fitting import decide
 
     paths = prepare.clip_of_layer(Path(values["driving"])), Path(values["examples"])
     for path in paths:
         if not path.exists():
-            raise BadInput(f"{path} does not exist")
+            raise InputError(f"{path} does not exist")
     if not all(map(is_clip, paths)):
         return "it is decided when both are clips with the driving layer, which are made on the way"
     driving, example = map(open_clip, paths)
@@ -113,14 +113,14 @@ def synthesize(
     from pathlib import Path
 
     from stages.devices import choose_device
-    from stages.errors import BadInput, UsageProblem
+    from stages.errors import InputError, UsageError
     from stages.perceptual import open_distance
     from stages.synthesize import SynthesizeOptions
     from stages.synthesize import synthesize as make
 
     out = run.out or Path(f"{Path(examples).absolute().stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
-        raise UsageProblem(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
+        raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select), "show": show}
     options = SynthesizeOptions(
         num_examples,
@@ -135,8 +135,8 @@ def synthesize(
     )
     choose_device(device)  # before minutes of work, not after
     if not Path(examples).exists():
-        raise BadInput(f"{examples} does not exist")
-    with prepare.workplace() as place:
+        raise InputError(f"{examples} does not exist")
+    with prepare.temporary_clips() as place:
         drive = prepare.driving_clip(driving, place)
         if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
             drive = prepare.with_layer(drive, "landmarks", place, device=device, backend=backend)
@@ -163,21 +163,21 @@ def synthesize(
 
 
 def _selection(text: str) -> int | str:
-    from stages.errors import UsageProblem
+    from stages.errors import UsageError
 
     if text in ("all", "delaunay"):
         return text
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise UsageProblem(f"{text!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
+    raise UsageError(f"{text!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
 
 
 def _span(text: str | None) -> tuple[int | None, int | None]:
     """START:STOP as frame numbers; negative ones count from the end."""
-    from stages.errors import UsageProblem
+    from stages.errors import UsageError
 
     try:
         start, stop = (int(part) if part else None for part in (text or ":").split(":"))
     except ValueError:
-        raise UsageProblem(f"{text!r} is no part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
+        raise UsageError(f"{text!r} is no part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
     return start, stop

@@ -75,7 +75,7 @@ def train(
     from dataclasses import replace
     from pathlib import Path
 
-    from stages.train import Effort, Pace, TrainOptions, read_recipe
+    from stages.train import ComputeSettings, LoggingSettings, TrainOptions, read_recipe
     from stages.train import train as fit
 
     if budget is not None and steps is not None:
@@ -90,8 +90,8 @@ def train(
     if steps is not None:
         config = config.shortened(steps)
     options = TrainOptions(
-        Path(data), device, Pace(log_every, save_every), Effort(accumulate, checkpoint_activations, compile_), flow_model,
-        None if start is None else prepare.model_path(start), tensorboard,
+        Path(data), device, LoggingSettings(log_every, save_every), ComputeSettings(accumulate, checkpoint_activations, compile_),
+        flow_model, None if start is None else prepare.model_path(start), tensorboard,
     )  # fmt: skip
     assert run.out is not None
     with console.progress("training", config.steps, "steps") as bar:

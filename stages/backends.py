@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 
 if TYPE_CHECKING:
     from stages.clip import Clip
@@ -113,9 +113,9 @@ class Backends:
         return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(folder) if not module.name.startswith("_"))
 
     def get(self, name: str) -> Backend:
-        """The description of one backend. Raises UsageProblem for an unknown name."""
+        """The description of one backend. Raises UsageError for an unknown name."""
         if name not in self.names():
-            raise UsageProblem(f"There is no {self.kind} backend named {name!r}", hint=f"Choose one of: {', '.join(self.names())}")
+            raise UsageError(f"There is no {self.kind} backend named {name!r}", hint=f"Choose one of: {', '.join(self.names())}")
         backend: Backend = importlib.import_module(f"{self._package}.{name.replace('-', '_')}").BACKEND
         return backend
 

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stages.devices import choose_device
-from stages.errors import DAMAGED, BadInput
+from stages.errors import DAMAGED, InputError
 from stages.files import write_atomically
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.reading import parse_object
@@ -41,21 +41,21 @@ def save_dense(path: Path, network: DenseNet, info: Mapping[str, Any]) -> None:
 
 
 def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, Any]]:
-    """The network in evaluation mode on the device, and its info. BadInput when the file is not one of `save_dense`'s."""
+    """The network in evaluation mode on the device, and its info. InputError when the file is not one of `save_dense`'s."""
     try:
         with safe_open(path, framework="pt") as file:
             info = parse_object((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, *DAMAGED) as error:
-        raise BadInput(f"{path} is not the file of a small network of fsv2v", hint="fetch or train it again") from error
+        raise InputError(f"{path} is not the file of a small network of fsv2v", hint="fetch or train it again") from error
     if info.get("schema") != SCHEMA:
-        raise BadInput(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")
+        raise InputError(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")
     try:
         network = DenseNet(DenseConfig(**info["network"]))
         counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}  # are not in the file
         network.load_state_dict(tensors | counters)
     except DAMAGED as error:
-        raise BadInput(f"{path} does not fit the network that it names", hint="fetch or train it again") from error
+        raise InputError(f"{path} does not fit the network that it names", hint="fetch or train it again") from error
     return _channels_last(network.eval().requires_grad_(False).to(choose_device(device))), info
 
 

@@ -47,27 +47,27 @@ def _rebuild(kind: type[Fsv2vError], message: str, hint: str) -> Fsv2vError:
     return kind(message, hint=hint)
 
 
-class UsageProblem(Fsv2vError):
+class UsageError(Fsv2vError):
     """The request itself makes no sense: contradictory options, nothing to do."""
 
     exit_code = 2
 
 
-class BadInput(Fsv2vError):
+class InputError(Fsv2vError):
     """One input cannot be used; other inputs go on."""
 
     exit_code = 3
 
 
-class NoDetection(BadInput):
+class NoDetection(InputError):
     """No face, person or object was found where one is needed."""
 
 
-class ParametersDiffer(BadInput):
+class ParametersDiffer(InputError):
     """A finished output exists that other inputs or parameters made."""
 
 
-class InProgress(BadInput):
+class InProgress(InputError):
     """Another process makes the output `target` now, or has finished one (then it is None) since it was looked for."""
 
     target: Path | None = None

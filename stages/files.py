@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.errors import BadInput, Fsv2vError, InProgress, ParametersDiffer, UsageProblem
+from stages.errors import Fsv2vError, InProgress, InputError, ParametersDiffer, UsageError
 
 try:
     import fcntl
@@ -51,12 +51,12 @@ _NO_REPLACING = (errno.EEXIST, errno.ENOTEMPTY, errno.EPERM, errno.EACCES, errno
 
 @contextlib.contextmanager
 def write_errors(target: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a BadInput sentence about `target`."""
+    """Turns what the file system refuses into a InputError sentence about `target`."""
     try:
         yield
     except OSError as error:
         reason = _SENTENCES.get(error.errno or 0, error.strerror or str(error))
-        raise BadInput(f"{target} cannot be written: {reason}", hint=room_for(target)) from error
+        raise InputError(f"{target} cannot be written: {reason}", hint=room_for(target)) from error
 
 
 def room_for(target: Path) -> str:
@@ -108,12 +108,12 @@ def building_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def hidden_file(target: Path) -> Iterator[Path]:
-    """Yield the name of a hidden, empty file beside `target` that is gone after the block. BadInput when `target` is a device or a pipe."""
+    """Yield the name of a hidden, empty file beside `target`, removed after the block. InputError for a device or a pipe."""
     with write_errors(target):
         real = _real(target)
         if real.exists() and not real.is_file():
             what = "a folder of this name is there" if real.is_dir() else "it is a device or a pipe, not a file"
-            raise BadInput(f"{target} cannot be written: {what}", hint="Choose another place with -o")
+            raise InputError(f"{target} cannot be written: {what}", hint="Choose another place with -o")
         real.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(real)
         hidden = _hidden_name(real)
@@ -150,7 +150,7 @@ def replace_file(new: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = UsageProblem) -> Iterator[None]:
+def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = UsageError) -> Iterator[None]:
     """Make `target`, a file or a folder that need not exist yet, in this process only. Raises `refusal` while another one makes it.
 
     The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is gone after the block, and what a killed process

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import DAMAGED, BadInput, UsageProblem
+from stages.errors import DAMAGED, InputError, UsageError
 from stages.reading import parse_json
 
 VOID = 255
@@ -43,31 +43,31 @@ class LabelTable:
         return {**said, "ids": list(self.ids)} if self.ids else said
 
     def indices(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The values [H, W] of a file -> indices into `names`. Raises BadInput for a value that the table does not know."""
+        """The values [H, W] of a file -> indices into `names`. Raises InputError for a value that the table does not know."""
         lookup = np.full(256, VOID, np.uint8)
         lookup[list(self.ids or range(len(self.names)))] = np.arange(len(self.names))
         if not self.ids:
             strange = [value for value in np.unique(values).tolist() if len(self.names) <= value < VOID and value not in self.void]
             if strange:
-                raise BadInput(f"it has the label id {strange[0]}, but the table {self.name} ends at {len(self.names) - 1}")
+                raise InputError(f"it has the label id {strange[0]}, but the table {self.name} ends at {len(self.names) - 1}")
         return lookup[values]
 
 
 def table(name: str) -> LabelTable:
     """A table by its name (see TABLES), or read from a JSON file of [{"name": ..., "color": [r, g, b]}, ...].
 
-    Raises UsageProblem for an unknown name, BadInput for a file that is no label table.
+    Raises UsageError for an unknown name, InputError for a file that is no label table.
     """
     if name in TABLES:
         return TABLES[name]
     if not name.endswith(".json"):
-        raise UsageProblem(f"There is no label table named {name!r}", hint=f"Choose one of {', '.join(TABLES)}, or give a .json file")
+        raise UsageError(f"There is no label table named {name!r}", hint=f"Choose one of {', '.join(TABLES)}, or give a .json file")
     try:
         entries = parse_json(Path(name).read_text(encoding="utf-8-sig"))
         rows = [(str(entry["name"]), entry["color"]) for entry in entries]
         return LabelTable(Path(name).stem, tuple(row[0] for row in rows), tuple(colour_of(row[1]) for row in rows))
     except DAMAGED as error:
-        raise BadInput(f"{name} is not a label table ({error})", hint='Expected: [{"name": "sky", "color": [0, 9, 99]}, ...]') from error
+        raise InputError(f"{name} is not a label table ({error})", hint='Expected: [{"name": "sky", "color": [0, 9, 99]}, ...]') from error
 
 
 def colour_of(value: Any) -> Colour:

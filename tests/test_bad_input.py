@@ -23,7 +23,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from stages.clip import Producer, create_clip, open_clip
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.models import load_model, save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
@@ -234,7 +234,7 @@ def test_a_model_with_values_that_are_not_finite_is_refused(value, tmp_path):
     name = next(name for name in state if name.startswith("attention"))
     state[name] = torch.full_like(state[name], value)
     save_model(tmp_path / "exploded.safetensors", state, TINY, {"step": 0})
-    with pytest.raises(BadInput, match=f"cannot make images: 1 of its {len(state)} tensors .* {re.escape(name)}"):
+    with pytest.raises(InputError, match=f"cannot make images: 1 of its {len(state)} tensors .* {re.escape(name)}"):
         load_model(tmp_path / "exploded.safetensors")
 
 

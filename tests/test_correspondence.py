@@ -17,7 +17,7 @@ import pytest
 from stages.conditions import crop, labels, landmarks, poses
 from stages.conditions.view import View
 from stages.extract_sketch.patches import SIDE, Square, cut_patch
-from stages.windows import cut_window
+from stages.tracking.windows import cut_window
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 WIDTH, HEIGHT = 90, 70
@@ -185,7 +185,7 @@ def test_flow_and_grids_of_the_networks_are_in_pixels_whose_centres_are_at_integ
     from torch.nn import functional as F
 
     from stages.flow.warp import warp
-    from stages.networks.excerpts import boxes_of, crop_region
+    from stages.networks.discriminator_inputs import boxes_of, crop_region
     from stages.networks.motion import pixel_grid
 
     picture = torch.from_numpy(blob(*PLACE)).float()[None, None]

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.networks.dense import DenseConfig, DenseNet
 
 TINY = DenseConfig(outputs=2, stride=4, width=8)
@@ -82,7 +82,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     for name in ("other", "broken", "absent"):
-        with pytest.raises(BadInput, match="not the file of a small network"):
+        with pytest.raises(InputError, match="not the file of a small network"):
             load_dense(tmp_path / f"{name}.safetensors", "cpu")
 
 

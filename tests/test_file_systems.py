@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.files import TEMPORARY, alone, building_directory, building_file, discard, write_atomically
 
 
@@ -107,21 +107,21 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
 def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
     """Root who wrote to /dev/null with -o would have lost it."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BadInput, match="pipe cannot be written: it is a device or a pipe"), building_file(tmp_path / "pipe"):
+    with pytest.raises(InputError, match="pipe cannot be written: it is a device or a pipe"), building_file(tmp_path / "pipe"):
         pass
     assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_lock_of_another_user_counts(tmp_path):
     """Its file cannot be opened for writing, even by root where the kernel protects files in folders for everyone."""
-    from stages.errors import UsageProblem
+    from stages.errors import UsageError
 
     lock = tmp_path / ".x.lock"
     with lock.open("w") as other, pytest.MonkeyPatch.context() as patched:
         fcntl.flock(other, fcntl.LOCK_EX)
         opened = os.open
         patched.setattr(os, "open", lambda path, flags, *mode: _protected(opened, path, flags, *mode))
-        with pytest.raises(UsageProblem, match="x is being made by another process"), alone(tmp_path / "x"):
+        with pytest.raises(UsageError, match="x is being made by another process"), alone(tmp_path / "x"):
             pass
 
 
@@ -135,7 +135,7 @@ def test_a_full_disk_for_temporary_files_is_told_as_that(tmp_path, monkeypatch):
     from stages.files import write_bytes
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder, pytest.raises(BadInput, match="another folder for them in TMPDIR"):
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder, pytest.raises(InputError, match="another folder for them in TMPDIR"):
         write_bytes(Path(folder) / "absent" / "x", b"")
-    with pytest.raises(BadInput, match="another place with -o"):
+    with pytest.raises(InputError, match="another place with -o"):
         write_bytes(tmp_path / "absent" / "x", b"")

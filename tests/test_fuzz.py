@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import BadInput
+from stages.errors import InputError
 
 TOOLS = Path(__file__).parents[1] / "tools"
 with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +58,7 @@ def ask_for_memory(folder: Path) -> None:
     try:
         bytearray(2 * tool.ADDRESSES)
     except MemoryError as error:
-        raise BadInput("it is too large") from error
+        raise InputError("it is too large") from error
 
 
 def write_elsewhere(folder: Path) -> None:
@@ -90,9 +90,7 @@ def spawn_a_writer(folder: Path) -> None:
         (spawn_a_writer, "outside its folder: ['beside']"),
     ],
 )
-def test_a_fault_is_reported_with_the_file_that_made_it(
-    read: Callable[[Path], None], says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_is_reported_with_the_file_that_made_it(read: Callable[[Path], None], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "MEMORY", 128 << 20)
 
     def only_damaged(folder: Path) -> None:

@@ -28,12 +28,12 @@ from stages.clip.pictures import decode_image, encode
 from stages.clip.probe import Timestamps
 from stages.clip.schema import check_clip, dump, load, rational, rational_text, timestamps, timestamps_json
 from stages.dataset_files import read_rows
-from stages.errors import BadInput, Fsv2vError
+from stages.errors import Fsv2vError, InputError
 from stages.evaluate.study.answers import read_answers
 from stages.evaluate.study.key import Key, draw_key, read_key
 from stages.flow.files import FlowField, flow_bytes, read_flow
 from stages.label_tables import table
-from stages.model_files import read_model, save_model
+from stages.models.files import read_model, save_model
 from stages.networks.config import PRESETS
 from stages.reading import load_npz, parse_json
 from stages.train.config import TrainConfig
@@ -256,7 +256,7 @@ def test_any_json_gives_a_value_or_a_sentence(name: str, data: draw.DataObject) 
 def test_nesting_of_any_depth_is_refused_or_read(depth: int, opening: str) -> None:
     with pytest.raises(ValueError):
         parse_json(opening * depth)
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         from_file("a.json", (opening * depth).encode(), read_coco)
 
 
@@ -267,7 +267,7 @@ def test_a_flow_of_any_array_gives_a_value_or_a_sentence(array: np.ndarray) -> N
     np.savez_compressed(buffer, flow=array)
     try:
         found = from_file("a.npz", buffer.getvalue(), read_flow)
-    except BadInput:
+    except InputError:
         return
     assert found.flow.shape[2] == 2 and np.isfinite(found.flow).all()
 
@@ -278,6 +278,6 @@ def test_a_picture_of_any_size_gives_a_value_or_a_sentence(width: int, height: i
     coco = {"images": [{"id": 1, "width": width, "height": height}], "annotations": [{"image_id": 1, "keypoints": [5] * 51}]}
     try:
         found = from_file("a.json", json.dumps(coco).encode(), lambda path: read_coco(path, size=(640, 480)))
-    except BadInput:
+    except InputError:
         return
     assert np.isfinite(found.arrays["keypoints"]).all()

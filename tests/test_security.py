@@ -28,10 +28,10 @@ from stages.clip.ffmpeg import executable
 from stages.clip.openpose import load_json
 from stages.clip.pack import pack, unpack
 from stages.clip.pictures import decode_image, read_image
-from stages.errors import BadInput, InvalidClip, MissingRequirement
+from stages.errors import InputError, InvalidClip, MissingRequirement
 from stages.flow.files import read_flow
-from stages.model_files import save_model
 from stages.models import load_model
+from stages.models.files import save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
 from weights.fetching import Patience, Wanted, download
@@ -119,7 +119,7 @@ def playlists(there: str) -> dict[str, str]:
 def test_playlists(name: str, secret: Path, tmp_path: Path) -> None:
     assert probe(secret).num_frames == 10
     (tmp_path / name).write_text(playlists(secret.name)[name])
-    with pytest.raises(BadInput, match="cannot be read as a video"):
+    with pytest.raises(InputError, match="cannot be read as a video"):
         probe(tmp_path / name)
 
 
@@ -128,7 +128,7 @@ def test_playlists(name: str, secret: Path, tmp_path: Path) -> None:
 def test_no_network(name: str, server: socket.socket, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
     (tmp_path / name).write_text(playlists(address)[name])
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         probe(tmp_path / name)
     read_comment(tmp_path / name)
     with pytest.raises(BlockingIOError):
@@ -151,7 +151,7 @@ def test_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @holds("Pillow reads PNG, JPEG, WebP, TIFF, BMP, PNM, GIF and AVIF only; EPS, for which it would run Ghostscript, is refused.")
 def test_eps(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
-    with pytest.raises(BadInput, match=r"a\.png is not a picture that can be read"):
+    with pytest.raises(InputError, match=r"a\.png is not a picture that can be read"):
         read_image(tmp_path / "a.png")
 
 
@@ -159,7 +159,7 @@ def test_eps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(100_000, 100_000), (16385, 1), (16000, 16000)])
 def test_large_pictures(size: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(*size))
-    with pytest.raises(BadInput, match="at most"):
+    with pytest.raises(InputError, match="at most"):
         read_image(tmp_path / "a.png")
 
 
@@ -170,7 +170,7 @@ def test_frames_and_flow(tmp_path: Path) -> None:
         with pytest.raises(InvalidClip, match="no PNG or JPEG, or larger than"):
             decode_image(data, "a", 1)
     (tmp_path / "a.png").write_bytes(png(16000, 16000))
-    with pytest.raises(BadInput, match="too large"):
+    with pytest.raises(InputError, match="too large"):
         read_flow(tmp_path / "a.png")
 
 
@@ -222,7 +222,7 @@ def test_what_is_packed(clip: Path, tmp_path: Path) -> None:
     private.write_bytes(b"a key of mine")
     change(clip / "clip.json", source={"path": str(private), "sha256": "0", "bytes": 13})
     change(clip / "frames" / "layer.json", storage="reference", video={})
-    with pytest.raises(BadInput, match="its sha256 differs"):
+    with pytest.raises(InputError, match="its sha256 differs"):
         pack(clip)
     assert not clip.with_suffix(".zip").exists()
 
@@ -237,7 +237,7 @@ def test_npz(tmp_path: Path) -> None:
         for _ in range(257):
             member.write(bytes(1 << 20))
     assert (tmp_path / "a.npz").stat().st_size < 2 << 20
-    with pytest.raises(BadInput, match="more than 256 MiB"):
+    with pytest.raises(InputError, match="more than 256 MiB"):
         read_flow(tmp_path / "a.npz")
 
 
@@ -245,17 +245,17 @@ def test_npz(tmp_path: Path) -> None:
 def test_json(tmp_path: Path) -> None:
     with (tmp_path / "long.json").open("wb") as file:
         file.truncate((256 << 20) + 1)
-    with pytest.raises(BadInput, match="larger than 256 MiB"):
+    with pytest.raises(InputError, match="larger than 256 MiB"):
         load_json(tmp_path / "long.json")
     (tmp_path / "deep.json").write_bytes(b"[" * 10**6)
-    with pytest.raises(BadInput, match="is not JSON"):
+    with pytest.raises(InputError, match="is not JSON"):
         load_json(tmp_path / "deep.json")
 
 
 @holds("A model whose header is longer than its file is refused.")
 def test_model_headers(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 10 << 30) + b"{}")
-    with pytest.raises(BadInput, match="is not a readable model"):
+    with pytest.raises(InputError, match="is not a readable model"):
         load_model(tmp_path / "a.safetensors")
 
 
@@ -279,7 +279,7 @@ def test_models(wrong: dict[str, Any], says: str, tmp_path: Path) -> None:
     state = FewShotGenerator(PRESETS["tiny"]).state_dict()
     save_model(tmp_path / "m.safetensors", state, replace(PRESETS["tiny"], **wrong), {"step": 1})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(BadInput, match=says):
+    with pytest.raises(InputError, match=says):
         load_model(tmp_path / "m.safetensors")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10, "in KiB"
 

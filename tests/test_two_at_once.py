@@ -165,13 +165,13 @@ def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_re
 
 
 def test_two_studies_cannot_share_a_key(tmp_path):
-    from stages.errors import UsageProblem
+    from stages.errors import UsageError
     from stages.evaluate.study import StudyOptions, make_study
 
     for method in ("ours", "theirs"):
         (tmp_path / method).mkdir()
         create_clip(tmp_path / method / "a.clip", (np.full((48, 64, 3), value, np.uint8) for value in (50, 200)))
     key = tmp_path / "key.json"
-    with alone(key), pytest.raises(UsageProblem, match="key.json is being made by another process"):
+    with alone(key), pytest.raises(UsageError, match="key.json is being made by another process"):
         make_study((str(tmp_path / "ours"), str(tmp_path / "theirs")), "", tmp_path / "site", StudyOptions(), key=key)
     assert not (tmp_path / "site").exists() and not key.exists()

@@ -239,9 +239,7 @@ def _png_changed(content: bytes, draw: random.Random) -> bytes:
     elif action > 3:
         changed = zlib.compress(_bytes_changed(zlib.decompress(data), draw)) if kind == b"IDAT" and draw.random() < 0.7 else None
         chunks.insert(index, (kind, changed or _bytes_changed(data, draw)))
-    return PNG + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    return PNG + b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
 
 
 ODD_CHUNKS = (

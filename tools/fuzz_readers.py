@@ -32,18 +32,18 @@ from stages.conditions.tracks import open_track
 from stages.conditions.view import View
 from stages.dense import load_dense, save_dense
 from stages.errors import Fsv2vError
-from stages.evaluate import part
+from stages.evaluate import partial_result
 from stages.evaluate.cache import Cache
 from stages.evaluate.measure import Score
-from stages.evaluate.pooled import Sides
+from stages.evaluate.set_statistics import SetStatistics
 from stages.evaluate.statistics import Statistics
 from stages.evaluate.study import score_answers
 from stages.evaluate.study.key import Key, Question
 from stages.evaluate.study.site import _study_in
 from stages.flow.files import FlowField, FlowForm, flow_bytes, read_flow
 from stages.label_tables import CAMVID, table
-from stages.model_files import Base, save_delta, save_model
 from stages.models import load_model
+from stages.models.files import Base, save_delta, save_model
 from stages.networks.config import PRESETS
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.generator import FewShotGenerator
@@ -237,13 +237,13 @@ LONG = Statistics.repeated(np.ones(4, np.float32), np.arange(3000, dtype=np.uint
 
 def _part(folder: Path) -> None:
     scores = [Score(f"{name}.mp4", "b.mp4", "psnr", "dB", "higher", 30.0, 2, 1.0, series=(30.0, 30.0)) for name in "ac"]
-    sides = {("", "squeezenet"): Sides(STATISTICS, STATISTICS)}
+    sides = {("", "squeezenet"): SetStatistics(STATISTICS, STATISTICS)}
     pairs = (("a.mp4", "b.mp4"), ("c.mp4", "b.mp4"))
-    part.Part(("psnr", "fid"), ((0, 1),), "w", pairs, scores, sides, {"": 2}, {("", "fid"): "too few"}).save(folder / "p.npz")
+    partial_result.Part(("psnr", "fid"), ((0, 1),), "w", pairs, scores, sides, {"": 2}, {("", "fid"): "too few"}).save(folder / "p.npz")
 
 
 def _merge(folder: Path) -> None:
-    whole = part.merge([folder / "p.npz"])
+    whole = partial_result.merge([folder / "p.npz"])
     for score in [*whole.scores, *whole.whole()]:
         json.dumps(score.json(), allow_nan=False)
 
@@ -383,7 +383,8 @@ READERS: dict[str, Reader] = {
     ),
     "masks": Reader(
         lambda folder: {
-            "segment.png": _picture("png", IDS), "instances.png": _picture("png", IDS.astype(np.uint16) * 1000),
+            "segment.png": _picture("png", IDS),
+            "instances.png": _picture("png", IDS.astype(np.uint16) * 1000),
             "densepose.png": _picture("png", np.stack([IDS] * 3, -1)),
         },
         _read_masks,
@@ -421,5 +422,3 @@ READERS: dict[str, Reader] = {
     "part": Reader(_made(_part), _merge),
     "statistics": Reader(_made(lambda folder: np.savez(folder / "s.npz", **LONG.arrays())), _cached),
 }
-
-

@@ -468,7 +468,7 @@ def _wide(curve: Callable[[np.ndarray], np.ndarray], transfer: str) -> Callable[
 
 @kind("BT.2020 without HDR", "wide.mp4", "libx264")
 def _bt2020(bench: Bench, path: Path) -> Truth:
-    """Shown on a screen of BT.1886, whose light is the signal to the power of 2.4."""
+    """Sample on a screen of BT.1886, whose light is the signal to the power of 2.4."""
     frames = [((frame / 255) ** 2.4 @ TO_2020.T) ** (1 / 2.4) for frame in bench.frames()]
     write(bench, path, Coding(matrix="bt2020", bits=10), frames=frames)
     return bench.truth()

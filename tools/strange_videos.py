@@ -31,8 +31,8 @@ from stages.clip import as_clip
 from stages.clip.exporters import export
 from stages.clip.ffmpeg import executable
 from stages.clip.importers import import_clips
-from stages.errors import BadInput
-from stages.evaluate.footage import open_footage
+from stages.errors import InputError
+from stages.evaluate.frame_source import open_footage
 
 # What was seen, and the verdict
 
@@ -202,7 +202,7 @@ def judge(path: Path, truth: Truth, folder: Path, only_read: bool = False) -> Ve
     """Read a file and compare with its truth."""
     try:
         seen, clip = through_fsv2v(path, folder)
-    except BadInput as error:
+    except InputError as error:
         return {"frames": f"refused: {error}" if truth.refused and truth.refused in str(error) else f"wrongly refused: {error}"}
     if truth.refused:
         return {"frames": f"not refused: {len(seen.frames)} frames"}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 from weights.fetching import PATIENT, Patience, Wanted, download, sha256_of
 
 if sys.version_info >= (3, 11):
@@ -65,11 +65,11 @@ def manifest() -> dict[str, Weight]:
 
 
 def entry(name: str) -> Weight:
-    """Raises UsageProblem when the manifest has no such name."""
+    """Raises UsageError when the manifest has no such name."""
     try:
         return manifest()[name]
     except KeyError:
-        raise UsageProblem(f"There is no weight file named {name!r}", hint=f"Known: {', '.join(manifest())}") from None
+        raise UsageError(f"There is no weight file named {name!r}", hint=f"Known: {', '.join(manifest())}") from None
 
 
 def cache_folder() -> Path:

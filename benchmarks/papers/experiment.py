@@ -30,8 +30,8 @@ from stages.conditions.tracks import open_track
 from stages.files import write_atomically
 from stages.models import load_model
 from stages.synthesize import SynthesizeOptions, synthesize
-from stages.train import Pace, TrainConfig, TrainOptions, train
-from stages.train.data import Footage
+from stages.train import LoggingSettings, TrainConfig, TrainOptions, train
+from stages.train.data import FrameSource
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks share
 
@@ -82,8 +82,8 @@ class Experiment:
         return self.scale.config(kind, channels, size, variant.network, variant.training, seed)
 
     @property
-    def _footage(self) -> Footage:
-        return Footage(Path(), self.rows[0], self.kind)
+    def _footage(self) -> FrameSource:
+        return FrameSource(Path(), self.rows[0], self.kind)
 
     @property
     def _track(self) -> Any:
@@ -146,7 +146,7 @@ def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
     if done.exists() and final.exists() and json.loads(done.read_text()) == wanted:
         return final
     say(f"training {variant.model or variant.name}, seed {seed}: {config.steps} steps")
-    options = TrainOptions(data, experiment.device, Pace(save_seconds=120))
+    options = TrainOptions(data, experiment.device, LoggingSettings(save_seconds=120))
     train(config, options, folder, event=lambda row: say(row["message"]) if "message" in row else None)
     write_atomically(done, json.dumps(wanted).encode())
     for state in folder.glob("state-*.pt"):

@@ -63,7 +63,7 @@ def judge(triples: Sequence[Triple], metrics: Sequence[str], labels: Path | None
 
 
 def better(metric: str) -> str:
-    """"higher" or "lower"."""
+    """ "higher" or "lower"."""
     if metric in (*OF_LABELS, FOUND):
         return "higher"
     try:

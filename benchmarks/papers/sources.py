@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.clip import open_clip
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.files import write_atomically
 from stages.train.data import read_index
 
@@ -18,12 +18,12 @@ Row = dict[str, Any]
 
 
 def rows_of(data: Path) -> list[Row]:
-    """The clips of a dataset with its splits, or of a folder of actors.py; paths are absolute. Raises BadInput when it is neither."""
+    """The clips of a dataset with its splits, or of a folder of actors.py; paths are absolute. Raises InputError when it is neither."""
     if (data / "dataset.json").exists():
         return [{**row, "clip": str((data / row["clip"]).resolve())} for row in read_index(data)]
     if not (data / "subjects.tsv").exists():
         hint = "make actors with benchmarks/papers/actors.py, or a dataset with `fsv2v build-dataset`"
-        raise BadInput(f"{data} is neither a folder of actors nor a dataset", hint=hint)
+        raise InputError(f"{data} is neither a folder of actors nor a dataset", hint=hint)
     pairs = [line.split("\t") for line in (data / "subjects.tsv").read_text(encoding="utf-8").splitlines()]
     order = {subject: number for number, subject in enumerate(sorted({subject for _, subject in pairs}))}
     return [_row(data / f"{name}.clip", subject, order[subject]) for name, subject in sorted(pairs)]

@@ -18,7 +18,7 @@ from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
 from stages.conditions.view import View
-from stages.errors import BadInput, Fsv2vError, MissingRequirement, NoDetection, UsageProblem
+from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, UsageError
 from stages.files import alone
 from stages.runner.report import Report
 
@@ -44,7 +44,7 @@ class DatasetOptions:
     """The layer that drives. auto: that of the dataset which is continued, else the first of MATERIALS that the first clip has."""
 
     def settled(self, kind: str) -> DatasetOptions:
-        """With a kind and a size. Raises UsageProblem when they do not go together."""
+        """With a kind and a size. Raises UsageError when they do not go together."""
         given = MATERIALS[kind].size if self.size is None else self.size
         size = (given, given) if isinstance(given, int) else given
         MATERIALS[kind].check_size(size)
@@ -75,7 +75,7 @@ def build(
 
     clips: paths of clips that have the layer of the dataset's kind. subjects: id of a clip, or of a part of it in the dataset, ->
     subject; a clip that is not listed keeps the subject that it has in the dataset, and a new one is its own. A clip that cannot be used
-    is reported as failed and left out. The index is written at the end, also when some failed. Raises UsageProblem when `subjects` or
+    is reported as failed and left out. The index is written at the end, also when some failed. Raises UsageError when `subjects` or
     `options.held_out` name what is not there, and while another process builds it.
     """
     with alone(out, inside=True):
@@ -100,21 +100,21 @@ def build(
 def read_subjects(path: str | None) -> dict[str, str]:
     """A file with lines of a clip, a tab and its subject -> subjects by the clips' ids. A clip may be named by its file or path, too.
 
-    Raises BadInput for another kind of line, and for a clip with two subjects.
+    Raises InputError for another kind of line, and for a clip with two subjects.
     """
     if path is None:
         return {}
     try:
         lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}") from error
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if len(line) != 2 or not all(map(str.strip, line)):
-            raise BadInput(f"{path}: entry {number} is not a clip, a tab and a subject")
+            raise InputError(f"{path}: entry {number} is not a clip, a tab and a subject")
         name, subject = clip_name(line[0].strip()), line[1].strip()
         if found.setdefault(name, subject) != subject:
-            raise BadInput(f"{path}: {name} has two subjects, {found[name]} and {subject}", hint="leave one of the two lines out")
+            raise InputError(f"{path}: {name} has two subjects, {found[name]} and {subject}", hint="leave one of the two lines out")
     return found
 
 
@@ -154,7 +154,7 @@ class _Work:
         try:
             clip = open_clip(Path(source))
             if clip.id in self.names:
-                raise UsageProblem(f"two clips are named {clip.id!r}", hint="rename one: a dataset tells its clips apart by name")
+                raise UsageError(f"two clips are named {clip.id!r}", hint="rename one: a dataset tells its clips apart by name")
             self.names.add(clip.id)
             notes = self._decide(clip)
             material = self._material(clip)
@@ -166,7 +166,7 @@ class _Work:
                 seconds, begun = time.monotonic() - begun, time.monotonic()
                 yield row, Report(str(self.out / row["clip"]), "frames", status, row["num_frames"], seconds, notes=notes)
                 notes = {}
-        except (MissingRequirement, UsageProblem):
+        except (MissingRequirement, UsageError):
             raise
         except Fsv2vError as error:
             yield None, Report(source, "frames", "failed", 0, time.monotonic() - begun, str(error), exit_code=error.exit_code)
@@ -185,7 +185,7 @@ class _Work:
         return {"warnings": [f"{clip.path} has the layers {', '.join(there)}: the dataset is of {there[0]}; choose with --kind"]}
 
     def _material(self, clip: Clip) -> Material:
-        """Raises NoDetection when the clip lacks the dataset's layer, BadInput when its labels are others than the dataset's."""
+        """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels are others than the dataset's."""
         wanted = MATERIALS[self.options.kind]
         if not clip.has(wanted.kind):
             others = [kind for kind in MATERIALS if clip.has(kind)]

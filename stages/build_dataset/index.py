@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import dataset_files
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.files import write_atomically
 
 
@@ -26,12 +26,12 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """The header of the dataset in `root` that is to be gone on with, or None for a new one. BadInput when it is something else."""
+    """The header of the dataset in `root` that is to be gone on with, or None for a new one. InputError when it is something else."""
     header = root / "dataset.json"
     if header.exists():
         return None if overwrite else dataset_files.read_header(root)
     if root.is_dir() and any(p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()):
-        raise BadInput(f"{root} is not empty and holds no dataset", hint="use another -o")
+        raise InputError(f"{root} is not empty and holds no dataset", hint="use another -o")
     return None
 
 
@@ -50,37 +50,37 @@ def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, An
 
 
 def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """The label table of a dataset, `known` from its other clips. BadInput when the clip at `path` has other labels."""
+    """The label table of a dataset, `known` from its other clips. InputError when the clip at `path` has other labels."""
     if known is None or labels["names"] == known["names"]:
         return known or labels
     ours, theirs = (f"{table.get('table') or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
     hint = "a dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets"
-    raise BadInput(f"{path} has the labels {ours}, the dataset has {theirs}", hint=hint)
+    raise InputError(f"{path} has the labels {ours}, the dataset has {theirs}", hint=hint)
 
 
 def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, str], failed: Container[str]) -> None:
     """Set the subject of each row that `subjects` lists, by the row's id or that of the whole clip.
 
-    Raises UsageProblem for a name that is neither, unless it is that of a clip that `failed`, or of a part of one.
+    Raises UsageError for a name that is neither, unless it is that of a clip that `failed`, or of a part of one.
     """
     known = {*rows, *(row["source"] for row in rows.values())}
     strange = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
     if strange:
         some = ", ".join(sorted(known)[:20])
-        raise UsageProblem(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"there are {some}")
+        raise UsageError(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"there are {some}")
     for name, row in rows.items():
         row["subject"] = subjects.get(name, subjects.get(row["source"], row["subject"]))
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
-    """"train" or "val" for each subject: those named, or else those whose hash is lowest, so that a growing dataset keeps its split.
+    """ "train" or "val" for each subject: those named, or else those whose hash is lowest, so that a growing dataset keeps its split.
 
     With two or more subjects at least one is "val".
     """
     if held_out:
         if missing := sorted(set(held_out) - subjects):
             known = ", ".join(sorted(subjects)[:20])
-            raise UsageProblem(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"there are {known}")
+            raise UsageError(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"there are {known}")
         return {name: "val" if name in held_out else "train" for name in subjects}
     place = {name: int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
     chosen = {name for name in subjects if place[name] < share}

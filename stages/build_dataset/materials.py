@@ -15,17 +15,17 @@ from stages.conditions.labels import LabelLayer, LabelTable
 from stages.conditions.poses import MIN_CONFIDENCE, NAMES, person_height, whole_bodies
 from stages.conditions.tracks import main_subject
 from stages.conditions.view import View
-from stages.errors import BadInput, NoDetection, UsageProblem
+from stages.errors import InputError, NoDetection, UsageError
 from stages.skeletons import SIZES
 
 Size = tuple[int, int]
 """Height and width in pixels."""
-LEAST_JOINTS = 10
+MIN_JOINTS = 10
 """So many points of BODY_25 must be seen: a person to the thighs has more, a head with shoulders fewer."""
 
 
 class Material:
-    """One clip with its driving layer. Raises NoDetection when nothing is there, BadInput when it cannot be used."""
+    """One clip with its driving layer. Raises NoDetection when nothing is there, InputError when it cannot be used."""
 
     kind: ClassVar[str]
     """The driving layer."""
@@ -46,7 +46,7 @@ class Material:
 
     @classmethod
     def check_size(cls, size: Size) -> None:
-        """Raises UsageProblem for a shape that the crops cannot have."""
+        """Raises UsageError for a shape that the crops cannot have."""
 
     def usable(self) -> np.ndarray:
         """Whether each frame shows what is wanted, bool [T]."""
@@ -80,7 +80,7 @@ class Faces(Material):
     @classmethod
     def check_size(cls, size: Size) -> None:
         if size[0] != size[1]:
-            raise UsageProblem(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give --size {size[0]}")
+            raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give --size {size[0]}")
 
     def usable(self) -> np.ndarray:
         return self.points[..., 2].max(1) > 0
@@ -107,13 +107,13 @@ class Bodies(Material):
         self.layer = clip.layer("poses")
         arrays = self.layer.arrays()
         if arrays["keypoints"].shape[2] != len(NAMES):
-            raise BadInput(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
+            raise InputError(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
         chosen, known = _followed(clip, whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
         self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in known if name in arrays}
         self.body = self.person["keypoints"]
 
     def usable(self) -> np.ndarray:
-        return (self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= LEAST_JOINTS
+        return (self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= MIN_JOINTS
 
     def breaks(self) -> np.ndarray:
         heights = np.array([person_height(body) for body in self.body])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stages.cuts import CutDetector
+from stages.tracking.cuts import CutDetector
 
 
 def cuts(frames: Iterable[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import ffmpeg as composer
 
 from stages.clip.ffmpeg import Media, executable, file_url, meaning, media_input, run
-from stages.errors import BadInput
+from stages.errors import InputError
 
 _COPIED_INTO = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
@@ -40,7 +40,7 @@ def find_sound(media: Media) -> Sound | None:
 
 
 def copy_sound(media: Media, target: Path) -> None:
-    """Copy the first sound stream into a Matroska file, unchanged if Matroska takes it, else as FLAC. Raises BadInput."""
+    """Copy the first sound stream into a Matroska file, unchanged if Matroska takes it, else as FLAC. Raises InputError."""
     source = media_input(media)["a:0"]
     complaint = ""
     for codec in ("copy", "flac"):
@@ -48,14 +48,14 @@ def copy_sound(media: Media, target: Path) -> None:
         if result.returncode == 0:
             return
         complaint = result.stderr
-    raise BadInput(f"the sound of {media.path} cannot be copied: {meaning(complaint)}")
+    raise InputError(f"the sound of {media.path} cannot be copied: {meaning(complaint)}")
 
 
 def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str) -> None:
     """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without coding the video anew."""
     found = find_sound(sound)
     if found is None:
-        raise BadInput(f"{sound.path} holds no sound")
+        raise InputError(f"{sound.path} holds no sound")
     copied = found.codec in _COPIED_INTO.get(container, {found.codec})
     exactly = "alac" if found.codec == "alac" else "copy"  # out of Matroska a copy of ALAC has no length in its last packet
     complaint = ""
@@ -70,4 +70,4 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
         if result.returncode == 0:
             return
         complaint = result.stderr
-    raise BadInput(f"the sound of {sound.path} cannot be added to the video: {meaning(complaint)}")
+    raise InputError(f"the sound of {sound.path} cannot be added to the video: {meaning(complaint)}")

@@ -20,12 +20,12 @@ from stages.clip.reader import decode
 from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.differences import differences
-from stages.errors import BadInput, InProgress, InvalidClip, ParametersDiffer, UsageProblem
+from stages.errors import InProgress, InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.files import alone, building_directory
 
 
 def open_clip(path: str | Path) -> Clip:
-    """Open a clip directory or a packed clip. Raises BadInput when it is not there, InvalidClip when it is no clip."""
+    """Open a clip directory or a packed clip. Raises InputError when it is not there, InvalidClip when it is no clip."""
     return Clip(open_store(Path(path)))
 
 
@@ -69,10 +69,10 @@ class Clip:
         return self.store.exists(f"{kind}/layer.json")
 
     def layer(self, kind: str) -> Layer:
-        """Raises BadInput when the clip has no such layer, InvalidClip when it is damaged."""
+        """Raises InputError when the clip has no such layer, InvalidClip when it is damaged."""
         if not self.has(kind):
             have = ", ".join(self.layers()) or "none"
-            raise BadInput(f"{self.path} has no layer {kind} (it has: {have})")
+            raise InputError(f"{self.path} has no layer {kind} (it has: {have})")
         return Layer(self.store, kind, self.num_frames)
 
     # Frames
@@ -134,13 +134,13 @@ class Clip:
         """Collect a layer; it appears (or replaces the one before) in one step when the block ends without exception.
 
         `inputs` names the layers it was made from with their digests; `meta` says what its numbers mean. Raises
-        BadInput for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind. Raises InProgress
+        InputError for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind. Raises InProgress
         while another process makes the layer, and when one has made it since `needs` was asked.
         """
         if not isinstance(self.store, DirectoryStore):
-            raise BadInput(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
+            raise InputError(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
         if not is_layer_name(kind):
-            raise BadInput(f"{kind!r} cannot be the name of a layer")
+            raise InputError(f"{kind!r} cannot be the name of a layer")
         with self._alone(kind), building_directory(self.path / kind, replace=True) as folder:
             writer = LayerWriter(kind, folder, self.num_frames, (self.width, self.height))
             yield writer
@@ -160,10 +160,10 @@ class Clip:
         return self.store.read(f"{kind}/layer.json") if self.has(kind) else None
 
     def require_not(self, out: Path) -> None:
-        """UsageProblem when what is to be written to `out` would replace this clip or what it was made of."""
+        """UsageError when what is to be written to `out` would replace this clip or what it was made of."""
         for own in (self.path, self.source_path()):
             if own is not None and own.exists() and out.exists() and own.samefile(out):
-                raise UsageProblem(f"{out} is what it is to be made from, and is not replaced", hint="Choose another place with -o")
+                raise UsageError(f"{out} is what it is to be made from, and is not replaced", hint="Choose another place with -o")
 
     def source_path(self) -> Path | None:
         """Where the source of the clip should lie."""
@@ -171,7 +171,7 @@ class Clip:
         return Path(os.path.abspath(self.path.parent / given)) if isinstance(given, str) and given else None
 
     def video(self, layer: Layer) -> Media:
-        """The video that the frames are decoded from. Raises BadInput when it is gone or has another size."""
+        """The video that the frames are decoded from. Raises InputError when it is gone or has another size."""
         if layer.storage == "video":
             name = str(layer.meta.get("file"))
             if not is_safe_name(name) or "/" in name:
@@ -179,9 +179,9 @@ class Clip:
             return self.store.media(f"frames/{name}")
         path = self.source_path()
         if path is None or not path.is_file():
-            raise BadInput(f"{self.path} refers to the video {path}, which is not there", hint="Put it back, or import it again")
+            raise InputError(f"{self.path} refers to the video {path}, which is not there", hint="Put it back, or import it again")
         if path.stat().st_size != (self.source or {}).get("bytes"):
-            raise BadInput(f"{path} is not the video that {self.path} was made of: its size has changed")
+            raise InputError(f"{path} is not the video that {self.path} was made of: its size has changed")
         return Media(path)
 
     def _info(self, layer: Layer) -> VideoInfo:

@@ -23,7 +23,7 @@ from stages.clip.openpose import load_json, numbers_of, people_in, read_points
 from stages.clip.people import Person
 from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, one_size, poses_of
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert
 
 _PERSON = 1
@@ -43,26 +43,26 @@ def read_coco(path: Path, num_frames: int | None = None, size: Size | None = Non
 
     A list of results does not name images without people: ids that are missing between the first and the last are such frames, and with
     `num_frames` (of the clip that they belong to) also those before and after. Points are scaled to frames of `size` where that is given.
-    Raises BadInput naming the file.
+    Raises InputError naming the file.
     """
     value = load_json(path)
     try:
         return _coco(path, value, num_frames, size)
     except (TypeError, ValueError, AttributeError) as error:  # numbers where lists should be, ids that are objects
-        raise BadInput(f"{path} is not a COCO keypoint file: {error}") from error
+        raise InputError(f"{path} is not a COCO keypoint file: {error}") from error
 
 
 def _coco(path: Path, value: Any, num_frames: int | None, size: Size | None) -> Poses:
     listed = value if isinstance(value, list) else value.get("annotations") if isinstance(value, dict) else None
     if not isinstance(listed, list) or not all(isinstance(entry, dict) and "image_id" in entry for entry in listed):
-        raise BadInput(f"{path} is not a COCO keypoint file: it has no annotations with an image_id")
+        raise InputError(f"{path} is not a COCO keypoint file: it has no annotations with an image_id")
     images = value.get("images") if isinstance(value, dict) else None
     order, count = _images(path, images) if images else _frames_of_results(path, [entry["image_id"] for entry in listed], num_frames)
     people = _people(value.get("categories") if isinstance(value, dict) else None)
     by_frame: list[list[Found]] = [[] for _ in range(count)]
     for entry in listed:
         if entry["image_id"] not in order:
-            raise BadInput(f"{path}: an annotation speaks of the image {entry['image_id']!r}, which is not in the list")
+            raise InputError(f"{path}: an annotation speaks of the image {entry['image_id']!r}, which is not in the list")
         if entry.get("category_id") in people and entry.get("keypoints"):
             by_frame[order[entry["image_id"]]].append(_found(path, entry))
     scale = 0.5 if _has_flags(by_frame) else 1.0
@@ -119,11 +119,11 @@ def _people(categories: Any) -> set[Any]:
 def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
     """image id -> number of the frame, and how many there are."""
     if not isinstance(images, list) or not all(isinstance(image, dict) and isinstance(image.get("id"), (int, str)) for image in images):
-        raise BadInput(f"{path} is not a COCO keypoint file: its images have no ids")
+        raise InputError(f"{path} is not a COCO keypoint file: its images have no ids")
     ordered = sorted(images, key=lambda image: natural_key(str(image.get("file_name", image["id"]))))
     order = {image["id"]: index for index, image in enumerate(ordered)}
     if len(order) != len(images):
-        raise BadInput(f"{path}: two images have the same id")
+        raise InputError(f"{path}: two images have the same id")
     return order, len(order)
 
 
@@ -133,15 +133,15 @@ def _frames_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -
     for name in ids:
         found = re.search(r"(\d{1,12})\D*$", str(name))
         if not isinstance(name, (int, str)) or found is None:
-            raise BadInput(f"{path}: the image_id {name!r} is no number, so the order of the frames is unknown")
+            raise InputError(f"{path}: the image_id {name!r} is no number, so the order of the frames is unknown")
         numbers[name] = int(found[1])
     if not numbers:
-        raise BadInput(f"{path} holds nobody")
+        raise InputError(f"{path} holds nobody")
     low, high = min(numbers.values()), max(numbers.values())
     count = num_frames or high - low + 1
     first = low if num_frames is None else max(0, high + 1 - num_frames)
     if low < first or count > 10**6:
-        raise BadInput(f"{path} speaks of the frames {low} to {high}" + (f", but the clip has {num_frames}" if num_frames else ""))
+        raise InputError(f"{path} speaks of the frames {low} to {high}" + (f", but the clip has {num_frames}" if num_frames else ""))
     return {name: number - first for name, number in numbers.items()}, count
 
 

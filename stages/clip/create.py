@@ -25,7 +25,7 @@ from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe, rate_of
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
-from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
+from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
 from stages.files import alone, building_directory, discard, write_bytes, write_errors
 
 FrameStorage = Literal["reference", "jpg", "png"]
@@ -39,13 +39,13 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
     The clip is made at `out` if that ends in .clip, else in the folder `out`, else in the current one. `frames` says how
     frames are kept: by reference to the video (the default for videos), as PNG (for pictures) or as JPEG. `fps` is the
     rate of pictures. A finished clip of the same source is used again; one of another source or storage raises
-    ParametersDiffer. Raises BadInput for what is no video and no picture.
+    ParametersDiffer. Raises InputError for what is no video and no picture.
     """
     source = Path(source)
     if is_clip(source):
         return open_clip(source) if out is None else _elsewhere(open_clip(source), clip_path(source, out))
     if not source.exists():
-        raise BadInput(f"{source} does not exist")
+        raise InputError(f"{source} does not exist")
     target = clip_path(source, out)
     identity = source_identity(source)
     if (target / "clip.json").exists():
@@ -58,7 +58,7 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
             _from_pictures(source, pictures, target, identity, frames, fps or DEFAULT_FPS)
         else:
             _from_video(source, target, identity, frames or "reference")
-    except BadInput as error:
+    except InputError as error:
         if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
             raise
         return finished(target, source, identity["sha256"], frames, fps)
@@ -84,9 +84,9 @@ def clip_of_pictures(
 def all_or_nothing(target: Path) -> Iterator[None]:
     """If a clip is begun at `target` and its layers turn out to be bad, it is removed; one that was there before stays.
 
-    BadInput while another process begins one there.
+    InputError while another process begins one there.
     """
-    with contextlib.nullcontext() if target.exists() else alone(target, refusal=BadInput):
+    with contextlib.nullcontext() if target.exists() else alone(target, refusal=InputError):
         fresh = not target.exists()
         try:
             yield
@@ -120,7 +120,7 @@ def pictures_identity(pictures: Sequence[Path]) -> dict[str, Any]:
 
 
 def file_sha256(path: Path) -> str:
-    """Raises BadInput when the file cannot be read."""
+    """Raises InputError when the file cannot be read."""
     return media_sha256(Media(path))
 
 
@@ -134,7 +134,7 @@ def media_sha256(media: Media) -> str:
             while piece := file.read(min(1 << 20, end - file.tell())):
                 digest.update(piece)
     except OSError as error:
-        raise BadInput(f"{media.path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{media.path} cannot be read: {error.strerror}") from error
     return digest.hexdigest()
 
 
@@ -156,7 +156,7 @@ def create_clip(
     """Make a clip of `frames` (uint8 RGB [H, W, 3], taken one at a time), or without frames of the given size and length.
 
     `source` is kept in clip.json: {path, sha256, bytes, crop, range}. The clip appears at `path` when it is complete.
-    Raises ParametersDiffer when one is there and `overwrite` is not set, BadInput when frames differ in size.
+    Raises ParametersDiffer when one is there and `overwrite` is not set, InputError when frames differ in size.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -166,7 +166,7 @@ def create_clip(
         if frames is not None:
             width, height, num_frames = _store_frames(folder, frames, storage, producer or Producer("import"))
         if not (width and height and num_frames) or max(width, height) > MAX_SIDE or num_frames > MAX_FRAMES:
-            raise UsageProblem(f"a clip cannot have {num_frames} frames of {width} x {height} pixels")
+            raise UsageError(f"a clip cannot have {num_frames} frames of {width} x {height} pixels")
         if audio_from is not None:
             _store_sound(folder, audio_from, num_frames)
         _write_clip_json(folder, path.stem, (width, height), num_frames, Fraction(fps), timestamps, source)
@@ -219,7 +219,7 @@ def _from_pictures(
     timestamps: Timestamps | None = None,
 ) -> None:
     if storage == "reference":
-        raise UsageProblem(f"the pictures of {source} cannot be kept by reference", hint="Choose png or jpg")
+        raise UsageError(f"the pictures of {source} cannot be kept by reference", hint="Choose png or jpg")
     described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
@@ -229,7 +229,7 @@ def _from_pictures(
 
 def _from_animation(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage | None, fps: Fraction | None) -> None:
     if storage == "reference":
-        raise UsageProblem(f"the frames of {source} cannot be kept by reference", hint="Choose png or jpg")
+        raise UsageError(f"the frames of {source} cannot be kept by reference", hint="Choose png or jpg")
     described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
     ticks = [0]  # the time of each frame and of the end, in milliseconds
 
@@ -267,7 +267,7 @@ def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = s
         return _copy_at(target, clip)
     try:
         _copy(clip, target, put)
-    except BadInput as error:
+    except InputError as error:
         if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
             raise
     return _copy_at(target, clip)
@@ -301,13 +301,15 @@ def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 
 
 def same_size(pictures: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Read pictures one at a time. BadInput names the first one of another size."""
+    """Read pictures one at a time. InputError names the first one of another size."""
     first: tuple[int, ...] | None = None
     for path in pictures:
         image = read_image(path)
         first = first or image.shape
         if image.shape != first:
-            raise BadInput(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but the pictures before it are {first[1]} x {first[0]}")
+            raise InputError(
+                f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but the pictures before it are {first[1]} x {first[0]}"
+            )
         yield image
 
 
@@ -321,7 +323,7 @@ def _store_frames(
     stream = iter(frames)
     first = next(stream, None)
     if first is None:
-        raise BadInput("there is no frame to make a clip of")
+        raise InputError("there is no frame to make a clip of")
     height, width = first.shape[:2]
     writer = LayerWriter("frames", inside, length or MAX_FRAMES, (width, height), storage)
     for frame in itertools.chain([first], stream):

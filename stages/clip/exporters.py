@@ -16,7 +16,7 @@ from stages.clip.coco import coco_file
 from stages.clip.openpose import numbers_of, openpose_files
 from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
-from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
+from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.files import alone, building_directory, write_atomically, write_bytes
 from stages.flow.files import FORMS, FlowField, FlowForm, flow_bytes
 
@@ -37,11 +37,11 @@ def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwr
     pairs [x, y], as imaginaire reads) or txt (68 lines "x,y", as few-shot vid2vid reads); flow as flo, png (KITTI's) or npz; densepose
     as png, in DensePose's order of channels; other pictures as png, whose values are those of the source: label ids, instance ids (16 bits
     where they need them). Numbers have the digits that give the same numbers again. Raises ParametersDiffer when something else is at
-    `out` and `overwrite` is not set, BadInput while another process writes there.
+    `out` and `overwrite` is not set, InputError while another process writes there.
     """
     out = Path(os.path.abspath(out))
     clip.require_not(out)
-    with alone(out, refusal=BadInput):
+    with alone(out, refusal=InputError):
         _export(clip, kind, out, form, overwrite)
     return out
 
@@ -62,7 +62,7 @@ def _export(clip: Clip, kind: str, out: Path, form: Format, overwrite: bool) -> 
         _folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
     else:
         what = "cannot be exported" if chosen == "auto" else f"cannot be exported as {chosen}"
-        raise UsageProblem(f"the layer {kind} {what}")
+        raise UsageError(f"the layer {kind} {what}")
 
 
 def _chosen(clip: Clip, kind: str, out: Path) -> Format:
@@ -88,7 +88,7 @@ def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
 
 def _picture_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[str, bytes]]:
     if storage == "jpg" and kind != "frames":
-        raise UsageProblem(f"the layer {kind} would be damaged by JPEG", hint="Choose png")
+        raise UsageError(f"the layer {kind} would be damaged by JPEG", hint="Choose png")
     convert = _as_in_files(clip, kind)
     return ((f"{index:06d}.{storage}", encode(convert(image), storage)) for index, image in enumerate(_images(clip, kind)))
 
@@ -118,7 +118,7 @@ def _landmark_files(clip: Clip, form: str) -> Iterator[tuple[str, bytes]]:
     """The first face of each frame; a frame without a face is an empty list or an empty file."""
     for index, people in enumerate(clip.layer("landmarks").arrays()["points"]):
         if people.shape[0] == 0:
-            raise BadInput(f"{clip.path} has room for no face in its landmarks")
+            raise InputError(f"{clip.path} has room for no face in its landmarks")
         numbers = numbers_of(people[0, :, :2]) if (people[0, :, 2] > 0).any() else []
         points = list(zip(numbers[::2], numbers[1::2], strict=True))
         if form == "json":

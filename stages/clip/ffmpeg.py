@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import ffmpeg as composer
 
-from stages.errors import BadInput, MissingRequirement
+from stages.errors import InputError, MissingRequirement
 
 PROTOCOLS = "file,subfile"
 """What ffmpeg may open: nothing inside an untrusted file must reach the network."""
@@ -202,12 +202,12 @@ def meaning(stderr: str) -> str:
 
 
 def require_readable_file(path: Path) -> None:
-    """Raises BadInput with a sentence when `path` is no file that can be read, or is empty."""
+    """Raises InputError with a sentence when `path` is no file that can be read, or is empty."""
     if not path.exists():
-        raise BadInput(f"{path} does not exist")
+        raise InputError(f"{path} does not exist")
     if not path.is_file():
-        raise BadInput(f"{path} is not a file")
+        raise InputError(f"{path} is not a file")
     if not os.access(path, os.R_OK):
-        raise BadInput(f"{path} cannot be read: permission denied")
+        raise InputError(f"{path} cannot be read: permission denied")
     if path.stat().st_size == 0:
-        raise BadInput(f"{path} is an empty file")
+        raise InputError(f"{path} is an empty file")

@@ -17,7 +17,7 @@ from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.pictures import opened, read_image, require_exact
 from stages.clip.scaling import Size, places, scaling_of
-from stages.errors import BadInput, ParametersDiffer
+from stages.errors import InputError, ParametersDiffer
 from stages.label_tables import LabelTable, table
 
 Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
@@ -27,7 +27,7 @@ Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
 def add_layer(clip: Clip, kind: str, backend: str, files: Sequence[Path], labels: str = "") -> None:
     """Write the layer `kind` of `files`, unless it is there. `labels` is the table of label ids.
 
-    Raises BadInput naming the file that cannot be read, has another size than the frames, or an id that the table does not know;
+    Raises InputError naming the file that cannot be read, has another size than the frames, or an id that the table does not know;
     ParametersDiffer when the layer is there and was made otherwise.
     """
     names = table(labels) if kind == "segment" and labels else None
@@ -92,11 +92,11 @@ def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndar
         try:
             pairs = places(value)
         except TypeError as error:
-            raise BadInput(f"{path} is not a list of 68 pairs [x, y]") from error
+            raise InputError(f"{path} is not a list of 68 pairs [x, y]") from error
         except ValueError as error:
-            raise BadInput(f"{path} {error}") from error
+            raise InputError(f"{path} {error}") from error
         if pairs.shape != (68, 2):
-            raise BadInput(f"{path} is not a list of 68 pairs [x, y]")
+            raise InputError(f"{path} is not a list of 68 pairs [x, y]")
         points[index, 0, :, :2], points[index, 0, :, 2] = pairs, 1
     scale = scaling_of(files[0].parent, points[points[..., 2] > 0, :2], None, size)
     return {"points": scale(points)}, scale.parameters
@@ -107,15 +107,15 @@ def _pairs_of_text(path: Path) -> list[list[str]]:
     try:
         return [line.split(",") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not a list of 68 pairs [x, y]") from error
+        raise InputError(f"{path} is not a list of 68 pairs [x, y]") from error
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """A label map as uint8 [H, W]: the ids themselves, also of a palette picture. Raises BadInput."""
+    """A label map as uint8 [H, W]: the ids themselves, also of a palette picture. Raises InputError."""
     values = _ids(path)
     if values.max(initial=0) > 255:
         hint = "It holds instance ids; the label ids are in ..._labelIds.png" if "instanceIds" in path.name else ""
-        raise BadInput(f"{path} is not a label map: it must have one channel with ids from 0 to 255", hint=hint)
+        raise InputError(f"{path} is not a label map: it must have one channel with ids from 0 to 255", hint=hint)
     return values.astype(np.uint8)
 
 
@@ -125,7 +125,7 @@ def _ids(path: Path) -> np.ndarray:
         require_exact(path, picture)
         values = np.array(picture)
     if values.ndim != 2 or values.dtype.kind not in "uib" or values.min(initial=0) < 0:
-        raise BadInput(f"{path} is not a label map: it must have one channel with ids from 0 to 255")
+        raise InputError(f"{path} is not a label map: it must have one channel with ids from 0 to 255")
     return values
 
 
@@ -134,8 +134,8 @@ def _label_maps(clip: Clip, files: Sequence[Path], names: LabelTable | None) -> 
         ids = _fitting(read_labels(path), path, clip)
         try:
             yield names.indices(ids) if names else ids
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}", hint="Name the right table with --table") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}", hint="Name the right table with --table") from error
 
 
 def _instance_ids(files: Sequence[Path]) -> list[int] | None:
@@ -144,7 +144,7 @@ def _instance_ids(files: Sequence[Path]) -> list[int] | None:
     for path in files:
         found.update(np.unique(_ids(path)).tolist())
         if len(found) > 256 and max(found) > 255:
-            raise BadInput(f"{path}: a layer holds at most 256 instances, and here they are more", hint="Import fewer frames at once")
+            raise InputError(f"{path}: a layer holds at most 256 instances, and here they are more", hint="Import fewer frames at once")
     return None if max(found, default=0) <= 255 else sorted(found)
 
 
@@ -159,12 +159,12 @@ def _densepose(clip: Clip, files: Sequence[Path]) -> Iterator[np.ndarray]:
     for path in files:
         image = _fitting(read_image(path, exact=True), path, clip)[:, :, ::-1]
         if image[..., 0].max() > 24:
-            raise BadInput(f"{path} is not a DensePose IUV picture: it has the part {image[..., 0].max()}, and there are 24")
+            raise InputError(f"{path} is not a DensePose IUV picture: it has the part {image[..., 0].max()}, and there are 24")
         yield image
 
 
 def _fitting(image: np.ndarray, path: Path, clip: Clip) -> np.ndarray:
     if image.shape[:2] != (clip.height, clip.width):
         size = f"{image.shape[1]} x {image.shape[0]}"
-        raise BadInput(f"{path} is {size} pixels, but the frames of {clip.path.name} are {clip.width} x {clip.height}")
+        raise InputError(f"{path} is {size} pixels, but the frames of {clip.path.name} are {clip.width} x {clip.height}")
     return image

@@ -18,7 +18,7 @@ from stages.clip.foreign import add_layer, digest_of, write_layer
 from stages.clip.openpose import Body, list_json, read_openpose
 from stages.clip.pictures import is_picture, list_pictures, read_image
 from stages.clip.scaling import Poses, Size
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 from stages.flow.files import list_flow, read_flow
 
 Layout = Literal[
@@ -56,15 +56,15 @@ def each_clip(
 
     `fps` is for pictures and JSON, which have no rate; `size` for JSON without pictures; `labels` names the table of a data set's label ids
     where it is not the usual one; `body` says what 25 points of OpenPose are. Poses and DensePose pictures become a layer of the clip at
-    `out` if one is there, else a clip without frames. What was already made from the same source is used again. Raises BadInput
+    `out` if one is there, else a clip without frames. What was already made from the same source is used again. Raises InputError
     when the layout cannot be told or is broken.
     """
     source = Path(source)
     if not source.exists():
-        raise BadInput(f"{source} does not exist")
+        raise InputError(f"{source} does not exist")
     found = guess_layout(source) if layout == "auto" else layout
     if body != "auto" and found != "openpose":
-        raise UsageProblem(f"{source} has the layout {found}: a skeleton is named for a folder of OpenPose files", hint="Leave it out")
+        raise UsageError(f"{source} has the layout {found}: a skeleton is named for a folder of OpenPose files", hint="Leave it out")
     if found in LAYOUTS:
         yield from import_layout(LAYOUTS[found], source, Path(out) if out else Path.cwd(), frames, fps, labels)
     elif found == "openpose":
@@ -76,20 +76,20 @@ def each_clip(
     elif found == "flow":
         yield import_flow(source, out)
     elif found == "video" and source.is_dir():
-        raise UsageProblem(f"{source} is a folder, not a video")
+        raise UsageError(f"{source} is a folder, not a video")
     else:
         yield as_clip(source, out, frames, fps)
 
 
 def guess_layout(source: Path) -> Layout:
-    """Which layout `source` has. Raises BadInput when it could have two."""
+    """Which layout `source` has. Raises InputError when it could have two."""
     if not source.is_dir():
         return "images" if is_picture(source) else "coco" if source.suffix.lower() == ".json" else "video"
     if is_clip(source):
         return "images"
     sets = [name for name, layout in LAYOUTS.items() if layout.recognises(source)]
     if len(sets) > 1:
-        raise BadInput(f"{source} could have the layout {' or '.join(sets)}", hint="Name the right one with --layout")
+        raise InputError(f"{source} could have the layout {' or '.join(sets)}", hint="Name the right one with --layout")
     return sets[0] if sets else _guess_files([entry for entry in source.iterdir() if entry.is_file()])  # type: ignore[return-value]
 
 
@@ -117,22 +117,22 @@ def import_openpose(
 def import_flow(folder: Path, out: str | Path | None) -> Clip:
     """The clip at `out` with the layers `flow` and `flow_confidence` of a folder's .flo, KITTI PNG or npz files, t to t + 1.
 
-    The file of the last frame may be missing, for nothing follows it. Raises UsageProblem when there is no clip at `out`.
+    The file of the last frame may be missing, for nothing follows it. Raises UsageError when there is no clip at `out`.
     """
     if out is None or not is_clip(Path(out)) or not Path(out).exists():
         hint = "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one"
-        raise UsageProblem(f"The optical flow in {folder} needs a clip that it belongs to", hint=hint)
+        raise UsageError(f"The optical flow in {folder} needs a clip that it belongs to", hint=hint)
     clip = open_clip(out)
     files = list_flow(folder)
     if len(files) not in (clip.num_frames - 1, clip.num_frames):
-        raise BadInput(f"{folder} holds flow from {len(files)} frames to the next, but {clip.path} has {clip.num_frames} frames")
+        raise InputError(f"{folder} holds flow from {len(files)} frames to the next, but {clip.path} has {clip.num_frames} frames")
 
     def fields(part: int) -> Iterator[np.ndarray]:
         for path in files:
             field = read_flow(path)
             if field.confidence.shape != (clip.height, clip.width):
                 height, width = field.confidence.shape
-                raise BadInput(f"{path} is {width} x {height}, but the frames of {clip.path} are {clip.width} x {clip.height}")
+                raise InputError(f"{path} is {width} x {height}, but the frames of {clip.path} are {clip.width} x {clip.height}")
             yield field[part]
         if len(files) < clip.num_frames:
             yield np.zeros_like(field[part])
@@ -152,7 +152,7 @@ def import_coco(file: Path, out: str | Path | None = None, fps: Fraction = DEFAU
 def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS) -> Clip:
     """A folder of DensePose IUV pictures as the layer `densepose` of the clip at `out`, or of a new one without frames.
 
-    Where some names end in _IUV, other pictures (_INDS) are left aside. Raises BadInput unless there is one of its size for each frame.
+    Where some names end in _IUV, other pictures (_INDS) are left aside. Raises InputError unless there is one of its size for each frame.
     """
     files = list_pictures(folder)
     files = [path for path in files if path.stem.endswith("_IUV")] or files
@@ -184,7 +184,7 @@ def _clip_at(target: Path, source: Path, files: Sequence[Path], num_frames: int,
     if (target / "clip.json").exists():
         clip = open_clip(target)
         if clip.num_frames != num_frames:
-            raise BadInput(f"{source} holds {num_frames} frames, but {target} has {clip.num_frames}")
+            raise InputError(f"{source} holds {num_frames} frames, but {target} has {clip.num_frames}")
         return clip
     described = {"path": kept_path(source, target), "sha256": digest_of(files), "bytes": sum(path.stat().st_size for path in files)}
     whole = {**described, "crop": None, "range": None}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.errors import BadInput
+from stages.errors import InputError
 
 Payload = Literal["arrays", "images", "flow", "file"]
 
@@ -55,45 +55,45 @@ def payload_of(kind: str, meta: Mapping[str, Any]) -> Payload:
 
 
 def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -> None:
-    """Raises BadInput unless every array has `num_frames` rows, the right shape and type, and only finite numbers."""
+    """Raises InputError unless every array has `num_frames` rows, the right shape and type, and only finite numbers."""
     required, optional = (KINDS[kind].arrays, KINDS[kind].optional) if kind in KINDS else ({}, {})
     expected = {**required, **optional}
     missing = [name for name in required if name not in arrays]
     if missing:
-        raise BadInput(f"the layer {kind} lacks {', '.join(missing)}")
+        raise InputError(f"the layer {kind} lacks {', '.join(missing)}")
     people: set[int] = set()
     for name, array in arrays.items():
         if array.ndim < 1 or array.shape[0] != num_frames:
-            raise BadInput(f"{kind}/{name} has shape {array.shape}, but the clip has {num_frames} frames")
+            raise InputError(f"{kind}/{name} has shape {array.shape}, but the clip has {num_frames} frames")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BadInput(f"{kind}/{name} holds NaN or infinite numbers", hint="A missing detection has confidence 0, never NaN")
+            raise InputError(f"{kind}/{name} holds NaN or infinite numbers", hint="A missing detection has confidence 0, never NaN")
         if array.dtype.kind not in "fiub":
-            raise BadInput(f"{kind}/{name} has the type {array.dtype}, which is not a number")
+            raise InputError(f"{kind}/{name} has the type {array.dtype}, which is not a number")
         if name in expected:
             _check_shape(f"{kind}/{name}", array, *expected[name])
             people.add(array.shape[1])
     if len(people) > 1:
-        raise BadInput(f"the arrays of {kind} speak of different numbers of people: {sorted(people)}")
+        raise InputError(f"the arrays of {kind} speak of different numbers of people: {sorted(people)}")
     for name in ("points", "iris", "keypoints"):
         if name in expected and name in arrays and (arrays[name][..., 2] < 0).any():
-            raise BadInput(f"{kind}/{name} holds a negative confidence")
+            raise InputError(f"{kind}/{name} holds a negative confidence")
 
 
 def _check_shape(name: str, array: np.ndarray, tail: tuple[int | None, ...], dtype: type) -> None:
     wanted = " x ".join(["T", "P", *("K" if size is None else str(size) for size in tail)])
     fits = array.ndim == 2 + len(tail) and all(size in (None, got) for size, got in zip(tail, array.shape[2:], strict=True))
     if not fits or array.dtype != dtype:
-        raise BadInput(f"{name} is {array.dtype} of shape {array.shape}; it must be {np.dtype(dtype)} of shape {wanted}")
+        raise InputError(f"{name} is {array.dtype} of shape {array.shape}; it must be {np.dtype(dtype)} of shape {wanted}")
 
 
 def check_image(kind: str, image: np.ndarray, width: int, height: int) -> None:
-    """Raises BadInput unless `image` is what one frame of a layer of this kind must be."""
+    """Raises InputError unless `image` is what one frame of a layer of this kind must be."""
     channels = KINDS[kind].channels if kind in KINDS else (3 if image.ndim == 3 else 1)
     flow = kind in KINDS and KINDS[kind].payload == "flow"
     shape = (height, width) if channels == 1 else (height, width, channels)
     if image.shape != shape or (image.dtype.kind != "f" if flow else image.dtype != np.uint8):
-        raise BadInput(f"an image of the layer {kind} is {image.dtype} {image.shape}; it must be {'float' if flow else 'uint8'} {shape}")
+        raise InputError(f"an image of the layer {kind} is {image.dtype} {image.shape}; it must be {'float' if flow else 'uint8'} {shape}")
     if flow and not (np.abs(image) <= np.finfo(np.float16).max).all():
-        raise BadInput("the layer flow holds NaN, infinite numbers, or motion of more than 65504 pixels")
+        raise InputError("the layer flow holds NaN, infinite numbers, or motion of more than 65504 pixels")
     if kind == "mask" and not np.isin(image, (0, 255)).all():
-        raise BadInput("an image of the layer mask holds values other than 0 and 255")
+        raise InputError("an image of the layer mask holds values other than 0 and 255")

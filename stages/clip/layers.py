@@ -19,7 +19,7 @@ from stages.clip.kinds import KINDS, Payload, check_arrays, check_image, payload
 from stages.clip.pictures import Storage, decode_image, encode
 from stages.clip.schema import LAYER_SCHEMA, check_layer, dump, load
 from stages.clip.store import Store
-from stages.errors import BadInput, InvalidClip
+from stages.errors import InputError, InvalidClip
 from stages.files import write_bytes
 from stages.reading import load_npz
 
@@ -81,11 +81,11 @@ class Layer:
         """The arrays of poses, landmarks and their like, each with one row per frame."""
         name = f"{self._store.path}/{self.kind}/{DATA}"
         if self.payload != "arrays":
-            raise BadInput(f"{self._store.path}/{self.kind} holds images, not arrays")
+            raise InputError(f"{self._store.path}/{self.kind} holds images, not arrays")
         arrays = _read_npz(self._store.read(f"{self.kind}/{DATA}"), name)
         try:
             check_arrays(self.kind, arrays, self.num_frames)
-        except BadInput as error:
+        except InputError as error:
             raise InvalidClip(f"{name}: {error}") from error
         return arrays
 
@@ -132,7 +132,7 @@ class LayerWriter:
         """Append the next frame's image: uint8 [H, W] (RGB [H, W, 3] for densepose; float [H, W, 2] for flow)."""
         self._require("flow" if self._payload == "flow" else "images")
         if self._images == self._num_frames:
-            raise BadInput(f"the layer {self.kind} got more than the {self._num_frames} frames of the clip")
+            raise InputError(f"the layer {self.kind} got more than the {self._num_frames} frames of the clip")
         check_image(self.kind, image, *self._size)
         self._channels = 1 if image.ndim == 2 else image.shape[2]
         data = npz_bytes({"flow": image.astype(np.float16)}) if self._storage == "flow" else encode(image, self._storage)
@@ -143,7 +143,7 @@ class LayerWriter:
         """Give the arrays of the whole clip, once, by name."""
         self._require("arrays")
         if self._entries:
-            raise BadInput(f"the layer {self.kind} was given its arrays twice")
+            raise InputError(f"the layer {self.kind} was given its arrays twice")
         together = {name: np.asarray(array) for name, array in {**(arrays or {}), **named}.items()}
         check_arrays(self.kind, together, self._num_frames)
         self.add(DATA, npz_bytes(together))
@@ -160,9 +160,9 @@ class LayerWriter:
     def finish(self, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any]) -> None:
         """Check that nothing lacks and write layer.json, which says that the layer is complete."""
         if not self._entries:
-            raise BadInput(f"the layer {self.kind} was left empty")
+            raise InputError(f"the layer {self.kind} was left empty")
         if self._images and self._images != self._num_frames:
-            raise BadInput(f"the layer {self.kind} got {self._images} images, but the clip has {self._num_frames} frames")
+            raise InputError(f"the layer {self.kind} got {self._images} images, but the clip has {self._num_frames} frames")
         about: dict[str, Any] = {"payload": self._payload, "channels": self._channels}
         if self.kind in KINDS:
             about = dict(KINDS[self.kind].about)
@@ -182,7 +182,7 @@ class LayerWriter:
         if self._payload is None:
             self._payload = payload
         if self._payload != payload:
-            raise BadInput(f"the layer {self.kind} holds {self._payload}, not {payload}")
+            raise InputError(f"the layer {self.kind} holds {self._payload}, not {payload}")
 
 
 def layer_json(

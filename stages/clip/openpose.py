@@ -20,7 +20,7 @@ from stages.clip.people import Person
 from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, one_size, places, poses_of
 from stages.clip.schema import MAX_JSON
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.reading import parse_json
 from stages.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
 
@@ -34,19 +34,19 @@ Body = Literal["auto", "body_25", "body_25b"]
 
 
 def list_json(folder: Path) -> list[Path]:
-    """The JSON files directly in `folder` in natural order. BadInput when there is none."""
+    """The JSON files directly in `folder` in natural order. InputError when there is none."""
     if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder with JSON files")
+        raise InputError(f"{folder} is not a folder with JSON files")
     files = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith(".")]
     if not files:
-        raise BadInput(f"{folder} holds no JSON file")
+        raise InputError(f"{folder} holds no JSON file")
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
 def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = "auto") -> Poses:
     """The people of a folder, one file per frame, scaled to frames of `size` (width, height) where that is given.
 
-    Raises BadInput naming the file that is not OpenPose JSON, for points whose picture is not known or has another shape, and with "auto"
+    Raises InputError naming the file that is not OpenPose JSON, for points whose picture is not known or has another shape, and with "auto"
     for points in another order than BODY_25's.
     """
     folder, values = files[0].parent, [_frame(path) for path in files]
@@ -61,7 +61,7 @@ def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = 
 
 
 def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
-    """BadInput when the points 1 to 4 of most people are much nearer to the nose than 5 and 6.
+    """InputError when the points 1 to 4 of most people are much nearer to the nose than 5 and 6.
 
     In BODY_25B they are eyes and ears, and the shoulders. In BODY_25 they are neck and right arm, and left shoulder and elbow.
     """
@@ -73,7 +73,7 @@ def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
             nearer.append(far.min() > 1.5 * near.max())
     if nearer and np.mean(nearer) > 0.5:
         hint = "If it is BODY_25B, use `fsv2v clip import --skeleton body_25b`; --skeleton body_25 takes it as it is"
-        raise BadInput(f"{folder} cannot be BODY_25: its points 1 to 4, neck and right arm, lie around the nose", hint=hint)
+        raise InputError(f"{folder} cannot be BODY_25: its points 1 to 4, neck and right arm, lie around the nose", hint=hint)
 
 
 def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
@@ -104,20 +104,20 @@ def _person_json(arrays: Mapping[str, np.ndarray], parts: Mapping[str, str], ind
 
 
 def load_json(path: Path) -> Any:
-    """Any JSON value. Raises BadInput naming the file."""
+    """Any JSON value. Raises InputError naming the file."""
     require_readable_file(path)
     if path.stat().st_size > MAX_JSON:
-        raise BadInput(f"{path} is larger than {MAX_JSON >> 20} MiB, the most that is read of JSON", hint="Split it")
+        raise InputError(f"{path} is larger than {MAX_JSON >> 20} MiB, the most that is read of JSON", hint="Split it")
     try:
         return parse_json(path.read_bytes().decode("utf-8-sig"))
     except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}") from error
 
 
 def _frame(path: Path) -> dict[str, Any]:
     value = load_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("people"), list):
-        raise BadInput(f'{path} is not OpenPose JSON: it has no list "people"')
+        raise InputError(f'{path} is not OpenPose JSON: it has no list "people"')
     return value
 
 
@@ -143,19 +143,19 @@ def _number(value: Any) -> int:
 
 def read_points(name: str, values: Any, count: int) -> Points:
     """[count, 3] of a flat list x, y, confidence; an empty one is all absent. Confidence 0 stands for a point that is absent,
-    and its place is set to 0. Raises BadInput, beginning with `name`.
+    and its place is set to 0. Raises InputError, beginning with `name`.
     """
     if values == []:
         return np.zeros((count, 3), np.float32)
     try:
         numbers = places(values)
     except TypeError as error:
-        raise BadInput(f"{name} is not a list of x, y, confidence") from error
+        raise InputError(f"{name} is not a list of x, y, confidence") from error
     except ValueError as error:
-        raise BadInput(f"{name} {error}") from error
+        raise InputError(f"{name} {error}") from error
     if numbers.size % 3:
-        raise BadInput(f"{name} is not a list of x, y, confidence")
+        raise InputError(f"{name} is not a list of x, y, confidence")
     points = numbers.reshape(-1, 3)
     if len(points) != count:
-        raise BadInput(f"{name} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
+        raise InputError(f"{name} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
     return np.where(points[:, 2:] > 0, points, 0).astype(np.float32)

@@ -15,7 +15,7 @@ from stages.clip.create import files_of, media_sha256, require_replaceable
 from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
-from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.errors import InputError, InvalidClip, ParametersDiffer
 from stages.files import alone, building_directory, building_file, write_errors
 
 _THEN = (1980, 1, 1, 0, 0, 0)
@@ -26,14 +26,14 @@ def pack(path: str | Path, out: str | Path | None = None, overwrite: bool = Fals
     """Pack the clip directory at `path` into `out` (by default its name with .zip) and return that path.
 
     The bytes depend on the clip alone. A source video that the frames refer to is put inside, so that the zip is
-    complete. The same clip at `out` is left alone; anything else there raises ParametersDiffer unless `overwrite` is set. Raises BadInput
+    complete. The same clip at `out` is left alone; anything else there raises ParametersDiffer unless `overwrite` is set. Raises InputError
     while another process makes `out`.
     """
     clip = open_clip(path)
     if isinstance(clip.store, ZipStore):
-        raise BadInput(f"{path} is packed already")
+        raise InputError(f"{path} is packed already")
     target = Path(out) if out else Path(os.path.abspath(clip.path)).with_suffix(".zip")
-    with alone(target, refusal=BadInput):
+    with alone(target, refusal=InputError):
         if overwrite or not _is_there(target, clip):
             _pack(clip, target)
     return target
@@ -52,15 +52,15 @@ def _pack(clip: Clip, target: Path) -> None:
 def unpack(path: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
     """Unpack the zip at `path` into the clip directory `out` (by default its name with .clip) and return that path.
 
-    Names that lead out of the directory, compressed members and members that overlap are refused with InvalidClip. Raises BadInput
+    Names that lead out of the directory, compressed members and members that overlap are refused with InvalidClip. Raises InputError
     while another process makes `out`.
     """
     path = Path(path)
     clip = open_clip(path)
     if not isinstance(clip.store, ZipStore):
-        raise BadInput(f"{path} is not packed")
+        raise InputError(f"{path} is not packed")
     target = Path(out) if out else Path(os.path.abspath(path)).with_suffix("" if path.stem.endswith(".clip") else ".clip")
-    with alone(target, refusal=BadInput):
+    with alone(target, refusal=InputError):
         if overwrite or not _is_there(target, clip):
             require_replaceable(target)
             _require_honest(path)
@@ -89,7 +89,7 @@ def _is_there(target: Path, clip: Clip) -> bool:
     """Whether the same clip is at `target` already. Raises ParametersDiffer when something else is."""
     if not target.exists():
         return False
-    with contextlib.suppress(BadInput, InvalidClip):
+    with contextlib.suppress(InputError, InvalidClip):
         if _identity(open_clip(target)) == _identity(clip):
             return True
     raise ParametersDiffer(f"{target} is there and is not this clip", hint="Replace it with --overwrite, or choose another place with -o")
@@ -125,7 +125,7 @@ def _members(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 def _embedded(clip: Clip, layer: Layer) -> Iterator[tuple[str, Path | bytes]]:
     media = clip.video(layer)
     if media_sha256(media) != layer.digest:  # else a clip of a stranger could have any file of this machine packed
-        raise BadInput(f"{media.path} is not the video that {clip.path} was made of: its sha256 differs", hint="Import the video again")
+        raise InputError(f"{media.path} is not the video that {clip.path} was made of: its sha256 differs", hint="Import the video again")
     video = media.path
     name = f"source{video.suffix.lower()}"
     yield "frames/layer.json", dump({**layer.meta, "storage": "video", "file": name, "bytes": video.stat().st_size})

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import Media, arguments, executable, media_input, require_readable_file, running
 from stages.clip.probe import MAX_SIDE
-from stages.errors import DAMAGED, BadInput, InvalidClip
+from stages.errors import DAMAGED, InputError, InvalidClip
 
 PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
@@ -48,12 +48,12 @@ def natural_key(name: str) -> tuple[Any, ...]:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures directly in `folder` in natural order, hidden files left out. BadInput when there is none."""
+    """The pictures directly in `folder` in natural order, hidden files left out. InputError when there is none."""
     if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder")
+        raise InputError(f"{folder} is not a folder")
     pictures = [path for path in folder.iterdir() if is_picture(path) and path.is_file() and not path.name.startswith(".")]
     if not pictures:
-        raise BadInput(f"{folder} holds no picture", hint=f"Pictures end in {', '.join(sorted(PICTURE_SUFFIXES))}")
+        raise InputError(f"{folder} holds no picture", hint=f"Pictures end in {', '.join(sorted(PICTURE_SUFFIXES))}")
     return sorted(pictures, key=lambda path: natural_key(path.name))
 
 
@@ -61,13 +61,13 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
     """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says, or as its own boxes say for HEIC.
 
     16 bits are scaled to 8, palettes, grey and CMYK become RGB, colours of an ICC profile become sRGB, transparent pixels are
-    laid over white. Raises BadInput when it is no picture, is damaged, is larger than 16384 pixels on a side, or with `exact`
+    laid over white. Raises InputError when it is no picture, is damaged, is larger than 16384 pixels on a side, or with `exact`
     when its compression is lossy; and when it is an animation, which `read_animation` reads.
     """
     path = Path(path)
     with opened(path) as picture:
         if _is_animation(picture):
-            raise BadInput(f"{path} is an animation, not one picture", hint="Make a clip of it: fsv2v clip import")
+            raise InputError(f"{path} is an animation, not one picture", hint="Make a clip of it: fsv2v clip import")
         if exact:
             require_exact(path, picture)
             picture.info.pop("icc_profile", None)  # its values are no colours
@@ -76,7 +76,7 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file named like a picture holds several frames, each with its time (PNG, WebP, AVIF, GIF). BadInput as in `read_image`."""
+    """Whether an image file holds several frames, each with its time (PNG, WebP, AVIF, GIF). Raises InputError as `read_image`."""
     with opened(path) as picture:
         return _is_animation(picture)
 
@@ -106,7 +106,7 @@ def _shown_for(picture: Image.Image) -> Fraction:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """A picture whose pixels are not read yet. Whatever is wrong with it, also in the block, raises BadInput; Pillow warns of nothing."""
+    """A picture whose pixels are not read yet. Whatever is wrong with it, also in the block, raises InputError; Pillow warns of nothing."""
     require_readable_file(path)
     try:
         with warnings.catch_warnings():
@@ -115,11 +115,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
                 _require_fitting(path, picture.size)
                 yield picture
     except UnidentifiedImageError as error:
-        raise BadInput(f"{path} is not a picture that can be read") from error
+        raise InputError(f"{path} is not a picture that can be read") from error
     except Image.DecompressionBombError as error:
-        raise BadInput(f"{path} is too large: at most 178 megapixels can be read", hint="Make it smaller first") from error
+        raise InputError(f"{path} is too large: at most 178 megapixels can be read", hint="Make it smaller first") from error
     except DAMAGED as error:
-        raise BadInput(f"{path} is damaged: {error}") from error
+        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def open_picture(path: Path | io.BytesIO) -> Image.Image:
@@ -158,23 +158,25 @@ def _heic_as_png(path: Path) -> bytes:
         data, log = process.communicate()
     report = log.decode("utf-8", "replace")
     if "Tile Grid" in report and "xstack" not in report:
-        raise BadInput(f"{path} is made of tiles, which this ffmpeg cannot join", hint="Save it as JPEG, or put a newer ffmpeg on PATH")
+        raise InputError(f"{path} is made of tiles, which this ffmpeg cannot join", hint="Save it as JPEG, or put a newer ffmpeg on PATH")
     if process.returncode != 0 or not data:
-        raise BadInput(f"{path} is a HEIC picture that ffmpeg cannot read", hint="Save it as JPEG or PNG first")
+        raise InputError(f"{path} is a HEIC picture that ffmpeg cannot read", hint="Save it as JPEG or PNG first")
     return data
 
 
 def require_exact(path: Path, picture: Image.Image) -> None:
-    """BadInput for a picture of ids, or of other values that stand for something, in a lossy form: there the edges get ids of their own."""
+    """Raises InputError for an image of ids in a lossy format: compression gives the edges ids of their own."""
     lossy = picture.format in ("JPEG", "MPO") or "jpeg" in str(picture.info.get("compression"))
     if lossy or (picture.format == "WEBP" and b"VP8L" not in path.read_bytes()):
         hint = "Make it again as PNG; this one would stay damaged if it were converted"
-        raise BadInput(f"{path} is compressed as {picture.format}, which changes ids along every edge", hint=hint)
+        raise InputError(f"{path} is compressed as {picture.format}, which changes ids along every edge", hint=hint)
 
 
 def _require_fitting(path: Path, size: tuple[int, int]) -> None:
     if max(size) > MAX_SIDE:
-        raise BadInput(f"{path} has {size[0]} x {size[1]} pixels; at most {MAX_SIDE} per side can be handled", hint="Make it smaller first")
+        raise InputError(
+            f"{path} has {size[0]} x {size[1]} pixels; at most {MAX_SIDE} per side can be handled", hint="Make it smaller first"
+        )
 
 
 def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
@@ -204,9 +206,9 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:
-    """16-bit grey (or 32-bit integers within it) to 8 bits. BadInput for pictures of floating-point numbers."""
+    """16-bit grey (or 32-bit integers within it) to 8 bits. InputError for pictures of floating-point numbers."""
     if values.dtype.kind == "f":
-        raise BadInput(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit picture")
+        raise InputError(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit picture")
     top = max(65535, int(values.max(initial=0)))
     return (np.clip(values.astype(np.int64), 0, top) * 255 // top).astype(np.uint8)
 
@@ -224,7 +226,7 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
         options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     done, data = cv2.imencode(f".{storage}", np.ascontiguousarray(stored), options)
     if not done:
-        raise BadInput(f"an image of {image.shape} {image.dtype} cannot be stored as {storage}")
+        raise InputError(f"an image of {image.shape} {image.dtype} cannot be stored as {storage}")
     return data.tobytes()
 
 

@@ -12,7 +12,7 @@ from stages.clip.clip import Clip
 from stages.clip.drawing import Overlay
 from stages.clip.pictures import encode
 from stages.clip.writer import VideoWriter
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.files import building_file, write_bytes
 
 _CAPTION = 22
@@ -41,7 +41,7 @@ def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
     width = max(2, round(clip.width * height / clip.height / 2) * 2)
     panels = len(overlays) + int(clip.has("frames"))
     if panels == 0:
-        raise UsageProblem(f"{clip.path} has nothing to show: no frames and no layer that can be drawn")
+        raise UsageError(f"{clip.path} has nothing to show: no frames and no layer that can be drawn")
     with VideoWriter(path, width * panels, height, clip.fps, audio_from=clip) as writer:
         for index, frame in enumerate(_backdrops(clip)):
             shown = [frame] if clip.has("frames") else []

@@ -26,7 +26,7 @@ from stages.clip.ffmpeg import (
     source_time_base,
     usual_matrix,
 )
-from stages.errors import BadInput, MissingRequirement
+from stages.errors import InputError, MissingRequirement
 
 MAX_SIDE = 16384
 """Longest side of a frame or picture, in pixels."""
@@ -137,7 +137,7 @@ class _Packet:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Examine the first video stream of the file at `path`. Raises BadInput when it is no video or breaks off early."""
+    """Examine the first video stream of the file at `path`. Raises InputError when it is no video or breaks off early."""
     require_readable_file(Path(path))
     return probe_media(Media(Path(path)))
 
@@ -155,7 +155,7 @@ def probe_media(media: Media) -> VideoInfo:
         packets, time_base, complaint = _packets(media, _COPY)
     trusted = not damaged and bool(header.container & _INDEXED_CONTAINERS) and header.codec in _ONE_FRAME_PER_PACKET and _regular(packets)
     if any(text in complaint for text in _CUT_OFF):
-        raise BadInput(
+        raise InputError(
             f"{media.path} breaks off early: {meaning(complaint)}",
             hint="Copy the part that is intact with `ffmpeg -i broken.mp4 -c copy intact.mp4`",
         )
@@ -165,7 +165,7 @@ def probe_media(media: Media) -> VideoInfo:
         packets, time_base, complaint = _packets(media, decoding)
         trusted = trusted and ([packet.pts for packet in packets], time_base) == told
     if not packets:
-        raise BadInput(f"{media.path} holds no frame that can be decoded: {meaning(complaint)}")
+        raise InputError(f"{media.path} holds no frame that can be decoded: {meaning(complaint)}")
     return _describe(header, packets, time_base, trusted)
 
 
@@ -175,13 +175,13 @@ def _header(media: Media, decoder: str = "") -> _Header:
     result = run(command, level="info")
     frame = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .* fmt:(\S+) .* s:(\d+)x(\d+) ", result.stderr, re.M)
     if "Tile Grid" in result.stderr:
-        raise BadInput(f"{media.path} is a picture made of tiles, not a video", hint="Give it a name that ends in .heic")
+        raise InputError(f"{media.path} is a picture made of tiles, not a video", hint="Give it a name that ends in .heic")
     if frame is None:
         complaint = "\n".join(line for line in result.stderr.splitlines() if not line.startswith(("Input", "Output", "  ")))
-        raise BadInput(f"{media.path} cannot be read as a video: {meaning(complaint)}")
+        raise InputError(f"{media.path} cannot be read as a video: {meaning(complaint)}")
     width, height = int(frame[2]), int(frame[3])
     if max(width, height) > MAX_SIDE:
-        raise BadInput(f"{media.path} has frames of {width} x {height} pixels; at most {MAX_SIDE} per side can be handled")
+        raise InputError(f"{media.path} has frames of {width} x {height} pixels; at most {MAX_SIDE} per side can be handled")
     rate = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] config in time_base: \S+, frame_rate: (\d+)/(\d+)", result.stderr, re.M)
     container = re.search(r"^Input #0, (\S+), from", result.stderr, re.M)
     stream = re.search(r"^Stream mapping:\n +Stream #(\d+:\d+) ", result.stderr, re.M)

@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.clip.ffmpeg import EXACTLY, Media, arguments, executable, log_file, meaning, media_input, passthrough, running
 from stages.clip.probe import Colour, VideoInfo, named_decoder, probe
-from stages.errors import BadInput
+from stages.errors import InputError
 
 _SEEK_FROM = 32
 """From this frame on, jumping to a key frame is cheaper than decoding from the start."""
@@ -27,7 +27,7 @@ frames that are shown before it but stored after it cannot be decoded."""
 def read_frames(path: str | Path, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
     """Yield frames [start, stop) of the video at `path`: uint8 RGB [H, W, 3], rotated as a player shows them.
 
-    Memory does not grow with the length. Raises BadInput when the file is no video or breaks off early.
+    Memory does not grow with the length. Raises InputError when the file is no video or breaks off early.
     """
     return decode(Media(Path(path)), probe(path), start, stop)
 
@@ -47,7 +47,7 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
         for index in range(start, stop):
             frame = np.empty((info.height, info.width, 3), np.uint8)
             if not _fill(process.stdout, frame):
-                raise BadInput(
+                raise InputError(
                     f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}",
                     hint="Code it again first and import that: ffmpeg -i VIDEO NEW.mp4",
                 )

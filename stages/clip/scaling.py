@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip.people import Person, arrays_of
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.skeletons import Points
 
 Size = tuple[int, int]
@@ -84,17 +84,17 @@ class Scaling:
 def scaling_of(name: str | Path, seen: NDArray[np.float32], own: Size | None, size: Size | None) -> Scaling:
     """What makes the points `seen`, [N, 2], all that the file or folder `name` has, pixels of frames of `size`.
 
-    own: the size of the picture that the file speaks of, if it does. Raises BadInput for shares of a picture of unknown size, and for
+    own: the size of the picture that the file speaks of, if it does. Raises InputError for shares of a picture of unknown size, and for
     pixels of a picture of another shape.
     """
     if not seen.size or np.abs(seen).max() > _FARTHEST_SHARE:
         if own and size and abs(own[0] * size[1] / (own[1] * size[0]) - 1) > _SHAPES:
-            raise BadInput(f"{name} has points of a picture of {own[0]} x {own[1]}, but the frames are {size[0]} x {size[1]}")
+            raise InputError(f"{name} has points of a picture of {own[0]} x {own[1]}, but the frames are {size[0]} x {size[1]}")
         return Scaling("pixels", own, size or own)
     unit: Unit = "-1 to 1" if (seen < 0).mean() > _NEGATIVE else "0 to 1"
     if own is None and size is None:
         hint = "Name the size with `fsv2v clip import --size WxH`, or the clip that they belong to with -o"
-        raise BadInput(f"{name} has points from {unit}, not in pixels, and does not say the size of the picture", hint=hint)
+        raise InputError(f"{name} has points from {unit}, not in pixels, and does not say the size of the picture", hint=hint)
     return Scaling(unit, own, size or own)
 
 
@@ -108,7 +108,7 @@ class Poses:
 
 
 def poses_of(name: str | Path, frames: Sequence[Sequence[Person]], own: Size | None, size: Size | None) -> Poses:
-    """The people of all frames in pixels of frames of `size`; see `scaling_of`, which raises BadInput."""
+    """The people of all frames in pixels of frames of `size`; see `scaling_of`, which raises InputError."""
     parts = [points for people in frames for person in people for points in person.parts.values()]
     points = np.concatenate([np.zeros((0, 3), np.float32), *parts])
     scale = scaling_of(name, points[points[:, 2] > 0, :2], own, size)
@@ -120,11 +120,11 @@ def poses_of(name: str | Path, frames: Sequence[Sequence[Person]], own: Size | N
 
 
 def one_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> Size | None:
-    """The one (width, height) that the frames of a file or folder name; None where they name none. BadInput when they differ, or
+    """The one (width, height) that the frames of a file or folder name; None where they name none. InputError when they differ, or
     are no sizes of pictures."""
     found = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
     if strange := [pair for pair in found if max(pair) > FARTHEST]:
-        raise BadInput(f"{name}: no picture is {str(strange[0][0]):.20} x {str(strange[0][1]):.20} pixels large")
+        raise InputError(f"{name}: no picture is {str(strange[0][0]):.20} x {str(strange[0][1]):.20} pixels large")
     if len(found) > 1:
-        raise BadInput(f"{name}: its images have {len(found)} sizes, so they are not the frames of one video")
+        raise InputError(f"{name}: its images have {len(found)} sizes, so they are not the frames of one video")
     return found.pop() if found else None

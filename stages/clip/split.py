@@ -1,8 +1,8 @@
 """A clip divided into its shots, each a clip of its own, so that no temporal network ever sees a cut.
 
-Cuts are those of PySceneDetect's adaptive detector and those of `stages.cuts` together. The adaptive one looks two frames ahead and sees
-many jumps within a scene too; a false alarm, which it gives where a video repeats frames, costs a division and no more. What it cannot
-see, a cut within two frames of either end, the other one sees.
+Cuts are those of PySceneDetect's adaptive detector and those of `stages.tracking.cuts` together. The adaptive detector looks two frames
+ahead and also sees many jumps within a scene. Where a video repeats frames it may split a shot needlessly. `stages.tracking.cuts` sees the
+cuts that it misses: those within two frames of either end.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from stages.clip.create import create_clip, kept_path
 from stages.clip.layers import Producer
 from stages.clip.pictures import Storage
 from stages.clip.probe import Timestamps
-from stages.cuts import CutDetector
-from stages.errors import BadInput, ParametersDiffer
+from stages.errors import InputError, ParametersDiffer
 from stages.files import alone
+from stages.tracking.cuts import CutDetector
 
 Shot = tuple[int, int]
 """The first frame, and one past the last."""
@@ -39,12 +39,12 @@ class Shots(NamedTuple):
 
 
 def find_shots(clip: Clip, min_seconds: float = 0.5) -> Shots:
-    """Decode the clip once and look for cuts. Raises BadInput when no shot lasts `min_seconds`."""
+    """Decode the clip once and look for cuts. Raises InputError when no shot lasts `min_seconds`."""
     bounds = [0, *sorted(cuts_of(clip.frames())), clip.num_frames]
     shots = list(zip(bounds, bounds[1:], strict=False))
     kept = [shot for shot in shots if _seconds(clip, shot) >= min_seconds]
     if not kept:
-        raise BadInput(f"No shot of {clip.path} lasts {min_seconds:g} s", hint="Lower --min-seconds")
+        raise InputError(f"No shot of {clip.path} lasts {min_seconds:g} s", hint="Lower --min-seconds")
     return Shots(kept, [shot for shot in shots if shot not in kept])
 
 
@@ -69,9 +69,9 @@ def write_shots(
     """Make NAME-000.clip, NAME-001.clip and so on in the folder `out`, frames only, as JPEG or PNG; yield each when it is there.
 
     One that was made of the same frames before is skipped. Raises ParametersDiffer when another one has its name and `overwrite` is not
-    set, or when more are there, which would show some frames twice; BadInput while another process writes the shots of that name.
+    set, or when more are there, which would show some frames twice; InputError while another process writes the shots of that name.
     """
-    with alone(out / name, refusal=BadInput):
+    with alone(out / name, refusal=InputError):
         _refuse_others(out, name, len(shots))
         for number, shot in enumerate(shots):
             yield _write(clip, shot, out / f"{name}-{number:03d}.clip", storage, overwrite)

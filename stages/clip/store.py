@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from stages.clip.ffmpeg import Media
-from stages.errors import DAMAGED, BadInput, InvalidClip
+from stages.errors import DAMAGED, InputError, InvalidClip
 
 MAX_FILE = 4 << 30
 """Largest file that is read into memory, in bytes."""
@@ -57,7 +57,7 @@ class DirectoryStore:
         except FileNotFoundError as error:
             raise InvalidClip(f"{self.path / name} is missing") from error
         except OSError as error:
-            raise BadInput(f"{self.path / name} cannot be read: {error.strerror}") from error
+            raise InputError(f"{self.path / name} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise InvalidClip(f"{self.path} names a file that cannot exist: {name!r}") from error
 
@@ -164,7 +164,7 @@ def is_safe_name(name: str) -> bool:
 
 
 def open_store(path: Path) -> Store:
-    """The store at `path`. Raises BadInput when nothing is there, InvalidClip when it is not a clip."""
+    """The store at `path`. Raises InputError when nothing is there, InvalidClip when it is not a clip."""
     try:
         if path.is_dir():
             return DirectoryStore(path)
@@ -173,5 +173,5 @@ def open_store(path: Path) -> Store:
                 raise InvalidClip(f"{path} is neither a clip directory nor a packed clip")
             return ZipStore(path)
     except OSError as error:  # such as a name that is too long
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    raise BadInput(f"{path} does not exist")
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    raise InputError(f"{path} does not exist")

@@ -14,7 +14,7 @@ from stages.clip.kinds import check_image
 from stages.clip.layers import DATA, Layer, combined_digest
 from stages.clip.schema import is_layer_name
 from stages.clip.store import DirectoryStore
-from stages.errors import BadInput, Fsv2vError, InvalidClip
+from stages.errors import Fsv2vError, InputError, InvalidClip
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Findings:
 def validate(path: str | Path) -> Findings:
     """Read everything in the clip at `path` and compare it with what its JSON files say.
 
-    Raises BadInput when nothing is there and InvalidClip when it cannot even be opened (no clip, or a newer format).
+    Raises InputError when nothing is there and InvalidClip when it cannot even be opened (no clip, or a newer format).
     """
     clip = open_clip(path)
     findings = Findings()
@@ -97,7 +97,7 @@ def _check_images(clip: Clip, layer: Layer) -> None:
     for index, image in enumerate(layer.images()):
         try:
             check_image(layer.kind, image, clip.width, clip.height)
-        except BadInput as error:
+        except InputError as error:
             raise InvalidClip(f"{layer.entry(index)}: {error}") from error
 
 

@@ -28,7 +28,7 @@ from stages.clip.ffmpeg import (
     usual_matrix,
 )
 from stages.clip.probe import probe
-from stages.errors import BadInput, Fsv2vError, MissingRequirement, UsageProblem
+from stages.errors import Fsv2vError, InputError, MissingRequirement, UsageError
 from stages.files import building_file, hidden_file, room_for
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
@@ -75,7 +75,7 @@ class VideoWriter:
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
-            raise UsageProblem(f"{path} cannot be a video", hint=f"Its name must end in {', '.join(CONTAINERS)}")
+            raise UsageError(f"{path} cannot be a video", hint=f"Its name must end in {', '.join(CONTAINERS)}")
         self.num_frames = 0
         self._shape = (height, width, 3)
         self._fps = Fraction(fps)
@@ -97,9 +97,9 @@ class VideoWriter:
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 RGB [H, W, 3]. Raises BadInput for another shape or when the disk is full."""
+        """Append one frame, uint8 RGB [H, W, 3]. Raises InputError for another shape or when the disk is full."""
         if frame.shape != self._shape or frame.dtype != np.uint8:
-            raise BadInput(f"a frame for {self.path} is {frame.dtype} {frame.shape}; it must be uint8 {self._shape}")
+            raise InputError(f"a frame for {self.path} is {frame.dtype} {frame.shape}; it must be uint8 {self._shape}")
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data.cast("B"))
@@ -116,7 +116,7 @@ class VideoWriter:
 
     def _finish(self) -> None:
         if self.num_frames == 0:
-            raise BadInput(f"{self.path} got no frame")
+            raise InputError(f"{self.path} got no frame")
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
@@ -162,7 +162,7 @@ class VideoWriter:
         if "Unknown encoder" in complaint:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
         reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
-        return BadInput(f"{self.path} cannot be written: {reason}", hint=room_for(self.path))
+        return InputError(f"{self.path} cannot be written: {reason}", hint=room_for(self.path))
 
 
 def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:
@@ -179,5 +179,5 @@ def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None
         return None
     try:
         return media, -probe(source).start
-    except BadInput:
+    except InputError:
         return media, Fraction(0)  # a file of sound alone

@@ -1,1 +1,1 @@
-"""The waist of the house: poses, landmarks and label maps become the semantic image s_t that networks see."""
+"""Poses, landmarks and label maps become the semantic image s_t that networks see."""

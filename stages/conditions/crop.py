@@ -15,7 +15,7 @@ RAISED_IN_FACES = 0.15
 BODY_IN_PERSONS = 1.5
 """Height of a crop in units of the person's height, and at least its width in units of what he reaches sideways."""
 TIGHTEST_IN_PERSONS = 1.15
-LEAST_PERSON = 16.0
+MIN_PERSON = 16.0
 """Pixels that a person is high at least, though fewer of them are seen."""
 JUMP_IN_FACES = 0.6
 """A face moves at most so far between two frames of one shot."""
@@ -51,7 +51,7 @@ def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
         if len(seen):
             low, high = seen.min(0), seen.max(0)
             wide = high[0] - low[0]
-            box[:] = *(low + high) / 2, BODY_IN_PERSONS * max(person_height(body), wide / aspect, LEAST_PERSON)
+            box[:] = *(low + high) / 2, BODY_IN_PERSONS * max(person_height(body), wide / aspect, MIN_PERSON)
     return boxes
 
 

@@ -13,9 +13,9 @@ import torch
 from stages.clip import Clip
 from stages.conditions import crop
 from stages.conditions.landmarks import eye_distance
-from stages.conditions.tracks import Damage, LandmarkTrack, PoseTrack, Track, open_track
+from stages.conditions.tracks import DetectorNoise, LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
-from stages.errors import BadInput, NoDetection
+from stages.errors import InputError, NoDetection
 from stages.networks.frame import Frame
 
 Crop = Literal["auto", "subject", "none"]
@@ -28,7 +28,7 @@ CROPPED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Shown:
+class Sample:
     """One frame of a clip as a model sees it."""
 
     semantic: np.ndarray
@@ -45,9 +45,9 @@ class Shown:
         return self.image
 
 
-def show(track: Track, index: int, view: View, image: np.ndarray | None = None, damage: Damage | None = None) -> Shown:
+def show(track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None) -> Sample:
     """The frame `index` of a track through a view; `image` is its picture, as the view shows it."""
-    return Shown(track.semantic(index, view, damage), track.keypoints(index, view, damage), image)
+    return Sample(track.semantic(index, view, noise), track.keypoints(index, view, noise), image)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Example:
     track: Track
     index: int
     view: View
-    shown: Shown
+    shown: Sample
     warnings: tuple[str, ...] = ()
 
     def through(self, after: View) -> Example:
@@ -100,12 +100,12 @@ def _fills(boxes: np.ndarray, clip: Clip) -> bool:
 def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: int, span: slice = slice(None)) -> list[Example]:
     """At most `most` examples, evenly spaced over those frames of a clip, or of its part `span`, on which something is seen.
 
-    Raises BadInput for an empty part, NoDetection when nothing is seen in it.
+    Raises InputError for an empty part, NoDetection when nothing is seen in it.
     """
     track = open_track(clip, kind)
     part = range(track.num_frames)[span]
     if not part:
-        raise BadInput(f"{clip.path} has {track.num_frames} frames, and none of them is asked for", hint="name others as examples")
+        raise InputError(f"{clip.path} has {track.num_frames} frames, and none of them is asked for", hint="name others as examples")
     seen = [index for index in part if track.seen(index)]
     if not seen:
         raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use a picture in which the face is well visible")
@@ -114,8 +114,8 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: 
     return [_example(clip, track, index, frames[index]) for index in sorted(set(chosen))]
 
 
-def frame_of(shown: Sequence[Shown], device: torch.device) -> Frame:
-    """Shown frames of one size as tensors, [K, ...]; pictures in [-1, 1], where they all have one."""
+def frame_of(shown: Sequence[Sample], device: torch.device) -> Frame:
+    """Sample frames of one size as tensors, [K, ...]; pictures in [-1, 1], where they all have one."""
     pictures = [s.image for s in shown if s.image is not None]
     images = None
     if len(pictures) == len(shown):

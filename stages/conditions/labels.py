@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput, InvalidClip
+from stages.errors import InputError, InvalidClip
 from stages.label_tables import (
     APOLLOSCAPE,
     CAMVID,
@@ -71,7 +71,7 @@ class LabelLayer:
 
 INSTANCES_FOLLOWED = 8
 """Instances of a clip whose boxes are keypoints, the largest ones."""
-LEAST_INSTANCE = 1 / 500
+MIN_INSTANCE = 1 / 500
 """Share of the picture that an instance covers at least to count as seen."""
 _LOOKED_AT = 16
 """Frames of a clip in which the largest instances are looked for."""
@@ -103,12 +103,12 @@ def corners(numbers: NDArray[np.uint8], followed: Sequence[int]) -> NDArray[np.f
     """Upper left and lower right corner of the box of each followed instance, [2 * INSTANCES_FOLLOWED, 3] (x, y in pixels, confidence).
 
     A box reaches half a pixel beyond the centres of its outermost pixels, so that it has the instance's size. numbers: uint8 [H, W]. What
-    covers less than `LEAST_INSTANCE` of the picture is not there.
+    covers less than `MIN_INSTANCE` of the picture is not there.
     """
     points = np.zeros((2 * INSTANCES_FOLLOWED, 3), np.float32)
     for slot, number in enumerate(followed):
         rows, columns = np.nonzero(numbers == number)
-        if len(rows) >= LEAST_INSTANCE * numbers.size:
+        if len(rows) >= MIN_INSTANCE * numbers.size:
             points[2 * slot] = columns.min() - 0.5, rows.min() - 0.5, 1
             points[2 * slot + 1] = columns.max() + 0.5, rows.max() + 0.5, 1
     return points
@@ -132,13 +132,13 @@ def colourise(ids: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
 
 
 def ids_of_colours(image: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
-    """The inverse of `colourise`: RGB [H, W, 3] -> ids [H, W]; black is void unless the table has it. Raises BadInput for other colours."""
+    """The inverse of `colourise`: RGB [H, W, 3] -> ids [H, W]. Black is void unless the table has it; other colours raise InputError."""
     codes = image.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     known = {0: VOID} | {(red << 16) + (green << 8) + blue: index for index, (red, green, blue) in enumerate(table.palette)}
     values, inverse = np.unique(codes, return_inverse=True)
     unknown = [f"#{value:06x}" for value in values.tolist() if value not in known]
     if unknown:
-        raise BadInput(f"{len(unknown)} colours are not in the label table {table.name}, the first is {unknown[0]}")
+        raise InputError(f"{len(unknown)} colours are not in the label table {table.name}, the first is {unknown[0]}")
     return np.array([known[value] for value in values.tolist()], np.uint8)[inverse].reshape(image.shape[:2])
 
 

@@ -138,7 +138,7 @@ def _draw_details(canvas: NDArray[np.uint8], person: NDArray[np.float32], stroke
                 _draw_limb(canvas, face[[start, end], :2], stroke, _FACE_COLOUR)
 
 
-def damaged(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
+def noisy(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
     """Keypoints [P, 25 or 137, 3] as a worse detector would give them: a few joints are missing, the others tremble."""
     noisy = keypoints.copy()
     for person in noisy:

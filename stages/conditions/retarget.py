@@ -99,9 +99,7 @@ def _ratios(driving: Points, examples: Points) -> tuple[float | None, dict[tuple
     if not large:
         return None, {}
     scale = float(np.median(large))
-    ratios = {
-        bone: float(np.clip(found.get(group, scale), scale / LIMIT, scale * LIMIT)) for group in GROUPS for bone in group
-    }
+    ratios = {bone: float(np.clip(found.get(group, scale), scale / LIMIT, scale * LIMIT)) for group in GROUPS for bone in group}
     return scale, ratios
 
 
@@ -115,9 +113,7 @@ def _length(bodies: Points, group: tuple[tuple[int, int], ...], best: float = BE
     return float(np.percentile(every, best)) if len(every) else 0.0
 
 
-def _rebuilt(
-    driving: Points, root: NDArray[np.float32], anchor: int | None, scale: float, ratios: dict[tuple[int, int], float]
-) -> Points:
+def _rebuilt(driving: Points, root: NDArray[np.float32], anchor: int | None, scale: float, ratios: dict[tuple[int, int], float]) -> Points:
     """Bone by bone from the mid hip, the anchor at the origin. A child without its parent keeps its place to the anchor, scaled."""
     result = driving.copy()
     result[..., :2] = (driving[..., :2] - root[:, None]) * scale

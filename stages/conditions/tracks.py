@@ -15,7 +15,7 @@ import numpy as np
 from stages.clip import Clip, Layer
 from stages.conditions import labels, landmarks, poses
 from stages.conditions.view import View
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 
 SEMANTIC_CHANNELS = {
     "landmarks": landmarks.SEMANTIC_CHANNELS, "landmarks+iris": landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS,
@@ -33,7 +33,7 @@ DENSEPOSE_MIRROR = np.array(
 
 
 @dataclass(frozen=True)
-class Damage:
+class DetectorNoise:
     """How what drives a window of training is as faulty as a detector's; the same for the same seed."""
 
     seed: int
@@ -55,11 +55,11 @@ class Track(Protocol):
     channels: int
     num_frames: int
 
-    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         """s_t of frame `index`: float32 [channels, height, width] in [0, 1]."""
         ...
 
-    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         """Points that correspond between frames, float32 [N, 3]; N is the same for all clips of a kind, and may be 0."""
         ...
 
@@ -85,22 +85,22 @@ class LandmarkTrack:
         points = view.points(self.points[index])
         return points[:, landmarks.MIRROR] if view.mirrored else points
 
-    def _irises(self, index: int, view: View, damage: Damage | None) -> np.ndarray:
+    def _irises(self, index: int, view: View, noise: DetectorNoise | None) -> np.ndarray:
         irises = view.points(self.iris[index])
-        if damage is not None and damage.of_window().random() < IRIS_DROPPED:
+        if noise is not None and noise.of_window().random() < IRIS_DROPPED:
             irises = np.zeros_like(irises)
         return irises[:, landmarks.MIRROR_IRISES] if view.mirrored else irises
 
-    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         faces = self.faces(index, view)
         maps = landmarks.semantic_image(faces, view.height, view.width)
         if not self.pupils:
             return maps
-        drawn = landmarks.draw_irises(faces, self._irises(index, view, damage), view.height, view.width)
+        drawn = landmarks.draw_irises(faces, self._irises(index, view, noise), view.height, view.width)
         return np.concatenate([maps, drawn[None] / np.float32(255)])
 
-    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
-        return np.concatenate([self.faces(index, view)[0], self._irises(index, view, damage)[0]])
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        return np.concatenate([self.faces(index, view)[0], self._irises(index, view, noise)[0]])
 
     def seen(self, index: int) -> bool:
         return bool(self.points[index, ..., 2].any())
@@ -121,18 +121,18 @@ class PoseTrack:
         self.bodies = keypoints
         self.num_frames = len(keypoints)
 
-    def _people(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def _people(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         people = view.points(self.bodies[index])
         people = poses.mirrored(people) if view.mirrored else people
-        return poses.damaged(people, damage.of_frame(index)) if damage is not None and damage.noisy else people
+        return poses.noisy(people, noise.of_frame(index)) if noise is not None and noise.noisy else people
 
-    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
-        people = self._people(index, view, damage)
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        people = self._people(index, view, noise)
         return poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
 
-    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         """BODY_25 and both hands behind it, [67, 3]; hands that are not known have confidence 0."""
-        return poses.with_hands(self._people(index, view, damage)[0])
+        return poses.with_hands(self._people(index, view, noise)[0])
 
     def seen(self, index: int) -> bool:
         return bool(self.bodies[index, ..., 2].any())
@@ -153,11 +153,11 @@ class DensePoseTrack(PoseTrack):
         super().__init__(keypoints)
         self.surface = surface
 
-    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         iuv = view.image(self.surface.image(index), cv2.INTER_NEAREST)
         parts = DENSEPOSE_MIRROR[iuv[..., 0]] if view.mirrored else iuv[..., 0]
         surface = np.stack([parts / 24, iuv[..., 1] / 255, iuv[..., 2] / 255]).clip(0, 1)
-        return np.concatenate([super().semantic(index, view, damage), surface.astype(np.float32)])
+        return np.concatenate([super().semantic(index, view, noise), surface.astype(np.float32)])
 
 
 class LabelTrack:
@@ -175,14 +175,14 @@ class LabelTrack:
         self.channels = len(self.ids)
         self.num_frames = layer.num_frames
 
-    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         return (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
 
     def _seen_through(self, view: View, index: int) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
         return self.mirror[ids] if view.mirrored else ids
 
-    def keypoints(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         if self.instances is None:
             return np.zeros((2 * labels.INSTANCES_FOLLOWED, 3), np.float32)
         return labels.corners(view.image(self.instances.image(index), cv2.INTER_NEAREST), self.instances.followed)
@@ -194,21 +194,25 @@ class LabelTrack:
         return labels.colourise(self._seen_through(view, index), self.layer.table)
 
 
-BROUGHT: dict[str, Callable[[Clip], Track]] = {}
-"""Tracks of kinds that are not ours, by kind: what a generator of one's own is driven by (stages/networks/methods.py)."""
+_OPENERS: dict[str, Callable[[Clip], Track]] = {}
+
+
+def register(kind: str, opener: Callable[[Clip], Track]) -> None:
+    """Make `open_track` call `opener` for a kind of driving that is not the package's own (see stages/networks/methods.py)."""
+    _OPENERS[kind] = opener
 
 
 def open_track(clip: Clip, kind: str) -> Track:
     """The track of a clip's layer `kind`; "poses+densepose" wants both layers, "landmarks+iris" draws the irises where the layer
     landmarks has them. It follows one subject: who is seen most.
 
-    Raises BadInput when the clip lacks a layer.
+    Raises InputError when the clip lacks a layer.
     """
-    if kind in BROUGHT:
-        return BROUGHT[kind](clip)
+    if kind in _OPENERS:
+        return _OPENERS[kind](clip)
     for name in layers_of(kind):
         if not clip.has(name):
-            raise BadInput(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))
+            raise InputError(f"{clip.path} has no layer {name!r}", hint=_REMEDY.get(name, "").format(clip.path))
     if kind in ("landmarks", "landmarks+iris"):
         arrays = clip.layer("landmarks").arrays()
         iris = only(main_subject(arrays["points"]), arrays["iris"]) if "iris" in arrays else None
@@ -219,14 +223,14 @@ def open_track(clip: Clip, kind: str) -> Track:
         return DensePoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
     if kind == "segment":
         return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None)
-    raise BadInput(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
+    raise InputError(f"the layer {kind!r} of {clip.path} cannot drive a synthesis", hint="use landmarks, poses or segment")
 
 
 def require_channels(clip: Clip, found: int, wanted: int) -> None:
-    """UsageProblem when a clip's semantic images have other channels than a model was made for: other labels, most of the time."""
+    """UsageError when a clip's semantic images have other channels than a model was made for: other labels, most of the time."""
     if found != wanted:
         hint = "label maps must be of the table that the model was trained on; a recipe says how many labels (semantic_channels)"
-        raise UsageProblem(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
+        raise UsageError(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
 
 
 def layers_of(kind: str) -> tuple[str, ...]:

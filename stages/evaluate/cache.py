@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import DAMAGED, BadInput
+from stages.errors import DAMAGED, InputError
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 from stages.reading import load_npz
@@ -44,7 +44,7 @@ class Cache:
             return Statistics.from_arrays(load_npz(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (*DAMAGED, BadInput) as problem:
+        except (*DAMAGED, InputError) as problem:
             self._tell(f"the cached statistics {path} are broken and made anew ({problem})")
             return None
 
@@ -56,7 +56,7 @@ class Cache:
         np.savez(data, **statistics.arrays())  # type: ignore[arg-type]
         try:
             write_atomically(path, data.getvalue())
-        except BadInput as problem:
+        except InputError as problem:
             self._writable = False
             problem.hint = "Name another folder with --cache, or free some space"
             self._tell(f"statistics are not cached: {problem}")

@@ -13,15 +13,15 @@ from pathlib import Path
 from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.comments import read_comment
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
-from stages.evaluate.footage import Footage, Image, is_collection, is_footage, open_footage, same_rate, same_shape, stem
+from stages.evaluate.frame_source import FrameSource, Image, is_collection, is_footage, open_footage, same_rate, same_shape, stem
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
-from stages.evaluate.metric import Metric, Setting, find_metric, find_metrics, metric_names
-from stages.evaluate.part import Part, merge, require_same
-from stages.evaluate.pooled import Gatherer, Pair, least_side, pools, samples
+from stages.evaluate.metric import EvaluationContext, Metric, find_metric, find_metrics, metric_names
+from stages.evaluate.partial_result import Part, merge, require_same
+from stages.evaluate.set_statistics import Pair, StatisticsCollector, least_side, pools, samples
 from stages.reading import parse_object
 
 _AT_ONCE = 4
@@ -46,10 +46,10 @@ class EvaluateOptions:
 class _Group:
     """Results that one pass can measure together."""
 
-    reference: Footage
+    reference: FrameSource
     width: int
     height: int
-    driving: Footage | None
+    driving: FrameSource | None
 
 
 def evaluate(
@@ -62,13 +62,14 @@ def evaluate(
     sets_grow: bool = True,
 ) -> Iterator[Score]:
     """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and
-    the mean over the clips per method and metric (see `part.methods`).
+    the mean over the clips per method and metric (see `partial_result.methods`).
 
     results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
     total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards, and, if
-    `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason; one that was asked for by name
-    and cannot run raises MissingRequirement. Raises BadInput when a result and its reference cannot be compared, and ParametersDiffer when
-    `out` is a part of another evaluation.
+    `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason.
+
+    Raises MissingRequirement when a metric that was asked for by name cannot run, InputError when a result and its reference cannot be
+    compared, ParametersDiffer when `out` is the partial result of another evaluation.
     """
     named = pairs(results, references)
     part = empty_part(named, options, shard)
@@ -82,7 +83,9 @@ def evaluate(
     for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
-    gatherer = Gatherer(options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event)
+    gatherer = StatisticsCollector(
+        options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event
+    )
     sets = pools(named)
     members: dict[str, list[Pair]] = {}
     for pool, pair in zip(sets[shard[0] :: shard[1]], own, strict=True):
@@ -100,7 +103,7 @@ def evaluate(
 
 
 def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard: tuple[int, int]) -> Part:
-    """That of a shard before anything is measured. Raises UsageProblem for an unknown metric."""
+    """That of a shard before anything is measured. Raises UsageError for an unknown metric."""
     metrics = dict.fromkeys(metric.name for name in options.metrics or metric_names() for metric in find_metrics(name))
     asked = [named, options.driving, options.example, options.landmarks]
     whose = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
@@ -108,14 +111,14 @@ def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard
 
 
 def merge_parts(files: Sequence[str]) -> Iterator[Score]:
-    """All scores of the parts that `evaluate` has written, then what can only be said of the whole. Raises BadInput and UsageProblem."""
+    """All scores of the parts that `evaluate` has written, then what can only be said of the whole. Raises InputError and UsageError."""
     whole = merge([Path(file) for file in files])
     yield from whole.scores
     yield from whole.whole()
 
 
 def open_pairs(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair]:
-    """Each file is opened once. Raises BadInput for a pair that cannot be compared; of another frame rate `on_event` is told."""
+    """Each file is opened once. Raises InputError for a pair that cannot be compared; of another frame rate `on_event` is told."""
     paths = list(dict.fromkeys(path for pair in named for path in pair))
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
@@ -136,15 +139,15 @@ def _frame_by_frame(
 ) -> Iterator[Score]:
     of_frames = [metric for metric in metrics if isinstance(metric, Metric)]
     driving = open_footage(options.driving) if options.driving else None
-    groups: dict[_Group, list[Footage]] = {}
+    groups: dict[_Group, list[FrameSource]] = {}
     for result, reference in matched if of_frames else ():
         if driving and driving.num_frames != reference.num_frames:
-            raise BadInput(f"The driving {driving.path} has {driving.num_frames} frames, {reference.path} has {reference.num_frames}")
+            raise InputError(f"The driving {driving.path} has {driving.num_frames} frames, {reference.path} has {reference.num_frames}")
         group = _Group(reference, result.width, result.height, driving or _kept_driving(result))
         groups.setdefault(group, []).append(result)
     said: set[str] = set()
     for group, members in groups.items():
-        setting = Setting(group.width, group.height, options.device, options.landmarks, group.driving, driving is None)
+        setting = EvaluationContext(group.width, group.height, options.device, options.landmarks, group.driving, driving is None)
         if options.metrics:
             _require(of_frames, setting)
         wanted = of_frames if options.metrics else [metric for metric in of_frames if metric.concerns(setting)]
@@ -166,27 +169,27 @@ def _possible(
     return list(possible.values())
 
 
-def _require_same_length(result: Footage, reference: Footage) -> None:
+def _require_same_length(result: FrameSource, reference: FrameSource) -> None:
     if result.num_frames != reference.num_frames:
-        raise BadInput(
+        raise InputError(
             f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
             hint="Give the reference that the result was driven by, cut to the same frames",
         )
 
 
-def _require_same_shape(result: Footage, reference: Footage) -> None:
+def _require_same_shape(result: FrameSource, reference: FrameSource) -> None:
     if not same_shape((result.width, result.height), (reference.width, reference.height)):
         sizes = f"{result.width}x{result.height} pixels, its reference {reference.path} has {reference.width}x{reference.height}"
-        raise BadInput(f"{result.path} has {sizes}", hint="Crop one of them to the shape of the other")
+        raise InputError(f"{result.path} has {sizes}", hint="Crop one of them to the shape of the other")
 
 
-def _warn_of_another_rate(result: Footage, reference: Footage, on_event: OnEvent) -> None:
+def _warn_of_another_rate(result: FrameSource, reference: FrameSource, on_event: OnEvent) -> None:
     if result.fps and reference.fps and not same_rate([result.fps, reference.fps]):
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
         on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
 
 
-def _warn_of_cautions(metrics: Sequence[Metric], setting: Setting, frames: int, said: set[str], on_event: OnEvent) -> None:
+def _warn_of_cautions(metrics: Sequence[Metric], setting: EvaluationContext, frames: int, said: set[str], on_event: OnEvent) -> None:
     """What the metrics that can be taken have to say of their figures, unless it is among what was `said` of another group."""
     for metric in metrics:
         caution = "" if metric.unavailable(setting, frames) else metric.caution(setting)
@@ -195,7 +198,7 @@ def _warn_of_cautions(metrics: Sequence[Metric], setting: Setting, frames: int, 
             on_event({"message": f"fsv2v: warning: {caution}"})
 
 
-def _warn_of_a_crop(result: Footage, reference: Footage, on_event: OnEvent) -> None:
+def _warn_of_a_crop(result: FrameSource, reference: FrameSource, on_event: OnEvent) -> None:
     """Synthesize crops larger videos to the head or the body: such a result shows another part than the video that drove it."""
     if (result.width, result.height) == (reference.width, reference.height):
         return
@@ -205,7 +208,7 @@ def _warn_of_a_crop(result: Footage, reference: Footage, on_event: OnEvent) -> N
         on_event({"message": f"fsv2v: warning: {unlike}: make the result with --crop none, or crop the reference in the same way"})
 
 
-def _crop_of(footage: Footage) -> str | None:
+def _crop_of(footage: FrameSource) -> str | None:
     """The value of --crop that a result of synthesize was made with; None for anything else."""
     try:
         if footage.clip is not None:
@@ -225,16 +228,16 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
     pictures) gives each result the one of the same name, whatever their endings are.
     """
     if "" in (*results, *references):
-        raise UsageProblem("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
+        raise UsageError("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
     if len(references) == 1 and is_collection(Path(references[0])):
         there = _by_name(Path(references[0]))
         for result in results:
             if stem(result) not in there:
                 hint = f"Name the results in it: {result}/*" if is_collection(Path(result)) else "Give it the name of its result"
-                raise BadInput(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
+                raise InputError(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
         return _once((result, str(there[stem(result)])) for result in results)
     if len(references) not in (1, len(results)):
-        raise UsageProblem(
+        raise UsageError(
             f"{len(references)} references for {len(results)} results",
             hint="Give one for all, one for each, or a folder with one of each name",
         )
@@ -257,14 +260,14 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return {stem(path): path for path in reversed(preferred)}
 
 
-def _kept_driving(result: Footage) -> Footage | None:
+def _kept_driving(result: FrameSource) -> FrameSource | None:
     """The result itself, if synthesize kept in it the landmarks or poses that drove it."""
     clip = result.clip
     kinds = [kind for kind in ("landmarks", "poses") if clip is not None and clip.has(kind)]
     return result if clip and any(clip.layer(kind).meta["producer"]["stage"] == "synthesize" for kind in kinds) else None
 
 
-def _require(metrics: Sequence[Metric], setting: Setting) -> None:
+def _require(metrics: Sequence[Metric], setting: EvaluationContext) -> None:
     """What was asked for by name is fetched, which opening does. Raises MissingRequirement when it cannot be had."""
     for metric in metrics:
         if metric.missing(setting):

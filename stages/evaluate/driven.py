@@ -9,32 +9,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Layer
-from stages.errors import BadInput, UsageProblem
-from stages.evaluate.footage import Footage
-from stages.evaluate.metric import Setting
+from stages.errors import InputError, UsageError
+from stages.evaluate.frame_source import FrameSource
+from stages.evaluate.metric import EvaluationContext
 
 ASPECT_TOLERANCE = 0.02
 
 
-def has_layer(driving: Footage | None, kind: str) -> bool:
+def has_layer(driving: FrameSource | None, kind: str) -> bool:
     return driving is not None and driving.clip is not None and driving.clip.has(kind)
 
 
-def layer_of_driving(setting: Setting, kind: str) -> tuple[Footage, Layer]:
-    """The driving and its layer `kind`. Raises UsageProblem, with what to do, when it has none."""
+def layer_of_driving(setting: EvaluationContext, kind: str) -> tuple[FrameSource, Layer]:
+    """The driving and its layer `kind`. Raises UsageError, with what to do, when it has none."""
     driving = setting.driving
     if driving is None or driving.clip is None or not driving.clip.has(kind):
-        raise UsageProblem(f"The driving has no layer {kind}", hint=f"Name a clip that `fsv2v {_MAKERS[kind]}` has seen with --driving")
+        raise UsageError(f"The driving has no layer {kind}", hint=f"Name a clip that `fsv2v {_MAKERS[kind]}` has seen with --driving")
     return driving, driving.clip.layer(kind)
 
 
 _MAKERS = {"poses": "extract-poses", "segment": "segment"}
 
 
-def points_at_size(driving: Footage, points: Iterable[NDArray[np.float32]], width: int, height: int) -> Iterator[NDArray[np.float32]]:
+def points_at_size(driving: FrameSource, points: Iterable[NDArray[np.float32]], width: int, height: int) -> Iterator[NDArray[np.float32]]:
     """Points [N, 3] (x, y, confidence) in pixels of the driving -> in those of a width x height frame.
 
-    Raises BadInput for another shape.
+    Raises InputError for another shape.
     """
     scale = _scale(driving, width, height)
     for given in points:
@@ -43,17 +43,17 @@ def points_at_size(driving: Footage, points: Iterable[NDArray[np.float32]], widt
         yield moved
 
 
-def labels_at_size(driving: Footage, maps: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
-    """Label maps of the driving -> [height, width]. Raises BadInput for another shape."""
+def labels_at_size(driving: FrameSource, maps: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+    """Label maps of the driving -> [height, width]. Raises InputError for another shape."""
     _scale(driving, width, height)
     for ids in maps:
         yield np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def _scale(driving: Footage, width: int, height: int) -> NDArray[np.float32]:
+def _scale(driving: FrameSource, width: int, height: int) -> NDArray[np.float32]:
     scale = np.array([width / driving.width, height / driving.height], np.float32)
     if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
-        raise BadInput(
+        raise InputError(
             f"The driving {driving.path} ({driving.width}x{driving.height}) cannot be compared with a result of {width}x{height}",
             hint="Give what was used, which `fsv2v synthesize -o OUT.clip` keeps, as --driving",
         )

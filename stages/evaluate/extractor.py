@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.footage import Image
+from stages.evaluate.frame_source import Image
 from stages.evaluate.statistics import Statistics, keys_of
 
 Values = NDArray[np.float32]
@@ -18,7 +18,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Look:
+class FrameEncoder:
     """What is done to each frame by itself. `open(device)` returns a function: frames uint8 [B, H, W, 3] -> float32 [B, ...]."""
 
     name: str
@@ -41,7 +41,7 @@ class Extractor:
     name: str
     weights: str
     dimensions: int
-    look: Look
+    look: FrameEncoder
     window: int = 1
     stride: int = 1
     least_side: int = 1

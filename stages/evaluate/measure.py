@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.evaluate import intervals
-from stages.evaluate.footage import Footage, same_shape
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
-from stages.evaluate.motion import LEAST_SIDE, FlowFinder, warp
+from stages.evaluate.frame_source import FrameSource, same_shape
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
+from stages.evaluate.motion import MIN_SIDE, FlowFinder, warp
 from stages.streaming import beside
 
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
@@ -99,10 +99,10 @@ class Tally:
 
 
 def measure(
-    results: Sequence[Footage],
-    reference: Footage,
+    results: Sequence[FrameSource],
+    reference: FrameSource,
     metrics: Sequence[Metric],
-    setting: Setting,
+    setting: EvaluationContext,
     example: Image | None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Score]:
@@ -110,7 +110,7 @@ def measure(
 
     example: the picture that the baselines show, of that size, or None for the reference's first frame, which is then not scored (a single
     frame is scored, without baselines). The reference is shrunk to the results' size by area, as the paper's protocol has it.
-    Raises BadInput when the shapes differ.
+    Raises InputError when the shapes differ.
     """
     given_away = 1 if example is None and reference.num_frames > 1 else 0
     reasons = {metric.name: metric.unavailable(setting, reference.num_frames) for metric in metrics}
@@ -154,7 +154,7 @@ class Baselines:
 
     def __call__(self, truth: Image) -> dict[Name, Image]:
         """For a frame of the truth, uint8 RGB [H, W, 3] as the example is; frames that are too small for optical flow have no WARPED."""
-        moved: dict[Name, Image] = {WARPED: self.warped(truth)} if min(truth.shape[:2]) >= LEAST_SIDE else {}
+        moved: dict[Name, Image] = {WARPED: self.warped(truth)} if min(truth.shape[:2]) >= MIN_SIDE else {}
         return {REPEATED: self.example, **moved}
 
     def warped(self, truth: Image) -> Image:
@@ -172,7 +172,7 @@ def _score(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], talli
 
 
 def _result(
-    result: Footage, reference: Footage, metric: Metric, tallies: Mapping[Name, Tally], position: int, reason: str
+    result: FrameSource, reference: FrameSource, metric: Metric, tallies: Mapping[Name, Tally], position: int, reason: str
 ) -> Score:
     own, repeated, warped = tallies[position], tallies[REPEATED], tallies[WARPED]
     low, high = intervals.of_frames(own.known)
@@ -198,12 +198,12 @@ def _result(
 
 
 def fit(image: Image, width: int, height: int) -> Image:
-    """The image at another size, by area where it shrinks; itself if it has that size. Raises BadInput for another shape."""
+    """The image at another size, by area where it shrinks; itself if it has that size. Raises InputError for another shape."""
     own_height, own_width = image.shape[:2]
     if (own_width, own_height) == (width, height):
         return image
     if not same_shape((own_width, own_height), (width, height)):
-        raise BadInput(
+        raise InputError(
             f"A frame of {own_width}x{own_height} pixels cannot be compared with a result of {width}x{height}",
             hint="Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
         )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from stages.errors import MissingRequirement, UsageProblem
-from stages.evaluate.footage import Footage, Image
+from stages.errors import MissingRequirement, UsageError
+from stages.evaluate.frame_source import FrameSource, Image
 
 if TYPE_CHECKING:
     from stages.evaluate.distribution import Distribution
@@ -21,7 +21,7 @@ Scorer = Callable[[Image, Sequence[Image]], "Sequence[float | None] | None"]
 candidate. None in the place of a figure: this candidate could not be measured. None instead of all: there is nothing to measure here."""
 
 
-class Memo:
+class FeatureCache:
     """Of every image that is being shown, what metrics have made of it, so that what several need, or need again, is made once."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Memo:
 
 
 @dataclass(frozen=True)
-class Setting:
+class EvaluationContext:
     """What a scorer may want to know beside the frames.
 
     width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results were to follow, a layer of a
@@ -59,9 +59,9 @@ class Setting:
     height: int
     device: str = "auto"
     landmarks: str = "auto"
-    driving: Footage | None = None
+    driving: FrameSource | None = None
     kept: bool = False
-    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+    memo: FeatureCache = field(default_factory=FeatureCache, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Metric:
     summary: str
     unit: str
     better: Literal["higher", "lower"]
-    open: Callable[[Setting], Scorer]
-    missing: Callable[[Setting], str] = lambda setting: ""
+    open: Callable[[EvaluationContext], Scorer]
+    missing: Callable[[EvaluationContext], str] = lambda setting: ""
     aliases: tuple[str, ...] = ()
     layer: str = ""
     least_frames: int = 1
@@ -89,16 +89,16 @@ class Metric:
     floor: bool = False
     finish: Callable[[Scorer, Sequence[float | None]], Sequence[float | None]] | None = None
     only_by_name: bool = False
-    caution: Callable[[Setting], str] = lambda setting: ""
+    caution: Callable[[EvaluationContext], str] = lambda setting: ""
 
-    def concerns(self, setting: Setting) -> bool:
+    def concerns(self, setting: EvaluationContext) -> bool:
         """Whether it is taken without being asked for: there is a driving of the kind that this metric looks at."""
         if self.only_by_name:
             return False
         clip = None if setting.driving is None else setting.driving.clip
         return not self.layer or (clip is not None and clip.has(self.layer))
 
-    def unavailable(self, setting: Setting, frames: int) -> str:
+    def unavailable(self, setting: EvaluationContext, frames: int) -> str:
         """Why this metric cannot be taken of `frames` frames, as a sentence; "" if it can."""
         if frames < self.least_frames:
             return f"needs {self.least_frames} frames"
@@ -118,10 +118,10 @@ def find_metric(name: str) -> Metric | Distribution:
 
 
 def find_metrics(name: str) -> list[Metric | Distribution]:
-    """The metrics, of frames or of distributions, of that name or alias. Raises UsageProblem for an unknown one."""
+    """The metrics, of frames or of distributions, of that name or alias. Raises UsageError for an unknown one."""
     found = [metric for metric in _every() if name in (metric.name, *metric.aliases)]
     if not found:
-        raise UsageProblem(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
+        raise UsageError(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
     return found
 
 

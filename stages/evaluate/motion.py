@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.footage import Image
+from stages.evaluate.frame_source import Image
 
-LEAST_SIDE = 16
+MIN_SIDE = 16
 """Pixels; DIS cannot look at less."""
 
 Flow = NDArray[np.float32]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
+from stages.errors import InputError
 
 KEPT = 2048
 """So many vectors of a set are kept as they are: those of the smallest keys, which is a random choice that all shards agree upon."""
@@ -41,9 +41,9 @@ class Statistics:
 
     @staticmethod
     def of(vectors: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
-        """vectors: [N, D]; keys: [N], a number for each (see `keys_of`). Raises BadInput when a vector is not finite."""
+        """vectors: [N, D]; keys: [N], a number for each (see `keys_of`). Raises InputError when a vector is not finite."""
         if not np.isfinite(vectors).all():
-            raise BadInput("The features of a frame are not finite numbers", hint="Check the network with `fsv2v weights verify`")
+            raise InputError("The features of a frame are not finite numbers", hint="Check the network with `fsv2v weights verify`")
         exact = vectors.astype(np.float64)
         kept = np.argsort(keys, kind="stable")[:KEPT]
         return Statistics(len(vectors), exact.sum(0), exact.T @ exact, vectors[kept].astype(np.float32), keys[kept])

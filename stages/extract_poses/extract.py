@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
 from stages.conditions.poses import NAMES
-from stages.errors import NoDetection, UsageProblem
+from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
-from stages.following import Seen, Subject, box_of_points, follow, parse_choice, watch
-from stages.gaps import filled
 from stages.runner import Outcome
 from stages.skeletons import SIZES
-from stages.smoothing import Tracked, smoothed
+from stages.tracking.interpolation import filled
+from stages.tracking.smoothing import Tracked, smoothed
+from stages.tracking.tracker import Seen, Subject, box_of_points, follow, parse_choice, watch
 
 Boxes = NDArray[np.float32]
 """Of everybody in a frame, [N, 4]."""
@@ -69,9 +69,9 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
 
 def _parameters(options: PoseOptions) -> dict[str, Any]:
     if not 0 <= options.smoothing <= 100:
-        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
+        raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
     if strange := set(options.drop) - set(rules.RULES):
-        raise UsageProblem(f"There is no rule {min(strange)!r}", hint=f"Choose from {', '.join(rules.RULES)}")
+        raise UsageError(f"There is no rule {min(strange)!r}", hint=f"Choose from {', '.join(rules.RULES)}")
     return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
 
 

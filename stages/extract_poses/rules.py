@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.poses import NAMES
-from stages.following import box_of_points
+from stages.tracking.tracker import box_of_points
 
 RULES = ("static", "small", "truncated", "overlapping")
 

@@ -29,19 +29,19 @@ from stages.clip import probe, read_frames
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
 from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
-from stages.following import box_of_points
 from stages.mediapipe_task import VisionTask
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
 from stages.skeletons import MEDIAPIPE_33, from_mediapipe
-from stages.windows import cut_window
+from stages.tracking.tracker import box_of_points
+from stages.tracking.windows import cut_window
 from weights import registry
 
 NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", "lia_ted_driving3")
 """Clips whose licence forbids training; they too show what the network does with people whom it has not seen."""
 PATCH_SIDE = 384
 _SURE, _ABSENT = 0.5, 0.1
-LEAST_SIZE = 0.4
+MIN_SIZE = 0.4
 """Diagonal of a person's box, as a share of the picture's height."""
 
 log = logging.getLogger("train_small")
@@ -133,7 +133,7 @@ def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray
 def _large(seen: NDArray[np.float32], frame: NDArray[np.uint8]) -> bool:
     """Whether it is as large as a person whom a clip is about; the feet of chairs, which are now and then taken for one, are not."""
     box = box_of_points(seen)
-    return bool(np.linalg.norm(box[2:] - box[:2]) > LEAST_SIZE * frame.shape[0])
+    return bool(np.linalg.norm(box[2:] - box[:2]) > MIN_SIZE * frame.shape[0])
 
 
 def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> tuple[Any, Any, NDArray[np.float32]]:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
 from stages.conditions.landmarks import LANDMARKS, draw_sketch
-from stages.errors import NoDetection, UsageProblem
+from stages.errors import NoDetection, UsageError
 from stages.extract_sketch import background
 from stages.extract_sketch.orientation import Orientation
-from stages.following import follow, parse_choice, watch
-from stages.gaps import filled
 from stages.runner import Outcome
-from stages.smoothing import Tracked, smoothed
+from stages.tracking.interpolation import filled
+from stages.tracking.smoothing import Tracked, smoothed
+from stages.tracking.tracker import follow, parse_choice, watch
 
 STAGE = "extract-sketch"
 
@@ -75,9 +75,9 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
 def _check(options: SketchOptions) -> None:
     parse_choice(options.face)
     if options.background not in ("canny", "none"):
-        raise UsageProblem(f"There is no background {options.background!r}", hint="Choose canny or none")
+        raise UsageError(f"There is no background {options.background!r}", hint="Choose canny or none")
     if not 0 <= options.smoothing <= 100:
-        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
+        raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
 
 
 def _landmarks_producer(backend: Backend, options: SketchOptions) -> Producer:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS
-from stages.following import Subject, box_of_points
+from stages.tracking.tracker import Subject, box_of_points
 
 __all__ = ["Detector", "Face", "box_of_points"]
 

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stages.bases import describe_base
 from stages.clip import Clip
+from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, examples_of
-from stages.conditions.lessons import lessons
 from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.files import alone
-from stages.model_files import read_model, save_delta, save_model
 from stages.models import Model
+from stages.models.bases import describe_base
+from stages.models.files import read_model, save_delta, save_model
 from stages.networks.generator import FewShotGenerator
 from stages.networks.tuning import TuneOptions, tune
 from stages.perceptual import choose, open_distance
@@ -53,7 +53,7 @@ def finetune(
 
     What is adapted: see `stages.networks.tuning`; `model` stays as it is. `out` is a delta: it is used together with the file that
     `model` came from, and of a delta it is the delta of the same base. Raises NoDetection (nothing seen in an example), ParametersDiffer
-    (`out` was made otherwise), UsageProblem (`out` is the base, or another process makes it).
+    (`out` was made otherwise), UsageError (`out` is the base, or another process makes it).
     """
     options = replace(options, perceptual=choose(options.perceptual))
     settings = _settings(examples, model, options)
@@ -66,11 +66,11 @@ def finetune(
         for example in shown:
             require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
         if not shown:
-            raise BadInput("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
+            raise InputError("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
         generator = copy.deepcopy(model.generator)
         save = _saver(out, model, generator, options.whole)
         device = choose_device(options.device)
-        course = lessons(shown, options.tuning.batch, options.tuning.seed, device)
+        course = finetune_batches(shown, options.tuning.batch, options.tuning.seed, device)
         tuned = tune(generator.to(device), course, options.tuning, open_distance(options.perceptual, device), on_step)
         save({**model.info, "finetuning": settings, "tuned": tuned})
         return "done"
@@ -100,6 +100,6 @@ def _saver(out: Path, model: Model, generator: FewShotGenerator, whole: bool) ->
     if whole:
         return lambda info: save_model(out, generator.state_dict(), model.config, info)
     if out.exists() and out.samefile(model.whole):
-        raise UsageProblem(f"{out} is the base of what is to be written there", hint="choose another -o, or write a whole model (--whole)")
+        raise UsageError(f"{out} is the base of what is to be written there", hint="choose another -o, or write a whole model (--whole)")
     base, of = describe_base(model.whole, model.whole_sha256, out), read_model(model.whole)[1]
     return lambda info: save_delta(out, generator.state_dict(), base, of, model.config, info)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip, Producer
-from stages.cuts import CutDetector
 from stages.flow.backends import Estimator
+from stages.flow.consistency import trusted_flow
 from stages.flow.teacher import choose_teacher
-from stages.flow.trust import trusted_flow
 from stages.runner import Outcome
 from stages.streaming import beside
+from stages.tracking.cuts import CutDetector
 
 STAGE = "flow"
 LAYERS = ("flow", "flow_confidence")
@@ -37,7 +37,7 @@ class FlowOptions:
 def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcome:
     """Estimate the flow of `clip` from frame t to t + 1, both ways, to tell where it can be trusted.
 
-    The last frame, and the last one of each shot, has flow 0 and confidence 0. Raises UsageProblem when backend and network do not go
+    The last frame, and the last one of each shot, has flow 0 and confidence 0. Raises UsageError when backend and network do not go
     together, MissingRequirement when the network's file or a package is not there.
     """
     teacher = choose_teacher(options.backend, options.model)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.reading import load_npz
 
 FlowForm = Literal["flo", "png", "npz"]
@@ -34,33 +34,33 @@ class FlowField(NamedTuple):
 
 
 def list_flow(folder: Path) -> list[Path]:
-    """The flow files directly in `folder` in the natural order of their names. BadInput when there is none, or several kinds."""
+    """The flow files directly in `folder` in the natural order of their names. InputError when there is none, or several kinds."""
     from stages.clip.pictures import natural_key
 
     if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder")
+        raise InputError(f"{folder} is not a folder")
     files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FORMS and not path.name.startswith(".")]
     kinds = sorted({path.suffix.lower() for path in files})
     if len(kinds) != 1:
         found = " and ".join(kinds) or "no"
-        raise BadInput(f"{folder} holds {found} files of optical flow", hint="Give a folder of .flo, .png or .npz files alone")
+        raise InputError(f"{folder} holds {found} files of optical flow", hint="Give a folder of .flo, .png or .npz files alone")
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
 def read_flow(path: Path) -> FlowField:
-    """One file, told by the ending of its name. Raises BadInput with what is wrong with it."""
+    """One file, told by the ending of its name. Raises InputError with what is wrong with it."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     field = {".flo": _from_flo, ".png": _from_png, ".npz": _from_npz}[path.suffix.lower()](data, path)
     if not (np.abs(field.flow) <= LARGEST).all():
-        raise BadInput(f"{path} holds NaN, or motion of more than {LARGEST:.0f} pixels")
+        raise InputError(f"{path} holds NaN, or motion of more than {LARGEST:.0f} pixels")
     return field
 
 
 def flow_bytes(field: FlowField, form: FlowForm) -> bytes:
-    """The content of a file. Raises BadInput for motion that a KITTI PNG cannot hold.
+    """The content of a file. Raises InputError for motion that a KITTI PNG cannot hold.
 
     flo: the flow as float32, without confidence. png: steps of 1/64 pixel, valid where the confidence is above one half. npz: all of it.
     """
@@ -69,11 +69,11 @@ def flow_bytes(field: FlowField, form: FlowForm) -> bytes:
 
 def _from_flo(data: bytes, path: Path) -> FlowField:
     if data[:4] != _FLO_MAGIC:
-        raise BadInput(f"{path} is not a .flo file: it does not begin with PIEH")
+        raise InputError(f"{path} is not a .flo file: it does not begin with PIEH")
     width, height = struct.unpack("<ii", data[4:12]) if len(data) >= 12 else (0, 0)
     wanted = 12 + 8 * width * height
     if width < 1 or height < 1 or len(data) != wanted:
-        raise BadInput(f"{path} has {len(data)} bytes; flow of {width} x {height} pixels takes {wanted}", hint="It may have been cut off")
+        raise InputError(f"{path} has {len(data)} bytes; flow of {width} x {height} pixels takes {wanted}", hint="It may have been cut off")
     flow = np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
     unknown = np.any(np.abs(flow) > _FLO_UNKNOWN, axis=-1, keepdims=True)
     return FlowField(np.where(unknown, np.float32(0), flow), np.where(unknown, 0, 255)[..., 0].astype(np.uint8))
@@ -96,9 +96,9 @@ def _from_png(data: bytes, path: Path) -> FlowField:
     except cv2.error:
         stored = None
     if stored is None:
-        raise BadInput(f"{path} is not a PNG that can be read", hint="It may have been cut off, or be too large")
+        raise InputError(f"{path} is not a PNG that can be read", hint="It may have been cut off, or be too large")
     if stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] != 3:
-        raise BadInput(f"{path} is not flow as KITTI stores it: that has three channels of 16 bits")
+        raise InputError(f"{path} is not flow as KITTI stores it: that has three channels of 16 bits")
     valid, dy, dx = cv2.split(stored)
     flow = (np.stack([dx, dy], -1).astype(np.float32) - 32768) / 64
     return FlowField(np.where(valid[..., None] > 0, flow, np.float32(0)), np.where(valid > 0, 255, 0).astype(np.uint8))
@@ -110,11 +110,11 @@ def _to_png(field: FlowField) -> bytes:
     valid = field.confidence > 127
     flow = np.where(valid[..., None], field.flow, 0).astype(np.float32)
     if (most := float(np.abs(flow).max(initial=0))) > _PNG_LARGEST:
-        raise BadInput(f"motion of {most:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
+        raise InputError(f"motion of {most:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
     stored = np.where(valid[..., None], np.rint(flow * 64 + 32768), 0).astype(np.uint16)
     done, data = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), stored[..., 1], stored[..., 0]]))
     if not done:
-        raise BadInput(f"flow of {valid.shape[1]} x {valid.shape[0]} pixels cannot be stored as PNG")
+        raise InputError(f"flow of {valid.shape[1]} x {valid.shape[0]} pixels cannot be stored as PNG")
     return bytes(data.tobytes())
 
 
@@ -123,14 +123,14 @@ def _from_npz(data: bytes, path: Path) -> FlowField:
     try:
         arrays = load_npz(data)
     except ValueError as error:
-        raise BadInput(f"{path} is not an npz that can be read: {error}") from error
+        raise InputError(f"{path} is not an npz that can be read: {error}") from error
     flow = arrays.get("flow", next(iter(arrays.values())) if len(arrays) == 1 else np.zeros(0))
     flow = flow.transpose(1, 2, 0) if flow.ndim == 3 and flow.shape[0] == 2 and flow.shape[2] != 2 else flow
     if flow.ndim != 3 or flow.shape[2] != 2 or flow.dtype.kind != "f" or not flow.size:
-        raise BadInput(f'{path} holds no array "flow" of floating-point numbers [H, W, 2]')
+        raise InputError(f'{path} holds no array "flow" of floating-point numbers [H, W, 2]')
     confidence = arrays.get("confidence", np.full(flow.shape[:2], 255, np.uint8))
     if confidence.shape != flow.shape[:2] or confidence.dtype != np.uint8:
-        raise BadInput(f"{path}: the confidence is {confidence.dtype} {confidence.shape}; it must be uint8 {flow.shape[:2]}")
+        raise InputError(f"{path}: the confidence is {confidence.dtype} {confidence.shape}; it must be uint8 {flow.shape[:2]}")
     return FlowField(flow, confidence)
 
 

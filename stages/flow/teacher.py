@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.backends import Backend, Backends
 from stages.clip.create import file_sha256
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 from stages.flow.backends import Estimator
 
 
@@ -26,7 +26,7 @@ class Teacher:
         return " ".join([self.backend.name, *self.weights.values()])
 
     def open(self, device: str) -> Estimator:
-        """Raises UsageProblem or MissingRequirement when the network cannot be used."""
+        """Raises UsageError or MissingRequirement when the network cannot be used."""
         estimate: Estimator = self.backend.open(device)(self.model)
         return estimate
 
@@ -34,16 +34,16 @@ class Teacher:
 def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Teacher:
     """dis, onnx, or auto: onnx if a network is given, else dis.
 
-    Raises UsageProblem when backend and network do not go together, MissingRequirement when the file or a package is not there.
+    Raises UsageError when backend and network do not go together, MissingRequirement when the file or a package is not there.
     """
     name = ("dis" if model is None else "onnx") if backend == "auto" else backend
     found = Backends("flow").require(name)
     if model is None:
         if name == "onnx":
-            raise UsageProblem("The flow backend onnx needs a network", hint="Name its file with --model FILE.onnx")
+            raise UsageError("The flow backend onnx needs a network", hint="Name its file with --model FILE.onnx")
         return Teacher(found)
     if name == "dis":
-        raise UsageProblem("The flow backend dis has no network", hint="Leave out --model or --backend dis")
+        raise UsageError("The flow backend dis has no network", hint="Leave out --model or --backend dis")
     path = Path(model)
     if not path.is_file():
         raise MissingRequirement(f"The flow network {path} is not there", hint="Name an ONNX file")

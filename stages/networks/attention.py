@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from stages.networks.layers import Encoder, conv
 
 _SEED = 2020
-_MOST_ENTRIES = 2**22
+_MAX_ENTRIES = 2**22
 """Of a piece of the attention map, per sample: 16 MB in fp32."""
 
 
@@ -132,7 +132,7 @@ def _fused(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def _in_turns(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """The same, some queries at a time: on a CPU, where nothing has to be kept for gradients, up to three times as fast as fused."""
     mixed = query.new_empty(*query.shape[:2], values.shape[-1])  # one place for all: results between the pieces would keep them from reuse
-    rows, turned = max(1, _MOST_ENTRIES // keys.shape[1]), keys.mT.contiguous()
+    rows, turned = max(1, _MAX_ENTRIES // keys.shape[1]), keys.mT.contiguous()
     for into, part in zip(mixed.split(rows, 1), query.split(rows, 1), strict=True):
         into.copy_((part @ turned).softmax(-1) @ values)
     return mixed

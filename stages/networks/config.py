@@ -10,7 +10,7 @@ Method = Literal["weights", "encoder", "concat", "adain", "spade"]
 AttentionKind = Literal["pixel", "compact"]
 LARGEST = 16384
 """No number of a configuration that comes from a file is larger."""
-MOST_LEVELS = 16
+MAX_LEVELS = 16
 """No list of one is longer."""
 
 
@@ -96,8 +96,8 @@ class GeneratorConfig:
         plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in plain.items():
             several = value if isinstance(value, tuple) else (value,)
-            if len(several) > MOST_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= LARGEST for number in several):
-                raise ValueError(f"{name} has at most {MOST_LEVELS} numbers, from 0 to {LARGEST}")
+            if len(several) > MAX_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= LARGEST for number in several):
+                raise ValueError(f"{name} has at most {MAX_LEVELS} numbers, from 0 to {LARGEST}")
         return cls(**plain)
 
 

@@ -1,4 +1,4 @@
-"""Multi-scale PatchGAN discriminators (vid2vid, section 3: D_I and D_V; what each is shown: excerpts.py)."""
+"""Multi-scale PatchGAN discriminators (vid2vid, section 3: D_I and D_V; their inputs: discriminator_inputs.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from stages.networks.layers import activate
 
-Verdicts = list[list[Tensor]]
-"""For each scale the feature maps of every layer; the last one is the patch-wise verdict."""
+Outputs = list[list[Tensor]]
+"""For each scale the feature maps of every layer; the last one is the patch-wise output."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -32,15 +32,15 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """The same question asked of the picture and of its halves: [B, C, H, W] -> `Verdicts`."""
+    """The same question asked of the picture and of its halves: [B, C, H, W] -> `Outputs`."""
 
     def __init__(self, inputs: int, filters: int = 32, layers: int = 4, scales: int = 1) -> None:
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(inputs, filters, layers) for _ in range(scales))
 
-    def forward(self, x: Tensor) -> Verdicts:
-        verdicts = []
+    def forward(self, x: Tensor) -> Outputs:
+        outputs = []
         for scale in self.scales:
-            verdicts.append(scale(x))
+            outputs.append(scale(x))
             x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-        return verdicts
+        return outputs

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from stages.flow.warp import warp
 from stages.networks.config import GeneratorConfig
 from stages.networks.frame import Frame
-from stages.networks.layers import Encoder, activate, conv, quiet, up_conv
+from stages.networks.layers import Encoder, activate, conv, initialise_small, up_conv
 from stages.networks.motion import Candidates
 
 REACH = 0.1
@@ -76,7 +76,9 @@ class FlowNetwork(nn.Module):
         self.blocks = nn.ModuleList(conv(channels[-1], channels[-1], spectral=spectral) for _ in range(2 * config.flow_blocks))
         self.up = nn.ModuleList(up_conv(b + a if skips else b, a, spectral=spectral) for a, b in zip(channels, channels[1:], strict=False))
         self.several = config.warp_all
-        self.head = quiet(conv(channels[0], 3 + known + self.several))  # starts near the identity warp, or where the keypoints lead
+        self.head = initialise_small(
+            conv(channels[0], 3 + known + self.several)
+        )  # starts near the identity warp, or where the keypoints lead
 
     def forward(self, driving: Frame, sources: Frame) -> Moved:
         """S sources [B, S, ...] for each driving frame [B, ...]."""

@@ -20,8 +20,8 @@ from stages.networks.config import GeneratorConfig
 from stages.networks.examples import AveragedExamples, OuterExamples, average
 from stages.networks.flow import FlowNetwork, Warped
 from stages.networks.frame import Frame
-from stages.networks.layers import Encoder, LabelEmbedder, LevelWeights, SpadeBlock, UNet, activate, conv, double, quiet
-from stages.networks.weights import AverageWeights, RowWeights
+from stages.networks.layers import Encoder, LabelEmbedder, LevelWeights, SpadeBlock, UNet, activate, conv, initialise_small, upsample
+from stages.networks.weight_generator import AverageWeights, RowWeights
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class FewShotGenerator(nn.Module):
             )
             for level in range(len(c.channels))
         )  # fmt: skip
-        self.to_image = quiet(conv(c.channels[0], 3))
-        self.refine_mask = quiet(conv(c.channels[0], 2)) if c.refine_mask else None
+        self.to_image = initialise_small(conv(c.channels[0], 3))
+        self.refine_mask = initialise_small(conv(c.channels[0], 2)) if c.refine_mask else None
 
     def encode_examples(self, examples: Frame) -> ExampleCode:
         """examples [B, K, ...] with their pictures -> the code of the examples, for any K >= 1."""
@@ -177,9 +177,7 @@ class FewShotGenerator(nn.Module):
         warped = moved.one(0) if count == 1 else moved.best(count)
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
         best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
-        return Synthesis(
-            warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, best
-        )
+        return Synthesis(warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, best)
 
     def _masks(self, features: Tensor, example: Warped | None, previous: Warped | None) -> list[Tensor | None]:
         """m_e and m_t in [0, 1], where there is something to warp."""
@@ -204,9 +202,7 @@ class FewShotGenerator(nn.Module):
         weights = [generate(features[level]) for level, generate in enumerate(self.weight_generator)]
         return Appearance(weights, bottleneck, example, attention)
 
-    def _warp(
-        self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None
-    ) -> tuple[Warped | None, Warped | None]:
+    def _warp(self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None) -> tuple[Warped | None, Warped | None]:
         """W and M for the example (all of them with `warp_all`) and the previous frame; one network for both in one batched call."""
         before = None if past is None else past.map(lambda x: x[:, None])
         if not self.config.warp_example:
@@ -237,7 +233,7 @@ class FewShotGenerator(nn.Module):
             guides = [g if g is None else g[level] for g in guidance] if level < c.guided_levels else []
             x = self.blocks[level](x, labels[level], guides, weights, styles[level])
             if level:
-                x = double(x)
+                x = upsample(x)
         return activate(x)
 
     def _guide(self, warped: list[Warped | None], dtype: torch.dtype) -> list[list[Tensor] | None]:

@@ -78,7 +78,7 @@ class Renderer:
     def step(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
         """As the generator's: the next frame [B, 3, H, W], float32, and the past for the step after it."""
         frame, raw = self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past))
-        if self.precision != "fp32" and spoilt(frame, raw):
+        if self.precision != "fp32" and degenerate(frame, raw):
             self.fallbacks += 1
             frame = self._exact.step(self._exactly(code), driving, past)[0]
         return frame, replace(driving, image=frame.clone())
@@ -87,7 +87,7 @@ class Renderer:
     def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
         """As the generator's: the next frame with every part of it, to look at. Never compiled."""
         made = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
-        if self.precision != "fp32" and spoilt(made.frame, made.raw):
+        if self.precision != "fp32" and degenerate(made.frame, made.raw):
             self.fallbacks += 1
             made = self._exact.synthesize(self._exactly(code), driving, past)
         return made
@@ -136,7 +136,7 @@ def plain_state(generator: FewShotGenerator) -> dict[str, Tensor]:
     return state
 
 
-def spoilt(frame: Tensor, raw: Tensor) -> bool:
+def degenerate(frame: Tensor, raw: Tensor) -> bool:
     """Whether a frame [B, 3, H, W] is not finite, or what H made of it is saturated nearly everywhere."""
     return not bool(torch.isfinite(frame).all()) or bool((raw.abs() > 0.999).float().mean() > SATURATED_SHARE)
 

@@ -33,7 +33,7 @@ def _initialised(layer: nn.Conv2d, spectral: bool) -> nn.Module:
     return spectral_norm(layer) if spectral else layer
 
 
-def double(x: Tensor) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     """[B, C, H, W] -> [B, C, 2H, 2W] by repetition."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
@@ -53,7 +53,7 @@ class UpConv(nn.Conv2d):
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """x [B, C, H, W], skip [B, D, 2H, 2W] -> [B, outputs, 2H, 2W]; the layer has C + D inputs."""
         if self.folded is None:
-            return super().forward(double(x) if skip is None else torch.cat([double(x), skip], 1))
+            return super().forward(upsample(x) if skip is None else torch.cat([upsample(x), skip], 1))
         y = F.conv_transpose2d(x, self.folded, self.bias, stride=2, padding=1)
         return y if skip is None else y + F.conv2d(skip, self.weight[:, x.shape[1] :], padding=1)
 
@@ -101,7 +101,7 @@ class Modulation(nn.Conv2d):
 
     def __init__(self, inputs: int, features: int) -> None:
         super().__init__(inputs, 2 * features, 1)
-        quiet(_initialised(self, False))
+        initialise_small(_initialised(self, False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x [B, C, H, W] -> gamma and beta, [B, features, H, W] each."""
@@ -152,7 +152,7 @@ def _denormalise(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return torch.addcmul(x + beta, x, gamma)  # eq. 10, with 1 + gamma as SPADE has it
 
 
-def quiet(layer: nn.Module) -> nn.Module:
+def initialise_small(layer: nn.Module) -> nn.Module:
     """The layer, started near zero: a modulation then begins as the identity, a head in the middle of its range."""
     assert isinstance(layer.weight, Tensor)
     with torch.no_grad():
@@ -233,7 +233,7 @@ class LabelEmbedder(nn.Module):
         for level in reversed(range(len(self.up))):
             own = weights[level].embedding if level < len(weights) else None
             below = levels[level + 1]
-            up = self.up[level](below) if own is None else double(pointwise(below, own))  # a 1x1 layer may as well come before
+            up = self.up[level](below) if own is None else upsample(pointwise(below, own))  # a 1x1 layer may as well come before
             levels[level] = levels[level] + activate(up)
         return levels
 

@@ -8,31 +8,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.networks.discriminator import Verdicts
+from stages.networks.discriminator import Outputs
 
 Gan = Literal["hinge", "lsgan"]
 
 
-def real_fake(real: Verdicts, fake: Verdicts, gan: Gan = "hinge") -> Tensor:
+def discriminator_loss(real: Outputs, fake: Outputs, gan: Gan = "hinge") -> Tensor:
     """The discriminator's loss, averaged over scales: hinge, or least squares as in vid2vid."""
     return torch.stack([_margin(r[-1].float(), 1, gan) + _margin(f[-1].float(), -1, gan) for r, f in zip(real, fake, strict=True)]).mean()
 
 
-def fooled(fake: Verdicts, gan: Gan = "hinge") -> Tensor:
+def generator_loss(fake: Outputs, gan: Gan = "hinge") -> Tensor:
     """The generator's side: -mean(D(fake)), not clipped as in the public code; with least squares the distance to "real"."""
     terms = [-f[-1].float().mean() if gan == "hinge" else _margin(f[-1].float(), 1, gan) for f in fake]
     return torch.stack(terms).mean()
 
 
-def _margin(verdict: Tensor, side: int, gan: Gan) -> Tensor:
-    """How far a verdict is from its side, 1 for real and -1 for fake (least squares: from 1 and 0)."""
+def _margin(output: Tensor, side: int, gan: Gan) -> Tensor:
+    """How far a output is from its side, 1 for real and -1 for fake (least squares: from 1 and 0)."""
     if gan == "hinge":
-        return F.relu(1 - side * verdict).mean()
-    return (verdict - max(side, 0)).square().mean()
+        return F.relu(1 - side * output).mean()
+    return (output - max(side, 0)).square().mean()
 
 
-def feature_matching(real: Verdicts, fake: Verdicts) -> Tensor:
-    """L1 between the discriminator's features of real and fake pictures, all layers but the verdict."""
+def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
+    """L1 between the discriminator's features of real and fake pictures, all layers but the output."""
     pairs = [pair for rs, fs in zip(real, fake, strict=True) for pair in zip(rs[:-1], fs[:-1], strict=True)]
     return torch.stack([F.l1_loss(f.float(), r.float().detach()) for r, f in pairs]).mean()
 

@@ -9,7 +9,7 @@ out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow
 * a point that one of the frames lacks does not count;
 * without any point the whole stands still; a part that is not seen in both frames moves as the whole does; a part with a single seen
   point, or a very short limb, is shifted to where that point is and turns as the whole does;
-* points on a line, or fewer than `LEAST_POINTS`, make no spline: it is the similarity then;
+* points on a line, or fewer than `MIN_POINTS`, make no spline: it is the similarity then;
 * a transform scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the picture.
 """
 
@@ -27,7 +27,7 @@ SHORT = 0.015
 """A part whose points lie nearer together than about this, in heights of the picture, says little of how it turned."""
 LARGEST_SCALE = 4.0
 LONGEST = 1.5
-LEAST_POINTS = 4
+MIN_POINTS = 4
 """Number of points that a spline needs; they must not lie on a line."""
 FAR = 9.0
 """Distance, in heights, to something that is not seen."""
@@ -189,7 +189,7 @@ def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: tuple[float
     N of the basis, then of 1, x and y.
     """
     count, size, device = seen.sum(-1), driving.shape[1], driving.device
-    whole = (count >= LEAST_POINTS) & (_narrow_spread(driving[:, None], seen / count.clamp(min=1)[..., None]) > NARROW)
+    whole = (count >= MIN_POINTS) & (_narrow_spread(driving[:, None], seen / count.clamp(min=1)[..., None]) > NARROW)
     kernel = _basis_in_place((driving[:, :, None] - driving[:, None]).square().sum(-1).clamp_(min=1e-12))
     kernel = torch.where(seen[..., :, None] & seen[..., None, :], kernel[:, None], 0)
     plane = torch.cat([torch.ones_like(driving[..., :1]), driving], -1)[:, None] * seen[..., None]

@@ -1,4 +1,4 @@
-"""What training minimises: one frame of a window, both players (vid2vid eq. 5 to 8; few-shot vid2vid, section 3, training)."""
+"""What training minimises for one frame: losses of generator and discriminators (vid2vid eq. 5 to 8; few-shot vid2vid, section 3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.flow.warp import warp
 from stages.networks import losses
 from stages.networks.config import GeneratorConfig
 from stages.networks.discriminator import MultiScaleDiscriminator
-from stages.networks.excerpts import Past, boxes_of, crop_region, windows
+from stages.networks.discriminator_inputs import Past, boxes_of, crop_region, windows
 from stages.networks.frame import Frame
 from stages.networks.generator import Synthesis
 
@@ -73,7 +73,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Players:
+class DiscriminatorConfig:
     """Which discriminators there are, and how they argue."""
 
     filters: int = 32
@@ -91,9 +91,9 @@ class Players:
 class Discriminators(nn.Module):
     """D_I, conditioned on the semantic image and the example; D_V on windows and the flow in them; one for each region."""
 
-    def __init__(self, config: GeneratorConfig, players: Players | None = None) -> None:
+    def __init__(self, config: GeneratorConfig, settings: DiscriminatorConfig | None = None) -> None:
         super().__init__()
-        self.players = p = players or Players()
+        self.settings = p = settings or DiscriminatorConfig()
         channels = 6 + config.semantic_channels
         window = 3 * p.video_frames + 2 * (p.video_frames - 1)
         self.image = MultiScaleDiscriminator(channels, p.filters, p.layers, p.scales)
@@ -103,49 +103,51 @@ class Discriminators(nn.Module):
 
     def loss(self, target: Target, fake: Tensor, past: Past) -> Tensor:
         """The discriminators' own loss; `fake` carries no gradient to the generator."""
-        gan = self.players.gan
-        total = losses.real_fake(self.image(_conditioned(target, target.image)), self.image(_conditioned(target, fake)), gan)
+        gan = self.settings.gan
+        total = losses.discriminator_loss(self.image(_conditioned(target, target.image)), self.image(_conditioned(target, fake)), gan)
         for rate, real, made in self._windows(target, fake, past):
-            total = total + losses.real_fake(self.videos[rate](real), self.videos[rate](made), gan)
-        for player, real, made in self._regions(target, fake):
-            total = total + losses.real_fake(player(real), player(made), gan)
+            total = total + losses.discriminator_loss(self.videos[rate](real), self.videos[rate](made), gan)
+        for discriminator, real, made in self._regions(target, fake):
+            total = total + losses.discriminator_loss(discriminator(real), discriminator(made), gan)
         return total
 
     def penalty(self, target: Target) -> Tensor:
-        """R1: the squared gradient of D_I's verdict on real pictures (Mescheder et al. 2018), a mean over the batch."""
+        """R1: the squared gradient of D_I's output on real pictures (Mescheder et al. 2018), a mean over the batch."""
         image = target.image.detach().float().requires_grad_(True)
-        verdict = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(_conditioned(target, image))]).mean(0)
-        (gradient,) = torch.autograd.grad(verdict.sum(), image, create_graph=True)
+        output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(_conditioned(target, image))]).mean(0)
+        (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)
         return gradient.square().sum((1, 2, 3)).mean()
 
     def generator_terms(self, target: Target, fake: Tensor, past: Past) -> dict[str, Tensor]:
-        """What the generator is told: gan, feature_matching, and where there are such players video_gan and region_gan."""
-        gan = self.players.gan
-        verdict = self.image(_conditioned(target, fake))
+        """What the generator is told: gan, feature_matching, and where there are such discriminators video_gan and region_gan."""
+        gan = self.settings.gan
+        output = self.image(_conditioned(target, fake))
         with torch.no_grad():
             real = self.image(_conditioned(target, target.image))
-        terms = {"gan": losses.fooled(verdict, gan), "feature_matching": losses.feature_matching(real, verdict)}
+        terms = {"gan": losses.generator_loss(output, gan), "feature_matching": losses.feature_matching(real, output)}
         if windows := self._windows(target, fake, past):
-            terms["video_gan"] = torch.stack([losses.fooled(self.videos[rate](made), gan) for rate, _, made in windows]).mean()
+            terms["video_gan"] = torch.stack([losses.generator_loss(self.videos[rate](made), gan) for rate, _, made in windows]).mean()
         if regions := self._regions(target, fake):
-            terms["region_gan"] = torch.stack([losses.fooled(player(made), gan) for player, _, made in regions]).mean()
+            terms["region_gan"] = torch.stack(
+                [losses.generator_loss(discriminator(made), gan) for discriminator, _, made in regions]
+            ).mean()
         return terms
 
     def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:
         if target.flow is None:
             return []
         known = past._replace(flows=[*past.flows, target.flow])
-        return windows(known, target.image, fake, self.players.video_frames, self.players.video_rates)
+        return windows(known, target.image, fake, self.settings.video_frames, self.settings.video_rates)
 
     def _regions(self, target: Target, fake: Tensor) -> list[tuple[nn.Module, Tensor, Tensor]]:
-        """(player, real crop, fake crop) of each region, for the samples that show it."""
+        """(discriminator, real crop, fake crop) of each region, for the samples that show it."""
         found = []
-        for player, points in zip(self.regions, self.players.regions, strict=True):
+        for discriminator, points in zip(self.regions, self.settings.regions, strict=True):
             boxes, there = boxes_of(target.frame.keypoints, points, *fake.shape[-2:])
             if there.any():
                 pair = [_conditioned(target, image)[there] for image in (target.image, fake)]
                 real, made = (crop_region(picture, boxes[there], self.region_side) for picture in pair)
-                found.append((player, real, made))
+                found.append((discriminator, real, made))
         return found
 
 

@@ -36,7 +36,7 @@ class TuneOptions:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FinetuneBatch:
     """What one step is shown: frames that are to be made, and the K examples that each is to be made from."""
 
     targets: Frame
@@ -47,7 +47,7 @@ class Lesson:
 
 def tune(
     generator: FewShotGenerator,
-    lessons: Iterable[Lesson],
+    lessons: Iterable[FinetuneBatch],
     options: TuneOptions,
     perceptual: PerceptualDistance | None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
@@ -69,7 +69,7 @@ def tune(
     return sorted(tuned)
 
 
-def _loss(generator: FewShotGenerator, lesson: Lesson, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
+def _loss(generator: FewShotGenerator, lesson: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
     truth = lesson.targets.picture
     with torch.autocast(truth.device.type, torch.bfloat16):
         code = generator.encode_examples(lesson.examples)

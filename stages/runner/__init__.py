@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Literal
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.runner.failures import FailureList
 from stages.runner.report import ClipTask, Outcome, Report, Step
 from stages.runner.work import run_one
@@ -28,17 +28,17 @@ def run_over_clips(
 
     inputs may be endless: only a few are held at a time. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
     n machines given the same list divide it. A failed input does not stop the others unless `keep_going` is false. Raises
-    UsageProblem and MissingRequirement, which would befall every input. When the iterator is closed or interrupted, workers end.
+    UsageError and MissingRequirement, which would befall every input. When the iterator is closed or interrupted, workers end.
     `on_step` is told a few times per second (by Ray: about once) how far each input is. address: of a Ray cluster; without it that of
     RAY_ADDRESS, or else Ray is started on this machine.
     """
     index, count = shard
     if not 0 <= index < count:
-        raise UsageProblem(f"There is no shard {index} of {count}", hint="Shards count from 0")
+        raise UsageError(f"There is no shard {index} of {count}", hint="Shards count from 0")
     if jobs < 1:
-        raise UsageProblem(f"{jobs} jobs cannot do any work")
+        raise UsageError(f"{jobs} jobs cannot do any work")
     if address is not None and engine != "ray":
-        raise UsageProblem(f"The address {address} is that of a Ray cluster", hint="Add --engine ray")
+        raise UsageError(f"The address {address} is that of a Ray cluster", hint="Add --engine ray")
     reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step, address)
     for report in reports:
         yield report

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.files import building_file
 
 try:
@@ -21,7 +21,7 @@ class FailureList:
 
     So whenever the run is killed nothing is lost, and the run may read its inputs from the very file: that is another inode from the
     start. One path per line; `separator` is NUL for paths with line breaks. A path that is no regular file, such as a pipe, is only
-    written to. Raises UsageProblem when the file cannot be written or another run writes it.
+    written to. Raises UsageError when the file cannot be written or another run writes it.
     """
 
     def __init__(self, path: str | Path, separator: bytes = b"\n") -> None:
@@ -70,12 +70,12 @@ class FailureList:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageProblem(f"Another run writes its failures to {self._path}", hint="Name a file of its own for each run") from error
+            raise UsageError(f"Another run writes its failures to {self._path}", hint="Name a file of its own for each run") from error
         except OSError:  # a file system without locks
             return
 
-    def _unwritable(self, error: OSError) -> UsageProblem:
-        return UsageProblem(f"The list of failures {self._path} cannot be written: {error.strerror}", hint="Name another file")
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(f"The list of failures {self._path} cannot be written: {error.strerror}", hint="Name another file")
 
 
 def _unfinished(file: BinaryIO, separator: bytes) -> bool:

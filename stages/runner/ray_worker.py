@@ -6,7 +6,7 @@ import os
 import pickle
 import socket
 
-from stages.errors import Fsv2vError, UsageProblem
+from stages.errors import Fsv2vError, UsageError
 from stages.runner.report import ClipTask, Report, Step
 from stages.runner.work import CONCERNS_ALL, limit_threads, run_one
 
@@ -27,7 +27,7 @@ class RayWorker:
         try:
             os.chdir(self._folder)
         except OSError as error:
-            return UsageProblem(
+            return UsageError(
                 f"The node {socket.gethostname()} cannot enter {self._folder}, the folder of this command: {error.strerror}",
                 hint="Start the command in a folder that all nodes have under the same name",
             )

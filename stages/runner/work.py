@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import Fsv2vError, InProgress, MissingRequirement, UsageProblem, was_interrupted
+from stages.errors import Fsv2vError, InProgress, MissingRequirement, UsageError, was_interrupted
 from stages.files import discard, using, wait_for
 from stages.runner.report import ClipTask, Outcome, Report, Step
 
 if TYPE_CHECKING:
     from stages.clip import Clip
 
-CONCERNS_ALL = (MissingRequirement, UsageProblem)
+CONCERNS_ALL = (MissingRequirement, UsageError)
 """Errors that every other input would meet too: they end the run."""
 
 

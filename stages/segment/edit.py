@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.labels import LabelTable
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 
 
 def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
     """edits: "tree=building", by names or ids of the table -> uint8 [256]; `lookup[ids]` is the edited label map.
 
-    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageProblem for what is no edit or no label, and when a label
+    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageError for what is no edit or no label, and when a label
     is to become two others.
     """
     lookup = np.arange(256, dtype=np.uint8)
@@ -22,11 +22,11 @@ def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
     for edit in edits:
         before, equals, after = edit.partition("=")
         if not equals:
-            raise UsageProblem(f"{edit!r} is no edit of labels", hint="Write it as --map tree=building")
+            raise UsageError(f"{edit!r} is no edit of labels", hint="Write it as --map tree=building")
         old, new = _id(before.strip(), table), _id(after.strip(), table)
         if edited.setdefault(old, new) != new:
             both = f"{table.names[edited[old]]} and {table.names[new]}"
-            raise UsageProblem(f"{table.names[old]} cannot become both {both}", hint="Leave one --map out")
+            raise UsageError(f"{table.names[old]} cannot become both {both}", hint="Leave one --map out")
         lookup[old] = new
     return lookup
 
@@ -36,4 +36,4 @@ def _id(label: str, table: LabelTable) -> int:
         return table.names.index(label)
     if label.isdecimal() and int(label) < len(table.names):
         return int(label)
-    raise UsageProblem(f"The labels {table.name} have no {label!r}", hint=f"Choose from {', '.join(dict.fromkeys(table.names))}")
+    raise UsageError(f"The labels {table.name} have no {label!r}", hint=f"Choose from {', '.join(dict.fromkeys(table.names))}")

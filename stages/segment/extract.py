@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer, list_pictures
 from stages.conditions import labels as tables
-from stages.errors import BadInput, NoDetection, UsageProblem
+from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
 from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
 from stages.segment.edit import lookup_of
@@ -48,7 +48,7 @@ def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Out
     """Label every pixel of `clip`.
 
     Writes `segment`, ids with the names and palette of their table; the backend `person` also writes `mask` (0 or 255). Raises
-    NoDetection when no frame shows a person, BadInput when label maps do not fit the clip.
+    NoDetection when no frame shows a person, InputError when label maps do not fit the clip.
     """
     backend = _backend(clip, options)
     work = {"labels": _import, "person": _persons}.get(backend.name, _label)
@@ -57,11 +57,11 @@ def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Out
 
 def _backend(clip: Clip, options: SegmentOptions) -> Backend:
     if options.backend not in ("auto", "labels") and options.labels is not None:
-        raise UsageProblem("Label maps are imported or made, not both", hint=f"Leave out --labels or --backend {options.backend}")
+        raise UsageError("Label maps are imported or made, not both", hint=f"Leave out --labels or --backend {options.backend}")
     if options.model is not None and options.backend not in DEFAULT_MODELS:
-        raise UsageProblem("A --model is for one backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
+        raise UsageError("A --model is for one backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
     if not 0 <= options.smoothing <= 100:
-        raise UsageProblem(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
+        raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
     if options.labels is not None:
         return Backends("segment").require("labels")
     return Backends("segment").require_for(clip, "segment", options.backend)
@@ -96,7 +96,7 @@ def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDAr
 
 def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
     if options.edits:
-        raise UsageProblem("Persons are the only label of the backend person", hint="Leave out --map")
+        raise UsageError("Persons are the only label of the backend person", hint="Leave out --map")
     producer = Producer(STAGE, backend.name, {}, backend.weight_digests(), device=options.device)
     inputs = {"frames": clip.frames_digest()}
     needed = [kind for kind in ("mask", "segment") if clip.needs(kind, producer, inputs, overwrite)]
@@ -120,7 +120,7 @@ def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: b
 def _import(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
     files = list_pictures(_folder(clip, options.labels))
     if len(files) != clip.num_frames:
-        raise BadInput(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")
+        raise InputError(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")
     table = tables.table(options.table)
     lookup = lookup_of(options.edits, table)
     producer = Producer(STAGE, backend.name, {"table": table.meta()} | ({"edits": list(options.edits)} if options.edits else {}))
@@ -143,7 +143,7 @@ def _folder(clip: Clip, given: str | None) -> Path:
     for folder in places:
         if folder.is_dir():
             return folder
-    raise BadInput(f"There are no label maps beside {source}", hint=f"Name their folder with --labels, or call it {places[0].name}")
+    raise InputError(f"There are no label maps beside {source}", hint=f"Name their folder with --labels, or call it {places[0].name}")
 
 
 def _digest(files: list[Path]) -> str:

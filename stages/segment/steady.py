@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.cuts import CutDetector
+from stages.tracking.cuts import CutDetector
 
 CARRIED = 0.6
 """Weight of the past at strength 1."""
-LEAST_SIDE = 32
+MIN_SIDE = 32
 """DIS ends the process on smaller pictures."""
 AGREES_WITHIN = 1.0
 """Pixels of the small picture by which flow forth and back may miss."""
@@ -34,7 +34,7 @@ class Steady:
 
     def __call__(self, frame: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         height, width = probabilities.shape[1:]
-        if self._share == 0 or min(height, width) < LEAST_SIDE:
+        if self._share == 0 or min(height, width) < MIN_SIDE:
             return probabilities
         grey = cv2.cvtColor(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         result = probabilities

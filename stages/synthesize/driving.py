@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
-from stages.conditions.framing import Crop, Shown, show, views
+from stages.conditions.framing import Crop, Sample, show, views
 from stages.conditions.landmarks import LANDMARKS
 from stages.conditions.normalise import normalise
 from stages.conditions.poses import NAMES
@@ -24,7 +24,7 @@ from stages.errors import NoDetection
 class Step:
     """What drives one frame."""
 
-    shown: Shown
+    shown: Sample
     """What the result is meant to show."""
     fresh: bool
     """A new shot begins: the frame before is no past of this one."""

@@ -15,7 +15,7 @@ from stages.conditions.landmarks import eye_distance
 from stages.conditions.normalise import fit, nearest
 from stages.conditions.tracks import LandmarkTrack, open_track
 from stages.conditions.view import View
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 
 Normalize = Literal["auto", "on", "off"]
 NORMALIZED = ("landmarks", "landmarks+iris", "poses")
@@ -41,14 +41,14 @@ class Fitting:
 def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: Clip) -> Fitting:
     """The fitting for a model of this kind; `auto` looks at the first example's first face.
 
-    A driver who is the example keeps the own proportions: only what comes from somebody else is given the example's. Raises UsageProblem
+    A driver who is the example keeps the own proportions: only what comes from somebody else is given the example's. Raises UsageError
     when what drives cannot be fitted though it is asked for.
     """
     if normalize == "off":
         return Fitting("none", "it is switched off")
     if kind not in NORMALIZED:
         if normalize == "on":
-            raise UsageProblem(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
+            raise UsageError(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
         return Fitting("none", f"{kind} has no proportions to fit")
     if normalize == "on":
         return Fitting("proportions", "it is switched on")

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.networks.config import GeneratorConfig
 from stages.networks.frame import Frame
 from stages.networks.generator import ExampleCode, Synthesis
@@ -38,6 +38,6 @@ def part_of(made: Synthesis, show: Show) -> Tensor:
 
 
 def require_shown(show: Show, config: GeneratorConfig) -> None:
-    """Raises UsageProblem when the model makes no such part."""
+    """Raises UsageError when the model makes no such part."""
     if show in ("warp", "mask") and not config.warp_example:
-        raise UsageProblem(f"this model warps no example, so there is no {show} to show", hint="use --show result or raw")
+        raise UsageError(f"this model warps no example, so there is no {show} to show", hint="use --show result or raw")

@@ -17,15 +17,15 @@ import torch
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip, out_of_time
 from stages.clip.comments import read_comment
 from stages.conditions.appearance import place_on_map
+from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Example, examples_of, frame_of, squeezed
 from stages.conditions.landmarks import LANDMARKS
-from stages.conditions.lessons import lessons
 from stages.conditions.poses import NAMES
 from stages.conditions.reach import Reach
 from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
-from stages.errors import BadInput, NoDetection, ParametersDiffer
+from stages.errors import InputError, NoDetection, ParametersDiffer
 from stages.files import alone
 from stages.models import Model
 from stages.networks.frame import Frame
@@ -42,7 +42,7 @@ from stages.synthesize.shown import Show, require_shown, show_step
 
 Progress = Callable[[int, int], None]
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
-MOST_SELECTIONS = 16
+MAX_SELECTIONS = 16
 """Selections whose codes are kept for when the subject turns back."""
 
 
@@ -60,8 +60,8 @@ def synthesize(
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
     examples and driving need the layer that the model was trained on. The output has the model's size, the driving clip's frame rate and
-    its sound. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length. Raises BadInput,
-    NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageProblem (a name that is neither video
+    its sound. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length. Raises InputError,
+    NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageError (a name that is neither video
     nor clip, or another process makes it).
     """
     for clip in (*examples, driving):
@@ -87,7 +87,7 @@ def synthesize(
         pictures = frame_of([example.shown for example in shown], device)
         if options.finetune:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
-            tune(generator, lessons(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
+            tune(generator, finetune_batches(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
         renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
         frames = _frames(renderer, pictures, track, device, _selector(kind, shown, options), options.show)
         if options.compare:
@@ -111,7 +111,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
         except NoDetection as error:
             failed.append(error)
     if not shown:
-        raise failed[0] if failed else BadInput("there is no example", hint="name a picture, a folder of pictures, a video or a clip")
+        raise failed[0] if failed else InputError("there is no example", hint="name a picture, a folder of pictures, a video or a clip")
     return shown
 
 
@@ -136,7 +136,7 @@ def _frames(
     """uint8 RGB [H, W, 3], one per driving frame."""
     whole = renderer.encode_examples(examples.map(lambda x: x[None]))
 
-    @lru_cache(maxsize=MOST_SELECTIONS)
+    @lru_cache(maxsize=MAX_SELECTIONS)
     def code_of(chosen: tuple[int, ...]) -> ExampleCode:
         return whole if len(chosen) == len(examples.picture) else renderer.choose(whole, chosen)
 
@@ -145,7 +145,7 @@ def _frames(
         driving = frame_of([step.shown], device)
         picture, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
         if not picture.isfinite().all():
-            raise BadInput(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
+            raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
         yield picture[0].add(1).mul(127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
 
 

@@ -18,14 +18,14 @@ from stages.train.board import Board
 from stages.train.budget import plan, seconds_per_step
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
-from stages.train.loop import Event, Pace, Run
+from stages.train.loop import Event, LoggingSettings, Run
 from stages.train.parallel import World, join, leave, own_device
 from stages.train.recipes import read_recipe
 from stages.train.state import RunFolder
-from stages.train.trainer import Effort, Trainer
+from stages.train.trainer import ComputeSettings, Trainer
 from stages.train.validation import Validation
 
-__all__ = ["Effort", "Pace", "Phase", "TrainConfig", "TrainOptions", "read_recipe", "train"]
+__all__ = ["ComputeSettings", "LoggingSettings", "Phase", "TrainConfig", "TrainOptions", "read_recipe", "train"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class TrainOptions:
 
     data: Path
     device: str = "auto"
-    pace: Pace = field(default_factory=Pace)
-    effort: Effort = field(default_factory=Effort)
+    pace: LoggingSettings = field(default_factory=LoggingSettings)
+    effort: ComputeSettings = field(default_factory=ComputeSettings)
     flow_model: str | None = None
     start: Path | None = None
     """A model, or a run's folder, whose weights the run begins with."""
@@ -46,14 +46,15 @@ class TrainOptions:
 def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: bool = False, event: Event = lambda row: None) -> Path:
     """Train, or go on with the run in `out` when it was started with the same settings. Returns the path of the final snapshot.
 
-    Under torchrun each process makes its part of every batch; the first one writes. Raises BadInput (no dataset), ParametersDiffer (another
-    run is in `out`), UsageProblem (another process trains it), MissingRequirement (perceptual weights, the flow's network), Fsv2vError (the
-    run does not converge).
+    Under torchrun each process makes its part of every batch; the main one writes.
+
+    Raises InputError (no dataset), ParametersDiffer (another run is in `out`), UsageError (another process trains it), MissingRequirement
+    (perceptual weights, the flow's network), Fsv2vError (the run does not converge).
     """
     begun = time.monotonic()
     world = join(options.device)
     try:
-        with alone(out, inside=True) if world.first else contextlib.nullcontext():
+        with alone(out, inside=True) if world.is_main else contextlib.nullcontext():
             made = _train(config, options, RunFolder(out), world, begun, overwrite, event)
         world.wait()  # torchrun ends them all when one that has left goes wrong on its way out, and the first may be writing still
         return made
@@ -82,13 +83,13 @@ def _train(
     distance = open_distance(config.perceptual, device, config.perceptual_scales)
     if config.budget is not None:  # nothing but the plan's own call holds its trainer, and with it the memory of another one
         config = _planned(config, Trainer(config, device, distance, options.effort, world), data, validation, folder, overwrite, begun)
-    if world.first:
+    if world.is_main:
         folder.claim(config, str(options.data), overwrite=overwrite)
     trainer = Trainer(config, device, distance, options.effort, world)
     if start is not None:
         taken, whole = trainer.start_from(start.generator.state_dict())
         event({"message": f"{taken} of {whole} tensors are those of {start.path}"})
-    board = Board(folder.path) if options.board and world.first else None
+    board = Board(folder.path) if options.board and world.is_main else None
     return Run(trainer, data, validation, folder, options.pace, event, board).to_the_end()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.train.config import TrainConfig
 from stages.train.data import Dataset, Prefetcher
 from stages.train.trainer import Trainer
@@ -41,14 +41,14 @@ def seconds_per_step(trainer: Trainer, data: Dataset) -> list[float]:
 def plan(config: TrainConfig, seconds: float, per_step: list[float], judging: float) -> TrainConfig:
     """The same phases, with so many steps that all of it, with its milestones, takes `seconds`.
 
-    judging: seconds that a milestone takes. UsageProblem when there is no time for a step of each phase.
+    judging: seconds that a milestone takes. UsageError when there is no time for a step of each phase.
     """
     usable = seconds * (1 - SPARE)
     without = config.lasting(_lengths(config, per_step, usable))
     planned = config.lasting(_lengths(config, per_step, usable - judging * len(without.milestones)))
     needed = judging * len(planned.milestones) + sum(phase.steps * cost for phase, cost in zip(planned.phases, per_step, strict=True))
     if needed > seconds:
-        raise UsageProblem(f"{seconds:.0f} seconds are not enough for this recipe here", hint=f"it needs {needed:.0f} at the very least")
+        raise UsageError(f"{seconds:.0f} seconds are not enough for this recipe here", hint=f"it needs {needed:.0f} at the very least")
     return planned
 
 

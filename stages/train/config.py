@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.networks.config import GeneratorConfig
-from stages.networks.objective import LossWeights, Players
+from stages.networks.objective import DiscriminatorConfig, LossWeights
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TrainConfig:
     perceptual: str = "squeezenet"
     perceptual_scales: int = 1
     """The perceptual loss sees the picture and its halves, so many sizes in all."""
-    players: Players = field(default_factory=Players)
+    discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     bfloat16: bool = True
     seed: int = 0
     flow_teacher: str = "dis"
@@ -100,7 +100,7 @@ class TrainConfig:
     def shortened(self, steps: int) -> TrainConfig:
         """The same schedule in `steps` steps: every phase shrinks in proportion, none vanishes."""
         if steps < len(self.phases):
-            raise UsageProblem(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
+            raise UsageError(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
         lengths = [max(1, round(steps * phase.steps / self.steps)) for phase in self.phases]
         while surplus := steps - sum(lengths):
             lengths[lengths.index(max(lengths))] += max(surplus, -1)  # too many are taken one by one, each from the longest then
@@ -120,17 +120,21 @@ class TrainConfig:
         return replace(self, phases=tuple(replace(p, batch=times * p.batch) for p in self.phases))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As it is stored: runs and models call the discriminators `players`, as they did before version 0.2."""
+        values = asdict(self)
+        return {"players" if name == "discriminators" else name: value for name, value in values.items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
+        """The opposite of `to_json`. Raises UsageError for unknown settings."""
+        values = {"discriminators" if name == "players" else name: value for name, value in values.items()}
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise UsageProblem(f"unknown training settings: {', '.join(unknown)}")
-        values = dict(values)
+            raise UsageError(f"unknown training settings: {', '.join(unknown)}")
         values["generator"] = GeneratorConfig.from_json(values["generator"])
         values["phases"] = tuple(Phase(**phase) for phase in values["phases"])
         values["losses"] = LossWeights(**{**values["losses"], "focus_points": tuple(values["losses"].get("focus_points", ()))})
-        values["players"] = Players(**{**values["players"], "regions": tuple(map(tuple, values["players"]["regions"]))})
+        regions = tuple(map(tuple, values["discriminators"]["regions"]))
+        values["discriminators"] = DiscriminatorConfig(**{**values["discriminators"], "regions": regions})
         values["betas"] = tuple(values["betas"])
         return cls(**values)

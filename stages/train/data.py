@@ -19,57 +19,55 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.conditions.framing import Shown, frame_of
-from stages.conditions.tracks import Damage, require_channels
+from stages.conditions.framing import Sample, frame_of
+from stages.conditions.tracks import DetectorNoise, require_channels
 from stages.conditions.view import View
 from stages.dataset_files import read_header, read_rows
-from stages.errors import BadInput, Fsv2vError, InvalidClip
+from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
-from stages.flow.trust import trusted_flow
+from stages.flow.consistency import trusted_flow
 from stages.networks.frame import Frame
 from stages.train.augment import draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
-from stages.train.footage import Footage, check_kind
+from stages.train.dataset_clip import DatasetClip, check_kind
 from stages.train.parallel import World
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
 FAR_AMONG = 8
 """Number of frames from which the farthest is taken, for windows whose examples are to be far away."""
-MOST_OPEN = 512
+MAX_OPEN = 512
 """Clips whose tracks are kept in memory, the last ones used: a data set may have hundreds of thousands."""
 OnBad = Callable[[Path, str], None]
 """Told of a clip that cannot be read, and why."""
-Sample = tuple[Frame, Frame, dict[str, Tensor]]
+TrainingWindow = tuple[Frame, Frame, dict[str, Tensor]]
 """The frames of a window [T, ...], its examples [K, ...], and what the teacher says of their flow."""
 CPU = torch.device("cpu")
 
 
 class Dataset:
-    """The clips of one split of a dataset folder, by subject. Raises BadInput or InvalidClip with what is wrong and what to do.
+    """The clips of one split of a dataset folder, by subject. Raises InputError or InvalidClip with what is wrong and what to do.
 
     A dataset of one subject has nobody to hold out: its "val" is its "train". `teacher` estimates the flow of the windows. `on_bad` is told
     once of each clip that turns out unreadable; other clips take its place, unless more than half are so.
     """
 
-    def __init__(
-        self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow, on_bad: OnBad = lambda path, reason: None
-    ) -> None:
+    def __init__(self, root: Path, kind: str, split: str, teacher: Estimator = dis_flow, on_bad: OnBad = lambda path, reason: None) -> None:
         self.teacher = teacher
         rows = read_index(root)
         check_kind(root, kind)
         if split == "val" and not any(row["split"] == "val" for row in rows):
             split = "train"
-        subjects: dict[str, list[Footage]] = defaultdict(list)
+        subjects: dict[str, list[DatasetClip]] = defaultdict(list)
         for row in rows:
             if row["split"] == split:
-                subjects[row["subject"]].append(Footage(root, row, kind))
+                subjects[row["subject"]].append(DatasetClip(root, row, kind))
         self.subjects = [subjects[name] for name in sorted(subjects)]
         if not self.subjects:
-            raise BadInput(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
-        self.open: OrderedDict[Footage, None] = OrderedDict()
+            raise InputError(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
+        self.open: OrderedDict[DatasetClip, None] = OrderedDict()
         self.lock = Lock()
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
@@ -87,17 +85,17 @@ class Dataset:
         taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
         return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)))
 
-    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> Sample:
+    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> TrainingWindow:
         tried: set[Path] = set()
         while True:
             footage = self._draw_clip(draw, tried)
             try:
                 return self._window(footage, draw, config, phase, examples)
-            except (BadInput, InvalidClip) as error:
+            except (InputError, InvalidClip) as error:
                 self.unreadable.add(footage.path, error)
                 tried.add(footage.path)
 
-    def _draw_clip(self, draw: np.random.Generator, tried: set[Path]) -> Footage:
+    def _draw_clip(self, draw: np.random.Generator, tried: set[Path]) -> DatasetClip:
         """A subject, then one of its clips, the longer the likelier; none of those that were tried."""
         there = ([footage for footage in clips if footage.path not in tried] for clips in self.subjects)
         subjects = [clips for clips in there if clips] if tried else self.subjects
@@ -105,7 +103,7 @@ class Dataset:
         lengths = np.array([footage.num_frames for footage in clips])
         return clips[draw.choice(len(clips), p=lengths / lengths.sum())]
 
-    def _window(self, footage: Footage, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> Sample:
+    def _window(self, footage: DatasetClip, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> TrainingWindow:
         self._keep_open(footage)
         require_channels(footage.clip, footage.track.channels, config.generator.semantic_channels)
         stride = int(draw.integers(1, config.most_stride + 1))
@@ -116,8 +114,8 @@ class Dataset:
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colours = draw_colours(draw, config.jitter, config.hue)
         seed = int(draw.integers(1 << 62))
-        damage, faults = (Damage(seed), Damage(seed + 1, noisy=False)) if config.jitter else (None, None)
-        frames = footage.show(window, view, colours, damage)
+        noise, faults = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
+        frames = footage.show(window, view, colours, noise)
         shown = footage.show(others, view, colours, faults)
         flows, confidence = _teach(zip(frames[1:], frames, strict=False), self.teacher, view)
         warped = shown if config.losses.example_flow and config.generator.warp_example else []
@@ -131,11 +129,11 @@ class Dataset:
         }
         return frame_of(frames, CPU), frame_of(shown, CPU), taught
 
-    def _keep_open(self, footage: Footage) -> None:
+    def _keep_open(self, footage: DatasetClip) -> None:
         with self.lock:
             self.open[footage] = None
             self.open.move_to_end(footage)
-            if len(self.open) > MOST_OPEN:
+            if len(self.open) > MAX_OPEN:
                 self.open.popitem(last=False)[0].close()
 
 
@@ -181,13 +179,13 @@ class Prefetcher:
 
 
 def read_index(root: Path) -> list[dict[str, Any]]:
-    """The rows of a dataset's clips.ndjson. Raises BadInput when there is no dataset, InvalidClip when it is damaged."""
+    """The rows of a dataset's clips.ndjson. Raises InputError when there is no dataset, InvalidClip when it is damaged."""
     try:
         read_header(root)
         return list(read_rows(root).values())
     except (FileNotFoundError, NotADirectoryError):
         hint = "make one with `fsv2v build-dataset CLIPS -o FOLDER`"
-        raise BadInput(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
+        raise InputError(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
 
 
 def draw_window(
@@ -210,7 +208,7 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
-def _teach(pairs: Iterable[tuple[Shown, Shown]], teacher: Estimator, view: View) -> tuple[np.ndarray, np.ndarray]:
+def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: View) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's flow from the first of each pair to the second, [N, 2, H, W], and its confidence, [N, 1, H, W]."""
     found = [trusted_flow(one.picture, other.picture, teacher) for one, other in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)

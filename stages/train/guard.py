@@ -10,8 +10,8 @@ from stages.errors import Fsv2vError
 
 SLOWER = 0.25
 """Factor of the learning rates each time."""
-MOST_RETURNS = 8
-MOST_BAD_STEPS = 5
+MAX_RETURNS = 8
+MAX_BAD_STEPS = 5
 """So many steps in a row may have gradients that are not finite; they change nothing."""
 SETTLING = 5
 """Steps before an error is believed."""
@@ -44,7 +44,7 @@ class Guard:
     def watch(self, error: float, saturation: float, finite: bool) -> str:
         """Takes note of a step. Returns why the run must go back, or nothing."""
         self.bad = 0 if finite else self.bad + 1
-        if self.bad > MOST_BAD_STEPS:
+        if self.bad > MAX_BAD_STEPS:
             return f"gradients were not finite for {self.bad} steps"
         if math.isnan(error):
             return ""
@@ -63,7 +63,7 @@ class Guard:
 
     def slower(self, reason: str, step: int, back_to: int) -> Guard:
         """The guard of the run that goes back. Fsv2vError when it has done so too often."""
-        if self.returns == MOST_RETURNS:
+        if self.returns == MAX_RETURNS:
             hint = "lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`"
             raise Fsv2vError(f"training does not converge: at step {step} {reason}, after going back {self.returns} times", hint=hint)
         rate = self.rate * SLOWER

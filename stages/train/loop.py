@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.models import save_model
 from stages.train.batch import Batch
 from stages.train.board import Board
@@ -31,7 +31,7 @@ SHEET = 6
 
 
 @dataclass(frozen=True)
-class Pace:
+class LoggingSettings:
     """How often things are written; nothing of it changes what a run learns."""
 
     log_every: int = 20
@@ -79,12 +79,19 @@ class Run:
     """One run in its folder."""
 
     def __init__(
-        self, trainer: Trainer, data: Dataset, validation: Dataset, folder: RunFolder, pace: Pace, event: Event, board: Board | None = None
+        self,
+        trainer: Trainer,
+        data: Dataset,
+        validation: Dataset,
+        folder: RunFolder,
+        pace: LoggingSettings,
+        event: Event,
+        board: Board | None = None,
     ) -> None:
         self.trainer, self.data, self.folder, self.pace, self.event, self.board = trainer, data, folder, pace, event, board
         self.config, self.world = trainer.config, trainer.world
-        self.validation = Validation(validation, self.config, trainer.device, trainer.perceptual) if self.world.first else None
-        self.sheet = self._sheet(validation).to(trainer.device) if self.world.first else None
+        self.validation = Validation(validation, self.config, trainer.device, trainer.perceptual) if self.world.is_main else None
+        self.sheet = self._sheet(validation).to(trainer.device) if self.world.is_main else None
         self.interval, self.clock = Interval(), Clock()
         self.best: dict[str, float] = {}
 
@@ -131,7 +138,7 @@ class Run:
         return ""
 
     def _log(self, row: dict[str, Any]) -> None:
-        if not self.world.first:
+        if not self.world.is_main:
             return
         self._guarded(lambda: self.folder.log(row))
         if self.board is not None:
@@ -171,7 +178,7 @@ class Run:
             self.best = {"step": self.trainer.step, "value": value}
 
     def _save(self) -> None:
-        if self.world.first:
+        if self.world.is_main:
             self._guarded(lambda: self.folder.save_state(self.trainer.step, self._state(), self.config.milestones))
 
     def _state(self) -> dict[str, Any]:
@@ -182,15 +189,15 @@ class Run:
         """A full disk in the middle of a run costs what would have been written; training goes on."""
         try:
             write()
-        except BadInput as error:
+        except InputError as error:
             self.event({"message": f"{error}. Training goes on, and tries again at the next save"})
 
     def _resume(self) -> bool:
         """Go on from the newest state; False if there is none. What the log says of what came after it will be said again."""
-        state = self.world.share(self.folder.latest_state() if self.world.first else None)
+        state = self.world.share(self.folder.latest_state() if self.world.is_main else None)
         if state is not None:
             self._load(state)
-        if self.world.first:
+        if self.world.is_main:
             self.folder.keep_log_until(-1 if state is None else self.trainer.step, self.trainer.guard.history)
         return state is not None
 
@@ -202,14 +209,16 @@ class Run:
     def _go_back(self, reason: str) -> None:
         """To the last milestone that was well before the trouble, at a lower rate and with other batches."""
         wrong, guard = self.trainer.step, self.trainer.guard
-        state = self.world.share(self.folder.state_to_go_back_to(wrong - LATEST_GOOD, self.config.milestones) if self.world.first else None)
+        state = self.world.share(
+            self.folder.state_to_go_back_to(wrong - LATEST_GOOD, self.config.milestones) if self.world.is_main else None
+        )
         assert state is not None
         self._load(state)
         self.trainer.guard = guard.slower(reason, wrong, self.trainer.step)
         rate = f"{self.trainer.guard.rate:.2g} of the learning rate"
         message = f"at step {wrong} {reason}: going back to step {self.trainer.step}, with {rate}"
         self.event({"message": message})
-        if self.world.first:
+        if self.world.is_main:
             self.folder.forget_states_after(self.trainer.step)
             self._save()
             self.folder.keep_log_until(self.trainer.step, self.trainer.guard.history)

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 
 PATIENCE = timedelta(hours=1)
 """The others wait so long for the first process, which judges, saves and may fetch weights."""
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among `size`, as number `rank`; `place` counts on this machine."""
+    """This process among `size`, as number `rank`; `local_rank` counts on this machine."""
 
     rank: int = 0
     size: int = 1
-    place: int = 0
+    local_rank: int = 0
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes and speaks for all."""
         return self.rank == 0
 
     def part(self, batch: int) -> range:
-        """The samples of a batch that are this process's. UsageProblem when there are more processes than samples."""
+        """The samples of a batch that are this process's. UsageError when there are more processes than samples."""
         if batch < self.size:
             hint = f"use at most {batch} processes, or --batch-scale"
-            raise UsageProblem(f"a batch of {batch} cannot be shared by {self.size} processes", hint=hint)
+            raise UsageError(f"a batch of {batch} cannot be shared by {self.size} processes", hint=hint)
         return range(self.rank * batch // self.size, (self.rank + 1) * batch // self.size)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def join(device: str) -> World:
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     if on_gpu:
-        torch.cuda.set_device(world.place)
+        torch.cuda.set_device(world.local_rank)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     return world
@@ -97,5 +97,5 @@ def leave(world: World) -> None:
 def own_device(world: World, device: str) -> str:
     """Every process of a machine has a GPU of its own: "cuda" and "auto" become "cuda:N" where there are several processes."""
     if world.size > 1 and torch.cuda.is_available() and device in ("auto", "cuda"):
-        return f"cuda:{world.place}"
+        return f"cuda:{world.local_rank}"
     return device

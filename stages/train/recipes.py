@@ -1,22 +1,23 @@
 """Recipes: files that say how a model is trained. Those in the folder `recipes` are the presets of `fsv2v train`.
 
-    base = "face-256"               # another recipe, from which this one differs
-    network = "face-256"            # an entry of PRESETS (stages/networks/config.py)
-    max_examples = 4                # any field of TrainConfig
-    [generator]                     # what differs from the network; [losses] and [players] from their defaults
-    [[phases]]                      # the schedule, one table for each phase
+base = "face-256"               # another recipe, from which this one differs
+network = "face-256"            # an entry of PRESETS (stages/networks/config.py)
+max_examples = 4                # any field of TrainConfig
+[generator]                     # what differs from the network; [losses] and [discriminators] from their defaults
+[[phases]]                      # the schedule, one table for each phase
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 from stages.networks.config import PRESETS
-from stages.networks.objective import LossWeights, Players
+from stages.networks.objective import DiscriminatorConfig, LossWeights
 from stages.train.config import Phase, TrainConfig
 
 if sys.version_info >= (3, 11):
@@ -24,9 +25,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent / "recipes"
-PARTS = ("network", "generator", "losses", "players", "phases")
-Table = TypeVar("Table", Phase, LossWeights, Players)
+PARTS = ("network", "generator", "losses", "discriminators", "phases")
+Table = TypeVar("Table", Phase, LossWeights, DiscriminatorConfig)
 
 
 def names() -> list[str]:
@@ -37,13 +39,13 @@ def names() -> list[str]:
 def read_recipe(name: str) -> TrainConfig:
     """The recipe of that name, or in the file NAME.toml.
 
-    Raises UsageProblem for a name that is not there and for settings that do not exist, BadInput for a file that is not TOML.
+    Raises UsageError for a name that is not there and for settings that do not exist, InputError for a file that is not TOML.
     """
     path, table = _read(name)
     try:
         return _config(table)
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
-        raise UsageProblem(f"{path}: {error}", hint="the settings are the fields of TrainConfig in stages/train/config.py") from error
+        raise UsageError(f"{path}: {error}", hint="the settings are the fields of TrainConfig in stages/train/config.py") from error
 
 
 def _read(name: str) -> tuple[Path, dict[str, Any]]:
@@ -52,9 +54,12 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise UsageProblem(f"there is no recipe {name!r}", hint=f"name a file ending in .toml, or one of {', '.join(names())}") from None
+        raise UsageError(f"there is no recipe {name!r}", hint=f"name a file ending in .toml, or one of {', '.join(names())}") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, or not UTF-8
-        raise BadInput(f"the recipe {path} cannot be read: {error}", hint="see those of fsv2v, in examples/recipes") from error
+        raise InputError(f"the recipe {path} cannot be read: {error}", hint="see those of fsv2v, in examples/recipes") from error
+    if "players" in table:
+        log.warning("%s: the table [players] is called [discriminators] now", path)
+        table = {"discriminators" if name == "players" else name: value for name, value in table.items()}
     if (base := table.pop("base", None)) is None:
         return path, table
     below = _read(str(base))[1]
@@ -71,7 +76,9 @@ def _config(table: dict[str, Any]) -> TrainConfig:
     changes = {name: _frozen(value) for name, value in table.get("generator", {}).items()}
     config = TrainConfig(
         generator=replace(PRESETS[network], **changes), losses=_table(LossWeights, table.get("losses", {})),
-        players=_table(Players, table.get("players", {})), phases=tuple(_table(Phase, phase) for phase in table["phases"]), **plain,
+        discriminators=_table(DiscriminatorConfig, table.get("discriminators", {})),
+        phases=tuple(_table(Phase, phase) for phase in table["phases"]),
+        **plain,
     )  # fmt: skip
     for phase in config.phases:
         if phase.motion_only and (phase.frames > 1 or phase.adversarial or not _moves(config)):

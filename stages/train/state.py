@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from stages.differences import differences
-from stages.errors import DAMAGED, BadInput, ParametersDiffer
+from stages.errors import DAMAGED, InputError, ParametersDiffer
 from stages.files import LOCK, write_atomically, write_errors
 from stages.reading import parse_object
 from stages.train.config import TrainConfig
@@ -45,13 +45,13 @@ class RunFolder:
                 changes = "; ".join(differences(found or {}, wanted))
                 raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", hint="use another -o, or --overwrite")
         elif self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()) and not overwrite:
-            raise BadInput(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
+            raise InputError(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
         for old in [*self._states(), *self.path.glob("snapshot-*.safetensors"), *self.path.glob("*.ndjson")]:
             old.unlink(missing_ok=True)
         write_atomically(file, json.dumps(wanted, indent=1).encode())
 
     def _started_with(self, file: Path, overwrite: bool) -> dict[str, Any] | None:
-        """config.json, with what earlier versions lacked; None of a damaged one that is to be replaced. Raises BadInput."""
+        """config.json, with what earlier versions lacked; None of a damaged one that is to be replaced. Raises InputError."""
         try:
             found = parse_object(file.read_bytes())
             found["config"] = json.loads(json.dumps(TrainConfig.from_json(found["config"]).to_json()))
@@ -59,7 +59,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if overwrite:
                 return None
-            raise BadInput(f"{file} is damaged: {error}", hint=_AGAIN) from error
+            raise InputError(f"{file} is damaged: {error}", hint=_AGAIN) from error
 
     def planned(self, config: TrainConfig) -> list[int] | None:
         """The lengths of the phases of the run that is here, if it was planned for the same time and as many phases."""
@@ -130,7 +130,7 @@ class RunFolder:
         try:
             with write_errors(file), file.open("a", encoding="utf-8") as stream:
                 stream.write("".join(waiting))
-        except BadInput:
+        except InputError:
             os.truncate(file, before)
             raise
         waiting.clear()
@@ -145,7 +145,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             raise ValueError("it holds something else")
     except (*DAMAGED, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise BadInput(f"{path} is damaged: {reason}", hint="remove it, and the run goes on from the one before it") from error
+        raise InputError(f"{path} is damaged: {reason}", hint="remove it, and the run goes on from the one before it") from error
     return state
 
 
@@ -156,7 +156,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         if not all(isinstance(row.get("step"), int) for row in rows):
             raise ValueError("a row has no step")
     except (OSError, ValueError) as error:
-        raise BadInput(f"{file} is damaged: {error}", hint="remove it, and the run goes on without its rows") from error
+        raise InputError(f"{file} is damaged: {error}", hint="remove it, and the run goes on without its rows") from error
     return rows
 
 

@@ -1,4 +1,4 @@
-"""One step of training: both players learn from the frames of a window."""
+"""One step of training: generator and discriminators learn from the frames of a window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
-from stages.networks.excerpts import Past
+from stages.networks.discriminator_inputs import Past
 from stages.networks.frame import Frame
 from stages.networks.generator import ExampleCode, FewShotGenerator, Synthesis
 from stages.networks.methods import build
@@ -28,7 +28,7 @@ R1_EVERY = 16
 
 
 @dataclass(frozen=True)
-class Effort:
+class ComputeSettings:
     """How a step is computed; all ways lead to the same result, up to rounding."""
 
     accumulate: int = 1
@@ -60,20 +60,20 @@ class Stepped(NamedTuple):
 
 
 class Trainer:
-    """One run: two players, their optimisers, the running mean of the generator's weights, and the guard."""
+    """One run: generator, discriminators, their optimisers, the running mean of the generator's weights, and the guard."""
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, effort: Effort | None = None,
+        self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, effort: ComputeSettings | None = None,
         world: World | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
-        self.effort, self.world = effort or Effort(), world or World()
+        self.effort, self.world = effort or ComputeSettings(), world or World()
         self.generator = build(config.generator).to(device)
-        self.players = Discriminators(config.generator, config.players).to(device)
+        self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
         self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)
-        self.player_optimizer = torch.optim.Adam(self.players.parameters(), config.discriminator_rate, config.betas)
+        self.discriminator_optimizer = torch.optim.Adam(self.discriminators.parameters(), config.discriminator_rate, config.betas)
         self.step = 0
         self.guard = Guard()
         self._encode: Callable[[Frame], ExampleCode] = self.generator.encode_examples
@@ -92,7 +92,8 @@ class Trainer:
     def train_step(self, batch: Batch, phase: Phase) -> Stepped:
         """One window, `config.backprop_frames` of its frames at a time.
 
-        Both players learn from the same frames, the generator against the discriminators as they were when the frames were made.
+        Generator and discriminators learn from the same frames. The generator is judged by the discriminators as they were when the frames
+        were made.
         """
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         self._set_rates()
@@ -104,9 +105,9 @@ class Trainer:
         for first in range(0, phase.frames, self.config.backprop_frames):
             frames = range(first, min(first + self.config.backprop_frames, phase.frames))
             self.optimizer.zero_grad(set_to_none=True)
-            self.player_optimizer.zero_grad(set_to_none=True)
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
             _renew_spectral_norms(self.generator)
-            _renew_spectral_norms(self.players)
+            _renew_spectral_norms(self.discriminators)
             learnt = [self._learn(window, frames, phase, notes) for window in windows]
             finite &= self._update(phase, all(learnt))
         self.step += 1
@@ -127,8 +128,8 @@ class Trainer:
                 judged.backward()
                 notes.add("discriminator", judged.detach() * len(frames))
             with self._autocast():
-                players = self.players.requires_grad_(False) if phase.adversarial else None
-                terms = generator_losses(made, target, self.config.losses, self.perceptual, players, window.past)
+                discriminators = self.discriminators.requires_grad_(False) if phase.adversarial else None
+                terms = generator_losses(made, target, self.config.losses, self.perceptual, discriminators, window.past)
             for name, value in terms.items():
                 notes.add(name, value.detach() * window.share)
             notes.watch(made, target.image, window.share)
@@ -156,11 +157,11 @@ class Trainer:
 
     def _judge(self, target: Target, fake: Tensor, past: Past) -> Tensor:
         """The discriminators' loss."""
-        self.players.requires_grad_(True)
+        self.discriminators.requires_grad_(True)
         with self._autocast():
-            loss = self.players.loss(target, fake, past)
+            loss = self.discriminators.loss(target, fake, past)
         if self.config.r1 and self.step % R1_EVERY == 0:
-            loss = loss + 0.5 * self.config.r1 * R1_EVERY * self.players.penalty(target)
+            loss = loss + 0.5 * self.config.r1 * R1_EVERY * self.discriminators.penalty(target)
         return loss
 
     def _update(self, phase: Phase, learnt: bool) -> bool:
@@ -170,13 +171,13 @@ class Trainer:
         self.world.sum_gradients(self.generator.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.clip_gradient)
         if phase.adversarial:
-            self.world.sum_gradients(self.players.parameters())
-            norm = norm + sum(p.grad.abs().sum() for p in self.players.parameters() if p.grad is not None)
+            self.world.sum_gradients(self.discriminators.parameters())
+            norm = norm + sum(p.grad.abs().sum() for p in self.discriminators.parameters() if p.grad is not None)
         if not torch.isfinite(norm):
             return False
         self.optimizer.step()
         if phase.adversarial:
-            self.player_optimizer.step()
+            self.discriminator_optimizer.step()
         self._average_weights()
         return True
 
@@ -192,7 +193,10 @@ class Trainer:
 
     def _set_rates(self) -> None:
         factor = self.config.rate_at(self.step) * self.guard.rate
-        for optimizer, rate in ((self.optimizer, self.config.learning_rate), (self.player_optimizer, self.config.discriminator_rate)):
+        for optimizer, rate in (
+            (self.optimizer, self.config.learning_rate),
+            (self.discriminator_optimizer, self.config.discriminator_rate),
+        ):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
@@ -217,17 +221,22 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Everything that an exact resume needs. Batches and random numbers depend on the seed, the step and the guard alone."""
         return {
-            "step": self.step, "generator": self.generator.state_dict(), "players": self.players.state_dict(), "average": self.average,
-            "optimizer": self.optimizer.state_dict(), "player_optimizer": self.player_optimizer.state_dict(), "guard": self.guard.to_json(),
-        }  # fmt: skip
+            "step": self.step,
+            "generator": self.generator.state_dict(),
+            "players": self.discriminators.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "player_optimizer": self.discriminator_optimizer.state_dict(),
+            "guard": self.guard.to_json(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.step, self.guard = state["step"], Guard(**state["guard"])
         self.generator.load_state_dict(state["generator"])
-        self.players.load_state_dict(state["players"])
+        self.discriminators.load_state_dict(state["players"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
-        self.player_optimizer.load_state_dict(state["player_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["player_optimizer"])
 
     @contextmanager
     def averaged(self) -> Iterator[FewShotGenerator]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.evaluate.metric import missing_weights
 from stages.networks.frame import Frame
 from stages.networks.generator import FewShotGenerator
@@ -189,7 +189,7 @@ def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Pat
     assert [row["split"] for row in rows] == ["train"] * 4 + ["val"]
     assert [row["subject"] for row in sources.chosen(rows, 2, None)] == ["actor-0000", "actor-0001", "actor-0004"]
     assert sources.chosen(rows, 9, None) == rows
-    with pytest.raises(BadInput, match="neither"):
+    with pytest.raises(InputError, match="neither"):
         sources.rows_of(actors / "actor-0000-00.clip")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.conditions.framing import frame_of, show
 from stages.conditions.poses import NAMES
-from stages.conditions.tracks import Damage
+from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
 from stages.models import load_model, save_model
 from stages.networks.config import PRESETS, GeneratorConfig
@@ -114,7 +114,7 @@ def test_a_damaged_joint_is_missing_in_the_drawing_and_among_the_heat_maps(joint
     track, view = joints.JointTrack(body()[None, None]), View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
     clean = track.semantic(0, view)
     for seed in range(20):
-        damaged = track.semantic(0, view, Damage(seed))
+        damaged = track.semantic(0, view, DetectorNoise(seed))
         lost = damaged[joints.DRAWN :].max((1, 2)) == 0
         if lost.any():
             break
@@ -269,7 +269,9 @@ def test_terms_of_a_warp_without_a_mask_leave_the_mask_out():
     network, person = made_by("monkeynet"), body()
     made = network.synthesize(network.encode_examples(example(person)), driving(person))
     target = Target(replace(driving(person), image=image()), example(person))
-    terms = generator_losses(made, target, LossWeights(), None, None, import_module("stages.networks.excerpts").Past([], [], []))
+    terms = generator_losses(
+        made, target, LossWeights(), None, None, import_module("stages.networks.discriminator_inputs").Past([], [], [])
+    )
     assert set(terms) == {"l1", "raw", "warp", "keypoint"}
 
 

@@ -13,7 +13,7 @@ from stages.build_dataset import DatasetOptions, build, read_subjects
 from stages.build_dataset.index import assign_splits
 from stages.build_dataset.runs import runs_of
 from stages.clip import Producer, create_clip, open_clip
-from stages.errors import BadInput, InvalidClip, NoDetection, ParametersDiffer, UsageProblem
+from stages.errors import InputError, InvalidClip, NoDetection, ParametersDiffer, UsageError
 from stages.train import Phase
 from stages.train.data import Dataset
 from stages.train.recipes import read_recipe
@@ -163,7 +163,7 @@ def test_a_split_is_by_subject_stable_and_never_empty():
     assert 0.03 < sum(split == "val" for split in first.values()) / 200 < 0.2
     assert all(assign_splits({name}, (), 0.1) == {name: "train"} for name in many)
     assert assign_splits(few, ("b",), 0.1) == {"a": "train", "b": "val"}
-    with pytest.raises(UsageProblem, match="ghost. there are a, b"):
+    with pytest.raises(UsageError, match="ghost. there are a, b"):
         assign_splits(few, ("ghost",), 0.1)
 
 
@@ -198,7 +198,7 @@ def test_subjects_are_read_from_a_table(tmp_path, table):
 )
 def test_a_table_of_subjects_with_a_mistake_is_refused(tmp_path, table, sentence):
     (tmp_path / "s.tsv").write_text(table)
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         read_subjects(str(tmp_path / "s.tsv"))
 
 

@@ -13,7 +13,7 @@ from walkers import walking
 from stages.build_dataset import DatasetOptions, build
 from stages.clip import Producer, open_clip
 from stages.conditions.labels import CAMVID, VOID
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.train import Phase
 from stages.train.data import Dataset
 from stages.train.recipes import read_recipe
@@ -173,7 +173,7 @@ def test_sizes_follow_the_kind(make_body_clip, make_street_clip, tmp_path):
     made([make_street_clip(tmp_path / "s.clip")], tmp_path / "streets", DatasetOptions())
     assert header(tmp_path / "bodies")["parameters"]["size"] == [256, 128]
     assert header(tmp_path / "streets")["parameters"]["size"] == [192, 256]
-    with pytest.raises(UsageProblem, match="heads are squares, not 256x128"):
+    with pytest.raises(UsageError, match="heads are squares, not 256x128"):
         made([], tmp_path / "faces", DatasetOptions(size=(256, 128), kind="landmarks"))
 
 
@@ -194,9 +194,9 @@ def test_a_dataset_of_faces_from_before_there_were_kinds_goes_on(painted_dataset
 
 def test_a_model_of_another_kind_names_the_preset_that_fits(make_body_clip, tmp_path):
     made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies")
-    with pytest.raises(BadInput, match=r"of the kind poses, and the model wants landmarks. train it with --preset .*pose-256"):
+    with pytest.raises(InputError, match=r"of the kind poses, and the model wants landmarks. train it with --preset .*pose-256"):
         Dataset(tmp_path / "bodies", "landmarks", "train")
-    with pytest.raises(BadInput, match="has no layer 'densepose'"):
+    with pytest.raises(InputError, match="has no layer 'densepose'"):
         Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1))
 
 

@@ -15,7 +15,7 @@ from numbered_frames import number_of, numbered
 from PIL import Image
 
 from stages.clip import as_clip, create_clip, open_clip
-from stages.errors import BadInput, InvalidClip, ParametersDiffer, UsageProblem
+from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 
 
 def test_a_video_becomes_a_clip_that_refers_to_it(video, tmp_path):
@@ -63,7 +63,7 @@ def test_a_clip_whose_video_is_gone_says_so(video, tmp_path):
     clip = as_clip(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").unlink()
 
-    with pytest.raises(BadInput, match=r"a\.mp4, which is not there"):
+    with pytest.raises(InputError, match=r"a\.mp4, which is not there"):
         clip.frame(0)
 
 
@@ -72,7 +72,7 @@ def test_a_clip_whose_video_was_replaced_says_so(video, tmp_path):
     clip = as_clip(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").write_bytes(b"another")
 
-    with pytest.raises(BadInput, match="its size has changed"):
+    with pytest.raises(InputError, match="its size has changed"):
         clip.frame(0)
 
 
@@ -134,7 +134,7 @@ def test_a_picture_becomes_a_clip_of_one_frame(tmp_path):
 def test_pictures_of_different_sizes_are_refused_by_name(pictures):
     Image.new("RGB", (10, 10)).save(pictures / "frame7.png")
 
-    with pytest.raises(BadInput, match=r"frame7\.png is 10 x 10"):
+    with pytest.raises(InputError, match=r"frame7\.png is 10 x 10"):
         as_clip(pictures)
     assert not pictures.with_suffix(".clip").exists()
 
@@ -149,7 +149,7 @@ def test_a_bad_source_leaves_nothing_behind(kind, tmp_path, video):
         whole = video.read_bytes()
         source.write_bytes({"empty file": b"", "text": b"words " * 99, "truncated": whole[: len(whole) // 2]}[kind])
 
-    with pytest.raises(BadInput, match=r"source\.mp4"):
+    with pytest.raises(InputError, match=r"source\.mp4"):
         as_clip(source, tmp_path / "out")
     assert not (tmp_path / "out").exists() or os.listdir(tmp_path / "out") == []
 
@@ -164,7 +164,7 @@ def test_a_video_that_breaks_off_is_not_copied_in_part(tmp_path, video, monkeypa
     source.write_bytes(video.read_bytes()[: info.num_frames * 40])
     monkeypatch.setattr(create, "probe", lambda path: info)
 
-    with pytest.raises(BadInput, match="breaks off"):
+    with pytest.raises(InputError, match="breaks off"):
         as_clip(source, tmp_path / "out", "png")
     assert os.listdir(tmp_path / "out") == []
 
@@ -220,7 +220,7 @@ def test_a_clip_without_frames_has_a_size_all_the_same(tmp_path):
     clip = create_clip(tmp_path / "driving.clip", width=256, height=200, num_frames=10, fps=Fraction(30))
 
     assert (clip.layers(), clip.width, clip.height, clip.num_frames) == ([], 256, 200, 10)
-    with pytest.raises(BadInput, match="has no layer frames"):
+    with pytest.raises(InputError, match="has no layer frames"):
         next(clip.frames())
 
 
@@ -258,9 +258,9 @@ def test_two_processes_that_import_the_same_video_share_one_clip(video, tmp_path
 
 
 def test_frames_that_differ_in_size_make_no_clip(tmp_path):
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         create_clip(tmp_path / "bad.clip", [numbered(0), numbered(1, 32, 32)])
-    with pytest.raises(UsageProblem):
+    with pytest.raises(UsageError):
         create_clip(tmp_path / "bad.clip", width=0, height=5, num_frames=2)
 
     assert os.listdir(tmp_path) == []
@@ -314,5 +314,5 @@ def test_a_folder_that_is_no_clip_and_a_missing_one_are_told_apart(tmp_path):
 
     with pytest.raises(InvalidClip, match=r"has no clip\.json"):
         as_clip(tmp_path / "some.clip")
-    with pytest.raises(BadInput, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         open_clip(tmp_path / "none.clip")

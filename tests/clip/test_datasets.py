@@ -24,7 +24,7 @@ from stages.clip.exporters import export
 from stages.clip.importers import Layout, guess_layout, import_clips
 from stages.clip.validate import validate
 from stages.conditions.labels import APOLLOSCAPE, VOID, LabelLayer
-from stages.errors import BadInput
+from stages.errors import InputError
 
 Tree = Callable[[], Path]
 
@@ -215,7 +215,7 @@ def test_dance_videos_bring_the_poses_that_lie_beside_them(dances, tmp_path):
 def test_poses_that_are_too_few_for_their_video_are_refused_and_the_clip_is_not_left_behind(dances, tmp_path):
     next((dances / "openpose" / "001_002_tango").iterdir()).unlink()
 
-    with pytest.raises(BadInput, match=r"tango holds 99 files, but .*tango\.mp4 has 100 frames"):
+    with pytest.raises(InputError, match=r"tango holds 99 files, but .*tango\.mp4 has 100 frames"):
         import_clips(dances, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == ["001_001_salsa.clip"]
 
@@ -374,7 +374,7 @@ def test_each_layout_is_recognised(name, request):
 def test_a_folder_that_could_be_two_layouts_is_asked_about(cityscapes, tmp_path):
     (cityscapes / "original_sequences").mkdir()
 
-    with pytest.raises(BadInput, match="could have the layout faceforensics or cityscapes. Name the right one with --layout"):
+    with pytest.raises(InputError, match="could have the layout faceforensics or cityscapes. Name the right one with --layout"):
         import_clips(cityscapes, tmp_path / "out")
     assert len(import_clips(cityscapes, tmp_path / "out", layout="cityscapes")) == 6
 
@@ -400,7 +400,7 @@ def test_an_unknown_table_is_refused_before_anything_is_made(fsv2v, camvid, tmp_
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_an_empty_folder_is_no_data_set(name, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=f"empty holds no sequence in the layout {name}"):
+    with pytest.raises(InputError, match=f"empty holds no sequence in the layout {name}"):
         import_clips(tmp_path / "empty", tmp_path / "out", layout=name)
 
 
@@ -465,7 +465,7 @@ def test_more_instances_than_a_layer_holds_are_refused_by_name(cityscapes, tmp_p
     many = cityscapes / "gtFine" / "train" / "aachen" / "aachen_000001_000001_gtFine_instanceIds.png"
     Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)).save(many)
 
-    with pytest.raises(BadInput, match=r"aachen_000001_000001_gtFine_instanceIds\.png: a layer holds at most 256 instances"):
+    with pytest.raises(InputError, match=r"aachen_000001_000001_gtFine_instanceIds\.png: a layer holds at most 256 instances"):
         import_clips(cityscapes, tmp_path / "out")
     assert not (tmp_path / "out" / "train-aachen_000001_000000.clip").exists()
 
@@ -473,7 +473,7 @@ def test_more_instances_than_a_layer_holds_are_refused_by_name(cityscapes, tmp_p
 def test_the_instance_ids_of_cityscapes_are_no_label_maps(cityscapes, small_clip, tmp_path):
     from stages.clip.foreign import read_labels
 
-    with pytest.raises(BadInput, match="It holds instance ids; the label ids are in"):
+    with pytest.raises(InputError, match="It holds instance ids; the label ids are in"):
         read_labels(cityscapes / "gtFine" / "train" / "aachen" / "aachen_000001_000001_gtFine_instanceIds.png")
 
 

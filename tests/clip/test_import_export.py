@@ -18,7 +18,7 @@ from stages.clip.foreign import read_labels
 from stages.clip.importers import guess_layout, import_clips
 from stages.clip.openpose import PARTS
 from stages.clip.validate import validate
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import InputError, ParametersDiffer, UsageError
 
 
 def person(x: float, parts=("pose_keypoints_2d",), count: int = 25) -> dict:
@@ -101,15 +101,15 @@ def test_what_is_no_openpose_json_is_refused_by_name(content, tmp_path):
     folder = write_openpose(tmp_path / "walk", [[person(30)]])
     (folder / "walk_000000000001_keypoints.json").write_text(content)
 
-    with pytest.raises(BadInput, match="walk_000000000001_keypoints"):
+    with pytest.raises(InputError, match="walk_000000000001_keypoints"):
         import_clips(folder)
     assert sorted(os.listdir(tmp_path)) == ["walk"]
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="no JSON file"):
+    with pytest.raises(InputError, match="no JSON file"):
         import_clips(tmp_path, layout="openpose")
-    with pytest.raises(BadInput, match="no picture"):
+    with pytest.raises(InputError, match="no picture"):
         import_clips(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_the_layout_of_imaginaire_gives_a_clip_per_sequence(imaginaire, tmp_path
 def test_a_frame_that_lacks_its_landmarks_is_named(imaginaire, tmp_path):
     (imaginaire / "landmarks-dlib68" / "seq2" / "1.json").unlink()
 
-    with pytest.raises(BadInput, match="seq2 has no file for the frame 1"):
+    with pytest.raises(InputError, match="seq2 has no file for the frame 1"):
         import_clips(imaginaire, tmp_path / "out")
     assert not (tmp_path / "out").exists(), "everything is listed before the first clip is made"
 
@@ -178,7 +178,7 @@ def test_ids_are_only_taken_from_pictures_that_keep_them(name, form, tmp_path):
         return read_image(tmp_path / name, exact=True) if colour else read_labels(tmp_path / name)
 
     if (name, form) in LOSSY:
-        with pytest.raises(BadInput, match=f"{name} is compressed as .* which changes ids along every edge. Make it again as PNG"):
+        with pytest.raises(InputError, match=f"{name} is compressed as .* which changes ids along every edge. Make it again as PNG"):
             read()
     else:
         assert np.array_equal(read(), values if colour else values[..., 0])
@@ -192,7 +192,7 @@ def test_a_data_set_with_ids_in_jpeg_is_refused(folder, mode, imaginaire, tmp_pa
         Image.new(mode, Image.open(path).size).save(copy)
     for path in (imaginaire / folder).rglob("*.png"):
         path.unlink()
-    with pytest.raises(BadInput, match=r"\.jpg is compressed as JPEG"):
+    with pytest.raises(InputError, match=r"\.jpg is compressed as JPEG"):
         import_clips(imaginaire, tmp_path / "out")
 
 
@@ -209,14 +209,14 @@ def test_landmarks_that_are_shares_of_the_picture_become_pixels(imaginaire, tmp_
 def test_wrong_landmarks_are_named(content, imaginaire, tmp_path):
     (imaginaire / "landmarks-dlib68" / "seq1" / "1.json").write_text(content)
 
-    with pytest.raises(BadInput, match=r"1\.json"):
+    with pytest.raises(InputError, match=r"1\.json"):
         import_clips(imaginaire, tmp_path / "out")
 
 
 def test_label_maps_must_be_label_maps(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
 
-    with pytest.raises(BadInput, match="is not a label map"):
+    with pytest.raises(InputError, match="is not a label map"):
         read_labels(tmp_path / "colour.png")
 
 
@@ -278,7 +278,7 @@ def test_label_maps_go_out_as_the_ids_themselves(small_clip, tmp_path):
     out = export(small_clip, "segment", tmp_path / "labels")
 
     assert read_labels(out / "000004.png").max() == 4
-    with pytest.raises(UsageProblem, match="damaged by JPEG"):
+    with pytest.raises(UsageError, match="damaged by JPEG"):
         export(small_clip, "segment", tmp_path / "jpg", "jpg")
 
 
@@ -315,7 +315,7 @@ def test_a_form_that_makes_no_sense_is_refused(kind, form, clip, tmp_path):
     with clip.writing("landmarks", Producer("test"), {}) as layer:
         layer.arrays(points=np.zeros((100, 1, 68, 3), np.float32))
 
-    with pytest.raises(UsageProblem, match="cannot be exported"):
+    with pytest.raises(UsageError, match="cannot be exported"):
         export(clip, kind, tmp_path / "out", form)
     assert not (tmp_path / "out").exists()
 
@@ -323,5 +323,5 @@ def test_a_form_that_makes_no_sense_is_refused(kind, form, clip, tmp_path):
 def test_a_layer_that_is_absent_is_named(tmp_path):
     clip = open_clip(create_clip(tmp_path / "x.clip", [numbered(0)]).path)
 
-    with pytest.raises(BadInput, match=r"has no layer poses \(it has: frames\)"):
+    with pytest.raises(InputError, match=r"has no layer poses \(it has: frames\)"):
         export(clip, "poses", tmp_path / "out")

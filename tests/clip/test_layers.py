@@ -15,7 +15,7 @@ import pytest
 from numbered_frames import numbered
 
 from stages.clip import Producer, create_clip, open_clip
-from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.errors import InputError, InvalidClip, ParametersDiffer
 
 ROOT = Path(__file__).resolve().parents[2]
 DLIB = Producer("extract-sketch", "dlib", {"smoothing": 1.0, "face": "largest"}, {"face.dat": "abc"}, 0, "cpu")
@@ -150,7 +150,7 @@ class TestNeeds:
 
 @pytest.mark.parametrize("images", [0, 5, 7])
 def test_a_wrong_number_of_frames_is_refused_and_nothing_is_left(images, small_clip):
-    with pytest.raises(BadInput, match="sketch"):
+    with pytest.raises(InputError, match="sketch"):
         write_sketch(small_clip, range(images))
     assert sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
 
@@ -184,7 +184,7 @@ def bad_points(**change):
     ],
 )
 def test_wrong_arrays_are_refused_and_nothing_is_left(kind, arrays, sentence, small_clip):
-    with pytest.raises(BadInput, match=sentence), small_clip.writing(kind, DLIB, {}) as layer:
+    with pytest.raises(InputError, match=sentence), small_clip.writing(kind, DLIB, {}) as layer:
         layer.arrays(arrays)
     assert not small_clip.has(kind)
     assert sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
@@ -212,14 +212,14 @@ def test_coordinates_outside_the_picture_are_kept(small_clip):
     ],
 )
 def test_wrong_images_are_refused(kind, image, small_clip):
-    with pytest.raises(BadInput, match=kind), small_clip.writing(kind, DLIB, {}) as layer:
+    with pytest.raises(InputError, match=kind), small_clip.writing(kind, DLIB, {}) as layer:
         layer.image(image)
     assert not small_clip.has(kind)
 
 
 @pytest.mark.parametrize("name", ["", "../out", "Sketch", ".hidden", "a/b", "x" * 60])
 def test_a_layer_cannot_have_a_name_that_leads_elsewhere(name, small_clip):
-    with pytest.raises(BadInput, match="name of a layer"), small_clip.writing(name, DLIB, {}):
+    with pytest.raises(InputError, match="name of a layer"), small_clip.writing(name, DLIB, {}):
         pass
 
 
@@ -279,7 +279,7 @@ def test_a_layer_that_is_being_made_is_not_made_twice(small_clip):
     with small_clip.writing("sketch", DLIB, {}) as first:
         for _ in range(3):
             first.image(grey(1))
-        with pytest.raises(BadInput, match="small.clip/sketch is being made by another process"):
+        with pytest.raises(InputError, match="small.clip/sketch is being made by another process"):
             write_sketch(open_clip(small_clip.path), [2] * 6)
         for _ in range(3):
             first.image(grey(1))
@@ -291,7 +291,7 @@ def test_a_layer_that_another_process_finished_after_the_look_is_not_replaced(sm
     assert small_clip.needs("sketch", DLIB, {})
     write_sketch(open_clip(small_clip.path), [2] * 6)
 
-    with pytest.raises(BadInput, match="small.clip/sketch was finished by another process meanwhile"):
+    with pytest.raises(InputError, match="small.clip/sketch was finished by another process meanwhile"):
         write_sketch(small_clip, [1] * 6)
     assert small_clip.layer("sketch").image(0)[0, 0] == 2
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.files import alone, building_directory, building_file, clear_leftovers
 
 
@@ -52,9 +52,9 @@ def test_only_the_leftovers_of_this_very_target_are_cleared(tmp_path):
 
 
 def test_a_directory_that_appeared_meanwhile_is_not_replaced(tmp_path):
-    from stages.errors import BadInput
+    from stages.errors import InputError
 
-    with pytest.raises(BadInput, match="finished by another process"), building_directory(tmp_path / "x") as folder:
+    with pytest.raises(InputError, match="finished by another process"), building_directory(tmp_path / "x") as folder:
         (folder / "mine").touch()
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "theirs").touch()
@@ -68,7 +68,7 @@ def test_what_another_process_makes_is_refused_until_it_ends_even_by_kill_9(insi
     code = f"import pathlib, stages.files as f\nwith f.alone(pathlib.Path('x'), inside={inside}):\n print(flush=True)\n input()"
     other = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and other.stdout.readline() == b"\n"
-    with pytest.raises(UsageProblem, match="x is being made by another process"), alone(tmp_path / "x", inside=inside):
+    with pytest.raises(UsageError, match="x is being made by another process"), alone(tmp_path / "x", inside=inside):
         pass
     with alone(tmp_path / "y", inside=inside):
         pass

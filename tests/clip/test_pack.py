@@ -13,7 +13,7 @@ from numbered_frames import number_of, numbered
 from stages.clip import Producer, VideoWriter, as_clip, create_clip, open_clip, probe
 from stages.clip.pack import pack, unpack
 from stages.clip.validate import validate
-from stages.errors import BadInput, InvalidClip, ParametersDiffer
+from stages.errors import InputError, InvalidClip, ParametersDiffer
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_packing_again_leaves_the_zip_alone_and_another_clip_is_not_overwritten(
 
 
 def test_a_packed_clip_cannot_be_added_to(packed):
-    with pytest.raises(BadInput, match="Unpack it first"), open_clip(packed).writing("sketch", Producer("test"), {}):
+    with pytest.raises(InputError, match="Unpack it first"), open_clip(packed).writing("sketch", Producer("test"), {}):
         pass
 
 
@@ -178,9 +178,9 @@ def test_packed_clips_keep_no_file_open(small_clip):
 
 
 def test_what_is_packed_or_unpacked_already_is_refused(packed, clip):
-    with pytest.raises(BadInput, match="packed already"):
+    with pytest.raises(InputError, match="packed already"):
         pack(packed)
-    with pytest.raises(BadInput, match="is not packed"):
+    with pytest.raises(InputError, match="is not packed"):
         unpack(clip.path)
 
 

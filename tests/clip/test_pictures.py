@@ -13,8 +13,8 @@ from profiles import ADOBE_RGB, DISPLAY_P3
 
 from stages.clip import as_clip, list_pictures, probe, read_image
 from stages.clip.pictures import decode_image, encode
-from stages.errors import BadInput, InvalidClip
-from stages.evaluate.footage import open_footage
+from stages.errors import InputError, InvalidClip
+from stages.evaluate.frame_source import open_footage
 
 RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
 COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], -1)
@@ -147,7 +147,7 @@ def test_a_heic_is_a_picture_in_a_clip_and_in_a_folder(tmp_path):
 
 
 def test_a_heic_that_is_named_like_a_video_is_refused_not_cut_to_its_first_tile(tmp_path):
-    with pytest.raises(BadInput, match=r"picture made of tiles, not a video\. Give it a name that ends in \.heic"):
+    with pytest.raises(InputError, match=r"picture made of tiles, not a video\. Give it a name that ends in \.heic"):
         probe(write_heic(tmp_path / "phone.mov", TILES))
 
 
@@ -156,7 +156,7 @@ def test_a_truncated_heic_is_refused(missing, tmp_path):
     path = write_heic(tmp_path / "phone.heic", TILES)
     path.write_bytes(path.read_bytes()[:-missing])
 
-    with pytest.raises(BadInput, match=r"HEIC picture that ffmpeg cannot read\. Save it as JPEG"):
+    with pytest.raises(InputError, match=r"HEIC picture that ffmpeg cannot read\. Save it as JPEG"):
         read_image(path)
 
 
@@ -180,7 +180,7 @@ def test_an_animation_has_its_own_times_or_the_rate_that_is_asked_for(fps, movin
 def test_an_animation_among_pictures_is_refused(moving):
     Image.new("RGB", (16, 12)).save(moving.with_name("a.png"))
 
-    with pytest.raises(BadInput, match=r"moving\.webp is an animation, not one picture\. Make a clip of it"):
+    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one picture\. Make a clip of it"):
         as_clip(moving.parent)
 
 
@@ -207,14 +207,14 @@ def test_a_picture_of_12000_pixels_is_read_without_a_warning(tmp_path, recwarn):
 def test_a_picture_that_is_too_large_is_refused(size, sentence, tmp_path):
     path = saved(tmp_path / "huge.png", Image.new("1", size))
 
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         read_image(path)
 
 
 def test_floating_point_pictures_are_refused(tmp_path):
     path = saved(tmp_path / "float.tiff", Image.fromarray(np.ones((4, 4), np.float32)))
 
-    with pytest.raises(BadInput, match="floating-point"):
+    with pytest.raises(InputError, match="floating-point"):
         read_image(path)
 
 
@@ -222,7 +222,7 @@ def test_floating_point_pictures_are_refused(tmp_path):
 def test_what_is_no_picture_is_refused(content, tmp_path):
     (tmp_path / "thing.png").write_bytes(content)
 
-    with pytest.raises(BadInput, match=r"thing\.png"):
+    with pytest.raises(InputError, match=r"thing\.png"):
         read_image(tmp_path / "thing.png")
 
 
@@ -230,7 +230,7 @@ def test_a_truncated_picture_is_refused(tmp_path):
     path = saved(tmp_path / "whole.jpg", Image.fromarray(COLOURS))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
-    with pytest.raises(BadInput, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         read_image(path)
 
 
@@ -241,7 +241,7 @@ def test_pictures_are_listed_as_a_person_counts(pictures):
 def test_a_folder_without_pictures_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
 
-    with pytest.raises(BadInput, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no picture"):
         list_pictures(tmp_path)
 
 

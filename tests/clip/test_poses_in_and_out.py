@@ -15,7 +15,7 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.clip.people import boxes_of
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.skeletons import COCO_WHOLEBODY, convert
 
 
@@ -120,7 +120,7 @@ def test_shares_of_a_picture_of_unknown_size_are_refused(fsv2v, dancers, tmp_pat
 
 def test_points_of_a_picture_of_another_shape_are_refused(dancers, tmp_path):
     folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place, canvas_width=480, canvas_height=640)
-    with pytest.raises(BadInput, match="a picture of 480 x 640, but the frames are 640 x 480"):
+    with pytest.raises(InputError, match="a picture of 480 x 640, but the frames are 640 x 480"):
         import_clips(folder, tmp_path / "back.clip", size=(640, 480))
 
 
@@ -188,7 +188,7 @@ def test_body_25_is_taken_as_such_however_little_is_seen_and_even_with_a_hand_at
 
 
 def test_a_skeleton_is_named_for_openpose_only(pictures, tmp_path):
-    with pytest.raises(UsageProblem, match="layout images"):
+    with pytest.raises(UsageError, match="layout images"):
         import_clips(pictures, tmp_path / "x.clip", body="body_25b")
 
 
@@ -235,7 +235,7 @@ def test_poses_become_a_layer_of_the_clip_that_is_there(dancers, small_clip, tmp
 
     assert clip.path == small_clip.path and clip.layers() == ["frames", "poses"]
     (out / "z4.json").unlink()
-    with pytest.raises(BadInput, match=r"holds 5 frames, but .*small\.clip has 6"):
+    with pytest.raises(InputError, match=r"holds 5 frames, but .*small\.clip has 6"):
         import_clips(out, small_clip.path)
 
 
@@ -268,7 +268,7 @@ def test_the_keys_of_old_openpose_and_null_for_what_is_absent(tmp_path):
 )
 def test_numbers_that_are_none_are_named_with_file_and_part(person, reason, tmp_path):
     folder = write_people(tmp_path / "walk", [], [person])
-    with pytest.raises(BadInput, match=rf"001_keypoints\.json: {reason}"):
+    with pytest.raises(InputError, match=rf"001_keypoints\.json: {reason}"):
         import_clips(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -348,7 +348,7 @@ def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip
     ],
 )
 def test_what_is_no_coco_file_is_refused_by_name(value, reason, tmp_path):
-    with pytest.raises(BadInput, match=rf"bad\.json.*{reason}"):
+    with pytest.raises(InputError, match=rf"bad\.json.*{reason}"):
         import_clips(write_json(tmp_path / "bad.json", value), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -388,7 +388,7 @@ def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_
     ],
 )
 def test_densepose_that_does_not_fit_is_refused_and_the_clip_stays_as_it_was(count, size, part, reason, small_clip, tmp_path):
-    with pytest.raises(BadInput, match=reason):
+    with pytest.raises(InputError, match=reason):
         import_clips(write_iuv(tmp_path / "iuv", count, size, part), small_clip.path, layout="densepose")
     assert open_clip(small_clip.path).layers() == ["frames"] and sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
 

@@ -8,7 +8,7 @@ import pytest
 from stages.clip import Producer, create_clip, probe, read_frames, read_image
 from stages.clip.drawing import Overlay
 from stages.clip.preview import contact_sheet, side_by_side, spread
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 
 MADE = Producer("test")
 GREY = np.full((96, 128, 3), 100, np.uint8)
@@ -61,7 +61,7 @@ def test_the_side_by_side_video_has_a_panel_per_layer_and_the_same_rate(clip, tm
 
 def test_a_clip_without_frames_is_drawn_on_black(tmp_path):
     clip = create_clip(tmp_path / "driving.clip", width=64, height=64, num_frames=3)
-    with pytest.raises(UsageProblem, match="nothing to show"):
+    with pytest.raises(UsageError, match="nothing to show"):
         side_by_side(clip, tmp_path / "side.mp4")
     with clip.writing("sketch", MADE, {}) as layer:
         for _ in range(3):

@@ -14,7 +14,7 @@ from stages.clip import Clip, Producer, as_clip, create_clip
 from stages.clip.layers import npz_bytes
 from stages.clip.pictures import encode
 from stages.clip.validate import require_valid, validate
-from stages.errors import BadInput, InvalidClip
+from stages.errors import InputError, InvalidClip
 
 MADE = Producer("test")
 
@@ -132,7 +132,7 @@ def test_a_source_with_the_same_size_but_another_content_is_noticed(video, tmp_p
 
 
 def test_nothing_and_no_clip_are_refused(tmp_path):
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         validate(tmp_path / "none.clip")
     with pytest.raises(InvalidClip):
         validate(tmp_path)

@@ -17,7 +17,7 @@ from stages.clip import as_clip, probe, read_frames
 from stages.clip.ffmpeg import Media
 from stages.clip.reader import decode
 from stages.clip.validate import validate
-from stages.errors import BadInput, MissingRequirement
+from stages.errors import InputError, MissingRequirement
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -368,7 +368,7 @@ def test_frames_of_another_size_are_refused_not_squeezed(start, stop, tmp_path, 
     ffmpeg("-r", "25", "-i", tmp_path / "joined.h264", "-c", "copy", tmp_path / "joined.mp4")
 
     assert sum(1 for _ in read_frames(tmp_path / "joined.mp4", 0, 50)) == 50
-    with pytest.raises(BadInput, match=r"the size of its frames changes\. Code it again first and import that: ffmpeg -i VIDEO NEW\.mp4"):
+    with pytest.raises(InputError, match=r"the size of its frames changes\. Code it again first and import that: ffmpeg -i VIDEO NEW\.mp4"):
         list(read_frames(tmp_path / "joined.mp4", start, stop))
 
 
@@ -407,15 +407,15 @@ def test_what_is_no_video_is_refused_with_a_sentence(content, sentence, tmp_path
     path = tmp_path / "thing.mp4"
     path.write_bytes(content)
 
-    with pytest.raises(BadInput, match=sentence) as refusal:
+    with pytest.raises(InputError, match=sentence) as refusal:
         probe(path)
     assert str(path) in str(refusal.value)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         probe(tmp_path / "nothing.mp4")
-    with pytest.raises(BadInput, match="is not a file"):
+    with pytest.raises(InputError, match="is not a file"):
         probe(tmp_path)
 
 
@@ -423,7 +423,7 @@ def test_a_sound_file_holds_no_video(tmp_path, ffmpeg):
     path = tmp_path / "tone.wav"
     ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", path)
 
-    with pytest.raises(BadInput, match="holds no video"):
+    with pytest.raises(InputError, match="holds no video"):
         probe(path)
 
 
@@ -437,7 +437,7 @@ def test_a_truncated_mp4_is_refused(share, faststart, video, tmp_path, ffmpeg):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
 
-    with pytest.raises(BadInput, match="cut off|breaks off|cannot be read"):
+    with pytest.raises(InputError, match="cut off|breaks off|cannot be read"):
         probe(cut)
 
 
@@ -446,7 +446,7 @@ def test_a_stream_that_breaks_off_while_it_is_read_is_noticed(video, tmp_path):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
 
-    with pytest.raises(BadInput, match=r"breaks off after \d+ of 100 frames"):
+    with pytest.raises(InputError, match=r"breaks off after \d+ of 100 frames"):
         list(decode(Media(cut), info))
 
 
@@ -454,7 +454,7 @@ def test_a_playlist_cannot_make_ffmpeg_reach_the_network(tmp_path):
     path = tmp_path / "list.m3u8"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/secret.ts\n#EXT-X-ENDLIST\n")
 
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         probe(path)
 
 

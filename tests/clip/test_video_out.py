@@ -18,7 +18,7 @@ from numbered_frames import number_of, numbered
 from stages.clip import VideoWriter, as_clip, probe, read_frames
 from stages.clip.audio import find_sound
 from stages.clip.ffmpeg import Media
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -222,19 +222,19 @@ def test_an_old_video_stays_when_its_replacement_fails(tmp_path):
 
 @pytest.mark.parametrize("frame", [np.zeros((47, 64, 3), np.uint8), np.zeros((48, 64), np.uint8), np.zeros((48, 64, 3), np.float32)])
 def test_a_frame_of_another_shape_is_refused(frame, tmp_path):
-    with pytest.raises(BadInput, match="must be uint8"), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)) as writer:
+    with pytest.raises(InputError, match="must be uint8"), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)) as writer:
         writer.write(frame)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_video_without_a_frame_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="got no frame"), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)):
+    with pytest.raises(InputError, match="got no frame"), VideoWriter(tmp_path / "out.mp4", 64, 48, Fraction(25)):
         pass
     assert os.listdir(tmp_path) == []
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(UsageProblem, match=r"\.mp4"):
+    with pytest.raises(UsageError, match=r"\.mp4"):
         VideoWriter(tmp_path / "out.xyz", 64, 48, Fraction(25))
 
 
@@ -260,13 +260,13 @@ def test_a_full_disk_gives_a_sentence_and_leaves_nothing(tmp_path):
 import numpy as np
 from fractions import Fraction
 from stages.clip import VideoWriter
-from stages.errors import BadInput
+from stages.errors import InputError
 noise = np.random.default_rng(0)
 try:
     with VideoWriter({str(tmp_path / "out.mp4")!r}, 320, 240, Fraction(25)) as writer:
         for _ in range(120):
             writer.write(noise.integers(0, 255, (240, 320, 3), np.uint8))
-except BadInput as error:
+except InputError as error:
     print(error)
 """
     result = run_limited(code, 200_000)
@@ -278,9 +278,9 @@ except BadInput as error:
 def test_a_place_that_cannot_be_written_gives_a_sentence(tmp_path):
     (tmp_path / "file").write_text("not a folder")
 
-    with pytest.raises(BadInput, match="cannot be written"), VideoWriter(tmp_path / "file" / "out.mp4", 64, 48, Fraction(25)):
+    with pytest.raises(InputError, match="cannot be written"), VideoWriter(tmp_path / "file" / "out.mp4", 64, 48, Fraction(25)):
         pass
-    with pytest.raises(BadInput, match="cannot be written"), VideoWriter("/proc/out.mp4", 64, 48, Fraction(25)):
+    with pytest.raises(InputError, match="cannot be written"), VideoWriter("/proc/out.mp4", 64, 48, Fraction(25)):
         pass
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from stages.conditions import labels
-from stages.conditions.lessons import shifted_view
+from stages.conditions.finetune_batches import shifted_view
 from stages.conditions.tracks import LabelTrack
-from stages.errors import BadInput, InvalidClip, UsageProblem
+from stages.errors import InputError, InvalidClip, UsageError
 
 
 @pytest.mark.parametrize(("name", "count", "some"), [
@@ -34,7 +34,7 @@ def test_colours_and_back() -> None:
     colours = labels.colourise(ids, labels.CAMVID)
     assert colours.shape == (2, 2, 3) and tuple(colours[0, 1]) == (128, 64, 128)
     assert np.array_equal(labels.ids_of_colours(colours, labels.CAMVID), ids)
-    with pytest.raises(BadInput, match="#010203"):
+    with pytest.raises(InputError, match="#010203"):
         labels.ids_of_colours(np.full((1, 1, 3), (1, 2, 3), np.uint8), labels.CAMVID)
 
 
@@ -44,7 +44,7 @@ def test_values_of_files_become_indices() -> None:
     assert labels.APOLLOSCAPE.indices(values + np.array([[1, 0], [0, 0]], np.uint8)).tolist() == [[1, 3], [4, 255]]
     assert labels.APOLLOSCAPE.indices(np.array([[2, 200]], np.uint8)).tolist() == [[255, 255]], "values that it does not know are void"
     assert labels.APOLLOSCAPE.meta()["ids"][3] == 33 and "ids" not in labels.CAMVID.meta()
-    with pytest.raises(BadInput, match="has the label id 33, but the table camvid ends at 11"):
+    with pytest.raises(InputError, match="has the label id 33, but the table camvid ends at 11"):
         labels.CAMVID.indices(values)
 
 
@@ -55,9 +55,9 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     file.write_text("\ufeff" + file.read_text(), encoding="utf-8")  # as Windows saves it
     assert labels.table(str(file)).names == ("wall", "door")
     file.write_text('[{"name": "wall", "color": [9, 9, 900]}]')
-    with pytest.raises(BadInput, match="is not a label table"):
+    with pytest.raises(InputError, match="is not a label table"):
         labels.table(str(file))
-    with pytest.raises(UsageProblem, match="Choose one of cityscapes-ids"):
+    with pytest.raises(UsageError, match="Choose one of cityscapes-ids"):
         labels.table("ade20k")
 
 

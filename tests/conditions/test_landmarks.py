@@ -8,7 +8,7 @@ import pytest
 
 from stages.conditions import crop, landmarks
 from stages.conditions.normalise import normalise
-from stages.conditions.tracks import Damage, LandmarkTrack
+from stages.conditions.tracks import DetectorNoise, LandmarkTrack
 from stages.conditions.view import View
 
 
@@ -243,10 +243,10 @@ def test_training_leaves_the_irises_of_a_whole_window_out_now_and_then(face, iri
     view = View.scaled(256, 256, 256, 256)
     dropped = 0
     for seed in range(200):
-        points = [track.keypoints(index, view, Damage(seed)) for index in range(3)]
+        points = [track.keypoints(index, view, DetectorNoise(seed)) for index in range(3)]
         known = [bool(p[68:, 2].any()) for p in points]
         assert len(set(known)) == 1, "all frames of a window or none"
-        drawn = track.semantic(0, view, Damage(seed))[7].any()
+        drawn = track.semantic(0, view, DetectorNoise(seed))[7].any()
         assert drawn == known[0]
         dropped += not known[0]
     assert 0.15 * 200 < dropped < 0.35 * 200

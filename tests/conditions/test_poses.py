@@ -84,13 +84,13 @@ def test_where_limbs_cross_both_colours_are_seen() -> None:
 
 def test_damage_drops_and_shakes_joints_at_random_but_the_same_for_a_seed() -> None:
     people = np.stack([standing(150)] * 200)
-    damaged = poses.damaged(people, np.random.default_rng(3))
+    noisy = poses.noisy(people, np.random.default_rng(3))
     there = people[..., 2] > 0
-    dropped = there & (damaged[..., 2] == 0)
+    dropped = there & (noisy[..., 2] == 0)
     assert dropped.sum() / there.sum() == pytest.approx(poses.DROPPED_JOINTS, abs=0.01)
-    noise = (damaged - people)[there & ~dropped][:, :2].std()
+    noise = (noisy - people)[there & ~dropped][:, :2].std()
     assert noise == pytest.approx(poses.JITTER * poses.person_height(people[0]), rel=0.1)
-    assert not damaged[~there].any() and np.array_equal(damaged, poses.damaged(people, np.random.default_rng(3)))
+    assert not noisy[~there].any() and np.array_equal(noisy, poses.noisy(people, np.random.default_rng(3)))
 
 
 def whole_body() -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.frame_source import FrameSource, open_footage
 from weights import registry
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
@@ -34,7 +34,7 @@ class Studio:
         left = 120 + self.step * index
         return skimage.data.astronaut()[10 : 10 + self.side, left : left + self.side]
 
-    def __call__(self, name: str, fault: Fault = lambda frame, index: frame, frames: int = frames) -> Footage:
+    def __call__(self, name: str, fault: Fault = lambda frame, index: frame, frames: int = frames) -> FrameSource:
         """A folder of the portrait's frames, each changed by fault(frame, index)."""
         folder = self.folder / name
         folder.mkdir(parents=True)

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from stages.clip import Producer, VideoWriter, create_clip
-from stages.errors import BadInput, InvalidClip, MissingRequirement, UsageProblem
+from stages.errors import InputError, InvalidClip, MissingRequirement, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
-from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.frame_source import FrameSource, open_footage
 from stages.evaluate.measure import measure
-from stages.evaluate.metric import Setting
+from stages.evaluate.metric import EvaluationContext
 from stages.evaluate.metrics.landmark_error import _targets, driving_landmarks, error, nearest
-from stages.evaluate.part import means, methods
+from stages.evaluate.partial_result import means, methods
 
 SIDE = 100
 PSNR = EvaluateOptions(metrics=("psnr",))
@@ -69,14 +69,14 @@ def test_as_many_references_as_results_go_in_the_same_order(make):
 
 def test_two_references_for_three_results_are_a_usage_problem(make):
     a = make("a").path
-    with pytest.raises(UsageProblem, match="2 references for 3 results"):
+    with pytest.raises(UsageError, match="2 references for 3 results"):
         pairs([a, a, a], [a, a])
 
 
 def test_a_result_without_a_namesake_is_named(make):
     result = make("out/anna")
     make("truth/ben")
-    with pytest.raises(BadInput, match="no reference named anna"):
+    with pytest.raises(InputError, match="no reference named anna"):
         pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
 
 
@@ -88,9 +88,9 @@ def test_a_dot_in_the_name_of_a_folder_of_pictures_is_no_ending(make):
 
 def test_a_folder_of_results_and_an_empty_name_are_no_results(make):
     (result, truth) = (make(f"{folder}/anna").path for folder in ("out", "truth"))
-    with pytest.raises(BadInput, match=r"Name the results in it: .*/out/\*"):
+    with pytest.raises(InputError, match=r"Name the results in it: .*/out/\*"):
         pairs([str(Path(result).parent)], [str(Path(truth).parent)])
-    with pytest.raises(UsageProblem, match="variable of the shell"):
+    with pytest.raises(UsageError, match="variable of the shell"):
         pairs([result], [""])
 
 
@@ -113,7 +113,7 @@ def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make
 
 
 def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
-    with pytest.raises(BadInput, match=f"{make.frames} frames.* has 3"):
+    with pytest.raises(InputError, match=f"{make.frames} frames.* has 3"):
         list(evaluate([make("result").path], [make("truth", frames=3).path], PSNR))
 
 
@@ -165,7 +165,7 @@ def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(cr
 
 def test_a_driving_of_another_length_is_refused_with_both_lengths(make):
     truth = make("truth").path
-    with pytest.raises(BadInput, match=f"has 3 frames.* has {make.frames}"):
+    with pytest.raises(InputError, match=f"has 3 frames.* has {make.frames}"):
         list(evaluate([truth], [truth], replace(PSNR, driving=make("driving", frames=3).path)))
 
 
@@ -176,7 +176,7 @@ def test_a_larger_reference_is_shrunk_by_area_to_the_size_of_the_result(make):
 
 
 def test_a_reference_of_another_shape_is_refused(make):
-    with pytest.raises(BadInput, match=rf"{make.side}x{make.side} pixels, its reference .* has {make.side}x{make.side // 2}"):
+    with pytest.raises(InputError, match=rf"{make.side}x{make.side} pixels, its reference .* has {make.side}x{make.side // 2}"):
         list(evaluate([make("result").path], [make("truth", lambda frame, index: frame[: make.side // 2]).path], PSNR))
 
 
@@ -215,7 +215,7 @@ def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path
 
 
 def test_an_unknown_metric_is_a_usage_problem_that_lists_the_known_ones():
-    with pytest.raises(UsageProblem, match="psnr"):
+    with pytest.raises(UsageError, match="psnr"):
         find_metric("beauty")
 
 
@@ -232,9 +232,11 @@ def test_frames_are_decoded_once_and_let_go(make):
             most[0], decoded[0] = max(most[0], len(alive)), decoded[0] + 1
             yield frame
 
-    long = Footage("long", make.side, make.side, 40, stream)
+    long = FrameSource("long", make.side, make.side, 40, stream)
     metrics = [find_metric(name) for name in ("psnr", "warping-error")]
-    scores = list(measure([replace(truth, num_frames=40, frames=lambda: stream())], long, metrics, Setting(make.side, make.side), None))
+    scores = list(
+        measure([replace(truth, num_frames=40, frames=lambda: stream())], long, metrics, EvaluationContext(make.side, make.side), None)
+    )
     assert len(scores) == 2 and decoded == [80]
     assert most[0] <= 8
 
@@ -243,7 +245,7 @@ def test_driving_landmarks_come_from_the_layer_scaled_to_the_result(tmp_path: Pa
     driving = clip_with_landmarks(tmp_path / "driving.clip", stage="import", points=np.full((2, 1, 68, 3), 9.5, np.float32))
     (first, _) = driving_landmarks(driving, 2 * SIDE, 2 * SIDE, no_detector)
     assert np.allclose(first[:, :2], 19.5), "pixel centres: twice the size moves 9.5 + 0.5 to 20 - 0.5"
-    with pytest.raises(BadInput, match="cannot be compared"):
+    with pytest.raises(InputError, match="cannot be compared"):
         next(driving_landmarks(driving, SIDE, 2 * SIDE, no_detector))
 
 
@@ -254,8 +256,10 @@ def test_a_result_that_kept_poses_alone_is_held_against_the_landmarks_of_its_ref
         layer.arrays(keypoints=np.ones((1, 1, 25, 3), np.float32), boxes=boxes, track_id=ids)
     result = open_footage(str(clip.path))
     assert _kept_driving(result) is result
-    assert _targets(Setting(SIDE, SIDE, driving=result, kept=True), no_detector) is None
-    assert _targets(Setting(SIDE, SIDE, driving=result), no_detector) is not None, "named as the driving, its frames are looked at"
+    assert _targets(EvaluationContext(SIDE, SIDE, driving=result, kept=True), no_detector) is None
+    assert _targets(EvaluationContext(SIDE, SIDE, driving=result), no_detector) is not None, (
+        "named as the driving, its frames are looked at"
+    )
 
 
 def test_of_several_faces_the_driving_is_the_one_that_drove_who_is_seen_most(tmp_path: Path):
@@ -290,11 +294,11 @@ def no_detector():
     raise AssertionError("a layer needs no detector")
 
 
-def clip_with_landmarks(path: Path, stage: str, points: np.ndarray) -> Footage:
+def clip_with_landmarks(path: Path, stage: str, points: np.ndarray) -> FrameSource:
     clip = create_clip(path, width=SIDE, height=SIDE, num_frames=len(points), fps=25)
     with clip.writing("landmarks", Producer(stage=stage), inputs={}) as layer:
         layer.arrays(points=points)
-    return Footage(str(path), SIDE, SIDE, len(points), clip.frames, clip)
+    return FrameSource(str(path), SIDE, SIDE, len(points), clip.frames, clip)
 
 
 def test_a_mean_leaves_out_clips_without_a_figure():

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from fsv2v_cli.main import run
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 from stages.evaluate import Distribution, Score, evaluate, find_metric, merge_parts, metric_names
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate.cache import Cache
-from stages.evaluate.extractor import Extractor, Look, Networks, extract, of_still
+from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract, of_still
 from stages.evaluate.extractors.squeezenet import appearance_and_change
-from stages.evaluate.footage import open_footage
+from stages.evaluate.frame_source import open_footage
 from stages.evaluate.metrics import fid_squeezenet, fvd_squeezenet, kid_squeezenet
-from stages.evaluate.pooled import Gatherer, pools
+from stages.evaluate.set_statistics import StatisticsCollector, pools
 from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
 
 NAMES = ("fid-squeezenet", "kid-squeezenet", "fvd-squeezenet")
@@ -48,7 +48,7 @@ class Eye:
 def eye(monkeypatch: pytest.MonkeyPatch) -> Eye:
     """The three metrics with a network of 12 features, and figures from 4 samples on."""
     eye = Eye()
-    look = Look("eye", eye.open)
+    look = FrameEncoder("eye", eye.open)
     frames = Extractor("eye-frames", "squeezenet1_0_imagenet.safetensors", 12, look)
     windows = replace(frames, name="eye-windows", dimensions=24, window=3, open=lambda device: appearance_and_change)
     for module, extractor in ((fid_squeezenet, frames), (kid_squeezenet, frames), (fvd_squeezenet, windows)):
@@ -256,27 +256,27 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
 
     half, other, third = part("half", ("psnr",), (0, 2)), part("other", ("ssim",), (1, 2)), part("third", ("psnr",), (1, 3))
     whole = part("whole", ("psnr",), (0, 1))
-    with pytest.raises(UsageProblem, match="All 2 shards are needed, each once; these are 0/2"):
+    with pytest.raises(UsageError, match="All 2 shards are needed, each once; these are 0/2"):
         list(merge_parts([half]))
-    with pytest.raises(UsageProblem, match="these are 0/2, 0/2"):
+    with pytest.raises(UsageError, match="these are 0/2, 0/2"):
         list(merge_parts([half, half]))
-    with pytest.raises(UsageProblem, match="other metrics"):
+    with pytest.raises(UsageError, match="other metrics"):
         list(merge_parts([half, other]))
-    with pytest.raises(UsageProblem, match="shards of 2 and of 3"):
+    with pytest.raises(UsageError, match="shards of 2 and of 3"):
         list(merge_parts([half, third]))
-    with pytest.raises(UsageProblem, match="more than one of the files"):
+    with pytest.raises(UsageError, match="more than one of the files"):
         list(merge_parts([whole, whole]))
     list(evaluate(results[::-1], [truth], Options(("psnr",), device="cpu"), shard=(1, 2), out=tmp_path / "reversed"))
-    with pytest.raises(UsageProblem, match="shards of different evaluations"):
+    with pytest.raises(UsageError, match="shards of different evaluations"):
         list(merge_parts([half, str(tmp_path / "reversed")]))
     of_sets = str(tmp_path / "of_sets")
     list(evaluate(results, [truth], Options(("fid-squeezenet",), device="cpu"), out=Path(of_sets)))
-    with pytest.raises(UsageProblem, match="more than one of the files"):
+    with pytest.raises(UsageError, match="more than one of the files"):
         list(merge_parts([of_sets, of_sets]))
-    with pytest.raises(BadInput, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         list(merge_parts(["nowhere.npz"]))
     (tmp_path / "broken").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(BadInput, match="no part of an evaluation"):
+    with pytest.raises(InputError, match="no part of an evaluation"):
         list(merge_parts([str(tmp_path / "broken")]))
 
 
@@ -320,7 +320,9 @@ def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_mat
         return frames[:, 0, 0, :1].astype(np.float32)
 
     frames = [np.full((2, 2, 3), index, np.uint8) for index in range(40)]
-    extractor = Extractor("x", "", 2, Look("x", lambda device: look), 5, 3, open=lambda device: lambda w: np.array([w[0, 0], w[-1, 0]]))
+    extractor = Extractor(
+        "x", "", 2, FrameEncoder("x", lambda device: look), 5, 3, open=lambda device: lambda w: np.array([w[0, 0], w[-1, 0]])
+    )
     found = extract(frames, "x", [extractor], Networks("cpu"), lambda count: None)["x"]
     assert found.count == extractor.samples(40) == 12
     assert sorted(map(tuple, found.sample.tolist())) == [(3.0 * i, 3.0 * i + 4) for i in range(12)]
@@ -335,7 +337,7 @@ def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
         pytest.skip(reason)
     frames, few = fid_squeezenet.METRIC.extractor, 12
     windows = fvd_squeezenet.METRIC.extractor
-    gatherer = Gatherer("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
+    gatherer = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
     truth = make("truth", frames=few)
 
     def apart(name: str, fault) -> tuple[float, float]:

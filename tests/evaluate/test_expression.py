@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from stages.evaluate import EvaluateOptions, evaluate
-from stages.evaluate.footage import Footage
-from stages.evaluate.metric import Memo, Setting, find_metrics
+from stages.evaluate.frame_source import FrameSource
+from stages.evaluate.metric import EvaluationContext, FeatureCache, find_metrics
 from stages.evaluate.metrics import expression, iris_error
 from stages.evaluate.metrics.expression import TRAITS, Watcher, per_frame
 
@@ -45,9 +45,7 @@ def test_frames_without_a_face_do_not_count():
     assert mean(values) == pytest.approx(2)
 
 
-@pytest.mark.parametrize(
-    ("driver", "result"), [([0.5] * 9, list(range(9))), ([0.0, 1.0], [0.0, 1.0]), ([None] * 5, [1.0] * 5), ([], [])]
-)
+@pytest.mark.parametrize(("driver", "result"), [([0.5] * 9, list(range(9))), ([0.0, 1.0], [0.0, 1.0]), ([None] * 5, [1.0] * 5), ([], [])])
 def test_where_the_driver_hardly_moves_or_is_hardly_seen_nothing_is_measured(driver, result):
     assert all(value is None for value in per_frame(driver, result, "slope", 0.01))
 
@@ -60,7 +58,7 @@ def test_all_traits_read_each_frame_once():
         return [dict.fromkeys(TRAITS, float(image[0, 0, 0])) for image in images]
 
     frames = [np.full((4, 4, 3), value, np.uint8) for value in (3, 5, 8)]
-    watcher, memo = Watcher(read, iter(frames)), Memo()
+    watcher, memo = Watcher(read, iter(frames)), FeatureCache()
     scorers = [expression.Follows(trait, watcher, memo) for trait in TRAITS]
     truth, result = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
     for _ in frames:
@@ -72,7 +70,7 @@ def test_all_traits_read_each_frame_once():
 def test_expression_stands_for_all_its_figures_and_is_taken_when_asked_for(make):
     names = [metric.name for metric in find_metrics("expression")]
     assert len(names) == len(set(names)) == 2 * len(TRAITS) and "expression-smile-slope" in names
-    if reason := find_metrics("expression")[0].missing(Setting(192, 192)):
+    if reason := find_metrics("expression")[0].missing(EvaluationContext(192, 192)):
         pytest.skip(reason)
     truth = make("truth").path
     scores = list(evaluate([truth], [truth], EvaluateOptions(("expression",), device="cpu")))
@@ -89,12 +87,12 @@ def test_a_real_face_follows_itself_and_a_frozen_one_does_not(shared: Path):
     frames = list(read_frames(shared / "data" / "faces" / "liveportrait_d3.mp4", 0, 60))
     height, width = frames[0].shape[:2]
 
-    def footage(name: str, shown: list[np.ndarray]) -> Footage:
-        return Footage(name, width, height, len(shown), lambda: iter(shown))
+    def footage(name: str, shown: list[np.ndarray]) -> FrameSource:
+        return FrameSource(name, width, height, len(shown), lambda: iter(shown))
 
     from stages.evaluate.measure import measure
 
-    setting, metrics = Setting(width, height, device="cpu"), find_metrics("expression")
+    setting, metrics = EvaluationContext(width, height, device="cpu"), find_metrics("expression")
     if reason := metrics[0].missing(setting):
         pytest.skip(reason)
     still = [frames[0]] * len(frames)
@@ -142,8 +140,8 @@ def test_the_eyes_to_follow_are_those_of_the_driving_video_where_one_is_given():
         return lambda frame: [looking[int(frame[0, 0, 0])]]
 
     truth, driver = np.full((4, 4, 3), 3, np.uint8), np.full((4, 4, 3), 9, np.uint8)
-    footage = Footage("driver", 4, 4, 1, lambda: iter([driver]))
-    targets = iris_error._targets(Setting(4, 4, driving=footage), open_detector)
+    footage = FrameSource("driver", 4, 4, 1, lambda: iter([driver]))
+    targets = iris_error._targets(EvaluationContext(4, 4, driving=footage), open_detector)
     assert iris_error.IrisError(targets, open_detector)(truth, [driver, truth]) == [pytest.approx(0), pytest.approx(40, abs=1e-3)]
-    assert iris_error._targets(Setting(4, 4, driving=footage, kept=True), open_detector) is None
-    assert iris_error._targets(Setting(4, 4), open_detector) is None
+    assert iris_error._targets(EvaluationContext(4, 4, driving=footage, kept=True), open_detector) is None
+    assert iris_error._targets(EvaluationContext(4, 4), open_detector) is None

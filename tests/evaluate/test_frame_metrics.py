@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from stages.conditions.labels import VOID
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate import Metric, Score, evaluate, find_metric, metric_names
-from stages.evaluate.metric import Memo, Setting
+from stages.evaluate.metric import EvaluationContext, FeatureCache
 from stages.evaluate.metrics.identity import Identity, five_points, open_sface
 from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales
 from stages.evaluate.metrics.ms_ssim import similarity as ms_ssim_of
@@ -45,7 +45,7 @@ def score(make, name: str, result: str, reference: str) -> Score:
 
 @pytest.mark.parametrize("other", [noisy(PORTRAIT), 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "negative", "black"])
 def test_psnr_is_skimages(other: np.ndarray):
-    (got,) = find_metric("psnr").open(Setting(192, 192))(PORTRAIT, [other])
+    (got,) = find_metric("psnr").open(EvaluationContext(192, 192))(PORTRAIT, [other])
     assert got == pytest.approx(peak_signal_noise_ratio(PORTRAIT, other), abs=1e-9)
 
 
@@ -110,8 +110,12 @@ def test_fewer_scales_than_five_are_warned_of_once(make):
         "fsv2v: warning: ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; "
         "compare the figures only with others of 4 scales"
     ]
-    assert not find_metric("ms-ssim").caution(Setting(176, 300)) and not find_metric("ssim").caution(Setting(100, 100))
-    assert find_metric("ms-ssim").caution(Setting(300, 20)).endswith("1 of its 5 scales; compare the figures only with others of 1 scale")
+    assert not find_metric("ms-ssim").caution(EvaluationContext(176, 300)) and not find_metric("ssim").caution(EvaluationContext(100, 100))
+    assert (
+        find_metric("ms-ssim")
+        .caution(EvaluationContext(300, 20))
+        .endswith("1 of its 5 scales; compare the figures only with others of 1 scale")
+    )
 
 
 def test_opposed_structures_have_no_similarity():
@@ -156,7 +160,7 @@ def test_metrics_of_labels_look_once_at_each_frame():
         looked.append(frame)
         return np.stack([frame[..., 0] < 100, frame[..., 0] >= 100]).astype(np.float32)
 
-    labeller, memo, target = Labeller(probabilities, ("dark", "light")), Memo(), np.zeros((4, 6), np.uint8)
+    labeller, memo, target = Labeller(probabilities, ("dark", "light")), FeatureCache(), np.zeros((4, 6), np.uint8)
     one, other = np.full((4, 6, 3), 20, np.uint8), np.full((4, 6, 3), 200, np.uint8)
     for agreement in (mean_iou, accuracy):
         assert SegmentScore(iter([target]), lambda frames: memo(labeller, frames), agreement)(one, [one, other, one]) == [1, 0, 1]
@@ -278,4 +282,4 @@ def test_one_frame_has_no_change(make, name: str):
 
 
 def _setting():
-    return Setting(192, 192, device="cpu")
+    return EvaluationContext(192, 192, device="cpu")

@@ -9,20 +9,20 @@ import pytest
 from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
 from stages.evaluate import Metric, Score, find_metric, metric_names
-from stages.evaluate.footage import Footage
+from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.measure import Baselines, Tally, measure
-from stages.evaluate.metric import Setting
+from stages.evaluate.metric import EvaluationContext
 from stages.evaluate.metrics.landmark_error import LandmarkError
 from stages.evaluate.motion import consistent, warp
 
 
-def score(name: str, result: Footage, reference: Footage, driving: Footage | None = None) -> Score:
-    metric, setting = find_metric(name), Setting(reference.width, reference.height, device="cpu", driving=driving)
+def score(name: str, result: FrameSource, reference: FrameSource, driving: FrameSource | None = None) -> Score:
+    metric, setting = find_metric(name), EvaluationContext(reference.width, reference.height, device="cpu", driving=driving)
     skip_unless_it_can_run(metric, setting)
     return next(measure([result], reference, [metric], setting, example=None))
 
 
-def skip_unless_it_can_run(metric: Metric, setting: Setting) -> None:
+def skip_unless_it_can_run(metric: Metric, setting: EvaluationContext) -> None:
     reason = metric.missing(setting)
     if reason:
         pytest.skip(f"{metric.name}: {reason}")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import BadInput, MissingRequirement, ParametersDiffer, UsageProblem
+from stages.errors import InputError, MissingRequirement, ParametersDiffer, UsageError
 from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric, merge_parts
-from stages.evaluate.spread import _Work, evaluate_spread, measure_shard
+from stages.evaluate.parallel import _Work, evaluate_parallel, measure_shard
 
 NAMES = ("anna", "ben", "cleo")
 OPTIONS = EvaluateOptions(("psnr", "flicker"), device="cpu")
@@ -47,7 +47,7 @@ def as_set(scores: list[Score]) -> list[Score]:
 
 def test_the_scores_are_those_of_one_process_and_means_come_last(results, truth):
     told = []
-    spread, alone = list(evaluate_spread(results, [truth], OPTIONS, told.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
+    spread, alone = list(evaluate_parallel(results, [truth], OPTIONS, told.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
     assert as_set(spread) == as_set(alone)
     folders = [str(Path(truth).parent / method) for method in ("ours", "theirs")]
     assert [score.result for score in spread[-4:]] == [folders[0], folders[0], folders[1], folders[1]]
@@ -64,7 +64,7 @@ def test_the_figures_of_sets_are_those_of_one_process(make):
     results = [str(make.folder / method / part) for method in ("ours", "theirs") for part in "ab"]
     options = replace(OPTIONS, metrics=("fid-squeezenet", "kid-squeezenet"), cache=str(make.folder / "statistics"))
     alone = list(evaluate(results, [str(make.folder / "truth")], options))
-    spread = list(evaluate_spread(results, [str(make.folder / "truth")], options, jobs=2))
+    spread = list(evaluate_parallel(results, [str(make.folder / "truth")], options, jobs=2))
     assert [(score.result, score.metric, score.frames) for score in spread] == [(score.result, score.metric, 78) for score in alone]
     assert as_set(spread) == as_set(alone) and all(score.value is not None for score in spread)
 
@@ -73,17 +73,17 @@ def test_the_figures_of_sets_are_those_of_one_process(make):
 def test_a_shard_is_spread_and_merged_like_any_other_even_if_it_is_empty(count: int, results, truth, tmp_path: Path):
     parts = [tmp_path / f"{index}.npz" for index in range(count)]
     for index, part in enumerate(parts):
-        list(evaluate_spread(results, [truth], OPTIONS, shard=(index, count), out=part, jobs=2))
+        list(evaluate_parallel(results, [truth], OPTIONS, shard=(index, count), out=part, jobs=2))
     assert as_set(list(merge_parts([str(part) for part in parts]))) == as_set(list(evaluate(results, [truth], OPTIONS)))
 
 
 def test_a_part_of_another_evaluation_is_not_replaced(results, truth, tmp_path: Path):
     part = tmp_path / "part.npz"
     for _ in range(2):
-        list(evaluate_spread(results, [truth], OPTIONS, shard=(0, 2), out=part, jobs=2))
+        list(evaluate_parallel(results, [truth], OPTIONS, shard=(0, 2), out=part, jobs=2))
     kept = part.read_bytes()
     for others, shard in ((results, (1, 2)), (results[::-1], (0, 2))):
-        for measure in (evaluate, evaluate_spread):
+        for measure in (evaluate, evaluate_parallel):
             with pytest.raises(ParametersDiffer, match="part of another evaluation"):
                 list(measure(others, [truth], OPTIONS, shard=shard, out=part))
     assert part.read_bytes() == kept
@@ -91,14 +91,14 @@ def test_a_part_of_another_evaluation_is_not_replaced(results, truth, tmp_path: 
 
 def test_a_result_that_is_named_twice_counts_once(results, truth):
     again = str(Path(results[0]).parent / ".." / "ours" / Path(results[0]).name)
-    twice = list(evaluate_spread([*results, results[0], again], [truth], OPTIONS, jobs=2))
+    twice = list(evaluate_parallel([*results, results[0], again], [truth], OPTIONS, jobs=2))
     assert as_set(twice) == as_set(list(evaluate(results, [truth], OPTIONS)))
 
 
 def test_what_cannot_be_compared_is_found_before_anything_is_measured(results, truth, make):
     longer, told = make("others/ben", frames=9).path, []
-    with pytest.raises(BadInput, match="has 9 frames, its reference"):
-        list(evaluate_spread([*results, longer], [truth], OPTIONS, told.append, jobs=2))
+    with pytest.raises(InputError, match="has 9 frames, its reference"):
+        list(evaluate_parallel([*results, longer], [truth], OPTIONS, told.append, jobs=2))
     assert told == []
 
 
@@ -106,12 +106,12 @@ def test_a_metric_that_cannot_run_ends_all(results, truth, monkeypatch: pytest.M
     monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.delenv("FSV2V_WEIGHTS_MIRROR", raising=False)
     with pytest.raises(MissingRequirement, match="squeezenet"):
-        list(evaluate_spread(results, [truth], replace(OPTIONS, metrics=("perceptual",)), jobs=2))
+        list(evaluate_parallel(results, [truth], replace(OPTIONS, metrics=("perceptual",)), jobs=2))
 
 
 def test_a_node_that_does_not_see_the_folder_says_what_to_do(results, truth, tmp_path: Path):
     work = _Work(tuple(results), (truth,), OPTIONS, tmp_path / "of another node", sets_grow=False)
-    with pytest.raises(UsageProblem, match="does not see .*of another node.* --cache"):
+    with pytest.raises(UsageError, match="does not see .*of another node.* --cache"):
         measure_shard("0/2", work, None)
     assert not work.folder.exists()
 
@@ -144,8 +144,8 @@ def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):
         pytest.skip(reason)
     told: list[str] = []
     options = replace(OPTIONS, metrics=("fid-squeezenet",), cache=str(tmp_path / "statistics"))
-    list(evaluate_spread(results, [truth], options, jobs=2))
+    list(evaluate_parallel(results, [truth], options, jobs=2))
     for entry in (tmp_path / "statistics").iterdir():
         entry.write_bytes(b"broken")
-    list(evaluate_spread(results, [truth], options, lambda event: told.append(event.get("message", "")), jobs=2))
+    list(evaluate_parallel(results, [truth], options, lambda event: told.append(event.get("message", "")), jobs=2))
     assert any("are broken and made anew" in text for text in told)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.evaluate.statistics import KEPT, ROWS, Statistics, frechet_distance, kernel_distance, keys_of
 
 
@@ -69,7 +69,7 @@ def test_columns_of_the_vectors_have_their_own_statistics():
 
 
 def test_features_that_are_no_numbers_are_refused():
-    with pytest.raises(BadInput, match="not finite"):
+    with pytest.raises(InputError, match="not finite"):
         of(np.array([[1.0, np.nan]]))
 
 

@@ -19,7 +19,7 @@ from fsv2v_cli.main import run
 from stages.clip import VideoWriter, as_clip, probe, read_frames
 from stages.clip.comments import read_comment
 from stages.clip.ffmpeg import executable
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.evaluate.study import StudyOptions, make_study
 from stages.evaluate.study.key import read_key
 
@@ -176,7 +176,7 @@ def test_rates_that_are_stored_differently_are_equal(tmp_path):
 
 def test_of_two_that_make_one_study_the_second_is_refused_so_that_key_and_site_fit(folders, tmp_path):
     def meanwhile(event):
-        with pytest.raises(UsageProblem, match="site is being made by another process"):
+        with pytest.raises(UsageError, match="site is being made by another process"):
             make_study((str(folders[1]), str(folders[0])), "", tmp_path / "site", StudyOptions(catch=0))
 
     make_study((str(folders[0]), str(folders[1])), "", tmp_path / "site", StudyOptions(catch=0), on_event=meanwhile)

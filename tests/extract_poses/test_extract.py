@@ -13,7 +13,7 @@ import pytest
 from stages.clip import Clip, VideoWriter, as_clip, read_frames
 from stages.clip.exporters import export
 from stages.clip.importers import import_clips
-from stages.errors import NoDetection, ParametersDiffer, UsageProblem
+from stages.errors import NoDetection, ParametersDiffer, UsageError
 from stages.extract_poses import PoseOptions, extract
 
 
@@ -100,7 +100,7 @@ def test_rules_are_counted_and_who_drops_everybody_is_told(people, leftovers) ->
     with pytest.raises(NoDetection, match="leave nobody .* The rule static alone met 20 frames"):
         extract(frozen, PoseOptions(drop=("static",)))
     assert not frozen.has("poses") and leftovers(frozen.path) == []
-    with pytest.raises(UsageProblem, match="no rule 'tall'"):
+    with pytest.raises(UsageError, match="no rule 'tall'"):
         extract(clip, PoseOptions(drop=("tall",)))
 
 

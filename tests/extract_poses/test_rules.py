@@ -7,7 +7,7 @@ import pytest
 
 from stages.conditions.poses import NAMES
 from stages.extract_poses import rules
-from stages.following import box_of_points
+from stages.tracking.tracker import box_of_points
 
 
 def person(x: float = 200, top: float = 20, height: float = 200) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stages.backends import Backends, Package, every_backend
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 
 
 def test_a_file_in_the_folder_is_a_backend() -> None:
@@ -20,7 +20,7 @@ def test_a_file_in_the_folder_is_a_backend() -> None:
 
 
 def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
-    with pytest.raises(UsageProblem, match="Choose one of: dlib, face-alignment, mediapipe"):
+    with pytest.raises(UsageError, match="Choose one of: dlib, face-alignment, mediapipe"):
         Backends("landmarks").get("openface")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from stages.clip import Clip, as_clip, open_clip, read_frames
 from stages.conditions.landmarks import eye_distance
-from stages.errors import NoDetection, ParametersDiffer, UsageProblem
+from stages.errors import NoDetection, ParametersDiffer, UsageError
 from stages.extract_sketch import SketchOptions, extract
 
 OFFLINE = SketchOptions(backend="dlib")
@@ -115,7 +115,7 @@ def test_a_face_that_is_not_there_by_number(clip_of, portrait) -> None:
 def test_nonsense_is_refused_before_anything_is_done(clip_of, portrait) -> None:
     clip = clip_of([portrait])
     for options in (SketchOptions("dlib", face="prettiest"), SketchOptions("dlib", smoothing=-1), SketchOptions("nonesuch")):
-        with pytest.raises(UsageProblem):
+        with pytest.raises(UsageError):
             extract(clip, options)
 
 
@@ -174,7 +174,7 @@ def test_kill_9_at_any_moment_then_the_same_command_gives_the_same_bytes(fsv2v, 
 def test_a_shot_cut_is_no_motion(shared: Path, clip_of: Callable[..., Clip]) -> None:
     """moore_1 cuts to another picture at frame 269; the face before it must not be smeared into what follows."""
     from stages.clip import read_frames
-    from stages.cuts import CutDetector
+    from stages.tracking.cuts import CutDetector
 
     frames = list(read_frames(shared / "data/faces/moore_1.mp4", 262, 276))
     is_cut = CutDetector()

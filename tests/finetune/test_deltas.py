@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import examples_of
-from stages.conditions.lessons import lessons
-from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.errors import InputError, MissingRequirement, UsageError
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
-from stages.model_files import Base, base_of, read_model, save_delta, save_model
 from stages.models import Model, load_model
+from stages.models.files import Base, base_of, read_model, save_delta, save_model
 from stages.networks.tuning import tune
 from weights import registry
 
@@ -50,7 +50,7 @@ def test_it_holds_the_changed_tensors_alone_and_names_its_base(anna: Path, base:
 
 def test_added_to_its_base_it_is_the_finetuned_model_to_the_precision_of_float16(base: Model, person, tmp_path: Path):
     tuned, shown = load_model(base.path), examples_of(person, base.config.kind, base.config.size, "none", SHORT.num_examples)
-    tune(tuned.generator, lessons(shown, SHORT.tuning.batch, SHORT.tuning.seed, torch.device("cpu")), SHORT.tuning, None)
+    tune(tuned.generator, finetune_batches(shown, SHORT.tuning.batch, SHORT.tuning.seed, torch.device("cpu")), SHORT.tuning, None)
     finetune([person], base, tmp_path / "anna.safetensors", SHORT)
     before, exact, again = weights(base), weights(tuned), weights(load_model(tmp_path / "anna.safetensors"))
     for name in exact:
@@ -93,7 +93,7 @@ def test_another_file_under_the_name_of_the_base_is_not_used_but_told(anna: Path
     save_model(base.path, weights(base), base.config, {"step": 1})
     with pytest.raises(MissingRequirement, match="base.safetensors is another one"):
         load_model(anna)
-    with pytest.raises(BadInput, match="is not the base of"):
+    with pytest.raises(InputError, match="is not the base of"):
         load_model(anna, base.path)
 
 
@@ -116,7 +116,7 @@ def test_finetuning_a_delta_again_gives_a_delta_of_the_same_base(anna: Path, bas
 
 
 def test_a_delta_never_replaces_its_own_base(base: Model, person):
-    with pytest.raises(UsageProblem, match="is the base"):
+    with pytest.raises(UsageError, match="is the base"):
         finetune([person], load_model(base.path), base.path, SHORT, overwrite=True)
     assert load_model(base.path).sha256 == base.sha256
 

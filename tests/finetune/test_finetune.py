@@ -9,7 +9,7 @@ import torch
 
 from stages.clip import Producer, open_clip
 from stages.conditions.framing import examples_of, frame_of
-from stages.errors import ParametersDiffer, UsageProblem
+from stages.errors import ParametersDiffer, UsageError
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.models import load_model, read_model
 from stages.networks.config import PRESETS
@@ -31,7 +31,7 @@ def test_only_the_weight_generator_and_the_image_branch_change(base, person, tmp
 
 def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_path):
     fewer = replace(base, generator=FewShotGenerator(replace(TINY, semantic_channels=3)))
-    with pytest.raises(UsageProblem, match="have 7 channels, the model wants 3"):
+    with pytest.raises(UsageError, match="have 7 channels, the model wants 3"):
         finetune([person], fewer, tmp_path / "tuned.safetensors", SHORT)
 
 
@@ -67,7 +67,7 @@ def test_the_same_again_is_skipped_and_other_settings_are_refused(base, person, 
 
 def test_of_two_that_make_one_model_the_second_is_refused(base, person, tmp_path):
     def meanwhile(step, loss):
-        with pytest.raises(UsageProblem, match="is being made by another process"):
+        with pytest.raises(UsageError, match="is being made by another process"):
             finetune([person], base, tmp_path / "tuned.safetensors", SHORT)
 
     assert finetune([person], base, tmp_path / "tuned.safetensors", SHORT, on_step=meanwhile) == "done"

@@ -12,10 +12,10 @@ import pytest
 from camera import seen, texture
 
 from stages.backends import Backends
-from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.errors import InputError, MissingRequirement, UsageError
 from stages.flow.backends.dis import dis_flow
 from stages.flow.backends.onnx import OnnxFlow
-from stages.flow.trust import leads_home, same_colour, trusted_flow
+from stages.flow.consistency import leads_home, same_colour, trusted_flow
 
 INNER = (slice(8, -8), slice(8, -8))
 
@@ -105,17 +105,17 @@ def test_a_network_of_fixed_size_sees_scaled_pictures(make_onnx):
 
 
 def test_a_network_that_is_no_flow_network_is_refused(make_onnx, tmp_path):
-    with pytest.raises(UsageProblem, match=r"takes tensor\(float\)\[1, 3, 'h', 'w'\], not two float pictures"):
+    with pytest.raises(UsageError, match=r"takes tensor\(float\)\[1, 3, 'h', 'w'\], not two float pictures"):
         OnnxFlow(make_onnx(inputs=1), "cpu")
-    with pytest.raises(UsageProblem, match=r"gives \[1, 3, 240, 240\] for \[1, 3, 240, 240\], which is no flow"):
+    with pytest.raises(UsageError, match=r"gives \[1, 3, 240, 240\] for \[1, 3, 240, 240\], which is no flow"):
         OnnxFlow(make_onnx(channels=3), "cpu")(texture(), texture())
     (tmp_path / "letter.onnx").write_text("dear network")
-    with pytest.raises(UsageProblem, match=r"letter\.onnx is no network that onnxruntime can load"):
+    with pytest.raises(UsageError, match=r"letter\.onnx is no network that onnxruntime can load"):
         OnnxFlow(tmp_path / "letter.onnx", "cpu")
 
 
 def test_a_network_that_fails_says_on_what(make_onnx):
-    with pytest.raises(BadInput, match="fails on pictures of 64 x 48"):
+    with pytest.raises(InputError, match="fails on pictures of 64 x 48"):
         OnnxFlow(make_onnx(sides=("h", 32)), "cpu")(seen(texture(), 0, 0, 64, 48), seen(texture(), 0, 0, 64, 48))
 
 

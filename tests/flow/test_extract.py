@@ -14,7 +14,7 @@ from stages.clip import create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.clip.validate import validate
-from stages.errors import BadInput, MissingRequirement, ParametersDiffer, UsageProblem
+from stages.errors import InputError, MissingRequirement, ParametersDiffer, UsageError
 from stages.flow.extract import FlowOptions, extract
 
 
@@ -56,16 +56,16 @@ def test_a_lost_confidence_is_made_again_alone(moving_clip):
 
 
 def test_backend_and_network_must_go_together(moving_clip, make_onnx, tmp_path):
-    with pytest.raises(UsageProblem, match="The flow backend onnx needs a network. Name its file with --model"):
+    with pytest.raises(UsageError, match="The flow backend onnx needs a network. Name its file with --model"):
         extract(moving_clip, FlowOptions(backend="onnx"))
-    with pytest.raises(UsageProblem, match="The flow backend dis has no network"):
+    with pytest.raises(UsageError, match="The flow backend dis has no network"):
         extract(moving_clip, FlowOptions(backend="dis", model=str(make_onnx())))
     with pytest.raises(MissingRequirement, match=r"absent\.onnx is not there"):
         extract(moving_clip, FlowOptions(model=str(tmp_path / "absent.onnx")))
 
 
 def test_a_network_that_gives_nan_leaves_nothing(moving_clip, make_onnx, leftovers):
-    with pytest.raises(BadInput, match="NaN"):
+    with pytest.raises(InputError, match="NaN"):
         extract(moving_clip, FlowOptions(model=str(make_onnx(flow=(float("nan"), 0)))))
     assert moving_clip.layers() == ["frames"] and leftovers(moving_clip.path) == []
 
@@ -98,7 +98,7 @@ def test_flo_is_what_flow_goes_out_as_when_nothing_else_is_said(moving_clip, tmp
     extract(moving_clip, FlowOptions())
     folder = export(moving_clip, "flow", tmp_path / "out")
     assert (folder / "000000.flo").read_bytes().startswith(b"PIEH") and guess_layout(folder) == "flow"
-    with pytest.raises(UsageProblem, match="cannot be exported as jpg"):
+    with pytest.raises(UsageError, match="cannot be exported as jpg"):
         export(moving_clip, "flow", tmp_path / "jpg", "jpg")
 
 
@@ -116,12 +116,12 @@ def test_flow_that_does_not_fit_its_clip_is_refused(moving_clip, tmp_path, lefto
     folder = export(moving_clip, "flow", tmp_path / "out")
     small = create_clip(tmp_path / "small.clip", [np.zeros((20, 30, 3), np.uint8)] * 5, fps=Fraction(25))
     short = create_clip(tmp_path / "short.clip", list(moving_clip.frames())[:3])
-    with pytest.raises(BadInput, match=r"000000\.flo is 128 x 96, but the frames of .*small.clip are 30 x 20"):
+    with pytest.raises(InputError, match=r"000000\.flo is 128 x 96, but the frames of .*small.clip are 30 x 20"):
         import_clips(folder, small.path)
-    with pytest.raises(BadInput, match=r"holds flow from 5 frames to the next, but .*short.clip has 3 frames"):
+    with pytest.raises(InputError, match=r"holds flow from 5 frames to the next, but .*short.clip has 3 frames"):
         import_clips(folder, short.path)
     for out in (None, tmp_path / "absent.clip", tmp_path):
-        with pytest.raises(UsageProblem, match=r"needs a clip that it belongs to. Name it with -o NAME\.clip"):
+        with pytest.raises(UsageError, match=r"needs a clip that it belongs to. Name it with -o NAME\.clip"):
             import_clips(folder, out)
     assert small.layers() == short.layers() == ["frames"] and leftovers(tmp_path) == []
 

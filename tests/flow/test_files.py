@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.flow.files import FlowField, flow_bytes, list_flow, read_flow
 
 
@@ -110,31 +110,31 @@ def test_an_npz_may_have_its_channels_first_and_its_own_name(write):
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(name, data, sentence, write):
-    with pytest.raises(BadInput, match=sentence) as said:
+    with pytest.raises(InputError, match=sentence) as said:
         read_flow(write(name, data))
     assert name in str(said.value)
 
 
 def test_pickles_in_an_npz_are_never_opened(tmp_path):
     np.savez(tmp_path / "a.npz", flow=np.array([{"a": 1}], object))
-    with pytest.raises(BadInput, match="is not an npz that can be read"):
+    with pytest.raises(InputError, match="is not an npz that can be read"):
         read_flow(tmp_path / "a.npz")
 
 
 def test_motion_that_a_png_cannot_hold_is_refused():
     far = FlowField(np.full((2, 2, 2), 600, np.float16), np.full((2, 2), 255, np.uint8))
-    with pytest.raises(BadInput, match="600 pixels does not fit into KITTI's PNG, which ends at 512. Choose flo or npz"):
+    with pytest.raises(InputError, match="600 pixels does not fit into KITTI's PNG, which ends at 512. Choose flo or npz"):
         flow_bytes(far, "png")
 
 
 def test_a_folder_is_read_in_the_natural_order_and_holds_one_kind(tmp_path):
-    with pytest.raises(BadInput, match="is not a folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         list_flow(tmp_path / "absent")
-    with pytest.raises(BadInput, match="holds no files of optical flow"):
+    with pytest.raises(InputError, match="holds no files of optical flow"):
         list_flow(tmp_path)
     for name in ("flow10.flo", "flow9.flo", "notes.txt", ".hidden.flo"):
         (tmp_path / name).touch()
     assert [path.name for path in list_flow(tmp_path)] == ["flow9.flo", "flow10.flo"]
     (tmp_path / "a.npz").touch()
-    with pytest.raises(BadInput, match=r"holds \.flo and \.npz files"):
+    with pytest.raises(InputError, match=r"holds \.flo and \.npz files"):
         list_flow(tmp_path)

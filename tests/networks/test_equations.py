@@ -17,14 +17,14 @@ from stages.flow.warp import warp
 from stages.networks import losses
 from stages.networks.attention import Attention, CompactAttention, extract_bases
 from stages.networks.config import PRESETS
+from stages.networks.discriminator_inputs import Past
 from stages.networks.examples import OuterExamples
-from stages.networks.excerpts import Past
 from stages.networks.flow import Warped
 from stages.networks.frame import Frame
 from stages.networks.generator import Synthesis
 from stages.networks.layers import LabelEmbedder, LevelWeights, ModulationWeights, Spade, UpConv, pointwise
 from stages.networks.objective import LossWeights, Target, generator_losses
-from stages.networks.weights import AverageWeights, RowWeights, shapes_of
+from stages.networks.weight_generator import AverageWeights, RowWeights, shapes_of
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -177,7 +177,7 @@ def test_attention_averages_what_the_examples_show_by_the_exponential_of_key_tim
 
 
 def test_without_gradients_the_attention_is_computed_in_turns_and_stays_the_same(monkeypatch):
-    monkeypatch.setattr("stages.networks.attention._MOST_ENTRIES", 24)
+    monkeypatch.setattr("stages.networks.attention._MAX_ENTRIES", 24)
     attention = Attention(1, 4, 0).double()
     query, keys, values = numbers(2, 4, 4), numbers(2, 3, 4, 4), numbers(2, 3, 2, 2, 2)
     with torch.no_grad():
@@ -279,7 +279,7 @@ def test_matting_weighs_each_pixel_of_the_warp_and_the_synthesis_by_the_mask():
 # vid2vid, equations 5 to 8: the objective
 
 
-def test_the_hinge_and_the_least_squares_of_the_players():
+def test_the_hinge_and_the_least_squares_of_the_discriminators():
     real, fake = numbers(2, 1, 2, 2), numbers(2, 1, 2, 2)
 
     def mean(values):
@@ -287,10 +287,10 @@ def test_the_hinge_and_the_least_squares_of_the_players():
 
     hinge = mean([torch.clamp(1 - r, min=0) for r in real.flatten()]) + mean([torch.clamp(1 + f, min=0) for f in fake.flatten()])
     squares = mean([(r - 1) ** 2 for r in real.flatten()]) + mean([f**2 for f in fake.flatten()])
-    assert torch.isclose(losses.real_fake([[real]], [[fake]], "hinge").double(), hinge, atol=1e-6)
-    assert torch.isclose(losses.real_fake([[real]], [[fake]], "lsgan").double(), squares, atol=1e-6)
-    assert torch.isclose(losses.fooled([[fake]], "hinge").double(), -mean(list(fake.flatten())), atol=1e-6)
-    assert torch.isclose(losses.fooled([[fake]], "lsgan").double(), mean([(f - 1) ** 2 for f in fake.flatten()]), atol=1e-6)
+    assert torch.isclose(losses.discriminator_loss([[real]], [[fake]], "hinge").double(), hinge, atol=1e-6)
+    assert torch.isclose(losses.discriminator_loss([[real]], [[fake]], "lsgan").double(), squares, atol=1e-6)
+    assert torch.isclose(losses.generator_loss([[fake]], "hinge").double(), -mean(list(fake.flatten())), atol=1e-6)
+    assert torch.isclose(losses.generator_loss([[fake]], "lsgan").double(), mean([(f - 1) ** 2 for f in fake.flatten()]), atol=1e-6)
 
 
 def test_the_flow_loss_is_the_confident_distance_to_the_teacher_in_tenths_of_the_height():

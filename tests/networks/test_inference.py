@@ -11,7 +11,7 @@ import torch
 from stages.networks.config import PRESETS
 from stages.networks.frame import Frame
 from stages.networks.generator import FewShotGenerator
-from stages.networks.inference import Renderer, Speed, plain_state, prepared, spoilt
+from stages.networks.inference import Renderer, Speed, degenerate, plain_state, prepared
 
 
 def network(preset: str, **changes) -> FewShotGenerator:
@@ -77,8 +77,8 @@ def test_a_frame_that_half_precision_spoils_is_made_again_in_fp32_and_counted():
 
 def test_saturated_and_infinite_frames_count_as_spoilt():
     good = torch.rand(1, 3, 8, 8) * 1.8 - 0.9
-    assert not spoilt(good, good)
-    assert spoilt(good, good.sign()) and spoilt(good / 0, good) and spoilt(good * float("nan"), good)
+    assert not degenerate(good, good)
+    assert degenerate(good, good.sign()) and degenerate(good / 0, good) and degenerate(good * float("nan"), good)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 from stages.flow.warp import warp
 from stages.networks import losses
 from stages.networks.discriminator import MultiScaleDiscriminator
-from stages.networks.excerpts import Past, boxes_of, crop_region, video_window, windows
+from stages.networks.discriminator_inputs import Past, boxes_of, crop_region, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():
@@ -41,11 +41,11 @@ def test_the_teacher_counts_only_where_it_can_be_trusted():
     assert losses.flow_loss(teacher + 5, teacher, confidence + 1) == 5 * 10 / 8
 
 
-def test_the_hinge_is_content_when_the_players_are_far_apart():
+def test_the_hinge_is_content_when_the_discriminators_are_far_apart():
     real, fake = [[torch.full((1, 1, 2, 2), 2.0)]], [[torch.full((1, 1, 2, 2), -2.0)]]
-    assert losses.real_fake(real, fake) == 0
-    assert losses.real_fake(fake, real) == 6
-    assert losses.fooled(fake) == 2  # not clipped, as the public code has it
+    assert losses.discriminator_loss(real, fake) == 0
+    assert losses.discriminator_loss(fake, real) == 6
+    assert losses.generator_loss(fake) == 2  # not clipped, as the public code has it
 
 
 def test_feature_matching_leaves_the_verdict_out():
@@ -56,9 +56,9 @@ def test_feature_matching_leaves_the_verdict_out():
 
 def test_discriminators_judge_patches_at_several_scales_and_windows_of_video():
     frame, flow = torch.zeros(2, 3, 64, 64), torch.zeros(2, 2, 64, 64)
-    verdicts = MultiScaleDiscriminator(8, filters=8, scales=2)(video_window([frame, frame], [flow]))
-    assert len(verdicts) == 2
-    assert verdicts[0][-1].shape[1] == 1 and verdicts[0][-1].shape[-1] > verdicts[1][-1].shape[-1]
+    outputs = MultiScaleDiscriminator(8, filters=8, scales=2)(video_window([frame, frame], [flow]))
+    assert len(outputs) == 2
+    assert outputs[0][-1].shape[1] == 1 and outputs[0][-1].shape[-1] > outputs[1][-1].shape[-1]
 
 
 def test_attention_is_drawn_to_the_example_of_the_same_shape_wherever_it_stands():

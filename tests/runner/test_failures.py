@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.runner import FailureList
 
 
@@ -77,7 +77,7 @@ def test_a_pipe_is_written_to(tmp_path):
 def test_two_runs_never_write_one_list(path):
     first = FailureList(path)
     first.add("a.mp4")
-    with pytest.raises(UsageProblem, match="Another run writes its failures to"):
+    with pytest.raises(UsageError, match="Another run writes its failures to"):
         FailureList(path)
     first.close()
     FailureList(path).add("b.mp4")
@@ -85,5 +85,5 @@ def test_two_runs_never_write_one_list(path):
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
-    with pytest.raises(UsageProblem, match="cannot be written: Is a directory. Name another file"):
+    with pytest.raises(UsageError, match="cannot be written: Is a directory. Name another file"):
         FailureList(tmp_path)

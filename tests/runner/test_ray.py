@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 from stages.runner import ClipTask, FailureList, ray_crew, run_over_clips
 
 ray = pytest.importorskip("ray")
@@ -92,7 +92,7 @@ class _OnlyHere:
 
 def test_a_folder_that_the_nodes_do_not_share_is_a_sentence(inputs, task, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_crew.os, "getcwd", lambda: str(tmp_path / "only here"))
-    with pytest.raises(UsageProblem, match="cannot enter .*only here.*a folder that all nodes have"):
+    with pytest.raises(UsageError, match="cannot enter .*only here.*a folder that all nodes have"):
         list(on_ray(task(), inputs("a")))
 
 

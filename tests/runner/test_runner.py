@@ -16,7 +16,7 @@ import pytest
 
 import stages.clip
 from stages.clip import Clip, Producer, as_clip, open_clip
-from stages.errors import MissingRequirement, NoDetection, UsageProblem
+from stages.errors import MissingRequirement, NoDetection, UsageError
 from stages.files import using
 from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.work import cores
@@ -189,9 +189,9 @@ def test_a_finished_result_is_not_held_back_by_a_slow_producer_of_inputs(inputs,
 def test_an_error_of_the_inputs_themselves_is_raised(inputs, task, jobs):
     def broken():
         yield from inputs("a")
-        raise UsageProblem("the list is broken")
+        raise UsageError("the list is broken")
 
-    with pytest.raises(UsageProblem, match="the list is broken"):
+    with pytest.raises(UsageError, match="the list is broken"):
         list(run_over_clips(task(), broken(), jobs))
 
 
@@ -204,7 +204,7 @@ def test_shards_divide_the_inputs(inputs, task, jobs):
 
 @pytest.mark.parametrize("shard", [(3, 3), (-1, 3), (0, 0)])
 def test_a_shard_that_is_none_is_refused(task, shard):
-    with pytest.raises(UsageProblem, match="no shard"):
+    with pytest.raises(UsageError, match="no shard"):
         next(run_over_clips(task(), [], shard=shard))
 
 
@@ -243,7 +243,7 @@ def test_ray_is_an_extra(inputs, task, monkeypatch):
 
 
 def test_the_address_of_a_cluster_is_for_ray(inputs, task):
-    with pytest.raises(UsageProblem, match="Add --engine ray"):
+    with pytest.raises(UsageError, match="Add --engine ray"):
         list(run_over_clips(task(), inputs("a"), address="auto"))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from stages.clip import Clip, VideoWriter, as_clip, read_frames
 from stages.conditions.labels import CAMVID, LabelLayer, colourise
-from stages.errors import BadInput, NoDetection, ParametersDiffer, UsageProblem
+from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
 from stages.segment import SegmentOptions, extract
 
 IDS = np.repeat(np.repeat(np.array([[0, 0, 1, 1], [3, 3, 8, 9]], np.uint8), 12, axis=0), 12, axis=1)
@@ -85,7 +85,7 @@ def test_other_label_maps_or_another_table_are_other_parameters(street, tmp_path
 )
 def test_label_maps_that_do_not_fit_are_refused(street, leftovers, picture, sentence) -> None:
     clip = street(picture)
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         extract(clip, SegmentOptions(backend="labels"))
     assert not clip.has("segment") and leftovers(clip.path) == []
 
@@ -103,15 +103,15 @@ def test_label_maps_in_jpeg_are_refused_for_they_have_ids_that_were_never_drawn(
 def test_one_label_map_for_each_frame(street, tmp_path) -> None:
     clip = street(Image.fromarray(IDS), Image.fromarray(IDS))
     (tmp_path / "street_labels/001.png").unlink()
-    with pytest.raises(BadInput, match="holds 1 label maps, but .* has 2 frames"):
+    with pytest.raises(InputError, match="holds 1 label maps, but .* has 2 frames"):
         extract(clip, SegmentOptions(backend="labels"))
     shutil.rmtree(tmp_path / "street_labels")
-    with pytest.raises(BadInput, match="Name their folder with --labels, or call it street_labels"):
+    with pytest.raises(InputError, match="Name their folder with --labels, or call it street_labels"):
         extract(clip, SegmentOptions(backend="labels"))
 
 
 def test_labels_and_a_search_for_persons_exclude_each_other(street) -> None:
-    with pytest.raises(UsageProblem):
+    with pytest.raises(UsageError):
         extract(street(Image.fromarray(IDS)), SegmentOptions(backend="person", labels="x"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from stages.clip import as_clip
 from stages.conditions.labels import CAMVID, CITYSCAPES_TRAIN_IDS, LabelLayer
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 from stages.segment import SegmentOptions, extract
 from stages.segment.edit import lookup_of
 from stages.segment.steady import Steady
@@ -64,9 +64,9 @@ def test_edits_go_by_name_or_id_and_all_at_once() -> None:
     assert lookup_of(["tree=building"], CAMVID)[ids].tolist() == [0, 1, 1, 255]
     assert lookup_of(["5 = 1", "1=5"], CAMVID)[ids].tolist() == [0, 5, 1, 255]
     for wrong, sentence in (("tree", "no edit"), ("tree=house", "no 'house'"), ("99=1", "no '99'")):
-        with pytest.raises(UsageProblem, match=sentence):
+        with pytest.raises(UsageError, match=sentence):
             lookup_of([wrong], CAMVID)
-    with pytest.raises(UsageProblem, match="tree cannot become both building and road"):
+    with pytest.raises(UsageError, match="tree cannot become both building and road"):
         lookup_of(["tree=building", "5=road"], CAMVID)
 
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
     with pytest.raises(MissingRequirement, match="name a folder with --model"):
         extract(clip, SegmentOptions(backend="segformer", model="nobody/nothing"))
-    with pytest.raises(UsageProblem, match="for one backend"):
+    with pytest.raises(UsageError, match="for one backend"):
         extract(clip, SegmentOptions(backend="street", model="x"))
     assert not clip.has("segment")
 

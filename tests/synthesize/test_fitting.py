@@ -12,7 +12,7 @@ from stages import identity
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.view import View
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.synthesize.fitting import decide
 
 
@@ -61,7 +61,7 @@ def test_what_the_user_says_holds(driver):
     assert decide("on", "landmarks", [driver], driver).how == "proportions"
     assert decide("off", "landmarks", [driver], driver).how == "none"
     assert decide("auto", "segment", [driver], driver).how == "none"
-    with pytest.raises(UsageProblem, match="cannot be normalized"):
+    with pytest.raises(UsageError, match="cannot be normalized"):
         decide("on", "segment", [driver], driver)
 
 

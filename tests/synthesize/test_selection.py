@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.clip import open_clip
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.models import load_model, save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
@@ -99,6 +99,6 @@ def test_nonsense_is_refused_before_any_work(wrong, fsv2v, tmp_path):
 
 def test_a_part_without_frames_is_said_to_be_one(model, make_painted_clip, tmp_path):
     person = open_clip(make_painted_clip(tmp_path / "person.clip", 0, num_frames=3))
-    with pytest.raises(BadInput, match="has 3 frames, and none of them is asked for"):
+    with pytest.raises(InputError, match="has 3 frames, and none of them is asked for"):
         synthesize([person], person, model, tmp_path / "out.clip", SynthesizeOptions(example_frames=(5, 9), device="cpu", crop="none"))
     assert not (tmp_path / "out.clip").exists()

@@ -13,7 +13,7 @@ import torch
 
 from stages.clip import create_clip, open_clip, probe, read_frames
 from stages.conditions.poses import draw_pose
-from stages.errors import BadInput, MissingRequirement, NoDetection, ParametersDiffer, UsageProblem
+from stages.errors import InputError, MissingRequirement, NoDetection, ParametersDiffer, UsageError
 from stages.models import Model, load_model, save_model
 from stages.networks.config import PRESETS
 from stages.networks.generator import FewShotGenerator
@@ -68,7 +68,7 @@ def test_the_same_again_is_skipped_and_anything_else_is_refused(model, person, d
 @pytest.mark.parametrize("name", ["out.mp4", "out.clip"])
 def test_of_two_that_make_one_result_the_second_is_refused(model, person, driver, tmp_path, name):
     def meanwhile(done, total):
-        with pytest.raises(UsageProblem, match="is being made by another process"):
+        with pytest.raises(UsageError, match="is being made by another process"):
             synthesize([person], driver, model, tmp_path / name, replace(OFF, compare=True))
 
     assert synthesize([person], driver, model, tmp_path / name, OFF, progress=meanwhile).status == "done"
@@ -103,7 +103,7 @@ def test_a_part_of_the_result_is_written_in_its_place(model, person, driver, tmp
 def test_a_model_that_warps_no_example_has_no_warp_to_show(person, driver, tmp_path):
     config = replace(TINY, warp_example=False)
     save_model(tmp_path / "still.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageProblem, match="warps no example"):
+    with pytest.raises(UsageError, match="warps no example"):
         synthesize([person], driver, load_model(tmp_path / "still.safetensors"), tmp_path / "out.clip", replace(OFF, show="warp"))
     assert not (tmp_path / "out.clip").exists()
 
@@ -154,15 +154,15 @@ def test_weights_of_something_else_are_refused_by_name(tmp_path, person, driver)
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(BadInput, match="not of an fsv2v model"):
+    with pytest.raises(InputError, match="not of an fsv2v model"):
         load_model(tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(BadInput, match="not a readable model"):
+    with pytest.raises(InputError, match="not a readable model"):
         load_model(tmp_path / "cut.safetensors")
     with pytest.raises(MissingRequirement, match="is not there"):
         load_model(tmp_path / "none.safetensors")
     save_model(tmp_path / "misfit.safetensors", {"x": torch.zeros(2)}, TINY, {})
-    with pytest.raises(BadInput, match="does not fit"):
+    with pytest.raises(InputError, match="does not fit"):
         load_model(tmp_path / "misfit.safetensors")
 
 
@@ -246,7 +246,7 @@ def test_label_maps_are_not_normalized(model, person, driver, tmp_path):
         with clip.writing("segment", driver_producer(), {}, meaning) as layer:
             for _ in range(clip.num_frames):
                 layer.image(np.ones((clip.height, clip.width), np.uint8))
-    with pytest.raises(UsageProblem, match="cannot be normalized"):
+    with pytest.raises(UsageError, match="cannot be normalized"):
         synthesize([person], driver, streets, tmp_path / "a.mp4", replace(OFF, normalize="on"))
     assert synthesize([person], driver, streets, tmp_path / "b.mp4", replace(OFF, normalize="auto")).status == "done"
 

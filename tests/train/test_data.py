@@ -17,7 +17,7 @@ from stages.build_dataset import DatasetOptions, build
 from stages.clip import Producer, as_clip, open_clip, reader
 from stages.clip.layers import npz_bytes
 from stages.clip.pack import pack
-from stages.errors import InvalidClip, UsageProblem
+from stages.errors import InvalidClip, UsageError
 from stages.train import Phase, TrainOptions, read_recipe, train
 from stages.train.data import Dataset
 
@@ -159,18 +159,18 @@ def test_a_window_of_a_video_is_decoded_at_one_go(make_face_video, make_painted_
 
 
 def test_only_the_clips_used_last_are_kept_open(painted_dataset, monkeypatch):
-    monkeypatch.setattr("stages.train.data.MOST_OPEN", 1)
+    monkeypatch.setattr("stages.train.data.MAX_OPEN", 1)
     few, all_open = Dataset(painted_dataset, "landmarks", "train"), Dataset(painted_dataset, "landmarks", "train")
     for step in range(4):
         ours = few.batch(TINY, step, PHASE)
-        monkeypatch.setattr("stages.train.data.MOST_OPEN", 9)
+        monkeypatch.setattr("stages.train.data.MAX_OPEN", 9)
         assert torch.equal(ours.frames.picture, all_open.batch(TINY, step, PHASE).frames.picture)
-        monkeypatch.setattr("stages.train.data.MOST_OPEN", 1)
+        monkeypatch.setattr("stages.train.data.MAX_OPEN", 1)
     opened = [[footage for clips in data.subjects for footage in clips if "track" in vars(footage)] for data in (few, all_open)]
     assert len(opened[0]) == 1 < len(opened[1])
 
 
 def test_a_model_for_another_number_of_labels_is_told_so(painted_dataset):
     config = replace(TINY, generator=replace(TINY.generator, semantic_channels=12))
-    with pytest.raises(UsageProblem, match=r"have 7 channels, the model wants 12. label maps must be"):
+    with pytest.raises(UsageError, match=r"have 7 channels, the model wants 12. label maps must be"):
         Dataset(painted_dataset, "landmarks", "train").batch(config, 0, PHASE)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.errors import UsageProblem
-from stages.train import Effort, Phase, read_recipe
+from stages.errors import UsageError
+from stages.train import ComputeSettings, Phase, read_recipe
 from stages.train.data import Dataset
 from stages.train.parallel import World
 from stages.train.trainer import Trainer
@@ -24,11 +24,11 @@ def test_parts_cover_a_batch_once():
     for size in (1, 2, 3, 5):
         parts = [World(rank, size).part(8) for rank in range(size)]
         assert [i for part in parts for i in part] == list(range(8))
-    with pytest.raises(UsageProblem, match="a batch of 2 cannot be shared by 3 processes"):
+    with pytest.raises(UsageError, match="a batch of 2 cannot be shared by 3 processes"):
         World(0, 3).part(2)
 
 
-def trained(data: Path, effort: Effort, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+def trained(data: Path, effort: ComputeSettings, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     trainer, dataset = Trainer(config, torch.device("cpu"), None, effort), Dataset(data, "landmarks", "train")
     terms = []
     for step in range(steps):
@@ -44,21 +44,23 @@ def close(ours: list[dict[str, float]], theirs: list[dict[str, float]], toleranc
     )
 
 
-@pytest.mark.parametrize("effort", [Effort(accumulate=2), Effort(accumulate=3), Effort(checkpoint=True)], ids=str)
+@pytest.mark.parametrize(
+    "effort", [ComputeSettings(accumulate=2), ComputeSettings(accumulate=3), ComputeSettings(checkpoint=True)], ids=str
+)
 def test_saving_memory_changes_no_loss(painted_dataset, effort):
-    plain, saved = (trained(painted_dataset, each, steps=4) for each in (Effort(), effort))
+    plain, saved = (trained(painted_dataset, each, steps=4) for each in (ComputeSettings(), effort))
     assert close(saved[0], plain[0], 2e-3)  # the same but for rounding, which Adam's first steps enlarge
 
 
 def test_gradients_may_flow_back_through_several_frames(painted_dataset):
     window = (Phase(2, batch=2, frames=4),)
-    one, two = (trained(painted_dataset, Effort(), replace(TINY, phases=window, backprop_frames=n), 2)[1] for n in (1, 4))
+    one, two = (trained(painted_dataset, ComputeSettings(), replace(TINY, phases=window, backprop_frames=n), 2)[1] for n in (1, 4))
     assert any(not torch.allclose(one[name], two[name]) for name in one)
     assert all(torch.isfinite(value).all() for value in two.values())
 
 
 def test_the_gradient_penalty_is_part_of_the_discriminators_loss(painted_dataset):
-    one, other = (trained(painted_dataset, Effort(), replace(TINY, r1=weight), 1)[0][0]["discriminator"] for weight in (0.0, 10.0))
+    one, other = (trained(painted_dataset, ComputeSettings(), replace(TINY, r1=weight), 1)[0][0]["discriminator"] for weight in (0.0, 10.0))
     assert other > one
 
 

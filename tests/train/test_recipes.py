@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 from stages.networks.generator import FewShotGenerator
 from stages.networks.objective import Discriminators
 from stages.train import TrainConfig, read_recipe
@@ -41,7 +41,7 @@ def test_the_networks_of_the_shipped_models_can_be_built(name):
     recipe = read_recipe(name)
     parameters = sum(p.numel() for p in FewShotGenerator(recipe.generator).parameters())
     assert 2 * parameters < 40e6  # bytes as float16
-    assert Discriminators(recipe.generator, recipe.players)
+    assert Discriminators(recipe.generator, recipe.discriminators)
     assert all(side % 32 == 0 for phase in recipe.phases for side in recipe.size_of(phase))
 
 
@@ -70,7 +70,7 @@ def test_a_file_of_ones_own_differs_from_its_base(tmp_path):
 )
 def test_settings_that_do_not_exist_are_named(text, said, tmp_path):
     (tmp_path / "mine.toml").write_text(text)
-    with pytest.raises(UsageProblem, match=said):
+    with pytest.raises(UsageError, match=said):
         read_recipe(str(tmp_path / "mine.toml"))
 
 
@@ -81,12 +81,12 @@ def test_a_recipe_may_begin_as_windows_saves_it(tmp_path):
 
 def test_a_file_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "mine.toml").write_text("steps: 3")
-    with pytest.raises(BadInput, match=r"mine\.toml cannot be read"):
+    with pytest.raises(InputError, match=r"mine\.toml cannot be read"):
         read_recipe(str(tmp_path / "mine.toml"))
 
 
-def test_the_papers_players_have_the_size_of_the_public_codes():
+def test_the_papers_discriminators_have_the_size_of_the_public_codes():
     recipe = read_recipe("paper")
-    players = Discriminators(recipe.generator, recipe.players)
-    for player in (players.image, *players.videos):
-        assert sum(p.numel() for p in player.parameters()) == pytest.approx(2.80e6, rel=0.01)
+    discriminators = Discriminators(recipe.generator, recipe.discriminators)
+    for discriminator in (discriminators.image, *discriminators.videos):
+        assert sum(p.numel() for p in discriminator.parameters()) == pytest.approx(2.80e6, rel=0.01)

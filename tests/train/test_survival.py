@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.errors import BadInput, Fsv2vError, ParametersDiffer, UsageProblem
+from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
 from stages.networks.generator import FewShotGenerator
-from stages.train import Pace, Phase, TrainOptions, read_recipe, train
+from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
 from stages.train.budget import plan
-from stages.train.guard import MOST_BAD_STEPS, MOST_RETURNS, SLOWER, Guard
+from stages.train.guard import MAX_BAD_STEPS, MAX_RETURNS, SLOWER, Guard
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
@@ -29,7 +29,7 @@ def rows(run: Path) -> list[dict]:
 
 
 def options(data: Path) -> TrainOptions:
-    return TrainOptions(data, device="cpu", pace=Pace(log_every=5))
+    return TrainOptions(data, device="cpu", pace=LoggingSettings(log_every=5))
 
 
 class TestTheGuard:
@@ -59,14 +59,14 @@ class TestTheGuard:
 
     def test_sees_gradients_that_stay_not_finite(self):
         guard = Guard()
-        reasons = [guard.watch(float("nan"), 0.0, False) for _ in range(MOST_BAD_STEPS + 1)]
+        reasons = [guard.watch(float("nan"), 0.0, False) for _ in range(MAX_BAD_STEPS + 1)]
         assert reasons[-1].startswith("gradients were not finite") and not any(reasons[:-1])
 
     def test_goes_slower_each_time_and_gives_up_at_last(self):
         guard = Guard()
-        for _ in range(MOST_RETURNS):
+        for _ in range(MAX_RETURNS):
             guard = guard.slower("it burns", 30, 10)
-        assert guard.rate == SLOWER**MOST_RETURNS and len(guard.history) == MOST_RETURNS
+        assert guard.rate == SLOWER**MAX_RETURNS and len(guard.history) == MAX_RETURNS
         with pytest.raises(Fsv2vError, match="does not converge: at step 30 it burns, after going back 8 times"):
             guard.slower("it burns", 30, 10)
 
@@ -92,7 +92,7 @@ def test_a_run_that_went_back_is_resumed_exactly(painted_dataset, tmp_path):
     hot = replace(TINY, learning_rate=0.4)
     train(hot, options(painted_dataset), tmp_path / "undisturbed")
     with pytest.raises(Stop):
-        train(hot, replace(options(painted_dataset), pace=Pace(5, 0.0)), tmp_path / "stopped", event=stop_at_15)
+        train(hot, replace(options(painted_dataset), pace=LoggingSettings(5, 0.0)), tmp_path / "stopped", event=stop_at_15)
     train(hot, options(painted_dataset), tmp_path / "stopped")
     assert rows(tmp_path / "stopped") == rows(tmp_path / "undisturbed")
 
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_d
         if "l1" in row and row["step"] == 15:
             full_disk(resource.RLIM_INFINITY)
 
-    pace = Pace(log_every=5, save_seconds=0.0)
+    pace = LoggingSettings(log_every=5, save_seconds=0.0)
     train(TINY, replace(options(painted_dataset), pace=pace), run, event=event)
     refused = [row["message"] for row in told if "message" in row]
     assert any("state-" in message and "Training goes on" in message for message in refused)
@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_d
 
 def test_a_disk_that_is_full_at_the_start_ends_the_run_which_can_be_begun_again(painted_dataset, tmp_path, full_disk):
     full_disk(20_000)
-    with pytest.raises(BadInput, match="00000000"):
+    with pytest.raises(InputError, match="00000000"):
         train(TINY, options(painted_dataset), tmp_path / "run")
     full_disk(resource.RLIM_INFINITY)
     train(TINY, options(painted_dataset), tmp_path / "run")
@@ -171,7 +171,7 @@ class TestBudgets:
         assert planned.steps < self.CONFIG.steps
 
     def test_too_short_a_time_is_said(self):
-        with pytest.raises(UsageProblem, match="12 seconds are not enough"):
+        with pytest.raises(UsageError, match="12 seconds are not enough"):
             plan(self.CONFIG, 12.0, [1.0, 4.0, 10.0], judging=2.0)
 
     def test_a_run_keeps_the_schedule_that_was_planned_for_it(self, painted_dataset, tmp_path):

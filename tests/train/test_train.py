@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from stages.errors import BadInput, ParametersDiffer, UsageProblem
+from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.flow.teacher import Teacher, choose_teacher
 from stages.flow.warp import warp
 from stages.models import load_model
 from stages.networks.config import PRESETS
-from stages.networks.objective import Players
-from stages.train import Pace, Phase, TrainConfig, TrainOptions, read_recipe, train
+from stages.networks.objective import DiscriminatorConfig
+from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
@@ -38,7 +38,7 @@ def losses(run: Path) -> list[dict]:
 
 
 def quick(data: Path, save_seconds: float = 0.0) -> TrainOptions:
-    return TrainOptions(data, device="cpu", pace=Pace(1, save_seconds))
+    return TrainOptions(data, device="cpu", pace=LoggingSettings(1, save_seconds))
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def test_the_papers_recipes_can_be_stored_and_shortened(preset):
     assert [phase.frames for phase in recipe.shortened(100).phases] == [1, 2, 4, 8, 16]  # doubling, section 3
 
 
-def test_the_papers_networks_learn_with_players_at_two_rates_and_for_regions(painted_dataset, tmp_path):
+def test_the_papers_networks_learn_with_discriminators_at_two_rates_and_for_regions(painted_dataset, tmp_path):
     eyes, mouth = tuple(range(36, 48)), tuple(range(48, 68))
-    players = Players(filters=8, scales=2, gan="lsgan", video_frames=2, video_rates=2, regions=(eyes, mouth))
-    config = replace(TINY, generator=PRESETS["tiny-paper"], phases=(Phase(2, batch=2, frames=3),), players=players)
+    discriminators = DiscriminatorConfig(filters=8, scales=2, gan="lsgan", video_frames=2, video_rates=2, regions=(eyes, mouth))
+    config = replace(TINY, generator=PRESETS["tiny-paper"], phases=(Phase(2, batch=2, frames=3),), discriminators=discriminators)
     train(config, quick(painted_dataset), tmp_path / "run")
     rows = losses(tmp_path / "run")
     assert {"gan", "feature_matching", "video_gan", "region_gan", "flow", "warp", "discriminator"} <= rows[-1].keys()
@@ -142,7 +142,7 @@ def test_other_settings_do_not_continue_a_run(undisturbed, painted_dataset):
 def test_of_two_that_train_one_run_the_second_is_refused(painted_dataset, tmp_path):
     def meanwhile(row):
         if row.get("step") == 3:
-            with pytest.raises(UsageProblem, match="run is being made by another process"):
+            with pytest.raises(UsageError, match="run is being made by another process"):
                 train(TINY, quick(painted_dataset), tmp_path / "run")
 
     train(TINY, quick(painted_dataset), tmp_path / "run", event=meanwhile)
@@ -151,13 +151,13 @@ def test_of_two_that_train_one_run_the_second_is_refused(painted_dataset, tmp_pa
 
 def test_a_folder_with_other_things_is_left_alone(painted_dataset, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(BadInput, match="not empty"):
+    with pytest.raises(InputError, match="not empty"):
         train(TINY, quick(painted_dataset), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_folder_that_is_no_dataset_is_named(tmp_path):
-    with pytest.raises(BadInput, match="is not a dataset"):
+    with pytest.raises(InputError, match="is not a dataset"):
         train(TINY, quick(tmp_path), tmp_path / "run")
 
 
@@ -221,6 +221,7 @@ def test_the_perceptual_loss_can_look_at_a_region_more_closely(painted_dataset):
 
 def test_a_run_that_began_before_a_setting_existed_goes_on(painted_dataset, tmp_path):
     """Its config.json lacks settings of the network, the losses and the phases that later versions have; their defaults are meant."""
+
     class Stop(Exception):
         pass
 
@@ -304,7 +305,7 @@ def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():
     for recipe, steps in ((read_recipe("face-256"), 20), (uneven, 5), (uneven, 6), (uneven, 99)):
         short = recipe.shortened(steps)
         assert short.steps == steps and all(phase.steps > 0 for phase in short.phases)
-    with pytest.raises(UsageProblem):
+    with pytest.raises(UsageError):
         read_recipe("face-256").shortened(2)
 
 

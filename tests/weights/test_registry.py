@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 from weights import registry
 from weights.fetching import sha256_of
 
@@ -102,7 +102,7 @@ def test_a_file_in_the_cache_is_used(shared, empty):
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist():
-    with pytest.raises(UsageProblem, match="face_landmarker.task"):
+    with pytest.raises(UsageError, match="face_landmarker.task"):
         registry.path("nope")
 
 

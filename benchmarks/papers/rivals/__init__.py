@@ -14,5 +14,7 @@ from .monkeynet import MonkeyNet
 from .posewarp import PoseWarp
 from .unwarped import Unwarped
 
-tracks.BROUGHT[KIND] = open_joints
-methods.BROUGHT.update({"posewarp": PoseWarp, "monkeynet": MonkeyNet, "no-flow-warping": Unwarped})
+tracks.register(KIND, open_joints)
+methods.register("posewarp", PoseWarp)
+methods.register("monkeynet", MonkeyNet)
+methods.register("no-flow-warping", Unwarped)

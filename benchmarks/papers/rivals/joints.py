@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.clip import Clip
 from stages.conditions.poses import NAMES, draw_pose
-from stages.conditions.tracks import Damage, PoseTrack, open_track
+from stages.conditions.tracks import DetectorNoise, PoseTrack, open_track
 from stages.conditions.view import View
 
 KIND = "poses+joints"
@@ -32,7 +32,7 @@ class JointTrack(PoseTrack):
 
     channels = CHANNELS
 
-    def semantic(self, index: int, view: View, damage: Damage | None = None) -> np.ndarray:
+    def semantic(self, index: int, view: View, damage: DetectorNoise | None = None) -> np.ndarray:
         people = self._people(index, view, damage)
         drawn = draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
         return np.concatenate([drawn, heat_maps(people[0, : len(NAMES)], view.height, view.width)])

@@ -17,7 +17,7 @@ from stages.conditions.poses import NAMES
 from stages.flow.warp import warp
 from stages.networks.config import GeneratorConfig
 from stages.networks.flow import REACH, Warped
-from stages.networks.layers import Encoder, UNet, activate, conv, double, quiet
+from stages.networks.layers import Encoder, UNet, activate, conv, initialise_small, upsample
 
 from .joints import places
 from .still import Still
@@ -30,14 +30,14 @@ class MonkeyNet(Still):
         super().__init__(config)
         c, joints = config, len(NAMES)
         self.motion = UNet(4 * joints + 3, c.flow_channels)
-        self.to_masks = quiet(conv(c.flow_channels[0], joints + 1))
-        self.to_residual = quiet(conv(c.flow_channels[0], 2))
+        self.to_masks = initialise_small(conv(c.flow_channels[0], joints + 1))
+        self.to_residual = initialise_small(conv(c.flow_channels[0], 2))
         self.encoder = Encoder(3, c.channels)
         self.mix = conv(c.channels[-1] + joints, c.channels[-1])
         pairs = list(zip(c.channels, c.channels[1:], strict=False))
         self.up = nn.ModuleList(conv(b + a, a) for a, b in pairs)
         self.refine = nn.ModuleList(nn.ModuleList([conv(a, a), conv(a, a)]) for a, _ in pairs)
-        self.to_image = quiet(conv(c.channels[0], 3))
+        self.to_image = initialise_small(conv(c.channels[0], 3))
 
     def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
         change = driving - source  # section 3.2: the difference of the heat maps
@@ -46,7 +46,7 @@ class MonkeyNet(Still):
         deformed = [warp(features, _at(flow, features)) for features in self.encoder(image)]
         x = activate(self.mix(torch.cat([deformed[-1], F.adaptive_avg_pool2d(change, deformed[-1].shape[-2:])], 1)))
         for level in reversed(range(len(self.up))):
-            x = self.up[level](torch.cat([double(x), deformed[level]], 1))
+            x = self.up[level](torch.cat([upsample(x), deformed[level]], 1))
             for layer in self.refine[level]:
                 x = x + layer(activate(x))
         return torch.tanh(self.to_image(activate(x)).float()), warped

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from stages.conditions.poses import MID_HIP, NAMES, NECK
 from stages.networks.config import GeneratorConfig
 from stages.networks.flow import Warped
-from stages.networks.layers import UNet, conv, quiet
+from stages.networks.layers import UNet, conv, initialise_small
 
 from .joints import places
 from .still import Still
@@ -57,11 +57,11 @@ class PoseWarp(Still):
         super().__init__(config)
         channels, joints, layers = config.channels, len(NAMES), len(LIMBS) + 1
         self.cut = UNet(3 + joints, channels)
-        self.to_masks = quiet(conv(channels[0], layers))
+        self.to_masks = initialise_small(conv(channels[0], layers))
         self.background = UNet(4 + joints, channels)
-        self.to_background = quiet(conv(channels[0], 3))
+        self.to_background = initialise_small(conv(channels[0], 3))
         self.foreground = UNet(4 * len(LIMBS) + joints, channels)
-        self.to_foreground = quiet(conv(channels[0], 5))
+        self.to_foreground = initialise_small(conv(channels[0], 5))
 
     def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
         masks = self.masks(image, source)

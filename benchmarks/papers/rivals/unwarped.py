@@ -22,9 +22,7 @@ class Unwarped(FewShotGenerator):
         super().__init__(replace(config, method="weights"))
         self.config = config
 
-    def _warp(
-        self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None
-    ) -> tuple[Warped | None, Warped | None]:
+    def _warp(self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None) -> tuple[Warped | None, Warped | None]:
         example, _ = super()._warp(code, appearance, driving, None)
         if past is None:
             return example, None

@@ -22,7 +22,7 @@ from itertools import groupby
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, times, unbroken
-from stages.errors import BadInput
+from stages.errors import InputError
 
 _COLOUR = "ColorImage"
 _LONGEST_GAP = 2000
@@ -55,7 +55,7 @@ def _cameras(folder: Path) -> list[Frames]:
     for picture in pictures_in(folder):
         name = _NAME.fullmatch(picture.stem)
         if name is None:
-            raise BadInput(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's pictures are")
+            raise InputError(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's pictures are")
         found[name[2]][_milliseconds(picture, name[1])] = picture
     return list(found.values())
 
@@ -64,7 +64,7 @@ def _milliseconds(picture: Path, stamp: str) -> int:
     try:
         time = datetime.strptime(stamp, "%y%m%d_%H%M%S%f")
     except ValueError as error:
-        raise BadInput(f"{picture}: {stamp} is no date and time") from error
+        raise InputError(f"{picture}: {stamp} is no date and time") from error
     return round((time - datetime(2000, 1, 1)).total_seconds() * 1000)
 
 

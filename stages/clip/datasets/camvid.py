@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, matching, pictures_in, step_of, times, unbroken
-from stages.errors import BadInput
+from stages.errors import InputError
 
 RATE = 30
 """Frame numbers per second."""
@@ -41,7 +41,7 @@ def _drives(folder: Path) -> list[dict[int, Path]]:
     for picture in pictures_in(folder):
         name = _NAME.fullmatch(picture.stem)
         if name is None:
-            raise BadInput(f"{picture} is not named DRIVE_FRAME as CamVid's pictures are")
+            raise InputError(f"{picture} is not named DRIVE_FRAME as CamVid's pictures are")
         found[name[1]][int(name[2])] = picture
     return list(found.values())
 

@@ -14,7 +14,7 @@ from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_cli
 from stages.clip.foreign import add_layer
 from stages.clip.pictures import is_picture, list_pictures, natural_key
 from stages.clip.probe import Timestamps
-from stages.errors import BadInput, UsageProblem
+from stages.errors import InputError, UsageError
 from stages.label_tables import table
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
@@ -38,7 +38,7 @@ class Recording:
 @dataclass(frozen=True)
 class Layout:
     """How a data set lies on the disk. `recognises` looks at the names in its root; `recordings` lists what is there, and raises
-    BadInput naming what is missing.
+    InputError naming what is missing.
     """
 
     name: str
@@ -55,15 +55,15 @@ def import_layout(
     is made. A clip with a bad file is not left behind.
     """
     if out.suffix.lower() == ".clip":
-        raise UsageProblem(f"{root} holds many sequences, so {out} must be a folder, not a clip")
+        raise UsageError(f"{root} holds many sequences, so {out} must be a folder, not a clip")
     if labels is not None:
         table(labels)  # an unknown name is told before anything is read
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
-        raise BadInput(f"{root} holds no sequence in the layout {layout.name}", hint="docs/importing.md draws it")
+        raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="docs/importing.md draws it")
     twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
     if twice:
-        raise BadInput(f"{root} holds two sequences that would both be {twice[0]}.clip", hint="Import them one by one")
+        raise InputError(f"{root} holds two sequences that would both be {twice[0]}.clip", hint="Import them one by one")
     return (_import(layout.name, _adjusted(recording, fps, labels), out, storage) for recording in recordings)
 
 
@@ -78,7 +78,7 @@ def _import(layout: str, recording: Recording, out: Path, storage: FrameStorage 
         clip = _frames(recording, target, storage)
         for kind, files in recording.layers.items():
             if len(files) != clip.num_frames:
-                raise BadInput(f"{files[0].parent} holds {len(files)} files, but {recording.frames} has {clip.num_frames} frames")
+                raise InputError(f"{files[0].parent} holds {len(files)} files, but {recording.frames} has {clip.num_frames} frames")
             add_layer(clip, kind, layout, files, recording.labels)
     return clip
 
@@ -122,12 +122,12 @@ def stem_of(path: Path, endings: str) -> str:
 def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
     """The file of `folder` for each picture: the one with the same stem, but for `endings` (a regular expression) of its own.
 
-    Raises BadInput naming the first frame that has none.
+    Raises InputError naming the first frame that has none.
     """
     by_stem = {stem_of(path, endings): path for path in files_in(folder)}
     for picture in pictures:
         if picture.stem not in by_stem:
-            raise BadInput(f"{folder} has no file for the frame {picture.stem}")
+            raise InputError(f"{folder} has no file for the frame {picture.stem}")
     return tuple(by_stem[picture.stem] for picture in pictures)
 
 

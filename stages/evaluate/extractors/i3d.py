@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.extractor import Extractor, Look, Values
+from stages.evaluate.extractor import Extractor, FrameEncoder, Values
 
 WEIGHTS = "i3d_pretrained_400.pt"
 FRAMES = 16
@@ -45,4 +45,4 @@ def _open(device: str) -> Callable[[Values], Values]:
     return vector
 
 
-I3D = Extractor("i3d", WEIGHTS, LOGITS[1], Look("i3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)
+I3D = Extractor("i3d", WEIGHTS, LOGITS[1], FrameEncoder("i3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)

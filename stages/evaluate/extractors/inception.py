@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.extractor import Extractor, Look, Values
+from stages.evaluate.extractor import Extractor, FrameEncoder, Values
 
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
 FEATURES = 2048
@@ -30,4 +30,4 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     return look
 
 
-INCEPTION = Extractor("inception-2015-12-05", WEIGHTS, FEATURES, Look("inception-2015-12-05", _open))
+INCEPTION = Extractor("inception-2015-12-05", WEIGHTS, FEATURES, FrameEncoder("inception-2015-12-05", _open))

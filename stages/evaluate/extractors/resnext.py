@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.extractor import Extractor, Look, Values
+from stages.evaluate.extractor import Extractor, FrameEncoder, Values
 
 WEIGHTS = "resnext-101-kinetics.pth"
 FRAMES, FEATURES = 16, 2048
@@ -38,4 +38,4 @@ def _open(device: str) -> Callable[[Values], Values]:
     return vector
 
 
-RESNEXT = Extractor("resnext3d-101", WEIGHTS, FEATURES, Look("resnext3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)
+RESNEXT = Extractor("resnext3d-101", WEIGHTS, FEATURES, FrameEncoder("resnext3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)

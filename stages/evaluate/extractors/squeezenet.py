@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.extractor import Extractor, Look, Values
+from stages.evaluate.extractor import Extractor, FrameEncoder, Values
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
 FEATURES = 512
@@ -45,7 +45,7 @@ def appearance_and_change(window: Values) -> Values:
     return np.concatenate([window.mean(0), WEIGHT_OF_CHANGE * np.abs(np.diff(window, axis=0)).mean(0)])
 
 
-_LOOK = Look("squeezenet", _open)
+_LOOK = FrameEncoder("squeezenet", _open)
 FRAMES = Extractor("squeezenet-frames", WEIGHTS, FEATURES, _LOOK, least_side=32)
 WINDOWS = Extractor(
     "squeezenet-windows", WEIGHTS, 2 * FEATURES, _LOOK, window=8, least_side=32, open=lambda device: appearance_and_change

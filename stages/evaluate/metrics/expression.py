@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.conditions.appearance import head_angles
-from stages.evaluate.metric import Image, MakeAll, Memo, Metric, Scorer, Setting, missing_weights
+from stages.evaluate.metric import EvaluationContext, FeatureCache, Image, MakeAll, Metric, Scorer, missing_weights
 from stages.mesh68 import mesh_to_68
 
 WEIGHTS = "face_landmarker.task"
@@ -41,7 +41,7 @@ TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
 class Follows:
     """The scorer of one trait; what all traits need of a frame is read once for all of them."""
 
-    def __init__(self, trait: str, watcher: Watcher, memo: Memo) -> None:
+    def __init__(self, trait: str, watcher: Watcher, memo: FeatureCache) -> None:
         self.trait, self._watcher, self._memo = trait, watcher, memo
         self.driver: list[float | None] = []
 
@@ -59,7 +59,7 @@ class Watcher:
         self._index, self._last = -1, tuple[Reading | None, list[Reading | None]]((None, []))
 
     def at(
-        self, index: int, reference: Image, candidates: Sequence[Image], memo: Memo
+        self, index: int, reference: Image, candidates: Sequence[Image], memo: FeatureCache
     ) -> tuple[Reading | None, list[Reading | None]]:
         """The driver's reading and the candidates' for frame `index`; frames come in order, each as often as there are traits."""
         if index != self._index:
@@ -100,11 +100,11 @@ def _reading(result: Any, width: int, height: int) -> Reading | None:
     return {name: of({**shape, "pitch": pitch, "yaw": yaw}) for name, (_, of) in TRAITS.items()}
 
 
-def _open(setting: Setting, trait: str) -> Scorer:
+def _open(setting: EvaluationContext, trait: str) -> Scorer:
     return Follows(trait, setting.memo.once("expression", lambda: _watcher(setting)), setting.memo)
 
 
-def _watcher(setting: Setting) -> Watcher:
+def _watcher(setting: EvaluationContext) -> Watcher:
     from stages.mediapipe_task import VisionTask
     from weights import registry
 
@@ -122,7 +122,7 @@ def _create(vision: Any, weights: str) -> Any:
     return vision.FaceLandmarker.create_from_options(options)
 
 
-def _missing(setting: Setting) -> str:
+def _missing(setting: EvaluationContext) -> str:
     from stages.backends import Backends
 
     return missing_weights(WEIGHTS) or Backends("landmarks").get("mediapipe").missing()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 
 class Flicker:
@@ -29,7 +29,7 @@ class Flicker:
         return [float(np.abs(now - then).mean()) for then, now in zip(before, self._errors, strict=True)]
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     return Flicker()
 
 

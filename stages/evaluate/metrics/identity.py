@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backends
-from stages.evaluate.metric import Image, Metric, Scorer, Setting, missing_weights
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
 from stages.evaluate.metrics.landmark_error import Detect, Points, choose_detector, largest, nearest, opener
 
 WEIGHTS = "face_recognition_sface_2021dec.onnx"
@@ -38,9 +38,7 @@ class Identity:
             return None
         wanted = self._embed(reference, target)
         faces = [nearest(detect(frame), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
-        return [
-            None if face is None else float(self._embed(frame, face) @ wanted) for face, frame in zip(faces, candidates, strict=True)
-        ]
+        return [None if face is None else float(self._embed(frame, face) @ wanted) for face, frame in zip(faces, candidates, strict=True)]
 
 
 def five_points(landmarks: Points) -> NDArray[np.float32]:
@@ -65,11 +63,11 @@ def open_sface(path: Path) -> Embed:
     return embed
 
 
-def _missing(setting: Setting) -> str:
+def _missing(setting: EvaluationContext) -> str:
     return missing_weights(WEIGHTS) or Backends("landmarks").get(choose_detector(setting)).missing()
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     from weights import registry
 
     return Identity(opener(setting), open_sface(registry.path(WEIGHTS)))

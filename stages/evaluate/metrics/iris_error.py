@@ -15,7 +15,7 @@ from stages.backends import Backends
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
 from stages.conditions.tracks import main_subject
 from stages.evaluate.driven import has_layer
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 from stages.evaluate.metrics.landmark_error import largest, nearest
 
 Points = NDArray[np.float32]
@@ -64,7 +64,7 @@ def error(found: NDArray[np.float64] | None, target: NDArray[np.float64]) -> flo
     return None if found is None else float(100 * np.linalg.norm(found - target, axis=1).mean())
 
 
-def _targets(setting: Setting, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
+def _targets(setting: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
     """The driving's: of its layer, else detected in its frames. None for the reference's: without a driving, and where a result has kept
     landmarks without irises."""
     driving = setting.driving
@@ -82,7 +82,7 @@ def _targets(setting: Setting, open_detector: Callable[[], Detect]) -> Iterator[
     return (places(largest(detect(frame))) for frame in driving.frames())
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     backend = Backends("landmarks").require("mediapipe")
 
     def open_detector() -> Detect:

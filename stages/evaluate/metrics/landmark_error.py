@@ -16,8 +16,8 @@ from stages.backends import Backends
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE, eye_distance
 from stages.conditions.tracks import only_main
 from stages.evaluate.driven import has_layer, points_at_size
-from stages.evaluate.footage import Footage
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.frame_source import FrameSource
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
@@ -81,27 +81,27 @@ def nearest(faces: Sequence[Points], target: Points) -> Points | None:
     return min(faces, key=lambda points: float(np.linalg.norm(points[known, :2].mean(0) - centre)), default=None)
 
 
-def driving_landmarks(driving: Footage, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
+def driving_landmarks(driving: FrameSource, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
     """The landmarks [68, 3] of each frame of the driving, in pixels of a width x height frame; confidence 0 where no face is.
 
-    A clip's `landmarks` layer is taken as it is; else they are detected in the frames. Raises BadInput for another shape of frame.
+    A clip's `landmarks` layer is taken as it is; else they are detected in the frames. Raises InputError for another shape of frame.
     """
     found = _layer(driving) if has_layer(driving, "landmarks") else _detected(driving, open_detector())
     yield from points_at_size(driving, found, width, height)
 
 
-def _layer(driving: Footage) -> Iterator[Points]:
+def _layer(driving: FrameSource) -> Iterator[Points]:
     assert driving.clip is not None
     yield from only_main(driving.clip.layer("landmarks").arrays()["points"])[:, 0]
 
 
-def _detected(driving: Footage, detect: Detect) -> Iterator[Points]:
+def _detected(driving: FrameSource, detect: Detect) -> Iterator[Points]:
     for frame in driving.frames():
         face = largest(detect(frame))
         yield np.zeros((68, 3), np.float32) if face is None else face
 
 
-def choose_detector(setting: Setting) -> str:
+def choose_detector(setting: EvaluationContext) -> str:
     """The landmark detector that was asked for, else the first that can run."""
     if setting.landmarks != "auto":
         return setting.landmarks
@@ -110,7 +110,7 @@ def choose_detector(setting: Setting) -> str:
     return next(ready, PREFERRED[0])
 
 
-def opener(setting: Setting) -> Callable[[], Detect]:
+def opener(setting: EvaluationContext) -> Callable[[], Detect]:
     """Opens the detector that was asked for; each has a memory of its own. Raises MissingRequirement when it cannot be had."""
     backend = Backends("landmarks").require(choose_detector(setting))
 
@@ -121,16 +121,16 @@ def opener(setting: Setting) -> Callable[[], Detect]:
     return opened
 
 
-def _missing(setting: Setting) -> str:
+def _missing(setting: EvaluationContext) -> str:
     return Backends("landmarks").get(choose_detector(setting)).missing()
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     opened = opener(setting)
     return LandmarkError(_targets(setting, opened), opened)
 
 
-def _targets(setting: Setting, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:
+def _targets(setting: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:
     """Those of the driving; None for the reference's: also where a result has kept what drove it, and that was no landmarks."""
     if setting.driving is None or (setting.kept and not has_layer(setting.driving, "landmarks")):
         return None

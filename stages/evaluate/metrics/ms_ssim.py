@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 from stages.evaluate.structure import WINDOW, Pixels, Structure, mean_inside
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -36,7 +36,7 @@ def similarity(ours: Structure, theirs: Structure, count: int) -> float:
     return float(product.mean())
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     count = scales(setting.width, setting.height)
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
@@ -46,7 +46,7 @@ def _open(setting: Setting) -> Scorer:
     return score
 
 
-def _caution(setting: Setting) -> str:
+def _caution(setting: EvaluationContext) -> str:
     count = scales(setting.width, setting.height)
     if count == len(WEIGHTS):
         return ""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.evaluate.metric import Image, Metric, Scorer, Setting, missing_weights
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     import torch
     from safetensors.torch import load_file
 

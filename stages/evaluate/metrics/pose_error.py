@@ -16,9 +16,9 @@ from stages.backends import AUTO, Backend, Backends
 from stages.clip import Layer
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.tracks import only_main
-from stages.errors import InvalidClip, UsageProblem
+from stages.errors import InvalidClip, UsageError
 from stages.evaluate.driven import layer_of_driving, points_at_size
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
@@ -26,7 +26,7 @@ Detect = Callable[[Image], list[Points]]
 
 SURE = 0.3
 """Confidence from which on a keypoint counts."""
-LEAST_FOUND = 0.5
+MIN_FOUND = 0.5
 
 
 class PoseError:
@@ -54,7 +54,7 @@ def error(points: Points | None, target: Points) -> float | None:
     if points is None:
         return None
     asked, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
-    if both.sum() < LEAST_FOUND * asked.sum():
+    if both.sum() < MIN_FOUND * asked.sum():
         return None
     return float(np.linalg.norm(points[both, :2] - target[both, :2], axis=-1).mean())
 
@@ -65,7 +65,7 @@ def nearest(people: Sequence[Points], target: Points) -> Points | None:
     return min(known, key=lambda pair: pair[0])[1] if known else None
 
 
-def open_pose_error(setting: Setting, *, relative: bool) -> Scorer:
+def open_pose_error(setting: EvaluationContext, *, relative: bool) -> Scorer:
     """The scorer, in per cent of the person's height or in pixels."""
     driving, layer = layer_of_driving(setting, "poses")
     backend = Backends("poses").require(_backend(layer).name)
@@ -81,10 +81,10 @@ def open_pose_error(setting: Setting, *, relative: bool) -> Scorer:
     return PoseError(points_at_size(driving, people, setting.width, setting.height), open_detector, relative=relative)
 
 
-def missing(setting: Setting) -> str:
+def missing(setting: EvaluationContext) -> str:
     try:
         return _backend(layer_of_driving(setting, "poses")[1]).missing()
-    except UsageProblem as problem:
+    except UsageError as problem:
         return str(problem)
 
 

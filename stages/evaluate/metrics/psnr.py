@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 EQUAL = 100.0
 """Equal frames have no noise; their ratio is given as this many decibels, so that a mean exists."""
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     import cv2
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:

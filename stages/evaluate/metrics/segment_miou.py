@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from stages.backends import Backends
 from stages.clip import Layer
 from stages.conditions.labels import VOID, LabelLayer
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.evaluate.driven import labels_at_size, layer_of_driving
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 LabelMap = NDArray[np.uint8]
 Label = Callable[[Sequence[Image]], Sequence[LabelMap]]
@@ -66,7 +66,7 @@ def most_probable(probabilities: NDArray[np.float32], width: int, height: int) -
     return np.argmax(large, 0).astype(np.uint8)
 
 
-def open_segment_score(setting: Setting, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:
+def open_segment_score(setting: EvaluationContext, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:
     """The scorer of a metric that compares labels found again with those of the driving."""
     driving, layer = layer_of_driving(setting, "segment")
     labeller = _open_labeller(*_maker(layer), setting.device)
@@ -94,10 +94,10 @@ def _open_labeller(name: str, model: str | None, device: str) -> Labeller:
     return Labeller(labeller, labeller.table.names)
 
 
-def missing(setting: Setting) -> str:
+def missing(setting: EvaluationContext) -> str:
     try:
         return Backends("segment").get(_maker(layer_of_driving(setting, "segment")[1])[0]).missing()
-    except UsageProblem as problem:
+    except UsageError as problem:
         return str(problem)
 
 

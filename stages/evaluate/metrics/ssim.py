@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 from stages.evaluate.structure import WINDOW, Structure, mean_inside
 
 
@@ -13,7 +13,7 @@ def similarity(ours: Structure, theirs: Structure) -> float:
     return float(mean_inside(ours.luminance(theirs) * ours.contrast_and_structure(theirs)).mean())
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         truth, *others = setting.memo(Structure.of_all, [reference, *candidates])
         return [similarity(truth, other) for other in others]

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluate.metric import Image, Metric, Scorer, Setting
-from stages.evaluate.motion import LEAST_SIDE, FlowFinder, Mask, consistent, warp
+from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
+from stages.evaluate.motion import MIN_SIDE, FlowFinder, Mask, consistent, warp
 
 
 class WarpingError:
@@ -43,7 +43,7 @@ def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> flo
     return total / (int(mask.sum()) * image.shape[2])
 
 
-def _open(setting: Setting) -> Scorer:
+def _open(setting: EvaluationContext) -> Scorer:
     return WarpingError()
 
 
@@ -54,6 +54,6 @@ METRIC = Metric(
     better="lower",
     open=_open,
     least_frames=2,
-    least_side=LEAST_SIDE,
+    least_side=MIN_SIDE,
     floor=True,
 )

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from stages.clip import VideoWriter
-from stages.evaluate.footage import Footage, open_footage
+from stages.evaluate.frame_source import FrameSource, open_footage
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Image, find_metric
 from stages.files import TEMPORARY, write_atomically
@@ -35,7 +35,7 @@ LEGEND = (
 
 
 def write_report(path: Path, scores: Sequence[Score]) -> None:
-    """The page about `scores`, which are still where they were measured; it needs no other file and no network. Raises BadInput."""
+    """The page about `scores`, which are still where they were measured; it needs no other file and no network. Raises InputError."""
     means = [score for score in scores if not score.reference]
     single = [score for score in scores if score.reference]
     references = list(dict.fromkeys(score.reference for score in single))
@@ -73,7 +73,7 @@ def _group(reference: str, scores: Sequence[Score]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _videos(truth: Footage, results: Sequence[Footage]) -> Iterator[dict[str, str]]:
+def _videos(truth: FrameSource, results: Sequence[FrameSource]) -> Iterator[dict[str, str]]:
     """The reference, then each result and its errors, all of the size of the first result."""
     width, height = results[0].width, results[0].height
     if width > WIDEST:
@@ -81,7 +81,7 @@ def _videos(truth: Footage, results: Sequence[Footage]) -> Iterator[dict[str, st
     size = even_width, even_height = width // 2 * 2, height // 2 * 2  # browsers refuse odd sizes
     rate = truth.fps or RATE
 
-    def frames(footage: Footage) -> Iterator[Image]:
+    def frames(footage: FrameSource) -> Iterator[Image]:
         sized = (cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in footage.frames())
         return (np.asarray(frame[:even_height, :even_width], np.uint8) for frame in sized)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.evaluate.study.answers import read_all, study_of
 from stages.evaluate.study.key import find_key, read_key
 from stages.evaluate.study.score import Preference, Scores, Worker, score
@@ -15,10 +15,10 @@ __all__ = ["Outcome", "Preference", "Scores", "StudyOptions", "Worker", "make_st
 def score_answers(files: Sequence[Path], key: Path | None, max_failed: float) -> tuple[Scores, list[str]]:
     """(the scores, the files that repeat another's answers and were counted once).
 
-    key: None to look for it, as *.key.json, in the working folder, in the folder of the first file and in the one above. Raises BadInput.
+    key: None to look for it, as *.key.json, in the working folder, in the folder of the first file and in the one above. Raises InputError.
     """
     if not files:
-        raise BadInput("There are no answers to score")
+        raise InputError("There are no answers to score")
     place = files[0].resolve().parent
     known = read_key(key) if key else find_key(study_of(files[0]), [Path.cwd(), place, place.parent])
     answers, repeated = read_all(files, known)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.evaluate.study.key import Key, Question
 from stages.reading import parse_json
 
@@ -48,37 +48,37 @@ def study_of(path: Path) -> str:
 
 
 def read_all(paths: Sequence[Path], key: Key) -> tuple[list[Answers], list[str]]:
-    """(the answers of each worker, the files that only repeat one of them). BadInput when a worker's files contradict each other."""
+    """(the answers of each worker, the files that only repeat one of them). InputError when a worker's files contradict each other."""
     found: dict[str, Answers] = {}
     repeated = []
     for path in paths:
         answers = read_answers(path, key)
         before = found.setdefault(answers.worker, answers)
         if (before.code, before.choices) != (answers.code, answers.choices):
-            raise BadInput(f"{before.file} and {path} are different answers of worker {answers.worker}", hint="Leave one of them out")
+            raise InputError(f"{before.file} and {path} are different answers of worker {answers.worker}", hint="Leave one of them out")
         if before is not answers:
             repeated.append(str(path))
     return list(found.values()), repeated
 
 
 def read_answers(path: Path, key: Key) -> Answers:
-    """Raises BadInput for a file that the page of this study cannot have written."""
+    """Raises InputError for a file that the page of this study cannot have written."""
     stored = _read(path)
     if stored["study"] != key.study:
-        raise BadInput(f"{path} answers another study ({stored['study']}, not {key.study})", hint="Score each study by itself")
+        raise InputError(f"{path} answers another study ({stored['study']}, not {key.study})", hint="Score each study by itself")
     questions = {question.id: question for question in key.questions}
     try:
         choices = sorted((_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
         worker, code = _text(stored["worker"]), _text(stored["code"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise BadInput(f"{path} is damaged: {error}", hint=_AGAIN) from error
+        raise InputError(f"{path} is damaged: {error}", hint=_AGAIN) from error
     answered = tuple(choice.question.id for choice in choices)
     if len(set(answered)) < len(answered):
-        raise BadInput(f"{path} answers a question twice", hint=_AGAIN)
+        raise InputError(f"{path} answers a question twice", hint=_AGAIN)
     if answered not in key.blocks:
         wanted = min(map(len, key.blocks)), max(map(len, key.blocks))
         asked = str(wanted[0]) if wanted[0] == wanted[1] else f"{wanted[0]} to {wanted[1]}"
-        raise BadInput(f"{path} is not one worker's whole share: {len(answered)} answers, the study asks for {asked}", hint=_AGAIN)
+        raise InputError(f"{path} is not one worker's whole share: {len(answered)} answers, the study asks for {asked}", hint=_AGAIN)
     return Answers(str(path), worker, code, tuple(choices))
 
 
@@ -86,13 +86,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         stored = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadInput(f"{path} is not JSON", hint=_AGAIN) from error
+        raise InputError(f"{path} is not JSON", hint=_AGAIN) from error
     if not isinstance(stored, dict) or "study" not in stored:
-        raise BadInput(f"{path} holds no answers of a study", hint=_AGAIN)
+        raise InputError(f"{path} holds no answers of a study", hint=_AGAIN)
     if stored.get("schema") != SCHEMA:
-        raise BadInput(f"{path} has the format {stored.get('schema')}, this version reads {SCHEMA}")
+        raise InputError(f"{path} has the format {stored.get('schema')}, this version reads {SCHEMA}")
     return stored
 
 

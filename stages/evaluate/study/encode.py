@@ -11,18 +11,18 @@ import cv2
 import numpy as np
 
 from stages.clip import VideoWriter
-from stages.evaluate.footage import Footage, Image
+from stages.evaluate.frame_source import FrameSource, Image
 
 COARSE = 12
 """Blocks along the longer side of a broken copy."""
 
 
-def encode(footage: Footage, fps: Fraction, path: Path) -> None:
+def encode(footage: FrameSource, fps: Fraction, path: Path) -> None:
     """Nearly lossless, in a size that browsers play: of an odd side the last row or column is there twice."""
     _write(footage.frames(), fps, path)
 
 
-def encode_broken(footage: Footage, fps: Fraction, path: Path) -> None:
+def encode_broken(footage: FrameSource, fps: Fraction, path: Path) -> None:
     """The same frames shuffled, each so blurred that only `COARSE` spots along its longer side are left."""
     scale = COARSE / max(footage.width, footage.height)
     size = max(1, round(footage.width * scale)), max(1, round(footage.height * scale))

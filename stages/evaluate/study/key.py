@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.files import write_atomically
 from stages.reading import parse_object
 
@@ -73,21 +73,21 @@ def _name() -> str:
 
 
 def read_key(path: Path) -> Key:
-    """Raises BadInput when there is none, or the file is something else."""
+    """Raises InputError when there is none, or the file is something else."""
     try:
         stored = parse_object(path.read_text(encoding="utf-8-sig"))
         if stored["schema"] != SCHEMA:
-            raise BadInput(f"{path} has the format {stored['schema']}, this version reads {SCHEMA}")
+            raise InputError(f"{path} has the format {stored['schema']}, this version reads {SCHEMA}")
         questions = tuple(Question(**{**question, "videos": tuple(question["videos"])}) for question in stored["questions"])
         blocks = tuple(map(tuple, stored["blocks"]))
         key = Key(stored["study"], tuple(stored["methods"]), questions, blocks, stored["request"])
         _check(key)
         return key
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         hint = "The key is the file that `fsv2v evaluate study` wrote beside the site"
-        raise BadInput(f"{path} is not the key of a study", hint=hint) from error
+        raise InputError(f"{path} is not the key of a study", hint=hint) from error
 
 
 def _check(key: Key) -> None:
@@ -105,13 +105,13 @@ def _check(key: Key) -> None:
 
 
 def find_key(study: str, folders: Sequence[Path]) -> Key:
-    """The key of this study among the files *.key.json of some folders. Raises BadInput when it is in none of them."""
+    """The key of this study among the files *.key.json of some folders. Raises InputError when it is in none of them."""
     for path in (path for folder in folders for path in sorted(folder.glob("*.key.json"))):
         try:
             key = read_key(path)
-        except BadInput:
+        except InputError:
             continue
         if key.study == study:
             return key
     places = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise BadInput(f"The key of study {study} is in none of {places}", hint="Name the file with --key")
+    raise InputError(f"The key of study {study} is in none of {places}", hint="Name the file with --key")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
-from stages.errors import BadInput
-from stages.evaluate.footage import Footage, is_footage, open_footage, same_rate, same_shape, stem
+from stages.errors import InputError
+from stages.evaluate.frame_source import FrameSource, is_footage, open_footage, same_rate, same_shape, stem
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Pair:
     """What is known of one name: a video of each method, of equal length and shape, and perhaps a reference of that length."""
 
     name: str
-    videos: tuple[Footage, Footage]
-    reference: Footage | None
+    videos: tuple[FrameSource, FrameSource]
+    reference: FrameSource | None
     fps: Fraction
 
     @property
-    def all(self) -> tuple[Footage, ...]:
+    def all(self) -> tuple[FrameSource, ...]:
         """The two videos, and the reference where there is one."""
         return (*self.videos, self.reference) if self.reference else self.videos
 
@@ -41,7 +41,7 @@ class Pair:
 def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
     """Every name of the two folders, in order. Each must be in all folders: who leaves out what a method failed at flatters it.
 
-    A folder holds videos, clips or folders of pictures. Raises BadInput for one that does not, for names that are missing and for videos
+    A folder holds videos, clips or folders of pictures. Raises InputError for one that does not, for names that are missing and for videos
     that cannot be compared.
     """
     folders = [first, second, *([reference] if reference else [])]
@@ -50,39 +50,41 @@ def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
         for other, theirs in zip(folders, found, strict=True):
             if missing := sorted(videos.keys() - theirs.keys()):
                 rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                raise BadInput(f"{other} lacks {', '.join(missing[:3])}{rest}, which {folder} has", hint="Give each folder the same names")
+                raise InputError(
+                    f"{other} lacks {', '.join(missing[:3])}{rest}, which {folder} has", hint="Give each folder the same names"
+                )
     return [_pair(name, [open_footage(str(videos[name])) for videos in found]) for name in sorted(found[0])]
 
 
 def videos_by_name(folder: Path) -> dict[str, Path]:
     """name without ending -> path. Of a video and the clip that was made of it, the clip counts; other kinds of files are left alone."""
     if not folder.is_dir() or is_clip(folder):
-        raise BadInput(f"{folder} is not a folder of videos")
+        raise InputError(f"{folder} is not a folder of videos")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not is_footage(path):
             continue
         name = stem(path)
         if name in found and is_clip(path) == is_clip(found[name]):
-            raise BadInput(f"{folder} holds two videos named {name}: {found[name].name} and {path.name}", hint="Remove one")
+            raise InputError(f"{folder} holds two videos named {name}: {found[name].name} and {path.name}", hint="Remove one")
         if name not in found or is_clip(path):
             found[name] = path
     if not found:
-        raise BadInput(f"{folder} holds no video")
+        raise InputError(f"{folder} holds no video")
     return found
 
 
-def _pair(name: str, footage: Sequence[Footage]) -> Pair:
+def _pair(name: str, footage: Sequence[FrameSource]) -> Pair:
     rates = [video.fps for video in footage if video.fps is not None]
     lengths = {video.num_frames for video in footage}
     if (rates and not same_rate(rates)) or len(lengths) > 1:
         seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in footage)
         hint = "Cut them to the same frames at the same rate"
-        raise BadInput(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
+        raise InputError(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
     first, second = footage[:2]
     if not same_shape((first.width, first.height), (second.width, second.height)):
         shapes = f"{first.path} has {first.width}x{first.height} pixels, {second.path} {second.width}x{second.height}"
-        raise BadInput(f"The videos named {name} differ in shape: {shapes}", hint="That would tell the methods apart: crop them")
+        raise InputError(f"The videos named {name} differ in shape: {shapes}", hint="That would tell the methods apart: crop them")
     return Pair(name, (first, second), footage[2] if len(footage) > 2 else None, next(iter(rates), DEFAULT_FPS))
 
 
@@ -90,6 +92,6 @@ def _per_second(rate: Fraction | None) -> str:
     return "" if rate is None else f" at {float(rate):.5g} per second"
 
 
-def identity(footage: Footage) -> str:
+def identity(footage: FrameSource) -> str:
     """What changes when the frames do: a sha256."""
     return footage.clip.frames_digest() if footage.clip is not None else str(source_identity(Path(footage.path))["sha256"])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from stages.errors import BadInput
+from stages.errors import InputError
 from stages.evaluate.intervals import over_workers, wilson
 from stages.evaluate.study.answers import Answers, Choice
 from stages.evaluate.study.key import Key
@@ -79,12 +79,12 @@ class Scores:
 def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
     """Workers who fail more than the share `max_failed` of their catch questions do not count, but are listed.
 
-    Raises BadInput when no worker is left.
+    Raises InputError when no worker is left.
     """
     out = {worker.worker for worker in answers if failed_share(worker) > max_failed}
     kept = [worker for worker in answers if worker.worker not in out]
     if not kept:
-        raise BadInput(
+        raise InputError(
             f"None of the {len(answers)} workers is left: each failed more than {max_failed:.0%} of the catch questions",
             hint="--max-failed 1 lets everybody count",
         )

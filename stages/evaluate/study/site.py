@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from stages.errors import ParametersDiffer, UsageProblem
-from stages.evaluate.footage import Footage
+from stages.errors import ParametersDiffer, UsageError
+from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.measure import OnEvent, ignore
 from stages.evaluate.study.answers import LONGEST_NAME
 from stages.evaluate.study.encode import encode, encode_broken
@@ -69,22 +69,22 @@ def make_study(
     """Make the site `out` that asks which of two methods' videos is better, one folder each, and the key beside it.
 
     The key (default: OUT.key.json) is written first and the site after it appears at once; a site that got lost is made again under the
-    same names, so that its answers stay of use. `on_event` is told {done, total}, in videos. Raises BadInput for folders that cannot be
-    compared, ParametersDiffer when another study, or something else, is there, and UsageProblem for a key inside of the site, a site
+    same names, so that its answers stay of use. `on_event` is told {done, total}, in videos. Raises InputError for folders that cannot be
+    compared, ParametersDiffer when another study, or something else, is there, and UsageError for a key inside of the site, a site
     inside of a folder of videos, a senseless address or too long a code. With `overwrite` the old study and its key stay until the new
     one is there.
     """
     begun = time.monotonic()
     if len(options.code) > LONGEST_NAME:
-        raise UsageProblem(f"A completion code has at most {LONGEST_NAME} characters, not {len(options.code)}")
+        raise UsageError(f"A completion code has at most {LONGEST_NAME} characters, not {len(options.code)}")
     if options.post and not options.post.startswith(("http://", "https://", "/")):
         hint = "It begins with https:// or, on the page's own server, with /"
-        raise UsageProblem(f"{options.post!r} is no address to send answers to", hint=hint)
+        raise UsageError(f"{options.post!r} is no address to send answers to", hint=hint)
     key_path = key or out.parent / f"{out.name}.key.json"
     if key_path.resolve().is_relative_to(out.resolve()):
-        raise UsageProblem(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
+        raise UsageError(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
     if inside := [folder for folder in (*folders, reference) if folder and out.resolve().is_relative_to(Path(folder).resolve())]:
-        raise UsageProblem(f"{out} would count as one of the videos in {inside[0]}", hint="Choose a place outside of it with -o")
+        raise UsageError(f"{out} would count as one of the videos in {inside[0]}", hint="Choose a place outside of it with -o")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
     with alone(out), alone(key_path):
@@ -119,7 +119,7 @@ def _request(folders: tuple[str, str], pairs: Sequence[Pair], options: StudyOpti
 
 def _known(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | None:
     """The key that is there, if any; None of one that is to be replaced. ParametersDiffer when it is of another study, whose answers would
-    be lost with it, and BadInput when it is no key."""
+    be lost with it, and InputError when it is no key."""
     if not path.exists():
         return None
     key = read_key(path)
@@ -171,7 +171,7 @@ def _write_site(out: Path, plan: Key, pairs: Mapping[str, Pair], options: StudyO
     return sum(footage.num_frames for _, footage, _ in videos.values())
 
 
-_Made = tuple[Callable[[Footage, Fraction, Path], None], Footage, Fraction]
+_Made = tuple[Callable[[FrameSource, Fraction, Path], None], FrameSource, Fraction]
 """What makes a video, of what, and its frames per second."""
 
 

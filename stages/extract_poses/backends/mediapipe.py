@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.conditions.poses import NECK, NOSE
-from stages.crowd import MAX_PERSONS as MOST_FOLLOWED
-from stages.crowd import Crowd
-from stages.following import Subject, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
 from stages.skeletons import from_mediapipe
+from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
+from stages.tracking.multi_person import Crowd
+from stages.tracking.tracker import Subject, box_of_points
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
-LEAST_VISIBILITY = 0.3
+MIN_VISIBILITY = 0.3
 
 
 class MediapipePoses:
@@ -58,7 +58,7 @@ def _person(landmarks: Any, width: int, height: int) -> Subject:
     """Points that MediaPipe only guesses, hidden ones and those outside the picture, count as not there, as with OpenPose."""
     points = np.array([(point.x * width, point.y * height, point.visibility or 0.0) for point in landmarks], np.float32)
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
-    points[~inside | (points[:, 2] < LEAST_VISIBILITY), 2] = 0
+    points[~inside | (points[:, 2] < MIN_VISIBILITY), 2] = 0
     keypoints = from_mediapipe(points)
     return Subject(box_of_points(keypoints[keypoints[:, 2] > 0]), keypoints)
 
@@ -78,7 +78,7 @@ def _open_many(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
 
 BACKEND = Backend(
     name="mediapipe",
-    produces=f"BODY_25 keypoints without small toes, up to {MOST_FOLLOWED} persons",
+    produces=f"BODY_25 keypoints without small toes, up to {MAX_FOLLOWED} persons",
     open=_open,
     open_many=_open_many,
     packages=(Package("mediapipe", "mediapipe"),),

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.errors import BadInput, Fsv2vError, MissingRequirement
-from stages.following import Subject
+from stages.errors import Fsv2vError, InputError, MissingRequirement
 from stages.skeletons import COCO_WHOLEBODY, SIZES, convert
+from stages.tracking.tracker import Subject
 
 _PLACE = "https://download.openmmlab.com/mmpose/v1/projects/"
 DETECTOR = f"{_PLACE}rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip"
 WHOLE_BODY = f"{_PLACE}rtmw/onnx_sdk/rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.zip"
-LEAST_SCORE = 0.3
+MIN_SCORE = 0.3
 """Points below it are not there. Scores are peaks of SimCC, of which sure ones lie far above 1."""
 SURE_SCORE = 4.0
 """The score that counts as a confidence of 1."""
@@ -45,7 +45,7 @@ class RtmlibPoses:
         except Fsv2vError:
             raise
         except Exception as error:  # onnxruntime's errors have no class in common
-            raise BadInput(f"The networks of rtmlib cannot be used: {str(error).splitlines()[0]}", hint="Fetch them again") from error
+            raise InputError(f"The networks of rtmlib cannot be used: {str(error).splitlines()[0]}", hint="Fetch them again") from error
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
         picture = np.ascontiguousarray(frame[:, :, ::-1])
@@ -58,7 +58,7 @@ class RtmlibPoses:
 
 
 def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any]) -> Subject:
-    confidence = np.where(scores < LEAST_SCORE, 0, np.clip(scores / SURE_SCORE, 0, 1))
+    confidence = np.where(scores < MIN_SCORE, 0, np.clip(scores / SURE_SCORE, 0, 1))
     points = np.concatenate([places, confidence[:, None]], axis=1).astype(np.float32)
     points[points[:, 2] == 0] = 0
     parts = convert(points, COCO_WHOLEBODY)

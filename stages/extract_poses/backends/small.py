@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
-from stages.following import Subject, box_of_points
-from stages.windows import cut_window
+from stages.tracking.tracker import Subject, box_of_points
+from stages.tracking.windows import cut_window
 
 WEIGHTS = "pose_small_fsv2v.safetensors"
 INPUT = (192, 256)
@@ -22,14 +22,14 @@ STRIDE = 4
 MAP = (INPUT[1] // STRIDE, INPUT[0] // STRIDE)
 FILL = 0.75
 """Share of the input that a tracked person takes up, in the direction that he fills more."""
-LEAST_CONFIDENCE = 0.2
+MIN_CONFIDENCE = 0.2
 SURE_CONFIDENCE = 0.5
-LEAST_POINTS = 6
+MIN_POINTS = 6
 """A person is whoever shows so many points for sure, the nose or the neck among them."""
 REFINEMENTS = 2
 """How often the place of a person who was just found is looked at again, each time closer."""
-MOST_AT_ONCE = 16
-MOST_WINDOWS = 96
+MAX_AT_ONCE = 16
+MAX_WINDOWS = 96
 """Long and narrow pictures are searched in larger windows than others."""
 _SHOULDERS = (2, 5)
 _NEAR = 2
@@ -71,7 +71,7 @@ class SmallPoses:
 
     def _look(self, frame: NDArray[np.uint8], windows: list[Window]) -> list[NDArray[np.float32]]:
         """What is seen in each window: keypoints [25, 3] in pixels of the frame, zeros where nothing is."""
-        parts = [windows[start : start + MOST_AT_ONCE] for start in range(0, len(windows), MOST_AT_ONCE)]
+        parts = [windows[start : start + MAX_AT_ONCE] for start in range(0, len(windows), MAX_AT_ONCE)]
         return [person for part in parts for person in self._look_at_once(frame, part)]
 
     def _look_at_once(self, frame: NDArray[np.uint8], windows: list[Window]) -> list[NDArray[np.float32]]:
@@ -90,7 +90,7 @@ class SmallPoses:
             keypoints[self._points] = _in_frame(decode(shares), window)
             x, y = keypoints[:, 0], keypoints[:, 1]
             outside = (x < -0.5) | (y < -0.5) | (x >= width - 0.5) | (y >= height - 0.5)
-            keypoints[outside | (keypoints[:, 2] < LEAST_CONFIDENCE)] = 0
+            keypoints[outside | (keypoints[:, 2] < MIN_CONFIDENCE)] = 0
             found.append(keypoints)
         return found
 
@@ -156,7 +156,7 @@ def search_windows(width: int, height: int) -> list[list[Window]]:
 
 def _grid(width: int, height: int, scale: float) -> list[Window]:
     """Windows of one scale, or a larger one if they would be too many, that overlap by a half at least."""
-    while 4 * width * height / (INPUT[0] * INPUT[1] * scale**2) + 2 * max(width / INPUT[0], height / INPUT[1]) / scale > MOST_WINDOWS:
+    while 4 * width * height / (INPUT[0] * INPUT[1] * scale**2) + 2 * max(width / INPUT[0], height / INPUT[1]) / scale > MAX_WINDOWS:
         scale *= 1.5
     middles = []
     for side, seen in ((width, INPUT[0] * scale), (height, INPUT[1] * scale)):
@@ -182,7 +182,7 @@ def _in_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32
 def _score(person: NDArray[np.float32]) -> float:
     """How much of a person is seen; 0 when it is too little to be one."""
     sure = person[:, 2] > SURE_CONFIDENCE
-    return float(person[:, 2].sum()) if sure.sum() >= LEAST_POINTS and sure[[NOSE, NECK]].any() else 0.0
+    return float(person[:, 2].sum()) if sure.sum() >= MIN_POINTS and sure[[NOSE, NECK]].any() else 0.0
 
 
 def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:

@@ -19,7 +19,7 @@ WEIGHTS = "face_68_fsv2v.dat"
 SEARCH_SIDES = (480, 960)
 """The longer side, in pixels, to which a frame is scaled for a search; the next is tried where the one before shows no face."""
 SEARCH_EVERY = 12
-LEAST_SCORE = -0.2
+MIN_SCORE = -0.2
 FINER = 4
 """dlib rounds points to whole pixels; a patch is enlarged so many times before."""
 SHIFTS = ((0.0, 0.0, 1.0), (0.03, 0.03, 0.95), (-0.03, -0.03, 1.05))
@@ -53,7 +53,7 @@ class DlibFaces:
         for side in SEARCH_SIDES:
             scale = side / longer
             method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            boxes, scores, _ = self._detector.run(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method), 0, LEAST_SCORE)
+            boxes, scores, _ = self._detector.run(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method), 0, MIN_SCORE)
             if len(boxes) or side >= longer:
                 break
         return [_square(box, scale) for box in boxes]
@@ -62,7 +62,7 @@ class DlibFaces:
         return [face for square in squares if (face := self._face(cut_patch(frame, square))) is not None]
 
     def _face(self, patch: Patch) -> Face | None:
-        boxes, scores, _ = self._detector.run(patch.grey, 0, LEAST_SCORE)
+        boxes, scores, _ = self._detector.run(patch.grey, 0, MIN_SCORE)
         if not len(boxes):
             return None
         best = int(np.argmin([abs(box.center().x - SIDE // 2) + abs(box.center().y - SIDE // 2) for box in boxes]))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend
 from stages.flow.backends import Estimator, Opener
 
-LEAST_SIDE = 32
+MIN_SIDE = 32
 """OpenCV chooses its pyramid by the width alone and reads past the end of a picture that is too low for it: smaller ones are enlarged."""
 
 
@@ -26,7 +26,7 @@ def dis_flow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.flo
 
 
 def _large_enough(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    below, right = (max(0, LEAST_SIDE - side) for side in grey.shape)
+    below, right = (max(0, MIN_SIDE - side) for side in grey.shape)
     return np.pad(grey, ((0, below), (0, right)), "edge") if below or right else grey
 
 

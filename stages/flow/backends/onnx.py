@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
-from stages.errors import BadInput, MissingRequirement, UsageProblem
+from stages.errors import InputError, MissingRequirement, UsageError
 from stages.flow.backends import Estimator, Opener
 
 MULTIPLE = 8
@@ -28,7 +28,7 @@ _EXPORT = "Export a network with two inputs [1, 3, H, W] and the flow [1, 2, H, 
 class OnnxFlow:
     """An estimator (see stages.flow.backends). A network whose input has a fixed size sees pictures scaled to it.
 
-    Raises UsageProblem when the file holds no such network, MissingRequirement when CUDA is asked for and not there.
+    Raises UsageError when the file holds no such network, MissingRequirement when CUDA is asked for and not there.
     """
 
     def __init__(self, model: Path, device: str) -> None:
@@ -37,7 +37,7 @@ class OnnxFlow:
         inputs = self._session.get_inputs()
         if len(inputs) != 2 or any(tensor.type != "tensor(float)" or len(tensor.shape) != 4 for tensor in inputs):
             takes = ", ".join(f"{tensor.type}{tensor.shape}" for tensor in inputs)
-            raise UsageProblem(f"{model} takes {takes or 'nothing'}, not two float pictures [1, 3, H, W]", hint=_EXPORT)
+            raise UsageError(f"{model} takes {takes or 'nothing'}, not two float pictures [1, 3, H, W]", hint=_EXPORT)
         self._names = [tensor.name for tensor in inputs]
         sides = inputs[0].shape[2:]
         self._fixed: tuple[int, int] | None = (sides[0], sides[1]) if all(isinstance(side, int) for side in sides) else None
@@ -59,10 +59,10 @@ class OnnxFlow:
 
     def _run(self, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
         pictures = [image.transpose(2, 0, 1)[None].astype(np.float32) for image in (one, other)]
-        with _explained(f"{self._model} fails on pictures of {one.shape[1]} x {one.shape[0]}", BadInput):
+        with _explained(f"{self._model} fails on pictures of {one.shape[1]} x {one.shape[0]}", InputError):
             flow = self._session.run(None, dict(zip(self._names, pictures, strict=True)))[-1]
         if flow.shape != (1, 2, *one.shape[:2]):
-            raise UsageProblem(f"{self._model} gives {list(flow.shape)} for {list(pictures[0].shape)}, which is no flow", hint=_EXPORT)
+            raise UsageError(f"{self._model} gives {list(flow.shape)} for {list(pictures[0].shape)}, which is no flow", hint=_EXPORT)
         return np.asarray(flow[0].transpose(1, 2, 0), np.float32)
 
 
@@ -82,12 +82,12 @@ def _session(model: Path, device: str) -> Any:
     options.log_severity_level = 4  # what goes wrong is raised
     number = int(device.partition(":")[2] or 0)
     providers: list[Any] = [("CUDAExecutionProvider", {"device_id": number})] if cuda and device != "cpu" else []
-    with _explained(f"{model} is no network that onnxruntime can load", UsageProblem):
+    with _explained(f"{model} is no network that onnxruntime can load", UsageError):
         return onnxruntime.InferenceSession(str(model), options, providers=[*providers, "CPUExecutionProvider"])
 
 
 @contextmanager
-def _explained(what: str, kind: type[UsageProblem] | type[BadInput]) -> Iterator[None]:
+def _explained(what: str, kind: type[UsageError] | type[InputError]) -> Iterator[None]:
     """onnxruntime's exceptions have no common base but Exception; the first line of theirs says enough."""
     try:
         yield

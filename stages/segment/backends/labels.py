@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend
 from stages.clip.pictures import opened, require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
-from stages.errors import BadInput
+from stages.errors import InputError
 
 Reader = Callable[[Path, LabelTable, int, int], NDArray[np.uint8]]
 """file, table, width, height of the clip -> ids, uint8 [height, width]."""
@@ -22,12 +22,12 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
     """One label map, enlarged or reduced to the size of the clip without mixing labels.
 
     A grey or palette picture holds ids, of which those above the table's must be void (255); an RGB picture holds the table's colours.
-    Raises BadInput for anything else, for another aspect ratio, and for lossy compression.
+    Raises InputError for anything else, for another aspect ratio, and for lossy compression.
     """
     values = _pixels(path)
     ids = _ids(path, values, table)
     if abs(ids.shape[1] * height - ids.shape[0] * width) > max(width, height):
-        raise BadInput(f"{path} is {ids.shape[1]} x {ids.shape[0]}, which is not the shape of the clip's {width} x {height} frames")
+        raise InputError(f"{path} is {ids.shape[1]} x {ids.shape[0]}, which is not the shape of the clip's {width} x {height} frames")
     return np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
@@ -41,15 +41,15 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
         values = np.array(flat)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:
-        raise BadInput(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
+        raise InputError(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
     return values.astype(np.uint8)
 
 
 def _ids(path: Path, values: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
     try:
         return table.indices(values) if values.ndim == 2 else ids_of_colours(values, table)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}", hint=_CHOOSE) from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}", hint=_CHOOSE) from error
 
 
 def _open(device: str) -> Reader:

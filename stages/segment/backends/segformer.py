@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.conditions.labels import CITYSCAPES_TRAIN_IDS, VOID, LabelTable
-from stages.errors import MissingRequirement, UsageProblem
+from stages.errors import MissingRequirement, UsageError
 from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
 
 SHORT_SIDE = 512
@@ -57,7 +57,7 @@ def table_of(names: Mapping[int, str], model: str) -> LabelTable:
     """The table of a checkpoint's labels: Cityscapes' own if they are its, else colours spread around the circle."""
     ordered = tuple(str(names[index]) for index in sorted(names, key=int))
     if len(ordered) > VOID:
-        raise UsageProblem(f"{model} has {len(ordered)} labels, but a label map holds {VOID} at most")
+        raise UsageError(f"{model} has {len(ordered)} labels, but a label map holds {VOID} at most")
     if ordered == CITYSCAPES_TRAIN_IDS.names:
         return CITYSCAPES_TRAIN_IDS
     return LabelTable(model, ordered, tuple(_colour(index) for index in range(len(ordered))))
@@ -85,7 +85,7 @@ def _load(place: str, model: str) -> Any:
             return AutoModelForSemanticSegmentation.from_pretrained(place, use_safetensors=True)
     except (OSError, ValueError) as error:
         if Path(place).is_dir():
-            raise UsageProblem(f"{place} holds no SegFormer that can be read: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"{place} holds no SegFormer that can be read: {str(error).splitlines()[0]}") from error
         raise MissingRequirement(
             f"The model {model} is not here and cannot be fetched", hint="With the network on, run it again; or name a folder with --model"
         ) from error

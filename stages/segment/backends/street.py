@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.labels import LabelTable
-from stages.errors import UsageProblem
+from stages.errors import UsageError
 from stages.segment.backends import LabellerOpener
 
 WEIGHTS = "street_camvid_fsv2v.safetensors"
@@ -52,7 +52,7 @@ def _open(device: str) -> LabellerOpener:
 
     def labeller(model: str | None) -> StreetLabels:
         if model is not None:
-            raise UsageProblem("The backend street has one model only", hint="Leave out --model, or choose --backend segformer")
+            raise UsageError("The backend street has one model only", hint="Leave out --model, or choose --backend segformer")
         return StreetLabels(registry.path(WEIGHTS), device)
 
     return labeller

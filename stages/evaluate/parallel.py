@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.errors import BadInput, Fsv2vError, UsageProblem
+from stages.errors import Fsv2vError, InputError, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
-from stages.evaluate.part import Part, load, require_same
-from stages.evaluate.pooled import pools
+from stages.evaluate.partial_result import Part, load, require_same
+from stages.evaluate.set_statistics import pools
 from stages.files import TEMPORARY, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
@@ -41,7 +41,7 @@ class _Work:
         return self.folder / f"{shard.replace('/', '-of-')}.npz"
 
 
-def evaluate_spread(
+def evaluate_parallel(
     results: Sequence[str],
     references: Sequence[str],
     options: EvaluateOptions,
@@ -73,7 +73,7 @@ def evaluate_spread(
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
     with _folder_of_parts(options.cache, engine) as folder:
         work = _Work(tuple(results), tuple(references), options, folder.resolve(), out is not None)
-        task = ClipTask("stages.evaluate.spread:measure_shard", work, of_clips=False)
+        task = ClipTask("stages.evaluate.parallel:measure_shard", work, of_clips=False)
         whole, done = None, 0
         with contextlib.closing(run_over_clips(task, shards, jobs, engine=engine, keep_going=False, address=address)) as reports:
             for report in reports:
@@ -96,7 +96,7 @@ def evaluate_spread(
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
     """Leaves the part of the shard "i/n". The notes hold what there was to say. An interrupt may come out of `on_step`."""
     if not work.folder.is_dir():
-        raise UsageProblem(f"{socket.gethostname()} does not see {work.folder}, where the figures are put together", hint=_SHARED)
+        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the figures are put together", hint=_SHARED)
     index, count = map(int, name.split("/"))
     messages: list[str] = []
     told = time.monotonic()
@@ -124,8 +124,8 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
             return
         try:
             folder = stack.enter_context(hidden_directory(Cache(cache, lambda text: None).folder / "parts"))
-        except BadInput as problem:
-            raise BadInput(problem.args[0], hint=_SHARED) from problem
+        except InputError as problem:
+            raise InputError(problem.args[0], hint=_SHARED) from problem
         yield folder
 
 

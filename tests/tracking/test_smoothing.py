@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.smoothing import Tracked, smoothed
+from stages.tracking.smoothing import Tracked, smoothed
 
 SIZE = 100.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.gaps import filled
-from stages.smoothing import Tracked
+from stages.tracking.interpolation import filled
+from stages.tracking.smoothing import Tracked
 
 
 def track(xs: list[float | None], identity: list[int] | None = None) -> list[Tracked[None]]:

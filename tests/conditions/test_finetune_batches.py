@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from stages.clip import Producer, create_clip, open_clip
+from stages.conditions.finetune_batches import LARGEST_SHIFT, finetune_batches, shifted_view
 from stages.conditions.framing import Example, examples_of
-from stages.conditions.lessons import LARGEST_SHIFT, lessons, shifted_view
 from stages.conditions.poses import COLOURS, LIMBS, NAMES
 
 MIRROR_IMAGE = shifted_view(64, 64, np.zeros(2), mirrored=True)
@@ -67,7 +67,7 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
     clips = [open_clip(make_painted_clip(tmp_path / f"{person}.clip", person, num_frames=1)) for person in range(3)]
     examples = [example for clip in clips for example in examples_of(clip, "landmarks", (64, 64), "none", 1)]
     walls = torch.stack([both_sides(example)[0][:, 0, 0] for example in examples])
-    for lesson in itertools.islice(lessons(examples, 2, 0, torch.device("cpu")), 8):
+    for lesson in itertools.islice(finetune_batches(examples, 2, 0, torch.device("cpu")), 8):
         assert lesson.examples.semantic.shape == (2, 2, 7, 64, 64)
         for target, images in zip(lesson.targets.picture, lesson.examples.picture, strict=True):
             shown = [int((walls - picture[:, 0, 0]).abs().sum(1).argmin()) for picture in (target, *images)]
@@ -76,7 +76,7 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
 
 
 def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
-    (lesson,) = itertools.islice(lessons([face] * 9, 1, 0, torch.device("cpu")), 1)
+    (lesson,) = itertools.islice(finetune_batches([face] * 9, 1, 0, torch.device("cpu")), 1)
     assert lesson.examples.picture.shape[:2] == (1, 3)
 
 
@@ -94,5 +94,5 @@ def is_moved(example: Example, target: torch.Tensor) -> bool:
 
 
 def test_the_same_seed_gives_the_same_lessons(face: Example):
-    one, other, third = (next(lessons([face], 2, seed, torch.device("cpu"))).targets.picture for seed in (1, 1, 2))
+    one, other, third = (next(finetune_batches([face], 2, seed, torch.device("cpu"))).targets.picture for seed in (1, 1, 2))
     assert torch.equal(one, other) and not torch.equal(one, third)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.flow.backends import Estimator
 
-MOST_COLOUR_ERROR = 325
+MAX_COLOUR_ERROR = 325
 """Squared distance in grey values, summed over RGB: 0.02 where colours reach from -1 to 1, as in the code of few-shot vid2vid."""
 
 
@@ -37,7 +37,7 @@ def same_colour(one: NDArray[np.uint8], other: NDArray[np.uint8], flow: NDArray[
     """Whether `other`, warped back by the flow [H, W, 2], looks as `one` does; uint8 RGB [H, W, 3] twice -> bool [H, W]."""
     difference = cv2.absdiff(_sample(other, flow), one)
     total = cv2.transform(cv2.multiply(difference, difference, dtype=cv2.CV_32F), np.ones((1, 3), np.float32))
-    return np.asarray(total <= MOST_COLOUR_ERROR)
+    return np.asarray(total <= MAX_COLOUR_ERROR)
 
 
 def _sample(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:

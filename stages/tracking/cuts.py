@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SAMPLES = 32
-LEAST_CHANGE = 28.0
+MIN_CHANGE = 28.0
 """Mean absolute change, in grey values, of a coarse sample of the picture at a cut. Fast motion of a head reaches 22."""
-LEAST_RATIO = 2.0
+MIN_RATIO = 2.0
 """How much larger the change at a cut is than the change before it."""
 
 
@@ -32,4 +32,4 @@ class CutDetector:
         if before is None:
             return False
         earlier, self._change = self._change, float(np.abs(sample - before).mean())
-        return self._change > LEAST_CHANGE and self._change > LEAST_RATIO * earlier
+        return self._change > MIN_CHANGE and self._change > MIN_RATIO * earlier

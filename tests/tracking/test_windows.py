@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.windows import cut_window
+from stages.tracking.windows import cut_window
 
 
 def ramp(height: int, width: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.smoothing import Load, Tracked
+from stages.tracking.smoothing import Load, Tracked
 
 GAP_SECONDS = 0.2
 """Longer gaps stay."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.crowd import TILES_PER_FRAME, Crowd, tiles
-from stages.following import Subject, box_of_points
+from stages.tracking.multi_person import TILES_PER_FRAME, Crowd, tiles
+from stages.tracking.tracker import Subject, box_of_points
 
 COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0))
 

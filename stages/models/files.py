@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from stages.errors import BadInput, MissingRequirement
+from stages.errors import InputError, MissingRequirement
 from stages.files import write_atomically
 from stages.networks.config import GeneratorConfig
 from stages.reading import parse_object
@@ -65,7 +65,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any])
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The header and the tensors (float32) of a model file, of a delta the differences (see `base_of`).
 
-    BadInput when the file is not a model of this program.
+    InputError when the file is not a model of this program.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -74,29 +74,29 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except FileNotFoundError:
         raise MissingRequirement(f"the model {path} is not there", hint="name a .safetensors file or a run's folder with --model") from None
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
+        raise InputError(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
     if header is None:
-        raise BadInput(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
+        raise InputError(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
     if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
         reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
-        raise BadInput(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")
+        raise InputError(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")
     try:
         info = parse_object(header)
     except ValueError as error:
-        raise BadInput(f"the header of {path} is damaged: {error}", hint="fetch or train it again") from error
+        raise InputError(f"the header of {path} is damaged: {error}", hint="fetch or train it again") from error
     if info.get("schema") not in (SCHEMA, DELTA):
-        raise BadInput(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")
+        raise InputError(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")
     return info, tensors
 
 
 def base_of(info: Mapping[str, Any]) -> Base | None:
-    """What a delta is to be added to, by its header; None for a whole model. Raises BadInput."""
+    """What a delta is to be added to, by its header; None for a whole model. Raises InputError."""
     if info["schema"] != DELTA:
         return None
     base = info.get("base")
     if not isinstance(base, dict) or not {"sha256", "name"} <= base.keys() <= {"sha256", "name", "path"}:
-        raise BadInput("a finetuned model does not say what it was made from", hint="fetch or finetune it again")
+        raise InputError("a finetuned model does not say what it was made from", hint="fetch or finetune it again")
     if not all(isinstance(value, str) and "\0" not in value for value in base.values()):
-        raise BadInput("a finetuned model names what it was made from by something that is no text", hint="fetch or finetune it again")
+        raise InputError("a finetuned model names what it was made from by something that is no text", hint="fetch or finetune it again")
     return Base(**base)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.clip.create import file_sha256
-from stages.errors import BadInput, MissingRequirement
-from stages.model_files import Base
+from stages.errors import InputError, MissingRequirement
+from stages.models.files import Base
 from weights import registry
 
 
@@ -26,7 +26,7 @@ def describe_base(base: Path, sha256: str, delta: Path) -> Base:
 def find_base(base: Base, delta: Path, given: Path | None = None) -> Path:
     """The file with the base's sha256: `given`, where it was when the delta was made, beside the delta, or among the weights.
 
-    Those are the shipped ones, FSV2V_WEIGHTS_MIRROR and the cache; what the registry knows is fetched. Raises BadInput when `given` is
+    Those are the shipped ones, FSV2V_WEIGHTS_MIRROR and the cache; what the registry knows is fetched. Raises InputError when `given` is
     another file, MissingRequirement when it is nowhere; both say which file is wanted.
     """
     if given is not None:
@@ -49,7 +49,7 @@ def _checked(given: Path, base: Base, delta: Path) -> Path:
     if not given.is_file():
         raise MissingRequirement(f"{given} is not there", hint=f"{delta} is a change of {_wanted(base)}: name that file with --base")
     if (digest := file_sha256(given)) != base.sha256:
-        raise BadInput(f"{given} (sha256 {digest}) is not the base of {delta}", hint=f"it is a change of {_wanted(base)}")
+        raise InputError(f"{given} (sha256 {digest}) is not the base of {delta}", hint=f"it is a change of {_wanted(base)}")
     return given
 
 

@@ -9,7 +9,7 @@ import torch
 
 from stages.conditions.framing import Example, frame_of
 from stages.conditions.view import View
-from stages.networks.tuning import Lesson
+from stages.networks.tuning import FinetuneBatch
 
 LARGEST_SHIFT = 1 / 16
 """An example is shown shifted by up to this share of its size (the public code's)."""
@@ -17,12 +17,12 @@ LARGEST_TURN = 6.0
 """Degrees by which the pictures are turned that a target is made from."""
 LARGEST_ZOOM = 0.06
 """And the share by which they are larger or smaller."""
-MOST_SOURCES = 3
+MAX_SOURCES = 3
 """A target is made from so many others at most: a step costs more with each of them."""
 
 
-def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[Lesson]:
-    """Lesson after lesson, without end; the same ones for the same seed.
+def finetune_batches(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[FinetuneBatch]:
+    """FinetuneBatch after lesson, without end; the same ones for the same seed.
 
     Each target is a shifted example, made from others (from itself when it is the only one), which are shifted, turned and zoomed; all
     mirrored or none.
@@ -32,14 +32,14 @@ def lessons(examples: Sequence[Example], batch: int, seed: int, device: torch.de
         drawn = [_draw(examples, draw) for _ in range(batch)]
         targets = frame_of([target.shown for target, _ in drawn], device)
         together = frame_of([source.shown for _, sources in drawn for source in sources], device)
-        yield Lesson(targets, together.map(lambda x: x.unflatten(0, (batch, -1))))
+        yield FinetuneBatch(targets, together.map(lambda x: x.unflatten(0, (batch, -1))))
 
 
 def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
     """A target, and what it is to be made from."""
     chosen = int(draw.integers(len(examples)))
     target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
-    others = [others[index] for index in draw.permutation(len(others))[:MOST_SOURCES]]
+    others = [others[index] for index in draw.permutation(len(others))[:MAX_SOURCES]]
     height, width = target.view.height, target.view.width
     mirrored = bool(draw.random() < 0.5)
     shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))

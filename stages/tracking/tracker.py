@@ -15,16 +15,16 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.cuts import CutDetector
-from stages.errors import UsageProblem
-from stages.smoothing import Tracked
+from stages.errors import UsageError
 from stages.streaming import beside
+from stages.tracking.cuts import CutDetector
+from stages.tracking.smoothing import Tracked
 
 GAP_SECONDS = 1.0
 """Who was lost is waited for this long before another one is chosen."""
 CHOICE_SECONDS = 0.5
 """A choice between several looks this far ahead."""
-MOST_SLOTS = 16
+MAX_SLOTS = 16
 SAME_FROM_OVERLAP = 0.6
 SAME_WITHIN = 0.3
 _IMPOSSIBLE = 1e6
@@ -113,12 +113,12 @@ def watch(frames: Iterable[tuple[NDArray[np.uint8], Load]], detect: Callable[[ND
 
 
 def parse_choice(choice: str | int) -> str | int:
-    """largest | center | all | N, with N as text or number. Raises UsageProblem for anything else."""
+    """largest | center | all | N, with N as text or number. Raises UsageError for anything else."""
     if isinstance(choice, str) and choice.isdecimal():
         return int(choice)
     if choice in ("largest", "center", "all") or (isinstance(choice, int) and choice >= 0):
         return choice
-    raise UsageProblem(f"{choice!r} chooses nobody", hint="Use largest, center, all, or a number: 0 is the leftmost")
+    raise UsageError(f"{choice!r} chooses nobody", hint="Use largest, center, all, or a number: 0 is the leftmost")
 
 
 def follow(frames: Iterable[Seen[Load]], choice: str | int, count: int, fps: float, width: int, height: int) -> Iterator[Tracked[Load]]:
@@ -195,7 +195,7 @@ def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[L
             if identity not in slots:
                 free = next((slot for slot, held in enumerate(slots) if held not in frame.known), len(slots))
                 slots[free : free + 1] = [identity]
-        del slots[MOST_SLOTS:]
+        del slots[MAX_SLOTS:]
         points = np.zeros((max(len(slots), 1), count, 3), np.float32)
         identities = np.full(len(points), -1)
         for slot, identity in enumerate(slots):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.errors import UsageProblem
-from stages.following import Seen, Subject, follow, parse_choice
+from stages.errors import UsageError
+from stages.tracking.tracker import Seen, Subject, follow, parse_choice
 
 
 def someone(x: float, size: float = 40.0, y: float = 100.0) -> Subject:
@@ -63,7 +63,7 @@ def test_the_same_face_found_twice_counts_once() -> None:
 def test_a_choice_of_nobody() -> None:
     assert parse_choice("3") == 3
     for wrong in ("tallest", "-1", -1):
-        with pytest.raises(UsageProblem, match="chooses nobody"):
+        with pytest.raises(UsageError, match="chooses nobody"):
             parse_choice(wrong)
 
 

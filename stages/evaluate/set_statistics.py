@@ -10,13 +10,13 @@ from pathlib import Path
 
 from stages.evaluate.cache import Cache
 from stages.evaluate.extractor import Extractor, Networks, extract, of_still
-from stages.evaluate.footage import Footage, Image
+from stages.evaluate.frame_source import FrameSource, Image
 from stages.evaluate.measure import Baselines, OnEvent, fit
-from stages.evaluate.motion import LEAST_SIDE
+from stages.evaluate.motion import MIN_SIDE
 from stages.evaluate.statistics import Statistics
 from weights import registry
 
-Pair = tuple[Footage, Footage]
+Pair = tuple[FrameSource, FrameSource]
 """A result and its reference."""
 
 
@@ -30,13 +30,13 @@ def samples(pairs: Sequence[Pair], extractor: Extractor, has_example: bool) -> i
     return sum(extractor.samples(reference.num_frames - first_scored(reference, has_example)) for _, reference in pairs)
 
 
-def first_scored(reference: Footage, has_example: bool) -> int:
+def first_scored(reference: FrameSource, has_example: bool) -> int:
     """The first frame that counts: 1 where the first one is the example, which was given away."""
     return 0 if has_example or reference.num_frames == 1 else 1
 
 
 @dataclass(frozen=True)
-class Sides:
+class SetStatistics:
     """Statistics of a pool's results, of their references, and of the baselines (see `measure.Baselines`), None where there is none."""
 
     results: Statistics
@@ -44,12 +44,12 @@ class Sides:
     repeated: Statistics | None = None
     warped: Statistics | None = None
 
-    def __add__(self, other: Sides) -> Sides:
+    def __add__(self, other: SetStatistics) -> SetStatistics:
         def both(one: Statistics | None, more: Statistics | None) -> Statistics | None:
             return None if one is None or more is None else one + more
 
         baselines = both(self.repeated, other.repeated), both(self.warped, other.warped)
-        return Sides(self.results + other.results, self.references + other.references, *baselines)
+        return SetStatistics(self.results + other.results, self.references + other.references, *baselines)
 
 
 def pools(pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -68,13 +68,15 @@ def pools(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [str(Path(result).parent) if together(folders[Path(result).parent]) else result for result, _ in pairs]
 
 
-class Gatherer:
+class StatisticsCollector:
     """Looks at footage through several networks at once, but only at what the cache does not know."""
 
     def __init__(self, device: str, cache: Cache, on_event: OnEvent) -> None:
         self._networks, self._cache, self._on_event = Networks(device), cache, on_event
 
-    def sides(self, result: Footage, reference: Footage, example: Image | None, extractors: Sequence[Extractor]) -> dict[str, Sides]:
+    def sides(
+        self, result: FrameSource, reference: FrameSource, example: Image | None, extractors: Sequence[Extractor]
+    ) -> dict[str, SetStatistics]:
         """By the name of the extractor. example: as for `measure`; without it the first frame was given away and does not count."""
         if not extractors:
             return {}
@@ -83,13 +85,13 @@ class Gatherer:
         theirs = self._footage(reference, result, start, extractors)
         still = example if example is not None else _first(reference, result) if start else None
         if still is None:
-            return {one.name: Sides(ours[one.name], theirs[one.name]) for one in extractors}
+            return {one.name: SetStatistics(ours[one.name], theirs[one.name]) for one in extractors}
         repeated = {one.name: self._repeated(one, still, reference.num_frames - start) for one in extractors}
-        warped = self._footage(reference, result, start, extractors, still) if min(still.shape[:2]) >= LEAST_SIDE else {}
-        return {one.name: Sides(ours[one.name], theirs[one.name], repeated[one.name], warped.get(one.name)) for one in extractors}
+        warped = self._footage(reference, result, start, extractors, still) if min(still.shape[:2]) >= MIN_SIDE else {}
+        return {one.name: SetStatistics(ours[one.name], theirs[one.name], repeated[one.name], warped.get(one.name)) for one in extractors}
 
     def _footage(
-        self, footage: Footage, size: Footage, start: int, extractors: Sequence[Extractor], moved: Image | None = None
+        self, footage: FrameSource, size: FrameSource, start: int, extractors: Sequence[Extractor], moved: Image | None = None
     ) -> dict[str, Statistics]:
         """The frames from `start` on, at the size of `size`; or the picture `moved` as these frames move it."""
         about: dict[str, str | int] = {"frames": footage.digest(), "start": start, "width": size.width, "height": size.height}
@@ -132,6 +134,6 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _first(reference: Footage, size: Footage) -> Image:
+def _first(reference: FrameSource, size: FrameSource) -> Image:
     frames: Iterator[Image] = reference.frames()
     return fit(next(frames), size.width, size.height)

@@ -17,7 +17,7 @@ from stages.clip.clip import is_clip
 from stages.clip.create import file_sha256, same_size
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.clip.pictures import is_animation, is_picture, read_animation
-from stages.errors import BadInput
+from stages.errors import InputError
 
 Image = NDArray[np.uint8]
 RATE_TOLERANCE = 0.01
@@ -25,7 +25,7 @@ SHAPE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class Footage:
+class FrameSource:
     """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one, `fps` if it has times."""
 
     path: str
@@ -75,32 +75,32 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return math.isclose(one[0] / one[1], other[0] / other[1], rel_tol=SHAPE_TOLERANCE)
 
 
-def open_footage(path: str) -> Footage:
-    """Raises BadInput or InvalidClip with a sentence when there is nothing to look at."""
+def open_footage(path: str) -> FrameSource:
+    """Raises InputError or InvalidClip with a sentence when there is nothing to look at."""
     place = Path(path)
     if not place.exists():
-        raise BadInput(f"{path} does not exist")
+        raise InputError(f"{path} does not exist")
     if is_clip(place):
         return _of_clip(path, open_clip(place))
     if is_collection(place) and any(is_footage(there) for there in place.iterdir() if not there.name.startswith(".")):
-        raise BadInput(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Name what it holds: {place}/*")
+        raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Name what it holds: {place}/*")
     if place.is_dir():
         return _of_pictures(path, list_pictures(place))
     if is_picture(place):
         return _of_animation(path) if is_animation(place) else _of_pictures(path, [place])
     info = probe(place)
-    return Footage(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
+    return FrameSource(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
 
 
-def _of_clip(path: str, clip: Clip) -> Footage:
-    return Footage(path, clip.width, clip.height, clip.num_frames, clip.frames, clip, clip.fps)
+def _of_clip(path: str, clip: Clip) -> FrameSource:
+    return FrameSource(path, clip.width, clip.height, clip.num_frames, clip.frames, clip, clip.fps)
 
 
-def _of_animation(path: str) -> Footage:
+def _of_animation(path: str) -> FrameSource:
     sizes = [(image.shape[1], image.shape[0]) for image, _ in read_animation(Path(path))]
-    return Footage(path, *sizes[0], len(sizes), lambda: (image for image, _ in read_animation(Path(path))))
+    return FrameSource(path, *sizes[0], len(sizes), lambda: (image for image, _ in read_animation(Path(path))))
 
 
-def _of_pictures(path: str, pictures: list[Path]) -> Footage:
+def _of_pictures(path: str, pictures: list[Path]) -> FrameSource:
     height, width = read_image(pictures[0]).shape[:2]
-    return Footage(path, width, height, len(pictures), lambda: same_size(pictures))
+    return FrameSource(path, width, height, len(pictures), lambda: same_size(pictures))

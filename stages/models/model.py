@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from stages.bases import find_base
 from stages.clip.create import file_sha256
-from stages.errors import DAMAGED, BadInput, MissingRequirement
-from stages.model_files import base_of, read_model, save_model
+from stages.errors import DAMAGED, InputError, MissingRequirement
+from stages.models.bases import find_base
+from stages.models.files import base_of, read_model, save_model
 from stages.networks.config import AttentionKind, GeneratorConfig
 from stages.networks.generator import FewShotGenerator
 from stages.networks.methods import build
@@ -57,7 +57,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
     """A model file, or the newest snapshot of a run's folder, as a generator in evaluation mode.
 
     A delta is added to its base, which is `base` or is looked for (`find_base`). Raises MissingRequirement for a file that is not there,
-    BadInput for one that is no model.
+    InputError for one that is no model.
     """
     path = find_model(path)
     info, tensors = read_model(path)
@@ -72,7 +72,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         generator.load_state_dict(tensors)
     except (*DAMAGED, ArithmeticError, AssertionError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise BadInput(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
+        raise InputError(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
     return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
 
 

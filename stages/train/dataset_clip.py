@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from stages.clip import Clip, open_clip
-from stages.conditions.framing import Shown, show
-from stages.conditions.tracks import Damage, Track, open_track
+from stages.conditions.framing import Sample, show
+from stages.conditions.tracks import DetectorNoise, Track, open_track
 from stages.conditions.view import View
 from stages.dataset_files import read_header
-from stages.errors import BadInput, InvalidClip, NoDetection
+from stages.errors import InputError, InvalidClip, NoDetection
 from stages.train.augment import Colours
 from stages.train.recipes import names, read_recipe
 
 
-class Footage:
+class DatasetClip:
     """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip.
 
-    What cannot be read raises BadInput or InvalidClip with the path and what is wrong, wherever it turns out.
+    What cannot be read raises InputError or InvalidClip with the path and what is wrong, wherever it turns out.
     """
 
     def __init__(self, root: Path, row: dict[str, Any], kind: str) -> None:
@@ -79,14 +79,14 @@ class Footage:
         """Height and width of the pictures."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
-    def show(self, indices: Sequence[int], view: View, colours: Colours, damage: Damage | None) -> list[Shown]:
+    def show(self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None) -> list[Sample]:
         """Frames of the clip through `view` of the row's pictures, in other colours."""
-        return [self._shown(index, frame, view, colours, damage) for index, frame in zip(indices, self._frames(indices), strict=True)]
+        return [self._shown(index, frame, view, colours, noise) for index, frame in zip(indices, self._frames(indices), strict=True)]
 
-    def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, damage: Damage | None) -> Shown:
+    def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, noise: DetectorNoise | None) -> Sample:
         if self.crops:
             view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
-        return show(self.track, index, view, colours(view.image(frame)), damage)
+        return show(self.track, index, view, colours(view.image(frame)), noise)
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Frames of the clip, uint8 [H, W, 3]; those that follow one another at one go, for a video is opened each time."""
@@ -96,10 +96,10 @@ class Footage:
 
 
 def check_kind(root: Path, kind: str) -> None:
-    """BadInput when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
+    """InputError when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
     header = read_header(root)
     has, wanted = header.get("kind", "landmarks"), kind.split("+")[0]
     if has != wanted:
         fitting = [name for name in names() if read_recipe(name).generator.kind == has]
         hint = f"train it with --preset {' or '.join(fitting)}" if fitting else f"no preset is for {has}"
-        raise BadInput(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)
+        raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import DAMAGED, BadInput, ParametersDiffer, UsageProblem
+from stages.errors import DAMAGED, InputError, ParametersDiffer, UsageError
 from stages.evaluate import intervals
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Metric, find_metric
-from stages.evaluate.pooled import Sides, pools
+from stages.evaluate.set_statistics import SetStatistics, pools
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 from stages.reading import load_npz, parse_object
@@ -41,11 +41,11 @@ class Part:
     whose: str = ""
     pairs: tuple[tuple[str, str], ...] = ()
     scores: list[Score] = field(default_factory=list)
-    sides: dict[tuple[str, str], Sides] = field(default_factory=dict)
+    sides: dict[tuple[str, str], SetStatistics] = field(default_factory=dict)
     clips: dict[str, int] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def add(self, pool: str, clips: int, sides: dict[str, Sides]) -> None:
+    def add(self, pool: str, clips: int, sides: dict[str, SetStatistics]) -> None:
         """The statistics of `clips` more results of a pool, by the name of the extractor."""
         self.clips[pool] = self.clips.get(pool, 0) + clips
         for extractor, more in sides.items():
@@ -81,7 +81,7 @@ class Part:
         return replace(score, value=value, baseline=baseline, warped=warped, frames=sides.results.count, coverage=1.0)
 
     def save(self, path: Path) -> None:
-        """One .npz file, atomically. Raises BadInput when it cannot be written."""
+        """One .npz file, atomically. Raises InputError when it cannot be written."""
         kept = [[side for side in _SIDES if getattr(sides, side) is not None] for sides in self.sides.values()]
         header = {
             "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "whose": self.whose, "pairs": self.pairs,
@@ -99,15 +99,15 @@ class Part:
 
 
 def load(path: Path) -> Part:
-    """Raises BadInput when the file was not written by `Part.save`."""
+    """Raises InputError when the file was not written by `Part.save`."""
     try:
         arrays = load_npz(path)
         header = parse_object(arrays["header"].tobytes())
         if header["schema"] != SCHEMA:
-            raise BadInput(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
+            raise InputError(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
         sides = {}
         for index, (pool, kept) in enumerate(zip(header["pools"], header["sides"], strict=True)):
-            sides[pool[0], pool[1]] = Sides(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
+            sides[pool[0], pool[1]] = SetStatistics(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
         series = ("series", "baseline_series", "warped_series")
         scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
         reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
@@ -115,9 +115,9 @@ def load(path: Path) -> Part:
         pairs = tuple((result, reference) for result, reference in header["pairs"])
         return Part(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
     except FileNotFoundError:
-        raise BadInput(f"{path} does not exist") from None
+        raise InputError(f"{path} does not exist") from None
     except DAMAGED as problem:
-        raise BadInput(f"{path} is no part of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
+        raise InputError(f"{path} is no part of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
 
 
 def require_same(path: Path, part: Part) -> None:
@@ -130,26 +130,26 @@ def require_same(path: Path, part: Part) -> None:
 
 
 def merge(paths: Sequence[Path]) -> Part:
-    """The whole of what the files hold. Raises UsageProblem when they do not fit together: other metrics, shards of other evaluations, a
+    """The whole of what the files hold. Raises UsageError when they do not fit together: other metrics, shards of other evaluations, a
     shard missing, a result there twice."""
     whole = load(paths[0])
     for path in paths[1:]:
         part = load(path)
         if part.metrics != whole.metrics:
-            raise UsageProblem(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
+            raise UsageError(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
         if part.whose != whole.whose and max(count for _, count in part.shards + whole.shards) > 1:
             hint = "Each shard is given the same results and references, by the same names in the same order, and the same options"
-            raise UsageProblem(f"{path} and {paths[0]} are shards of different evaluations", hint=hint)
+            raise UsageError(f"{path} and {paths[0]} are shards of different evaluations", hint=hint)
         whole += part
     counts = {count for _, count in whole.shards}
     if len(counts) > 1:
-        raise UsageProblem(f"The files are shards of {' and of '.join(map(str, sorted(counts)))}: they are of different evaluations")
+        raise UsageError(f"The files are shards of {' and of '.join(map(str, sorted(counts)))}: they are of different evaluations")
     (count,) = counts
     if count > 1 and sorted(whole.shards) != [(index, count) for index in range(count)]:
         present = ", ".join(f"{index}/{count}" for index, _ in sorted(whole.shards))
-        raise UsageProblem(f"All {count} shards are needed, each once; these are {present}")
+        raise UsageError(f"All {count} shards are needed, each once; these are {present}")
     if len({*whole.pairs}) < len(whole.pairs):
-        raise UsageProblem("A result is in more than one of the files", hint="Name each file once")
+        raise UsageError("A result is in more than one of the files", hint="Name each file once")
     return whole
 
 

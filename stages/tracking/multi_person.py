@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.cuts import CutDetector
-from stages.following import Subject, box_of_points, points_apart
-from stages.windows import cut_window
+from stages.tracking.cuts import CutDetector
+from stages.tracking.tracker import Subject, box_of_points, points_apart
+from stages.tracking.windows import cut_window
 
 TILES_PER_FRAME = 4
 """So many tiles are searched in each frame but the first of a shot, in which all are."""
@@ -23,7 +23,7 @@ MAX_PERSONS = 10
 PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
 """Sides of the tiles, as shares of the shorter side of the picture."""
 OVERLAP = 0.5
-LEAST_TILE = 96
+MIN_TILE = 96
 BORDER = 2.5
 """Side of the window of a person, in units of the longer side of his box."""
 CANVAS = 320
@@ -34,7 +34,7 @@ STRAYED_FROM = 0.6
 """Who lies farther than this from where he was, in units of his size, is somebody else."""
 SAME_WITHIN = 0.3
 """Two findings whose points lie nearer than this share of their size are the same person."""
-LEAST_POINTS = 8
+MIN_POINTS = 8
 """Fewer points than these are no person that a search should begin to follow."""
 
 NEAR_WITHIN = 0.7
@@ -111,7 +111,7 @@ class Crowd:
         found: list[Subject] = []
         for x, y, width, height in areas:
             tile = np.ascontiguousarray(frame[y : y + height, x : x + width])
-            found += [_moved(person, x, y) for person in self._search(tile) if (person.points[:, 2] > 0).sum() >= LEAST_POINTS]
+            found += [_moved(person, x, y) for person in self._search(tile) if (person.points[:, 2] > 0).sum() >= MIN_POINTS]
         for person in sorted(found, key=lambda person: -_certainty(person) * person.size):
             if len(self._known) < MAX_PERSONS and not _among(person, self._subjects()):
                 self._begin(person, frame)
@@ -136,7 +136,7 @@ def tiles(width: int, height: int, shares: tuple[float, ...] = PERSON_TILES) -> 
     areas: list[Area] = [(0, 0, width, height)]
     for share in shares:
         side = int(share * min(width, height))
-        if side >= LEAST_TILE:
+        if side >= MIN_TILE:
             columns, rows = (_starts(length, side) for length in (width, height))
             areas += [(x, y, side, side) for y in rows for x in columns]
     return areas

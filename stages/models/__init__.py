@@ -1,0 +1,6 @@
+"""Models as files and as they are used: whole ones, and deltas over a base."""
+
+from stages.models.files import read_model, save_model
+from stages.models.model import Model, find_model, load_model
+
+__all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
