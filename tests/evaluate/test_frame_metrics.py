@@ -106,10 +106,8 @@ def test_fewer_scales_than_five_are_warned_of_once(make):
     truth, other = (make(name, lambda frame, index: frame[:100, :100]).path for name in ("truth", "other"))
     told: list[str] = []
     list(evaluate([truth, other], [truth, other], Options(("ms-ssim", "ssim")), lambda event: told.append(event.get("message", ""))))
-    assert [text for text in told if text] == [
-        "fsv2v: warning: ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; "
-        "compare the figures only with others of 4 scales"
-    ]
+    (said,) = filter(None, told)
+    assert said.startswith("fsv2v: warning: ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; compare the figures only")
     assert not find_metric("ms-ssim").caution(Setting(176, 300)) and not find_metric("ssim").caution(Setting(100, 100))
     assert find_metric("ms-ssim").caution(Setting(300, 20)).endswith("1 of its 5 scales; compare the figures only with others of 1 scale")
 
