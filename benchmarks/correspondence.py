@@ -198,8 +198,9 @@ def main() -> None:
             if len(shifts) < 3:
                 continue
             mean, error = shifts.mean(0), float((shifts.std(0) / len(shifts) ** 0.5).max())
-            signed = {"dx": float(mean[0]), "dy": float(mean[1]), "+-": error}
-            rows.append({"backend": backend, "copy": name, "pictures": str(len(shifts)), **signed})
+            rows.append(
+                {"backend": backend, "copy": name, "pictures": str(len(shifts)), "dx": float(mean[0]), "dy": float(mean[1]), "+-": error}
+            )
             print(*rows[-1].values(), file=sys.stderr)
             most = float(np.abs(mean).max())
             verdicts[f"{backend} {name}"] = (most, GOAL, most < GOAL)

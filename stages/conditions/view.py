@@ -26,7 +26,7 @@ class View:
 
     @classmethod
     def crop(cls, box: np.ndarray, to_height: int, to_width: int) -> View:
-        """A crop (left, top, height) of the shape of the result, at to_height x to_width; left and top are borders, 0 is the picture's."""
+        """A crop (left, top, height) of the shape of the result, at to_height x to_width; left and top are borders: the picture's are 0."""
         left, top, side = (float(value) for value in box)
         scale = to_height / side
         return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), to_height, to_width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from stages.models.files import base_of, read_model, save_model
 from stages.networks.config import AttentionKind, GeneratorConfig
 from stages.networks.generator import FewShotGenerator
 from stages.networks.methods import build
+
+SPARE = 1 << 24
+"""Numbers that a network may take beyond those in its file: buffers, and what is needed for a moment."""
 
 __all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
 
@@ -67,8 +71,8 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         tensors = _added(read_model(whole)[1], tensors)
     try:
         config = GeneratorConfig.from_json(info["generator"])
-        _require_shapes(config, tensors)
-        generator = build(config)
+        with _Within(SPARE + 4 * sum(tensor.numel() for tensor in tensors.values())):  # weights, and what they are drawn from
+            generator = build(config)
         generator.load_state_dict(tensors)
     except (*DAMAGED, ArithmeticError, AssertionError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
@@ -76,20 +80,20 @@ def load_model(path: Path, base: Path | None = None) -> Model:
     return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
 
 
-class _Undrawn(TorchFunctionMode):
-    """Within, weights stay as they are instead of being drawn: on the device meta PyTorch would load its compiler for that, for seconds."""
+class _Within(TorchFunctionMode):
+    """Within, ValueError for networks of more than `numbers`, before their memory is taken: a header may describe one of any size."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self._left = numbers
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
-
-
-def _require_shapes(config: GeneratorConfig, tensors: dict[str, Tensor]) -> None:
-    """ValueError unless the network has these tensors. It is built without memory first: its header may describe one of any size."""
-    with torch.device("meta"), _Undrawn():
-        shapes = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if wrong := [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]:
-        raise ValueError(f"{len(wrong)} tensors differ, such as {wrong[0]}")
+        if func in (torch.empty, torch.zeros, torch.ones, torch.randn):
+            size = (kwargs or {}).get("size", args)
+            self._left -= math.prod(size[0] if size and not isinstance(size[0], int) else size)
+            if self._left < 0:
+                raise ValueError("it is larger than what the file holds")
+        return func(*args, **(kwargs or {}))
 
 
 def _added(tensors: dict[str, Tensor], changes: dict[str, Tensor]) -> dict[str, Tensor]:
