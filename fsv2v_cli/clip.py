@@ -194,9 +194,9 @@ def flow(inputs: Inputs, backend: str, model: str | None, device: str, run: Run)
     INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed. The
     confidence is 255 where the flow back leads home and the colours agree, else 0. Flow never crosses a cut.
     """
-    from stages.flow.extract import FlowOptions
+    from stages.extract_flow import FlowOptions
 
-    return run_over_clips("stages.flow.extract:extract", inputs, FlowOptions(backend, model, device), run, "flow")
+    return run_over_clips("stages.extract_flow:extract", inputs, FlowOptions(backend, model, device), run, "flow")
 
 
 class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]

@@ -1,4 +1,4 @@
-"""The order of the house: imports point down, the library knows no command line, files stay small enough to be read."""
+"""The layout: imports point down and in no circle, the library knows no command line, files stay small enough to be read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(file for folder in ("fsv2v_cli", "stages", "weights") for file in (ROOT / folder).rglob("*.py"))
-COMMAND_STAGES = {"extract_poses", "extract_sketch", "segment", "build_dataset", "train", "finetune", "synthesize", "evaluate"}
-ROOMS_BELOW = {"networks", "flow", "clip", "runner"}
+COMMAND_STAGES = {
+    "extract_poses",
+    "extract_sketch",
+    "extract_flow",
+    "segment",
+    "build_dataset",
+    "train",
+    "finetune",
+    "synthesize",
+    "evaluate",
+}
+CORE = {"networks", "flow", "clip", "runner"}
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -32,8 +42,8 @@ def _run_nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from _run_nodes(child)
 
 
-def room(module: str) -> str:
-    """`stages.clip.reader` -> "clip"; "" for what is not in a room of the library."""
+def package(module: str) -> str:
+    """`stages.clip.reader` -> "clip"; "" for what is not in a package of the library."""
     parts = module.split(".")
     return parts[1] if parts[0] == "stages" and len(parts) > 1 else ""
 
@@ -42,13 +52,54 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-def of_rooms(*rooms: str) -> list[Path]:
-    return [file for file in SOURCES if file.is_relative_to(ROOT / "stages") and file.relative_to(ROOT / "stages").parts[0] in rooms]
+def of_packages(*packages: str) -> list[Path]:
+    return [file for file in SOURCES if file.is_relative_to(ROOT / "stages") and file.relative_to(ROOT / "stages").parts[0] in packages]
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=name)
 def test_nothing_uses_torchvision(file):
     assert not [module for module in imported(file) if module.split(".")[0] == "torchvision"]
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles(imports: dict[str, set[str]]) -> list[tuple[str, ...]]:
+    """Groups of names that import each other, directly or through others."""
+    reached = {name: set(targets) for name, targets in imports.items()}
+    for through in imports:
+        for targets in reached.values():
+            if through in targets:
+                targets |= reached[through]
+    return sorted({tuple(sorted(n for n in reached[name] if name in reached[n])) for name in imports if name in reached[name]})
+
+
+def imports_of_modules() -> dict[str, set[str]]:
+    """module -> the modules that it imports, also inside functions. `from package import module` is an import of the module alone."""
+    modules = {module_of(file): file for file in SOURCES}
+    found = {}
+    for module, file in modules.items():
+        names = set(imported(file)) & modules.keys()
+        found[module] = {n for n in names if not any(other.startswith(f"{n}.") for other in names)} - {module}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(imports_of_modules()) == []
+
+
+def test_no_packages_import_each_other_in_a_circle():
+    packages: dict[str, set[str]] = {}
+    for module, targets in imports_of_modules().items():
+        own = package(module)
+        packages.setdefault(own, set()).update({package(target) for target in targets} - {own, ""})
+    packages.pop("", None)
+    assert circles(packages) == []
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [("a", "b", "c")]
 
 
 @pytest.mark.parametrize("file", [file for file in SOURCES if not file.is_relative_to(ROOT / "fsv2v_cli")], ids=name)
@@ -59,30 +110,30 @@ def test_the_library_knows_no_command_line(file):
             assert ast.unparse(node.func) not in ("print", "sys.exit", "exit"), f"line {node.lineno}"
 
 
-@pytest.mark.parametrize("file", of_rooms(*COMMAND_STAGES), ids=name)
+@pytest.mark.parametrize("file", of_packages(*COMMAND_STAGES), ids=name)
 def test_a_stage_never_imports_another_stage(file):
     own = file.relative_to(ROOT / "stages").parts[0]
-    assert not [module for module in imported(file) if room(module) in COMMAND_STAGES - {own}]
+    assert not [module for module in imported(file) if package(module) in COMMAND_STAGES - {own}]
 
 
-@pytest.mark.parametrize("file", of_rooms("conditions"), ids=name)
-def test_conditions_look_down(file):
-    assert not [module for module in imported(file) if room(module) in COMMAND_STAGES]
+@pytest.mark.parametrize("file", of_packages("conditions"), ids=name)
+def test_conditions_import_no_stage(file):
+    assert not [module for module in imported(file) if package(module) in COMMAND_STAGES]
 
 
-@pytest.mark.parametrize("file", of_rooms(*ROOMS_BELOW), ids=name)
-def test_the_rooms_below_look_down(file):
-    assert not [module for module in imported(file) if room(module) in COMMAND_STAGES | {"conditions"}]
+@pytest.mark.parametrize("file", of_packages(*CORE), ids=name)
+def test_the_core_imports_no_stage(file):
+    assert not [module for module in imported(file) if package(module) in COMMAND_STAGES | {"conditions"}]
 
 
-@pytest.mark.parametrize("file", of_rooms("networks"), ids=name)
+@pytest.mark.parametrize("file", of_packages("networks"), ids=name)
 def test_networks_know_no_clips(file):
-    assert not [module for module in imported(file) if room(module) in {"clip", "runner"}]
+    assert not [module for module in imported(file) if package(module) in {"clip", "runner"}]
 
 
 @pytest.mark.parametrize("file", [file for file in SOURCES if file.is_relative_to(ROOT / "weights")], ids=name)
 def test_weights_know_only_the_errors(file):
-    assert {room(module) for module in imported(file)} - {""} <= {"errors"}
+    assert {package(module) for module in imported(file)} - {""} <= {"errors"}
 
 
 @pytest.mark.parametrize("file", [file for file in SOURCES if file.stat().st_size], ids=name)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from stages.build_dataset import read_subjects
 from stages.clip.coco import read_coco
+from stages.clip.flow_files import FlowField, flow_bytes, read_flow
 from stages.clip.foreign import read_labels, read_landmarks
 from stages.clip.layers import Producer, npz_bytes
 from stages.clip.openpose import read_openpose
@@ -31,7 +32,6 @@ from stages.dataset_files import read_rows
 from stages.errors import Fsv2vError, InputError
 from stages.evaluate.study.answers import read_answers
 from stages.evaluate.study.key import Key, draw_key, read_key
-from stages.flow.files import FlowField, flow_bytes, read_flow
 from stages.label_tables import table
 from stages.models.files import read_model, save_model
 from stages.networks.config import PRESETS

@@ -21,8 +21,8 @@ from fsv2v_cli.main import run
 from stages.clip import Producer, as_clip, create_clip, open_clip
 from stages.clip.create import borrowed
 from stages.clip.pack import pack
+from stages.extract_flow import FlowOptions
 from stages.files import alone, discard, using
-from stages.flow.extract import FlowOptions
 from stages.runner import ClipTask
 from stages.runner.work import run_one
 
@@ -89,7 +89,7 @@ def test_of_two_that_make_one_layer_one_waits_and_finds_it_there(fsv2v, place):
 
 def test_a_layer_that_another_process_made_otherwise_meanwhile_is_refused(place):
     """As of two extract-sketch with different options: before, the later one replaced what the other had reported as done."""
-    stage = "stages.flow.extract:extract"
+    stage = "stages.extract_flow:extract"
     task = ClipTask(stage, FlowOptions(), None, False, "flow")
     made, clip = threading.Event(), open_clip("a.clip")
 

@@ -23,6 +23,7 @@ from stages.build_dataset import DatasetOptions, index, read_subjects
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.coco import read_coco
 from stages.clip.describe import describe
+from stages.clip.flow_files import FlowField, FlowForm, flow_bytes, read_flow
 from stages.clip.foreign import add_layer, read_labels, read_landmarks
 from stages.clip.openpose import read_openpose
 from stages.clip.pack import pack, unpack
@@ -40,7 +41,6 @@ from stages.evaluate.statistics import Statistics
 from stages.evaluate.study import score_answers
 from stages.evaluate.study.key import Key, Question
 from stages.evaluate.study.site import _study_in
-from stages.flow.files import FlowField, FlowForm, flow_bytes, read_flow
 from stages.label_tables import CAMVID, table
 from stages.models import load_model
 from stages.models.files import Base, save_delta, save_model
@@ -167,7 +167,7 @@ def _tiny() -> FewShotGenerator:
 
 
 def _delta(folder: Path) -> None:
-    from stages.clip.create import file_sha256
+    from stages.digests import file_sha256
 
     state = _tiny().state_dict()
     save_model(folder / "base.safetensors", state, TINY, {"step": 1})

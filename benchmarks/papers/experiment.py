@@ -25,8 +25,8 @@ from scales import Scale
 from sources import Row, chosen, index
 
 from stages.clip import Clip, open_clip
-from stages.clip.create import file_sha256
 from stages.conditions.tracks import open_track
+from stages.digests import file_sha256
 from stages.files import write_atomically
 from stages.models import load_model
 from stages.synthesize import SynthesizeOptions, synthesize

@@ -21,12 +21,14 @@ from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.ffmpeg import Media, require_readable_file
 from stages.clip.layers import VERSION, LayerWriter, Producer, layer_json
 from stages.clip.pictures import Storage, is_animation, is_picture, list_pictures, read_animation, read_image
-from stages.clip.probe import MAX_SIDE, Timestamps, VideoInfo, probe, rate_of
+from stages.clip.probe import Timestamps, VideoInfo, probe, rate_of
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
+from stages.digests import file_sha256
 from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
 from stages.files import alone, building_directory, discard, write_bytes, write_errors
+from stages.image_headers import MAX_SIDE
 
 FrameStorage = Literal["reference", "jpg", "png"]
 DEFAULT_FPS = Fraction(25)
@@ -117,25 +119,6 @@ def pictures_identity(pictures: Sequence[Path]) -> dict[str, Any]:
     lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in pictures)
     digest = hashlib.sha256(os.fsencode(lines)).hexdigest()
     return {"sha256": digest, "bytes": sum(path.stat().st_size for path in pictures)}
-
-
-def file_sha256(path: Path) -> str:
-    """Raises InputError when the file cannot be read."""
-    return media_sha256(Media(path))
-
-
-def media_sha256(media: Media) -> str:
-    """Of a file or a part of one, in pieces: it may be larger than the memory."""
-    digest = hashlib.sha256()
-    try:
-        with media.path.open("rb") as file:
-            file.seek(media.start or 0)
-            end = media.path.stat().st_size if media.end is None else media.end
-            while piece := file.read(min(1 << 20, end - file.tell())):
-                digest.update(piece)
-    except OSError as error:
-        raise InputError(f"{media.path} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def create_clip(

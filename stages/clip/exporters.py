@@ -13,12 +13,12 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.coco import coco_file
+from stages.clip.flow_files import FORMS, FlowField, FlowForm, flow_bytes
 from stages.clip.openpose import numbers_of, openpose_files
 from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.files import alone, building_directory, write_atomically, write_bytes
-from stages.flow.files import FORMS, FlowField, FlowForm, flow_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _REMEDY = "Replace it with --overwrite, or choose another place with -o"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from stages.clip.clip import Clip
-from stages.clip.create import file_sha256
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.pictures import opened, read_image, require_exact
 from stages.clip.scaling import Size, places, scaling_of
+from stages.digests import file_sha256
 from stages.errors import InputError, ParametersDiffer
 from stages.label_tables import LabelTable, table
 

@@ -14,12 +14,12 @@ from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.coco import read_coco
 from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_path, create_clip, kept_path
 from stages.clip.datasets import LAYOUTS, import_layout
+from stages.clip.flow_files import list_flow, read_flow
 from stages.clip.foreign import add_layer, digest_of, write_layer
 from stages.clip.openpose import Body, list_json, read_openpose
 from stages.clip.pictures import is_picture, list_pictures, read_image
 from stages.clip.scaling import Poses, Size
 from stages.errors import InputError, UsageError
-from stages.flow.files import list_flow, read_flow
 
 Layout = Literal[
     "auto", "video", "images", "openpose", "coco", "densepose", "flow",

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO
 
 from stages.clip.clip import Clip, open_clip
-from stages.clip.create import files_of, media_sha256, require_replaceable
+from stages.clip.create import files_of, require_replaceable
 from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
+from stages.digests import file_sha256
 from stages.errors import InputError, InvalidClip, ParametersDiffer
 from stages.files import alone, building_directory, building_file, write_errors
 
@@ -124,7 +125,9 @@ def _members(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 
 def _embedded(clip: Clip, layer: Layer) -> Iterator[tuple[str, Path | bytes]]:
     media = clip.video(layer)
-    if media_sha256(media) != layer.digest:  # else a clip of a stranger could have any file of this machine packed
+    if (
+        file_sha256(media.path, media.start or 0, media.end) != layer.digest
+    ):  # else a clip of a stranger could have any file of this machine packed
         raise InputError(f"{media.path} is not the video that {clip.path} was made of: its sha256 differs", hint="Import the video again")
     video = media.path
     name = f"source{video.suffix.lower()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import struct
 import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import Media, arguments, executable, media_input, require_readable_file, running
-from stages.clip.probe import MAX_SIDE
 from stages.errors import DAMAGED, InputError, InvalidClip
+from stages.image_headers import MAX_SIDE, may_be_decoded
 
 PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
@@ -28,13 +27,7 @@ PICTURE_SUFFIXES = {
 }  # fmt: skip
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "PPM", "GIF", "AVIF")
 """What Pillow may read. It knows more, and for EPS, which may be named .png, it would run Ghostscript."""
-MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-"""Of a picture: 178 megapixels, where Pillow refuses by itself."""
 Storage = Literal["png", "jpg"]
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_DEFLATED = 1032
-"""Bytes that one byte of a deflated file stands for at most."""
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def is_picture(path: Path) -> bool:
@@ -245,38 +238,6 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     if image is None or _breaks_off(data):
         raise InvalidClip(f"{name} is not a readable picture")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 and _IN_RGB is None else image
-
-
-def may_be_decoded(data: bytes) -> bool:
-    """Whether these are the bytes of a PNG or a JPEG of a size that can be handled. OpenCV takes memory for whatever size a picture, or a
-    chunk of a PNG, claims to have, and fills it: 4 GiB and ten seconds for a file of 92 bytes.
-    """
-    width, height = _size_of_png(data) if data.startswith(_PNG) else _size_of_jpeg(data)
-    return min(width, height) > 0 and max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
-
-
-def _size_of_png(data: bytes) -> tuple[int, int]:
-    """Width and height; zeros where a chunk is longer than what is left of the file, or the pixels more than it can hold."""
-    place = len(_PNG)
-    while place < len(data) and data[place + 4 : place + 8] != b"IEND":
-        place += 12 + int.from_bytes(data[place : place + 4], "big")
-    if data[12:16] != b"IHDR" or place + 12 > len(data):
-        return 0, 0
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    bits = width * height * depth * _PNG_CHANNELS.get(colour, 4)
-    return (width, height) if bits <= 8 * _DEFLATED * len(data) else (0, 0)
-
-
-def _size_of_jpeg(data: bytes) -> tuple[int, int]:
-    """Width and height of the frame header; zeros where there is none."""
-    place = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
-        place += 1 if marker == 0xFF else 2 + length
-    return 0, 0
 
 
 def _breaks_off(data: bytes) -> bool:

@@ -27,9 +27,7 @@ from stages.clip.ffmpeg import (
     usual_matrix,
 )
 from stages.errors import InputError, MissingRequirement
-
-MAX_SIDE = 16384
-"""Longest side of a frame or picture, in pixels."""
+from stages.image_headers import MAX_SIDE
 
 _INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}

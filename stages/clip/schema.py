@@ -9,8 +9,9 @@ from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
 
-from stages.clip.probe import MAX_SIDE, Timestamps
+from stages.clip.probe import Timestamps
 from stages.errors import InvalidClip
+from stages.image_headers import MAX_SIDE
 
 CLIP_SCHEMA = "fsv2v.clip/1"
 LAYER_SCHEMA = "fsv2v.layer/1"

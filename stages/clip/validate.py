@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from stages.clip.clip import Clip, open_clip
-from stages.clip.create import media_sha256
 from stages.clip.kinds import check_image
 from stages.clip.layers import DATA, Layer, combined_digest
 from stages.clip.schema import is_layer_name
 from stages.clip.store import DirectoryStore
+from stages.digests import file_sha256
 from stages.errors import Fsv2vError, InputError, InvalidClip
 
 
@@ -119,7 +119,7 @@ def _check_numbers(clip: Clip, layer: Layer, findings: Findings) -> None:
 
 def _check_video(clip: Clip, layer: Layer) -> None:
     media = clip.video(layer)
-    if media_sha256(media) != layer.digest:
+    if file_sha256(media.path, media.start or 0, media.end) != layer.digest:
         raise InvalidClip(f"{media.path} is not the video that the clip was made of: its sha256 differs")
     for _ in clip.frames():
         pass

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip, list_pictures, open_clip, probe, read_frames, read_image
 from stages.clip.clip import is_clip
-from stages.clip.create import file_sha256, same_size
+from stages.clip.create import same_size
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.clip.pictures import is_animation, is_picture, read_animation
+from stages.digests import file_sha256
 from stages.errors import InputError
 
 Image = NDArray[np.uint8]

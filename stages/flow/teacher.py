@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.backends import Backend, Backends
-from stages.clip.create import file_sha256
+from stages.digests import file_sha256
 from stages.errors import MissingRequirement, UsageError
 from stages.flow.backends import Estimator
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.create import file_sha256
+from stages.digests import file_sha256
 from stages.errors import InputError, MissingRequirement
 from stages.models.files import Base
 from weights import registry

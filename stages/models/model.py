@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from stages.clip.create import file_sha256
+from stages.digests import file_sha256
 from stages.errors import DAMAGED, InputError, MissingRequirement
 from stages.models.bases import find_base
 from stages.models.files import base_of, read_model, save_model

@@ -15,7 +15,7 @@ from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.clip.validate import validate
 from stages.errors import InputError, MissingRequirement, ParametersDiffer, UsageError
-from stages.flow.extract import FlowOptions, extract
+from stages.extract_flow import FlowOptions, extract
 
 
 def flows(clip) -> list[np.ndarray]:

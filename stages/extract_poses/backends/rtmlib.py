@@ -91,7 +91,7 @@ def _input_size(file: Path) -> tuple[int, int]:
 
 
 def _digests() -> Mapping[str, str]:
-    from stages.clip.create import file_sha256
+    from stages.digests import file_sha256
 
     return {_file(url).name: file_sha256(_file(url)) for url in (DETECTOR, WHOLE_BODY)}
 

@@ -9,10 +9,14 @@ import struct
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.clip.layers import npz_bytes
+from stages.clip.pictures import natural_key
 from stages.errors import InputError
+from stages.image_headers import may_be_decoded
 from stages.reading import load_npz
 
 FlowForm = Literal["flo", "png", "npz"]
@@ -35,8 +39,6 @@ class FlowField(NamedTuple):
 
 def list_flow(folder: Path) -> list[Path]:
     """The flow files directly in `folder` in the natural order of their names. InputError when there is none, or several kinds."""
-    from stages.clip.pictures import natural_key
-
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FORMS and not path.name.startswith(".")]
@@ -86,10 +88,6 @@ def _to_flo(field: FlowField) -> bytes:
 
 def _from_png(data: bytes, path: Path) -> FlowField:
     """Red is dx, green dy, both 64 d + 32768; blue is not 0 where they are valid: the development kit of KITTI 2015."""
-    import cv2
-
-    from stages.clip.pictures import may_be_decoded
-
     try:
         whole = data.rstrip(b"\0").endswith(_PNG_END) and may_be_decoded(data)
         stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
@@ -105,8 +103,6 @@ def _from_png(data: bytes, path: Path) -> FlowField:
 
 
 def _to_png(field: FlowField) -> bytes:
-    import cv2
-
     valid = field.confidence > 127
     flow = np.where(valid[..., None], field.flow, 0).astype(np.float32)
     if (most := float(np.abs(flow).max(initial=0))) > _PNG_LARGEST:
@@ -135,6 +131,4 @@ def _from_npz(data: bytes, path: Path) -> FlowField:
 
 
 def _to_npz(field: FlowField) -> bytes:
-    from stages.clip.layers import npz_bytes
-
     return npz_bytes({"flow": field.flow, "confidence": field.confidence})

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from stages.clip.flow_files import FlowField, flow_bytes, list_flow, read_flow
 from stages.errors import InputError
-from stages.flow.files import FlowField, flow_bytes, list_flow, read_flow
 
 
 @pytest.fixture
