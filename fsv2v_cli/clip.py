@@ -84,6 +84,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
     picture = _places(run, ".preview.png")
 
     def draw(path: str) -> Iterable[Line]:
+        from fsv2v.sources import open_or_import, temporary_clips
         from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
         from stages.errors import InputError
@@ -91,8 +92,8 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
         source, sheet = Path(path).absolute(), picture(path)
         stem = sheet.with_suffix("")
-        with alone(stem, refusal=InputError), prepare.temporary_clips() as place:
-            shown = prepare.open_or_import(source, place)
+        with alone(stem, refusal=InputError), temporary_clips(prepare.Console()) as place:
+            shown = open_or_import(source, place)
             yield contact_sheet(shown, sheet, columns, height), {}
             if video:
                 yield side_by_side(shown, f"{stem}.mp4", height), _warned(path, out_of_time(shown))
@@ -164,11 +165,12 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
     """
 
     def work(path: str) -> Iterable[Line]:
+        from fsv2v.sources import open_or_import, temporary_clips
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with prepare.temporary_clips() as place:
-            source = prepare.open_or_import(Path(path), place)
+        with temporary_clips(prepare.Console()) as place:
+            source = open_or_import(Path(path), place)
             shots = find_shots(source, min_seconds)
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")

@@ -33,17 +33,19 @@ def finetune(
     The path of the adapted model is printed; give it to `fsv2v synthesize --model`. It is a small file that holds what has changed, and
     is used together with the model that it was made from; where that is not one of the shipped weights, keep it, or use --whole.
     """
+    from fsv2v.models import default_model, load_model, perceptual_of
+    from fsv2v.sources import examples_with_layer, temporary_clips
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
     from weights.registry import named
 
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    with prepare.temporary_clips() as place:
-        start = prepare.open_model(model, None, base)
-        shown = prepare.examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
-        network = prepare.perceptual_of(start, perceptual)
-        options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
+    reporter = prepare.Console()
+    with temporary_clips(reporter) as place:
+        start = default_model(None) if model is None else load_model(model, base)
+        shown = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=perceptual_of(start, reporter, perceptual), device=device)
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(
                 shown, start, run.out, options, overwrite=run.overwrite,

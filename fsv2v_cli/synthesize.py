@@ -31,20 +31,23 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
 def _what_auto_does(values: dict[str, Any]) -> str:
     from pathlib import Path
 
+    from fsv2v.models import default_model, load_model
+    from fsv2v.sources import clip_of_layer
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
     from stages.conditions.tracks import layers_of
     from stages.errors import InputError
-    from stages.synthesize.fitting import decide
+    from stages.synthesize import decide
 
-    paths = prepare.clip_of_layer(Path(values["driving"])), Path(values["examples"])
+    paths = clip_of_layer(Path(values["driving"])), Path(values["examples"])
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist")
     if not all(map(is_clip, paths)):
         return "it is decided when both are clips with the driving layer, which are made on the way"
     driving, example = map(open_clip, paths)
-    kind = prepare.open_model(values["model"], driving, values["base"]).config.kind
+    model = load_model(values["model"], values["base"]) if values["model"] else default_model(driving)
+    kind = model.config.kind
     if not all(clip.has(layer) for clip in (driving, example) for layer in layers_of(kind)):
         return "it is decided when the driving layer is there, which is extracted on the way"
     fitting = decide("auto", kind, [example], driving)
@@ -112,47 +115,30 @@ def synthesize(
     """
     from pathlib import Path
 
+    import fsv2v
     from stages.devices import choose_device
     from stages.errors import InputError, UsageError
-    from stages.perceptual import open_distance
-    from stages.synthesize import SynthesizeOptions
-    from stages.synthesize import synthesize as make
 
     out = run.out or Path(f"{Path(examples).absolute().stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
-    choices: dict[str, Any] = {"crop": crop, "normalize": normalize, "precision": precision, "select": _selection(select), "show": show}
-    options = SynthesizeOptions(
-        num_examples,
-        _span(example_frames),
-        hysteresis=hysteresis,
-        compare=compare,
-        finetune=finetune,
-        seed=seed,
-        compile=compile,
-        device=device,
-        **choices,
-    )
+    options: dict[str, Any] = {
+        "num_examples": num_examples, "example_frames": _span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
+        "crop": crop, "normalize": normalize, "show": show, "compare": compare, "finetune": finetune, "seed": seed, "precision": precision,
+        "compile": compile, "device": device,
+    }  # fmt: skip
     choose_device(device)  # before minutes of work, not after
     if not Path(examples).exists():
         raise InputError(f"{examples} does not exist")
-    with prepare.temporary_clips() as place:
-        drive = prepare.driving_clip(driving, place)
-        if model is None and not any(kind in prepare.DEFAULT_MODELS for kind in drive.layers()):
-            drive = prepare.with_layer(drive, "landmarks", place, device=device, backend=backend)
-        chosen = prepare.open_model(model, drive, base)
-        chosen = chosen if attention == "auto" else chosen.attending(attention)  # type: ignore[arg-type]
-        drive = prepare.with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
-        shown = prepare.examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
-        with console.progress("synthesize", drive.num_frames, "frames") as bar:
-            outcome = make(
-                shown, drive, chosen, out, options, overwrite=run.overwrite, progress=lambda done, total: bar.move(done, total),
-                perceptual=lambda: open_distance(prepare.perceptual_of(chosen), choose_device(device)),
-            )  # fmt: skip
+    with console.progress("synthesize", None, "frames") as bar:
+        outcome = fsv2v.synthesize(
+            examples, driving, out, model=model, base=base, attention=attention, backend=backend, overwrite=run.overwrite,
+            reporter=prepare.Console(bar.move), **options,
+        )  # fmt: skip
     for text in outcome.warnings:
         console.warning(text)
     if outcome.fallbacks:
-        console.warning(f"{outcome.fallbacks} frames were made again in full precision: {chosen.path} is not fit for half precision")
+        console.warning(f"{outcome.fallbacks} frames were made again in full precision: the model is not fit for half precision")
     if normalize == "auto" and outcome.status == "done":
         console.note(f"{_FITTED[outcome.fitting.how]}: {outcome.fitting.why}; --normalize on and off decide otherwise")
     if outcome.held_frames:

@@ -75,6 +75,8 @@ def train(
     from dataclasses import replace
     from pathlib import Path
 
+    from fsv2v.models import model_path
+    from fsv2v.models import perceptual as network_of
     from stages.train import ComputeSettings, LoggingSettings, TrainOptions, read_recipe
     from stages.train import train as fit
 
@@ -85,13 +87,13 @@ def train(
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     network: dict[str, Any] = {name: value for name, value in (("attention", attention), ("method", method)) if value is not None}
     changes["generator"] = replace(recipe.generator, **network)
-    changes["perceptual"] = prepare.perceptual(perceptual, recipe.perceptual)
+    changes["perceptual"] = network_of(perceptual, recipe.perceptual, prepare.Console())
     config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).enlarged(batch_scale)
     if steps is not None:
         config = config.shortened(steps)
     options = TrainOptions(
         Path(data), device, LoggingSettings(log_every, save_every), ComputeSettings(accumulate, checkpoint_activations, compile_),
-        flow_model, None if start is None else prepare.model_path(start), tensorboard,
+        flow_model, None if start is None else model_path(start), tensorboard,
     )  # fmt: skip
     assert run.out is not None
     with console.progress("training", config.steps, "steps") as bar:

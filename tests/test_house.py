@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(file for folder in ("fsv2v_cli", "stages", "weights") for file in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(file for folder in ("fsv2v", "fsv2v_cli", "stages", "weights") for file in (ROOT / folder).rglob("*.py"))
 COMMAND_STAGES = {
     "extract_poses",
     "extract_sketch",

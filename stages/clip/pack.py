@@ -125,9 +125,8 @@ def _members(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 
 def _embedded(clip: Clip, layer: Layer) -> Iterator[tuple[str, Path | bytes]]:
     media = clip.video(layer)
-    if (
-        file_sha256(media.path, media.start or 0, media.end) != layer.digest
-    ):  # else a clip of a stranger could have any file of this machine packed
+    # The source that a stranger's clip names may be any file of this machine.
+    if file_sha256(media.path, media.start or 0, media.end) != layer.digest:
         raise InputError(f"{media.path} is not the video that {clip.path} was made of: its sha256 differs", hint="Import the video again")
     video = media.path
     name = f"source{video.suffix.lower()}"

@@ -1,6 +1,7 @@
-"""fsv2v synthesize: example pictures and a driving clip become a video, one frame at a time."""
+"""synthesize: frames of the example's subject that move as the driving clip says."""
 
+from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.stage import synthesize
+from stages.synthesize.stage import Rendering, synthesize
 
-__all__ = ["Outcome", "SynthesizeOptions", "synthesize"]
+__all__ = ["Outcome", "Rendering", "SynthesizeOptions", "decide", "synthesize"]

@@ -67,37 +67,64 @@ def synthesize(
     for clip in (*examples, driving):
         clip.require_not(out)
     with alone(out):
-        kind, size = model.config.kind, model.config.size
-        fitting = decide(options.normalize, kind, examples, driving)
+        fitting = decide(options.normalize, model.config.kind, examples, driving)
         producer = _producer(examples, driving, model, options, fitting)
         if not overwrite and _is_finished(out, producer):
             return Outcome(out, "skipped", driving.num_frames)
-        require_shown(options.show, model.config)
         begun = time.monotonic()
-        shown = _examples(examples, kind, size, options)
-        track = Driving(driving, kind, size, options.crop)
-        require_channels(driving, track.track.channels, model.config.semantic_channels)
-        for example in shown:
+        rendering = Rendering(examples, driving, model, options, fitting, perceptual)
+        _write(out, _counted(rendering.frames(), driving.num_frames, progress), rendering.track, producer)
+        apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
+        warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
+        seconds, fallbacks = time.monotonic() - begun, rendering.renderer.fallbacks
+        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.track.held, warnings, fitting)
+
+
+class Rendering:
+    """The frames of a synthesis before they are written. Raises what `synthesize` raises of examples, driving clip and model.
+
+    fitting: of `decide`; the other parameters are those of `synthesize`.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Clip],
+        driving: Clip,
+        model: Model,
+        options: SynthesizeOptions,
+        fitting: Fitting,
+        perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+    ) -> None:
+        require_shown(options.show, model.config)
+        self.options, self._driving = options, driving
+        self._kind, size = model.config.kind, model.config.size
+        self._examples = _examples(examples, self._kind, size, options)
+        self.track = Driving(driving, self._kind, size, options.crop)
+        require_channels(driving, self.track.track.channels, model.config.semantic_channels)
+        for example in self._examples:
             require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-        keypoints = [example.shown.keypoints for example in shown]
+        self._keypoints = [example.shown.keypoints for example in self._examples]
         if fitting.how != "none":
-            track.fit_to(keypoints, proportions=fitting.how == "proportions")
-        device = choose_device(options.device)
-        generator = model.generator.to(device)
-        pictures = frame_of([example.shown for example in shown], device)
+            self.track.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        self._device = choose_device(options.device)
+        generator = model.generator.to(self._device)
         if options.finetune:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
-            tune(generator, finetune_batches(shown, tuning.batch, tuning.seed, device), tuning, perceptual())
-        renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-        frames = _frames(renderer, pictures, track, device, _selector(kind, shown, options), options.show)
-        if options.compare:
-            frames = _side_by_side(frames, track, driving)
-        _write(out, _counted(frames, driving.num_frames, progress), track, producer)
-        apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
-        complaints = [text for example in shown for text in example.warnings]
-        too_far = [f"{driving.id}: {text}" for text in track.beyond(Reach(kind, keypoints))]
-        warnings = tuple(dict.fromkeys([*complaints, *squeezed(driving, track.views[0]), *apart, *too_far]))
-        return Outcome(out, "done", driving.num_frames, time.monotonic() - begun, renderer.fallbacks, track.held, warnings, fitting)
+            tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
+        self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` three times as wide."""
+        pictures = frame_of([example.shown for example in self._examples], self._device)
+        select = _selector(self._kind, self._examples, self.options)
+        frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show)
+        return _side_by_side(frames, self.track, self._driving) if self.options.compare else frames
+
+    def warnings(self) -> list[str]:
+        """What makes the frames worse than they could be, as sentences about the clips."""
+        complaints = [text for example in self._examples for text in example.warnings]
+        too_far = [f"{self._driving.id}: {text}" for text in self.track.beyond(Reach(self._kind, self._keypoints))]
+        return [*complaints, *squeezed(self._driving, self.track.views[0]), *too_far]
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:

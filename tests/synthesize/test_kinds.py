@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fsv2v_cli.prepare import DEFAULT_MODELS, open_model
+from fsv2v.models import DEFAULT_MODELS, default_model
 from stages.clip import Producer, create_clip, open_clip
 from stages.models import load_model, save_model
 from stages.networks.config import PRESETS
@@ -30,7 +30,7 @@ def test_the_driving_layer_chooses_the_model(tmp_path):
     with clip.writing("poses", Producer("test"), {"frames": clip.frames_digest()}) as layer:
         boxes, identities = np.zeros((2, 1, 4), np.float32), np.zeros((2, 1), np.int32)
         layer.arrays(keypoints=np.ones((2, 1, 25, 3), np.float32), boxes=boxes, track_id=identities)
-    assert open_model(None, open_clip(clip.path)).config.kind == "poses"
+    assert default_model(open_clip(clip.path)).config.kind == "poses"
 
 
 def test_the_labels_of_a_street_are_found_on_the_way(tmp_path, make_tiny_video, fsv2v):

@@ -1,0 +1,54 @@
+"""Models by name: files, folders of runs, and the shipped ones."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from fsv2v.reporting import Reporter
+from stages.clip import Clip
+from stages.errors import MissingRequirement
+from stages.models import Model
+from stages.models import load_model as load_file
+from stages.perceptual import choose
+from weights import registry
+
+DEFAULT_MODELS = {"landmarks": "face-256.safetensors", "poses": "pose-256.safetensors", "segment": "street-256.safetensors"}
+"""The shipped model for each kind of driving layer."""
+
+
+def load_model(name: str | PathLike[str] = "face-256", base: str | PathLike[str] | None = None) -> Model:
+    """A model of a .safetensors file, a run's folder, or the name of a shipped one: face-256, pose-256, street-256.
+
+    base: the file that a finetuned model belongs to, where it is not found by itself. Raises InputError for a file that is no model,
+    MissingRequirement for weights that cannot be fetched.
+    """
+    return load_file(model_path(name), Path(base) if base else None)
+
+
+def default_model(driving: Clip | None) -> Model:
+    """The shipped model for the layers of a driving clip; None: the face model. Raises MissingRequirement when there is none for them."""
+    for kind in driving.layers() if driving is not None else ("landmarks",):
+        if kind in DEFAULT_MODELS:
+            return load_file(registry.path(DEFAULT_MODELS[kind]))
+    have = ", ".join(driving.layers()) if driving is not None else "nothing"
+    raise MissingRequirement(f"no model is shipped that is driven by {have}", hint="name one with --model, or extract landmarks")
+
+
+def model_path(name: str | PathLike[str]) -> Path:
+    """A file, a run's folder, or a name in the registry."""
+    path = Path(name)
+    return path if path.exists() or path.suffix else registry.path(f"{name}.safetensors")
+
+
+def perceptual(asked: str, usual: str, reporter: Reporter) -> str:
+    """`asked`; "auto" becomes what can be had where a recipe or a model has `usual`. When that is "none", the reporter is told."""
+    chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose(asked)
+    if chosen == "none":
+        reporter.note("without a perceptual loss results are less sharp; `fsv2v weights list` says how to get its weights")
+    return chosen
+
+
+def perceptual_of(model: Model, reporter: Reporter, asked: str = "auto") -> str:
+    """The feature network with which a model is adapted."""
+    return perceptual(asked, model.info.get("training", {}).get("perceptual", "squeezenet"), reporter)

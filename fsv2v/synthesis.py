@@ -1,0 +1,168 @@
+"""Examples and a driving video become frames; a model is adapted to examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
+from fsv2v.reporting import Reporter
+from fsv2v.sources import Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
+from stages.clip import Clip
+from stages.devices import choose_device
+from stages.models import Model
+from stages.perceptual import open_distance
+from stages.synthesize import Outcome, Rendering, SynthesizeOptions, decide
+from stages.synthesize import synthesize as write
+
+
+class Prepared(NamedTuple):
+    """Clips with the layer that drives the model."""
+
+    examples: list[Clip]
+    driving: Clip
+    model: Model
+
+
+def prepare(
+    examples: Source | Sequence[Source],
+    driving: Source,
+    place: TemporaryClips,
+    *,
+    model: Model | str | PathLike[str] | None = None,
+    base: str | PathLike[str] | None = None,
+    attention: str = "auto",
+    backend: str = "auto",
+    device: str = "auto",
+    fps: float = 25,
+) -> Prepared:
+    """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `place`."""
+    drive = driving_clip(driving, place, fps=fps)
+    if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
+        drive = with_layer(drive, "landmarks", place, device=device, backend=backend)
+    chosen = _model(model, drive, base)
+    chosen = chosen if attention == "auto" else chosen.attending(attention)  # type: ignore[arg-type]
+    drive = with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
+    return Prepared(examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend), drive, chosen)
+
+
+def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
+    if model is None:
+        return default_model(driving)
+    return model if isinstance(model, Model) else load_model(model, base)
+
+
+@overload
+def synthesize(examples: Source | Sequence[Source], driving: Source, out: str | PathLike[str], **options: Any) -> Outcome: ...
+
+
+@overload
+def synthesize(examples: Source | Sequence[Source], driving: Source, out: None = None, **options: Any) -> Iterator[NDArray[np.uint8]]: ...
+
+
+def synthesize(
+    examples: Source | Sequence[Source],
+    driving: Source,
+    out: str | PathLike[str] | None = None,
+    *,
+    model: Model | str | PathLike[str] | None = None,
+    base: str | PathLike[str] | None = None,
+    attention: str = "auto",
+    backend: str = "auto",
+    fps: float = 25,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> Outcome | Iterator[NDArray[np.uint8]]:
+    """Animate the examples by the driving video.
+
+    examples: images, a video, clips or arrays of one subject. driving: a clip, a video or frames [T, H, W, 3] at `fps`. out: the video or
+    clip to write; without it the frames are returned, an iterator of uint8 RGB [H, W, 3]. model: by default the shipped one for the driving
+    layer. base: the file that a finetuned model belongs to. backend: the landmark detector. options: the fields of
+    `stages.synthesize.SynthesizeOptions`, for example `normalize="off"` or `finetune=60`.
+
+    Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
+    not set.
+    """
+    chosen = SynthesizeOptions(**options)
+    choose_device(chosen.device)  # before minutes of work, not after
+    settings: dict[str, Any] = {
+        "model": model,
+        "base": base,
+        "attention": attention,
+        "backend": backend,
+        "device": chosen.device,
+        "fps": fps,
+    }
+    told = reporter or Reporter()
+    if out is None:
+        return _frames(examples, driving, chosen, told, settings)
+    with temporary_clips(told) as place:
+        ready = prepare(examples, driving, place, **settings)
+        return write(
+            ready.examples,
+            ready.driving,
+            ready.model,
+            Path(out),
+            chosen,
+            overwrite=overwrite,
+            progress=told.progress,
+            perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(chosen.device)),
+        )
+
+
+def _frames(
+    examples: Source | Sequence[Source], driving: Source, options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
+) -> Iterator[NDArray[np.uint8]]:
+    with temporary_clips(reporter) as place:
+        ready = prepare(examples, driving, place, **settings)
+        fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
+        network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
+        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network)
+        for text in rendering.warnings():
+            reporter.warning(place.plain(text))
+        for done, frame in enumerate(rendering.frames(), 1):
+            yield frame
+            reporter.progress(done, ready.driving.num_frames)
+
+
+def finetune(
+    examples: Source | Sequence[Source],
+    out: str | PathLike[str],
+    *,
+    model: Model | str | PathLike[str] = "face-256",
+    base: str | PathLike[str] | None = None,
+    steps: int = 60,
+    batch: int = 2,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
+    num_examples: int = 4,
+    whole: bool = False,
+    perceptual: str = "auto",
+    backend: str = "auto",
+    device: str = "auto",
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Adapt a model to the examples and write it to `out`, a .safetensors file, which `load_model` reads. Returns `out`.
+
+    It is a small file that belongs to the model it was made from, unless `whole` is set. Raises NoDetection when nothing is seen in the
+    examples, ParametersDiffer when `out` was made otherwise and `overwrite` is not set.
+    """
+    from stages.finetune import FinetuneOptions, TuneOptions
+    from stages.finetune import finetune as adapt
+
+    told = reporter or Reporter()
+    start = model if isinstance(model, Model) else load_model(model, base)
+    tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
+    with temporary_clips(told) as place:
+        shown = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        network = perceptual_of(start, told, perceptual)
+        options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
+        adapt(shown, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
+    return Path(out)
