@@ -55,7 +55,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
 
 def _check_row(row: Mapping[str, Any]) -> None:
     """Raises ValueError unless a row is one that build-dataset writes."""
-    for name in ("id", "clip", "subject", "source"):
+    for name in ("id", "clip", "subject", *(["source"] if "source" in row else [])):
         if not isinstance(row.get(name), str) or not row[name] or "\0" in row[name]:
             raise ValueError(f'"{name}" must be a text, not {row.get(name)!r:.100}')
         os.fsencode(row[name])  # what is no name of a file is a ValueError, too
