@@ -14,6 +14,8 @@ from stages.errors import InvalidClip
 from stages.reading import parse_object
 
 SCHEMA = "fsv2v.dataset/1"
+FARTHEST = 2.0**20
+"""No crop reaches farther, in pixels."""
 HINT = "build the dataset again with --overwrite, or use another -o"
 
 
@@ -78,7 +80,7 @@ def _check_crops(crops: Any, length: int, side: int) -> None:
         boxes = np.array(crops, np.float64)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"its crops are no numbers: {error}") from error
-    if boxes.shape != (length, 3) or not np.isfinite(boxes).all() or not (boxes[:, 2] > 0).all():
+    if boxes.shape != (length, 3) or not (np.abs(boxes) <= FARTHEST).all() or not (boxes[:, 2] >= 1).all():
         raise ValueError(f"its crops must be {length} lists of left, top and height")
     if side == 0:
         raise ValueError("it has crops, but does not say their size")
