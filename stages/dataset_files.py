@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +65,7 @@ def _check_row(row: Mapping[str, Any]) -> None:
     length, start, rate = row.get("num_frames"), row.get("start", 0), row.get("fps_value")
     if type(length) is not int or type(start) is not int or not (0 < length < 2**31 and 0 <= start < 2**31):
         raise ValueError(f"it speaks of {length!r:.100} frames from {start!r:.100}")
-    if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+    if not isinstance(rate, (int, float)) or not 1e-12 <= rate <= 1e12:
         raise ValueError(f'"fps_value" must be a positive number, not {rate!r:.100}')
     sides = row.get("size", 0) if isinstance(row.get("size", 0), list) else [row.get("size", 0)] * 2
     if len(sides) != 2 or not all(type(side) is int and 0 <= side <= 1 << 14 for side in sides):
