@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ from stages.errors import InvalidClip
 from stages.reading import parse_object
 
 SCHEMA = "fsv2v.dataset/1"
+FARTHEST = 2.0**20
+"""No crop reaches farther, in pixels."""
 HINT = "build the dataset again with --overwrite, or use another -o"
 
 
@@ -55,7 +56,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
 
 def _check_row(row: Mapping[str, Any]) -> None:
     """Raises ValueError unless a row is one that build-dataset writes."""
-    for name in ("id", "clip", "subject", "source"):
+    for name in ("id", "clip", "subject", *(["source"] if "source" in row else [])):
         if not isinstance(row.get(name), str) or not row[name] or "\0" in row[name]:
             raise ValueError(f'"{name}" must be a text, not {row.get(name)!r:.100}')
         os.fsencode(row[name])  # what is no name of a file is a ValueError, too
@@ -64,7 +65,7 @@ def _check_row(row: Mapping[str, Any]) -> None:
     length, start, rate = row.get("num_frames"), row.get("start", 0), row.get("fps_value")
     if type(length) is not int or type(start) is not int or not (0 < length < 2**31 and 0 <= start < 2**31):
         raise ValueError(f"it speaks of {length!r:.100} frames from {start!r:.100}")
-    if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+    if not isinstance(rate, (int, float)) or not 1e-12 <= rate <= 1e12:
         raise ValueError(f'"fps_value" must be a positive number, not {rate!r:.100}')
     sides = row.get("size", 0) if isinstance(row.get("size", 0), list) else [row.get("size", 0)] * 2
     if len(sides) != 2 or not all(type(side) is int and 0 <= side <= 1 << 14 for side in sides):
@@ -78,7 +79,7 @@ def _check_crops(crops: Any, length: int, side: int) -> None:
         boxes = np.array(crops, np.float64)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"its crops are no numbers: {error}") from error
-    if boxes.shape != (length, 3) or not np.isfinite(boxes).all() or not (boxes[:, 2] > 0).all():
+    if boxes.shape != (length, 3) or not (np.abs(boxes) <= FARTHEST).all() or not (boxes[:, 2] >= 1).all():
         raise ValueError(f"its crops must be {length} lists of left, top and height")
     if side == 0:
         raise ValueError("it has crops, but does not say their size")

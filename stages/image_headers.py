@@ -24,11 +24,12 @@ def may_be_decoded(data: bytes) -> bool:
 
 def _size_of_png(data: bytes) -> tuple[int, int]:
     """Width and height; zeros where a chunk is longer than what is left of the file, or the pixels more than it can hold."""
-    place = len(_PNG)
-    while place < len(data) and data[place + 4 : place + 8] != b"IEND":
+    place, kinds = len(_PNG), [b""]
+    while place < len(data) and kinds[-1] != b"IEND":
+        kinds.append(data[place + 4 : place + 8])
         place += 12 + int.from_bytes(data[place : place + 4], "big")
-    if data[12:16] != b"IHDR" or place + 12 > len(data):
-        return 0, 0
+    if place > len(data) or kinds[1:2] != [b"IHDR"] or kinds[-1] != b"IEND" or b"IDAT" not in kinds:
+        return 0, 0  # without pixels OpenCV reads on behind the end
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     bits = width * height * depth * _PNG_CHANNELS.get(colour, 4)
     return (width, height) if bits <= 8 * _DEFLATED * len(data) else (0, 0)

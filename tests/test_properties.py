@@ -27,7 +27,7 @@ from stages.clip.layers import Producer, npz_bytes
 from stages.clip.openpose import read_openpose
 from stages.clip.pictures import decode_image, encode
 from stages.clip.probe import Timestamps
-from stages.clip.schema import check_clip, dump, load, rational, rational_text, timestamps, timestamps_json
+from stages.clip.schema import check_clip, dump, load, rational, rational_text, seconds, timestamps, timestamps_json
 from stages.dataset_files import read_rows
 from stages.errors import Fsv2vError, InputError
 from stages.evaluate.study.answers import read_answers
@@ -68,6 +68,12 @@ def from_file(name: str, content: bytes, read: Callable[[Path], Read]) -> Read:
 @given(draw.dictionaries(texts, draw.one_of(draw.none(), draw.booleans(), draw.integers(), finite, texts)))
 def test_json_of_clips_and_layers(value: dict[str, Any]) -> None:
     assert load(dump(value), "clip.json") == value
+
+
+@few
+@given(draw.fractions(max_denominator=10**9))
+def test_starts_of_sound_are_exact(offset: Fraction) -> None:
+    assert seconds(load(dump({"offset": str(offset)}), "layer.json"), "offset", "") == offset
 
 
 @few

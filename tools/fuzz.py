@@ -37,6 +37,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import cv2
+import torch
 from fuzz_mutations import mutated
 
 from stages.errors import Fsv2vError
@@ -169,6 +171,8 @@ class _Reads:
         signal.signal(signal.SIGALRM, _hang)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         faulthandler.disable()
+        torch.set_num_threads(1)  # the threads of the parent are not here
+        cv2.setNumThreads(0)
         sys.dont_write_bytecode = True
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -22,7 +23,9 @@ from fsv2v_cli.options import count_on_stdin, paths_on_stdin
 from stages.build_dataset import DatasetOptions, index, read_subjects
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.coco import read_coco
+from stages.clip.create import as_clip
 from stages.clip.describe import describe
+from stages.clip.ffmpeg import executable
 from stages.clip.flow_files import FlowField, FlowForm, flow_bytes, read_flow
 from stages.clip.foreign import add_layer, read_labels, read_landmarks
 from stages.clip.openpose import read_openpose
@@ -134,6 +137,19 @@ def _read_clip(folder: Path) -> None:
     clip = open_clip(folder / "a.clip")
     _use(clip)
     clip.needs("landmarks", MADE, {"frames": clip.frames_digest()})
+
+
+def _video_clip(folder: Path) -> None:
+    """Frames by reference, and sound."""
+    tone = ["-f", "lavfi", "-i", "testsrc=s=16x16:r=25:d=0.12", "-f", "lavfi", "-i", "sine=d=0.12", "-pix_fmt", "yuv420p", folder / "v.mkv"]
+    subprocess.run([executable(), "-v", "error", *tone], check=True)
+    as_clip(folder / "v.mkv", folder / "a.clip")
+
+
+def _read_video(folder: Path) -> None:
+    clip = open_clip(folder / "a.clip")
+    clip.audio()
+    next(clip.frames())
 
 
 def _read_packed(folder: Path) -> None:
@@ -366,6 +382,7 @@ def _image(name: str, content: bytes) -> Reader:
 
 READERS: dict[str, Reader] = {
     "clip": Reader(_made(_clip), _read_clip, ("clip.json", "layer.json", ".npz", ".png")),
+    "clip of a video": Reader(_made(_video_clip), _read_video, ("layer.json",)),
     "packed clip": Reader(lambda folder: {"a.zip": pack(_clip(folder).path, folder / "a.zip").read_bytes()}, _read_packed),
     "openpose": Reader(_one("000000_keypoints.json", _json(PEOPLE)), lambda folder: read_openpose([folder / "000000_keypoints.json"])),
     "coco": Reader(_one("coco.json", _json(COCO)), lambda folder: read_coco(folder / "coco.json")),

@@ -63,13 +63,13 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
 
     Raises UsageError for a name that is neither, unless it is that of a clip that `failed`, or of a part of one.
     """
-    known = {*rows, *(row["source"] for row in rows.values())}
+    known = {*rows, *(row.get("source", name) for name, row in rows.items())}
     strange = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
     if strange:
         some = ", ".join(sorted(known)[:20])
         raise UsageError(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"there are {some}")
     for name, row in rows.items():
-        row["subject"] = subjects.get(name, subjects.get(row["source"], row["subject"]))
+        row["subject"] = subjects.get(name, subjects.get(row.get("source", name), row["subject"]))
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:

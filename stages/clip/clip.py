@@ -17,7 +17,7 @@ from stages.clip.ffmpeg import Media
 from stages.clip.layers import Layer, LayerWriter, Producer
 from stages.clip.probe import Colour, Timestamps, VideoInfo
 from stages.clip.reader import decode
-from stages.clip.schema import check_clip, is_layer_name, load, rational, timestamps
+from stages.clip.schema import check_clip, integer, is_layer_name, load, rational, seconds, timestamps, word
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
 from stages.differences import differences
 from stages.errors import InProgress, InputError, InvalidClip, ParametersDiffer, UsageError
@@ -103,7 +103,8 @@ class Clip:
         """(the sound as ffmpeg can open it, seconds from the first frame to its start), or None when there is none."""
         if not self.has("audio"):
             return None
-        return self.store.media("audio/audio.mka"), Fraction(str(self.layer("audio").meta.get("offset", "0")))
+        offset = seconds(self.layer("audio").meta, "offset", f"{self.path}/audio/layer.json")
+        return self.store.media("audio/audio.mka"), offset
 
     # Writing
 
@@ -185,9 +186,9 @@ class Clip:
         return Media(path)
 
     def _info(self, layer: Layer) -> VideoInfo:
-        about = layer.meta.get("video")
+        about, name = layer.meta.get("video"), f"{self.path}/frames/layer.json"
         if not isinstance(about, dict):
-            raise InvalidClip(f'{self.path}/frames/layer.json lacks "video"')
+            raise InvalidClip(f'{name} lacks "video"')
         return VideoInfo(
             width=self.width,
             height=self.height,
@@ -195,14 +196,14 @@ class Clip:
             num_frames=self.num_frames,
             timestamps=self.timestamps,
             time_base=self.timestamps.time_base if self.timestamps else 1 / self.fps,
-            rotation=int(about.get("rotation", 0)),
-            pix_fmt=str(about.get("pix_fmt", "")),
+            rotation=integer({"rotation": 0, **about}, "rotation", -360, 360, name),
+            pix_fmt=word(about, "pix_fmt", name),
             has_audio=self.has("audio"),
             duration=self.num_frames / self.fps,
-            start=Fraction(str(about.get("start", "0"))),
+            start=seconds(about, "start", name),
             seekable=about.get("seekable") is True,
-            colour=Colour(*(str(about.get(name, "")) for name in ("matrix", "primaries", "transfer", "range"))),
-            decoder=str(about.get("decoder", "")),
+            colour=Colour(*(word(about, key, name) for key in ("matrix", "primaries", "transfer", "range"))),
+            decoder=word(about, "decoder", name),
         )
 
     def _sized(self, images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from stages.errors import InputError
 
+FARTHEST = 2.0**20
+"""No coordinate is larger, in pixels: 64 times the largest side of a picture. Float32 still tells an eighth of a pixel there."""
 Payload = Literal["arrays", "images", "flow", "file"]
 
 
@@ -67,6 +69,8 @@ def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -
             raise InputError(f"{kind}/{name} has shape {array.shape}, but the clip has {num_frames} frames")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{kind}/{name} holds NaN or infinite numbers", hint="A missing detection has confidence 0, never NaN")
+        if kind in KINDS and array.dtype.kind == "f" and array.size and np.abs(array).max() > FARTHEST:
+            raise InputError(f"{kind}/{name} holds the number {float(np.abs(array).max()):g}, which is no place near a picture")
         if array.dtype.kind not in "fiub":
             raise InputError(f"{kind}/{name} has the type {array.dtype}, which is not a number")
         if name in expected:

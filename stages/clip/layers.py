@@ -97,7 +97,7 @@ class Layer:
         data = self._store.read(name)
         if self.payload == "flow":
             return _flow_of(_read_npz(data, f"{self._store.path}/{name}"), f"{self._store.path}/{name}")
-        channels = KINDS[self.kind].channels if self.kind in KINDS else int(self.meta.get("channels", 1))
+        channels = KINDS[self.kind].channels if self.kind in KINDS else self.meta.get("channels", 1)
         return decode_image(data, f"{self._store.path}/{name}", channels)
 
     def images(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.clip.kinds import FARTHEST
 from stages.clip.people import Person, arrays_of
 from stages.errors import InputError
 from stages.skeletons import Points
@@ -24,10 +25,6 @@ _NEGATIVE = 0.05
 """Share of negative numbers above which the middle of the picture is 0; below it they are points beyond its border."""
 _SHAPES = 0.05
 """Aspect ratios may differ by this share and still be those of one picture: tools round sides to multiples of 64."""
-
-
-FARTHEST = 2.0**20
-"""No coordinate is larger, in pixels: 64 times the largest side of a picture. Float32 still tells sixteenths of a pixel there."""
 
 
 def places(values: Any) -> NDArray[np.float32]:

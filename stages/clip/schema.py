@@ -82,6 +82,23 @@ def rational(value: Mapping[str, Any], key: str, name: str) -> Fraction:
     return Fraction(int(match[1]), int(match[2] or 1))
 
 
+def seconds(value: Mapping[str, Any], key: str, name: str) -> Fraction:
+    """value[key], exact seconds such as "-1/30", 0 if it is not there. Raises InvalidClip."""
+    text = str(value.get(key, "0"))
+    match = re.fullmatch(r"(-?\d{1,40})(?:/(\d{1,40}))?|-?\d{1,9}\.\d{1,18}", text)
+    if match is None or match[2] is not None and int(match[2]) == 0:
+        raise InvalidClip(f'{name}: "{key}" must be seconds such as "1/30", not {text!r:.100}')
+    return Fraction(text)
+
+
+def word(value: Mapping[str, Any], key: str, name: str) -> str:
+    """value[key], a name of ffmpeg's such as "yuv420p", "" if it is not there. InvalidClip for what could mean more to ffmpeg."""
+    text = value.get(key, "")
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{0,40}", text):
+        raise InvalidClip(f'{name}: "{key}" must be a name of ffmpeg\'s, not {text!r:.100}')
+    return text
+
+
 def rational_text(value: Fraction) -> str:
     """Always with a denominator: 25 is "25/1"."""
     return f"{value.numerator}/{value.denominator}"
@@ -127,6 +144,8 @@ def check_layer(value: Mapping[str, Any], kind: str, num_frames: int, name: str)
         raise InvalidClip(f'{name}: "kind" is {value.get("kind")!r}, but its folder is {kind}')
     if integer(value, "num_frames", 1, MAX_FRAMES, name) != num_frames:
         raise InvalidClip(f"{name}: the layer has {value['num_frames']} frames, the clip has {num_frames}")
+    if "channels" in value:
+        integer(value, "channels", 1, 3, name)
     for key, type_ in (("digest", str), ("producer", dict), ("inputs", dict)):
         if not isinstance(value.get(key), type_):
             raise InvalidClip(f'{name}: "{key}" is missing or of the wrong type')

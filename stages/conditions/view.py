@@ -72,7 +72,7 @@ class View:
         matrix = self.matrix
         if shrink < 0.75 and interpolation == cv2.INTER_LINEAR:  # a plain bilinear reading would alias
             height, width = image.shape[:2]
-            steps = View.scaled(height, width, round(height * shrink), round(width * shrink))
+            steps = View.scaled(height, width, max(1, round(height * shrink)), max(1, round(width * shrink)))
             image = cv2.resize(image, (steps.width, steps.height), interpolation=cv2.INTER_AREA)
             matrix = (_square(matrix) @ np.linalg.inv(_square(steps.matrix)))[:2]
         return cv2.warpAffine(image, matrix, (self.width, self.height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)

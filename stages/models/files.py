@@ -24,6 +24,7 @@ from stages.reading import parse_object
 HEADER = "fsv2v.model"
 SCHEMA = "fsv2v.model/1"
 DELTA = "fsv2v.delta/1"
+_MOST_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if header is None:
         raise InputError(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+    if strange := [name for name, value in tensors.items() if value.dim() > _MOST_DIMENSIONS]:
+        raise InputError(f"{path} is no model: its tensor {strange[0]!r:.100} has {tensors[strange[0]].dim()} dimensions")
     if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
         reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
         raise InputError(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")

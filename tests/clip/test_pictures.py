@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import time
+import zlib
 from fractions import Fraction
 
 import cv2
@@ -258,3 +262,44 @@ def test_png_is_lossless_and_jpeg_keeps_full_colour_resolution():
 def test_a_frame_that_breaks_off_is_refused(storage, missing):
     with pytest.raises(InvalidClip, match="000003 is not a readable picture"):
         decode_image(encode(COLOURS, storage)[:-missing], "000003", 3)
+
+
+def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
+    return struct.pack(">I", len(data) if length is None else length) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*chunks: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+HEADER, END = struct.pack(">IIBBBBB", 6, 4, 8, 0, 0, 0, 0), chunk(b"IEND", b"")
+PIXELS = chunk(b"IDAT", zlib.compress(bytes(7 * 4)))
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        png(chunk(b"IHDR", struct.pack(">IIBBBBB", 1 << 26, 6, 16, 2, 0, 0, 0)), PIXELS, END),
+        png(chunk(b"IHDR", struct.pack(">IIBBBBB", 16000, 11000, 16, 2, 0, 0, 0)), PIXELS, END),
+        png(chunk(b"IHDR", HEADER), chunk(b"IDAT", b"", 0xA0000000), END),
+        png(chunk(b"IHDR", HEADER), chunk(b"IEND", b"", 0xA0000000)),
+        png(chunk(b"IHDR", HEADER), END, chunk(b"IDAT", b"", 0x6BEA0024)),
+        b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03" + bytes(9) + b"\xff\xd9",
+    ],
+    ids=["a side", "pixels", "a chunk", "the end", "behind the end", "jpeg"],
+)
+def test_a_small_file_of_a_frame_cannot_claim_much_memory(bomb):
+    """OpenCV takes what such a file claims, gigabytes, and fills it."""
+    began = time.process_time()
+    with pytest.raises(InvalidClip, match="000003 is not a readable picture: no PNG or JPEG, or larger"):
+        decode_image(bomb, "000003", 3)
+    assert time.process_time() - began < 0.1
+
+
+def test_a_frame_may_come_from_any_encoder():
+    assert np.array_equal(decode_image(png(chunk(b"IHDR", HEADER), PIXELS, END), "", 1), np.zeros((4, 6), np.uint8))
+    made = [("png", {"optimize": True}), ("jpeg", {"progressive": True}), ("jpeg", {"exif": Image.Exif(), "restart_marker_rows": 1})]
+    for form, options in made:
+        stream = io.BytesIO()
+        Image.fromarray(COLOURS).save(stream, form, **options)
+        assert decode_image(stream.getvalue(), "", 3).shape == COLOURS.shape

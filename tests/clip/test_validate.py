@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numbered_frames import numbered
 
-from stages.clip import Clip, Producer, as_clip, create_clip
+from stages.clip import Clip, Producer, as_clip, create_clip, open_clip
 from stages.clip.layers import npz_bytes
 from stages.clip.pictures import encode
 from stages.clip.validate import require_valid, validate
@@ -149,3 +149,21 @@ def test_a_large_clip_is_read_one_picture_at_a_time(tmp_path):
     clip = create_clip(tmp_path / "x.clip", (numbered(index % 256) for index in range(300)))
 
     assert validate(clip.path).errors == []
+
+
+@pytest.mark.parametrize("key", ["pix_fmt", "matrix", "primaries", "transfer", "range", "decoder", "rotation", "start"])
+@pytest.mark.parametrize("odd", ["bt709,movie=secret.png", "\0", ["bt709"], 1e300])
+def test_what_is_told_to_ffmpeg_about_a_video_can_mean_nothing_else(key, odd, clip):
+    file = clip.path / "frames" / "layer.json"
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps({**meta, "video": {**meta["video"], key: odd}}))
+    with pytest.raises(InvalidClip, match=f'"{key}" must be'):
+        next(open_clip(clip.path).frames())
+
+
+@pytest.mark.parametrize("name", ["points", "iris"])
+def test_a_point_far_from_any_picture_is_refused(name, small_clip):
+    arrays = {"points": np.ones((6, 1, 68, 3), np.float32), "iris": np.ones((6, 1, 10, 3), np.float32)}
+    arrays[name][0, 0, 0, 0] = 1e30
+    with pytest.raises(InputError, match="1e[+]30, which is no place near a picture"), small_clip.writing("landmarks", MADE, {}) as layer:
+        layer.arrays(arrays)
