@@ -13,7 +13,7 @@ from stages.clip import Clip, LayerWriter, Producer, create_clip, open_clip
 from stages.conditions.tracks import LandmarkTrack, PoseTrack, layers_of
 from stages.conditions.view import View
 from stages.skeletons import SIZES
-from stages.train.data import FrameSource
+from stages.train.dataset_clip import DatasetClip
 
 EXAMPLES, AMONG = 4, 40
 """Examples are so many frames, evenly spaced among the first so many of a clip (of a short one, among its first half)."""
@@ -21,7 +21,7 @@ EXAMPLES, AMONG = 4, 40
 
 def cut(root: Path, row: dict[str, Any], kind: str, frames: int, out: Path, count: int = EXAMPLES) -> tuple[Clip, Clip]:
     """`count` examples, and the frames after those among which they lie, at most `frames` (0: all): what is judged. Made once."""
-    footage = FrameSource(root, row, kind)
+    footage = DatasetClip(root, row, kind)
     usable = footage.usable
     among = min(AMONG, len(usable) // 2)
     examples = [usable[round(i)] for i in np.linspace(0, among - 1, count)]
@@ -30,7 +30,7 @@ def cut(root: Path, row: dict[str, Any], kind: str, frames: int, out: Path, coun
     return _part(footage, examples, out / "examples.clip"), _part(footage, judged, out / "judged.clip")
 
 
-def _part(footage: FrameSource, indices: Sequence[int], path: Path) -> Clip:
+def _part(footage: DatasetClip, indices: Sequence[int], path: Path) -> Clip:
     views = [_view(footage, index) for index in indices]
     if not path.exists():
         pictures = (view.image(footage.clip.frame(index)) for index, view in zip(indices, views, strict=True))
@@ -46,14 +46,14 @@ def _part(footage: FrameSource, indices: Sequence[int], path: Path) -> Clip:
     return open_clip(path)
 
 
-def _view(footage: FrameSource, index: int) -> View:
+def _view(footage: DatasetClip, index: int) -> View:
     height, width = footage.shape
     if footage.crops:
         return View.crop(np.array(footage.crops[index - footage.start]), height, width)
     return View.scaled(height, width, height, width)
 
 
-def _fill(layer: LayerWriter, footage: FrameSource, kind: str, indices: Sequence[int], views: Sequence[View]) -> None:
+def _fill(layer: LayerWriter, footage: DatasetClip, kind: str, indices: Sequence[int], views: Sequence[View]) -> None:
     if kind not in ("landmarks", "poses"):
         for index, view in zip(indices, views, strict=True):
             layer.image(view.image(footage.clip.layer(kind).image(index), cv2.INTER_NEAREST))

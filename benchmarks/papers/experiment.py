@@ -31,7 +31,7 @@ from stages.files import write_atomically
 from stages.models import load_model
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import LoggingSettings, TrainConfig, TrainOptions, train
-from stages.train.data import FrameSource
+from stages.train.dataset_clip import DatasetClip
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks share
 
@@ -78,16 +78,16 @@ class Experiment:
         kind, channels = self.kind, self._track.channels
         if variant.joints:
             kind, channels = rivals.KIND, JOINT_CHANNELS
-        size = self.scale.size_for(self._footage.shape)
+        size = self.scale.size_for(self._dataset_clip.shape)
         return self.scale.config(kind, channels, size, variant.network, variant.training, seed)
 
     @property
-    def _footage(self) -> FrameSource:
-        return FrameSource(Path(), self.rows[0], self.kind)
+    def _dataset_clip(self) -> DatasetClip:
+        return DatasetClip(Path(), self.rows[0], self.kind)
 
     @property
     def _track(self) -> Any:
-        return open_track(self._footage.clip, self.kind)
+        return open_track(self._dataset_clip.clip, self.kind)
 
     def data(self, variant: Variant) -> Path:
         """The dataset that a variant is trained on."""

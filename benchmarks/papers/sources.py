@@ -31,7 +31,9 @@ def rows_of(data: Path) -> list[Row]:
 
 def _row(path: Path, subject: str, number: int) -> Row:
     split = "val" if number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 else "train"
-    return {"id": path.stem, "subject": subject, "split": split, "clip": str(path.resolve()), "num_frames": open_clip(path).num_frames}
+    clip = open_clip(path)
+    length = {"num_frames": clip.num_frames, "fps_value": float(clip.fps)}
+    return {"id": path.stem, "subject": subject, "split": split, "clip": str(path.resolve()), **length}
 
 
 def chosen(rows: Sequence[Row], training: int | None, held_out: int | None) -> list[Row]:
