@@ -26,11 +26,11 @@ import torch
 from measuring import report
 from torch import Tensor
 
-from stages.networks.attention import Attention, Memory
-from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.frame import Frame
-from stages.networks.generator import FewShotGenerator
-from stages.networks.inference import Renderer, Speed
+from stages.networks.common.frame import Frame
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.fewshot.attention import Attention, Memory
+from stages.networks.fewshot.config import PRESETS, FewShotConfig
+from stages.networks.fewshot.generator import FewShotGenerator
 
 Row = dict[str, float | str]
 Verdicts = dict[str, tuple[float, float, bool]]
@@ -59,12 +59,12 @@ class Straightforward:
         return torch.cat(frames)
 
 
-def generator_of(config: GeneratorConfig) -> FewShotGenerator:
+def generator_of(config: FewShotConfig) -> FewShotGenerator:
     torch.manual_seed(0)
     return FewShotGenerator(config).eval().requires_grad_(False)
 
 
-def scene(config: GeneratorConfig, count: int) -> tuple[Frame, Frame, Frame]:
+def scene(config: FewShotConfig, count: int) -> tuple[Frame, Frame, Frame]:
     """K examples, a driving frame and a past one."""
     draw = torch.Generator().manual_seed(count)
     images = torch.rand(1, count, 3, *config.size, generator=draw) * 2 - 1
@@ -85,21 +85,21 @@ def seconds(action: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def fast(config: GeneratorConfig, count: int, speed: Speed, repeats: int) -> float:
+def fast(config: FewShotConfig, count: int, speed: Speed, repeats: int) -> float:
     examples, driving, past = scene(config, count)
     renderer = Renderer(generator_of(config), speed)
     code = renderer.encode_examples(examples)
     return seconds(lambda: renderer.step(code, driving, past), repeats)
 
 
-def straightforward(config: GeneratorConfig, count: int, repeats: int) -> float:
+def straightforward(config: FewShotConfig, count: int, repeats: int) -> float:
     examples, driving, past = scene(config, count)
     plain = Straightforward(generator_of(config))
     with torch.no_grad():
         return seconds(lambda: plain.step(examples, driving, past), repeats)
 
 
-def frames(config: GeneratorConfig, repeats: int) -> tuple[list[Row], Verdicts]:
+def frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
     """Seconds per steady frame for K = 1, 4, and 8 with compact attention; 16 against 2 examples."""
     compact = replace(config, attention="compact")
     rows: list[Row] = []
@@ -148,7 +148,7 @@ def attention() -> tuple[list[Row], Verdicts]:
     return rows, {"attention, K = 4, 512x512, MB (at most)": (grown, MEMORY_GOAL, grown < MEMORY_GOAL)}
 
 
-def training(config: GeneratorConfig, repeats: int) -> tuple[list[Row], Verdicts]:
+def training(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
     """Forward and backward of the generator at K = 4, batch 1, fp32."""
     examples, driving, past = scene(config, 4)
 

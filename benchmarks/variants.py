@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from measuring import report
 
-from stages.networks.config import GeneratorConfig
-from stages.networks.generator import FewShotGenerator
-from stages.networks.objective import PerceptualDistance
+from stages.networks.common.objective import PerceptualDistance
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.perceptual import open_distance
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -28,7 +28,7 @@ from stages.train.parallel import World
 from stages.train.trainer import Trainer
 
 SIDE = 64
-BASE = GeneratorConfig(
+BASE = FewShotConfig(
     size=(SIDE, SIDE), channels=(16, 32, 64, 128), label_channels=(16, 32, 64, 128), adaptive_levels=3, attention_level=2,
     attention_channels=32, bases=32, flow_stride=1, flow_channels=(16, 32, 64), flow_blocks=1, guided_levels=2, refine_mask=False,
     combine="matting",

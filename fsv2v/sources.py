@@ -24,6 +24,8 @@ from stages.errors import Fsv2vError, InputError, NoDetection, UsageError
 
 Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
 """A path, a clip, an image [H, W, 3] or a video [T, H, W, 3], both uint8 RGB."""
+Examples: TypeAlias = "Source | Sequence[Source] | None"
+"""One or several sources that show one subject."""
 LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
 
 

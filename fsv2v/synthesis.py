@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
 from fsv2v.reporting import Reporter
-from fsv2v.sources import Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
+from fsv2v.sources import Examples, Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.devices import choose_device
 from stages.models import Model
 from stages.perceptual import open_distance
-from stages.synthesize import Outcome, Rendering, SynthesizeOptions, decide
+from stages.synthesize import Outcome, Rendering, SynthesizeOptions, decide, require_examples
 from stages.synthesize import synthesize as write
 
 
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    examples: Source | Sequence[Source],
+    examples: Examples,
     driving: Source,
     place: TemporaryClips,
     *,
@@ -46,9 +46,10 @@ def prepare(
     if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
         drive = with_layer(drive, "landmarks", place, device=device, backend=backend)
     chosen = _model(model, drive, base)
-    chosen = chosen if attention == "auto" else chosen.attending(attention)  # type: ignore[arg-type]
+    chosen = chosen if attention == "auto" else chosen.attending(attention)
     drive = with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
-    return Prepared(examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend), drive, chosen)
+    shown = [] if examples is None else examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
+    return Prepared(shown, drive, chosen)
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -58,15 +59,15 @@ def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str |
 
 
 @overload
-def synthesize(examples: Source | Sequence[Source], driving: Source, out: str | PathLike[str], **options: Any) -> Outcome: ...
+def synthesize(examples: Examples, driving: Source, out: str | PathLike[str], **options: Any) -> Outcome: ...
 
 
 @overload
-def synthesize(examples: Source | Sequence[Source], driving: Source, out: None = None, **options: Any) -> Iterator[NDArray[np.uint8]]: ...
+def synthesize(examples: Examples, driving: Source, out: None = None, **options: Any) -> Iterator[NDArray[np.uint8]]: ...
 
 
 def synthesize(
-    examples: Source | Sequence[Source],
+    examples: Examples,
     driving: Source,
     out: str | PathLike[str] | None = None,
     *,
@@ -81,10 +82,10 @@ def synthesize(
 ) -> Outcome | Iterator[NDArray[np.uint8]]:
     """Animate the examples by the driving video.
 
-    examples: images, a video, clips or arrays of one subject. driving: a clip, a video or frames [T, H, W, 3] at `fps`. out: the video or
-    clip to write; without it the frames are returned, an iterator of uint8 RGB [H, W, 3]. model: by default the shipped one for the driving
-    layer. base: the file that a finetuned model belongs to. backend: the landmark detector. options: the fields of
-    `stages.synthesize.SynthesizeOptions`, for example `normalize="off"` or `finetune=60`.
+    examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD. driving: a clip, a video
+    or frames [T, H, W, 3] at `fps`. out: the video or clip to write; without it the frames are returned, an iterator of uint8 RGB
+    [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a finetuned model belongs to. backend: the
+    landmark detector. options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"` or `finetune=60`.
 
     Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
     not set.
@@ -117,10 +118,11 @@ def synthesize(
 
 
 def _frames(
-    examples: Source | Sequence[Source], driving: Source, options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
+    examples: Examples, driving: Source, options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
     with temporary_clips(reporter) as place:
         ready = prepare(examples, driving, place, **settings)
+        require_examples(ready.examples, ready.model, options)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
         rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network)

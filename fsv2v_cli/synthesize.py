@@ -20,7 +20,7 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
     """What `--normalize auto` comes to, as far as it can be told without extracting anything."""
     from stages.errors import Fsv2vError
 
-    if values["normalize"] != "auto":
+    if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
         return {"normalize": _what_auto_does(values)}
@@ -55,9 +55,9 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 
 
 @command("synthesize", explain=_explain)
-@path_option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of who is to be seen.")
+@path_option("--examples", metavar="PATH", help="An image, a folder of images, a video or a clip of who is to be seen. Not for pix2pixHD.")
 @path_option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
-@out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, .mp4, in the current folder.")
+@out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, or of the driving clip, .mp4, in the current folder.")
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
 @prepare.base_option
 @click.option(
@@ -104,7 +104,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @overwrite_option
 @common_options
 def synthesize(
-    examples: str, driving: str, model: str | None, base: str | None, num_examples: int | None, example_frames: str | None,
+    examples: str | None, driving: str, model: str | None, base: str | None, num_examples: int | None, example_frames: str | None,
     select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, show: str,
     compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
@@ -119,7 +119,7 @@ def synthesize(
     from stages.devices import choose_device
     from stages.errors import InputError, UsageError
 
-    out = run.out or Path(f"{Path(examples).absolute().stem}.mp4")
+    out = run.out or Path(f"{Path(examples or driving).absolute().stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
@@ -128,7 +128,9 @@ def synthesize(
         "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # before minutes of work, not after
-    if not Path(examples).exists():
+    if examples is None and model is None:
+        raise UsageError("Missing option '--examples'.", hint="only models such as those of pix2pixHD go without, which --model names")
+    if examples is not None and not Path(examples).exists():
         raise InputError(f"{examples} does not exist")
     with console.progress("synthesize", None, "frames") as bar:
         outcome = fsv2v.synthesize(
@@ -139,7 +141,7 @@ def synthesize(
         console.warning(text)
     if outcome.fallbacks:
         console.warning(f"{outcome.fallbacks} frames were made again in full precision: the model is not fit for half precision")
-    if normalize == "auto" and outcome.status == "done":
+    if normalize == "auto" and outcome.status == "done" and examples is not None:
         console.note(f"{_FITTED[outcome.fitting.how]}: {outcome.fitting.why}; --normalize on and off decide otherwise")
     if outcome.held_frames:
         console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")

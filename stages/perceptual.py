@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.errors import MissingRequirement
-from stages.networks import squeezenet, vgg
+from stages.networks.features import squeezenet, vgg
 from weights import registry
 
 NAMES = ("squeezenet", "squeezenet-1.1", "vgg19", "none")

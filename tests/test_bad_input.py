@@ -25,8 +25,8 @@ from skimage.data import astronaut
 from stages.clip import Producer, create_clip, open_clip
 from stages.errors import InputError
 from stages.models import load_model, save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 
 TINY = PRESETS["tiny"]
 Maker = Callable[[Path], Path]

@@ -185,8 +185,8 @@ def test_flow_and_grids_of_the_networks_are_in_pixels_whose_centres_are_at_integ
     from torch.nn import functional as F
 
     from stages.flow.warp import warp
-    from stages.networks.discriminator_inputs import boxes_of, crop_region
-    from stages.networks.motion import pixel_grid
+    from stages.networks.common.discriminator_inputs import boxes_of, crop_region
+    from stages.networks.fewshot.motion import pixel_grid
 
     picture = torch.from_numpy(blob(*PLACE)).float()[None, None]
     flow = torch.tensor([4.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, HEIGHT, WIDTH)

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from stages.models import save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 
 KILLS = int(os.environ.get("FSV2V_KILLS", "2"))
 

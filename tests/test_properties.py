@@ -34,7 +34,7 @@ from stages.evaluate.study.answers import read_answers
 from stages.evaluate.study.key import Key, draw_key, read_key
 from stages.label_tables import table
 from stages.models.files import read_model, save_model
-from stages.networks.config import PRESETS
+from stages.networks.fewshot.config import PRESETS
 from stages.reading import load_npz, parse_json
 from stages.train.config import TrainConfig
 from stages.train.recipes import read_recipe

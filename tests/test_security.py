@@ -32,8 +32,8 @@ from stages.clip.pictures import decode_image, read_image
 from stages.errors import InputError, InvalidClip, MissingRequirement
 from stages.models import load_model
 from stages.models.files import save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from weights.fetching import Patience, Wanted, download
 
 ROOT = Path(__file__).resolve().parents[1]

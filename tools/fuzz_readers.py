@@ -47,9 +47,9 @@ from stages.evaluate.study.site import _study_in
 from stages.label_tables import CAMVID, table
 from stages.models import load_model
 from stages.models.files import Base, save_delta, save_model
-from stages.networks.config import PRESETS
 from stages.networks.dense import DenseConfig, DenseNet
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.segment.backends.labels import read_label_map
 from stages.train.config import TrainConfig
 from stages.train.data import Dataset

@@ -12,12 +12,12 @@ import report
 from commands import experiment, parser, sentences
 from experiment import Variant, run
 
-from stages.networks.objective import DiscriminatorConfig, LossWeights
+from stages.networks.common.objective import DiscriminatorConfig, LossWeights
 
 OURS = Variant("ours")
 ABLATIONS = (
     Variant("no video discriminator", training={"discriminators": DiscriminatorConfig(video_rates=0), "losses": LossWeights(video_gan=0)}),
-    Variant("no flow warping", {"method": "no-flow-warping"}),
+    Variant("no flow warping", family="no-flow-warping"),
 )
 LOOKS = ("warping-error", "fvd-squeezenet", "fid-squeezenet", "psnr", "perceptual-squeezenet")
 METRICS = {"poses": (*LOOKS, "pose-error-pixels", "pose-found"), "segment": (*LOOKS, "label-accuracy", "label-miou")}

@@ -18,7 +18,7 @@ from stages.conditions.framing import examples_of, frame_of, show
 from stages.conditions.tracks import open_track
 from stages.conditions.view import View
 from stages.models import load_model
-from stages.networks.generator import ExampleCode, FewShotGenerator
+from stages.networks.fewshot.generator import ExampleCode, FewShotGenerator
 
 CLIPS = 3
 

@@ -12,7 +12,7 @@ import multiprocessing
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from stages.conditions.tracks import open_track
 from stages.digests import file_sha256
 from stages.files import write_atomically
 from stages.models import load_model
+from stages.networks.families import as_family
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import LoggingSettings, TrainConfig, TrainOptions, train
 from stages.train.dataset_clip import DatasetClip
@@ -42,8 +43,8 @@ from excerpts import cut
 class Variant:
     """A row of a table: what of the network and of its training differs, how many subjects it sees, and how it is asked.
 
-    model: the variant whose model is used, where only the question differs. joints: it is driven by heat maps of the joints, too, not by
-    the drawn skeleton alone.
+    family: of the rivals; empty: ours. model: the variant whose model is used, where only the question differs. joints: it is driven by
+    heat maps of the joints, too, not by the drawn skeleton alone.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Variant:
     subjects: int | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    family: str = ""
     joints: bool = False
 
     @property
@@ -79,7 +81,8 @@ class Experiment:
         if variant.joints:
             kind, channels = rivals.KIND, JOINT_CHANNELS
         size = self.scale.size_for(self._dataset_clip.shape)
-        return self.scale.config(kind, channels, size, variant.network, variant.training, seed)
+        config = self.scale.config(kind, channels, size, variant.network, variant.training, seed)
+        return replace(config, generator=as_family(config.generator, variant.family)) if variant.family else config
 
     @property
     def _dataset_clip(self) -> DatasetClip:

@@ -23,7 +23,7 @@ from stages.conditions.tracks import open_track
 from stages.conditions.view import View
 from stages.dense import Fit, fit, load_dense, picture_tensor, save_dense
 from stages.networks.dense import DenseConfig, DenseNet
-from stages.networks.squeezenet import WEIGHTS
+from stages.networks.features.squeezenet import WEIGHTS
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 from weights import registry

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stages.networks.config import PRESETS, GeneratorConfig
+from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.train.config import Phase, TrainConfig
 
-SMALL = GeneratorConfig(
+SMALL = FewShotConfig(
     size=(128, 64), channels=(16, 32, 64, 128, 128), label_channels=(16, 32, 48, 64, 64), adaptive_levels=3, attention_level=2,
     flow_stride=2, flow_channels=(32, 64, 96, 128), flow_blocks=1, guided_levels=3, bases=64,
 )  # fmt: skip
@@ -25,7 +25,7 @@ class Scale:
     """subjects, held_out: of the data, None: all. frames: judged of each clip, 0: all behind the examples. labeller_steps: training of the
     network that finds labels in results."""
 
-    network: GeneratorConfig
+    network: FewShotConfig
     phases: tuple[Phase, ...]
     seeds: int = 3
     subjects: int | None = None

@@ -28,7 +28,7 @@ COMMON = (
     Variant(STILL_OURS, STILL),
     Variant(OURS),
 )
-OF_JOINTS = (Variant("PoseWarp", {"method": "posewarp"}, joints=True), Variant("MonkeyNet", {"method": "monkeynet"}, joints=True))
+OF_JOINTS = (Variant("PoseWarp", family="posewarp", joints=True), Variant("MonkeyNet", family="monkeynet", joints=True))
 ROWS = {"poses": (*COMMON[:3], *OF_JOINTS, *COMMON[3:], Variant(TOLD_JOINTS, joints=True)), "segment": COMMON}
 CLAIMED = {OURS: (*BASELINES, "PoseWarp", "MonkeyNet"), STILL_OURS: BASELINES, TOLD_JOINTS: (OURS, "PoseWarp", "MonkeyNet")}
 """What each row of ours is said to be better than."""

@@ -9,7 +9,7 @@ import torch
 
 from stages.conditions.framing import Example, frame_of
 from stages.conditions.view import View
-from stages.networks.tuning import FinetuneBatch
+from stages.networks.common.tuning import FinetuneBatch
 
 LARGEST_SHIFT = 1 / 16
 """An example is shown shifted by up to this share of its size (the public code's)."""

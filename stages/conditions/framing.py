@@ -16,7 +16,7 @@ from stages.conditions.landmarks import eye_distance
 from stages.conditions.tracks import DetectorNoise, LandmarkTrack, PoseTrack, Track, open_track
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection
-from stages.networks.frame import Frame
+from stages.networks.common.frame import Frame
 
 Crop = Literal["auto", "subject", "none"]
 SMALL_EYES = 12

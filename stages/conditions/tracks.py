@@ -198,7 +198,7 @@ _OPENERS: dict[str, Callable[[Clip], Track]] = {}
 
 
 def register(kind: str, opener: Callable[[Clip], Track]) -> None:
-    """Make `open_track` call `opener` for a kind of driving that is not the package's own (see stages/networks/methods.py)."""
+    """Make `open_track` call `opener` for a kind of driving that is not the package's own."""
     _OPENERS[kind] = opener
 
 

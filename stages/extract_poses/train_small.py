@@ -31,7 +31,7 @@ from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
 from stages.mediapipe_task import VisionTask
 from stages.networks.dense import DenseConfig, DenseNet
-from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
+from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
 from stages.skeletons import MEDIAPIPE_33, from_mediapipe
 from stages.tracking.tracker import box_of_points
 from stages.tracking.windows import cut_window

@@ -19,8 +19,8 @@ from stages.files import alone
 from stages.models import Model
 from stages.models.bases import describe_base
 from stages.models.files import read_model, save_delta, save_model
-from stages.networks.generator import FewShotGenerator
-from stages.networks.tuning import TuneOptions, tune
+from stages.networks.common.generator import Generator
+from stages.networks.common.tuning import TuneOptions, tune
 from stages.perceptual import choose, open_distance
 
 __all__ = ["FinetuneOptions", "TuneOptions", "finetune"]
@@ -51,10 +51,14 @@ def finetune(
 ) -> str:
     """Adapt `model` to the examples and write it to `out` (.safetensors, float16). Returns "done" or "skipped".
 
-    What is adapted: see `stages.networks.tuning`; `model` stays as it is. `out` is a delta: it is used together with the file that
+    What is adapted: see `stages.networks.common.tuning`; `model` stays as it is. `out` is a delta: it is used together with the file that
     `model` came from, and of a delta it is the delta of the same base. Raises NoDetection (nothing seen in an example), ParametersDiffer
-    (`out` was made otherwise), UsageError (`out` is the base, or another process makes it).
+    (`out` was made otherwise), UsageError (`out` is the base, another process makes it, or the family has no examples).
     """
+    if not model.generator.tuned:
+        raise UsageError(
+            f"{model.path} is of the family {model.config.family}, which learns nothing from examples", hint="train it instead"
+        )
     options = replace(options, perceptual=choose(options.perceptual))
     settings = _settings(examples, model, options)
     with alone(out):
@@ -92,7 +96,7 @@ def _skipped(out: Path, settings: dict[str, Any]) -> str:
     raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
 
 
-def _saver(out: Path, model: Model, generator: FewShotGenerator, whole: bool) -> Callable[[dict[str, Any]], None]:
+def _saver(out: Path, model: Model, generator: Generator, whole: bool) -> Callable[[dict[str, Any]], None]:
     """Writes `generator`, made from `model`, as it will be then.
 
     The base is read now: it may be a run's snapshot, which the run removes in time.

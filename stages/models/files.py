@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stages.errors import InputError, MissingRequirement
 from stages.files import write_atomically
-from stages.networks.config import GeneratorConfig
+from stages.networks.common.config import GeneratorConfig
 from stages.reading import parse_object
 
 HEADER = "fsv2v.model"

@@ -17,9 +17,9 @@ from stages.digests import file_sha256
 from stages.errors import DAMAGED, InputError, MissingRequirement
 from stages.models.bases import find_base
 from stages.models.files import base_of, read_model, save_model
-from stages.networks.config import AttentionKind, GeneratorConfig
-from stages.networks.generator import FewShotGenerator
-from stages.networks.methods import build
+from stages.networks.common.config import GeneratorConfig
+from stages.networks.common.generator import Generator
+from stages.networks.families import build, config_from_json
 
 SPARE = 1 << 24
 """Numbers that a network may take beyond those in its file: buffers, and what is needed for a moment."""
@@ -31,7 +31,7 @@ __all__ = ["Model", "find_model", "load_model", "read_model", "save_model"]
 class Model:
     """A loaded generator, in evaluation mode, and what its file says about it."""
 
-    generator: FewShotGenerator
+    generator: Generator
     info: dict[str, Any]
     path: Path
     sha256: str
@@ -48,11 +48,12 @@ class Model:
         base = base_of(self.info)
         return self.sha256 if base is None else base.sha256
 
-    def attending(self, attention: AttentionKind) -> Model:
-        """The same weights with the other kind of attention: keys and values are the same, only what is remembered of them differs."""
-        if attention == self.config.attention:
+    def attending(self, attention: str) -> Model:
+        """The same weights with another kind of attention. Raises UsageError where the family has none."""
+        config = self.config.attending(attention)
+        if config == self.config:
             return self
-        generator = build(dataclasses.replace(self.config, attention=attention))
+        generator = build(config)
         generator.load_state_dict(self.generator.state_dict())
         return dataclasses.replace(self, generator=generator.eval().requires_grad_(False))
 
@@ -70,7 +71,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         whole = find_base(wanted, path, base)
         tensors = _added(read_model(whole)[1], tensors)
     try:
-        config = GeneratorConfig.from_json(info["generator"])
+        config = config_from_json(info["generator"])
         with _Within(SPARE + 4 * sum(tensor.numel() for tensor in tensors.values())):  # weights, and what they are drawn from
             generator = build(config)
         generator.load_state_dict(tensors)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.squeezenet import MEAN_BGR, Fire
+from stages.networks.features.squeezenet import MEAN_BGR, Fire
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class DenseNet(nn.Module):
         return result
 
     def start_from(self, squeezenet: Mapping[str, Tensor]) -> None:
-        """Take the encoder's weights from a SqueezeNet file (names as in `stages.networks.squeezenet.WEIGHTS`)."""
+        """Take the encoder's weights from a SqueezeNet file (names as in `stages.networks.features.squeezenet.WEIGHTS`)."""
         prefix = "features."
         self.features.load_state_dict({key.removeprefix(prefix): v.float() for key, v in squeezenet.items() if key.startswith(prefix)})
 

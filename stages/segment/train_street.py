@@ -26,7 +26,7 @@ from stages.clip import read_image
 from stages.conditions.labels import CAMVID
 from stages.dense import Fit, fit, picture_tensor, relit, save_dense
 from stages.networks.dense import DenseConfig, DenseNet
-from stages.networks.squeezenet import WEIGHTS as SQUEEZENET
+from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
 from stages.segment.backends.street import StreetLabels
 from stages.segment.extract import largest
 from weights import registry

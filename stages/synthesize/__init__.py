@@ -2,6 +2,6 @@
 
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.stage import Rendering, synthesize
+from stages.synthesize.stage import Rendering, require_examples, synthesize
 
-__all__ = ["Outcome", "Rendering", "SynthesizeOptions", "decide", "synthesize"]
+__all__ = ["Outcome", "Rendering", "SynthesizeOptions", "decide", "require_examples", "synthesize"]

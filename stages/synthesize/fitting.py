@@ -46,6 +46,8 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
     """
     if normalize == "off":
         return Fitting("none", "it is switched off")
+    if not examples:
+        return Fitting("none", "there is no example")
     if kind not in NORMALIZED:
         if normalize == "on":
             raise UsageError(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
@@ -56,7 +58,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         own = driving.frames_digest()
         if any(own == clip.frames_digest() for clip in examples if clip.has("frames")):
             return Fitting("none", "the example is the driving video itself")
-        if kind != "poses" and examples and examples[0].has("frames"):
+        if kind != "poses" and examples[0].has("frames"):
             return _of_faces(examples[0], driving)
     return Fitting("proportions", "the example is not from the driving video")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stages.conditions.framing import Crop
-from stages.networks.inference import Precision
+from stages.networks.common.inference import Precision
 from stages.synthesize.fitting import Fitting, Normalize
 from stages.synthesize.selection import KEPT_OUTSIDE
 from stages.synthesize.shown import Show

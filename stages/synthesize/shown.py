@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from stages.errors import UsageError
-from stages.networks.config import GeneratorConfig
-from stages.networks.frame import Frame
-from stages.networks.generator import ExampleCode, Synthesis
-from stages.networks.inference import Renderer
+from stages.networks.common.config import GeneratorConfig
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Synthesis
+from stages.networks.common.inference import Renderer
 
 Show = Literal["result", "warp", "mask", "raw"]
 
 
-def show_step(renderer: Renderer, show: Show, code: ExampleCode, driving: Frame, past: Frame | None) -> tuple[Tensor, Frame]:
+def show_step(renderer: Renderer, show: Show, code: Any, driving: Frame, past: Frame | None) -> tuple[Tensor, Frame]:
     """The next picture to write, [1, 3, H, W] in [-1, 1], and the past for the step after it, which is the same whatever is shown."""
     if show == "result":
         return renderer.step(code, driving, past)
     made = renderer.synthesize(code, driving, past)
-    return part_of(made, show), replace(driving, image=made.frame)
+    return part_of(made, show), renderer.remember(driving, made.frame, past)
 
 
 def part_of(made: Synthesis, show: Show) -> Tensor:
@@ -39,5 +38,5 @@ def part_of(made: Synthesis, show: Show) -> Tensor:
 
 def require_shown(show: Show, config: GeneratorConfig) -> None:
     """Raises UsageError when the model makes no such part."""
-    if show in ("warp", "mask") and not config.warp_example:
-        raise UsageError(f"this model warps no example, so there is no {show} to show", hint="use --show result or raw")
+    if show not in config.shows:
+        raise UsageError(f"this model makes no {show} that could be shown", hint=f"use --show {' or '.join(config.shows)}")

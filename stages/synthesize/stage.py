@@ -25,14 +25,13 @@ from stages.conditions.reach import Reach
 from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
-from stages.errors import InputError, NoDetection, ParametersDiffer
+from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
 from stages.files import alone
 from stages.models import Model
-from stages.networks.frame import Frame
-from stages.networks.generator import ExampleCode
-from stages.networks.inference import Renderer, Speed
-from stages.networks.objective import PerceptualDistance
-from stages.networks.tuning import TuneOptions, tune
+from stages.networks.common.frame import Frame
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.objective import PerceptualDistance
+from stages.networks.common.tuning import TuneOptions, tune
 from stages.reading import parse_object
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting, decide
@@ -59,13 +58,15 @@ def synthesize(
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
-    examples and driving need the layer that the model was trained on. The output has the model's size, the driving clip's frame rate and
-    its sound. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length. Raises InputError,
-    NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageError (a name that is neither video
-    nor clip, or another process makes it).
+    examples and driving need the layer that the model was trained on; a model of a family without examples is given none. The output has
+    the model's size, the driving clip's frame rate and its sound. `perceptual` makes the distance that finetuning uses, if any. Memory
+    does not grow with the length. Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set)
+    and UsageError (a name that is neither video nor clip, another process makes it, or the model wants examples and there are none, or
+    the other way round).
     """
     for clip in (*examples, driving):
         clip.require_not(out)
+    require_examples(examples, model, options)
     with alone(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
         producer = _producer(examples, driving, model, options, fitting)
@@ -78,6 +79,16 @@ def synthesize(
         warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
         seconds, fallbacks = time.monotonic() - begun, rendering.renderer.fallbacks
         return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.track.held, warnings, fitting)
+
+
+def require_examples(examples: Sequence[Clip], model: Model, options: SynthesizeOptions) -> None:
+    """Raises UsageError unless there are examples where the model's family is made for them, and none where it is not."""
+    if model.config.few_shot and not examples:
+        raise UsageError("there is no example", hint="name an image, a folder of images, a video or a clip")
+    if examples and not model.config.few_shot:
+        raise UsageError(f"a model of the family {model.config.family} uses no examples", hint="leave them out")
+    if options.finetune and not model.generator.tuned:
+        raise UsageError(f"a model of the family {model.config.family} learns nothing from examples", hint="leave out the finetuning")
 
 
 class Rendering:
@@ -98,7 +109,7 @@ class Rendering:
         require_shown(options.show, model.config)
         self.options, self._driving = options, driving
         self._kind, size = model.config.kind, model.config.size
-        self._examples = _examples(examples, self._kind, size, options)
+        self._examples = _examples(examples, self._kind, size, options) if model.config.few_shot else []
         self.track = Driving(driving, self._kind, size, options.crop)
         require_channels(driving, self.track.track.channels, model.config.semantic_channels)
         for example in self._examples:
@@ -115,7 +126,7 @@ class Rendering:
 
     def frames(self) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` three times as wide."""
-        pictures = frame_of([example.shown for example in self._examples], self._device)
+        pictures = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
         frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show)
         return _side_by_side(frames, self.track, self._driving) if self.options.compare else frames
@@ -123,7 +134,8 @@ class Rendering:
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
         complaints = [text for example in self._examples for text in example.warnings]
-        too_far = [f"{self._driving.id}: {text}" for text in self.track.beyond(Reach(self._kind, self._keypoints))]
+        reach = self.track.beyond(Reach(self._kind, self._keypoints)) if self._keypoints else []
+        too_far = [f"{self._driving.id}: {text}" for text in reach]
         return [*complaints, *squeezed(self._driving, self.track.views[0]), *too_far]
 
 
@@ -154,18 +166,19 @@ def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Ca
 
 def _frames(
     renderer: Renderer,
-    examples: Frame,
+    examples: Frame | None,
     track: Driving,
     device: torch.device,
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
 ) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame."""
-    whole = renderer.encode_examples(examples.map(lambda x: x[None]))
+    count = 0 if examples is None else len(examples.picture)
+    whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
 
     @lru_cache(maxsize=MAX_SELECTIONS)
-    def code_of(chosen: tuple[int, ...]) -> ExampleCode:
-        return whole if len(chosen) == len(examples.picture) else renderer.choose(whole, chosen)
+    def code_of(chosen: tuple[int, ...]) -> Any:
+        return whole if len(chosen) == count else renderer.choose(whole, chosen)
 
     past: Frame | None = None
     for index, step in enumerate(track.steps()):
@@ -194,7 +207,7 @@ def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: Sy
     kind = model.config.kind
     parameters: dict[str, Any] = {
         **asdict(options),
-        "attention": model.config.attention,
+        **model.config.recorded(),
         "driving": layers_digest(driving, kind),
     }
     parameters["examples"] = [layers_digest(clip, kind) for clip in examples]

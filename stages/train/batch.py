@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.networks.frame import Frame
-from stages.networks.objective import Target
+from stages.networks.common.frame import Frame
+from stages.networks.common.objective import Target
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from stages.errors import UsageError
-from stages.networks.config import GeneratorConfig
-from stages.networks.objective import DiscriminatorConfig, LossWeights
+from stages.networks.common.config import GeneratorConfig
+from stages.networks.common.objective import DiscriminatorConfig, LossWeights
+from stages.networks.families import config_from_json
+from stages.networks.fewshot.config import FewShotConfig
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Phase:
 class TrainConfig:
     """A resolved training run; stored as config.json of the run and in every model it makes."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    generator: GeneratorConfig = field(default_factory=FewShotConfig)
     phases: tuple[Phase, ...] = (Phase(1000),)
     losses: LossWeights = field(default_factory=LossWeights)
     max_examples: int = 4
@@ -121,7 +123,7 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored: runs and models call the discriminators `players`, as they did before version 0.2."""
-        values = asdict(self)
+        values = {**asdict(self), "generator": self.generator.to_json()}
         return {"players" if name == "discriminators" else name: value for name, value in values.items()}
 
     @classmethod
@@ -131,7 +133,7 @@ class TrainConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown training settings: {', '.join(unknown)}")
-        values["generator"] = GeneratorConfig.from_json(values["generator"])
+        values["generator"] = config_from_json(values["generator"])
         values["phases"] = tuple(Phase(**phase) for phase in values["phases"])
         values["losses"] = LossWeights(**{**values["losses"], "focus_points": tuple(values["losses"].get("focus_points", ()))})
         regions = tuple(map(tuple, values["discriminators"]["regions"]))

@@ -27,7 +27,7 @@ from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.consistency import trusted_flow
-from stages.networks.frame import Frame
+from stages.networks.common.frame import Frame
 from stages.train.augment import draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -118,7 +118,7 @@ class Dataset:
         frames = footage.show(window, view, colours, noise)
         shown = footage.show(others, view, colours, faults)
         flows, confidence = _teach(zip(frames[1:], frames, strict=False), self.teacher, view)
-        warped = shown if config.losses.example_flow and config.generator.warp_example else []
+        warped = shown if config.losses.example_flow and config.generator.warps_example else []
         to_examples, trusted = _teach(product(frames, warped), self.teacher, view)
         of_each = (len(frames), len(warped))
         taught = {

@@ -1,7 +1,7 @@
 """Recipes: files that say how a model is trained. Those in the folder `recipes` are the presets of `fsv2v train`.
 
 base = "face-256"               # another recipe, from which this one differs
-network = "face-256"            # an entry of PRESETS (stages/networks/config.py)
+network = "face-256"            # a preset of a family (stages/networks/fewshot/config.py)
 max_examples = 4                # any field of TrainConfig
 [generator]                     # what differs from the network; [losses] and [discriminators] from their defaults
 [[phases]]                      # the schedule, one table for each phase
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.errors import InputError, UsageError
-from stages.networks.config import PRESETS
-from stages.networks.objective import DiscriminatorConfig, LossWeights
+from stages.networks.common.objective import DiscriminatorConfig, LossWeights
+from stages.networks.families import presets
 from stages.train.config import Phase, TrainConfig
 
 if sys.version_info >= (3, 11):
@@ -67,32 +67,27 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def _config(table: dict[str, Any]) -> TrainConfig:
-    network = table.get("network", "face-256")
-    if network not in PRESETS:
-        raise ValueError(f"there is no network {network!r}, only {', '.join(PRESETS)}")
+    network, networks = table.get("network", "face-256"), presets()
+    if network not in networks:
+        raise ValueError(f"there is no network {network!r}, only {', '.join(networks)}")
     plain = {name: _frozen(value) for name, value in table.items() if name not in PARTS}
     if unknown := sorted(set(plain) - {f.name for f in fields(TrainConfig)}):
         raise ValueError(f"unknown settings: {', '.join(unknown)}")
     changes = {name: _frozen(value) for name, value in table.get("generator", {}).items()}
     config = TrainConfig(
-        generator=replace(PRESETS[network], **changes), losses=_table(LossWeights, table.get("losses", {})),
+        generator=replace(networks[network], **changes), losses=_table(LossWeights, table.get("losses", {})),
         discriminators=_table(DiscriminatorConfig, table.get("discriminators", {})),
         phases=tuple(_table(Phase, phase) for phase in table["phases"]),
         **plain,
     )  # fmt: skip
     for phase in config.phases:
-        if phase.motion_only and (phase.frames > 1 or phase.adversarial or not _moves(config)):
+        if phase.motion_only and (phase.frames > 1 or phase.adversarial or not config.generator.trains_motion_alone(config.max_examples)):
             raise ValueError("a phase with motion_only has frames = 1 and adversarial = false, and a network that warps all its examples")
-    halvings = len(config.generator.channels) - 1
+    halvings = config.generator.halvings
     for height, width in map(config.size_of, config.phases):
         if height % 2**halvings or width % 2**halvings:
             raise ValueError(f"pictures of {height}x{width} cannot be halved {halvings} times: take multiples of {2**halvings}")
     return config
-
-
-def _moves(config: TrainConfig) -> bool:
-    """Whether the flow network can learn without the others, which choose among several examples."""
-    return config.generator.warp_example and (config.generator.warp_all or config.max_examples == 1)
 
 
 def _table(kind: type[Table], values: dict[str, Any]) -> Table:

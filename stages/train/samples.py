@@ -11,41 +11,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.files import write_atomically
-from stages.networks.generator import FewShotGenerator
+from stages.networks.common.generator import Generator
 from stages.train.data import Batch
-
-COLUMNS = ("driving", "example", "warped example", "mask", "attention", "raw", "result", "truth")
 
 
 @torch.no_grad()
-def write_sheet(path: Path, generator: FewShotGenerator, batch: Batch) -> None:
-    """One row per clip of the batch (its first frame), one column per entry of `COLUMNS`; PNG.
+def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
+    """One row per clip of the batch (its first frame), one column for each part of the synthesis that the family makes; PNG.
 
     example: the one that was warped, of the batch's K; attention: how much of each place came from it.
     """
     first = batch.frame(0)
     made = generator.synthesize(generator.encode_examples(batch.examples), first)
-    rows = torch.arange(len(batch), device=made.best.device)
-    example = batch.examples.picture[rows, made.best]
-    attention = F.interpolate(made.attention[rows, made.best][:, None].float(), example.shape[-2:])
-    warped = example if made.example is None else made.example.image
-    mask = torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask
-    columns = [
-        _drawn(first.semantic, generator.config.kind),
-        example,
-        warped,
-        _grey(mask),
-        _grey(attention),
-        made.raw,
-        made.frame,
-        first.picture,
-    ]
-    beside = torch.cat([c.float().cpu() for c in columns], -1)
+    columns = {"driving": _drawn(first.semantic, generator.config.kind)}
+    if made.best is not None and made.attention is not None:
+        chosen = torch.arange(len(batch), device=made.best.device), made.best
+        example = batch.examples.picture[chosen]
+        columns["example"] = example
+        columns["warped example"] = example if made.example is None else made.example.image
+        columns["mask"] = _grey(torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask)
+        columns["attention"] = _grey(F.interpolate(made.attention[chosen][:, None].float(), example.shape[-2:]))
+        columns["raw"] = made.raw
+    columns |= {"result": made.frame, "truth": first.picture}
+    beside = torch.cat([c.float().cpu() for c in columns.values()], -1)
     sheet = torch.cat(list(beside), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()
     titled = np.full((sheet.shape[0] + 18, sheet.shape[1], 3), 255, np.uint8)
     titled[18:] = sheet
-    for index, name in enumerate(COLUMNS):
-        x = 4 + index * sheet.shape[1] // len(COLUMNS)
+    for index, name in enumerate(columns):
+        x = 4 + index * sheet.shape[1] // len(columns)
         cv2.putText(titled, name, (x, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     write_atomically(path, cv2.imencode(".png", titled[..., ::-1])[1].tobytes())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
-from stages.networks.discriminator_inputs import Past
-from stages.networks.frame import Frame
-from stages.networks.generator import ExampleCode, FewShotGenerator, Synthesis
-from stages.networks.methods import build
-from stages.networks.objective import Discriminators, PerceptualDistance, Target, generator_losses
+from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator, Synthesis
+from stages.networks.common.objective import Discriminators, PerceptualDistance, Target
+from stages.networks.families import find
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.guard import Guard
@@ -69,15 +69,16 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
         self.effort, self.world = effort or ComputeSettings(), world or World()
-        self.generator = build(config.generator).to(device)
+        self.family = find(config.generator.family)
+        self.generator = self.family.build(config.generator).to(device)
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
         self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminators.parameters(), config.discriminator_rate, config.betas)
         self.step = 0
         self.guard = Guard()
-        self._encode: Callable[[Frame], ExampleCode] = self.generator.encode_examples
-        self._synthesize: Callable[[ExampleCode, Frame, Frame | None], Synthesis] = self.generator.synthesize
+        self._encode: Callable[[Frame], Any] = self.generator.encode_examples
+        self._synthesize: Callable[[Any, Frame, Frame | None], Synthesis] = self.generator.synthesize
         if self.effort.compile:
             self._encode, self._synthesize = torch.compile(self._encode, dynamic=False), torch.compile(self._synthesize, dynamic=False)
 
@@ -122,19 +123,19 @@ class Trainer:
             code = None if phase.motion_only else self._encode(batch.examples)
         for t in frames:
             target = batch.target(t)
-            made = self._frame(code, target.frame, window.before) if code else self._moved(batch.examples, target.frame)
+            made = self._frame(code, target.frame, window.before) if code is not None else self._moved(batch.examples, target.frame)
             if phase.adversarial:
                 judged = self._judge(target, made.frame.detach(), window.past) * (window.share / len(frames))
                 judged.backward()
                 notes.add("discriminator", judged.detach() * len(frames))
             with self._autocast():
                 discriminators = self.discriminators.requires_grad_(False) if phase.adversarial else None
-                terms = generator_losses(made, target, self.config.losses, self.perceptual, discriminators, window.past)
+                terms = self.family.objective(made, target, self.config.losses, self.perceptual, discriminators, window.past)
             for name, value in terms.items():
                 notes.add(name, value.detach() * window.share)
             notes.watch(made, target.image, window.share)
             total = total + torch.stack(list(terms.values())).sum() * (window.share / len(frames))
-            window.before = replace(target.frame, image=made.frame)
+            window.before = self.generator.remember(target.frame, made.frame, window.before)
             flows = window.past.flows if target.flow is None else [*window.past.flows, target.flow]
             window.past = Past([*window.past.real, target.image], [*window.past.fake, made.frame.detach()], flows)
         assert window.before is not None
@@ -144,7 +145,7 @@ class Trainer:
         total.backward()
         return True
 
-    def _frame(self, code: ExampleCode, driving: Frame, before: Frame | None) -> Synthesis:
+    def _frame(self, code: Any, driving: Frame, before: Frame | None) -> Synthesis:
         with self._autocast():
             if not self.effort.checkpoint:
                 return self._synthesize(code, driving, before)
@@ -206,17 +207,14 @@ class Trainer:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _begin(self, phase: Phase) -> None:
-        """A new phase. Where the previous frame has a flow network of its own, that begins as the example's does."""
+        """A new phase."""
         self.guard.settled()
         if self.effort.compile:
             torch.compiler.reset()  # PyTorch compiles for eight shapes at most: here, one to four examples with and without a past
         alone = self.step == 0 or self.config.phase_at(self.step - 1).frames == 1
-        if phase.frames == 1 or not alone or self.generator.example_flow is None:
-            return
-        self.generator.flow.load_state_dict(self.generator.example_flow.state_dict())
-        for name in self.average:
-            if name.startswith("flow."):
-                self.average[name] = self.average[f"example_{name}"].clone()
+        if phase.frames > 1 and alone:
+            self.generator.load_state_dict(self.generator.begin_windows(self.generator.state_dict()))
+            self.average = _copies(self.generator.begin_windows(self.average))
 
     def state(self) -> dict[str, Any]:
         """Everything that an exact resume needs. Batches and random numbers depend on the seed, the step and the guard alone."""
@@ -239,7 +237,7 @@ class Trainer:
         self.discriminator_optimizer.load_state_dict(state["player_optimizer"])
 
     @contextmanager
-    def averaged(self) -> Iterator[FewShotGenerator]:
+    def averaged(self) -> Iterator[Generator]:
         """The generator with its running mean weights, for samples and validation."""
         own = _copies(self.generator.state_dict())
         self.generator.load_state_dict(self.average)

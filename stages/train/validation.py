@@ -9,9 +9,9 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from stages.networks.frame import Frame
-from stages.networks.generator import FewShotGenerator
-from stages.networks.objective import PerceptualDistance
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator
+from stages.networks.common.objective import PerceptualDistance
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
@@ -29,7 +29,7 @@ class Validation:
         self.device, self.perceptual = device, perceptual
 
     @torch.no_grad()
-    def __call__(self, generator: FewShotGenerator, bfloat16: bool) -> dict[str, float]:
+    def __call__(self, generator: Generator, bfloat16: bool) -> dict[str, float]:
         """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each also of "repeat the example"."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             made = [_frames(generator, window.to(self.device)).cpu() for window in self.windows]
@@ -52,7 +52,7 @@ class Validation:
         return {name: round(value, 5) for name, value in figures.items()}
 
 
-def _frames(generator: FewShotGenerator, window: Batch) -> Tensor:
+def _frames(generator: Generator, window: Batch) -> Tensor:
     """The frames of a batch of one window, [T, 3, H, W]."""
     code = generator.encode_examples(window.examples)
     past: Frame | None = None

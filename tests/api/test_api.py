@@ -14,8 +14,8 @@ import torch
 import fsv2v
 from stages.clip import Clip, open_clip
 from stages.models import save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -16,9 +16,9 @@ from stages.build_dataset import DatasetOptions, build
 from stages.clip import Producer, create_clip, open_clip
 from stages.conditions.labels import CAMVID
 from stages.models import save_model
-from stages.networks.config import GeneratorConfig
-from stages.networks.generator import FewShotGenerator
-from stages.networks.squeezenet import WEIGHTS
+from stages.networks.features.squeezenet import WEIGHTS
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.generator import FewShotGenerator
 from weights import registry
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -106,7 +106,7 @@ def test_a_street_is_measured_beside_repeating_warping_and_reality_and_only_once
     if not registry.available(WEIGHTS):
         pytest.skip(f"{WEIGHTS} is not here")
     torch.manual_seed(0)
-    config = GeneratorConfig(
+    config = FewShotConfig(
         kind="segment", semantic_channels=len(CAMVID.names) - 1, size=(64, 64), channels=(8, 8, 16, 16), label_channels=(8, 8, 8, 8),
         hidden=8, adaptive_levels=2, weight_hidden=16, attention_level=2, attention_channels=8, flow_channels=(8, 16), flow_blocks=1,
         guided_levels=2,

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from stages.errors import InputError
 from stages.evaluate.metric import missing_weights
-from stages.networks.frame import Frame
-from stages.networks.generator import FewShotGenerator
-from stages.networks.squeezenet import WEIGHTS
+from stages.networks.common.frame import Frame
+from stages.networks.features.squeezenet import WEIGHTS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.train.config import Phase
 from stages.train.trainer import Trainer
 
@@ -150,7 +150,7 @@ def test_attention_says_where_each_pixel_comes_from(papers):
 
 def test_the_attention_shown_is_the_attention_used(papers):
     torch.manual_seed(0)
-    config = import_module("stages.networks.config").PRESETS["tiny"]
+    config = import_module("stages.networks.fewshot.config").PRESETS["tiny"]
     network, draw = FewShotGenerator(config).eval(), torch.Generator().manual_seed(1)
     images, semantics = torch.rand(1, 3, 3, 64, 64, generator=draw), torch.rand(1, 3, config.semantic_channels, 64, 64, generator=draw)
     with torch.no_grad():
@@ -195,7 +195,7 @@ def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Pat
 
 def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
     experiment, whole = papers("experiment"), replace(bench, out=bench.out.parent / "whole")
-    variant = experiment.Variant("MonkeyNet", {"method": "monkeynet"}, FAST, joints=True)
+    variant = experiment.Variant("MonkeyNet", {}, FAST, joints=True, family="monkeynet")
     undisturbed = experiment.trained(whole, variant, 0)
 
     steps: list[int] = []

@@ -17,11 +17,11 @@ from stages.conditions.poses import NAMES
 from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
 from stages.models import load_model, save_model
-from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.frame import Frame
-from stages.networks.inference import Renderer, Speed
-from stages.networks.methods import build
-from stages.networks.objective import LossWeights, Target, generator_losses
+from stages.networks.common.frame import Frame
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.objective import LossWeights, Target, generator_losses
+from stages.networks.families import as_family, build
+from stages.networks.fewshot.config import PRESETS, FewShotConfig
 
 PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
 HEIGHT, WIDTH = 64, 32
@@ -60,9 +60,9 @@ def body(seed: int = 0) -> np.ndarray:
     return np.array(placed, np.float32) + np.c_[draw.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
 
 
-def config(method: str) -> GeneratorConfig:
+def config(method: str) -> FewShotConfig:
     channels = import_module("rivals.joints").CHANNELS
-    return replace(PRESETS["tiny"], kind="poses+joints", semantic_channels=channels, size=(HEIGHT, WIDTH), method=method)
+    return as_family(replace(PRESETS["tiny"], kind="poses+joints", semantic_channels=channels, size=(HEIGHT, WIDTH)), method)
 
 
 def semantic(*bodies: np.ndarray) -> Tensor:
@@ -251,7 +251,7 @@ def test_a_saved_rival_is_loaded_and_rendered_as_what_it_is(method: str, tmp_pat
     network, person = made_by(method).eval(), example(body())
     save_model(tmp_path / "rival.safetensors", network.state_dict(), config(method), {"step": 0})
     model = load_model(tmp_path / "rival.safetensors")
-    assert type(model.generator) is type(network) and model.config.method == method
+    assert type(model.generator) is type(network) and model.config.family == method
     renderer, again = Renderer(model.generator, Speed("fp32")), driving(body(1))
     ours, past = renderer.step(renderer.encode_examples(person), again)
     with torch.no_grad():
@@ -260,7 +260,7 @@ def test_a_saved_rival_is_loaded_and_rendered_as_what_it_is(method: str, tmp_pat
     renderer.step(renderer.encode_examples(person), again, past)
 
 
-def test_a_method_that_nobody_knows_is_refused_by_name():
+def test_a_method_that_is_not_registered_is_refused_by_name():
     with pytest.raises(TypeError, match="'osewarp'"):
         build(config("osewarp"))
 
@@ -270,7 +270,7 @@ def test_terms_of_a_warp_without_a_mask_leave_the_mask_out():
     made = network.synthesize(network.encode_examples(example(person)), driving(person))
     target = Target(replace(driving(person), image=image()), example(person))
     terms = generator_losses(
-        made, target, LossWeights(), None, None, import_module("stages.networks.discriminator_inputs").Past([], [], [])
+        made, target, LossWeights(), None, None, import_module("stages.networks.common.discriminator_inputs").Past([], [], [])
     )
     assert set(terms) == {"l1", "raw", "warp", "keypoint"}
 

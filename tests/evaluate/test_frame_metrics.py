@@ -25,7 +25,7 @@ from stages.evaluate.metrics.pixel_accuracy import accuracy
 from stages.evaluate.metrics.segment_miou import Labeller, SegmentScore, mean_iou
 from stages.evaluate.metrics.ssim import similarity as ssim_of
 from stages.evaluate.structure import Structure
-from stages.networks.alexnet import Lpips
+from stages.networks.features.alexnet import Lpips
 from weights import registry
 
 PORTRAIT = np.ascontiguousarray(astronaut()[:192, 120:312])

@@ -17,12 +17,12 @@ from stages.evaluate.extractor import Networks, extract
 from stages.evaluate.extractors.i3d import FEATURES, I3D, LOGITS
 from stages.evaluate.extractors.inception import INCEPTION
 from stages.evaluate.extractors.resnext import RESNEXT
-from stages.networks.i3d import WEIGHTS as I3D_WEIGHTS
-from stages.networks.i3d import I3d, i3d, prepared
-from stages.networks.inception import WEIGHTS as INCEPTION_WEIGHTS
-from stages.networks.inception import Inception, inception
-from stages.networks.resnext3d import ResNeXt3d, resnext3d
-from stages.networks.resnext3d import prepared as resnext_input
+from stages.networks.features.i3d import WEIGHTS as I3D_WEIGHTS
+from stages.networks.features.i3d import I3d, i3d, prepared
+from stages.networks.features.inception import WEIGHTS as INCEPTION_WEIGHTS
+from stages.networks.features.inception import Inception, inception
+from stages.networks.features.resnext3d import ResNeXt3d, resnext3d
+from stages.networks.features.resnext3d import prepared as resnext_input
 from weights import registry
 
 Publish = Callable[[str, nn.Module], dict[str, torch.Tensor]]

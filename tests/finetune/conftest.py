@@ -10,8 +10,8 @@ import torch
 
 from stages.clip import Clip, open_clip
 from stages.models import Model, load_model, save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 
 
 @pytest.fixture

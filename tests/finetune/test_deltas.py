@@ -15,7 +15,7 @@ from stages.errors import InputError, MissingRequirement, UsageError
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.models import Model, load_model
 from stages.models.files import Base, base_of, read_model, save_delta, save_model
-from stages.networks.tuning import tune
+from stages.networks.common.tuning import tune
 from weights import registry
 
 SHORT = FinetuneOptions(TuneOptions(steps=3, learning_rate=2e-3), crop="none", perceptual="none", device="cpu")

@@ -12,8 +12,8 @@ from stages.conditions.framing import examples_of, frame_of
 from stages.errors import ParametersDiffer, UsageError
 from stages.finetune import FinetuneOptions, TuneOptions, finetune
 from stages.models import load_model, read_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 
 TINY = PRESETS["tiny"]
 SHORT = FinetuneOptions(TuneOptions(steps=8, learning_rate=2e-3), crop="none", perceptual="none", device="cpu")

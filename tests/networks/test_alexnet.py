@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.alexnet import CHANNELS, lpips
+from stages.networks.features.alexnet import CHANNELS, lpips
 
 CONVOLUTIONS = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
 """Index in torchvision's `features` -> (outputs, inputs, kernel)."""

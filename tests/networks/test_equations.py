@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.flow.warp import warp
-from stages.networks import losses
-from stages.networks.attention import Attention, CompactAttention, extract_bases
-from stages.networks.config import PRESETS
-from stages.networks.discriminator_inputs import Past
-from stages.networks.examples import OuterExamples
-from stages.networks.flow import Warped
-from stages.networks.frame import Frame
-from stages.networks.generator import Synthesis
-from stages.networks.layers import LabelEmbedder, LevelWeights, ModulationWeights, Spade, UpConv, pointwise
-from stages.networks.objective import LossWeights, Target, generator_losses
-from stages.networks.weight_generator import AverageWeights, RowWeights, shapes_of
+from stages.networks.common import losses
+from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.frame import Frame, Warped
+from stages.networks.common.generator import Synthesis
+from stages.networks.common.layers import UpConv
+from stages.networks.common.objective import LossWeights, Target, generator_losses
+from stages.networks.fewshot.attention import Attention, CompactAttention, extract_bases
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.examples import OuterExamples
+from stages.networks.fewshot.spade import LabelEmbedder, LevelWeights, ModulationWeights, Spade, pointwise
+from stages.networks.fewshot.weight_generator import AverageWeights, RowWeights, shapes_of
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -177,7 +177,7 @@ def test_attention_averages_what_the_examples_show_by_the_exponential_of_key_tim
 
 
 def test_without_gradients_the_attention_is_computed_in_turns_and_stays_the_same(monkeypatch):
-    monkeypatch.setattr("stages.networks.attention._MAX_ENTRIES", 24)
+    monkeypatch.setattr("stages.networks.fewshot.attention._MAX_ENTRIES", 24)
     attention = Attention(1, 4, 0).double()
     query, keys, values = numbers(2, 4, 4), numbers(2, 3, 4, 4), numbers(2, 3, 2, 2, 2)
     with torch.no_grad():

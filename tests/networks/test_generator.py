@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.frame import Frame
-from stages.networks.generator import FewShotGenerator
-from stages.networks.layers import pointwise
+from stages.networks.common.frame import Frame
+from stages.networks.fewshot.config import PRESETS, FewShotConfig
+from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.fewshot.spade import pointwise
 
 TINY = PRESETS["tiny"]
 
 
-def generator(config: GeneratorConfig = TINY) -> FewShotGenerator:
+def generator(config: FewShotConfig = TINY) -> FewShotGenerator:
     torch.manual_seed(0)
     return FewShotGenerator(config).eval()
 
 
-def examples(count: int, batch: int = 2, config: GeneratorConfig = TINY) -> Frame:
+def examples(count: int, batch: int = 2, config: FewShotConfig = TINY) -> Frame:
     draw = torch.Generator().manual_seed(count)
     images = torch.rand(batch, count, 3, *config.size, generator=draw) * 2 - 1
     semantics = torch.rand(batch, count, config.semantic_channels, *config.size, generator=draw)
@@ -281,6 +281,6 @@ def test_the_paper_preset_has_the_size_and_the_cost_of_the_public_code():
 
 
 def test_a_configuration_survives_json_and_refuses_what_it_does_not_know():
-    assert GeneratorConfig.from_json(TINY.to_json()) == TINY
+    assert FewShotConfig.from_json(TINY.to_json()) == TINY
     with pytest.raises(TypeError, match="wings"):
-        GeneratorConfig.from_json({**TINY.to_json(), "wings": 2})
+        FewShotConfig.from_json({**TINY.to_json(), "wings": 2})

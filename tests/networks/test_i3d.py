@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.i3d import CLASSES, FEATURES, I3d, Unit, _pool, i3d, prepared
+from stages.networks.features.i3d import CLASSES, FEATURES, I3d, Unit, _pool, i3d, prepared
 
 SHAPES = {
     "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7), "Conv3d_2b_1x1.bn.running_var": (64,),

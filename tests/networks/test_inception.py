@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.inception import FEATURES, Inception, inception, resize_as_tensorflow
+from stages.networks.features.inception import FEATURES, Inception, inception, resize_as_tensorflow
 
 BRANCHES = {
     "Conv2d_1a_3x3": (32, 3, 3, 3), "Conv2d_2a_3x3": (32, 32, 3, 3), "Conv2d_2b_3x3": (64, 32, 3, 3), "Conv2d_3b_1x1": (80, 64, 1, 1),

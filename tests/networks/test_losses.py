@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from stages.flow.warp import warp
-from stages.networks import losses
-from stages.networks.discriminator import MultiScaleDiscriminator
-from stages.networks.discriminator_inputs import Past, boxes_of, crop_region, video_window, windows
+from stages.networks.common import losses
+from stages.networks.common.discriminator import MultiScaleDiscriminator
+from stages.networks.common.discriminator_inputs import Past, boxes_of, crop_region, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():

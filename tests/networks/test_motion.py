@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.networks import motion
-from stages.networks.config import PRESETS, GeneratorConfig
-from stages.networks.flow import FlowNetwork
-from stages.networks.frame import Frame
-from stages.networks.generator import FewShotGenerator
-from stages.networks.motion import BODY_PARTS, BODY_POINTS, LARGEST_SCALE, LONGEST, Candidates, pixel_grid, similarity, splines
+from stages.networks.common.frame import Frame
+from stages.networks.fewshot import motion
+from stages.networks.fewshot.config import PRESETS, FewShotConfig
+from stages.networks.fewshot.flow import FlowNetwork
+from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.fewshot.motion import BODY_PARTS, BODY_POINTS, LARGEST_SCALE, LONGEST, Candidates, pixel_grid, similarity, splines
 
 CPU = torch.device("cpu")
 FACE, BODY, STREET = (
@@ -41,13 +41,13 @@ def turned(placed: Tensor, degrees: float, scale: float, shift: tuple[float, flo
     return moved
 
 
-def candidates(config: GeneratorConfig, driving: Tensor, source: Tensor, stride: int = 2) -> tuple[Tensor, Tensor]:
+def candidates(config: FewShotConfig, driving: Tensor, source: Tensor, stride: int = 2) -> tuple[Tensor, Tensor]:
     """Of a single source [B, N, 3]: flows [B, C, 2, h, w] and prior [B, C, h, w]."""
     flows, prior = Candidates(config)(driving, source[:, None], SIZE, stride)
     return flows[:, 0], prior[:, 0]
 
 
-def flows(config: GeneratorConfig, driving: Tensor, source: Tensor, stride: int = 2) -> Tensor:
+def flows(config: FewShotConfig, driving: Tensor, source: Tensor, stride: int = 2) -> Tensor:
     """[B, C, 2, h, w]"""
     return candidates(config, driving, source, stride)[0]
 
@@ -223,7 +223,7 @@ BAD = {
 @pytest.mark.parametrize("config", [FACE, BODY, STREET], ids=lambda config: config.kind)
 @pytest.mark.parametrize("which", ["driving", "source", "both"])
 @pytest.mark.parametrize("name", BAD)
-def test_keypoints_that_say_little_make_no_wild_flow(name: str, which: str, config: GeneratorConfig):
+def test_keypoints_that_say_little_make_no_wild_flow(name: str, which: str, config: FewShotConfig):
     count = {"landmarks": 78, "poses": BODY_POINTS, "segment": 4}[config.kind]
     good = points(count, 50)
     bad = BAD[name](points(count, 50))
@@ -244,7 +244,7 @@ def test_where_points_make_no_spline_the_similarity_takes_its_place(name: str):
 
 
 @pytest.mark.parametrize("config", [FACE, BODY, STREET], ids=lambda config: config.kind)
-def test_a_batch_of_several_sources_equals_its_samples(config: GeneratorConfig):
+def test_a_batch_of_several_sources_equals_its_samples(config: FewShotConfig):
     count = {"landmarks": 78, "poses": BODY_POINTS, "segment": 4}[config.kind]
     driving, sources = points(count, 70, 3), points(count, 71, 6).unflatten(0, (3, 2))
     driving[1, ::2], sources[2, 1, ::3] = 0, 0
@@ -259,7 +259,7 @@ def test_a_batch_of_several_sources_equals_its_samples(config: GeneratorConfig):
 # W
 
 
-def frame_for(config: GeneratorConfig, seed: int, *lead: int) -> Frame:
+def frame_for(config: FewShotConfig, seed: int, *lead: int) -> Frame:
     draw, count = torch.Generator().manual_seed(seed), {"landmarks": 78, "poses": BODY_POINTS, "segment": 4}[config.kind]
     keypoints = torch.rand(*lead, count, 3, generator=draw) * 63 + torch.tensor([0.0, 0, 1])
     images = torch.rand(*lead, 3, 64, 64, generator=draw) * 2 - 1
@@ -285,7 +285,7 @@ def test_coordinates_stay_in_float32_whatever_the_pictures_are_in(dtype: torch.d
 
 
 @pytest.mark.parametrize("config", [FACE, BODY, STREET], ids=lambda config: config.kind)
-def test_every_weight_of_w_learns_and_so_do_both_pictures(config: GeneratorConfig):
+def test_every_weight_of_w_learns_and_so_do_both_pictures(config: FewShotConfig):
     torch.manual_seed(0)
     config = replace(config, warp_all=True)
     net, shown = FewShotGenerator(config), frame_for(config, 3, 2, 3)

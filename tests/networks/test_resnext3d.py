@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.resnext3d import FEATURES, MEAN, ResNeXt3d, prepared, resnext3d
+from stages.networks.features.resnext3d import FEATURES, MEAN, ResNeXt3d, prepared, resnext3d
 
 SHAPES = {
     "conv1.weight": (64, 3, 7, 7, 7), "layer1.0.conv1.weight": (128, 64, 1, 1, 1), "layer1.0.downsample.0.weight": (256, 64, 1, 1, 1),

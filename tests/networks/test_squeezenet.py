@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.networks.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
+from stages.networks.features.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
 from stages.perceptual import choose
 from weights import registry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
+from stages.networks.features.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
 from stages.perceptual import PerceptualDistance
 
 CONVOLUTIONS = {

@@ -16,8 +16,8 @@ from stages.clip.ffmpeg import executable
 from stages.clip.pack import pack
 from stages.extract_sketch import SketchOptions, extract
 from stages.models import save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 
 TINY = PRESETS["tiny"]
 

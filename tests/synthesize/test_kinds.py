@@ -12,8 +12,8 @@ import torch
 from fsv2v.models import DEFAULT_MODELS, default_model
 from stages.clip import Producer, create_clip, open_clip
 from stages.models import load_model, save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from weights import registry
 
 

@@ -8,8 +8,8 @@ import pytest
 from stages.clip import open_clip
 from stages.errors import InputError
 from stages.models import load_model, save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.synthesize.selection import AppearanceMap, Selector
 

@@ -15,8 +15,8 @@ from stages.clip import create_clip, open_clip, probe, read_frames
 from stages.conditions.poses import draw_pose
 from stages.errors import InputError, MissingRequirement, NoDetection, ParametersDiffer, UsageError
 from stages.models import Model, load_model, save_model
-from stages.networks.config import PRESETS
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.synthesize.driving import Driving
 
@@ -103,7 +103,7 @@ def test_a_part_of_the_result_is_written_in_its_place(model, person, driver, tmp
 def test_a_model_that_warps_no_example_has_no_warp_to_show(person, driver, tmp_path):
     config = replace(TINY, warp_example=False)
     save_model(tmp_path / "still.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="warps no example"):
+    with pytest.raises(UsageError, match="makes no warp"):
         synthesize([person], driver, load_model(tmp_path / "still.safetensors"), tmp_path / "out.clip", replace(OFF, show="warp"))
     assert not (tmp_path / "out.clip").exists()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stages.errors import InputError, UsageError
-from stages.networks.generator import FewShotGenerator
-from stages.networks.objective import Discriminators
+from stages.networks.common.objective import Discriminators
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.train import TrainConfig, read_recipe
 from stages.train.recipes import FOLDER, names
 

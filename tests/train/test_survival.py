@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
-from stages.networks.generator import FewShotGenerator
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
 from stages.train.budget import plan
 from stages.train.guard import MAX_BAD_STEPS, MAX_RETURNS, SLOWER, Guard

@@ -18,8 +18,8 @@ from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.flow.teacher import Teacher, choose_teacher
 from stages.flow.warp import warp
 from stages.models import load_model
-from stages.networks.config import PRESETS
-from stages.networks.objective import DiscriminatorConfig
+from stages.networks.common.objective import DiscriminatorConfig
+from stages.networks.fewshot.config import PRESETS
 from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder

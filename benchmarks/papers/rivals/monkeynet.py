@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from stages.conditions.poses import NAMES
 from stages.flow.warp import warp
-from stages.networks.config import GeneratorConfig
-from stages.networks.flow import REACH, Warped
-from stages.networks.layers import Encoder, UNet, activate, conv, initialise_small, upsample
+from stages.networks.common.frame import Warped
+from stages.networks.common.layers import Encoder, UNet, activate, conv, initialise_small, upsample
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.flow import REACH
 
 from .joints import places
 from .still import Still
@@ -26,7 +27,7 @@ from .still import Still
 class MonkeyNet(Still):
     """The dense motion network at 1 / flow_stride of the size, and an encoder and decoder with deformed features between them."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__(config)
         c, joints = config, len(NAMES)
         self.motion = UNet(4 * joints + 3, c.flow_channels)
@@ -39,7 +40,7 @@ class MonkeyNet(Still):
         self.refine = nn.ModuleList(nn.ModuleList([conv(a, a), conv(a, a)]) for a, _ in pairs)
         self.to_image = initialise_small(conv(c.channels[0], 3))
 
-    def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
+    def move_image(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
         change = driving - source  # section 3.2: the difference of the heat maps
         flow = self.flow(image, change, shifts(places(source), places(driving)))
         warped = Warped(warp(image, flow), flow, torch.zeros_like(flow[:, :1]))

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.conditions.poses import MID_HIP, NAMES, NECK
-from stages.networks.config import GeneratorConfig
-from stages.networks.flow import Warped
-from stages.networks.layers import UNet, conv, initialise_small
+from stages.networks.common.frame import Warped
+from stages.networks.common.layers import UNet, conv, initialise_small
+from stages.networks.fewshot.config import FewShotConfig
 
 from .joints import places
 from .still import Still
@@ -53,7 +53,7 @@ FALLBACK_TRUNK = 1 / 4
 class PoseWarp(Still):
     """Source mask, background and foreground networks, all U-Nets."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__(config)
         channels, joints, layers = config.channels, len(NAMES), len(LIMBS) + 1
         self.cut = UNet(3 + joints, channels)
@@ -63,7 +63,7 @@ class PoseWarp(Still):
         self.foreground = UNet(4 * len(LIMBS) + joints, channels)
         self.to_foreground = initialise_small(conv(channels[0], 5))
 
-    def move(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
+    def move_image(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
         masks = self.masks(image, source)
         limbs, behind = masks[:, :-1], masks[:, -1:]
         moved = move_limbs(image, limbs, places(source), places(driving))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
-from stages.networks.config import GeneratorConfig
-from stages.networks.flow import Warped
-from stages.networks.frame import Frame
-from stages.networks.generator import Appearance, ExampleCode, FewShotGenerator
+from stages.networks.common.frame import Frame, Warped
+from stages.networks.fewshot.generator import Appearance, ExampleCode, FewShotGenerator
 
 NEVER = 20.0
 """A logit of the mask that trusts no warp anywhere."""
@@ -17,10 +13,6 @@ NEVER = 20.0
 
 class Unwarped(FewShotGenerator):
     """The past frame guides H where it was, and is never laid over the result. The example, which vid2vid has not, is warped as ever."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__(replace(config, method="weights"))
-        self.config = config
 
     def _warp(self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None) -> tuple[Warped | None, Warped | None]:
         example, _ = super()._warp(code, appearance, driving, None)

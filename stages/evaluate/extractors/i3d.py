@@ -22,7 +22,7 @@ FEATURES, LOGITS = (0, 1024), (1024, 1424)
 def _look(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
-    from stages.networks.i3d import prepared
+    from stages.networks.features.i3d import prepared
 
     return lambda frames: np.asarray(prepared(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
 
@@ -31,7 +31,7 @@ def _open(device: str) -> Callable[[Values], Values]:
     import torch
 
     from stages.devices import choose_device
-    from stages.networks.i3d import i3d
+    from stages.networks.features.i3d import i3d
     from weights import registry
 
     place = choose_device(device)

@@ -17,7 +17,7 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
     from stages.devices import choose_device
-    from stages.networks.inception import inception
+    from stages.networks.features.inception import inception
     from weights import registry
 
     place = choose_device(device)

@@ -16,7 +16,7 @@ FRAMES, FEATURES = 16, 2048
 def _look(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
-    from stages.networks.resnext3d import prepared
+    from stages.networks.features.resnext3d import prepared
 
     return lambda frames: np.asarray(prepared(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
 
@@ -25,7 +25,7 @@ def _open(device: str) -> Callable[[Values], Values]:
     import torch
 
     from stages.devices import choose_device
-    from stages.networks.resnext3d import resnext3d
+    from stages.networks.features.resnext3d import resnext3d
     from weights import registry
 
     place = choose_device(device)

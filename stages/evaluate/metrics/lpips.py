@@ -15,7 +15,7 @@ def _open(setting: EvaluationContext) -> Scorer:
     import torch
 
     from stages.devices import choose_device
-    from stages.networks.alexnet import lpips
+    from stages.networks.features.alexnet import lpips
     from weights import registry
 
     device = choose_device(setting.device)

@@ -16,7 +16,7 @@ def _open(setting: EvaluationContext) -> Scorer:
     from safetensors.torch import load_file
 
     from stages.devices import choose_device
-    from stages.networks.squeezenet import apart, squeezenet, unit_features
+    from stages.networks.features.squeezenet import apart, squeezenet, unit_features
     from weights import registry
 
     device = choose_device(setting.device)

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from stages.networks.attention import Attention, CompactAttention, Memory
-from stages.networks.baselines import Start, StyleCode, StyleLayers
-from stages.networks.config import GeneratorConfig
-from stages.networks.examples import AveragedExamples, OuterExamples, average
-from stages.networks.flow import FlowNetwork, Warped
-from stages.networks.frame import Frame
-from stages.networks.layers import Encoder, LabelEmbedder, LevelWeights, SpadeBlock, UNet, activate, conv, initialise_small, upsample
-from stages.networks.weight_generator import AverageWeights, RowWeights
+from stages.networks.common.frame import Frame, Warped
+from stages.networks.common.generator import Code, Generator, Synthesis
+from stages.networks.common.layers import Encoder, UNet, activate, conv, initialise_small, upsample
+from stages.networks.fewshot.attention import Attention, CompactAttention, Memory
+from stages.networks.fewshot.baselines import Start, StyleCode, StyleLayers
+from stages.networks.fewshot.config import FewShotConfig, Method
+from stages.networks.fewshot.examples import AveragedExamples, OuterExamples, average
+from stages.networks.fewshot.flow import FlowNetwork
+from stages.networks.fewshot.spade import LabelEmbedder, LevelWeights, SpadeBlock
+from stages.networks.fewshot.weight_generator import AverageWeights, RowWeights
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,10 @@ class Appearance:
 
 
 @dataclass(frozen=True)
-class ExampleCode:
+class ExampleCode(Code):
     """Everything about the examples that does not depend on the driving frame."""
 
     examples: Frame
-    """[B, K, ...]."""
     pooled: list[Tensor]
     """Averages of the levels before the attention, [B, K, C_l]."""
     values: Tensor
@@ -64,30 +66,20 @@ class ExampleCode:
     """Complete when there is one example, for then nothing of it depends on the driving frame."""
 
 
-@dataclass(frozen=True)
-class Synthesis:
-    """One frame and the parts it was made of, for losses and pictures."""
-
-    frame: Tensor
-    raw: Tensor
-    """h_t: what H made, before matting."""
-    example: Warped | None
-    example_mask: Tensor | None
-    """m_e in [0, 1]."""
-    previous: Warped | None
-    previous_mask: Tensor | None
-    attention: Tensor
-    """[B, K, h, w], for figure 7c."""
-    shares: Tensor
-    best: Tensor
-    """[B]: which example was warped."""
-
-
-class FewShotGenerator(nn.Module):
+class FewShotGenerator(Generator):
     """F of eq. 6: frames from a semantic video and K example images of someone never seen in training."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    config: FewShotConfig
+    tuned = ("weight_generator.", "blocks.", "to_image.")
+    """E_P, and of H the blocks and the last layer, as in the public code.
+
+    The paper names all of E and H; here E_F, E_A and the label embedder stay, and so does the head that refines masks.
+    """
+
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
+        if config.method not in get_args(Method):
+            raise TypeError(f"no few-shot generator has the method {config.method!r}")
         self.config = c = config
         guides = 0 if c.combine == "matting" else 1 + c.warp_example
         if c.method != "spade":
@@ -117,8 +109,9 @@ class FewShotGenerator(nn.Module):
         self.to_image = initialise_small(conv(c.channels[0], 3))
         self.refine_mask = initialise_small(conv(c.channels[0], 2)) if c.refine_mask else None
 
-    def encode_examples(self, examples: Frame) -> ExampleCode:
+    def encode_examples(self, examples: Frame | None) -> ExampleCode:
         """examples [B, K, ...] with their pictures -> the code of the examples, for any K >= 1."""
+        assert examples is not None
         batch, count = examples.picture.shape[:2]
         if self.config.method == "spade":
             nothing = examples.picture.new_zeros(batch, count, 0, 1, 1)
@@ -149,11 +142,6 @@ class FewShotGenerator(nn.Module):
         ones = torch.ones(*code.values.shape[:2], *code.values.shape[-2:], device=code.examples.picture.device)
         return replace(code, appearance=self._appearance(code, code.values[:, 0], ones[:, :1]))
 
-    def step(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
-        """driving [B, ...] -> the next frame [B, 3, H, W] in [-1, 1], and the past for the step after it."""
-        frame = self.synthesize(code, driving, past).frame
-        return frame, replace(driving, image=frame)
-
     def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
         """As `step`, but with every part of the frame."""
         appearance = code.appearance or self._attend(code, driving.semantic)
@@ -178,6 +166,12 @@ class FewShotGenerator(nn.Module):
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
         best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
         return Synthesis(warped.image, warped.image, warped, torch.sigmoid(warped.mask), None, None, shares[..., None, None], shares, best)
+
+    def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Where the previous frame has a flow network of its own, that begins as the example's does."""
+        if self.example_flow is None:
+            return state
+        return {name: state[f"example_{name}"] if name.startswith("flow.") else value for name, value in state.items()}
 
     def _masks(self, features: Tensor, example: Warped | None, previous: Warped | None) -> list[Tensor | None]:
         """m_e and m_t in [0, 1], where there is something to warp."""
@@ -249,7 +243,7 @@ class FewShotGenerator(nn.Module):
         ]
 
 
-def _attention(c: GeneratorConfig) -> Attention:
+def _attention(c: FewShotConfig) -> Attention:
     if c.attention == "pixel":
         return Attention(c.semantic_channels, c.attention_channels, c.attention_level, shared=c.attention_shared)
     return CompactAttention(
@@ -264,7 +258,7 @@ def _beside(some: Frame, more: Frame) -> Frame:
     return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), picture)
 
 
-def _guidance(c: GeneratorConfig, guides: int) -> nn.Module | None:
+def _guidance(c: FewShotConfig, guides: int) -> nn.Module | None:
     if not guides:
         return None
     if c.guidance == "unet":

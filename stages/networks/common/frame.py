@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -25,6 +26,26 @@ class Frame:
         assert self.image is not None
         return self.image
 
+    def cast(self, dtype: torch.dtype) -> Frame:
+        """The frame with its semantic image in `dtype`; keypoints and image stay as they are."""
+        return replace(self, semantic=self.semantic.to(dtype))
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Frame:
         """The frame with `change` applied to each of its tensors."""
         return Frame(change(self.semantic), change(self.keypoints), None if self.image is None else change(self.image))
+
+
+@dataclass(frozen=True)
+class Warped:
+    """A source picture moved to the driving frame. Of several sources each place shows one."""
+
+    image: Tensor
+    """[B, 3, H, W]"""
+    flow: Tensor
+    """[B, 2, H, W] pixels, backward; of several sources that of the one with the largest share."""
+    mask: Tensor
+    """[B, 1, H, W] logits: high = hallucinate, low = trust the warp."""
+    flows: Tensor | None = None
+    """Of each of several sources, [B, K, 2, H, W]."""
+    shares: Tensor | None = None
+    """How much of each place comes from which of several sources, [B, K, H, W]."""

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.config import GeneratorConfig
-from stages.networks.layers import SLOPE, Style, activate, conv
+from stages.networks.common.layers import SLOPE, activate, conv
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.spade import Style
 
 
 class Start(nn.Module):
     """What H starts from when it is not the examples: the semantic image reduced to the bottleneck's size, as SPADE does."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
         self.reduce = 2 ** (len(config.channels) - 1)
         self.layer = conv(config.semantic_channels, config.channels[-1])
@@ -31,7 +32,7 @@ class StyleCode(nn.Module):
 
     CHANNELS = 32
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
         self.layer = nn.Linear(config.channels[-1], self.CHANNELS)
 
@@ -44,7 +45,7 @@ class StyleCode(nn.Module):
 class StyleLayers(nn.Module):
     """AdaIN: scale and shift for the two layers of every block of H, from the style vector by an MLP."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
         wide = [*config.channels, config.channels[-1]]
         self.features = [(wide[level + 1], wide[level]) for level in range(len(config.channels))]

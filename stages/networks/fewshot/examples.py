@@ -8,14 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stages.networks.config import GeneratorConfig
-from stages.networks.layers import Encoder, activate, conv
+from stages.networks.common.layers import Encoder, activate, conv
+from stages.networks.fewshot.config import FewShotConfig
 
 
 class AveragedExamples(Encoder):
     """One ladder over picture and semantic image; q^l of each level, averaged over the picture, goes to E_P^l (section 3)."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__(3 + config.semantic_channels, config.channels, spectral=config.spectral)
         self.level = config.attention_level
 
@@ -44,7 +44,7 @@ class OuterExamples(nn.Module):
     belongs to which part. The product does not depend on the picture's size.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
         self.level = config.attention_level
         self.image = Encoder(3, config.channels, spectral=config.spectral)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.layers import Encoder, conv
+from stages.networks.common.layers import Encoder, conv
 
 _SEED = 2020
 _MAX_ENTRIES = 2**22

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stages.networks.config import GeneratorConfig
-from stages.networks.layers import SLOPE, LevelWeights, ModulationWeights
+from stages.networks.common.layers import SLOPE
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.spade import LevelWeights, ModulationWeights
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Shape:
         return self.rows * (self.fan_in + 1)
 
 
-def shapes_of(config: GeneratorConfig, level: int) -> list[Shape]:
+def shapes_of(config: FewShotConfig, level: int) -> list[Shape]:
     """The matrices of a level: of its SPADE layers (theta_S if `hidden`, theta_gamma with theta_beta), then of the label embedding."""
     wide = [*config.channels, config.channels[-1]]
     inputs, outputs, label = wide[level + 1], wide[level], config.label_channels[level]
@@ -41,7 +42,7 @@ def shapes_of(config: GeneratorConfig, level: int) -> list[Shape]:
     return shapes
 
 
-def _assembled(matrices: Sequence[Tensor], shapes: Sequence[Shape], config: GeneratorConfig) -> LevelWeights:
+def _assembled(matrices: Sequence[Tensor], shapes: Sequence[Shape], config: FewShotConfig) -> LevelWeights:
     ordered = list(matrices)
     embedding = ordered.pop() if config.label_embedding == "generated" else None
     layers, shared = [], None
@@ -56,7 +57,7 @@ def _assembled(matrices: Sequence[Tensor], shapes: Sequence[Shape], config: Gene
 class AverageWeights(nn.Module):
     """From averaged features: one MLP makes all matrices of a level (few-shot vid2vid, section 3)."""
 
-    def __init__(self, config: GeneratorConfig, level: int) -> None:
+    def __init__(self, config: FewShotConfig, level: int) -> None:
         super().__init__()
         self.config, self.shapes = config, shapes_of(config, level)
         width = config.weight_hidden
@@ -91,7 +92,7 @@ class RowWeights(nn.Module):
     Where a matrix has C or 2 C rows, or C inputs, each row of the product makes a row or a column of it.
     """
 
-    def __init__(self, config: GeneratorConfig, level: int) -> None:
+    def __init__(self, config: FewShotConfig, level: int) -> None:
         super().__init__()
         self.config, self.shapes = config, shapes_of(config, level)
         width = config.channels[level + 1]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.features import FeatureNetwork
+from stages.networks.features.feature_network import FeatureNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -9,29 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.flow.warp import warp
-from stages.networks.config import GeneratorConfig
-from stages.networks.frame import Frame
-from stages.networks.layers import Encoder, activate, conv, initialise_small, up_conv
-from stages.networks.motion import Candidates
+from stages.networks.common.frame import Frame, Warped
+from stages.networks.common.layers import Encoder, UpConv, activate, conv, initialise_small, up_conv
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.motion import Candidates
 
 REACH = 0.1
 """An output of 1 of the flow head means a tenth of the picture's height."""
-
-
-@dataclass(frozen=True)
-class Warped:
-    """A source picture moved to the driving frame. Of several sources each place shows one."""
-
-    image: Tensor
-    """[B, 3, H, W]"""
-    flow: Tensor
-    """[B, 2, H, W] pixels, backward; of several sources that of the one with the largest share."""
-    mask: Tensor
-    """[B, 1, H, W] logits: high = hallucinate, low = trust the warp."""
-    flows: Tensor | None = None
-    """Of each of several sources, [B, K, 2, H, W]."""
-    shares: Tensor | None = None
-    """How much of each place comes from which of several sources, [B, K, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,7 @@ class FlowNetwork(nn.Module):
     flow.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
         channels, skips, spectral = config.flow_channels, config.flow_skips, config.spectral
         self.stride, self.skips = config.flow_stride, skips
@@ -79,6 +63,12 @@ class FlowNetwork(nn.Module):
         self.head = initialise_small(
             conv(channels[0], 3 + known + self.several)
         )  # starts near the identity warp, or where the keypoints lead
+
+    def fold(self) -> None:
+        """See `UpConv.fold`: beside what is doubled each layer sees what skips to it."""
+        for layer in self.up if self.skips else ():
+            assert isinstance(layer, UpConv)
+            layer.fold(layer.in_channels - layer.out_channels)
 
     def forward(self, driving: Frame, sources: Frame) -> Moved:
         """S sources [B, S, ...] for each driving frame [B, ...]."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stages.networks.layers import activate
+from stages.networks.common.layers import activate
 
 Outputs = list[list[Tensor]]
 """For each scale the feature maps of every layer; the last one is the patch-wise output."""

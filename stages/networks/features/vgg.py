@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.features import FeatureNetwork
+from stages.networks.features.feature_network import FeatureNetwork
 
 WEIGHTS = "vgg19-dcbb9e9d.pth"
 """Name in the weights registry of torchvision's file, whose tensors `vgg19` takes."""

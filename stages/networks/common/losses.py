@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.networks.discriminator import Outputs
+from stages.networks.common.discriminator import Outputs
 
 Gan = Literal["hinge", "lsgan"]
 

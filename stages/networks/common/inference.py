@@ -10,8 +10,9 @@ norms are folded in, convolutions of doubled pictures become transposed ones, al
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,11 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from stages.networks.flow import FlowNetwork
-from stages.networks.frame import Frame
-from stages.networks.generator import ExampleCode, FewShotGenerator, Synthesis
-from stages.networks.layers import UpConv
-from stages.networks.methods import build
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator, Synthesis
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -46,13 +44,13 @@ class Speed:
 
 
 class Renderer:
-    """A generator prepared for making frames, under the interface of `FewShotGenerator`.
+    """A generator prepared for making frames, under the interface of `Generator`.
 
     generator: on its device, in evaluation mode; it is left as it is. `fallbacks` counts the frames that half precision spoilt (not
     finite, or saturated) and that were made again in fp32.
     """
 
-    def __init__(self, generator: FewShotGenerator, speed: Speed | None = None) -> None:
+    def __init__(self, generator: Generator, speed: Speed | None = None) -> None:
         speed = speed or Speed()
         self.device = next(generator.parameters()).device
         self.precision = _resolve(speed.precision, self.device)
@@ -62,29 +60,33 @@ class Renderer:
         self._make: Any = self._frame_and_raw
         if speed.compile:
             self._make = torch.compile(self._frame_and_raw, mode="reduce-overhead" if speed.cuda_graphs else None)
-        self._exact_code: tuple[ExampleCode, ExampleCode] | None = None
+        self._exact_code: tuple[Any, Any] | None = None
 
     @torch.inference_mode()
-    def encode_examples(self, examples: Frame) -> ExampleCode:
+    def encode_examples(self, examples: Frame | None) -> Any:
         """As the generator's, in this renderer's precision."""
-        return self._fast.encode_examples(self._in_precision(examples))
+        return self._fast.encode_examples(None if examples is None else self._in_precision(examples))
 
     @torch.inference_mode()
-    def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
+    def choose(self, code: Any, indices: Sequence[int]) -> Any:
         """As the generator's."""
         return self._fast.choose(code, indices)
 
     @torch.inference_mode()
-    def step(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
+    def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
         """As the generator's: the next frame [B, 3, H, W], float32, and the past for the step after it."""
         frame, raw = self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past))
         if self.precision != "fp32" and degenerate(frame, raw):
             self.fallbacks += 1
             frame = self._exact.step(self._exactly(code), driving, past)[0]
-        return frame, replace(driving, image=frame.clone())
+        return frame, self.remember(driving, frame.clone(), past)
+
+    def remember(self, driving: Frame, frame: Tensor, past: Frame | None) -> Frame:
+        """As the generator's."""
+        return self._source.remember(driving, frame, past)
 
     @torch.inference_mode()
-    def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
+    def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
         """As the generator's: the next frame with every part of it, to look at. Never compiled."""
         made = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
         if self.precision != "fp32" and degenerate(made.frame, made.raw):
@@ -93,57 +95,50 @@ class Renderer:
         return made
 
     def _in_precision(self, frame: Frame) -> Frame:
-        """Semantic images in this renderer's precision; pictures and keypoints stay as they are."""
-        return replace(frame, semantic=frame.semantic.to(_DTYPES[self.precision]))
+        return frame.cast(_DTYPES[self.precision])
 
-    def _frame_and_raw(self, code: ExampleCode, driving: Frame, past: Frame | None) -> tuple[Tensor, Tensor]:
+    def _frame_and_raw(self, code: Any, driving: Frame, past: Frame | None) -> tuple[Tensor, Tensor]:
         made = self._fast.synthesize(code, driving, past)
         return made.frame, made.raw
 
-    def _exactly(self, code: ExampleCode) -> ExampleCode:
+    def _exactly(self, code: Any) -> Any:
         """The same examples encoded in fp32; the last one is kept."""
         if self._exact_code is None or self._exact_code[0] is not code:
-            exact = replace(code.examples, semantic=code.examples.semantic.float())
-            self._exact_code = code, self._exact.encode_examples(exact)
+            examples = None if code.examples is None else code.examples.cast(torch.float32)
+            self._exact_code = code, self._exact.encode_examples(examples)
         return self._exact_code[1]
 
     @cached_property
-    def _exact(self) -> FewShotGenerator:
+    def _exact(self) -> Generator:
         return prepared(self._source, torch.float32, channels_last=self._speed.channels_last)
 
 
-def prepared(generator: FewShotGenerator, dtype: torch.dtype, *, channels_last: bool) -> FewShotGenerator:
+def prepared(generator: Generator, dtype: torch.dtype, *, channels_last: bool) -> Generator:
     """A copy of `generator` for inference: norms folded, doublings folded, in `dtype`. It cannot be trained or saved."""
-    fast = build(replace(generator.config, spectral=False))
-    fast.load_state_dict(plain_state(generator))
-    fast.eval().requires_grad_(False).to(next(generator.parameters()).device)
+    fast = copy.deepcopy(generator)
     for module in fast.modules():
-        if isinstance(module, FlowNetwork) and module.skips:
-            for layer in module.up:
-                _fold(layer, int(layer.in_channels) - int(layer.out_channels))  # type: ignore[arg-type]
-    for module in fast.modules():
-        _fold(module)
+        if parametrize.is_parametrized(module, "weight"):
+            _fold_norm(module)
+    fast.eval().requires_grad_(False)
+    for module in fast.modules():  # a module comes before its own layers, and may fold them in its own way
+        if callable(fold := getattr(module, "fold", None)):
+            fold()
     fast.to(dtype)
     return fast.to(memory_format=torch.channels_last) if channels_last else fast  # type: ignore[call-overload]
 
 
-def plain_state(generator: FewShotGenerator) -> dict[str, Tensor]:
-    """The weights with spectral norms folded in, under the names that they have without."""
-    state = {name: value for name, value in generator.state_dict().items() if ".parametrizations." not in name}
-    for path, module in generator.named_modules():
-        if parametrize.is_parametrized(module, "weight"):
-            state[f"{path}.weight"] = module.weight.detach()
-    return state
+def _fold_norm(module: nn.Module) -> None:
+    """The weight as its parametrization makes it. `remove_parametrizations` would change the class, which a copy shares."""
+    assert isinstance(module.weight, Tensor)
+    weight = module.weight.detach().clone()
+    module.__class__ = parametrize.type_before_parametrizations(module)
+    del module.parametrizations
+    module.weight = nn.Parameter(weight)
 
 
 def degenerate(frame: Tensor, raw: Tensor) -> bool:
     """Whether a frame [B, 3, H, W] is not finite, or what H made of it is saturated nearly everywhere."""
     return not bool(torch.isfinite(frame).all()) or bool((raw.abs() > 0.999).float().mean() > SATURATED_SHARE)
-
-
-def _fold(layer: nn.Module, inputs: int | None = None) -> None:
-    if isinstance(layer, UpConv) and layer.folded is None:
-        layer.fold(inputs)
 
 
 def _resolve(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:

@@ -1,4 +1,4 @@
-"""Finetuning on the examples: the weight generator and the image branch learn, what was learnt of flow stays (section 3, inference)."""
+"""Finetuning on the examples (section 3, inference): a part of the generator, which its family names, learns to make them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.networks.frame import Frame
-from stages.networks.generator import FewShotGenerator
-from stages.networks.objective import PerceptualDistance
-
-TUNED = ("weight_generator.", "blocks.", "to_image.")
-"""Prefixes of the parameters that are tuned: E_P, and of H the blocks and the last layer, as in the public code.
-
-The paper names all of E and H; here E_F, E_A and the label embedder stay, and so does the head that refines masks.
-"""
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator
+from stages.networks.common.objective import PerceptualDistance
 
 
 @dataclass(frozen=True)
@@ -46,14 +40,14 @@ class FinetuneBatch:
 
 
 def tune(
-    generator: FewShotGenerator,
+    generator: Generator,
     lessons: Iterable[FinetuneBatch],
     options: TuneOptions,
     perceptual: PerceptualDistance | None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> list[str]:
     """Adapt `generator` in place, a step for each of the first `options.steps` lessons. Returns the names of the tuned parameters."""
-    tuned = {name: p for name, p in generator.named_parameters() if name.startswith(TUNED)}
+    tuned = {name: p for name, p in generator.named_parameters() if name.startswith(generator.tuned)}
     generator.requires_grad_(False)
     for parameter in tuned.values():
         parameter.requires_grad_(True)
@@ -69,7 +63,7 @@ def tune(
     return sorted(tuned)
 
 
-def _loss(generator: FewShotGenerator, lesson: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
+def _loss(generator: Generator, lesson: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
     truth = lesson.targets.picture
     with torch.autocast(truth.device.type, torch.bfloat16):
         code = generator.encode_examples(lesson.examples)

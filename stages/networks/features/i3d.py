@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.inception import resize_as_tensorflow
+from stages.networks.features.inception import resize_as_tensorflow
 
 WEIGHTS = "i3d_pretrained_400.pt"
 """Name in the weights registry of the file whose tensors `i3d` takes."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from stages.networks.features import FeatureNetwork
+from stages.networks.features.feature_network import FeatureNetwork
 
 WEIGHTS = "alexnet-owt-7be5be79.pth"
 LINEAR_WEIGHTS = "lpips-v0.1-alex.pth"

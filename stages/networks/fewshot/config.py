@@ -1,35 +1,30 @@
-"""What shapes a generator: one frozen table, stored as JSON in the header of every model file."""
+"""Dimensions and variants of few-shot vid2vid, and its presets."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from stages.networks.common.config import FIRST_FAMILY, GeneratorConfig
 
 Combine = Literal["matting", "spade", "both"]
 Method = Literal["weights", "encoder", "concat", "adain", "spade"]
 AttentionKind = Literal["pixel", "compact"]
-LARGEST = 16384
-"""No number of a configuration that comes from a file is larger."""
-MAX_LEVELS = 16
-"""No list of one is longer."""
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class FewShotConfig(GeneratorConfig):
     """Dimensions and variants of the few-shot generator. Level l works at 1 / 2^l of the picture's size."""
 
-    kind: str = "landmarks"
-    """The driving layer that the model was trained on; `synthesize` chooses the model by it."""
-    semantic_channels: int = 7
-    size: tuple[int, int] = (256, 256)
-    """Height and width that the model was trained at."""
+    family: ClassVar[str] = FIRST_FAMILY
+    few_shot: ClassVar[bool] = True
+
     channels: tuple[int, ...] = (16, 32, 64, 128, 256, 256)
     """Channels of H and of the example encoder E_F at each level; the last level is the bottleneck."""
     label_channels: tuple[int, ...] = (16, 32, 48, 64, 64, 64)
     """Channels of the label embedding p_S^0 at each level."""
-    method: Method | str = "weights"
-    """How the examples reach H: as generated weights, or as in the baselines of few-shot vid2vid's table 1; spade ignores them. Another
-    name is that of a generator of one's own (stages/networks/methods.py)."""
+    method: Method = "weights"
+    """How the examples reach H: as generated weights, or as in the baselines of few-shot vid2vid's table 1; spade ignores them."""
     pooling: Literal["average", "outer"] = "average"
     """What E_P sees: E_F's features averaged over the picture (the paper), or their products with those of the label, summed over it
     (the public code, whose two stacks and row by row MLPs come with it)."""
@@ -64,7 +59,7 @@ class GeneratorConfig:
     flow_shared: bool = True
     """One W and M for the example and the previous frame, or one each."""
     motion: Literal["learned", "keypoints"] = "learned"
-    """Where W begins: at rest, as in the papers, or with the motions that the keypoints of the two frames tell (networks/motion.py)."""
+    """Where W begins: at rest, as in the papers, or with the motions that the keypoints of the two frames tell (motion.py)."""
     spline_smoothing: tuple[float, ...] = (1e-3, 1e-1)
     """lambda of each thin-plate spline through the landmarks of a face, whose coordinates are in heights of the picture: one that follows
     the face closely, and a stiff one for what is around it."""
@@ -84,24 +79,31 @@ class GeneratorConfig:
     spectral: bool = False
     """Spectral normalisation of the generator's convolutions."""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def halvings(self) -> int:
+        return len(self.channels) - 1
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> GeneratorConfig:
-        """Unknown keys are refused with TypeError: a model of another make must not load by accident."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise TypeError(f"unknown settings of a generator: {', '.join(unknown)}")
-        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        for name, value in plain.items():
-            several = value if isinstance(value, tuple) else (value,)
-            if len(several) > MAX_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= LARGEST for number in several):
-                raise ValueError(f"{name} has at most {MAX_LEVELS} numbers, from 0 to {LARGEST}")
-        return cls(**plain)
+    @property
+    def shows(self) -> tuple[str, ...]:
+        return ("result", "raw", "warp", "mask") if self.warp_example else ("result", "raw")
+
+    @property
+    def warps_example(self) -> bool:
+        return self.warp_example
+
+    def trains_motion_alone(self, max_examples: int) -> bool:
+        """Which of several examples to warp, the other networks choose."""
+        return self.warp_example and (self.warp_all or max_examples == 1)
+
+    def recorded(self) -> dict[str, Any]:
+        return {"attention": self.attention}
+
+    def attending(self, attention: str) -> FewShotConfig:
+        """Keys and values are the same for both kinds of attention; only what is remembered of them differs."""
+        return replace(self, attention=attention)  # type: ignore[arg-type]
 
 
-PAPER = GeneratorConfig(
+PAPER = FewShotConfig(
     semantic_channels=1, channels=(32, 64, 128, 256, 512, 1024), label_channels=(32, 64, 128, 256, 512, 1024),
     pooling="outer", label_embedding="generated", hidden=0, spade_shortcut=True, attention_level=2, attention_channels=128,
     flow_stride=1, flow_channels=(32, 64, 128, 256), flow_blocks=6, flow_skips=False, refine_mask=False,
@@ -109,10 +111,10 @@ PAPER = GeneratorConfig(
 )  # fmt: skip
 """The dimensions of few-shot vid2vid: about 112 million parameters, 72 GMAC for a 256x256 frame."""
 
-PRESETS: dict[str, GeneratorConfig] = {
-    "face-256": GeneratorConfig(kind="landmarks+iris", semantic_channels=8, motion="keypoints", warp_all=True),
-    "pose-256": GeneratorConfig(kind="poses", semantic_channels=3, size=(256, 128), bases=256, motion="keypoints", warp_all=True),
-    "street-256": GeneratorConfig(kind="segment", semantic_channels=11, size=(192, 256)),
+PRESETS: dict[str, FewShotConfig] = {
+    "face-256": FewShotConfig(kind="landmarks+iris", semantic_channels=8, motion="keypoints", warp_all=True),
+    "pose-256": FewShotConfig(kind="poses", semantic_channels=3, size=(256, 128), bases=256, motion="keypoints", warp_all=True),
+    "street-256": FewShotConfig(kind="segment", semantic_channels=11, size=(192, 256)),
     "paper": PAPER,
     "paper-512": replace(PAPER, size=(512, 512)),
     "paper-pose": replace(PAPER, kind="poses", semantic_channels=3, size=(512, 256), bases=256),
@@ -120,7 +122,7 @@ PRESETS: dict[str, GeneratorConfig] = {
     "paper-street": replace(
         PAPER, kind="segment", semantic_channels=20, size=(256, 512), warp_example=False, combine="matting", guided_levels=0
     ),
-    "tiny": GeneratorConfig(
+    "tiny": FewShotConfig(
         size=(64, 64), channels=(8, 8, 16, 16), label_channels=(8, 8, 8, 8), hidden=8, adaptive_levels=2, weight_hidden=16,
         attention_level=2, attention_channels=8, flow_channels=(8, 16), flow_blocks=1, guided_levels=2,
     ),

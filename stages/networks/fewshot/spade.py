@@ -1,4 +1,4 @@
-"""Building blocks: convolution, SPADE with learned or generated weights, residual block, encoder, label embedding, U-Net."""
+"""SPADE with learned or generated weights (eq. 8 to 10), the residual block of it, and the label embedding."""
 
 from __future__ import annotations
 
@@ -9,60 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
-SLOPE = 0.2
-
-
-def activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, SLOPE)
-
-
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, spectral: bool = False) -> nn.Module:
-    return _initialised(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), spectral)
-
-
-def up_conv(inputs: int, outputs: int, *, spectral: bool = False) -> nn.Module:
-    return _initialised(UpConv(inputs, outputs), spectral)
-
-
-def _initialised(layer: nn.Conv2d, spectral: bool) -> nn.Module:
-    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return spectral_norm(layer) if spectral else layer
-
-
-def upsample(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, C, 2H, 2W] by repetition."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
-class UpConv(nn.Conv2d):
-    """A 3x3 convolution of a picture that was doubled by repetition, and of `skip` beside it.
-
-    `fold` turns it into a transposed convolution of the small picture: 16 products per pixel instead of 36, the same result.
-    """
-
-    folded: Tensor | None
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, 1, 1)
-        self.register_buffer("folded", None, persistent=False)
-
-    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """x [B, C, H, W], skip [B, D, 2H, 2W] -> [B, outputs, 2H, 2W]; the layer has C + D inputs."""
-        if self.folded is None:
-            return super().forward(upsample(x) if skip is None else torch.cat([upsample(x), skip], 1))
-        y = F.conv_transpose2d(x, self.folded, self.bias, stride=2, padding=1)
-        return y if skip is None else y + F.conv2d(skip, self.weight[:, x.shape[1] :], padding=1)
-
-    @torch.no_grad()
-    def fold(self, inputs: int | None = None) -> None:
-        """From now on compute the fast way; `inputs` of the channels are doubled, all without a skip. The weights must not change after."""
-        weight = self.weight[:, :inputs]
-        spread = F.conv2d(F.pad(weight.flip(2, 3), (1, 1, 1, 1)).flatten(0, 1)[:, None], weight.new_ones(1, 1, 2, 2))
-        self.folded = spread[:, 0].unflatten(0, weight.shape[:2]).transpose(0, 1).contiguous()
+from stages.networks.common.layers import InstanceNorm, activate, conv, initialise_small, initialised, up_conv, upsample
 
 
 @dataclass(frozen=True)
@@ -101,7 +49,7 @@ class Modulation(nn.Conv2d):
 
     def __init__(self, inputs: int, features: int) -> None:
         super().__init__(inputs, 2 * features, 1)
-        initialise_small(_initialised(self, False))
+        initialise_small(initialised(self, False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x [B, C, H, W] -> gamma and beta, [B, features, H, W] each."""
@@ -138,26 +86,8 @@ class Spade(nn.Module):
         return x
 
 
-class InstanceNorm(nn.Module):
-    """Each channel of each sample to mean 0 and variance 1.
-
-    The statistics of a batch of one are the sample's own, and `batch_norm` alone keeps the channels last.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
-
-
 def _denormalise(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return torch.addcmul(x + beta, x, gamma)  # eq. 10, with 1 + gamma as SPADE has it
-
-
-def initialise_small(layer: nn.Module) -> nn.Module:
-    """The layer, started near zero: a modulation then begins as the identity, a head in the middle of its range."""
-    assert isinstance(layer.weight, Tensor)
-    with torch.no_grad():
-        layer.weight.mul_(0.1)
-    return layer
 
 
 @dataclass(frozen=True)
@@ -235,40 +165,4 @@ class LabelEmbedder(nn.Module):
             below = levels[level + 1]
             up = self.up[level](below) if own is None else upsample(pointwise(below, own))  # a 1x1 layer may as well come before
             levels[level] = levels[level] + activate(up)
-        return levels
-
-
-class Encoder(nn.Module):
-    """A ladder of stride-2 convolutions: [B, C, H, W] -> features of each level, finest first."""
-
-    def __init__(self, inputs: int, channels: tuple[int, ...], *, spectral: bool = False) -> None:
-        super().__init__()
-        self.first = conv(inputs, channels[0], spectral=spectral)
-        self.down = nn.ModuleList(conv(a, b, stride=2, spectral=spectral) for a, b in zip(channels, channels[1:], strict=False))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        levels = [activate(self.first(x))]
-        for layer in self.down:
-            levels.append(activate(layer(levels[-1])))
-        return levels
-
-
-class UNet(nn.Module):
-    """Encoder and decoder with the encoder's features beside the decoder's: [B, C, H, W] -> features of each level, finest first."""
-
-    def __init__(self, inputs: int, channels: tuple[int, ...], *, spectral: bool = False) -> None:
-        super().__init__()
-        self.encoder = Encoder(inputs, channels, spectral=spectral)
-        last = len(channels) - 2
-        self.up = nn.ModuleList(
-            up_conv(b if level == last else 2 * b, a, spectral=spectral)
-            for level, (a, b) in enumerate(zip(channels, channels[1:], strict=False))
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        levels = self.encoder(x)
-        x = levels[-1]
-        for level in reversed(range(len(self.up))):
-            x = activate(self.up[level](x))
-            levels[level], x = x, torch.cat([x, levels[level]], 1)
         return levels

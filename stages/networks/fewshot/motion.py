@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.config import GeneratorConfig
+from stages.networks.fewshot.config import FewShotConfig
 
 SHORT = 0.015
 """A part whose points lie nearer together than about this, in heights of the picture, says little of how it turned."""
@@ -68,7 +68,7 @@ class Candidates(nn.Module):
     Beside each flow stands a prior: logits that say where a candidate is likely, by the distance from its keypoints.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
         self.kind = config.kind.split("+")[0]
         self.smoothing, self.instances = config.spline_smoothing, config.instances

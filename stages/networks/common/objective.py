@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.flow.warp import warp
-from stages.networks import losses
-from stages.networks.config import GeneratorConfig
-from stages.networks.discriminator import MultiScaleDiscriminator
-from stages.networks.discriminator_inputs import Past, boxes_of, crop_region, windows
-from stages.networks.frame import Frame
-from stages.networks.generator import Synthesis
+from stages.networks.common import losses
+from stages.networks.common.config import GeneratorConfig
+from stages.networks.common.discriminator import MultiScaleDiscriminator
+from stages.networks.common.discriminator_inputs import Past, boxes_of, crop_region, windows
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Synthesis
 
 FOCUS_ROOM = 1.3
 """Side of the region that the term `focus` sees, in units of its keypoints' box."""
@@ -89,12 +89,13 @@ class DiscriminatorConfig:
 
 
 class Discriminators(nn.Module):
-    """D_I, conditioned on the semantic image and the example; D_V on windows and the flow in them; one for each region."""
+    """D_I, conditioned on the semantic image and, in a few-shot family, an example; D_V on windows and their flow; one for each region."""
 
     def __init__(self, config: GeneratorConfig, settings: DiscriminatorConfig | None = None) -> None:
         super().__init__()
         self.settings = p = settings or DiscriminatorConfig()
-        channels = 6 + config.semantic_channels
+        self.sees_example = config.few_shot
+        channels = 3 + config.semantic_channels + 3 * self.sees_example
         window = 3 * p.video_frames + 2 * (p.video_frames - 1)
         self.image = MultiScaleDiscriminator(channels, p.filters, p.layers, p.scales)
         self.videos = nn.ModuleList(MultiScaleDiscriminator(window, p.filters, p.layers, p.scales) for _ in range(p.video_rates))
@@ -104,7 +105,9 @@ class Discriminators(nn.Module):
     def loss(self, target: Target, fake: Tensor, past: Past) -> Tensor:
         """The discriminators' own loss; `fake` carries no gradient to the generator."""
         gan = self.settings.gan
-        total = losses.discriminator_loss(self.image(_conditioned(target, target.image)), self.image(_conditioned(target, fake)), gan)
+        total = losses.discriminator_loss(
+            self.image(self._conditioned(target, target.image)), self.image(self._conditioned(target, fake)), gan
+        )
         for rate, real, made in self._windows(target, fake, past):
             total = total + losses.discriminator_loss(self.videos[rate](real), self.videos[rate](made), gan)
         for discriminator, real, made in self._regions(target, fake):
@@ -114,16 +117,16 @@ class Discriminators(nn.Module):
     def penalty(self, target: Target) -> Tensor:
         """R1: the squared gradient of D_I's output on real pictures (Mescheder et al. 2018), a mean over the batch."""
         image = target.image.detach().float().requires_grad_(True)
-        output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(_conditioned(target, image))]).mean(0)
+        output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(self._conditioned(target, image))]).mean(0)
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)
         return gradient.square().sum((1, 2, 3)).mean()
 
     def generator_terms(self, target: Target, fake: Tensor, past: Past) -> dict[str, Tensor]:
         """What the generator is told: gan, feature_matching, and where there are such discriminators video_gan and region_gan."""
         gan = self.settings.gan
-        output = self.image(_conditioned(target, fake))
+        output = self.image(self._conditioned(target, fake))
         with torch.no_grad():
-            real = self.image(_conditioned(target, target.image))
+            real = self.image(self._conditioned(target, target.image))
         terms = {"gan": losses.generator_loss(output, gan), "feature_matching": losses.feature_matching(real, output)}
         if windows := self._windows(target, fake, past):
             terms["video_gan"] = torch.stack([losses.generator_loss(self.videos[rate](made), gan) for rate, _, made in windows]).mean()
@@ -132,6 +135,10 @@ class Discriminators(nn.Module):
                 [losses.generator_loss(discriminator(made), gan) for discriminator, _, made in regions]
             ).mean()
         return terms
+
+    def _conditioned(self, target: Target, image: Tensor) -> Tensor:
+        example = [target.examples.picture[:, 0]] if self.sees_example else []
+        return torch.cat([target.frame.semantic, *example, image], 1)
 
     def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:
         if target.flow is None:
@@ -145,10 +152,14 @@ class Discriminators(nn.Module):
         for discriminator, points in zip(self.regions, self.settings.regions, strict=True):
             boxes, there = boxes_of(target.frame.keypoints, points, *fake.shape[-2:])
             if there.any():
-                pair = [_conditioned(target, image)[there] for image in (target.image, fake)]
+                pair = [self._conditioned(target, image)[there] for image in (target.image, fake)]
                 real, made = (crop_region(picture, boxes[there], self.region_side) for picture in pair)
                 found.append((discriminator, real, made))
         return found
+
+
+Objective = Callable[[Synthesis, Target, LossWeights, "PerceptualDistance | None", "Discriminators | None", Past], dict[str, Tensor]]
+"""Each weighted term of the generator's objective for one frame; see `generator_losses`."""
 
 
 def generator_losses(
@@ -172,7 +183,7 @@ def generator_losses(
                 seen, true = (crop_region(picture[there], boxes[there], min(frame.shape[-2:]) // 2) for picture in (either, truth))
                 terms["focus"] = perceptual(seen, true).mean()
     terms |= _example_terms(synthesis, target)
-    if synthesis.shares.shape[1] > 1 and target.frame.keypoints.shape[1]:
+    if synthesis.shares is not None and synthesis.shares.shape[1] > 1 and target.frame.keypoints.shape[1]:
         terms["attention"] = losses.attention_loss(synthesis.shares, target.frame.keypoints, target.examples.keypoints)
     if synthesis.previous is not None and target.flow is not None and target.flow_confidence is not None:
         carried = warp(past.real[-1], synthesis.previous.flow)  # the real frame: W is not to blame for what was made
@@ -188,7 +199,7 @@ def generator_losses(
 def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
     """How well the chosen example was warped, whether as the teacher would, and whether its mask knows, where there is one."""
     warped, mask = synthesis.example, synthesis.example_mask
-    if warped is None:
+    if warped is None or synthesis.best is None:
         return {}
     chosen = torch.arange(len(warped.image), device=warped.image.device), synthesis.best
     terms = {"warp": F.l1_loss(warped.image, target.image)}
@@ -203,7 +214,3 @@ def _example_terms(synthesis: Synthesis, target: Target) -> dict[str, Tensor]:
         flow = warped.flow if warped.flows is None else warped.flows[chosen]
         terms["example_flow"] = losses.flow_loss(flow, target.example_flows[chosen], target.example_confidence[chosen])
     return terms if mask is None else {**terms, "mask": losses.mask_loss(mask, warped.image, target.image)}
-
-
-def _conditioned(target: Target, image: Tensor) -> Tensor:
-    return torch.cat([target.frame.semantic, target.examples.picture[:, 0], image], 1)

@@ -1,0 +1,75 @@
+"""What the configurations of all generator families have in common."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+from stages.errors import UsageError
+
+LARGEST = 16384
+"""No number of a configuration that comes from a file is larger."""
+MAX_LEVELS = 16
+"""No list of one is longer."""
+FIRST_FAMILY = "few-shot"
+"""The family of configurations that name none: those from before there were others."""
+Own = TypeVar("Own", bound="GeneratorConfig")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """What shapes a generator: a frozen table, stored as JSON in the header of every model file. Each family adds its own fields."""
+
+    family: ClassVar[str]
+    few_shot: ClassVar[bool]
+    """Whether frames are made from example images."""
+
+    kind: str = "landmarks"
+    """The driving layer that the model was trained on; `synthesize` chooses the model by it."""
+    semantic_channels: int = 7
+    size: tuple[int, int] = (256, 256)
+    """Height and width that the model was trained at."""
+
+    @property
+    def halvings(self) -> int:
+        """Number of times that a frame is halved: height and width are multiples of 2^halvings."""
+        raise NotImplementedError
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """Parts of a synthesis that can be shown (stages/synthesize/shown.py)."""
+        return ("result",)
+
+    @property
+    def warps_example(self) -> bool:
+        """Whether an example is moved by a flow, which a flow estimator can teach."""
+        return False
+
+    def trains_motion_alone(self, max_examples: int) -> bool:
+        """Whether the flow network can learn without the others from up to so many examples (`Phase.motion_only`)."""
+        return False
+
+    def recorded(self) -> dict[str, Any]:
+        """Settings that may change without other weights; they are recorded with every result."""
+        return {}
+
+    def attending(self: Own, attention: str) -> Own:
+        """The same configuration with another kind of attention. Raises UsageError where there is none."""
+        raise UsageError(f"a model of the family {self.family} has no attention to choose", hint="leave out --attention")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a model's header has it; `stages.networks.families.config_from_json` is the opposite."""
+        return asdict(self) if self.family == FIRST_FAMILY else {"family": self.family, **asdict(self)}
+
+    @classmethod
+    def from_json(cls: type[Own], values: dict[str, Any]) -> Own:
+        """Unknown keys are refused with TypeError: a model of another make must not load by accident. ValueError for absurd numbers."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise TypeError(f"unknown settings of a generator: {', '.join(unknown)}")
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for name, value in plain.items():
+            several = value if isinstance(value, tuple) else (value,)
+            if len(several) > MAX_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= LARGEST for number in several):
+                raise ValueError(f"{name} has at most {MAX_LEVELS} numbers, from 0 to {LARGEST}")
+        return cls(**plain)

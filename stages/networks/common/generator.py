@@ -1,0 +1,83 @@
+"""The interface of every generator: frames from semantic images, one after another.
+
+code = generator.encode_examples(examples)                  # once per clip; None for a family without examples
+frame, past = generator.step(code, driving, past)           # once per frame
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from stages.networks.common.config import GeneratorConfig
+from stages.networks.common.frame import Frame, Warped
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """One frame and the parts it was made of, for losses and pictures. A family leaves out what it does not make."""
+
+    frame: Tensor
+    """[B, 3, H, W] in [-1, 1]."""
+    raw: Tensor
+    """h_t: what H made, before matting."""
+    example: Warped | None = None
+    example_mask: Tensor | None = None
+    """m_e in [0, 1]."""
+    previous: Warped | None = None
+    previous_mask: Tensor | None = None
+    attention: Tensor | None = None
+    """[B, K, h, w], for figure 7c."""
+    shares: Tensor | None = None
+    """[B, K]: the attention that each example received."""
+    best: Tensor | None = None
+    """[B]: which example was warped."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Everything about the examples that does not depend on the driving frame; a family adds what it computes of them."""
+
+    examples: Frame | None
+    """[B, K, ...]; None for a family that has none."""
+
+
+class Generator(nn.Module):
+    """What trainer, inference and finetuning know of a generator. The past is a `Frame`: the frame before, with its image."""
+
+    config: GeneratorConfig
+    tuned: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of the parameters that finetuning on examples changes; none: it cannot be finetuned."""
+
+    @abstractmethod
+    def encode_examples(self, examples: Frame | None) -> Any:
+        """examples [B, K, ...] with their images -> the `Code` of the family. A family that is not few-shot leaves them aside."""
+
+    @abstractmethod
+    def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
+        """driving [B, ...] -> the next frame, with every part of it."""
+
+    def choose(self, code: Any, indices: Sequence[int]) -> Any:
+        """The code of some of the examples, in the order of `indices`."""
+        raise NotImplementedError
+
+    def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
+        """driving [B, ...] -> the next frame [B, 3, H, W] in [-1, 1], and the past for the step after it."""
+        frame = self.synthesize(code, driving, past).frame
+        return frame, self.remember(driving, frame, past)
+
+    def remember(self, driving: Frame, frame: Tensor, past: Frame | None) -> Frame:
+        """The past for the step after the one that made `frame`."""
+        return replace(driving, image=frame)
+
+    def move(self, examples: Frame, driving: Frame) -> Synthesis:
+        """What the flow network alone makes of the examples (`Phase.motion_only`)."""
+        raise NotImplementedError
+
+    def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with which windows of several frames begin, after single frames: `state` is the generator's state."""
+        return state

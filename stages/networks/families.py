@@ -1,0 +1,57 @@
+"""The families of generators, by name. Adding one: its package, and a line here."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from stages.errors import UsageError
+from stages.networks import fewshot, pix2pixhd
+from stages.networks.common.config import FIRST_FAMILY, GeneratorConfig
+from stages.networks.common.family import Family
+from stages.networks.common.generator import Generator
+
+_FAMILIES: dict[str, Family] = {family.name: family for family in (fewshot.FAMILY, pix2pixhd.FAMILY)}
+GROUP = "fsv2v.families"
+"""Entry points of other packages: each is a `Family`."""
+
+
+def register(family: Family) -> None:
+    """Make a family known by its name: training, models and synthesis then work with it as with the package's own."""
+    _FAMILIES[family.name] = family
+
+
+def find(name: str) -> Family:
+    """The family of that name, of this package or of an installed one (`GROUP`). Raises TypeError when there is none."""
+    if name not in _FAMILIES:
+        for entry in entry_points(group=GROUP):
+            if entry.name == name:
+                register(entry.load())
+    if name not in _FAMILIES:
+        raise TypeError(f"no family of generators is named {name!r}, only {', '.join(sorted(_FAMILIES))}")
+    return _FAMILIES[name]
+
+
+def build(config: GeneratorConfig) -> Generator:
+    """The network of a configuration, with random weights."""
+    return find(config.family).build(config)
+
+
+def presets() -> dict[str, GeneratorConfig]:
+    """The configurations of all families by their names."""
+    for entry in entry_points(group=GROUP):
+        find(entry.name)
+    return {name: config for family in _FAMILIES.values() for name, config in family.presets.items()}
+
+
+def as_family(config: GeneratorConfig, name: str) -> GeneratorConfig:
+    """The same settings for another family, whose configuration has all fields of this one."""
+    wanted = find(name).config
+    if not issubclass(wanted, type(config)):
+        raise UsageError(f"the settings of {config.family} are not those of {name}")
+    return wanted.from_json({**config.__dict__})
+
+
+def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
+    """The opposite of `GeneratorConfig.to_json`. Raises TypeError for unknown families and settings, ValueError for absurd numbers."""
+    return find(values.get("family", FIRST_FAMILY)).config.from_json({name: value for name, value in values.items() if name != "family"})

@@ -1,0 +1,1 @@
+"""Fixed networks whose features losses and metrics compare."""

@@ -1,0 +1,218 @@
+"""Families of generators: one protocol, a registry, and pix2pixHD as the family that takes no examples."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from stages.clip import open_clip
+from stages.errors import UsageError
+from stages.finetune import FinetuneOptions, finetune
+from stages.models import load_model, save_model
+from stages.networks import families, fewshot
+from stages.networks.common.family import Family
+from stages.networks.common.frame import Frame
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.objective import Discriminators, Target
+from stages.networks.fewshot import FewShotConfig, FewShotGenerator
+from stages.networks.pix2pixhd import PRESETS, Pix2PixHD, Pix2PixHDConfig
+from stages.synthesize import SynthesizeOptions, synthesize
+from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
+
+TINY = PRESETS["tiny-pix2pixhd"]
+CITYSCAPES = 36
+"""The labels of the paper's data, and the edges between instances."""
+
+
+def semantic(batch: int = 2, config: Pix2PixHDConfig = TINY, seed: int = 0) -> Frame:
+    """Driving frames [B, ...] without keypoints."""
+    draw = torch.Generator().manual_seed(seed)
+    return Frame(torch.rand(batch, config.semantic_channels, *config.size, generator=draw), torch.zeros(batch, 0, 3))
+
+
+def made_by(config: Pix2PixHDConfig = TINY) -> Pix2PixHD:
+    torch.manual_seed(0)
+    return Pix2PixHD(config).eval()
+
+
+# the protocol
+
+
+def test_a_configuration_names_its_family_and_one_without_a_name_is_of_the_first():
+    for config in (TINY, fewshot.PRESETS["tiny"]):
+        assert families.config_from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert "family" not in fewshot.PRESETS["tiny"].to_json() and TINY.to_json()["family"] == "pix2pixhd"
+
+
+def test_a_family_that_is_not_known_is_refused_by_name():
+    with pytest.raises(TypeError, match="'cyclegan'.*few-shot"):
+        families.config_from_json({"family": "cyclegan"})
+
+
+def test_no_two_families_share_the_name_of_a_preset():
+    names = [name for family in families._FAMILIES.values() for name in family.presets]
+    assert len(names) == len(set(names)) and set(names) <= families.presets().keys()
+
+
+def test_a_family_that_is_registered_trains_and_loads_as_the_packages_own(painted_dataset, tmp_path, monkeypatch):
+    @dataclass(frozen=True)
+    class PlainConfig(FewShotConfig):
+        family: ClassVar[str] = "plain"
+
+    class Plain(FewShotGenerator):
+        """A generator of one's own."""
+
+    monkeypatch.setattr(families, "_FAMILIES", dict(families._FAMILIES))
+    families.register(Family(PlainConfig, Plain))
+    recipe = replace(read_recipe("tiny"), perceptual="none", phases=(Phase(1, batch=2),))
+    recipe = replace(recipe, generator=families.as_family(recipe.generator, "plain"))
+    train(recipe, TrainOptions(painted_dataset, "cpu", LoggingSettings(1, 0)), tmp_path / "run")
+    assert type(load_model(tmp_path / "run").generator) is Plain
+
+
+def test_another_package_brings_a_family_by_an_entry_point(tmp_path):
+    """A package of its own, as `pip install --target` leaves it."""
+    (tmp_path / "theirs.py").write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from stages.networks.common.family import Family\n"
+        "from stages.networks.pix2pixhd import Pix2PixHD, Pix2PixHDConfig\n"
+        "@dataclass(frozen=True)\nclass Config(Pix2PixHDConfig):\n    family: ClassVar[str] = 'theirs'\n"
+        "FAMILY = Family(Config, Pix2PixHD, {'their-preset': Config()})\n"
+    )
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[fsv2v.families]\ntheirs = theirs:FAMILY\n")
+    asked = "from stages.networks import families; print(families.find('theirs').name, 'their-preset' in families.presets())"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(root)!r}, {str(tmp_path)!r}]; {asked}"], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["theirs", "True"], done.stderr
+
+
+# pix2pixHD
+
+
+@pytest.mark.parametrize(("preset", "millions"), [("pix2pixhd", 182.5), ("pix2pixhd-2048", 182.9)])
+def test_it_has_the_size_of_the_public_code(preset, millions):
+    with torch.device("meta"):
+        network = Pix2PixHD(replace(PRESETS[preset], semantic_channels=CITYSCAPES))
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.001)
+
+
+def test_it_costs_as_much_as_the_public_code():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = replace(PRESETS["pix2pixhd"], semantic_channels=CITYSCAPES)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        Pix2PixHD(config).synthesize(None, Frame(torch.zeros(1, CITYSCAPES, *config.size), torch.zeros(1, 0, 3)))
+    assert counter.get_total_flops() / 2 == pytest.approx(489e9, rel=0.01)
+
+
+def test_frames_depend_on_their_own_semantic_image_alone():
+    network, driving = made_by(), semantic()
+    frame, past = network.step(network.encode_examples(None), driving)
+    again, _ = network.step(network.encode_examples(None), driving, replace(past, image=-past.picture))
+    alone, _ = network.step(network.encode_examples(None), driving.map(lambda x: x[1:]))
+    assert frame.shape == (2, 3, 64, 64) and frame.abs().max() <= 1
+    assert torch.equal(frame, again) and torch.allclose(frame[1:], alone, atol=1e-5)
+
+
+def test_an_enhancer_adds_the_features_of_the_size_below_to_its_own():
+    config = replace(TINY, enhancers=1, filters=8)
+    network, driving = made_by(config), semantic(1, config)
+    enhancer, half = network.enhancers[0], F.avg_pool2d(driving.semantic, 3, 2, 1, count_include_pad=False)
+    expected = torch.tanh(network.to_image(enhancer.up(enhancer.down(driving.semantic) + network.coarse(half))))
+    assert torch.allclose(network.synthesize(None, driving).frame, expected, atol=1e-6)
+
+
+def test_every_weight_learns():
+    network = made_by(replace(TINY, enhancers=1, filters=8)).train()
+    network.synthesize(None, semantic()).frame.square().mean().backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert without == []
+
+
+def test_its_discriminators_see_no_example():
+    discriminators = Discriminators(TINY)
+    frame = replace(semantic(), image=torch.zeros(2, 3, 64, 64))
+    target = Target(frame, frame.map(lambda x: x[:, None]))
+    assert discriminators.image.scales[0].layers[0].in_channels == 3 + TINY.semantic_channels
+    assert discriminators.generator_terms(target, frame.picture, past=None).keys() == {"gan", "feature_matching"}
+
+
+def test_the_fast_form_makes_the_same_frames():
+    network, driving = made_by(), semantic(1)
+    fast = Renderer(network, Speed("fp32"))
+    code = fast.encode_examples(None)
+    frame, past = fast.step(code, driving)
+    with torch.no_grad():
+        assert torch.allclose(frame, network.step(None, driving)[0], atol=1e-5)
+    assert past.picture is not None and fast.choose(code, [0]) is code
+
+
+@pytest.fixture(scope="module")
+def run(painted_dataset, tmp_path_factory) -> Path:
+    """A short run of the tiny network, of single frames and of windows."""
+    out = tmp_path_factory.mktemp("pix2pixhd") / "run"
+    phases = (Phase(2, batch=2), Phase(1, batch=2, frames=2))
+    recipe = replace(read_recipe("pix2pixhd"), generator=TINY, phases=phases, perceptual="none")
+    recipe = replace(recipe, discriminators=replace(recipe.discriminators, filters=8))
+    train(recipe, TrainOptions(painted_dataset, "cpu", LoggingSettings(1, 0)), out)
+    return out
+
+
+def test_it_is_trained_by_the_same_command_with_its_own_terms(run):
+    rows = [json.loads(line) for line in (run / "log.ndjson").read_text().splitlines()]
+    terms = [row for row in rows if "gan" in row][-1]
+    assert {"gan", "feature_matching", "discriminator"} <= terms.keys() and not {"l1", "warp", "keypoint", "flow"} & terms.keys()
+    assert all(np.isfinite(value) for value in terms.values())
+    assert (run / "samples" / "00000003.png").exists()
+
+
+def test_it_makes_a_video_without_examples(run, painted_driver, tmp_path, fsv2v):
+    asked = ["synthesize", "--driving", painted_driver.path, "--model", run, "--crop", "none", "--device", "cpu"]
+    done = fsv2v(*asked, cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert Path(done.stdout.strip()).name == f"{painted_driver.id}.mp4" and "example" not in done.stderr
+    assert fsv2v(*asked, cwd=tmp_path).exit_code == 0  # skipped
+
+
+def test_examples_for_it_and_their_absence_for_others_are_refused(run, painted_driver, tmp_path, fsv2v):
+    for more, said in (
+        (["--model", run, "--examples", painted_driver.path], "pix2pixhd uses no examples"),
+        (["--model", run, "--finetune", 3], "learns nothing from examples"),
+        (["--model", run, "--attention", "pixel"], "has no attention"),
+        (["--model", run, "--show", "warp"], "makes no warp"),
+        ([], "--examples"),
+    ):
+        done = fsv2v("synthesize", "--driving", painted_driver.path, "-o", "out.mp4", *more, cwd=tmp_path)
+        assert done.exit_code == 2 and said in done.stderr, done.stderr
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_few_shot_model_without_examples_is_refused(painted_driver, tmp_path):
+    config = fewshot.PRESETS["tiny"]
+    save_model(tmp_path / "tiny.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
+    with pytest.raises(UsageError, match="there is no example"):
+        synthesize([], painted_driver, load_model(tmp_path / "tiny.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(device="cpu"))
+
+
+def test_it_cannot_be_finetuned(run, painted_driver, tmp_path):
+    with pytest.raises(UsageError, match="learns nothing from examples"):
+        finetune([painted_driver], load_model(run), tmp_path / "anna.safetensors", FinetuneOptions(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def painted_driver(tmp_path_factory, make_painted_clip):
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=4))
