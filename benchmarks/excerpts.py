@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 from stages.clip import Clip, LayerWriter, Producer, create_clip, open_clip
-from stages.conditions.tracks import LandmarkTrack, PoseTrack, layers_of
+from stages.conditions.kinds import find
+from stages.conditions.kinds.bodies import PoseTrack
+from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.view import View
 from stages.skeletons import SIZES
 from stages.train.dataset_clip import DatasetClip
@@ -36,7 +38,7 @@ def _part(footage: DatasetClip, indices: Sequence[int], path: Path) -> Clip:
         pictures = (view.image(footage.clip.frame(index)) for index, view in zip(indices, views, strict=True))
         create_clip(path, pictures, fps=footage.clip.fps, storage="png")
     clip = open_clip(path)
-    for kind in layers_of(footage.kind):
+    for kind in find(footage.kind).layers:
         if not clip.has(kind):
             source = footage.clip.layer(kind)
             meta = {name: source.meta[name] for name in ("table", "names", "palette", "ids", "skeleton") if name in source.meta}

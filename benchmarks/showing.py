@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from stages.clip import Clip
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 
 Scores = Mapping[str, Mapping[str, float]]

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from fsv2v.reporting import Reporter
 from stages.clip import Clip
+from stages.conditions.kinds import kinds
 from stages.errors import MissingRequirement
 from stages.models import Model
 from stages.models import load_model as load_file
 from stages.perceptual import choose
 from weights import registry
 
-DEFAULT_MODELS = {"landmarks": "face-256.safetensors", "poses": "pose-256.safetensors", "segment": "street-256.safetensors"}
-"""The shipped model for each kind of driving layer."""
+DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if kind.default_model}
+"""The shipped model for each driving layer."""
 
 
 def load_model(name: str | PathLike[str] = "face-256", base: str | PathLike[str] | None = None) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -19,14 +20,14 @@ from stages.clip import open_clip as open_clip_folder
 from stages.clip.clip import is_clip
 from stages.clip.create import borrowed, clip_path
 from stages.clip.importers import import_clips
-from stages.conditions.tracks import layers_of
+from stages.conditions.kinds import find, kinds
 from stages.errors import Fsv2vError, InputError, NoDetection, UsageError
+from stages.runner import Outcome
 
 Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
 """A path, a clip, an image [H, W, 3] or a video [T, H, W, 3], both uint8 RGB."""
 Examples: TypeAlias = "Source | Sequence[Source] | None"
 """One or several sources that show one subject."""
-LAYER_FOLDERS = ("landmarks", "poses", "segment", "sketch")
 
 
 def open_clip(source: Source, out: str | PathLike[str] | None = None, *, fps: float = 25) -> Clip:
@@ -110,7 +111,8 @@ def open_or_import(path: Path, place: TemporaryClips) -> Clip:
 
 def clip_of_layer(path: Path) -> Path:
     """The clip whose layer's folder this is; any other path as it is."""
-    return path.parent if path.name in LAYER_FOLDERS and (path.parent / "clip.json").is_file() else path
+    layers = {"sketch", *(kind.layer for kind in kinds().values())}
+    return path.parent if path.name in layers and (path.parent / "clip.json").is_file() else path
 
 
 def examples_with_layer(sources: Source | Sequence[Source], kind: str, place: TemporaryClips, *, device: str, backend: str) -> list[Clip]:
@@ -147,26 +149,15 @@ def example_clips(sources: Source | Sequence[Source], place: TemporaryClips) -> 
 
 def with_layer(clip: Clip, kind: str, place: TemporaryClips, *, device: str, backend: str) -> Clip:
     """`clip` if it has the layer `kind`; otherwise a clip in `place` of the same frames, from which the layer was extracted."""
-    if all(clip.has(name) for name in layers_of(kind)):
+    wanted = find(kind)
+    if all(map(clip.has, wanted.layers)):
         return clip
+    if not wanted.extractor:
+        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
     if str(clip.path) not in place.given:
         clip = borrowed(clip, place.place_for(clip.path))
-    place.reporter.note(f"{clip.id}: extracting {layers_of(kind)[0]}")
-    if layers_of(kind) == ("landmarks",):
-        from stages.extract_sketch import SketchOptions, extract
-
-        outcome = extract(clip, SketchOptions(backend=backend, background="none", device=device))
-    elif kind == "poses":
-        from stages.extract_poses import PoseOptions
-        from stages.extract_poses import extract as extract_poses
-
-        outcome = extract_poses(clip, PoseOptions(device=device))
-    elif kind == "segment":
-        from stages.segment import SegmentOptions
-        from stages.segment import extract as extract_labels
-
-        outcome = extract_labels(clip, SegmentOptions(device=device))
-    else:
-        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
+    place.reporter.note(f"{clip.id}: extracting {wanted.layer}")
+    module, _, function = wanted.extractor.partition(":")
+    outcome: Outcome = getattr(importlib.import_module(module), function)(clip, backend, device)
     place.reporter.notes_of(place.plain(str(clip.path)), outcome.notes)
     return open_clip_folder(clip.path)

@@ -35,7 +35,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     from fsv2v.sources import clip_of_layer
     from stages.clip import open_clip
     from stages.clip.clip import is_clip
-    from stages.conditions.tracks import layers_of
+    from stages.conditions.kinds import find
     from stages.errors import InputError
     from stages.synthesize import decide
 
@@ -48,7 +48,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     driving, example = map(open_clip, paths)
     model = load_model(values["model"], values["base"]) if values["model"] else default_model(driving)
     kind = model.config.kind
-    if not all(clip.has(layer) for clip in (driving, example) for layer in layers_of(kind)):
+    if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
         return "it is decided when the driving layer is there, which is extracted on the way"
     fitting = decide("auto", kind, [example], driving)
     return f"{_FITTED[fitting.how]}: {fitting.why}"

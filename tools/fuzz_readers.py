@@ -32,7 +32,7 @@ from stages.clip.openpose import read_openpose
 from stages.clip.pack import pack, unpack
 from stages.clip.pictures import read_image
 from stages.clip.validate import validate
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.dense import load_dense, save_dense
 from stages.errors import Fsv2vError

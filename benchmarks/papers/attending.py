@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.conditions.framing import examples_of, frame_of, show
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.models import load_model
 from stages.networks.fewshot.generator import ExampleCode, FewShotGenerator

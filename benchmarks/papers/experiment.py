@@ -16,16 +16,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import rivals
 import torch
 from judging import Figures, judge
 from labeller import train as train_labeller
 from rivals.joints import CHANNELS as JOINT_CHANNELS
+from rivals.joints import JOINTS
 from scales import Scale
 from sources import Row, chosen, index
 
 from stages.clip import Clip, open_clip
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.digests import file_sha256
 from stages.files import write_atomically
 from stages.models import load_model
@@ -79,7 +79,7 @@ class Experiment:
         """The training run of a variant."""
         kind, channels = self.kind, self._track.channels
         if variant.joints:
-            kind, channels = rivals.KIND, JOINT_CHANNELS
+            kind, channels = JOINTS.name, JOINT_CHANNELS
         size = self.scale.size_for(self._dataset_clip.shape)
         config = self.scale.config(kind, channels, size, variant.network, variant.training, seed)
         return replace(config, generator=as_family(config.generator, variant.family)) if variant.family else config

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.clip import Clip
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.dense import Fit, fit, load_dense, picture_tensor, save_dense
 from stages.networks.dense import DenseConfig, DenseNet

@@ -19,7 +19,7 @@ from intervals import beats, mean_and_half, shown
 from judging import REAL, REPEAT, Figures, better, unit
 
 from stages.clip import open_clip
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.files import write_atomically
 

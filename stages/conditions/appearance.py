@@ -1,6 +1,6 @@
-"""Where a frame lies on the appearance map: a few numbers that say from which side, or in which pose, its subject is seen.
+"""From which side, or in which pose, a face or body is seen, as a few numbers: coordinates of the appearance map.
 
-Adaptive compact attention (2020), section 3.2, uses pitch and yaw of the head; bodies and streets get coordinates in the same spirit.
+Adaptive compact attention (2020), section 3.2, uses pitch and yaw of the head; bodies get coordinates in the same spirit.
 """
 
 from __future__ import annotations
@@ -20,19 +20,6 @@ _HEAD = np.array(
 These do not move when the mouth does."""
 _FOCAL_IN_FACES = 6.0
 _RIGHT_SHOULDER, _LEFT_SHOULDER, _NECK, _MID_HIP, _WRISTS = 2, 5, 1, 8, (4, 7)
-
-
-def place_on_map(kind: str, keypoints: NDArray[np.float32], semantic: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Coordinates of a frame: faces (pitch, yaw) in degrees, bodies (orientation, height of the hands), label maps the labels' shares.
-
-    keypoints [N, 3] (x, y, confidence), semantic [S, H, W]: what `Track` says of the frame.
-    """
-    if kind.startswith("landmarks"):
-        pitch, yaw, _ = head_angles(keypoints)
-        return np.array([pitch, yaw])
-    if kind.startswith("poses"):
-        return body_place(keypoints)
-    return semantic.mean((1, 2), dtype=np.float64)
 
 
 def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:

@@ -11,20 +11,15 @@ import numpy as np
 import torch
 
 from stages.clip import Clip
-from stages.conditions import crop
-from stages.conditions.landmarks import eye_distance
-from stages.conditions.tracks import DetectorNoise, LandmarkTrack, PoseTrack, Track, open_track
+from stages.conditions.kinds import open_track
+from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection
 from stages.networks.common.frame import Frame
 
 Crop = Literal["auto", "subject", "none"]
-SMALL_EYES = 12
-"""Pixels between the eyes below which an example is too small to copy from."""
 FILLED_SHARE = 0.9
 """Share of the picture's height from which on a crop is the picture: crops that are cropped again have 0.97 and more."""
-CROPPED_SHARE = 0.1
-"""Share of a head crop outside the picture from which on the head itself is likely to be cut."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +76,7 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
     auto: cropped to the subject, the head of a face or the whole of a body, unless that fills the picture already (as in what
     build-dataset makes). Label maps have no subject.
     """
-    boxes = None
-    if isinstance(track, LandmarkTrack):
-        boxes = crop.smooth_crops(track.points[:, 0], clip.width, clip.height, float(clip.fps))
-    elif isinstance(track, PoseTrack):
-        boxes = crop.smooth_body_crops(track.bodies[:, 0], clip.width, clip.height, float(clip.fps), size[1] / size[0])
+    boxes = track.crops(clip, size[1] / size[0])
     whole = View.scaled(clip.height, clip.width, *size)
     if boxes is None or mode == "none" or (mode == "auto" and _fills(boxes, clip) and not whole.squeezes):
         return [whole] * clip.num_frames
@@ -125,7 +116,7 @@ def frame_of(shown: Sequence[Sample], device: torch.device) -> Frame:
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
-    warnings = squeezed(clip, view) + (_complaints(clip, track, index) if isinstance(track, LandmarkTrack) else ())
+    warnings = squeezed(clip, view) + track.complaints(index, clip)
     return Example(clip, track, index, view, show(track, index, view, view.image(clip.frame(index))), warnings)
 
 
@@ -133,14 +124,3 @@ def squeezed(clip: Clip, view: View) -> tuple[str, ...]:
     """A warning, if the view changes the shape of what the clip shows."""
     shapes = f"{clip.id} has {clip.width}x{clip.height} pixels and is squeezed to {view.width}x{view.height}"
     return (f"{shapes}: crop it to that shape first, or let its subject be cropped",) if view.squeezes else ()
-
-
-def _complaints(clip: Clip, track: LandmarkTrack, index: int) -> tuple[str, ...]:
-    points = track.points[index, 0]
-    found = []
-    x, y, side = crop.head_boxes(points[None])[0]
-    if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
-        found.append(f"the head reaches the border of {clip.id}: results suffer, choose a picture with room around the head")
-    if eye_distance(points) < SMALL_EYES:
-        found.append(f"the face in {clip.id} is very small: results will be blurred")
-    return tuple(found)

@@ -8,14 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.conditions.appearance import body_place, head_angles
-from stages.conditions.landmarks import LANDMARKS
-from stages.conditions.poses import NAMES, person_height
-
-MAX_YAW, MAX_PITCH = 25.0, 20.0
-"""Degrees between the driving head and the nearest example's: beyond them the frame shows what no example does."""
-MAX_TURN = 1.0
-"""The same for bodies, in `body_place`'s orientation: 1 is seen from the front, -1 from behind."""
 MAX_SHIFT = 1.0
 """Distance from the nearest example's place, in widths of its face or heights of its person."""
 MAX_SPANS = 5
@@ -36,40 +28,25 @@ class Pose:
 
 
 class Reach:
-    """Compares driving frames with the examples. Label maps have no pose: nothing is beyond them.
+    """Compares driving frames with the examples.
 
-    kind: the model's; examples: keypoints [N, 3] of each example in the model's pixels, as `Track.keypoints` has them.
+    pose_of: of the kind (`Kind.pose`); None: it has no pose, and nothing is beyond the examples. examples: keypoints [N, 3] of each example
+    in the model's pixels, as `Track.keypoints` has them.
     """
 
-    def __init__(self, kind: str, examples: Sequence[Keypoints]) -> None:
-        self._pose_of = _POSES.get(kind.partition("+")[0])
-        self._shown = [self._pose_of(points) for points in examples] if self._pose_of else []
+    def __init__(self, pose_of: Callable[[Keypoints], Pose] | None, examples: Sequence[Keypoints]) -> None:
+        self._pose_of = pose_of
+        self._shown = [pose_of(points) for points in examples] if pose_of else []
 
     def beyond(self, keypoints: Keypoints) -> list[str]:
         """In which respects of `WHAT` the frame with these keypoints is beyond every example."""
-        if self._pose_of is None:
+        if self._pose_of is None or not self._shown:
             return []
         pose = self._pose_of(keypoints)
         far = {what: min(abs(turn - shown.turns[what]) for shown in self._shown) for what, turn in pose.turns.items()}
         far["moved"] = min(float(np.linalg.norm(pose.centre - shown.centre)) / shown.size for shown in self._shown) / MAX_SHIFT
         return [what for what, distance in far.items() if distance > 1]
 
-
-def _head(points: Keypoints) -> Pose:
-    face = points[:LANDMARKS]
-    pitch, yaw, _ = head_angles(face)
-    width = max(float(np.ptp(face[:17, 0])), 1.0)
-    return Pose({"turned": yaw / MAX_YAW, "tilted": pitch / MAX_PITCH}, face[:, :2].mean(0, dtype=np.float64), width)
-
-
-def _body(points: Keypoints) -> Pose:
-    body = points[: len(NAMES)]
-    seen = body[body[:, 2] > 0, :2].astype(np.float64)
-    centre = (seen.min(0) + seen.max(0)) / 2 if len(seen) else np.zeros(2)
-    return Pose({"turned": float(body_place(body)[0]) / MAX_TURN}, centre, max(person_height(body), 1.0))
-
-
-_POSES: dict[str, Callable[[Keypoints], Pose]] = {"landmarks": _head, "poses": _body}
 
 WHAT = {
     "turned": "is turned to the side further than in any example",

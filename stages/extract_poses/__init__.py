@@ -1,5 +1,12 @@
 """extract-poses: body poses from videos."""
 
+from stages.clip import Clip
 from stages.extract_poses.extract import PoseOptions, extract
+from stages.runner import Outcome
 
-__all__ = ["PoseOptions", "extract"]
+__all__ = ["PoseOptions", "extract", "extract_missing"]
+
+
+def extract_missing(clip: Clip, backend: str, device: str) -> Outcome:
+    """Poses for a synthesis whose clip lacks them; `backend` is that of landmarks."""
+    return extract(clip, PoseOptions(device=device))

@@ -1,5 +1,12 @@
 """extract-sketch: face landmarks and sketches from videos."""
 
+from stages.clip import Clip
 from stages.extract_sketch.extract import SketchOptions, extract
+from stages.runner import Outcome
 
-__all__ = ["SketchOptions", "extract"]
+__all__ = ["SketchOptions", "extract", "extract_missing"]
+
+
+def extract_missing(clip: Clip, backend: str, device: str) -> Outcome:
+    """Landmarks without a sketch, for a synthesis whose clip lacks them."""
+    return extract(clip, SketchOptions(backend=backend, background="none", device=device))

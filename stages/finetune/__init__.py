@@ -11,7 +11,7 @@ from typing import Any
 from stages.clip import Clip
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, examples_of
-from stages.conditions.tracks import layers_digest, require_channels
+from stages.conditions.kinds import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
 from stages.errors import InputError, ParametersDiffer, UsageError

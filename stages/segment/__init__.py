@@ -1,5 +1,12 @@
 """segment: label maps and person masks."""
 
+from stages.clip import Clip
+from stages.runner import Outcome
 from stages.segment.extract import SegmentOptions, extract
 
-__all__ = ["SegmentOptions", "extract"]
+__all__ = ["SegmentOptions", "extract", "extract_missing"]
+
+
+def extract_missing(clip: Clip, backend: str, device: str) -> Outcome:
+    """Label maps for a synthesis whose clip lacks them; `backend` is that of landmarks."""
+    return extract(clip, SegmentOptions(device=device))

@@ -10,12 +10,9 @@ import numpy as np
 from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
 from stages.conditions.framing import Crop, Sample, show, views
-from stages.conditions.landmarks import LANDMARKS
-from stages.conditions.normalise import normalise
-from stages.conditions.poses import NAMES
+from stages.conditions.kinds import open_track
 from stages.conditions.reach import Reach, warnings
-from stages.conditions.retarget import retarget
-from stages.conditions.tracks import LandmarkTrack, PoseTrack, Track, open_track
+from stages.conditions.tracks import Track
 from stages.conditions.view import View
 from stages.errors import NoDetection
 
@@ -52,21 +49,8 @@ class Driving:
         examples: what `Track.keypoints` says of each; a face takes after the first, a body's limbs after all. Without `proportions` a face
         keeps its own.
         """
-        assert isinstance(self.track, (LandmarkTrack, PoseTrack))
-        track = self.track
-        if isinstance(track, LandmarkTrack):
-            framed = self._framed(np.concatenate([track.points, track.iris], 2))
-            faces = normalise(framed, examples[0], proportions=proportions)[:, None]
-            self.track = LandmarkTrack(faces[:, :, :LANDMARKS], faces[:, :, LANDMARKS:], pupils=track.pupils)
-        else:
-            self.track = PoseTrack(retarget(self._framed(track.bodies), np.stack(examples)[:, : len(NAMES)])[:, None])
+        self.track = self.track.fitted(self.views, examples, proportions=proportions)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
-
-    def _framed(self, points: np.ndarray) -> np.ndarray:
-        """The first subject of [T, P, N, 3] in the model's pixels, [T, N, 3]. All frames of a body are seen through the first view: a crop
-        that follows it would take its steps away."""
-        still = isinstance(self.track, PoseTrack)
-        return np.stack([self.views[0 if still else index].points(subject) for index, subject in enumerate(points[:, 0])])
 
     def steps(self) -> Iterator[Step]:
         """One per frame of the clip."""

@@ -11,15 +11,14 @@ import numpy as np
 from stages import identity
 from stages.clip import Clip
 from stages.conditions import crop
+from stages.conditions.kinds import find, open_track
+from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.normalise import fit, nearest
-from stages.conditions.tracks import LandmarkTrack, open_track
 from stages.conditions.view import View
 from stages.errors import UsageError
 
 Normalize = Literal["auto", "on", "off"]
-NORMALIZED = ("landmarks", "landmarks+iris", "poses")
-"""What can be given the example's proportions; the surface of a body or a label map cannot."""
 SAME_SHAPE = 0.02
 """Root mean square distance of the landmarks of one image and its copy, in eye distances: what coding and scaling leave of it."""
 SAME_PIXELS = 8.0
@@ -48,7 +47,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         return Fitting("none", "it is switched off")
     if not examples:
         return Fitting("none", "there is no example")
-    if kind not in NORMALIZED:
+    if not find(kind).normalizable:
         if normalize == "on":
             raise UsageError(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
         return Fitting("none", f"{kind} has no proportions to fit")
@@ -58,7 +57,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         own = driving.frames_digest()
         if any(own == clip.frames_digest() for clip in examples if clip.has("frames")):
             return Fitting("none", "the example is the driving video itself")
-        if kind != "poses" and examples[0].has("frames"):
+        if find(kind).shows_face and examples[0].has("frames"):
             return _of_faces(examples[0], driving)
     return Fitting("proportions", "the example is not from the driving video")
 

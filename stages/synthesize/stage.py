@@ -16,13 +16,10 @@ import torch
 
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip, out_of_time
 from stages.clip.comments import read_comment
-from stages.conditions.appearance import place_on_map
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Example, examples_of, frame_of, squeezed
-from stages.conditions.landmarks import LANDMARKS
-from stages.conditions.poses import NAMES
+from stages.conditions.kinds import Kind, find, layers_digest, require_channels
 from stages.conditions.reach import Reach
-from stages.conditions.tracks import layers_digest, require_channels
 from stages.devices import choose_device
 from stages.differences import differences
 from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
@@ -134,8 +131,7 @@ class Rendering:
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
         complaints = [text for example in self._examples for text in example.warnings]
-        reach = self.track.beyond(Reach(self._kind, self._keypoints)) if self._keypoints else []
-        too_far = [f"{self._driving.id}: {text}" for text in reach]
+        too_far = [f"{self._driving.id}: {text}" for text in self.track.beyond(Reach(find(self._kind).pose, self._keypoints))]
         return [*complaints, *squeezed(self._driving, self.track.views[0]), *too_far]
 
 
@@ -159,9 +155,9 @@ def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Ca
     count = {"all": len(shown), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(shown):
         return lambda step: tuple(range(len(shown)))
-    places = [place_on_map(kind, example.shown.keypoints, example.shown.semantic) for example in shown]
+    places = [find(kind).place(example.shown.keypoints, example.shown.semantic) for example in shown]
     selector = Selector(AppearanceMap(places), count, options.hysteresis)
-    return lambda step: selector(place_on_map(kind, step.shown.keypoints, step.shown.semantic))
+    return lambda step: selector(find(kind).place(step.shown.keypoints, step.shown.semantic))
 
 
 def _frames(
@@ -224,7 +220,8 @@ def _is_finished(out: Path, producer: Producer) -> bool:
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        return not clip.needs("frames", producer, {}) and (producer.backend not in KEPT or clip.has(KEPT[producer.backend]))
+        kind = find(producer.backend)
+        return not clip.needs("frames", producer, {}) and (kind.keep is None or clip.has(kind.layer))
     made, wanted = read_comment(out), producer.key()
     if made == wanted:
         return True
@@ -242,8 +239,7 @@ def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Pr
         clip = create_clip(
             out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
-        if producer.backend in KEPT:
-            _keep_driving(clip, track, producer)
+        _keep_driving(clip, track, find(producer.backend), producer)
         return
     first = next(frames)
     with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key()) as video:
@@ -252,26 +248,10 @@ def _write(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Pr
             video.write(frame)
 
 
-KEPT = {"landmarks": "landmarks", "landmarks+iris": "landmarks", "poses": "poses"}
-"""For each kind of model the layer in which a result keeps what drove it: evaluate compares with it."""
-
-
-def _keep_driving(clip: Clip, track: Driving, producer: Producer) -> None:
+def _keep_driving(clip: Clip, track: Driving, kind: Kind, producer: Producer) -> None:
+    """The result keeps the layer that drove it: evaluate compares with it."""
+    if kind.keep is None:
+        return
     keypoints = np.stack([step.shown.keypoints for step in track.steps()])[:, None]
-    kept = KEPT[producer.backend]
-    with clip.writing(kept, producer, {"frames": clip.frames_digest()}) as layer:
-        if kept == "landmarks":
-            points, iris = keypoints[:, :, :LANDMARKS], keypoints[:, :, LANDMARKS:]
-            layer.arrays({"points": points, "iris": iris} if iris[..., 2].any() else {"points": points})
-        else:
-            bodies = keypoints[:, :, : len(NAMES)]
-            seen = (bodies[..., 2] > 0).any(-1)
-            layer.arrays(keypoints=bodies, boxes=_boxes(bodies), track_id=np.where(seen, 0, -1).astype(np.int32))
-
-
-def _boxes(keypoints: np.ndarray) -> np.ndarray:
-    """Boxes [T, P, 4] around keypoints [T, P, N, 3]; zeros where nobody is."""
-    there = keypoints[..., 2:] > 0
-    low = np.where(there, keypoints[..., :2], np.inf).min(-2)
-    high = np.where(there, keypoints[..., :2], -np.inf).max(-2)
-    return np.where(there.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
+    with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
+        layer.arrays(kind.keep(keypoints))

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from stages.conditions.framing import Sample, frame_of
-from stages.conditions.tracks import DetectorNoise, require_channels
+from stages.conditions.kinds import require_channels
+from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
 from stages.dataset_files import read_header, read_rows
 from stages.errors import Fsv2vError, InputError, InvalidClip

@@ -12,7 +12,8 @@ import numpy as np
 
 from stages.clip import Clip, open_clip
 from stages.conditions.framing import Sample, show
-from stages.conditions.tracks import DetectorNoise, Track, open_track
+from stages.conditions.kinds import find, open_track
+from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 from stages.dataset_files import read_header
 from stages.errors import InputError, InvalidClip, NoDetection
@@ -98,7 +99,7 @@ class DatasetClip:
 def check_kind(root: Path, kind: str) -> None:
     """InputError when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
     header = read_header(root)
-    has, wanted = header.get("kind", "landmarks"), kind.split("+")[0]
+    has, wanted = header.get("kind", "landmarks"), find(kind).layer
     if has != wanted:
         fitting = [name for name in names() if read_recipe(name).generator.kind == has]
         hint = f"train it with --preset {' or '.join(fitting)}" if fitting else f"no preset is for {has}"

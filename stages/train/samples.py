@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
+from stages.conditions.kinds import find
+from stages.conditions.kinds.kind import grey
 from stages.files import write_atomically
 from stages.networks.common.generator import Generator
 from stages.train.data import Batch
@@ -23,14 +24,14 @@ def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
     """
     first = batch.frame(0)
     made = generator.synthesize(generator.encode_examples(batch.examples), first)
-    columns = {"driving": _drawn(first.semantic, generator.config.kind)}
+    columns = {"driving": find(generator.config.kind).draw(first.semantic)}
     if made.best is not None and made.attention is not None:
         chosen = torch.arange(len(batch), device=made.best.device), made.best
         example = batch.examples.picture[chosen]
         columns["example"] = example
         columns["warped example"] = example if made.example is None else made.example.image
-        columns["mask"] = _grey(torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask)
-        columns["attention"] = _grey(F.interpolate(made.attention[chosen][:, None].float(), example.shape[-2:]))
+        columns["mask"] = grey(torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask)
+        columns["attention"] = grey(F.interpolate(made.attention[chosen][:, None].float(), example.shape[-2:]))
         columns["raw"] = made.raw
     columns |= {"result": made.frame, "truth": first.picture}
     beside = torch.cat([c.float().cpu() for c in columns.values()], -1)
@@ -41,18 +42,3 @@ def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
         x = 4 + index * sheet.shape[1] // len(columns)
         cv2.putText(titled, name, (x, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     write_atomically(path, cv2.imencode(".png", titled[..., ::-1])[1].tobytes())
-
-
-def _drawn(semantics: Tensor, kind: str) -> Tensor:
-    """Semantic images [B, S, H, W] as pictures: skeletons as they are, labels in a colour each, faces in grey."""
-    if kind.startswith("poses"):
-        return semantics[:, :3] * 2 - 1
-    if kind != "segment":
-        return _grey(semantics.mean(1, keepdim=True) * 2)
-    angles = torch.arange(semantics.shape[1], device=semantics.device) * 2.4  # the golden angle: neighbours differ
-    colours = torch.stack([torch.cos(angles + turn) for turn in (0.0, 2.1, 4.2)], 1)
-    return torch.einsum("bshw,sc->bchw", semantics, colours)
-
-
-def _grey(maps: Tensor) -> Tensor:
-    return maps.clamp(0, 1).expand(-1, 3, -1, -1) * 2 - 1

@@ -13,7 +13,7 @@ import pytest
 
 from stages.clip import Clip, open_clip
 from stages.clip.validate import require_valid
-from stages.conditions.tracks import open_track
+from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 
 PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"

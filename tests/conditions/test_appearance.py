@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.conditions.appearance import _HEAD, _RIGID, body_place, head_angles, place_on_map
+from stages.conditions.appearance import _HEAD, _RIGID, body_place, head_angles
+from stages.conditions.kinds import find
 from stages.conditions.poses import NAMES
 
 
@@ -60,4 +61,4 @@ def test_bodies_are_told_apart_by_their_side_and_their_hands():
 def test_streets_lie_where_their_labels_shares_say():
     labels = np.zeros((3, 4, 4), np.float32)
     labels[0, :3], labels[2, 3:] = 1, 1
-    assert place_on_map("segment", np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]
+    assert find("segment").place(np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]

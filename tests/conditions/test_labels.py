@@ -12,7 +12,7 @@ import pytest
 
 from stages.conditions import labels
 from stages.conditions.finetune_batches import shifted_view
-from stages.conditions.tracks import LabelTrack
+from stages.conditions.kinds.streets import LabelTrack
 from stages.errors import InputError, InvalidClip, UsageError
 
 

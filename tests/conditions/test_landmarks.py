@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from stages.conditions import crop, landmarks
+from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.normalise import normalise
-from stages.conditions.tracks import DetectorNoise, LandmarkTrack
+from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
 
 

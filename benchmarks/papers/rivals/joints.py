@@ -7,17 +7,19 @@ pictures of training, and the discriminators, show what they show for every othe
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stages.clip import Clip
+from stages.conditions.kinds import bodies, open_track
+from stages.conditions.kinds.bodies import PoseTrack
 from stages.conditions.poses import NAMES, draw_pose
-from stages.conditions.tracks import DetectorNoise, PoseTrack, open_track
+from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
 
-KIND = "poses+joints"
 DRAWN = 3
 """Channels of the skeleton, before those of the joints."""
 CHANNELS = DRAWN + len(NAMES)
@@ -43,6 +45,10 @@ def open_joints(clip: Clip) -> JointTrack:
     track = open_track(clip, "poses")
     assert isinstance(track, PoseTrack)
     return JointTrack(track.bodies)
+
+
+JOINTS = replace(bodies.KIND, name="poses+joints", open=open_joints, channels=CHANNELS, normalizable=False, keep=None)
+"""What drives both rivals."""
 
 
 def heat_maps(joints: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,0 +1,58 @@
+"""The driving kinds, one file each. Adding one: a file with a `Kind`, and a line here; or an entry point of another package."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from stages.clip import Clip
+from stages.conditions.kinds import bodies, dense_bodies, faces, streets
+from stages.conditions.kinds.kind import Kind
+from stages.conditions.tracks import Track
+from stages.errors import InputError, UsageError
+
+__all__ = ["Kind", "find", "kinds", "layers_digest", "open_track", "register", "require_channels"]
+
+_KINDS = {kind.name: kind for kind in (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND)}
+GROUP = "fsv2v.kinds"
+"""Entry points of other packages: each is a `Kind`."""
+
+
+def register(kind: Kind) -> None:
+    """Make a kind known by its name: models, datasets and synthesis then work with it as with the package's own."""
+    _KINDS[kind.name] = kind
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds by their names, those of installed packages last."""
+    for entry in entry_points(group=GROUP):
+        if entry.name not in _KINDS:
+            register(entry.load())
+    return dict(_KINDS)
+
+
+def find(name: str) -> Kind:
+    """The kind of a model. Raises UsageError for an unknown one."""
+    if (kind := _KINDS.get(name) or kinds().get(name)) is None:
+        raise UsageError(f"{name!r} is no driving kind", hint=f"there are {', '.join(_KINDS)}")
+    return kind
+
+
+def open_track(clip: Clip, name: str) -> Track:
+    """The track of a clip for a model of a kind. Raises InputError when the clip lacks a layer, UsageError for an unknown kind."""
+    kind = find(name)
+    for layer in kind.layers:
+        if not clip.has(layer):
+            raise InputError(f"{clip.path} has no layer {layer!r}", hint=(kind.remedies or {}).get(layer, "").format(clip.path))
+    return kind.open(clip)
+
+
+def require_channels(clip: Clip, found: int, wanted: int) -> None:
+    """UsageError when a clip's semantic images have other channels than a model was made for: other labels, most of the time."""
+    if found != wanted:
+        hint = "label maps must be of the table that the model was trained on; a recipe says how many labels (semantic_channels)"
+        raise UsageError(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
+
+
+def layers_digest(clip: Clip, name: str) -> str:
+    """Of the layer, or the layers, that a model of this kind is driven by."""
+    return "+".join(clip.layer(layer).digest if clip.has(layer) else "" for layer in find(name).layers)

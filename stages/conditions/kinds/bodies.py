@@ -1,0 +1,116 @@
+"""Bodies: BODY_25, with hands and faces where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip
+from stages.conditions import crop, poses
+from stages.conditions.appearance import body_place
+from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.poses import NAMES, person_height
+from stages.conditions.reach import Pose
+from stages.conditions.retarget import retarget
+from stages.conditions.tracks import DetectorNoise, Track, only_main
+from stages.conditions.view import View
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_TURN = 1.0
+"""Difference from the nearest example in `body_place`'s orientation, of which 1 is seen from the front and -1 from behind."""
+
+
+class PoseTrack(Track):
+    """keypoints [T, P, 25, 3] in BODY_25 order, or [T, P, 137, 3] with hands and faces, which are drawn too."""
+
+    channels = 3
+
+    def __init__(self, keypoints: np.ndarray) -> None:
+        self.bodies = keypoints
+        self.num_frames = len(keypoints)
+
+    def _people(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        people = view.points(self.bodies[index])
+        people = poses.mirrored(people) if view.mirrored else people
+        return poses.noisy(people, noise.of_frame(index)) if noise is not None and noise.noisy else people
+
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        people = self._people(index, view, noise)
+        return poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
+
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        """BODY_25 and both hands behind it, [67, 3]; hands that are not known have confidence 0."""
+        return poses.with_hands(self._people(index, view, noise)[0])
+
+    def seen(self, index: int) -> bool:
+        return bool(self.bodies[index, ..., 2].any())
+
+    def picture(self, index: int, view: View) -> np.ndarray:
+        return poses.draw_pose(self._people(index, view), view.height, view.width)
+
+    def crops(self, clip: Clip, aspect: float) -> np.ndarray:
+        """Around the whole body."""
+        return crop.smooth_body_crops(self.bodies[:, 0], clip.width, clip.height, float(clip.fps), aspect)
+
+    def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> PoseTrack:
+        """The limbs take after all examples. All frames are seen through the first view: a crop that follows the body would take its
+        steps away."""
+        framed = np.stack([views[0].points(body) for body in self.bodies[:, 0]])
+        return PoseTrack(retarget(framed, np.stack(examples)[:, : len(NAMES)])[:, None])
+
+
+def _open(clip: Clip) -> PoseTrack:
+    return PoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())))
+
+
+def place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(orientation, height of the hands)."""
+    return body_place(keypoints)
+
+
+def pose(keypoints: Keypoints) -> Pose:
+    """Orientation, place and height."""
+    body = keypoints[: len(NAMES)]
+    seen = body[body[:, 2] > 0, :2].astype(np.float64)
+    centre = (seen.min(0) + seen.max(0)) / 2 if len(seen) else np.zeros(2)
+    return Pose({"turned": float(body_place(body)[0]) / MAX_TURN}, centre, max(person_height(body), 1.0))
+
+
+def draw(semantic: torch.Tensor) -> torch.Tensor:
+    """The drawn skeletons as they are."""
+    return semantic[:, :3] * 2 - 1
+
+
+def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+    bodies = keypoints[:, :, : len(NAMES)]
+    seen = (bodies[..., 2] > 0).any(-1)
+    return {"keypoints": bodies, "boxes": _boxes(bodies), "track_id": np.where(seen, 0, -1).astype(np.int32)}
+
+
+def _boxes(keypoints: np.ndarray) -> np.ndarray:
+    """Boxes [T, P, 4] around keypoints [T, P, N, 3]; zeros where no person is."""
+    there = keypoints[..., 2:] > 0
+    low = np.where(there, keypoints[..., :2], np.inf).min(-2)
+    high = np.where(there, keypoints[..., :2], -np.inf).max(-2)
+    return np.where(there.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
+
+
+KIND = Kind(
+    name="poses",
+    layers=("poses",),
+    open=_open,
+    place=place,
+    draw=draw,
+    channels=PoseTrack.channels,
+    pose=pose,
+    normalizable=True,
+    keep=_keep,
+    extractor="stages.extract_poses:extract_missing",
+    default_model="pose-256.safetensors",
+    remedies={"poses": "make it with `fsv2v extract-poses {}`"},
+)

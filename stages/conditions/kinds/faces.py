@@ -1,0 +1,145 @@
+"""Faces: 68 landmarks, and irises where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip
+from stages.conditions import crop, landmarks
+from stages.conditions.appearance import head_angles
+from stages.conditions.kinds.kind import Keypoints, Kind, grey
+from stages.conditions.landmarks import LANDMARKS, eye_distance
+from stages.conditions.normalise import normalise
+from stages.conditions.reach import Pose
+from stages.conditions.tracks import DetectorNoise, Track, main_subject, only
+from stages.conditions.view import View
+
+if TYPE_CHECKING:
+    import torch
+
+IRIS_DROPPED = 0.25
+"""Share of the training windows, and of the sets of examples, whose irises are left out: one model serves with and without."""
+SMALL_EYES = 12
+"""Pixels between the eyes below which an example is too small to copy from."""
+CROPPED_SHARE = 0.1
+"""Share of a head crop outside the image from which on the head itself is likely to be cut."""
+MAX_YAW, MAX_PITCH = 25.0, 20.0
+"""Degrees between the driving head and the nearest example's: beyond them the frame shows what no example does."""
+
+
+class LandmarkTrack(Track):
+    """landmarks [T, P, 68, 3], and irises [T, P, 10, 3] where they are known; with `pupils` these are part of s_t."""
+
+    def __init__(self, points: np.ndarray, iris: np.ndarray | None = None, *, pupils: bool = False) -> None:
+        self.points, self.pupils = points, pupils
+        self.iris = np.zeros((*points.shape[:2], landmarks.IRIS_POINTS, 3), np.float32) if iris is None else iris
+        self.channels = landmarks.SEMANTIC_CHANNELS + pupils * landmarks.PUPIL_CHANNELS
+        self.num_frames = len(points)
+
+    def faces(self, index: int, view: View) -> np.ndarray:
+        points = view.points(self.points[index])
+        return points[:, landmarks.MIRROR] if view.mirrored else points
+
+    def _irises(self, index: int, view: View, noise: DetectorNoise | None) -> np.ndarray:
+        irises = view.points(self.iris[index])
+        if noise is not None and noise.of_window().random() < IRIS_DROPPED:
+            irises = np.zeros_like(irises)
+        return irises[:, landmarks.MIRROR_IRISES] if view.mirrored else irises
+
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        faces = self.faces(index, view)
+        maps = landmarks.semantic_image(faces, view.height, view.width)
+        if not self.pupils:
+            return maps
+        drawn = landmarks.draw_irises(faces, self._irises(index, view, noise), view.height, view.width)
+        return np.concatenate([maps, drawn[None] / np.float32(255)])
+
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        """Landmarks and irises, [78, 3]."""
+        return np.concatenate([self.faces(index, view)[0], self._irises(index, view, noise)[0]])
+
+    def seen(self, index: int) -> bool:
+        return bool(self.points[index, ..., 2].any())
+
+    def picture(self, index: int, view: View) -> np.ndarray:
+        faces = self.faces(index, view)
+        sketch = landmarks.draw_sketch(faces, view.height, view.width)
+        drawn = np.maximum(sketch, landmarks.draw_irises(faces, self._irises(index, view, None), view.height, view.width))
+        return np.repeat(drawn[..., None], 3, -1)
+
+    def crops(self, clip: Clip, aspect: float) -> np.ndarray:
+        """Squares around the head."""
+        return crop.smooth_crops(self.points[:, 0], clip.width, clip.height, float(clip.fps))
+
+    def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> LandmarkTrack:
+        """A face takes after the first example."""
+        points = np.concatenate([self.points, self.iris], 2)[:, 0]
+        framed = np.stack([view.points(face) for view, face in zip(views, points, strict=True)])
+        faces = normalise(framed, examples[0], proportions=proportions)[:, None]
+        return LandmarkTrack(faces[:, :, :LANDMARKS], faces[:, :, LANDMARKS:], pupils=self.pupils)
+
+    def complaints(self, index: int, clip: Clip) -> tuple[str, ...]:
+        points = self.points[index, 0]
+        found = []
+        x, y, side = crop.head_boxes(points[None])[0]
+        if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
+            found.append(f"the head reaches the border of {clip.id}: results suffer, choose a picture with room around the head")
+        if eye_distance(points) < SMALL_EYES:
+            found.append(f"the face in {clip.id} is very small: results will be blurred")
+        return tuple(found)
+
+
+def _open(clip: Clip, *, pupils: bool = False) -> LandmarkTrack:
+    arrays = clip.layer("landmarks").arrays()
+    chosen = main_subject(arrays["points"])
+    iris = only(chosen, arrays["iris"]) if "iris" in arrays else None
+    return LandmarkTrack(only(chosen, arrays["points"]), iris, pupils=pupils)
+
+
+def _place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(pitch, yaw) in degrees, as in the paper."""
+    pitch, yaw, _ = head_angles(keypoints)
+    return np.array([pitch, yaw])
+
+
+def _pose(keypoints: Keypoints) -> Pose:
+    face = keypoints[:LANDMARKS]
+    pitch, yaw, _ = head_angles(face)
+    width = max(float(np.ptp(face[:17, 0])), 1.0)
+    return Pose({"turned": yaw / MAX_YAW, "tilted": pitch / MAX_PITCH}, face[:, :2].mean(0, dtype=np.float64), width)
+
+
+def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+    points, iris = keypoints[:, :, :LANDMARKS], keypoints[:, :, LANDMARKS:]
+    return {"points": points, "iris": iris} if iris[..., 2].any() else {"points": points}
+
+
+def _draw(semantic: torch.Tensor) -> torch.Tensor:
+    return grey(semantic.mean(1, keepdim=True) * 2)
+
+
+KIND = Kind(
+    name="landmarks",
+    layers=("landmarks",),
+    open=_open,
+    place=_place,
+    draw=_draw,
+    channels=landmarks.SEMANTIC_CHANNELS,
+    pose=_pose,
+    normalizable=True,
+    shows_face=True,
+    keep=_keep,
+    extractor="stages.extract_sketch:extract_missing",
+    default_model="face-256.safetensors",
+    remedies={"landmarks": "make it with `fsv2v extract-sketch {}`"},
+)
+WITH_IRISES = replace(
+    KIND, name="landmarks+iris", open=partial(_open, pupils=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS
+)
+"""Irises are drawn into s_t where the layer has them."""

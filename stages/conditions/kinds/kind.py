@@ -1,0 +1,61 @@
+"""What a driving kind is: everything that depends on whether a face, a body or a label map drives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip
+from stages.conditions.reach import Pose
+from stages.conditions.tracks import Track
+
+if TYPE_CHECKING:
+    import torch
+
+Keypoints = NDArray[np.float32]
+"""[N, 3]: x, y in pixels, confidence."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The record of a driving kind; a file of its own in this folder has it."""
+
+    name: str
+    """As models have it, for example "landmarks+iris"."""
+    layers: tuple[str, ...]
+    """Layers of a clip that drive. Datasets and default models go by the first."""
+    open: Callable[[Clip], Track]
+    place: Callable[[Keypoints, NDArray[np.float32]], NDArray[np.float64]]
+    """Of keypoints and s_t [S, H, W] the coordinates on the appearance map (adaptive compact attention, section 3.2)."""
+    draw: Callable[[torch.Tensor], torch.Tensor]
+    """s_t [B, S, H, W] as images [B, 3, H, W] in [-1, 1], for sample sheets."""
+    channels: int | None = None
+    """Of s_t; None: one for each label."""
+    pose: Callable[[Keypoints], Pose] | None = None
+    """What of a frame is compared with the examples (reach.py); None: nothing is beyond them."""
+    normalizable: bool = False
+    """Whether `Track.fitted` gives it the example's proportions."""
+    shows_face: bool = False
+    """Whether the layer landmarks says whose face it is."""
+    keep: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
+    """Of the driving keypoints [T, 1, N, 3] the arrays of the first layer, which a result keeps; None: it keeps nothing."""
+    extractor: str = ""
+    """The function that makes the first layer of a clip, as "module:function" (clip, backend, device); empty: it has to be imported."""
+    default_model: str = ""
+    """File of the shipped model."""
+    remedies: Mapping[str, str] | None = None
+    """For each layer how it is made, with {} for the clip."""
+
+    @property
+    def layer(self) -> str:
+        """The first of `layers`."""
+        return self.layers[0]
+
+
+def grey(maps: torch.Tensor) -> torch.Tensor:
+    """Maps [B, 1, H, W] in [0, 1] as images [B, 3, H, W] in [-1, 1]."""
+    return maps.clamp(0, 1).expand(-1, 3, -1, -1) * 2 - 1

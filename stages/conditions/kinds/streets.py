@@ -1,0 +1,79 @@
+"""Streets, or any other scene: label maps, and instances where they are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip, Layer
+from stages.conditions import labels
+from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.tracks import DetectorNoise, Track
+from stages.conditions.view import View
+
+if TYPE_CHECKING:
+    import torch
+
+
+class LabelTrack(Track):
+    """Label maps, one-hot: one channel for each name of the layer's table. What is void, with a name or without, is in none.
+
+    A mirrored view exchanges what is named left and right. instances: the layer of that name, if there is one; two opposite corners of the
+    box of each large instance are then the keypoints.
+    """
+
+    def __init__(self, layer: Layer, instances: Layer | None = None) -> None:
+        self.layer = labels.LabelLayer(layer)
+        self.instances = None if instances is None else labels.InstanceLayer(instances)
+        self.mirror = labels.mirror(self.layer.names)
+        self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
+        self.channels = len(self.ids)
+        self.num_frames = layer.num_frames
+
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        return (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
+
+    def _seen_through(self, view: View, index: int) -> np.ndarray:
+        ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
+        return self.mirror[ids] if view.mirrored else ids
+
+    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        if self.instances is None:
+            return np.zeros((2 * labels.INSTANCES_FOLLOWED, 3), np.float32)
+        return labels.corners(view.image(self.instances.image(index), cv2.INTER_NEAREST), self.instances.followed)
+
+    def picture(self, index: int, view: View) -> np.ndarray:
+        return labels.colourise(self._seen_through(view, index), self.layer.table)
+
+
+def _open(clip: Clip) -> LabelTrack:
+    return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None)
+
+
+def _place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The labels' shares."""
+    return semantic.mean((1, 2), dtype=np.float64)
+
+
+def _draw(semantic: torch.Tensor) -> torch.Tensor:
+    """Each label in a colour of its own."""
+    import torch
+
+    angles = torch.arange(semantic.shape[1], device=semantic.device) * 2.4  # the golden angle: neighbours differ
+    colours = torch.stack([torch.cos(angles + turn) for turn in (0.0, 2.1, 4.2)], 1)
+    return torch.einsum("bshw,sc->bchw", semantic, colours)
+
+
+KIND = Kind(
+    name="segment",
+    layers=("segment",),
+    open=_open,
+    place=_place,
+    draw=_draw,
+    extractor="stages.segment:extract_missing",
+    default_model="street-256.safetensors",
+    remedies={"segment": "make it with `fsv2v segment {}`"},
+)
