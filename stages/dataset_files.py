@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import InvalidClip
+from stages.errors import InputError, InvalidClip
 from stages.reading import parse_object
 
 SCHEMA = "fsv2v.dataset/1"
@@ -52,6 +52,16 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise InvalidClip(f"{path} is damaged in line {len(rows) + 1}: {error}", hint=HINT) from error
     return rows
+
+
+def read_index(root: Path) -> list[dict[str, Any]]:
+    """The rows of a dataset's clips.ndjson. Raises InputError when there is no dataset, InvalidClip when it is damaged."""
+    try:
+        read_header(root)
+        return list(read_rows(root).values())
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "make one with `fsv2v build-dataset CLIPS -o FOLDER`"
+        raise InputError(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
 
 
 def _check_row(row: Mapping[str, Any]) -> None:

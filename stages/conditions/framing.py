@@ -16,6 +16,7 @@ from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection
 from stages.networks.common.frame import Frame
+from stages.networks.common.images import image_tensor
 
 Crop = Literal["auto", "subject", "none"]
 FILLED_SHARE = 0.9
@@ -110,7 +111,7 @@ def frame_of(shown: Sequence[Sample], device: torch.device) -> Frame:
     pictures = [s.image for s in shown if s.image is not None]
     images = None
     if len(pictures) == len(shown):
-        images = (torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 127.5 - 1).to(device)
+        images = image_tensor(np.stack(pictures)).to(device)
     semantics, keypoints = np.stack([s.semantic for s in shown]), np.stack([s.keypoints for s in shown])
     return Frame(torch.from_numpy(semantics).to(device), torch.from_numpy(keypoints).to(device), images)
 

@@ -2,6 +2,7 @@
 
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.stage import Rendering, require_examples, synthesize
+from stages.synthesize.rendering import Rendering
+from stages.synthesize.stage import require_examples, synthesize
 
 __all__ = ["Outcome", "Rendering", "SynthesizeOptions", "decide", "require_examples", "synthesize"]

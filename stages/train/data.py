@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from stages.conditions.framing import Sample, frame_of
 from stages.conditions.kinds import require_channels
 from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
-from stages.dataset_files import read_header, read_rows
+from stages.dataset_files import read_index
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
@@ -177,16 +176,6 @@ class Prefetcher:
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
-
-
-def read_index(root: Path) -> list[dict[str, Any]]:
-    """The rows of a dataset's clips.ndjson. Raises InputError when there is no dataset, InvalidClip when it is damaged."""
-    try:
-        read_header(root)
-        return list(read_rows(root).values())
-    except (FileNotFoundError, NotADirectoryError):
-        hint = "make one with `fsv2v build-dataset CLIPS -o FOLDER`"
-        raise InputError(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
 
 
 def draw_window(

@@ -13,6 +13,7 @@ from stages.conditions.kinds import find
 from stages.conditions.kinds.kind import grey
 from stages.files import write_atomically
 from stages.networks.common.generator import Generator
+from stages.networks.common.images import image_array
 from stages.train.data import Batch
 
 
@@ -35,7 +36,7 @@ def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
         columns["raw"] = made.raw
     columns |= {"result": made.frame, "truth": first.picture}
     beside = torch.cat([c.float().cpu() for c in columns.values()], -1)
-    sheet = torch.cat(list(beside), 1).add(1).mul(127.5).clamp(0, 255).byte().movedim(0, -1).numpy()
+    sheet = image_array(torch.cat(list(beside), 1))
     titled = np.full((sheet.shape[0] + 18, sheet.shape[1], 3), 255, np.uint8)
     titled[18:] = sheet
     for index, name in enumerate(columns):

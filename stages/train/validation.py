@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
+from stages.networks.common.images import image_array
 from stages.networks.common.objective import PerceptualDistance
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -39,7 +40,7 @@ class Validation:
         return {**ours, **{f"repeat_{name}": value for name, value in theirs.items()}}
 
     def _figures(self, made: Tensor, truth: Tensor) -> dict[str, float]:
-        pairs = list(zip(_pictures(made), _pictures(truth), strict=True))
+        pairs = list(zip(image_array(made), image_array(truth), strict=True))
         errors = [np.square(ours.astype(np.float64) - theirs).mean() for ours, theirs in pairs]
         figures = {
             "psnr": float(np.mean([10 * np.log10(255**2 / max(error, 1e-9)) for error in errors])),
@@ -61,7 +62,3 @@ def _frames(generator: Generator, window: Batch) -> Tensor:
         frame, past = generator.step(code, window.frame(t), past)
         frames.append(frame[0].float())
     return torch.stack(frames)
-
-
-def _pictures(frames: Tensor) -> list[np.ndarray]:
-    return list(frames.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(1, -1).numpy())

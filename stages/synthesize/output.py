@@ -1,0 +1,59 @@
+"""The file of a synthesis: a video with its key in the container's comment, or a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
+from stages.clip.comments import read_comment
+from stages.conditions.kinds import Kind, find
+from stages.differences import differences
+from stages.errors import ParametersDiffer
+from stages.reading import parse_object
+from stages.synthesize.driving import Driving
+
+
+def is_finished(out: Path, producer: Producer) -> bool:
+    """Whether `out` was made in this very way. ParametersDiffer when it is there and was not."""
+    if not out.exists():
+        return False
+    if out.suffix == ".clip":
+        clip = open_clip(out)
+        kind = find(producer.backend)
+        return not clip.needs("frames", producer, {}) and (kind.keep is None or clip.has(kind.layer))
+    made, wanted = read_comment(out), producer.key()
+    if made == wanted:
+        return True
+    try:
+        changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
+    except ValueError:  # no comment, or not one of ours
+        changed = "by something else"
+    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
+
+
+def write_output(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Producer) -> None:
+    driving = track.clip
+    sound = driving if driving.has("audio") else None
+    if out.suffix == ".clip":
+        clip = create_clip(
+            out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
+        )
+        _keep_driving(clip, track, find(producer.backend), producer)
+        return
+    first = next(frames)
+    with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key()) as video:
+        video.write(first)
+        for frame in frames:
+            video.write(frame)
+
+
+def _keep_driving(clip: Clip, track: Driving, kind: Kind, producer: Producer) -> None:
+    """The result keeps the layer that drove it: evaluate compares with it."""
+    if kind.keep is None:
+        return
+    keypoints = np.stack([step.shown.keypoints for step in track.steps()])[:, None]
+    with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
+        layer.arrays(kind.keep(keypoints))

@@ -1,0 +1,132 @@
+"""The frames of a synthesis: examples encoded once, then one step of the generator per driving frame."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.clip import Clip
+from stages.conditions.finetune_batches import finetune_batches
+from stages.conditions.framing import Example, examples_of, frame_of, squeezed
+from stages.conditions.kinds import find, require_channels
+from stages.conditions.reach import Reach
+from stages.devices import choose_device
+from stages.errors import InputError, NoDetection
+from stages.models import Model
+from stages.networks.common.frame import Frame
+from stages.networks.common.images import image_array
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.objective import PerceptualDistance
+from stages.networks.common.tuning import TuneOptions, tune
+from stages.synthesize.driving import Driving, Step
+from stages.synthesize.fitting import Fitting
+from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.selection import AppearanceMap, Selector
+from stages.synthesize.shown import Show, require_shown, show_step
+from stages.synthesize.transforms import SideBySide, transformed
+
+DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
+MAX_SELECTIONS = 16
+"""Selections whose codes are kept for when the subject turns back."""
+
+
+class Rendering:
+    """The frames of a synthesis before they are written. Raises what `synthesize` raises of examples, driving clip and model.
+
+    fitting: of `decide`; the other parameters are those of `synthesize`.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Clip],
+        driving: Clip,
+        model: Model,
+        options: SynthesizeOptions,
+        fitting: Fitting,
+        perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+    ) -> None:
+        require_shown(options.show, model.config)
+        self.options, self._driving = options, driving
+        self._kind, size = model.config.kind, model.config.size
+        self._examples = _examples(examples, self._kind, size, options) if model.config.few_shot else []
+        self.track = Driving(driving, self._kind, size, options.crop)
+        require_channels(driving, self.track.track.channels, model.config.semantic_channels)
+        for example in self._examples:
+            require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
+        self._keypoints = [example.shown.keypoints for example in self._examples]
+        if fitting.how != "none":
+            self.track.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        self._device = choose_device(options.device)
+        generator = model.generator.to(self._device)
+        if options.finetune:
+            generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
+            tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
+        self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` three times as wide."""
+        pictures = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
+        select = _selector(self._kind, self._examples, self.options)
+        frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show)
+        return transformed(frames, [SideBySide(self.track)] if self.options.compare else [])
+
+    def warnings(self) -> list[str]:
+        """What makes the frames worse than they could be, as sentences about the clips."""
+        complaints = [text for example in self._examples for text in example.warnings]
+        too_far = [f"{self._driving.id}: {text}" for text in self.track.beyond(Reach(find(self._kind).pose, self._keypoints))]
+        return [*complaints, *squeezed(self._driving, self.track.views[0]), *too_far]
+
+
+def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
+    """All examples in which something is seen; pictures without are left out as long as one remains."""
+    shown: list[Example] = []
+    failed: list[NoDetection] = []
+    most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
+    for clip in clips:
+        try:
+            shown += examples_of(clip, kind, size, options.crop, most, slice(*options.example_frames))
+        except NoDetection as error:
+            failed.append(error)
+    if not shown:
+        raise failed[0] if failed else InputError("there is no example", hint="name a picture, a folder of pictures, a video or a clip")
+    return shown
+
+
+def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
+    """Tells of each driving frame which examples it is made from."""
+    count = {"all": len(shown), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
+    if count >= len(shown):
+        return lambda step: tuple(range(len(shown)))
+    places = [find(kind).place(example.shown.keypoints, example.shown.semantic) for example in shown]
+    selector = Selector(AppearanceMap(places), count, options.hysteresis)
+    return lambda step: selector(find(kind).place(step.shown.keypoints, step.shown.semantic))
+
+
+def _frames(
+    renderer: Renderer,
+    examples: Frame | None,
+    track: Driving,
+    device: torch.device,
+    select: Callable[[Step], tuple[int, ...]],
+    show: Show,
+) -> Iterator[np.ndarray]:
+    """uint8 RGB [H, W, 3], one per driving frame."""
+    count = 0 if examples is None else len(examples.picture)
+    whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
+
+    @lru_cache(maxsize=MAX_SELECTIONS)
+    def code_of(chosen: tuple[int, ...]) -> Any:
+        return whole if len(chosen) == count else renderer.choose(whole, chosen)
+
+    past: Frame | None = None
+    for index, step in enumerate(track.steps()):
+        driving = frame_of([step.shown], device)
+        picture, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
+        if not picture.isfinite().all():
+            raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
+        yield image_array(picture[0])
