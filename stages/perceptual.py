@@ -45,7 +45,8 @@ def open_distance(name: str, device: torch.device, scales: int = 1) -> Perceptua
         features = squeezenet.squeezenet11(_read(squeezenet.WEIGHTS_11))
     else:
         features, distance = vgg.vgg19(_read(vgg.WEIGHTS)), vgg.weighted_l1
-    return PerceptualDistance(features, distance, scales).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = PerceptualDistance(features, distance, scales)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _read(name: str) -> dict[str, Tensor]:

@@ -91,7 +91,8 @@ def _fill(boxes: np.ndarray) -> np.ndarray:
 def _gaussian(series: np.ndarray, sigma: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(series, sigma, axis=0, mode="nearest")
+    smooth: np.ndarray = gaussian_filter1d(series, sigma, axis=0, mode="nearest")
+    return smooth
 
 
 def _inside(boxes: np.ndarray, width: int, height: int, tightest: float, aspect: float = 1.0) -> np.ndarray:

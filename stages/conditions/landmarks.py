@@ -57,12 +57,13 @@ _SAMPLES_PER_SPAN = 4
 def eye_distance(points: np.ndarray) -> np.ndarray:
     """Distance of the two eye centres in pixels; points [..., 68, 2 or 3] -> [...]."""
     xy = points[..., :2]
-    return np.linalg.norm(xy[..., RIGHT_EYE, :].mean(-2) - xy[..., LEFT_EYE, :].mean(-2), axis=-1)
+    distances: np.ndarray = np.linalg.norm(xy[..., RIGHT_EYE, :].mean(-2) - xy[..., LEFT_EYE, :].mean(-2), axis=-1)
+    return distances
 
 
 def mirror(points: np.ndarray, width: int) -> np.ndarray:
     """The landmarks of the picture flipped left to right. points [..., 68, 3]."""
-    flipped = points[..., MIRROR, :].copy()
+    flipped: np.ndarray = points[..., MIRROR, :].copy()
     flipped[..., 0] = np.where(flipped[..., 2] > 0, width - 1 - flipped[..., 0], 0)
     return flipped
 
@@ -170,4 +171,5 @@ def _spline(count: int, closed: bool) -> np.ndarray:
     start = np.minimum(place.astype(int), spans - 1)
     t, end = (place - start)[:, None], (start + 1) % count
     bend = ((1 - t) ** 3 - (1 - t)) * curvature[start] + (t**3 - t) * curvature[end]
-    return (1 - t) * control[start] + t * control[end] + bend / 6
+    points: np.ndarray = (1 - t) * control[start] + t * control[end] + bend / 6
+    return points

@@ -40,7 +40,7 @@ def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = T
     moved = driving[..., :2] * scale + shift
     if proportions:
         _give_proportions(moved, mean * scale + shift, example)
-    result = driving.copy()
+    result: np.ndarray = driving.copy()
     result[..., :2] = moved
     result[~seen] = 0
     irises = result[:, LANDMARKS:]
@@ -82,7 +82,8 @@ def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
 
 def _standard(shapes: np.ndarray) -> np.ndarray:
     centred = shapes - shapes.mean(1, keepdims=True)
-    return centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
+    standard: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
+    return standard
 
 
 def fit(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
@@ -96,4 +97,5 @@ def fit(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
 def _ratio(mean: np.ndarray, example: np.ndarray, rigid: bool) -> np.ndarray:
     """How many times wider and higher the example's part is; [2]. A part whose height is an expression keeps its shape."""
     wide, high = np.ptp(example, axis=0) / np.maximum(np.ptp(mean, axis=0), 1e-6)
-    return np.clip([wide, high if rigid else wide], 1 / LIMIT, LIMIT)
+    ratios: np.ndarray = np.clip([wide, high if rigid else wide], 1 / LIMIT, LIMIT)
+    return ratios

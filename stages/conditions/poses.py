@@ -140,7 +140,7 @@ def _draw_details(canvas: NDArray[np.uint8], person: NDArray[np.float32], stroke
 
 def noisy(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
     """Keypoints [P, 25 or 137, 3] as a worse detector would give them: a few joints are missing, the others tremble."""
-    noisy = keypoints.copy()
+    noisy: NDArray[np.float32] = keypoints.copy()
     for person in noisy:
         person[:, :2] += draw.normal(size=(len(person), 2)) * JITTER * person_height(person)
     noisy[(draw.random(noisy.shape[:2]) < DROPPED_JOINTS) | (keypoints[..., 2] <= 0)] = 0

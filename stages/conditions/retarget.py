@@ -62,7 +62,7 @@ def retarget(driving: Points, examples: Points) -> Points:
 
 def _as_large_as_the_first(examples: Points) -> Points:
     """Examples [K, 25, 3] of one person, seen from as near as the first."""
-    scaled = examples.copy()
+    scaled: Points = examples.copy()
     for example in scaled[1:]:
         lengths = [(_length(examples[:1], group), _length(example[None], group)) for group in LARGE]
         ratios = [first / own for first, own in lengths if first > 1 and own > 1]
@@ -115,7 +115,7 @@ def _length(bodies: Points, group: tuple[tuple[int, int], ...], best: float = BE
 
 def _rebuilt(driving: Points, root: NDArray[np.float32], anchor: int | None, scale: float, ratios: dict[tuple[int, int], float]) -> Points:
     """Bone by bone from the mid hip, the anchor at the origin. A child without its parent keeps its place to the anchor, scaled."""
-    result = driving.copy()
+    result: Points = driving.copy()
     result[..., :2] = (driving[..., :2] - root[:, None]) * scale
     attached = [(parent, child) for parent, part in DETAILS for child in range(*part.indices(driving.shape[1]))]
     for parent, child in (*BONES, *attached):

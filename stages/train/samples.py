@@ -14,7 +14,7 @@ from stages.conditions.kinds.kind import grey
 from stages.files import write_atomically
 from stages.networks.common.generator import Generator
 from stages.networks.common.images import image_array
-from stages.train.data import Batch
+from stages.train.batch import Batch
 
 
 @torch.no_grad()

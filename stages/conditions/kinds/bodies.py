@@ -41,7 +41,8 @@ class PoseTrack(Track):
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         people = self._people(index, view, noise)
-        return poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
+        drawn: np.ndarray = poses.draw_pose(people, view.height, view.width).astype(np.float32).transpose(2, 0, 1) / 255
+        return drawn
 
     def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         """BODY_25 and both hands behind it, [67, 3]; hands that are not known have confidence 0."""

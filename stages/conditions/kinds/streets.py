@@ -34,7 +34,8 @@ class LabelTrack(Track):
         self.num_frames = layer.num_frames
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        return (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
+        planes: np.ndarray = (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
+        return planes
 
     def _seen_through(self, view: View, index: int) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
@@ -55,7 +56,8 @@ def _open(clip: Clip) -> LabelTrack:
 
 def _place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
     """The labels' shares."""
-    return semantic.mean((1, 2), dtype=np.float64)
+    shares: NDArray[np.float64] = semantic.mean((1, 2), dtype=np.float64)
+    return shares
 
 
 def _draw(semantic: torch.Tensor) -> torch.Tensor:

@@ -112,7 +112,7 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        levels = self.encoder(x)
+        levels: list[Tensor] = self.encoder(x)
         x = levels[-1]
         for level in reversed(range(len(self.up))):
             x = activate(self.up[level](x))

@@ -61,7 +61,8 @@ class ResNeXt3d(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         x = F.max_pool3d(F.relu(self.bn1(self.conv1(video))), 3, 2, 1)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3, 4))
+        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3, 4))
+        return features
 
 
 def resnext3d(content: Mapping[str, Any]) -> ResNeXt3d:

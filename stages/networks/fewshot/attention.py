@@ -41,13 +41,15 @@ class Attention(nn.Module):
 
     def key(self, semantic: Tensor) -> Tensor:
         """Of an example: [B, S, H, W] -> [B, hw, A]."""
-        return self.project(self.encoder(semantic)[-1]).flatten(2).mT
+        keys: Tensor = self.project(self.encoder(semantic)[-1]).flatten(2).mT
+        return keys
 
     def query(self, semantic: Tensor) -> Tensor:
         """Of the driving frame: [B, S, H, W] -> [B, hw, A]."""
         if self.query_encoder is None or self.query_project is None:
             return self.key(semantic)
-        return self.query_project(self.query_encoder(semantic)[-1]).flatten(2).mT
+        queries: Tensor = self.query_project(self.query_encoder(semantic)[-1]).flatten(2).mT
+        return queries
 
     def memorise(self, keys: Tensor, values: Tensor) -> Memory:
         """keys [B, K, hw, A], values [B, K, C, h, w] of K examples: every pixel is remembered."""

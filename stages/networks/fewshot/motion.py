@@ -79,13 +79,15 @@ class Candidates(nn.Module):
         else:
             self.count = 1 + self.instances
 
-    @torch.autocast("cpu", enabled=False)
-    @torch.autocast("cuda", enabled=False)
     def forward(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
         """driving [B, N, 3] and S sources [B, S, N, 3] (x, y in pixels, confidence) of pictures of `size` (height, width).
 
         Returns flows [B, S, C, 2, h, w] in pixels of the whole picture and prior logits [B, S, C, h, w], at 1 / stride of the size.
         """
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return self._motions(driving, sources, size, stride)
+
+    def _motions(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
         height = size[0]
         grid = pixel_grid(size, stride, driving.device) / height  # coordinates in heights from here on
         to, shown = driving[..., :2].float() / height, driving[..., 2] > 0

@@ -37,7 +37,8 @@ def pointwise(x: Tensor, weights: Tensor) -> Tensor:
     if len(x) == 1:
         return F.conv2d(x, weights[0, :, :-1, None, None], weights[0, :, -1])
     flat = torch.baddbmm(weights[:, :, -1:], weights[:, :, :-1], x.flatten(2))
-    return flat.unflatten(2, x.shape[2:])
+    result: Tensor = flat.unflatten(2, x.shape[2:])
+    return result
 
 
 class Modulation(nn.Conv2d):
@@ -129,7 +130,8 @@ class SpadeBlock(nn.Module):
             x = self.shortcut_norm(x, label, guidance, layers[2])
         if self.shortcut is not None:
             x = self.shortcut(x)
-        return (x + y) * 0.5**0.5  # keeps the variance over the blocks
+        result: Tensor = (x + y) * 0.5**0.5  # keeps the variance over the blocks
+        return result
 
 
 def _styled(x: Tensor, style: Style | None, layer: int) -> Tensor:

@@ -114,8 +114,10 @@ def _dealt(made: Tensor, shape: Shape) -> Tensor:
     """made [B, C, n] -> [B, rows, fan_in + 1]."""
     columns, width = shape.fan_in + 1, made.shape[1]
     if shape.rows % width == 0:  # each row of the features makes one or two rows of the matrix
-        return made.unflatten(2, (-1, columns)).transpose(1, 2).flatten(1, 2)
+        rows: Tensor = made.unflatten(2, (-1, columns)).transpose(1, 2).flatten(1, 2)
+        return rows
     if shape.fan_in == width and width % shape.rows == 0:  # each makes a column; what is left over is the bias
         weights, bias = made[..., : shape.rows].mT, made[..., shape.rows :].flatten(1)
         return torch.cat([weights, bias.unflatten(1, (shape.rows, -1)).mean(2, keepdim=True)], 2)
-    return made.flatten(1)[:, : shape.size].unflatten(1, (shape.rows, columns))
+    wanted: Tensor = made.flatten(1)[:, : shape.size].unflatten(1, (shape.rows, columns))
+    return wanted
