@@ -31,7 +31,7 @@ class Duration(click.ParamType):
 @path_option("--data", required=True, metavar="FOLDER", help="A dataset made by build-dataset.")
 @click.option(
     "--preset", default="face-256", show_default=True, metavar="NAME|FILE.toml",
-    help="The recipe: network, losses and schedule. One of those in examples/recipes, or a file of your own.",
+    help="The recipe: network, losses and schedule. face-256, pose-256, street-256, another of examples/recipes, or a file of your own.",
 )  # fmt: skip
 @out_option("The folder of the run. The same command again goes on where it stopped.", required=True)
 @click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h, here.")
@@ -50,6 +50,7 @@ class Duration(click.ParamType):
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Parts that a batch is worked off in.")
 @click.option("--checkpoint-activations", is_flag=True, help="Compute activations twice, to save memory.")
 @click.option("--compile", "compile_", is_flag=True, help="torch.compile: minutes at the start, faster afterwards.")
+@click.option("--prefetch", type=click.IntRange(1), default=2, show_default=True, help="Number of threads that prepare batches.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
 @prepare.perceptual_option
 @path_option("--flow-model", metavar="FILE.onnx", help="A network that teaches optical flow in place of DIS, as for `fsv2v clip flow`.")
@@ -63,8 +64,8 @@ class Duration(click.ParamType):
 def train(
     data: str, preset: str, budget: float | None, steps: int | None, start: str | None, learning_rate: float | None,
     max_examples: int | None, attention: str | None, method: str | None, batch_scale: int, accumulate: int, checkpoint_activations: bool,
-    compile_: bool, bfloat16: bool, perceptual: str, flow_model: str | None, log_every: int, save_every: float, tensorboard: bool,
-    seed: int, device: str, run: Run,
+    compile_: bool, prefetch: int, bfloat16: bool, perceptual: str, flow_model: str | None, log_every: int, save_every: float,
+    tensorboard: bool, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Train a model on a dataset of faces, bodies or streets, whichever the preset is for.
 
@@ -86,13 +87,13 @@ def train(
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     network: dict[str, Any] = {name: value for name, value in (("attention", attention), ("method", method)) if value is not None}
-    changes["generator"] = replace(recipe.generator, **network)
+    changes["generator"] = recipe.generator.changed(**network)
     changes["perceptual"] = network_of(perceptual, recipe.perceptual, prepare.Console())
     config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).enlarged(batch_scale)
     if steps is not None:
         config = config.shortened(steps)
     options = TrainOptions(
-        Path(data), device, LoggingSettings(log_every, save_every), ComputeSettings(accumulate, checkpoint_activations, compile_),
+        Path(data), device, LoggingSettings(log_every, save_every), ComputeSettings(accumulate, checkpoint_activations, compile_, prefetch),
         flow_model, None if start is None else model_path(start), tensorboard,
     )  # fmt: skip
     assert run.out is not None

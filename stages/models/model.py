@@ -49,8 +49,11 @@ class Model:
         return self.sha256 if base is None else base.sha256
 
     def attending(self, attention: str) -> Model:
-        """The same weights with another kind of attention. Raises UsageError where the family has none."""
-        config = self.config.attending(attention)
+        """The same weights with another kind of attention: keys and values are the same for both, only what is kept of them differs.
+
+        Raises UsageError where the family has none.
+        """
+        config = self.config.changed(attention=attention)
         if config == self.config:
             return self
         generator = build(config)

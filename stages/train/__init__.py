@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from stages.devices import choose_device
+from stages.devices import choose_device, reproducible
 from stages.files import alone
 from stages.flow.teacher import choose_teacher
 from stages.models import load_model
@@ -34,8 +34,8 @@ class TrainOptions:
 
     data: Path
     device: str = "auto"
-    pace: LoggingSettings = field(default_factory=LoggingSettings)
-    effort: ComputeSettings = field(default_factory=ComputeSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
     flow_model: str | None = None
     start: Path | None = None
     """A model, or a run's folder, whose weights the run begins with."""
@@ -55,7 +55,9 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     world = join(options.device)
     try:
         with alone(out, inside=True) if world.is_main else contextlib.nullcontext():
-            made = _train(config, options, RunFolder(out), world, begun, overwrite, event)
+            device = choose_device(own_device(world, options.device))
+            with reproducible(device):
+                made = _train(config, options, RunFolder(out), world, device, begun, overwrite, event)
         world.wait()  # torchrun ends them all when one that has left goes wrong on its way out, and the first may be writing still
         return made
     finally:
@@ -63,11 +65,16 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
 
 
 def _train(
-    config: TrainConfig, options: TrainOptions, folder: RunFolder, world: World, begun: float, overwrite: bool, event: Event
+    config: TrainConfig,
+    options: TrainOptions,
+    folder: RunFolder,
+    world: World,
+    device: torch.device,
+    begun: float,
+    overwrite: bool,
+    event: Event,
 ) -> Path:
     world.part(min(phase.batch for phase in config.phases))  # too many processes for the last phase are too many now
-    device = choose_device(own_device(world, options.device))
-    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     teacher = choose_teacher(model=options.flow_model)
     config = replace(config, flow_teacher=teacher.identity)
     start = None if options.start is None else load_model(options.start)
@@ -82,15 +89,15 @@ def _train(
     validation = Dataset(options.data, config.generator.kind, "val", estimate, on_bad)
     distance = open_distance(config.perceptual, device, config.perceptual_scales)
     if config.budget is not None:  # nothing but the plan's own call holds its trainer, and with it the memory of another one
-        config = _planned(config, Trainer(config, device, distance, options.effort, world), data, validation, folder, overwrite, begun)
+        config = _planned(config, Trainer(config, device, distance, options.compute, world), data, validation, folder, overwrite, begun)
     if world.is_main:
         folder.claim(config, str(options.data), overwrite=overwrite)
-    trainer = Trainer(config, device, distance, options.effort, world)
+    trainer = Trainer(config, device, distance, options.compute, world)
     if start is not None:
         taken, whole = trainer.start_from(start.generator.state_dict())
         event({"message": f"{taken} of {whole} tensors are those of {start.path}"})
     board = Board(folder.path) if options.board and world.is_main else None
-    return Run(trainer, data, validation, folder, options.pace, event, board).to_the_end()
+    return Run(trainer, data, validation, folder, options.logging, event, board).to_the_end()
 
 
 def _planned(

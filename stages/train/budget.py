@@ -22,7 +22,7 @@ def seconds_per_step(trainer: Trainer, data: Dataset) -> list[float]:
     for phase in trainer.config.phases:
         trainer.config = replace(trainer.config, phases=(replace(phase, steps=1 + TRIED),))
         trainer.step = 0
-        if trainer.effort.compile:  # for each number of examples that the timed steps will have
+        if trainer.compute.compile:  # for each number of examples that the timed steps will have
             for step in range(1 + TRIED):
                 batch = data.batch(trainer.config, step, phase, trainer.world.part(phase.batch))
                 trainer.train_step(batch.to(trainer.device), phase)

@@ -18,7 +18,6 @@ from stages.conditions.view import View
 from stages.dataset_files import read_header
 from stages.errors import InputError, InvalidClip, NoDetection
 from stages.train.augment import Colours
-from stages.train.recipes import names, read_recipe
 
 
 class DatasetClip:
@@ -101,6 +100,5 @@ def check_kind(root: Path, kind: str) -> None:
     header = read_header(root)
     has, wanted = header.get("kind", "landmarks"), find(kind).layer
     if has != wanted:
-        fitting = [name for name in names() if read_recipe(name).generator.kind == has]
-        hint = f"train it with --preset {' or '.join(fitting)}" if fitting else f"no preset is for {has}"
+        hint = f"train it with a recipe for {has}; `fsv2v train --help` names them"
         raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)

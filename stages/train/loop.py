@@ -84,11 +84,11 @@ class Run:
         data: Dataset,
         validation: Dataset,
         folder: RunFolder,
-        pace: LoggingSettings,
+        logging: LoggingSettings,
         event: Event,
         board: Board | None = None,
     ) -> None:
-        self.trainer, self.data, self.folder, self.pace, self.event, self.board = trainer, data, folder, pace, event, board
+        self.trainer, self.data, self.folder, self.logging, self.event, self.board = trainer, data, folder, logging, event, board
         self.config, self.world = trainer.config, trainer.world
         self.validation = Validation(validation, self.config, trainer.device, trainer.perceptual) if self.world.is_main else None
         self.sheet = self._sheet(validation).to(trainer.device) if self.world.is_main else None
@@ -114,7 +114,7 @@ class Run:
                 elif self.trainer.step in milestones:
                     self._milestone()
                     saved = time.monotonic()
-                elif time.monotonic() - saved > self.pace.save_seconds:
+                elif time.monotonic() - saved > self.logging.save_seconds:
                     self._save()
                     saved = time.monotonic()
         finally:
@@ -132,7 +132,7 @@ class Run:
         if done.reason:
             return done.reason
         self.interval.add(done.terms)
-        if trainer.step % self.pace.log_every == 0 or trainer.step == self.config.steps:
+        if trainer.step % self.logging.log_every == 0 or trainer.step == self.config.steps:
             self._log({"step": trainer.step, "frames": phase.frames, "size": self.config.size_of(phase)[0], **self.interval.row()})
             self.interval = Interval()
         return ""
@@ -224,7 +224,7 @@ class Run:
             self.folder.keep_log_until(self.trainer.step, self.trainer.guard.history)
 
     def _batches(self) -> Prefetcher:
-        return Prefetcher(self.data, self.config, self.trainer.step, self.world, self.trainer.guard.returns)
+        return Prefetcher(self.data, self.config, self.trainer.step, self.world, self.trainer.guard.returns, self.trainer.compute.prefetch)
 
 
 def _memory(device: torch.device) -> int:

@@ -29,13 +29,15 @@ R1_EVERY = 16
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How a step is computed; all ways lead to the same result, up to rounding."""
+    """How steps are computed; all ways lead to the same result, up to rounding."""
 
     accumulate: int = 1
     """A batch is worked off in so many parts, one after another, to save memory."""
     checkpoint: bool = False
     """Activations are computed again for the gradients, to save memory."""
     compile: bool = False
+    prefetch: int = 2
+    """Number of threads that prepare batches, each one ahead."""
 
 
 @dataclass
@@ -63,12 +65,12 @@ class Trainer:
     """One run: generator, discriminators, their optimisers, the running mean of the generator's weights, and the guard."""
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, effort: ComputeSettings | None = None,
+        self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, compute: ComputeSettings | None = None,
         world: World | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
-        self.effort, self.world = effort or ComputeSettings(), world or World()
+        self.compute, self.world = compute or ComputeSettings(), world or World()
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator).to(device)
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
@@ -79,7 +81,7 @@ class Trainer:
         self.guard = Guard()
         self._encode: Callable[[Frame], Any] = self.generator.encode_examples
         self._synthesize: Callable[[Any, Frame, Frame | None], Synthesis] = self.generator.synthesize
-        if self.effort.compile:
+        if self.compute.compile:
             self._encode, self._synthesize = torch.compile(self._encode, dynamic=False), torch.compile(self._synthesize, dynamic=False)
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -100,7 +102,7 @@ class Trainer:
         self._set_rates()
         if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
             self._begin(phase)
-        windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.effort.accumulate)]
+        windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
         notes = Notes(self.device)
         finite = True
         for first in range(0, phase.frames, self.config.backprop_frames):
@@ -147,7 +149,7 @@ class Trainer:
 
     def _frame(self, code: Any, driving: Frame, before: Frame | None) -> Synthesis:
         with self._autocast():
-            if not self.effort.checkpoint:
+            if not self.compute.checkpoint:
                 return self._synthesize(code, driving, before)
             made: Synthesis = checkpoint(self._synthesize, code, driving, before, use_reentrant=False)
             return made
@@ -209,7 +211,7 @@ class Trainer:
     def _begin(self, phase: Phase) -> None:
         """A new phase."""
         self.guard.settled()
-        if self.effort.compile:
+        if self.compute.compile:
             torch.compiler.reset()  # PyTorch compiles for eight shapes at most: here, one to four examples with and without a past
         alone = self.step == 0 or self.config.phase_at(self.step - 1).frames == 1
         if phase.frames > 1 and alone:

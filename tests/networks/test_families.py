@@ -192,7 +192,7 @@ def test_examples_for_it_and_their_absence_for_others_are_refused(run, painted_d
     for more, said in (
         (["--model", run, "--examples", painted_driver.path], "pix2pixhd uses no examples"),
         (["--model", run, "--finetune", 3], "learns nothing from examples"),
-        (["--model", run, "--attention", "pixel"], "has no attention"),
+        (["--model", run, "--attention", "pixel"], "has no attention to choose"),
         (["--model", run, "--show", "warp"], "makes no warp"),
         ([], "--examples"),
     ):

@@ -28,8 +28,8 @@ def test_parts_cover_a_batch_once():
         World(0, 3).part(2)
 
 
-def trained(data: Path, effort: ComputeSettings, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    trainer, dataset = Trainer(config, torch.device("cpu"), None, effort), Dataset(data, "landmarks", "train")
+def trained(data: Path, compute: ComputeSettings, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    trainer, dataset = Trainer(config, torch.device("cpu"), None, compute), Dataset(data, "landmarks", "train")
     terms = []
     for step in range(steps):
         phase = config.phase_at(step)
@@ -45,10 +45,10 @@ def close(ours: list[dict[str, float]], theirs: list[dict[str, float]], toleranc
 
 
 @pytest.mark.parametrize(
-    "effort", [ComputeSettings(accumulate=2), ComputeSettings(accumulate=3), ComputeSettings(checkpoint=True)], ids=str
+    "compute", [ComputeSettings(accumulate=2), ComputeSettings(accumulate=3), ComputeSettings(checkpoint=True)], ids=str
 )
-def test_saving_memory_changes_no_loss(painted_dataset, effort):
-    plain, saved = (trained(painted_dataset, each, steps=4) for each in (ComputeSettings(), effort))
+def test_saving_memory_changes_no_loss(painted_dataset, compute):
+    plain, saved = (trained(painted_dataset, each, steps=4) for each in (ComputeSettings(), compute))
     assert close(saved[0], plain[0], 2e-3)  # the same but for rounding, which Adam's first steps enlarge
 
 

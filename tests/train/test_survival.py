@@ -29,7 +29,7 @@ def rows(run: Path) -> list[dict]:
 
 
 def options(data: Path) -> TrainOptions:
-    return TrainOptions(data, device="cpu", pace=LoggingSettings(log_every=5))
+    return TrainOptions(data, device="cpu", logging=LoggingSettings(log_every=5))
 
 
 class TestTheGuard:
@@ -92,7 +92,7 @@ def test_a_run_that_went_back_is_resumed_exactly(painted_dataset, tmp_path):
     hot = replace(TINY, learning_rate=0.4)
     train(hot, options(painted_dataset), tmp_path / "undisturbed")
     with pytest.raises(Stop):
-        train(hot, replace(options(painted_dataset), pace=LoggingSettings(5, 0.0)), tmp_path / "stopped", event=stop_at_15)
+        train(hot, replace(options(painted_dataset), logging=LoggingSettings(5, 0.0)), tmp_path / "stopped", event=stop_at_15)
     train(hot, options(painted_dataset), tmp_path / "stopped")
     assert rows(tmp_path / "stopped") == rows(tmp_path / "undisturbed")
 
@@ -134,8 +134,8 @@ def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_d
         if "l1" in row and row["step"] == 15:
             full_disk(resource.RLIM_INFINITY)
 
-    pace = LoggingSettings(log_every=5, save_seconds=0.0)
-    train(TINY, replace(options(painted_dataset), pace=pace), run, event=event)
+    logging = LoggingSettings(log_every=5, save_seconds=0.0)
+    train(TINY, replace(options(painted_dataset), logging=logging), run, event=event)
     refused = [row["message"] for row in told if "message" in row]
     assert any("state-" in message and "Training goes on" in message for message in refused)
     assert [row["step"] for row in rows(run) if "l1" in row] == list(range(5, STEPS + 1, 5))

@@ -38,7 +38,7 @@ def losses(run: Path) -> list[dict]:
 
 
 def quick(data: Path, save_seconds: float = 0.0) -> TrainOptions:
-    return TrainOptions(data, device="cpu", pace=LoggingSettings(1, save_seconds))
+    return TrainOptions(data, device="cpu", logging=LoggingSettings(1, save_seconds))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,18 @@ def test_every_variant_can_be_trained(change, painted_dataset, tmp_path):
     train(replace(TINY, generator=generator, phases=(Phase(1, batch=2, frames=2),)), quick(painted_dataset), tmp_path / "run")
     assert (tmp_path / "run" / "samples" / "00000001.png").exists()
     assert load_model(tmp_path / "run").config == generator
+
+
+def test_training_leaves_the_settings_and_the_random_numbers_of_its_caller(painted_dataset, tmp_path):
+    before = torch.random.get_rng_state(), torch.are_deterministic_algorithms_enabled()
+    train(replace(TINY, phases=(Phase(1, batch=2),)), quick(painted_dataset), tmp_path / "run")
+    assert torch.equal(before[0], torch.random.get_rng_state()) and before[1] == torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_network_without_a_setting_says_so(painted_dataset, tmp_path, fsv2v):
+    asked = ("train", "--data", painted_dataset, "--preset", "pix2pixhd", "-o", tmp_path / "run", "--method", "adain")
+    done = fsv2v(*asked)
+    assert done.exit_code == 2 and "a network of the family pix2pixhd has no method to choose" in done.stderr
 
 
 def test_a_finished_run_is_not_trained_again(undisturbed, painted_dataset):

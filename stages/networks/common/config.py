@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from stages.errors import UsageError
@@ -53,9 +53,12 @@ class GeneratorConfig:
         """Settings that may change without other weights; they are recorded with every result."""
         return {}
 
-    def attending(self: Own, attention: str) -> Own:
-        """The same configuration with another kind of attention. Raises UsageError where there is none."""
-        raise UsageError(f"a model of the family {self.family} has no attention to choose", hint="leave out --attention")
+    def changed(self: Own, **values: Any) -> Own:
+        """The configuration with other values. Raises UsageError for a field that the family does not have."""
+        known = {f.name for f in fields(self)}
+        if unknown := sorted(set(values) - known):
+            raise UsageError(f"a network of the family {self.family} has no {' and no '.join(unknown)} to choose")
+        return replace(self, **values)
 
     def to_json(self) -> dict[str, Any]:
         """As a model's header has it; `stages.networks.families.config_from_json` is the opposite."""

@@ -98,10 +98,6 @@ class FewShotConfig(GeneratorConfig):
     def recorded(self) -> dict[str, Any]:
         return {"attention": self.attention}
 
-    def attending(self, attention: str) -> FewShotConfig:
-        """Keys and values are the same for both kinds of attention; only what is remembered of them differs."""
-        return replace(self, attention=attention)  # type: ignore[arg-type]
-
 
 PAPER = FewShotConfig(
     semantic_channels=1, channels=(32, 64, 128, 256, 512, 1024), label_channels=(32, 64, 128, 256, 512, 1024),
