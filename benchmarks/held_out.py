@@ -36,7 +36,7 @@ from stages.clip import Clip, open_clip
 from stages.conditions.view import View
 from stages.files import write_atomically
 from stages.models import find_model, read_model
-from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.families import config_from_json
 from stages.perceptual import open_distance
 from weights import registry
 
@@ -73,7 +73,7 @@ class Trial:
 
     @property
     def _warps(self) -> bool:
-        return FewShotConfig.from_json(read_model(Path(self.model))[0]["generator"]).warp_example
+        return config_from_json(read_model(Path(self.model))[0]["generator"]).warps_example
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
 
 def _trial(given: argparse.Namespace) -> Trial:
     model = find_model(Path(given.model)) if given.model else registry.path("face-256.safetensors")
-    config = FewShotConfig.from_json(read_model(model)[0]["generator"])
+    config = config_from_json(read_model(model)[0]["generator"])
     if given.kind not in (None, config.kind):
         sys.exit(f"{model} is driven by {config.kind}, not by {given.kind}")
     return Trial(given.data, given.out, str(model), config.kind, config.size, given.frames, given.finetune)
