@@ -27,6 +27,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.frames.picture.shape[1]
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to each of its tensors."""
         others = (self.flows, self.flow_confidence, self.example_flows, self.example_confidence, self.numbers)

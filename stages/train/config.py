@@ -25,6 +25,14 @@ class Phase:
     adversarial: bool = True
     motion_only: bool = False
     """The flow network alone learns, from the example as it moves it: many steps for the price of one. Single frames, no discriminators."""
+    rollout: int = 0
+    """Largest number of frames that are made before the window, without gradients; drawn for each step. In short windows the frame before
+    is nearly perfect, and a network that trusts it lets blur grow over a long video; this shows it its own late frames."""
+
+    @property
+    def has_past(self) -> bool:
+        """Whether any frame is made after another."""
+        return self.frames > 1 or self.rollout > 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,11 @@ class TrainConfig:
         return 1.0 if step <= start else max(0.05, 1 - (step - start) / max(self.steps - start, 1))
 
     @property
+    def rollout(self) -> int:
+        """The largest of all phases."""
+        return max(phase.rollout for phase in self.phases)
+
+    @property
     def milestones(self) -> list[int]:
         """Steps at which a run is judged and can be gone back to: before each change of the phase, and about twenty times in a long run."""
         ends, last = set(), 0
@@ -123,7 +136,8 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored: runs and models call the discriminators `players`, as they did before version 0.2."""
-        values = {**asdict(self), "generator": self.generator.to_json()}
+        phases = [{name: value for name, value in asdict(phase).items() if name != "rollout" or value} for phase in self.phases]
+        values = {**asdict(self), "generator": self.generator.to_json(), "phases": phases}
         return {"players" if name == "discriminators" else name: value for name, value in values.items()}
 
     @classmethod

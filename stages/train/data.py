@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from threading import Lock
@@ -76,9 +77,12 @@ class Dataset:
     ) -> Batch:
         """The batch of one step, or those of its samples that `part` numbers. Another attempt at a step draws another batch.
 
-        K is drawn, unless `examples` says it.
+        K is drawn, unless `examples` says it, and so is the number of frames of a rollout, which come before those of the phase.
         """
-        examples = examples or _draw_k(np.random.default_rng([config.seed, step, attempt]), config.max_examples)
+        draw = np.random.default_rng([config.seed, step, attempt])
+        examples = examples or _draw_k(draw, config.max_examples)
+        if phase.rollout:
+            phase = replace(phase, frames=phase.frames + int(draw.integers(phase.rollout + 1)))
         numbers = range(phase.batch) if part is None else part
         samples = [self._sample(np.random.default_rng([config.seed, step, attempt, 1 + i]), config, phase, examples) for i in numbers]
         frames, shown, flows = zip(*samples, strict=True)

@@ -81,7 +81,7 @@ def _config(table: dict[str, Any]) -> TrainConfig:
         **plain,
     )  # fmt: skip
     for phase in config.phases:
-        if phase.motion_only and (phase.frames > 1 or phase.adversarial or not config.generator.trains_motion_alone(config.max_examples)):
+        if phase.motion_only and (phase.has_past or phase.adversarial or not config.generator.trains_motion_alone(config.max_examples)):
             raise ValueError("a phase with motion_only has frames = 1 and adversarial = false, and a network that warps all its examples")
     halvings = config.generator.halvings
     for height, width in map(config.size_of, config.phases):

@@ -51,6 +51,12 @@ class Window:
     """The frame that was made last."""
     past: Past = field(default_factory=lambda: Past([], [], []))
 
+    def add(self, target: Target, frame: Tensor, generator: Generator) -> None:
+        """A frame was made."""
+        self.before = generator.remember(target.frame, frame, self.before)
+        flows = self.past.flows if target.flow is None else [*self.past.flows, target.flow]
+        self.past = Past([*self.past.real, target.image], [*self.past.fake, frame.detach()], flows)
+
 
 class Stepped(NamedTuple):
     """What came of a step."""
@@ -103,10 +109,13 @@ class Trainer:
         if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
             self._begin(phase)
         windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
+        rolled = batch.num_frames - phase.frames
+        for window in windows:
+            self._roll_out(window, rolled)
         notes = Notes(self.device)
         finite = True
-        for first in range(0, phase.frames, self.config.backprop_frames):
-            frames = range(first, min(first + self.config.backprop_frames, phase.frames))
+        for first in range(rolled, batch.num_frames, self.config.backprop_frames):
+            frames = range(first, min(first + self.config.backprop_frames, batch.num_frames))
             self.optimizer.zero_grad(set_to_none=True)
             self.discriminator_optimizer.zero_grad(set_to_none=True)
             _renew_spectral_norms(self.generator)
@@ -117,6 +126,17 @@ class Trainer:
         terms = notes.means(self.world, phase.frames)
         error, grey, saturation = (terms.pop(name) for name in ("_error", "_grey", "_saturation"))
         return Stepped(terms, self.guard.watch(error / max(grey, 1e-6), saturation, finite))
+
+    @torch.no_grad()
+    def _roll_out(self, window: Window, frames: int) -> None:
+        """Make the first frames of a window as they would be in a long video."""
+        if frames:
+            with self._autocast():
+                code = self.generator.encode_examples(window.batch.examples)
+        for t in range(frames):
+            target = window.batch.target(t)
+            with self._autocast():
+                window.add(target, self.generator.synthesize(code, target.frame, window.before).frame, self.generator)
 
     def _learn(self, window: Window, frames: range, phase: Phase, notes: Notes) -> bool:
         """The gradients of some frames of a part, added to those that are there; False and none when the loss is not finite."""
@@ -137,9 +157,7 @@ class Trainer:
                 notes.add(name, value.detach() * window.share)
             notes.watch(made, target.image, window.share)
             total = total + torch.stack(list(terms.values())).sum() * (window.share / len(frames))
-            window.before = self.generator.remember(target.frame, made.frame, window.before)
-            flows = window.past.flows if target.flow is None else [*window.past.flows, target.flow]
-            window.past = Past([*window.past.real, target.image], [*window.past.fake, made.frame.detach()], flows)
+            window.add(target, made.frame, self.generator)
         assert window.before is not None
         window.before = window.before.map(Tensor.detach)
         if not torch.isfinite(total):  # its gradients would crash grid_sample
@@ -213,8 +231,8 @@ class Trainer:
         self.guard.settled()
         if self.compute.compile:
             torch.compiler.reset()  # PyTorch compiles for eight shapes at most: here, one to four examples with and without a past
-        alone = self.step == 0 or self.config.phase_at(self.step - 1).frames == 1
-        if phase.frames > 1 and alone:
+        alone = self.step == 0 or not self.config.phase_at(self.step - 1).has_past
+        if phase.has_past and alone:
             self.generator.load_state_dict(self.generator.begin_windows(self.generator.state_dict()))
             self.average = _copies(self.generator.begin_windows(self.average))
 

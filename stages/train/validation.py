@@ -17,8 +17,8 @@ from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 
-WINDOWS = 12
-"""Each of two frames, made from one example."""
+WINDOWS, JUDGED = 12, 2
+"""The last frames of each window are judged; they are made from one example, after a rollout where the recipe has one."""
 
 
 class Validation:
@@ -26,16 +26,16 @@ class Validation:
 
     def __init__(self, data: Dataset, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None) -> None:
         plain = replace(config, jitter=0.0, far_examples=0.0, max_examples=1, seed=0, most_stride=1)
-        self.windows = data.batch(plain, 0, Phase(1, frames=2, batch=WINDOWS)).parts(WINDOWS)
+        self.windows = data.batch(plain, 0, Phase(1, frames=config.rollout + JUDGED, batch=WINDOWS)).parts(WINDOWS)
         self.device, self.perceptual = device, perceptual
 
     @torch.no_grad()
     def __call__(self, generator: Generator, bfloat16: bool) -> dict[str, float]:
         """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each also of "repeat the example"."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            made = [_frames(generator, window.to(self.device)).cpu() for window in self.windows]
-        truth = torch.cat([window.frames.picture[0] for window in self.windows])
-        repeated = torch.cat([window.examples.picture[0].expand_as(window.frames.picture[0]) for window in self.windows])
+            made = [_frames(generator, window.to(self.device))[-JUDGED:].cpu() for window in self.windows]
+        truth = torch.cat([window.frames.picture[0, -JUDGED:] for window in self.windows])
+        repeated = torch.cat([window.examples.picture[0].expand(JUDGED, -1, -1, -1) for window in self.windows])
         ours, theirs = self._figures(torch.cat(made), truth), self._figures(repeated, truth)
         return {**ours, **{f"repeat_{name}": value for name, value in theirs.items()}}
 
