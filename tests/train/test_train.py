@@ -91,6 +91,42 @@ def test_every_variant_can_be_trained(change, painted_dataset, tmp_path):
     assert load_model(tmp_path / "run").config == generator
 
 
+def test_a_rollout_comes_before_the_frames_that_teach(painted_dataset, tmp_path):
+    rolled = replace(TINY, phases=(Phase(3, batch=2, frames=2, rollout=5),))
+    data = Dataset(painted_dataset, "landmarks", "train")
+    lengths = [data.batch(rolled, step, rolled.phases[0]).num_frames for step in range(12)]
+    assert set(lengths) <= set(range(2, 8)) and len(set(lengths)) > 2
+    step = next(step for step, length in enumerate(lengths) if length > 4)
+
+    trainer = Trainer(rolled, torch.device("cpu"), None)
+    made: list[bool] = []
+    synthesize = trainer.generator.synthesize
+    trainer.generator.synthesize = lambda *given: (made.append(torch.is_grad_enabled()), synthesize(*given))[1]
+    trainer._synthesize = trainer.generator.synthesize
+    stepped = trainer.train_step(data.batch(rolled, step, rolled.phases[0]), rolled.phases[0])
+    assert made == [False] * (lengths[step] - 2) + [True] * 2
+    assert {"warp", "flow", "video_gan"} <= stepped.terms.keys()  # the first frame that teaches has a past, too
+
+
+def test_a_run_with_a_rollout_is_judged_late_and_goes_on_exactly(painted_dataset, tmp_path):
+    rolled = replace(TINY, phases=(Phase(1, batch=2), Phase(2, batch=2, rollout=4)))
+    train(rolled, quick(painted_dataset), tmp_path / "whole")
+
+    def stop(row):
+        if row["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(rolled, quick(painted_dataset), tmp_path / "stopped", event=stop)
+    train(rolled, quick(painted_dataset), tmp_path / "stopped")
+    assert log(tmp_path / "stopped") == log(tmp_path / "whole")
+    plain = replace(rolled, phases=(Phase(1, batch=2),))
+    train(plain, quick(painted_dataset), tmp_path / "plain")
+    late, early = ([row["validation"] for row in log(tmp_path / name) if "validation" in row][0] for name in ("whole", "plain"))
+    assert late["psnr"] != early["psnr"]
+    assert "rollout" not in json.dumps(plain.to_json()) and TrainConfig.from_json(rolled.to_json()) == rolled
+
+
 def test_training_leaves_the_settings_and_the_random_numbers_of_its_caller(painted_dataset, tmp_path):
     before = torch.random.get_rng_state(), torch.are_deterministic_algorithms_enabled()
     train(replace(TINY, phases=(Phase(1, batch=2),)), quick(painted_dataset), tmp_path / "run")
