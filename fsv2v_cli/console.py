@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
@@ -52,6 +53,17 @@ _settings = _Settings()
 def configure(quiet: bool, verbose: bool) -> None:
     """Set by every command before it runs."""
     _settings.quiet, _settings.verbose = quiet or not is_first_rank(), verbose
+    logging.getLogger("stages").addHandler(_LOGGED)
+
+
+class _LogHandler(logging.Handler):
+    """Shows the warnings that the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning(record.getMessage())
+
+
+_LOGGED = _LogHandler(logging.WARNING)
 
 
 def is_first_rank() -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from fsv2v_cli.console import emit
-from fsv2v_cli.options import Run, backend_names, command, common_options
+from fsv2v_cli.options import Run, command, common_options
 from stages.errors import MissingRequirement
 
 
@@ -85,10 +85,10 @@ def _ray() -> Finding:
 
 
 def _backends() -> Iterator[Finding]:
-    from stages.backends import KINDS
+    from stages.backends import KINDS, Backends
 
     for kind in KINDS:
-        for name in backend_names(kind):
+        for name in Backends(kind).names():
             yield _guarded(partial(_backend, kind, name), f"{kind} backend {name}")
 
 

@@ -33,10 +33,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-import stages
 from fsv2v_cli import console, precedence
 from fsv2v_cli.precedence import Resolved, resolved
-from stages.backends import KINDS
+from stages.backends import Backends
 
 __all__ = [
     "PATH",
@@ -303,17 +302,10 @@ def out_option(help: str = "Where the output goes.", required: bool = False, met
 
 
 def backend_option(kind: str, help: str) -> Decorator[Any]:
-    """--backend -> backend: "auto" or the name of a file in the folder of this kind of backends (see stages/backends.py)."""
-    names = ["auto", *backend_names(kind)]
-    return click.option(
-        "--backend", type=click.Choice(names), default="auto", show_default=True, help=f"{help} `fsv2v doctor` tells which can run here."
-    )
-
-
-def backend_names(kind: str) -> list[str]:
-    """The backends of a kind, found by their files: importing them would load the stage."""
-    folder = Path(stages.__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
-    return sorted(file.stem.replace("_", "-") for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    """--backend -> backend: "auto" or the name of a backend of this kind (see stages/backends.py)."""
+    names = ["auto", *Backends(kind).names()]
+    help = f"{help} `fsv2v doctor` lists those that can run here."
+    return click.option("--backend", type=click.Choice(names), default="auto", show_default=True, help=help)
 
 
 def preset_option(names: tuple[str, ...], load: Callable[[str], Mapping[str, Any]], default: str | None = None) -> Decorator[Any]:

@@ -19,8 +19,9 @@ from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
 from stages.evaluate.frame_source import FrameSource, Image, is_collection, is_footage, open_footage, same_rate, same_shape, stem
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
-from stages.evaluate.metric import EvaluationContext, Metric, find_metric, find_metrics, metric_names
+from stages.evaluate.metric import EvaluationContext, Metric
 from stages.evaluate.partial_result import Part, merge, require_same
+from stages.evaluate.registry import find_metric, find_metrics, metric_names
 from stages.evaluate.set_statistics import Pair, StatisticsCollector, least_side, pools, samples
 from stages.reading import parse_object
 

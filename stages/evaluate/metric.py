@@ -1,18 +1,15 @@
-"""What a metric is, and the registry: one file of `stages/evaluate/metrics` per metric, found by looking into that folder."""
+"""What a metric of frames is."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from stages.errors import MissingRequirement, UsageError
+from stages.errors import MissingRequirement
 from stages.evaluate.frame_source import FrameSource, Image
 
-if TYPE_CHECKING:
-    from stages.evaluate.distribution import Distribution
+__all__ = ["EvaluationContext", "FeatureCache", "Image", "Metric", "Scorer", "missing_weights"]
 
 Made = TypeVar("Made")
 MakeAll = Callable[[Sequence[Image]], Sequence[Made]]
@@ -105,31 +102,6 @@ class Metric:
         if min(setting.width, setting.height) < self.least_side:
             return f"needs frames of {self.least_side} pixels a side"
         return self.missing(setting)
-
-
-def metric_names() -> list[str]:
-    """All metrics, whether they can run here or not."""
-    return [metric.name for metric in _every()]
-
-
-def find_metric(name: str) -> Metric | Distribution:
-    """The first of `find_metrics`."""
-    return find_metrics(name)[0]
-
-
-def find_metrics(name: str) -> list[Metric | Distribution]:
-    """The metrics, of frames or of distributions, of that name or alias. Raises UsageError for an unknown one."""
-    found = [metric for metric in _every() if name in (metric.name, *metric.aliases)]
-    if not found:
-        raise UsageError(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
-    return found
-
-
-def _every() -> tuple[Metric | Distribution, ...]:
-    """What the files of the folder declare, one as METRIC or several as METRICS, in the order of their names."""
-    folder = importlib.import_module("stages.evaluate.metrics").__path__
-    modules = [importlib.import_module(f"stages.evaluate.metrics.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(folder))]
-    return tuple(metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,))
 
 
 def missing_weights(*names: str) -> str:

@@ -16,7 +16,8 @@ from stages.errors import DAMAGED, InputError, ParametersDiffer, UsageError
 from stages.evaluate import intervals
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
-from stages.evaluate.metric import Metric, find_metric
+from stages.evaluate.metric import Metric
+from stages.evaluate.registry import find_metric
 from stages.evaluate.set_statistics import SetStatistics, pools
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically

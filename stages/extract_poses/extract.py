@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from stages.runner import Outcome
 from stages.skeletons import SIZES
 from stages.tracking.interpolation import filled
 from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import Seen, Subject, box_of_points, follow, parse_choice, watch
+from stages.tracking.tracker import Detector, Seen, box_of_points, follow, parse_choice, watch
 
 Boxes = NDArray[np.float32]
 """Of everybody in a frame, [N, 4]."""
@@ -75,10 +75,10 @@ def _parameters(options: PoseOptions) -> dict[str, Any]:
     return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
 
 
-def _persons(clip: Clip, backend: Backend, options: PoseOptions) -> Iterator[Tracked[Boxes]]:
+def _persons(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
     """Who was chosen, followed, with short gaps filled, smoothed."""
     fps = float(clip.fps)
-    detect: Callable[[NDArray[np.uint8]], list[Subject]] = backend.open_for(options.person, options.device)
+    detect = backend.open_for(options.person, options.device)
     seen = watch(((frame, None) for frame in clip.frames()), detect)
     boxed = (Seen(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
     chosen = follow(boxed, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)

@@ -18,7 +18,7 @@ from stages.extract_sketch.orientation import Orientation
 from stages.runner import Outcome
 from stages.tracking.interpolation import filled
 from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import follow, parse_choice, watch
+from stages.tracking.tracker import Detector, follow, parse_choice, watch
 
 STAGE = "extract-sketch"
 
@@ -80,12 +80,12 @@ def _check(options: SketchOptions) -> None:
         raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
 
 
-def _landmarks_producer(backend: Backend, options: SketchOptions) -> Producer:
+def _landmarks_producer(backend: Backend[Detector], options: SketchOptions) -> Producer:
     parameters: dict[str, Any] = {"face": parse_choice(options.face), "smoothing": float(options.smoothing), **backend.parameters()}
     return Producer(STAGE, backend.name, parameters, backend.weight_digests(), device=options.device)
 
 
-def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
+def _sketch_producer(backend: Backend[Detector], options: SketchOptions) -> Producer:
     landmarks = _landmarks_producer(backend, options)
     parameters = {**landmarks.parameters, "background": options.background}
     return Producer(STAGE, backend.name, parameters, landmarks.weights, device=options.device)
@@ -148,8 +148,7 @@ def _notes(points: NDArray[np.float32], width: int, height: int, upside_down: bo
 
 
 def _remedy(backend: str, face: str | int) -> str:
-    backends = [Backends("landmarks").get(name) for name in Backends("landmarks").names()]
-    usable = [one for one in backends if one.available and (one.name != backend or one.open_many)]
+    usable = [one for one in Backends("landmarks").every() if one.available and (one.name != backend or one.open_many)]
     tries = []
     for one in sorted(usable, key=lambda one: one.open_many is None):
         named = [] if one.name == backend else [f"--backend {one.name}"]

@@ -9,14 +9,14 @@ from pathlib import Path
 from stages.backends import Backend, Backends
 from stages.digests import file_sha256
 from stages.errors import MissingRequirement, UsageError
-from stages.flow.backends import Estimator
+from stages.flow.backends import Estimator, Opener
 
 
 @dataclass(frozen=True)
 class Teacher:
     """A backend with its network, if it has one. weights: file name -> sha256."""
 
-    backend: Backend
+    backend: Backend[Opener]
     model: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 
@@ -27,8 +27,7 @@ class Teacher:
 
     def open(self, device: str) -> Estimator:
         """Raises UsageError or MissingRequirement when the network cannot be used."""
-        estimate: Estimator = self.backend.open(device)(self.model)
-        return estimate
+        return self.backend.open(device)(self.model)
 
 
 def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Teacher:

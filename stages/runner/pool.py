@@ -8,6 +8,7 @@ end by SIGTERM through KeyboardInterrupt, so that a half-written layer is cleane
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -160,6 +161,7 @@ def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(cores() // jobs)
+    logging.getLogger("stages").addHandler(logging.NullHandler())  # the parent has logged the same
     try:
         task: ClipTask = pickle.loads(pickled_task)
         while True:

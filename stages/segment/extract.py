@@ -6,7 +6,7 @@ import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from stages.clip import Clip, Producer, list_pictures
 from stages.conditions import labels as tables
 from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
-from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
+from stages.segment.backends import DEFAULT_MODELS, LabellerOpener, LabelMapReader, PersonFinder, SegmentBackend, labels, person
 from stages.segment.edit import lookup_of
 from stages.segment.steady import Steady
 from stages.streaming import beside
@@ -51,11 +51,14 @@ def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Out
     NoDetection when no frame shows a person, InputError when label maps do not fit the clip.
     """
     backend = _backend(clip, options)
-    work = {"labels": _import, "person": _persons}.get(backend.name, _label)
-    return work(clip, backend, options, overwrite)
+    if backend.name == "labels":
+        return _import(clip, labels.BACKEND, options, overwrite)
+    if backend.name == "person":
+        return _persons(clip, person.BACKEND, options, overwrite)
+    return _label(clip, cast("Backend[LabellerOpener]", backend), options, overwrite)
 
 
-def _backend(clip: Clip, options: SegmentOptions) -> Backend:
+def _backend(clip: Clip, options: SegmentOptions) -> Backend[SegmentBackend]:
     if options.backend not in ("auto", "labels") and options.labels is not None:
         raise UsageError("Label maps are imported or made, not both", hint=f"Leave out --labels or --backend {options.backend}")
     if options.model is not None and options.backend not in DEFAULT_MODELS:
@@ -67,9 +70,8 @@ def _backend(clip: Clip, options: SegmentOptions) -> Backend:
     return Backends("segment").require_for(clip, "segment", options.backend)
 
 
-def _label(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
-    opener: LabellerOpener = backend.open(options.device)
-    labeller = opener(options.model)
+def _label(clip: Clip, backend: Backend[LabellerOpener], options: SegmentOptions, overwrite: bool) -> Outcome:
+    labeller = backend.open(options.device)(options.model)
     lookup = lookup_of(options.edits, labeller.table)
     parameters = {"model": options.model, "edits": list(options.edits), "smoothing": float(options.smoothing)}
     producer = Producer(STAGE, backend.name, parameters, {**backend.weight_digests(), **labeller.weights}, device=options.device)
@@ -94,7 +96,7 @@ def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDAr
     return best
 
 
-def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
+def _persons(clip: Clip, backend: Backend[PersonFinder], options: SegmentOptions, overwrite: bool) -> Outcome:
     if options.edits:
         raise UsageError("Persons are the only label of the backend person", hint="Leave out --map")
     producer = Producer(STAGE, backend.name, {}, backend.weight_digests(), device=options.device)
@@ -117,7 +119,7 @@ def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: b
     return Outcome("segment", "done", clip.num_frames, {"frames_without_person": empty})
 
 
-def _import(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
+def _import(clip: Clip, backend: Backend[LabelMapReader], options: SegmentOptions, overwrite: bool) -> Outcome:
     files = list_pictures(_folder(clip, options.labels))
     if len(files) != clip.num_frames:
         raise InputError(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")

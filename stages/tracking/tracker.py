@@ -55,6 +55,10 @@ class Subject:
         return self.box.reshape(2, 2).mean(axis=0, dtype=np.float32)
 
 
+Detector = Callable[[NDArray[np.uint8]], list[Subject]]
+"""frame, uint8 RGB [H, W, 3] -> its faces or people. Frames of one clip are given in order: a detector may track between them."""
+
+
 def box_of_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """The tight box [4] around points [N, >=2]; zeros around none."""
     if not len(points):

@@ -10,9 +10,10 @@ from scipy import stats
 
 from stages.evaluate import EvaluateOptions, evaluate
 from stages.evaluate.frame_source import FrameSource
-from stages.evaluate.metric import EvaluationContext, FeatureCache, find_metrics
+from stages.evaluate.metric import EvaluationContext, FeatureCache
 from stages.evaluate.metrics import expression, iris_error
 from stages.evaluate.metrics.expression import TRAITS, Watcher, per_frame
+from stages.evaluate.registry import find_metrics
 
 DRAW = np.random.default_rng(0)
 

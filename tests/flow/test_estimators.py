@@ -129,5 +129,5 @@ def test_cuda_without_cuda_says_so(make_onnx):
 
 def test_without_onnxruntime_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingRequirement, match=r"needs the package onnxruntime. Run: pip install 'fsv2v\[onnx\]'"):
+    with pytest.raises(MissingRequirement, match=r"the package onnxruntime is not installed: pip install 'fsv2v\[onnx\]'"):
         Backends("flow").require("onnx")

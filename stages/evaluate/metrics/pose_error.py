@@ -16,9 +16,10 @@ from stages.backends import AUTO, Backend, Backends
 from stages.clip import Layer
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.tracks import only_main
-from stages.errors import InvalidClip, UsageError
+from stages.errors import InvalidClip, MissingRequirement, UsageError
 from stages.evaluate.driven import layer_of_driving, points_at_size
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
+from stages.tracking.tracker import Detector
 
 Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
@@ -84,11 +85,11 @@ def open_pose_error(setting: EvaluationContext, *, relative: bool) -> Scorer:
 def missing(setting: EvaluationContext) -> str:
     try:
         return _backend(layer_of_driving(setting, "poses")[1]).missing()
-    except UsageError as problem:
+    except (UsageError, MissingRequirement) as problem:
         return str(problem)
 
 
-def _backend(layer: Layer) -> Backend:
+def _backend(layer: Layer) -> Backend[Detector]:
     """The one that made the driving layer; where that was none of ours, the first that can run."""
     backends, maker = Backends("poses"), layer.meta["producer"]["backend"]
     if maker in backends.names():

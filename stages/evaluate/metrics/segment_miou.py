@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import Backends
+from stages.backends import Backend, Backends
 from stages.clip import Layer
 from stages.conditions.labels import VOID, LabelLayer
 from stages.errors import UsageError
 from stages.evaluate.driven import labels_at_size, layer_of_driving
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
+
+if TYPE_CHECKING:
+    from stages.segment.backends import LabellerOpener
 
 LabelMap = NDArray[np.uint8]
 Label = Callable[[Sequence[Image]], Sequence[LabelMap]]
@@ -90,7 +93,8 @@ class Labeller:
 @lru_cache(maxsize=1)
 def _open_labeller(name: str, model: str | None, device: str) -> Labeller:
     """The same object for all metrics of a pass, so that a frame is labelled once."""
-    labeller = Backends("segment").require(name).open(device)(model)
+    backend = cast("Backend[LabellerOpener]", Backends("segment").require(name))
+    labeller = backend.open(device)(model)
     return Labeller(labeller, labeller.table.names)
 
 

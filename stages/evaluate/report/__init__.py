@@ -17,7 +17,8 @@ import numpy as np
 from stages.clip import VideoWriter
 from stages.evaluate.frame_source import FrameSource, open_footage
 from stages.evaluate.measure import Score
-from stages.evaluate.metric import Image, find_metric
+from stages.evaluate.metric import Image
+from stages.evaluate.registry import find_metric
 from stages.files import TEMPORARY, write_atomically
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"

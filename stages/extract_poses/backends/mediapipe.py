@@ -5,7 +5,6 @@ On a whole picture it finds the most prominent persons. To find all of a crowd, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, V
 from stages.skeletons import from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.multi_person import Crowd
-from stages.tracking.tracker import Subject, box_of_points
+from stages.tracking.tracker import Detector, Subject, box_of_points
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -63,13 +62,13 @@ def _person(landmarks: Any, width: int, height: int) -> Subject:
     return Subject(box_of_points(keypoints[keypoints[:, 2] > 0]), keypoints)
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open(device: str) -> Detector:
     from weights import registry
 
     return MediapipePoses(str(registry.path(WEIGHTS)))
 
 
-def _open_many(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))

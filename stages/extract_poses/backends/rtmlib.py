@@ -9,7 +9,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.errors import Fsv2vError, InputError, MissingRequirement
 from stages.skeletons import COCO_WHOLEBODY, SIZES, convert
-from stages.tracking.tracker import Subject
+from stages.tracking.tracker import Detector, Subject
 
 _PLACE = "https://download.openmmlab.com/mmpose/v1/projects/"
 DETECTOR = f"{_PLACE}rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip"
@@ -96,7 +96,7 @@ def _digests() -> Mapping[str, str]:
     return {_file(url).name: file_sha256(_file(url)) for url in (DETECTOR, WHOLE_BODY)}
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open(device: str) -> Detector:
     return RtmlibPoses(device)
 
 

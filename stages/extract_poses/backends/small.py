@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
-from stages.tracking.tracker import Subject, box_of_points
+from stages.tracking.tracker import Detector, Subject, box_of_points
 from stages.tracking.windows import cut_window
 
 WEIGHTS = "pose_small_fsv2v.safetensors"
@@ -185,7 +184,7 @@ def _score(person: NDArray[np.float32]) -> float:
     return float(person[:, 2].sum()) if sure.sum() >= MIN_POINTS and sure[[NOSE, NECK]].any() else 0.0
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open(device: str) -> Detector:
     from weights import registry
 
     return SmallPoses(registry.path(WEIGHTS), device)

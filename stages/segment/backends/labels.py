@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,9 +12,7 @@ from stages.backends import Backend
 from stages.clip.pictures import opened, require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import InputError
-
-Reader = Callable[[Path, LabelTable, int, int], NDArray[np.uint8]]
-"""file, table, width, height of the clip -> ids, uint8 [height, width]."""
+from stages.segment.backends import LabelMapReader
 
 
 def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> NDArray[np.uint8]:
@@ -52,7 +49,7 @@ def _ids(path: Path, values: NDArray[np.uint8], table: LabelTable) -> NDArray[np
         raise InputError(f"{path}: {error}", hint=_CHOOSE) from error
 
 
-def _open(device: str) -> Reader:
+def _open(device: str) -> LabelMapReader:
     return read_label_map
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.mediapipe_task import VisionTask
+from stages.segment.backends import PersonFinder
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -41,7 +41,7 @@ def _create(vision: Any, weights: str) -> Any:
     return vision.PoseLandmarker.create_from_options(options)
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], NDArray[np.bool_]]:
+def _open(device: str) -> PersonFinder:
     from weights import registry
 
     return PersonMasks(str(registry.path(WEIGHTS)))
