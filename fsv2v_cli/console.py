@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stages.runner import FailureList, Report, Step
 
 Event = Mapping[str, Any]
-"""What a stage tells while it works: "message" is a sentence; "done" and "total" move the bar; other entries are shown beside it."""
+"""What a stage reports while it works: "message" and "warning" are sentences; "done" and "total" move the bar; others stand beside it."""
 
 
 @dataclass
@@ -235,14 +235,17 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
 
 @contextlib.contextmanager
 def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
-    """A callback for stages that tell how they proceed (see Event)."""
+    """A callback for stages that report their progress (see Event)."""
     with progress(what, None, unit) as bar:
 
         def on_event(event: Event) -> None:
             if "message" in event:
                 note(str(event["message"]))
+            if "warning" in event:
+                warning(str(event["warning"]))
             if "done" in event:
-                bar.move(event["done"], event.get("total"), **{k: v for k, v in event.items() if k not in ("message", "done", "total")})
+                beside = {name: value for name, value in event.items() if name not in ("message", "warning", "done", "total")}
+                bar.move(event["done"], event.get("total"), **beside)
 
         yield on_event
 

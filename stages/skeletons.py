@@ -18,6 +18,14 @@ SIZES: Mapping[str, int] = {"keypoints": 25, "face": 70, "hand_left": 21, "hand_
 """Arrays of a layer `poses` -> their number of points: BODY_25, OpenPose's face (iBUG-68 and two pupils), OpenPose's hands."""
 
 
+def boxes_of(points: Points) -> NDArray[np.float32]:
+    """Points [..., K, 3] -> the boxes [..., 4] (x0, y0, x1, y1) around those with a confidence; zeros where there are none."""
+    seen = points[..., 2:] > 0
+    low = np.where(seen, points[..., :2], np.inf).min(-2)
+    high = np.where(seen, points[..., :2], -np.inf).max(-2)
+    return np.where(seen.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Skeleton:
     """Where BODY_25, face and hands lie among the `count` points of a tool."""

@@ -66,7 +66,7 @@ def evaluate(
     the mean over the clips per method and metric (see `partial_result.methods`).
 
     results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
-    total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards, and, if
+    total}, in frames of this pass, and {warning}. `out` names a file for what `merge_parts` puts together with other shards, and, if
     `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason.
 
     Raises MissingRequirement when a metric that was asked for by name cannot run, InputError when a result and its reference cannot be
@@ -84,9 +84,7 @@ def evaluate(
     for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
-    gatherer = StatisticsCollector(
-        options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event
-    )
+    gatherer = StatisticsCollector(options.device, Cache(options.cache, lambda text: on_event({"warning": text})), on_event)
     sets = pools(named)
     members: dict[str, list[Pair]] = {}
     for pool, pair in zip(sets[shard[0] :: shard[1]], own, strict=True):
@@ -187,7 +185,7 @@ def _require_same_shape(result: FrameSource, reference: FrameSource) -> None:
 def _warn_of_another_rate(result: FrameSource, reference: FrameSource, on_event: OnEvent) -> None:
     if result.fps and reference.fps and not same_rate([result.fps, reference.fps]):
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
-        on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
+        on_event({"warning": f"{result.path} has {rates}: frames are compared one by one, whenever they are shown"})
 
 
 def _warn_of_cautions(metrics: Sequence[Metric], setting: EvaluationContext, frames: int, said: set[str], on_event: OnEvent) -> None:
@@ -196,7 +194,7 @@ def _warn_of_cautions(metrics: Sequence[Metric], setting: EvaluationContext, fra
         caution = "" if metric.unavailable(setting, frames) else metric.caution(setting)
         if caution and caution not in said:
             said.add(caution)
-            on_event({"message": f"fsv2v: warning: {caution}"})
+            on_event({"warning": caution})
 
 
 def _warn_of_a_crop(result: FrameSource, reference: FrameSource, on_event: OnEvent) -> None:
@@ -206,7 +204,7 @@ def _warn_of_a_crop(result: FrameSource, reference: FrameSource, on_event: OnEve
     crop = _crop_of(result)
     if crop not in (None, "none") and _crop_of(reference) is None:
         unlike = f"{result.path} was made with --crop {crop}, and {reference.path} may show more than that crop"
-        on_event({"message": f"fsv2v: warning: {unlike}: make the result with --crop none, or crop the reference in the same way"})
+        on_event({"warning": f"{unlike}: make the result with --crop none, or crop the reference in the same way"})
 
 
 def _crop_of(footage: FrameSource) -> str | None:

@@ -54,21 +54,21 @@ def evaluate_parallel(
 ) -> Iterator[Score]:
     """The scores of `evaluate` from `jobs` processes (on Ray 1: as many as the cluster has cores), those of frames as they are finished.
 
-    `on_event` is told {done, total} in results. Raises what `evaluate` raises; the first failure ends the others' work.
+    `on_event` receives {done, total} in results, and {warning}. Raises what `evaluate` raises; the first failure ends the others' work.
     """
-    told: set[str] = set()
+    given: set[str] = set()
 
-    def tell(message: str) -> None:
-        if message not in told:
-            told.add(message)
-            on_event({"message": message})
+    def warn(text: str) -> None:
+        if text not in given:
+            given.add(text)
+            on_event({"warning": text})
 
     index, count = shard
     named = pairs(results, references)
     own = named[index::count]
     if out:
         require_same(out, empty_part(named, options, shard))
-    open_pairs(own, lambda event: tell(event["message"]))  # what cannot be compared is found before hours of work
+    open_pairs(own, lambda event: warn(event["warning"]))  # what cannot be compared is found before hours of work
     pieces = max(1, min(len(own), _ON_RAY if engine == "ray" and jobs == 1 else _FOR_EACH * jobs))
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
     with _folder_of_parts(options.cache, engine) as folder:
@@ -78,8 +78,8 @@ def evaluate_parallel(
         with contextlib.closing(run_over_clips(task, shards, jobs, engine=engine, keep_going=False, address=address)) as reports:
             for report in reports:
                 part = _taken(report, work)
-                for message in report.notes["messages"]:
-                    tell(message)
+                for text in report.notes["warnings"]:
+                    warn(text)
                 yield from part.scores
                 whole = part if whole is None else whole + part
                 done += report.notes["results"]
@@ -98,21 +98,21 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
     if not work.folder.is_dir():
         raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the figures are put together", hint=_SHARED)
     index, count = map(int, name.split("/"))
-    messages: list[str] = []
-    told = time.monotonic()
+    warnings: list[str] = []
+    reported = time.monotonic()
 
     def on_event(event: Mapping[str, Any]) -> None:
-        nonlocal told
-        if "message" in event:
-            messages.append(str(event["message"]))
-        elif on_step is not None and time.monotonic() - told > _INTERVAL:
-            told = time.monotonic()
+        nonlocal reported
+        if "warning" in event:
+            warnings.append(str(event["warning"]))
+        elif on_step is not None and time.monotonic() - reported > _INTERVAL:
+            reported = time.monotonic()
             on_step(Step(name, event["done"], event["total"]))
 
     for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part(name), work.sets_grow):
         pass
     measured = len(pairs(work.results, work.references)[index::count])
-    return Outcome("", "done", 0, {"messages": messages, "results": measured})
+    return Outcome("", "done", 0, {"warnings": warnings, "results": measured})
 
 
 @contextlib.contextmanager

@@ -45,15 +45,17 @@ def find_metrics(name: str) -> list[AnyMetric]:
 
 
 def _every() -> list[AnyMetric]:
-    """fsv2v's own in the order of their files, then those of other packages by name."""
+    """fsv2v's own, then those of other packages by name."""
     loaded = [(name, plugins.load_or_warn(entry, (Metric, Distribution))) for name, entry in _entries().items()]
     return [*_own(), *(replace(metric, name=name) for name, metric in loaded if metric)]
 
 
 def _own() -> list[AnyMetric]:
+    """In the order of the first word of their names; expression's stay in the order of their file."""
     folder = importlib.import_module("stages.evaluate.metrics").__path__
     modules = [importlib.import_module(f"stages.evaluate.metrics.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(folder))]
-    return [metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,)]
+    metrics = [metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,)]
+    return sorted(metrics, key=lambda metric: metric.name.partition("-")[0])
 
 
 def _entries() -> dict[str, plugins.EntryPoint]:

@@ -15,10 +15,10 @@ from stages.conditions.poses import NAMES
 from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
 from stages.runner import Outcome
-from stages.skeletons import SIZES
+from stages.skeletons import SIZES, boxes_of
 from stages.tracking.interpolation import filled
 from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import Detector, Seen, box_of_points, follow, parse_choice, watch
+from stages.tracking.tracker import Detector, Seen, follow, parse_choice, watch
 
 Boxes = NDArray[np.float32]
 """Of everybody in a frame, [N, 4]."""
@@ -89,16 +89,13 @@ def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
     """The arrays of the layer for all frames, with as many persons as the fullest frame."""
     persons = max(len(frame.points) for frame in frames)
     points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)
-    boxes = np.zeros((len(frames), persons, 4), np.float32)
     track_id = np.full((len(frames), persons), -1, np.int32)
     for index, frame in enumerate(frames):
         points[index, : len(frame.points)] = frame.points
         track_id[index, : len(frame.points)] = frame.identity
-        bodies = frame.points[:, : len(NAMES)]
-        boxes[index, : len(frame.points)] = [box_of_points(body[body[:, 2] > 0]) for body in bodies]
     ends = np.cumsum(list(SIZES.values()))
     parts = {name: points[..., end - SIZES[name] : end, :] for name, end in zip(SIZES, ends, strict=True) if end <= points.shape[2]}
-    return {**parts, "boxes": boxes, "track_id": track_id}
+    return {**parts, "boxes": boxes_of(points[..., : len(NAMES), :]), "track_id": track_id}
 
 
 def _drop(arrays: dict[str, NDArray[Any]], everybody: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:

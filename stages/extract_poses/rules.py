@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.poses import NAMES
-from stages.tracking.tracker import box_of_points
+from stages.skeletons import boxes_of
 
 RULES = ("static", "small", "truncated", "overlapping")
 
@@ -86,7 +86,7 @@ def _overlapping(seen: Seen) -> NDArray[np.bool_]:
     found = np.zeros(seen.keypoints.shape[:2], bool)
     for index, others in enumerate(seen.everybody):
         for person, points in enumerate(seen.keypoints[index]):
-            box = box_of_points(points[points[:, 2] > 0])
+            box = boxes_of(points)
             width = max(float(box[2] - box[0]), 1.0)
             shared = np.minimum(others[:, 2], box[2]) - np.maximum(others[:, 0], box[0])
             found[index, person] = ((shared > OVERLAP_SHARE * width) & (_boxes_overlap(others, box) < HIS_OWN)).any()

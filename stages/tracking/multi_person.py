@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.skeletons import boxes_of
 from stages.tracking.cuts import CutDetector
-from stages.tracking.tracker import Subject, box_of_points, points_apart
+from stages.tracking.tracker import Subject, points_apart
 from stages.tracking.windows import cut_window
 
 TILES_PER_FRAME = 4
@@ -163,14 +164,14 @@ def _inside(person: Subject, width: int, height: int) -> Subject | None:
     """Without the points outside the picture; None when none is left."""
     points = person.points.copy()
     points[(points[:, :2] < -0.5).any(1) | (points[:, 0] > width - 0.5) | (points[:, 1] > height - 0.5)] = 0
-    return Subject(box_of_points(points[points[:, 2] > 0]), points) if points[:, 2].any() else None
+    return Subject(boxes_of(points), points) if points[:, 2].any() else None
 
 
 def _moved(person: Subject, x: float, y: float, scale: float = 1.0) -> Subject:
     points = person.points.copy()
     points[:, :2] = points[:, :2] * scale + np.array([x, y], np.float32)
     points[person.points[:, 2] == 0] = 0
-    return Subject(box_of_points(points[points[:, 2] > 0]), points)
+    return Subject(boxes_of(points), points)
 
 
 def _certainty(person: Subject) -> float:

@@ -107,7 +107,7 @@ def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make
             for index in range(make.frames):
                 video.write(make.portrait(index))
     told: list[str] = []
-    (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("message", "")))
+    (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("warning", "")))
     assert score.value > 38, "the encoder's loss is all that differs"
     assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared one by one" in told[0]
 
@@ -121,13 +121,12 @@ def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
     picture, told = np.zeros((64, 64, 3), np.uint8), []
     slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([picture] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
     list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
-    assert [event["message"] for event in told if "message" in event] == [
-        f"fsv2v: warning: {slow.path} has 24 frames a second, its reference {fast.path} has 30: "
-        "frames are compared one by one, whenever they are shown"
+    assert [event["warning"] for event in told if "warning" in event] == [
+        f"{slow.path} has 24 frames a second, its reference {fast.path} has 30: frames are compared one by one, whenever they are shown"
     ]
     told.clear()
     list(evaluate([str(pal.path)], [str(pal.path)], PSNR, told.append))
-    assert not [event for event in told if "message" in event]
+    assert not [event for event in told if "warning" in event]
 
 
 def made_with(crop: str) -> Producer:
@@ -142,9 +141,9 @@ def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(t
         video.write(small), video.write(small)
     for result in (head.path, tmp_path / "head.mp4"):
         list(evaluate([str(result)], [str(whole.path)], PSNR, told.append))
-    warned = [event["message"] for event in told if "message" in event]
+    warned = [event["warning"] for event in told if "warning" in event]
     assert warned == [
-        f"fsv2v: warning: {result} was made with --crop auto, and {whole.path} may show more than that crop: "
+        f"{result} was made with --crop auto, and {whole.path} may show more than that crop: "
         "make the result with --crop none, or crop the reference in the same way"
         for result in (head.path, tmp_path / "head.mp4")
     ]
@@ -160,7 +159,7 @@ def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(cr
         for index, picture in enumerate(made)
     )
     list(evaluate([str(result.path)], [str(other.path)], PSNR, told.append))
-    assert not [event for event in told if "message" in event]
+    assert not [event for event in told if "warning" in event]
 
 
 def test_a_driving_of_another_length_is_refused_with_both_lengths(make):

@@ -19,7 +19,7 @@ from stages.evaluate.cache import Cache
 from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract, of_still
 from stages.evaluate.extractors.squeezenet import appearance_and_change
 from stages.evaluate.frame_source import open_footage
-from stages.evaluate.metrics import fid_squeezenet, fvd_squeezenet, kid_squeezenet
+from stages.evaluate.metrics import distributions
 from stages.evaluate.set_statistics import StatisticsCollector, pools
 from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
 
@@ -51,8 +51,12 @@ def eye(monkeypatch: pytest.MonkeyPatch) -> Eye:
     look = FrameEncoder("eye", eye.open)
     frames = Extractor("eye-frames", "squeezenet1_0_imagenet.safetensors", 12, look)
     windows = replace(frames, name="eye-windows", dimensions=24, window=3, open=lambda device: appearance_and_change)
-    for module, extractor in ((fid_squeezenet, frames), (kid_squeezenet, frames), (fvd_squeezenet, windows)):
-        monkeypatch.setattr(module, "METRIC", replace(module.METRIC, extractor=extractor, least_samples=4))
+    extractors = {"fid-squeezenet": frames, "kid-squeezenet": frames, "fvd-squeezenet": windows}
+    with_eye = (
+        replace(metric, extractor=extractors[metric.name], least_samples=4) if metric.name in extractors else metric
+        for metric in distributions.METRICS
+    )
+    monkeypatch.setattr(distributions, "METRICS", tuple(with_eye))
     return eye
 
 
@@ -155,8 +159,8 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
         entry.write_bytes([b"", b"no archive", data[: len(data) // 2]][index % 3])
     (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
     assert again == first
-    warned = [event["message"] for event in told if "message" in event]
-    assert len(warned) == len(entries) == 4 and all("broken and made anew" in text and "warning" in text for text in warned)
+    warned = [event["warning"] for event in told if "warning" in event]
+    assert len(warned) == len(entries) == 4 and all("broken and made anew" in text for text in warned)
     eye.seen = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert eye.seen == 0
@@ -213,7 +217,7 @@ def test_a_cache_that_cannot_be_written_costs_no_result_and_is_told_of_once(eye:
     options = Options(("fid-squeezenet",), device="cpu", cache=str(tmp_path / "file" / "below"))
     (score,) = evaluate([truth], [truth], options, told.append)
     assert score.value == pytest.approx(0, abs=1e-6)
-    (message,) = (event["message"] for event in told if "not cached" in event.get("message", ""))
+    (message,) = (event["warning"] for event in told if "not cached" in event.get("warning", ""))
     assert "--cache" in message
 
 
@@ -335,8 +339,8 @@ def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
     """The real network: what is worse to look at is farther away, and flicker counts for windows much more than for frames."""
     if reason := find_metric("fid-squeezenet").missing():
         pytest.skip(reason)
-    frames, few = fid_squeezenet.METRIC.extractor, 12
-    windows = fvd_squeezenet.METRIC.extractor
+    frames, few = find_metric("fid-squeezenet").extractor, 12
+    windows = find_metric("fvd-squeezenet").extractor
     gatherer = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
     truth = make("truth", frames=few)
 

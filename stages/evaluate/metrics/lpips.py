@@ -8,7 +8,12 @@ import numpy as np
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
 
-WEIGHTS = ("alexnet-owt-7be5be79.pth", "lpips-v0.1-alex.pth")
+
+def _weights() -> tuple[str, str]:
+    """The network, and the weights of its channels."""
+    from stages.networks.features.alexnet import LINEAR_WEIGHTS, WEIGHTS
+
+    return WEIGHTS, LINEAR_WEIGHTS
 
 
 def _open(setting: EvaluationContext) -> Scorer:
@@ -19,7 +24,7 @@ def _open(setting: EvaluationContext) -> Scorer:
     from weights import registry
 
     device = choose_device(setting.device)
-    network, linear = (torch.load(registry.path(name), map_location="cpu", weights_only=True) for name in WEIGHTS)
+    network, linear = (torch.load(registry.path(name), map_location="cpu", weights_only=True) for name in _weights())
     distance = lpips(network, linear).to(device)
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
@@ -36,6 +41,6 @@ METRIC = Metric(
     unit="",
     better="lower",
     open=_open,
-    missing=lambda setting: missing_weights(*WEIGHTS),
+    missing=lambda setting: missing_weights(*_weights()),
     least_side=32,
 )

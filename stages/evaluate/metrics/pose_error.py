@@ -8,6 +8,7 @@ not into its error. The backend is the one that made the driving layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,7 @@ def _backend(layer: Layer) -> Backend[Detector]:
     return next((backend for backend in known if backend.available), known[0])
 
 
-METRIC = Metric(
+IN_HEIGHTS = Metric(
     name="pose-error",
     summary="keypoints found in the result against those that drove it",
     unit="% of the person's height",
@@ -109,3 +110,11 @@ METRIC = Metric(
     least_side=16,
     floor=True,
 )
+IN_PIXELS = replace(
+    IN_HEIGHTS,
+    name="pose-error-pixels",
+    summary="the same in pixels",
+    unit="pixels",
+    open=lambda setting: open_pose_error(setting, relative=False),
+)
+METRICS = (IN_HEIGHTS, IN_PIXELS)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.conditions.poses import NECK, NOSE
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
-from stages.skeletons import from_mediapipe
+from stages.skeletons import boxes_of, from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.multi_person import Crowd
-from stages.tracking.tracker import Detector, Subject, box_of_points
+from stages.tracking.tracker import Detector, Subject
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -59,7 +59,7 @@ def _person(landmarks: Any, width: int, height: int) -> Subject:
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
     points[~inside | (points[:, 2] < MIN_VISIBILITY), 2] = 0
     keypoints = from_mediapipe(points)
-    return Subject(box_of_points(keypoints[keypoints[:, 2] > 0]), keypoints)
+    return Subject(boxes_of(keypoints), keypoints)
 
 
 def _open(device: str) -> Detector:

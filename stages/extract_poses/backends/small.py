@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
-from stages.tracking.tracker import Detector, Subject, box_of_points
+from stages.skeletons import boxes_of
+from stages.tracking.tracker import Detector, Subject
 from stages.tracking.windows import cut_window
 
 WEIGHTS = "pose_small_fsv2v.safetensors"
@@ -55,7 +56,7 @@ class SmallPoses:
         if person is None or _score(person) == 0:
             person = self._search(frame)
         self._window = None if person is None else window_around(person, frame.shape[1], frame.shape[0])
-        return [] if person is None else [Subject(box_of_points(person[person[:, 2] > 0]), person)]
+        return [] if person is None else [Subject(boxes_of(person), person)]
 
     def _search(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The most certain person anywhere: first in large windows, then in smaller ones."""
@@ -127,7 +128,7 @@ def window_around(person: NDArray[np.float32], width: int, height: int) -> Windo
 
     Where little of him is seen, his trunk and arms must be somewhere below his neck, if they are in the picture at all.
     """
-    x0, y0, x1, y1 = map(float, box_of_points(person[person[:, 2] > 0]))
+    x0, y0, x1, y1 = map(float, boxes_of(person))
     if person[NECK, 2] > 0:
         reach, (x, y) = _trunk(person), map(float, person[NECK, :2])
         x0, x1 = min(x0, max(x - 0.8 * reach, 0)), max(x1, min(x + 0.8 * reach, width - 1))
