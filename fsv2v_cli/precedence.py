@@ -119,7 +119,7 @@ def _require_plain(value: Any, parameter: click.Parameter, file: str) -> None:
             raise click.UsageError(f"{file}: {key(parameter)} must be {wanted}, not {item!r:.100}")
 
 
-def _kind(given: click.ParamType) -> tuple[str, Callable[[Any], bool]]:
+def _kind(given: click.ParamType[Any]) -> tuple[str, Callable[[Any], bool]]:
     """What a value that is no text must be, in words and as a test."""
     if isinstance(given, click.types.BoolParamType):
         return "true or false", lambda item: isinstance(item, bool)
@@ -136,7 +136,8 @@ def _is_number(item: Any) -> bool:
 
 def _read_toml(file: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
+        values: dict[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
+        return values
     except OSError as error:
         raise click.UsageError(f"The configuration {file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

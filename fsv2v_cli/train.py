@@ -13,7 +13,7 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 METHODS = ("weights", "encoder", "concat", "adain", "spade")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """90s, 25m, 3h or 2h30m, in seconds."""
 
     name = "duration"

@@ -18,6 +18,8 @@ from typing import Any
 
 from stages.errors import MissingRequirement
 
+__all__ = ["EntryPoint", "described", "found", "load", "load_or_warn"]
+
 log = logging.getLogger(__name__)
 
 

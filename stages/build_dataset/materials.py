@@ -83,7 +83,7 @@ class Faces(Material):
             raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give --size {size[0]}")
 
     def usable(self) -> np.ndarray:
-        return self.points[..., 2].max(1) > 0
+        return np.asarray(self.points[..., 2].max(1) > 0)
 
     def breaks(self) -> np.ndarray:
         return leaps(self.points, np.ptp(self.points[..., :2], axis=1).max(-1), crop.JUMP_IN_FACES)
@@ -113,12 +113,12 @@ class Bodies(Material):
         self.body = self.person["keypoints"]
 
     def usable(self) -> np.ndarray:
-        return (self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= MIN_JOINTS
+        return np.asarray((self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= MIN_JOINTS)
 
     def breaks(self) -> np.ndarray:
         heights = np.array([person_height(body) for body in self.body])
         other = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
-        return leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other
+        return np.asarray(leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
         clip = self.clip

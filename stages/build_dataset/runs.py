@@ -20,7 +20,7 @@ def leaps(points: np.ndarray, sizes: np.ndarray, furthest: float) -> np.ndarray:
     both = ((points[1:, :, 2] > 0) & (points[:-1, :, 2] > 0))[..., None]
     moved = (np.diff(points[..., :2], axis=0) * both).sum(1) / np.maximum(both.sum(1), 1)
     leapt = np.linalg.norm(moved, axis=-1) > furthest * np.maximum(sizes[1:], 1)
-    return np.r_[False, leapt]
+    return np.asarray(np.r_[False, leapt])
 
 
 def runs_of(usable: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:

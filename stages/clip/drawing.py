@@ -36,7 +36,7 @@ class Overlay:
             return self._draw_points(_dim(frame, 0.6), index)
         image = self._layer.image(index)
         if self.kind == "sketch":
-            return np.maximum(_dim(frame, 0.35), image[:, :, None])
+            return np.asarray(np.maximum(_dim(frame, 0.35), image[:, :, None]))
         if self.kind in ("mask", "flow_confidence"):
             return np.where(image[:, :, None] > 0, frame, _dim(frame, 0.25))
         if self._layer.payload == "flow":
@@ -93,7 +93,7 @@ def _palette(given: Sequence[Sequence[int]] | None) -> np.ndarray:
 def _parts(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """DensePose: a colour per body part, shaded by U."""
     shade = 0.5 + image[:, :, 1:2] / 510.0
-    return (palette[image[:, :, 0]] * shade).astype(np.uint8)
+    return np.asarray(palette[image[:, :, 0]] * shade).astype(np.uint8)
 
 
 def _dim(frame: np.ndarray, factor: float) -> np.ndarray:

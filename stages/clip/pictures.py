@@ -148,6 +148,7 @@ def _heic_as_png(path: Path) -> bytes:
     command = arguments(composer.output(picture, "pipe:", **options).compile(cmd=executable()), level="info")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with running(command, **pipes) as process:
+        data: bytes
         data, log = process.communicate()
     report = log.decode("utf-8", "replace")
     if "Tile Grid" in report and "xstack" not in report:

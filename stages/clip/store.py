@@ -141,7 +141,7 @@ def _place(file: BinaryIO, member: _Member) -> int:
     lengths = file.read(4)
     if len(lengths) < 4:
         raise EOFError("the zip breaks off before it")
-    name_length, extra_length = struct.unpack("<HH", lengths)
+    name_length, extra_length = map(int, struct.unpack("<HH", lengths))
     return member.header + 30 + name_length + extra_length
 
 

@@ -36,7 +36,7 @@ def consistent(backward: Flow, forward: Flow) -> Mask:
     height, width = gap.shape
     x, y = np.moveaxis(_targets(backward), -1, 0)
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    return (gap <= allowed) & inside
+    return np.asarray((gap <= allowed) & inside)
 
 
 def warp(image: Image | Flow, flow: Flow) -> NDArray[np.float32]:

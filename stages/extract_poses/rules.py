@@ -53,7 +53,7 @@ def _heights(seen: Seen) -> NDArray[np.float32]:
     y = np.where(seen.keypoints[..., 2] > 0, seen.keypoints[..., 1], np.nan)
     with np.errstate(all="ignore"):
         low, high = np.fmin.reduce(y, axis=-1), np.fmax.reduce(y, axis=-1)
-    return np.nan_to_num(high - low).astype(np.float32)
+    return np.asarray(np.nan_to_num(high - low), np.float32)
 
 
 def _static(seen: Seen) -> NDArray[np.bool_]:

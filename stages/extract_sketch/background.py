@@ -20,7 +20,7 @@ def edges(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def outside_faces(packed: NDArray[np.uint8], points: NDArray[np.float32], width: int) -> NDArray[np.uint8]:
     """Edges from `edges`, uint8 [H, W] of 0 and 255, without those inside the hull of a face. points [P, 68, 3]."""
-    whole = np.unpackbits(packed, axis=1, count=width) * np.uint8(255)
+    whole: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=width) * np.uint8(255)
     for face in points:
         if face[:, 2].any():
             outline = np.concatenate([face[:, :2], forehead(face[:17, :2])])

@@ -36,11 +36,11 @@ class Patch:
 
     def to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """points [..., 2] of the patch -> of the frame."""
-        return ((points + 0.5) / self.scale + np.array([self.left, self.top]) - 0.5).astype(np.float32)
+        return np.asarray((points + 0.5) / self.scale + np.array([self.left, self.top]) - 0.5, np.float32)
 
     def to_patch(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """points [..., 2] of the frame -> of the patch."""
-        return ((points + 0.5 - np.array([self.left, self.top])) * self.scale - 0.5).astype(np.float32)
+        return np.asarray((points + 0.5 - np.array([self.left, self.top])) * self.scale - 0.5, np.float32)
 
 
 def square_of_points(points: NDArray[np.float32]) -> Square:

@@ -49,7 +49,7 @@ def _sample(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
 def _inside(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
     height, width = flow.shape[:2]
     x, y = _places(flow)
-    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
 
 def _places(flow: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

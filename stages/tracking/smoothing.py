@@ -85,4 +85,4 @@ def _bilateral(around: NDArray[np.float32], distance: NDArray[np.float64]) -> ND
     weight = np.where(there, np.exp(-0.5 * (distance[:, None] ** 2 + step**2)), 0.0)
     weight[len(around) // 2] = 1.0
     mean = (weight[..., None] * around[..., :2]).sum(axis=0) / weight.sum(axis=0)[:, None]
-    return mean.astype(np.float32)
+    return np.asarray(mean, np.float32)

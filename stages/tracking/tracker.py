@@ -52,7 +52,7 @@ class Subject:
     @property
     def centre(self) -> NDArray[np.float32]:
         """Middle of the box, [2]."""
-        return self.box.reshape(2, 2).mean(axis=0, dtype=np.float32)
+        return np.asarray(self.box.reshape(2, 2).mean(axis=0, dtype=np.float32))
 
 
 Detector = Callable[[NDArray[np.uint8]], list[Subject]]

@@ -66,7 +66,7 @@ def most_probable(probabilities: NDArray[np.float32], width: int, height: int) -
     import cv2
 
     large = [cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in probabilities]
-    return np.argmax(large, 0).astype(np.uint8)
+    return np.asarray(np.argmax(large, 0), np.uint8)
 
 
 def open_segment_score(setting: EvaluationContext, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:

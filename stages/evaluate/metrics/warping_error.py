@@ -39,8 +39,8 @@ class WarpingError:
 
 def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> float:
     """Grey levels between two images [H, W, 3], mean over the channels of the pixels in a mask [H, W] that is not empty."""
-    total = cv2.norm(image.astype(np.float32), other, cv2.NORM_L1, mask.view(np.uint8))
-    return total / (int(mask.sum()) * image.shape[2])
+    total = float(cv2.norm(image.astype(np.float32), other, cv2.NORM_L1, mask.view(np.uint8)))
+    return total / float(mask.sum() * image.shape[2])
 
 
 def _open(setting: EvaluationContext) -> Scorer:

@@ -97,7 +97,7 @@ class SmallPoses:
 
 def mirrored_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pictures [B, H, W, 3] mirrored so that cells of the map fall on cells: the first on the last."""
-    shifted = pictures[:, :, ::-1].copy()
+    shifted: NDArray[np.uint8] = pictures[:, :, ::-1].copy()
     shifted[:, :, : 1 - STRIDE] = shifted[:, :, STRIDE - 1 :]
     return shifted
 
@@ -173,7 +173,7 @@ def _cut(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 
 def _in_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
     x, y, scale = window
-    placed = points.copy()
+    placed: NDArray[np.float32] = points.copy()
     placed[:, 0] = x + (points[:, 0] - INPUT[0] / 2) * scale
     placed[:, 1] = y + (points[:, 1] - INPUT[1] / 2) * scale
     return placed

@@ -94,19 +94,21 @@ def _load(place: str, model: str) -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """transformers and its hub show bars, hints and retries of their own."""
-    from huggingface_hub.utils import logging as hub
-    from transformers.utils import logging
+    import huggingface_hub.utils
+    import transformers.utils
 
-    before, before_hub = logging.get_verbosity(), hub.get_verbosity()
-    logging.set_verbosity_error()
+    library: Any = transformers.utils.logging  # without types
+    hub: Any = huggingface_hub.utils.logging
+    before, before_hub = library.get_verbosity(), hub.get_verbosity()
+    library.set_verbosity_error()
     hub.set_verbosity_error()
-    logging.disable_progress_bar()
+    library.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        library.set_verbosity(before)
         hub.set_verbosity(before_hub)
-        logging.enable_progress_bar()
+        library.enable_progress_bar()
 
 
 def _digest(place: str) -> str:
