@@ -1,4 +1,4 @@
-"""One evaluation by several processes, or by Ray: each measures shards, and the parts are added."""
+"""One evaluation by several processes, or by Ray: each measures shards, and the partial results are added."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from stages.errors import Fsv2vError, InputError, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
-from stages.evaluate.partial_result import Part, load, require_same
+from stages.evaluate.partial_result import PartialResult, load, require_same
 from stages.evaluate.set_statistics import pools
 from stages.files import TEMPORARY, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
 _FOR_EACH, _ON_RAY = 4, 1024
-"""Shards for each process; on a cluster whose workers nobody has counted, in all."""
+"""Number of shards for each process, and in all on a cluster with an unknown number of workers."""
 _INTERVAL = 0.2
-"""Seconds between two steps that are told."""
+"""Seconds between two reports of progress."""
 _SHARED = "Name a folder that all nodes share with --cache"
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What all shards have in common. `folder` is where each leaves its part; `sets_grow` as for `evaluate`."""
+    """What all shards have in common. `folder` receives their partial results; `sets_grow` as for `evaluate`."""
 
     results: tuple[str, ...]
     references: tuple[str, ...]
@@ -52,7 +52,8 @@ def evaluate_parallel(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> Iterator[Score]:
-    """The scores of `evaluate` from `jobs` processes (on Ray 1: as many as the cluster has cores), those of frames as they are finished.
+    """The scores of `evaluate`, computed by `jobs` processes (on Ray, 1 stands for every core of the cluster); those of frames as they
+    finish.
 
     `on_event` receives {done, total} in results, and {warning}. Raises what `evaluate` raises; the first failure ends the others' work.
     """
@@ -68,7 +69,7 @@ def evaluate_parallel(
     own = named[index::count]
     if out:
         require_same(out, empty_part(named, options, shard))
-    open_pairs(own, lambda event: warn(event["warning"]))  # what cannot be compared is found before hours of work
+    open_pairs(own, lambda event: warn(event["warning"]))  # find pairs that cannot be compared before hours of work
     pieces = max(1, min(len(own), _ON_RAY if engine == "ray" and jobs == 1 else _FOR_EACH * jobs))
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
     with _folder_of_parts(options.cache, engine) as folder:
@@ -94,9 +95,9 @@ def evaluate_parallel(
 
 
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
-    """Leaves the part of the shard "i/n". The notes hold what there was to say. An interrupt may come out of `on_step`."""
+    """Measure the shard "i/n" and write its partial result. The notes hold the warnings. `on_step` may raise an interrupt."""
     if not work.folder.is_dir():
-        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the figures are put together", hint=_SHARED)
+        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", hint=_SHARED)
     index, count = map(int, name.split("/"))
     warnings: list[str] = []
     reported = time.monotonic()
@@ -117,7 +118,7 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
 
 @contextlib.contextmanager
 def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
-    """A folder for this run alone; on Ray beside the cached statistics, which nodes have to share."""
+    """A folder for this run; on Ray beside the cached statistics, which all nodes have to share."""
     with contextlib.ExitStack() as stack:
         if engine == "local":
             yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY)))
@@ -129,8 +130,8 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
         yield folder
 
 
-def _taken(report: Report, work: _Work) -> Part:
-    """The part that a report is about, which is then no longer in the folder. Raises the error of one that failed."""
+def _taken(report: Report, work: _Work) -> PartialResult:
+    """Load the partial result that a report is about and remove its file. Raises the error of a shard that failed."""
     if report.status == "failed":
         error = Fsv2vError(f"shard {report.source}: {report.reason}")
         error.exit_code = report.exit_code

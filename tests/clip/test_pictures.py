@@ -18,7 +18,7 @@ from profiles import ADOBE_RGB, DISPLAY_P3
 from stages.clip import as_clip, list_pictures, probe, read_image
 from stages.clip.pictures import decode_image, encode
 from stages.errors import InputError, InvalidClip
-from stages.evaluate.frame_source import open_footage
+from stages.evaluate.frame_source import open_frame_source
 
 RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
 COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], -1)
@@ -189,7 +189,7 @@ def test_an_animation_among_pictures_is_refused(moving):
 
 
 def test_evaluate_looks_at_all_frames_of_an_animation(moving):
-    footage = open_footage(str(moving))
+    footage = open_frame_source(str(moving))
 
     assert (footage.num_frames, footage.width, footage.height, sum(1 for _ in footage.frames())) == (3, 16, 12, 3)
 

@@ -18,7 +18,7 @@ from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate.cache import Cache
 from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract, of_still
 from stages.evaluate.extractors.squeezenet import appearance_and_change
-from stages.evaluate.frame_source import open_footage
+from stages.evaluate.frame_source import open_frame_source
 from stages.evaluate.metrics import distributions
 from stages.evaluate.set_statistics import StatisticsCollector, pools
 from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
@@ -53,7 +53,7 @@ def eye(monkeypatch: pytest.MonkeyPatch) -> Eye:
     windows = replace(frames, name="eye-windows", dimensions=24, window=3, open=lambda device: appearance_and_change)
     extractors = {"fid-squeezenet": frames, "kid-squeezenet": frames, "fvd-squeezenet": windows}
     with_eye = (
-        replace(metric, extractor=extractors[metric.name], least_samples=4) if metric.name in extractors else metric
+        replace(metric, extractor=extractors[metric.name], min_samples=4) if metric.name in extractors else metric
         for metric in distributions.METRICS
     )
     monkeypatch.setattr(distributions, "METRICS", tuple(with_eye))
@@ -87,7 +87,7 @@ def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(
 def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
     results, truth = study
     fid, kid, fvd = list(evaluate(results[:3], [truth], ALL))
-    frames = {path: np.stack(list(open_footage(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
+    frames = {path: np.stack(list(open_frame_source(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
     features = {path: Eye().look(frames[path]) for path in frames}
     x, y = (np.concatenate([features[path] for path in paths]).astype(float) for paths in (list(features)[3:], list(features)[:3]))
     root = np.linalg.eigvals(np.cov(x.T) @ np.cov(y.T)).astype(complex) ** 0.5
@@ -160,7 +160,7 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
     (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
     assert again == first
     warned = [event["warning"] for event in told if "warning" in event]
-    assert len(warned) == len(entries) == 4 and all("broken and made anew" in text for text in warned)
+    assert len(warned) == len(entries) == 4 and all("broken and are made again" in text for text in warned)
     eye.seen = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert eye.seen == 0

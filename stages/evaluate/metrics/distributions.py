@@ -16,7 +16,7 @@ from stages.evaluate.statistics import frechet_distance, kernel_distance
 
 METRICS = (
     # Frechet inception distance (Heusel et al. 2017)
-    Distribution("fid", "Frechet inception distance of all frames", INCEPTION, frechet_distance, least_samples=INCEPTION.dimensions),
+    Distribution("fid", "Frechet inception distance of all frames", INCEPTION, frechet_distance, min_samples=INCEPTION.dimensions),
     Distribution("fid-squeezenet", "Frechet distance of SqueezeNet's features of all frames", FRAMES, frechet_distance),
     # Frechet video distance (Unterthiner et al. 2018)
     Distribution("fvd", "Frechet distance of I3D's logits of windows of 16 frames", I3D, frechet_distance, columns=LOGITS),

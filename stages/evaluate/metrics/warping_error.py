@@ -1,8 +1,8 @@
 """How much a result changes from frame to frame beyond what moves (Lai et al. 2018, section 5).
 
 The flow is that of the real frames. The result's frame t - 1 is warped along it and compared with frame t, where a forward-backward check
-finds both frames to show the same point. A frozen picture also scores well here, so the figure means little without the others; the
-floor is what the real video scores.
+finds that both frames show the same point. A frozen image also scores well, so the figure means little without the others; the floor is
+the score of the real video.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> flo
     return total / float(mask.sum() * image.shape[2])
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     return WarpingError()
 
 
@@ -53,7 +53,7 @@ METRIC = Metric(
     unit="grey levels",
     better="lower",
     open=_open,
-    least_frames=2,
-    least_side=MIN_SIDE,
+    min_frames=2,
+    min_side=MIN_SIDE,
     floor=True,
 )
