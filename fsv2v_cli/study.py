@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--post", default="", metavar="URL", help="Where the page sends the answers. Default: it offers them for download only.")
 @click.option(
-    "--code", default="", metavar="TEXT", help="The completion code that all workers are shown. Default: one of each worker's own."
+    "--code", default="", metavar="TEXT", help="The completion code shown to all workers. Default: a different one for each worker."
 )
 @overwrite_option
 @common_options
@@ -48,9 +48,9 @@ def study(
 ) -> None:  # fmt: skip
     """Make a web page that asks people which of two methods' videos they prefer.
 
-    A and B are folders with a video, a clip or a folder of pictures for each name, of equal length. Order and sides differ from worker to
-    worker; the address may say who it is (?worker=NAME). Nothing in the page's folder tells the methods apart, and it works from any web
-    server or from the disk. Its path is printed.
+    A and B are folders with a video, a clip or a folder of images for each name, of equal length. Order and sides differ between workers;
+    the address may name the worker (?worker=NAME). Nothing in the page's folder reveals the methods, and it works from any web server or
+    from the disk. Its path is printed.
     """
     from stages.evaluate.study import StudyOptions, make_study
 
@@ -76,10 +76,10 @@ def study(
 )  # fmt: skip
 @common_options
 def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
-    """Say which method the answers prefer; each INPUT is the file of one worker of a study.
+    """Print which method the answers prefer; each INPUT is the file of one worker of a study.
 
-    The rate is over all answers of the workers who count, with Wilson's 95 % interval, which takes answers for independent, and with one
-    that draws workers anew (bootstrap), which does not. Workers stand below, with the share of clips on which they agree with the majority
+    The rate is over all answers of the workers who count, with Wilson's 95 % interval, which treats answers as independent, and a bootstrap
+    interval over workers, which does not. The workers are listed below, with the share of clips on which they agree with the majority
     of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an answer.
     """
     from stages.evaluate.study import score_answers

@@ -21,7 +21,7 @@ _CAPTION = 22
 def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 240) -> Path:
     """Write a PNG with `columns` frames spread over the clip: one row of frames, then one row per layer drawn over them.
 
-    `cell` is the height of a picture in pixels. A clip without frames is drawn on black.
+    `cell` is the height of an image in pixels. A clip without frames is drawn on black.
     """
     indices = spread(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
@@ -51,7 +51,7 @@ def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
 
 
 def spread(length: int, count: int) -> list[int]:
-    """At most `count` different indices from the first to the last."""
+    """At most `count` different indices, evenly spaced from first to last."""
     return sorted({round(position) for position in np.linspace(0, length - 1, min(count, length))})
 
 

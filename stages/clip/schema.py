@@ -1,4 +1,4 @@
-"""clip.json and layer.json: strict JSON in, deterministic JSON out, and what their fields must be."""
+"""clip.json and layer.json: strict reading, deterministic writing, and checks of their fields."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CLIP_SCHEMA = "fsv2v.clip/1"
 LAYER_SCHEMA = "fsv2v.layer/1"
 MAX_FRAMES = 10_000_000
 MAX_JSON = 256 << 20
-"""Bytes of a JSON file; what Python makes of it can be twenty times as large."""
+"""Largest JSON file in bytes; as Python objects it can take twenty times as much memory."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
 def is_layer_name(name: str) -> bool:
-    """Lower-case letters, digits, - and _, so that a layer's name is a folder's name everywhere."""
+    """Whether a name consists of lower-case letters, digits, - and _, which every file system accepts."""
     return bool(_NAME.fullmatch(name))
 
 

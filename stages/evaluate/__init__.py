@@ -1,4 +1,4 @@
-"""Stage `evaluate`: figures of merit of synthesized videos, each beside what repeating the example picture would score."""
+"""Stage `evaluate`: figures of merit of synthesized videos, each beside what repeating the example image would score."""
 
 from stages.evaluate.compare import EvaluateOptions, evaluate, merge_parts, pairs
 from stages.evaluate.distribution import Distribution

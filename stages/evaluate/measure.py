@@ -32,7 +32,7 @@ def ignore(event: Mapping[str, Any]) -> None:
 class Score:
     """One figure of one result.
 
-    value, baseline (the example picture repeated), warped (the example warped to the reference, see Baselines) and floor
+    value, baseline (the example image repeated), warped (the example warped to the reference, see Baselines) and floor
     (the reference itself; None where it is perfect by definition) are means over `frames` frames, low and high the 95 % interval of
     value; the series hold the figure of each frame. coverage is the share of the frames with something to measure in which the result
     could be measured. `unavailable` is "" or the reason why there is no figure. `clips` is more than 1 in a mean over several results.

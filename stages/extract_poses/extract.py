@@ -21,7 +21,7 @@ from stages.tracking.smoothing import Tracked, smoothed
 from stages.tracking.tracker import Detector, Seen, follow, parse_choice, watch
 
 Boxes = NDArray[np.float32]
-"""Of everybody in a frame, [N, 4]."""
+"""Boxes of all people in a frame, [N, 4]."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PoseOptions:
     """What shapes the poses; all but `device` enters the layer's key.
 
     person: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
-    about 40 ms; 0 turns it off. drop: names of `rules.RULES`, whom to leave out.
+    about 40 ms; 0 turns it off. drop: names of `rules.RULES`, which remove people.
     """
 
     backend: str = "auto"
@@ -42,10 +42,10 @@ class PoseOptions:
 def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcome:
     """Detect the chosen person, or all, in every frame of `clip`.
 
-    Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros where
-    nobody is; with a backend that knows them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. The notes count the frames
-    without anybody, and those in which each rule of `drop` found somebody. Raises NoDetection when no frame shows a person,
-    ParametersDiffer when another layer is there and `overwrite` is not set.
+    Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros for an
+    empty slot; with a backend that finds them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. The notes count the frames
+    without a person, and those in which each rule of `drop` applied. Raises NoDetection when no frame shows a person, ParametersDiffer when
+    another layer exists and `overwrite` is not set.
     """
     parameters = _parameters(options)
     backend = Backends("poses").require_for(clip, "poses", options.backend)
@@ -58,7 +58,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
         frames = list(_persons(clip, backend, options))
         arrays = _arrays(frames)
         if not (arrays["track_id"] >= 0).any():
-            raise _nobody(clip, options.person, max(len(frame.load) for frame in frames))
+            raise _no_person(clip, options.person, max(len(frame.load) for frame in frames))
         dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
         poses.arrays(arrays)
     notes = _notes(arrays, dropped) | backend.notes
@@ -76,7 +76,7 @@ def _parameters(options: PoseOptions) -> dict[str, Any]:
 
 
 def _persons(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
-    """Who was chosen, followed, with short gaps filled, smoothed."""
+    """The chosen people: tracked, with short gaps filled, smoothed."""
     fps = float(clip.fps)
     detect = backend.open_for(options.person, options.device)
     seen = watch(((frame, None) for frame in clip.frames()), detect)
@@ -86,7 +86,7 @@ def _persons(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> It
 
 
 def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
-    """The arrays of the layer for all frames, with as many persons as the fullest frame."""
+    """The arrays of the layer, with a column for each person of the frame that has most."""
     persons = max(len(frame.points) for frame in frames)
     points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)
     track_id = np.full((len(frames), persons), -1, np.int32)
@@ -98,24 +98,24 @@ def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
     return {**parts, "boxes": boxes_of(points[..., : len(NAMES), :]), "track_id": track_id}
 
 
-def _drop(arrays: dict[str, NDArray[Any]], everybody: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
-    """Take out, in place, whom the rules name. Raises NoDetection when nobody is left."""
-    out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], everybody, float(clip.fps), clip.height))
+def _drop(arrays: dict[str, NDArray[Any]], all_boxes: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
+    """Remove, in place, the people that the rules select. Raises NoDetection when none is left."""
+    out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], all_boxes, float(clip.fps), clip.height))
     for name, array in arrays.items():
         array[out] = -1 if name == "track_id" else 0
     if not (arrays["track_id"] >= 0).any():
         most = max(counts, key=lambda name: counts[name])
-        raise NoDetection(f"The rules of --drop leave nobody in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
+        raise NoDetection(f"The rules of --drop leave no person in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
     return counts
 
 
-def _nobody(clip: Clip, person: str | int, most: int) -> NoDetection:
+def _no_person(clip: Clip, person: str | int, most: int) -> NoDetection:
     if most:
         count = f"{most} person is" if most == 1 else f"{most} persons are"
         return NoDetection(f"{clip.path} has no person number {person}: {count} seen at once", hint="They count from the left, from 0")
     return NoDetection(
         f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
-        hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the picture high",
+        hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the image high",
     )
 
 

@@ -42,7 +42,7 @@ NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", 
 PATCH_SIDE = 384
 _SURE, _ABSENT = 0.5, 0.1
 MIN_SIZE = 0.4
-"""Diagonal of a person's box, as a share of the picture's height."""
+"""Diagonal of a person's box, as a share of the image's height."""
 
 log = logging.getLogger("train_small")
 
@@ -68,7 +68,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Patches:
-    """pictures [N, S, S, 3] uint8 RGB, masks [N, S, S] uint8 (255 on persons), keypoints [N, 25, 3] in the patch with visibility."""
+    """images [N, S, S, 3] uint8 RGB, masks [N, S, S] uint8 (255 on persons), keypoints [N, 25, 3] in the patch with visibility."""
 
     pictures: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -115,7 +115,7 @@ def _create(vision: Any) -> Any:
 
 
 def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]]:
-    """(picture, mask, keypoints) of the persons of one clip: those of which enough is seen."""
+    """(image, mask, keypoints) of the persons of one clip: those of which enough is seen."""
     detect = MaskedPoses()
     step = recipe.people_step if part == "people" else 4
     count = probe(video).num_frames if part == "people" else recipe.face_frames * step
@@ -178,7 +178,7 @@ POINTS = tuple(index for index, parts in enumerate(MEDIAPIPE_33.body) if parts)
 
 
 class Views:
-    """step -> a batch: pictures [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
+    """step -> a batch: images [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
 
     def __init__(self, patches: Patches, scenes: list[NDArray[np.uint8]], recipe: Recipe) -> None:
         self.patches, self.scenes, self.recipe = patches, scenes, recipe
@@ -238,7 +238,7 @@ class Views:
         return _stretched(np.asarray(matrix), self.recipe.stretch, random)
 
     def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
-        """A piece of a picture that shows nobody, enlarged."""
+        """A piece of an image that shows nobody, enlarged."""
         for _ in range(8):
             other, side = int(random.integers(len(self.patches.pictures))), int(random.integers(48, 200))
             x, y = random.integers(0, PATCH_SIDE - side, 2)
@@ -310,7 +310,7 @@ def _hue_shifted(picture: NDArray[np.uint8], random: np.random.Generator) -> NDA
 
 
 def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Half of the pictures as a camera of fewer pixels, a lens out of focus or a lossy file would show them."""
+    """Half of the images as a camera of fewer pixels, a lens out of focus or a lossy file would show them."""
     if random.random() < 0.3:
         small = cv2.resize(picture, None, fx=1 / (less := float(random.uniform(1.5, 4))), fy=1 / less, interpolation=cv2.INTER_AREA)
         picture = np.asarray(cv2.resize(small, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -13,7 +13,7 @@ LOW, HIGH = 60, 160
 
 
 def edges(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """All edges of a frame [H, W, 3] as bits: uint8 [H, ceil(W / 8)], small enough to keep for a while."""
+    """All edges of a frame [H, W, 3] packed into bits: uint8 [H, ceil(W / 8)], to save memory."""
     grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (5, 5), 0)
     return np.packbits(np.asarray(cv2.Canny(grey, LOW, HIGH), np.uint8), axis=1)
 

@@ -1,4 +1,4 @@
-"""What a landmark backend returns for one frame."""
+"""The output of landmark backends."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ __all__ = ["FACE_POINTS", "Detector", "Face", "box_of_points"]
 FACE_POINTS = LANDMARKS + IRIS_POINTS
 
 Face = Subject
-"""A face: its points are [68, 3] in the order of iBUG 300-W, of backends that see irises [78, 3] with both irises behind them."""
+"""A face: its points are [68, 3] in the order of iBUG 300-W, or [78, 3] with both irises at the end, for backends that find them."""

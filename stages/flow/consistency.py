@@ -25,7 +25,7 @@ def trusted_flow(one: NDArray[np.uint8], other: NDArray[np.uint8], estimate: Est
 
 
 def leads_home(flow: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Forward-backward consistency of two flows [H, W, 2] -> bool [H, W]; False for what is hidden in the other picture or outside it.
+    """Forward-backward consistency of two flows [H, W, 2] -> bool [H, W]; False for what is hidden in the other image or outside it.
 
     |f + b(x + f)|^2 < 0.01 (|f|^2 + |b(x + f)|^2) + 0.5: Sundaram et al. 2010, eq. 5, with UnFlow's constants (Meister et al. 2018).
     """
@@ -41,7 +41,7 @@ def same_colour(one: NDArray[np.uint8], other: NDArray[np.uint8], flow: NDArray[
 
 
 def _sample(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
-    """image(x + flow(x)), bilinear; outside the picture its edge is repeated."""
+    """image(x + flow(x)), bilinear; outside the image its edge is repeated."""
     x, y = _places(flow)
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 

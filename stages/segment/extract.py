@@ -1,4 +1,4 @@
-"""The stage: label maps, made or imported, as the layer `segment`; of persons also the layer `mask`."""
+"""The stage: label maps, predicted or imported, as the layer `segment`; for people also the layer `mask`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class SegmentOptions:
     """What shapes the label maps; all but `device` enters the layers' keys.
 
     backend: street, segformer, person, labels, or auto: labels if a folder is given, else street. model: a checkpoint for segformer.
-    labels: the folder to import, where {stem} stands for the name of the clip's source without its ending; without it the backend
-    `labels` looks beside the source for STEM_labels or STEMannot. table: what the imported ids mean, see stages.conditions.labels.
-    edits: "tree=building" makes trees into buildings. smoothing: how much of the frame before is carried along, for networks.
+    labels: the folder to import, where {stem} stands for the name of the clip's source without its suffix; without it the backend
+    `labels` looks beside the source for STEM_labels or STEMannot. table: the meaning of imported ids, see stages.conditions.labels. edits:
+    "tree=building" turns trees into buildings. smoothing: weight of the previous frame, for networks.
     """
 
     backend: str = "auto"
@@ -60,9 +60,9 @@ def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Out
 
 def _backend(clip: Clip, options: SegmentOptions) -> Backend[SegmentBackend]:
     if options.backend not in ("auto", "labels") and options.labels is not None:
-        raise UsageError("Label maps are imported or made, not both", hint=f"Leave out --labels or --backend {options.backend}")
+        raise UsageError("Label maps are either imported or predicted", hint=f"Leave out --labels or --backend {options.backend}")
     if options.model is not None and options.backend not in DEFAULT_MODELS:
-        raise UsageError("A --model is for one backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
+        raise UsageError("A --model needs its backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
     if not 0 <= options.smoothing <= 100:
         raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
     if options.labels is not None:
@@ -86,7 +86,7 @@ def _label(clip: Clip, backend: Backend[LabellerOpener], options: SegmentOptions
 
 
 def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDArray[np.uint8]:
-    """The most probable label of each pixel of a picture of that size, uint8 [height, width]."""
+    """The most probable label of each pixel of an image of that size, uint8 [height, width]."""
     best = np.zeros((height, width), np.uint8)
     most = np.full((height, width), -1, np.float32)
     for label, share in enumerate(probabilities):

@@ -15,9 +15,9 @@ from stages.tracking.cuts import CutDetector
 CARRIED = 0.6
 """Weight of the past at strength 1."""
 MIN_SIDE = 32
-"""DIS ends the process on smaller pictures."""
+"""DIS ends the process on smaller images."""
 AGREES_WITHIN = 1.0
-"""Pixels of the small picture by which flow forth and back may miss."""
+"""Pixels of the small image by which flow forth and back may miss."""
 
 
 class Steady:

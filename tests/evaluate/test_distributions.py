@@ -280,7 +280,7 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         list(merge_parts(["nowhere.npz"]))
     (tmp_path / "broken").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(InputError, match="no part of an evaluation"):
+    with pytest.raises(InputError, match="not a partial result of an evaluation"):
         list(merge_parts([str(tmp_path / "broken")]))
 
 
@@ -383,10 +383,10 @@ def test_the_command_shards_merges_and_says_what_a_set_is(eye: Eye, study, tmp_p
     ("arguments", "sentence"),
     [
         (["{result}"], "--reference"),
-        (["{result}", "-r", "{result}", "--merge"], "have a use with it"),
-        (["{result}", "--merge", "-o", "all.npz"], "have a use with it"),
-        (["{result}", "--merge", "--metric", "psnr"], "have a use with it"),
-        (["{result}", "--merge", "--shard", "0/3"], "have a use with it"),
+        (["{result}", "-r", "{result}", "--merge"], "can be used with it"),
+        (["{result}", "--merge", "-o", "all.npz"], "can be used with it"),
+        (["{result}", "--merge", "--metric", "psnr"], "can be used with it"),
+        (["{result}", "--merge", "--shard", "0/3"], "can be used with it"),
         (["{result}", "-r", "{result}", "--shard", "0/2"], "-o PART.npz"),
     ],
 )

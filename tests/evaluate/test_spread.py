@@ -136,7 +136,7 @@ def test_options_of_a_cluster_and_of_many_processes_are_refused_where_they_have_
     elsewhere = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
     assert elsewhere.exit_code == 2 and "Add --engine ray" in elsewhere.stderr
     merging = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
-    assert merging.exit_code == 2 and "have a use with it" in merging.stderr
+    assert merging.exit_code == 2 and "can be used with it" in merging.stderr
 
 
 def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):

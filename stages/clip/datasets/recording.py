@@ -1,4 +1,4 @@
-"""One recording of a data set: what becomes one clip. The files of this folder find them; here they are made."""
+"""Recordings of a data set, each of which becomes a clip. The modules of this package find them; this one imports them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 
 @dataclass(frozen=True)
 class Recording:
-    """What becomes one clip.
+    """The material of one clip.
 
-    `frames`: a video, or pictures in order. `layers`: kind -> a file for each frame. `labels`: the table of label ids.
+    `frames`: a video, or images in order. `layers`: kind -> a file for each frame. `labels`: the table of label ids.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on the disk. `recognises` looks at the names in its root; `recordings` lists what is there, and raises
+    """The layout of a data set on disk. `recognises` looks at the names in its root; `recordings` lists its recordings, and raises
     InputError naming what is missing.
     """
 
@@ -51,7 +51,7 @@ def import_layout(
 ) -> Iterator[Clip]:
     """Make a clip in the folder `out` of each recording below `root`, one after the other; finished ones are used again.
 
-    `fps` and `labels` replace the rate of pictures and the table of label ids of the data set. Everything is listed before the first clip
+    `fps` and `labels` replace the rate of images and the table of label ids of the data set. Everything is listed before the first clip
     is made. A clip with a bad file is not left behind.
     """
     if out.suffix.lower() == ".clip":
@@ -99,7 +99,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Its pictures in natural order; none when there is none."""
+    """Its images in natural order; none when there is none."""
     return list_pictures(folder) if folder.is_dir() and any(is_picture(entry) for entry in folder.iterdir()) else []
 
 
@@ -120,7 +120,7 @@ def stem_of(path: Path, endings: str) -> str:
 
 
 def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
-    """The file of `folder` for each picture: the one with the same stem, but for `endings` (a regular expression) of its own.
+    """The file of `folder` for each image: the one with the same stem, but for `endings` (a regular expression) of its own.
 
     Raises InputError naming the first frame that has none.
     """

@@ -1,6 +1,6 @@
 """MediaPipe's pose landmarker, lite: 33 points per person, mapped to BODY_25.
 
-On a whole picture it finds the most prominent persons. To find all of a crowd, it looks at parts of the picture, which takes longer.
+On a whole image it finds the most prominent people. For a crowd it searches parts of the image as well, which takes longer.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MIN_VISIBILITY = 0.3
 class MediapipePoses:
     """Persons of the frames of one clip, given in order.
 
-    In video mode, looking for several persons also keeps MediaPipe from filtering one person's points in time, which lags. A follower
-    looks for one and is told that hours lie between the frames, for the same reason; it also finds him where he is hard to see.
+    With a limit of several people, MediaPipe's video mode does not filter points in time, which would lag. A follower has a limit of one,
+    and its time stamps are hours apart for the same reason; its thresholds are lower.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
@@ -54,7 +54,7 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
 
 
 def _person(landmarks: Any, width: int, height: int) -> Subject:
-    """Points that MediaPipe only guesses, hidden ones and those outside the picture, count as not there, as with OpenPose."""
+    """Points that MediaPipe only guesses, being hidden or outside the image, are absent, as with OpenPose."""
     points = np.array([(point.x * width, point.y * height, point.visibility or 0.0) for point in landmarks], np.float32)
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
     points[~inside | (points[:, 2] < MIN_VISIBILITY), 2] = 0

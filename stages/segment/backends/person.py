@@ -1,4 +1,4 @@
-"""Who is in the picture, as a mask: the segmentation that MediaPipe's pose landmarker makes on the way."""
+"""Masks of people: the segmentation of MediaPipe's pose landmarker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERSON_FROM = 0.5
 
 
 class PersonMasks:
-    """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on any person. Frames of one clip are given in order."""
+    """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on people. Frames of one clip are given in order."""
 
     def __init__(self, weights: str) -> None:
         self._task = VisionTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
