@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 @out_option("The folder of the web page.", required=True)
 @path_option(
     "--key", metavar="FILE",
-    help="Where the key goes, which says what each video is: outside of the page's folder. Default: OUT.key.json.",
+    help="The file for the key, which identifies the videos; it must be outside of the page's folder. Default: OUT.key.json.",
 )  # fmt: skip
-@path_option(
-    "--reference", default="", metavar="R", help="A folder with what both should look like, or are driven by: shown above the two."
-)
+@path_option("--reference", default="", metavar="R", help="A folder with the true or driving videos, shown above the two.")
 @click.option(
     "--question", default="", metavar="TEXT",
-    help="What is asked. Default: which one looks more like a video captured by a real camera, as in vid2vid.",
+    help="The question. Default: which one looks more like a video captured by a real camera, as in vid2vid.",
 )  # fmt: skip
 @click.option(
     "--catch", type=click.IntRange(0), default=3, show_default=True,
@@ -35,9 +33,11 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--per-worker", type=click.IntRange(0), default=0, show_default=True,
-    help="Deal the clips into parts of about this many, one part for each worker; 0: everybody gets all.",
+    help="Approximate number of clips for each worker; 0: all.",
 )  # fmt: skip
-@click.option("--post", default="", metavar="URL", help="Where the page sends the answers. Default: it offers them for download only.")
+@click.option(
+    "--post", default="", metavar="URL", help="Address that receives the answers. Default: none; the page offers them for download."
+)
 @click.option(
     "--code", default="", metavar="TEXT", help="The completion code shown to all workers. Default: a different one for each worker."
 )
@@ -68,7 +68,7 @@ def study(
 @command("score")
 @inputs_argument
 @path_option(
-    "--key", metavar="FILE", help="The key of the study. Default: looked for as *.key.json here, beside the answers and one folder up."
+    "--key", metavar="FILE", help="The key of the study. Default: a *.key.json in this folder, beside the answers or one folder up."
 )
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.25, show_default=True,

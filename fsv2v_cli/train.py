@@ -63,7 +63,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @path_option("--flow-model", metavar="FILE.onnx", help="A network as teacher of optical flow instead of DIS, as for `fsv2v clip flow`.")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
 @click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between saved states.")
-@click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard, too.")
+@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
 @seed_option
 @device_option
 @overwrite_option

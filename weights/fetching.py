@@ -1,4 +1,4 @@
-"""Downloading one file so that it is either there, whole and checked, or not there.
+"""Atomic downloads: a file appears only when it is complete and checked.
 
 The bytes stream into `.NAME.part` in the target folder; a broken transfer goes on where it stopped, in this attempt or in a later run.
 The file gets its name only when its sha256 is right. One process at a time fetches a file; others wait for it and use what it got.
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """The file to get: its name, the accepted sha256 and its size in bytes (only shown; the hash decides)."""
+    """A file to download: its name, the accepted sha256 and its size in bytes (for display; the hash decides)."""
 
     name: str
     sha256: tuple[str, ...]
@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try: `timeout` s without a byte breaks a transfer; between attempts wait `pause` s, doubled each time."""
+    """Limits of a download: a transfer fails after `timeout` s without data; attempts are `pause` s apart, doubled each time."""
 
     attempts: int = 5
     timeout: float = 20.0
@@ -67,7 +67,7 @@ def download(
     patience: Patience = PATIENT,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Get `wanted` from the first of `addresses` that has it into `folder` and return its path.
+    """Download `wanted` from the first of `addresses` that has it into `folder` and return its path.
 
     Raises MissingRequirement with the reason of each address when none serves it, or when the folder cannot be written.
     """
@@ -152,7 +152,7 @@ def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes:
 
 
 def _judge_status(error: urllib.error.HTTPError, part: Path) -> None:
-    if error.code == 416:  # the part is as long as the file or longer: begin again
+    if error.code == 416:  # the part is at least as long as the file: start again
         part.unlink(missing_ok=True)
         raise _Broken("the remains of an earlier transfer did not fit") from error
     if error.code in (408, 425, 429) or error.code >= 500:

@@ -25,7 +25,7 @@ import ffmpeg as composer
 from stages.errors import InputError, MissingRequirement
 
 PROTOCOLS = "file,subfile"
-"""What ffmpeg may open: nothing inside an untrusted file must reach the network."""
+"""Protocols that ffmpeg may use; an untrusted file must not reach the network."""
 CONTAINERS = (
     "3gp", "apng", "asf", "av1", "avi", "cavsvideo", "dirac", "dnxhd", "dv", "evc", "flic", "flv", "gif", "gxf", "h261", "h263", "h264",
     "hevc", "ivf", "kux", "live_flv", "m4v", "matroska", "mj2", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "mxf",
@@ -80,13 +80,13 @@ def source_time_base() -> str:
 
 
 def usual_matrix(lines: int) -> str:
-    """The colour matrix that video software assumes where a video of this height names none. Videos that fsv2v writes use it too."""
+    """The colour matrix that video software assumes if a video of this height names none. Videos that fsv2v writes use it too."""
     return "bt709" if lines >= 720 else "smpte170m"
 
 
 _UNDECODED = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
 _RESTORED = {there: here for here, there in _UNDECODED.items()}
-"""ffmpeg-python cannot take names that are not Unicode; their bytes travel through it as characters for private use."""
+"""ffmpeg-python cannot take names that are not Unicode; their bytes are mapped to private-use characters."""
 
 
 def file_url(path: Path) -> str:
@@ -157,8 +157,8 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 @contextlib.contextmanager
 def _interrupts_deferred() -> Iterator[None]:
-    """SIGINT and SIGTERM that come within the block are heard at its end."""
-    if threading.current_thread() is not threading.main_thread():  # signals are heard in the main thread only
+    """Defer SIGINT and SIGTERM to the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only
         yield
         return
     came: list[int] = []
@@ -193,7 +193,7 @@ _MEANINGS = (
 
 
 def meaning(stderr: str) -> str:
-    """ffmpeg's complaint as the end of a sentence."""
+    """The relevant line of ffmpeg's messages, as the end of a sentence."""
     for text, sense in _MEANINGS:
         if text in stderr:
             return sense

@@ -1,4 +1,4 @@
-"""Layers: what made one, how it is read, and how it is written so that it appears only when complete."""
+"""Layers: their producers, reading, and writing so that a layer appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STORAGES = (*_SUFFIXES, "reference", "video")
 
 @dataclass(frozen=True)
 class Producer:
-    """What makes a layer. All but `device` decides whether a finished layer is the one that is asked for.
+    """What makes a layer. All fields but `device` decide whether a finished layer matches a request.
 
     `weights`: name -> sha256. `parameters` must be expressible in JSON.
     """
@@ -44,7 +44,7 @@ class Producer:
     device: str = ""
 
     def key(self) -> str:
-        """Canonical JSON of all that shapes the result; the device does not."""
+        """Canonical JSON of everything that shapes the result, which excludes the device."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "device"}, sort_keys=True, allow_nan=False)
 
 
@@ -78,7 +78,7 @@ class Layer:
         return str(said)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of poses, landmarks and their like, each with one row per frame."""
+        """The arrays of a layer such as poses or landmarks, each with one row per frame."""
         name = f"{self._store.path}/{self.kind}/{DATA}"
         if self.payload != "arrays":
             raise InputError(f"{self._store.path}/{self.kind} holds images, not arrays")

@@ -77,7 +77,7 @@ def is_animation(path: Path) -> bool:
 def read_animation(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
     """Yield each frame of an animation, as `read_image` would give it, and its duration in seconds."""
     with opened(path) as picture:
-        first = int(bool(picture.info.get("default_image")))  # it is for viewers that cannot show animations
+        first = int(bool(picture.info.get("default_image")))  # a fallback for viewers without animations
         for index in range(first, _length(picture)):
             picture.seek(index)
             picture.load()
@@ -122,7 +122,7 @@ def open_picture(path: Path | io.BytesIO) -> Image.Image:
 
 
 def _open(path: Path) -> Image.Image:
-    """An image that Pillow reads by itself, or a HEIC, whatever its name: phones' photos are often renamed .jpg."""
+    """An image that Pillow reads by itself, or a HEIC, under any name: photos of phones are often renamed to .jpg."""
     try:
         return open_picture(path)
     except UnidentifiedImageError:
@@ -142,7 +142,7 @@ def _profile_of_heic(path: Path) -> bytes:
 
 
 def _heic_as_png(path: Path) -> bytes:
-    """The primary image of a HEIC, its tiles joined and turned by ffmpeg, which takes that image if no stream is named."""
+    """The primary image of a HEIC, with its tiles joined and rotated by ffmpeg, which selects it by default."""
     picture = media_input(Media(path))
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgb24", "format": "image2pipe", "xerror": None}
     command = arguments(composer.output(picture, "pipe:", **options).compile(cmd=executable()), level="info")
@@ -188,7 +188,7 @@ def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """The colours that `image` has by its ICC profile. A profile that is damaged or of another mode is ignored, as viewers do."""
+    """Convert `image` from its ICC profile to sRGB. A profile that is damaged or of another mode is ignored, as in viewers."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if ImageCms.getProfileDescription(source).startswith("sRGB"):
@@ -200,7 +200,7 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:
-    """16-bit grey (or 32-bit integers within it) to 8 bits. InputError for images of floating-point numbers."""
+    """16-bit grey (or 32-bit integers within it) to 8 bits. Raises InputError for images of floating-point numbers."""
     if values.dtype.kind == "f":
         raise InputError(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit image")
     top = max(65535, int(values.max(initial=0)))
@@ -214,7 +214,7 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
     """uint8 [H, W] grey or [H, W, 3] RGB to the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling."""
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options: Sequence[int] = [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    if image.ndim == 2:  # sketches, labels and masks are flat: filters only cost time
+    if image.ndim == 2:  # sketches, labels and masks compress well without filters
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, *_NO_FILTER]
     if storage == "jpg":
         options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -224,7 +224,7 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
     return data.tobytes()
 
 
-_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11; spares turning BGR around
+_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11: avoids the conversion from BGR
 
 
 def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
@@ -242,5 +242,5 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
 
 
 def _breaks_off(data: bytes) -> bool:
-    """A JPEG without its end, of which OpenCV before 5 shows what there is."""
+    """Whether a JPEG is truncated; OpenCV before 5 decodes the rest without an error."""
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]

@@ -1,4 +1,4 @@
-"""What is in a clip, at a glance: a contact sheet and a side-by-side video."""
+"""Previews of a clip: a contact sheet and a side-by-side video."""
 
 from __future__ import annotations
 

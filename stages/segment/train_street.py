@@ -39,7 +39,7 @@ log = logging.getLogger("train_street")
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes the network. rare: exponent of a label's share that its weight in the loss is divided by."""
+    """Everything that shapes the network. rare: exponent of a label's share that its weight in the loss is divided by."""
 
     steps: int = 3600
     batch: int = 8
@@ -62,7 +62,7 @@ def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray
 
 
 class Crops:
-    """step -> a batch of random crops: (images [B, 3, S, S], ids [B, S, S] int64, 255 where nothing is known)."""
+    """step -> a batch of random crops: (images [B, 3, S, S], ids [B, S, S] int64, 255 where unknown)."""
 
     def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: Recipe) -> None:
         self.pairs, self.recipe = pairs, recipe
