@@ -46,11 +46,11 @@ def finetune(
     reporter = prepare.Console()
     with temporary_clips(reporter) as place:
         start = default_model(None) if model is None else load_model(model, base)
-        shown = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        clips = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=perceptual_of(start, reporter, perceptual), device=device)
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(
-                shown, start, run.out, options, overwrite=run.overwrite,
+                clips, start, run.out, options, overwrite=run.overwrite,
                 on_step=lambda step, loss: bar.move(step, steps, loss=loss),
             )  # fmt: skip
     if not whole and not named(start.whole_sha256):

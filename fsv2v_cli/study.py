@@ -97,9 +97,9 @@ def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
 def tables(scores: Scores) -> list[str]:
     """Aligned lines: the preferences in all, by clip, and the workers."""
     preferences = map(_preference, (*scores.preferences, *scores.clips))
-    shown = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
+    rows = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
     heading = ("worker", "counts", "answers", "agreement", "catch failed", "video 1", "seconds", "code", "file")
-    return [*aligned(shown), "", *aligned([heading, *map(_worker, scores.workers)])]
+    return [*aligned(rows), "", *aligned([heading, *map(_worker, scores.workers)])]
 
 
 def _preference(row: Preference) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ _FITTED = {
 
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
-    """What `--normalize auto` comes to, as far as it can be told without extracting anything."""
+    """The meaning of `--normalize auto`, as far as it is known without extraction."""
     from stages.errors import Fsv2vError
 
     if values["normalize"] != "auto" or values["examples"] is None:
@@ -25,7 +25,7 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
     try:
         return {"normalize": _what_auto_does(values)}
     except Fsv2vError as error:
-        return {"normalize": f"cannot be told: {error}"}
+        return {"normalize": f"unknown: {error}"}
 
 
 def _what_auto_does(values: dict[str, Any]) -> str:

@@ -114,9 +114,9 @@ def train(
                 console.emit(row)
             if "pictures" in row:
                 rate = row["pictures"] / max(row["seconds"], 1e-9)
-                shown: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
-                shown |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out either
-                bar.move(row["step"], row["steps"], **shown)
+                values: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
+                values |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out either
+                bar.move(row["step"], row["steps"], **values)
 
         snapshot = fit(config, options, run.out, overwrite=run.overwrite, event=on_row)
     if console.is_first_rank():

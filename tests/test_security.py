@@ -212,7 +212,7 @@ def test_storage(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.png").write_bytes(png(16, 16))
     (clip / "frames" / "000000.x").mkdir()
     change(clip / "frames" / "layer.json", storage="x/../../../outside.png")
-    with pytest.raises(InvalidClip, match="none of png, jpg, flow, reference, video"):
+    with pytest.raises(InvalidClip, match="not one of png, jpg, flow, reference, video"):
         open_clip(clip).frame(0)
 
 

@@ -72,10 +72,10 @@ class Layer:
     @property
     def storage(self) -> str:
         """How entries are stored: png, jpg, flow, npz, or for frames also reference and video."""
-        said = self.meta.get("storage", "png")
-        if said not in _STORAGES:
-            raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {said!r}, none of {', '.join(_STORAGES)}")
-        return str(said)
+        storage = self.meta.get("storage", "png")
+        if storage not in _STORAGES:
+            raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {storage!r}, not one of {', '.join(_STORAGES)}")
+        return str(storage)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of a layer such as poses or landmarks, each with one row per frame."""

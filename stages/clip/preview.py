@@ -39,14 +39,14 @@ def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
     overlays = _overlays(clip)
     height -= height % 2
     width = max(2, round(clip.width * height / clip.height / 2) * 2)
-    panels = len(overlays) + int(clip.has("frames"))
-    if panels == 0:
+    count = len(overlays) + int(clip.has("frames"))
+    if count == 0:
         raise UsageError(f"{clip.path} has nothing to show: no frames and no layer that can be drawn")
-    with VideoWriter(path, width * panels, height, clip.fps, audio_from=clip) as writer:
+    with VideoWriter(path, width * count, height, clip.fps, audio_from=clip) as writer:
         for index, frame in enumerate(_backdrops(clip)):
-            shown = [frame] if clip.has("frames") else []
-            shown += [overlay.draw(frame, index) for overlay in overlays]
-            writer.write(np.concatenate([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in shown], axis=1))
+            panels = [frame] if clip.has("frames") else []
+            panels += [overlay.draw(frame, index) for overlay in overlays]
+            writer.write(np.concatenate([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in panels], axis=1))
     return Path(path)
 
 

@@ -102,14 +102,14 @@ def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice
     if row["question"] not in questions:
         raise ValueError(f"there is no question {row['question']!r}")
     question = questions[row["question"]]
-    shown, chosen, seconds = row["shown"], row["chosen"], row["seconds"]
-    if sorted(shown) != sorted(question.videos):
+    videos, chosen, seconds = row["shown"], row["chosen"], row["seconds"]
+    if sorted(videos) != sorted(question.videos):
         raise ValueError(f"question {question.id} has other videos")
-    if chosen not in shown:
+    if chosen not in videos:
         raise ValueError(f"question {question.id} is answered by {chosen!r}, which is none of its two videos")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise ValueError(f"question {question.id} took {seconds!r} seconds")
-    return Choice(question, chosen == question.videos[0], chosen == shown[0], float(seconds))
+    return Choice(question, chosen == question.videos[0], chosen == videos[0], float(seconds))
 
 
 def _text(value: Any) -> str:

@@ -180,9 +180,9 @@ _Made = tuple[Callable[[FrameSource, Fraction, Path], None], FrameSource, Fracti
 
 def _videos(question: Question, pair: Pair) -> Iterator[tuple[str, _Made]]:
     """Each video of a question by its name in the site."""
-    shown = pair.videos if question.kind == "pair" else (pair.videos[question.of],) * 2
-    yield question.videos[0], (encode, shown[0], pair.fps)
-    yield question.videos[1], (encode if question.kind == "pair" else encode_broken, shown[1], pair.fps)
+    sources = pair.videos if question.kind == "pair" else (pair.videos[question.of],) * 2
+    yield question.videos[0], (encode, sources[0], pair.fps)
+    yield question.videos[1], (encode if question.kind == "pair" else encode_broken, sources[1], pair.fps)
     if pair.reference:
         yield question.reference, (encode, pair.reference, pair.fps)
 
