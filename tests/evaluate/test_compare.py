@@ -109,7 +109,7 @@ def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make
     told: list[str] = []
     (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("warning", "")))
     assert score.value > 38, "the encoder's loss is all that differs"
-    assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared one by one" in told[0]
+    assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared by their number" in told[0]
 
 
 def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
