@@ -29,7 +29,7 @@ from fsv2v_cli.sizes import Sides, Size
 @path_option(
     "--subjects", metavar="FILE.tsv",
     help="Lines of CLIP, a tab, SUBJECT; CLIP may be a path, or a part such as film-02. A clip that is not listed is its own subject, "
-    "unless the dataset knows another one.",
+    "unless the dataset has another one for it.",
 )  # fmt: skip
 @click.option("--hold-out", multiple=True, metavar="SUBJECT", help="A subject for validation; repeat it. Default: by --val-share.")
 @click.option("--val-share", type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of subjects for validation.")
@@ -41,8 +41,9 @@ def build_dataset(
 ) -> int:  # fmt: skip
     """Crop each INPUT (a clip, or - for paths on stdin) and add it to a dataset, split by subject.
 
-    Clips with landmarks are cropped to the head, those with poses to the body of who is seen most, those with label maps around their
-    middle. Frames without a face or person are dropped, shots become clips of their own. The path of each clip of the dataset is printed.
+    Clips with landmarks are cropped to the head, those with poses to the body of the person who is visible most, those with label maps
+    around their middle. Frames without a face or person are dropped, and each shot becomes a clip. The path of each clip of the dataset is
+    printed.
     """
     from stages.build_dataset import DatasetOptions, build, read_subjects
     from stages.runner import exit_code
@@ -52,7 +53,7 @@ def build_dataset(
     assert run.out is not None
     with console.progress("dataset", inputs.total, "clips") as bar:
         for report in build(inputs, run.out, options, subjects=read_subjects(subjects), overwrite=run.overwrite):
-            console.tell(report, run.json)
+            console.print_report(report, run.json)
             bar.advance()
             failures += [report.exit_code] if report.status == "failed" else []
     return exit_code(failures)

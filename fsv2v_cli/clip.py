@@ -1,4 +1,4 @@
-"""fsv2v clip: look into clips, pack, split, import and export them, and estimate their optical flow."""
+"""fsv2v clip: inspect clips, pack, split, import and export them, and estimate their optical flow."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics",
 """As `stages.clip.importers.Layout`, which is too heavy to import for --help."""
 
 Line = tuple[str | Path, dict[str, Any]]
-"""What an input gives: the path to print, and more that --json prints."""
+"""The output for an input: the path to print, and further fields for --json."""
 
 
 @group("clip")
 def clip() -> None:
-    """Look into clips, pack, split, import and export them, and estimate their optical flow.
+    """Inspect clips, pack, split, import and export them, and estimate their optical flow.
 
     A clip is a folder (or one uncompressed zip) with the frames of a video and the layers that the other commands add.
     """
@@ -47,7 +47,7 @@ def clip() -> None:
 @inputs_argument
 @common_options
 def info(inputs: Inputs, run: Run) -> int:
-    """Print what each INPUT (a clip) holds."""
+    """Print the content of each INPUT (a clip)."""
 
     def show(path: str) -> Iterable[Line]:
         from stages.clip import open_clip
@@ -73,15 +73,15 @@ def _readable(about: dict[str, Any]) -> Iterable[str]:
 @inputs_argument
 @out_option("A folder for the previews. Default: beside each clip.", metavar="FOLDER")
 @click.option("--columns", type=click.IntRange(1, 100), default=6, show_default=True, help="Frames on the contact sheet.")
-@click.option("--height", type=click.IntRange(16, 2160), default=240, show_default=True, help="Height of a picture, in pixels.")
+@click.option("--height", type=click.IntRange(16, 2160), default=240, show_default=True, help="Height of each image, in pixels.")
 @click.option("--video/--no-video", default=True, show_default=True, help="Write the side-by-side video too.")
 @common_options
 def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) -> int:
     """Draw the layers of each INPUT over its frames: NAME.preview.png, a contact sheet, and NAME.preview.mp4, side by side.
 
-    INPUT is a clip; of a video or a folder of pictures the frames are shown.
+    INPUT is a clip; for a video or a folder of images, the preview shows the frames.
     """
-    picture = _places(run, ".preview.png")
+    sheet_of = _places(run, ".preview.png")
 
     def draw(path: str) -> Iterable[Line]:
         from fsv2v.sources import open_or_import, temporary_clips
@@ -90,13 +90,13 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
         from stages.errors import InputError
         from stages.files import alone
 
-        source, sheet = Path(path).absolute(), picture(path)
+        source, sheet = Path(path).absolute(), sheet_of(path)
         stem = sheet.with_suffix("")
         with alone(stem, refusal=InputError), temporary_clips(prepare.Console()) as place:
-            shown = open_or_import(source, place)
-            yield contact_sheet(shown, sheet, columns, height), {}
+            opened = open_or_import(source, place)
+            yield contact_sheet(opened, sheet, columns, height), {}
             if video:
-                yield side_by_side(shown, f"{stem}.mp4", height), _warned(path, out_of_time(shown))
+                yield side_by_side(opened, f"{stem}.mp4", height), _warned(path, out_of_time(opened))
 
     return _each(inputs, run, draw)
 
@@ -105,7 +105,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 @inputs_argument
 @common_options
 def validate(inputs: Inputs, run: Run) -> int:
-    """Read every byte of each INPUT (a clip) and print the paths of those that are whole; exit with 5 if one is not."""
+    """Read every byte of each INPUT (a clip) and print the paths of valid ones; exit with 5 if one is damaged."""
 
     def check(path: str) -> Iterable[Line]:
         from stages.clip.validate import require_valid
@@ -161,7 +161,7 @@ def unpack(inputs: Inputs, run: Run) -> int:
 def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
     """Find the shots of each INPUT and make a clip of each: NAME-000.clip, NAME-001.clip and so on.
 
-    INPUT is a video, a folder of pictures or a clip. The new clips have frames only, neither sound nor other layers.
+    INPUT is a video, a folder of images or a clip. The new clips have frames only, without sound or other layers.
     """
 
     def work(path: str) -> Iterable[Line]:
@@ -186,15 +186,15 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
 @inputs_argument
 @backend_option("flow", "Estimator; auto: onnx if --model is given, else dis.")
 @path_option(
-    "--model", metavar="FILE.onnx", help="A network such as RAFT: two pictures [1, 3, H, W] from 0 to 255 in, the flow [1, 2, H, W] out."
+    "--model", metavar="FILE.onnx", help="A network such as RAFT: two images [1, 3, H, W] from 0 to 255 in, the flow [1, 2, H, W] out."
 )
 @device_option
 @clip_stage
 def flow(inputs: Inputs, backend: str, model: str | None, device: str, run: Run) -> int:
     """Estimate the optical flow of each INPUT and write the layers `flow` and `flow_confidence`.
 
-    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed. The
-    confidence is 255 where the flow back leads home and the colours agree, else 0. Flow never crosses a cut.
+    INPUT is a video, an image, a folder of images or a clip, or - for paths on stdin. The path of each finished clip is printed. The
+    confidence is 255 where the backward flow agrees and so do the colours, else 0. Flow never crosses a cut.
     """
     from stages.extract_flow import FlowOptions
 
@@ -208,12 +208,12 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         if isinstance(value, Fraction):
             return value
         if not re.fullmatch(r"\d+(\.\d+|/\d+)?", str(value)) or re.search(r"/0+$", str(value)) or not Fraction(str(value)):
-            self.fail(f"{value!r} is no rate such as 25, 23.976 or 30000/1001.", param, ctx)
-        return _meant(str(value))
+            self.fail(f"{value!r} is not a rate such as 25, 23.976 or 30000/1001.", param, ctx)
+        return _exact_rate(str(value))
 
 
-def _meant(text: str) -> Fraction:
-    """The rate that a decimal stands for: 29.97 and 29.970 are 30000/1001, as 23.976 and 23.98 are 24000/1001."""
+def _exact_rate(text: str) -> Fraction:
+    """The exact rate of a decimal: 29.97 and 29.970 stand for 30000/1001, 23.976 and 23.98 for 24000/1001."""
     digits = len(text.partition(".")[2])
     of_television = (Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 120, 240))
     return next((rate for rate in of_television if digits > 1 and round(rate, digits) == Fraction(text)), Fraction(text))
@@ -227,26 +227,28 @@ def _meant(text: str) -> Fraction:
     type=click.Choice([*FILE_LAYOUTS, *DATA_SETS]),
     default="auto",
     show_default=True,
-    help="What INPUT is: a video, pictures, a folder of OpenPose JSON files, a COCO keypoint file, a folder of DensePose IUV pictures, "
+    help="What INPUT is: a video, images, a folder of OpenPose JSON files, a COCO keypoint file, a folder of DensePose IUV images, "
     "optical flow (.flo, KITTI's .png, .npz), or a data set, drawn in docs/importing.md.",
 )
 @click.option(
     "--frames", type=click.Choice(["reference", "png", "jpg"]), help="How frames are kept. Default: videos by reference, else png."
 )
-@click.option("--fps", type=_Rate(), metavar="RATE", help="Rate of pictures and JSON, which have none. Default: 25, or the data set's.")
-@click.option("--size", type=Size("1280x720"), metavar="WxH", help="Size of the picture behind poses in JSON. Default: around all points.")
+@click.option("--fps", type=_Rate(), metavar="RATE", help="Frame rate of images and JSON, which have none. Default: 25, or the data set's.")
+@click.option("--size", type=Size("1280x720"), metavar="WxH", help="Size of the image behind poses in JSON. Default: around all points.")
 @click.option(
     "--skeleton", type=click.Choice(["auto", "body_25", "body_25b"]), default="auto", show_default=True,
-    help="What OpenPose's 25 points are. auto: BODY_25; what cannot be BODY_25 is refused.",
+    help="The skeleton of OpenPose's 25 points. auto: BODY_25; points that cannot be BODY_25 are refused.",
 )  # fmt: skip
-@path_option("--table", metavar="NAME", help="What a data set's label ids mean: a table's name or .json file. Default: the data set's.")
+@path_option(
+    "--table", metavar="NAME", help="The meaning of a data set's label ids: a table's name or .json file. Default: the data set's."
+)
 @common_options
 def import_(
     inputs: Inputs, layout: Any, frames: Any, fps: Fraction | None, size: Sides | None, skeleton: Any, table: str | None, run: Run
 ) -> int:
     """Make a clip of each INPUT and print its path; a data set gives one per sequence.
 
-    Poses and DensePose pictures are added to the clip that -o names, if it is there.
+    Poses and DensePose images are added to the clip that -o names, if it exists.
     """
 
     def work(path: str) -> Iterable[Line]:
@@ -274,7 +276,7 @@ def import_(
 @overwrite_option
 @common_options
 def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
-    """Write one layer of INPUT (a clip) as other tools read it. Several inputs get a folder each in the one that -o names."""
+    """Write one layer of INPUT (a clip) in a format of other tools. Each of several inputs gets a folder of its own below that of -o."""
     several = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Line]:

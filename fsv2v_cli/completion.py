@@ -19,4 +19,4 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     script = found(click.get_current_context().find_root().command, {}, "fsv2v", "_FSV2V_COMPLETE").source().strip()
-    emit(script.replace("complete -o nosort", "complete -o nosort -o default"))  # bash: the names of files where we know nothing better
+    emit(script.replace("complete -o nosort", "complete -o nosort -o default"))  # bash: complete file names where there is nothing else

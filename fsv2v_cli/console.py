@@ -1,4 +1,4 @@
-"""What the user sees. Data goes to stdout, everything else to stderr.
+"""Output of the command line. Data goes to stdout, everything else to stderr.
 
     emit(path or mapping)      one line of data on stdout, flushed; a mapping as JSON
     note, detail, warning      a message on stderr: unless -q; only with -v; unless -q
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from stages.runner import FailureList, Report, Step
 
 Event = Mapping[str, Any]
-"""What a stage tells while it works: "message" is a sentence; "done" and "total" move the bar; other entries are shown beside it."""
+"""What a stage reports while it works: "message" and "warning" are sentences; "done" and "total" move the bar; others stand beside it."""
 
 
 @dataclass
@@ -52,10 +53,21 @@ _settings = _Settings()
 def configure(quiet: bool, verbose: bool) -> None:
     """Set by every command before it runs."""
     _settings.quiet, _settings.verbose = quiet or not is_first_rank(), verbose
+    logging.getLogger("stages").addHandler(_LOGGED)
+
+
+class _LogHandler(logging.Handler):
+    """Shows the warnings that the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning(record.getMessage())
+
+
+_LOGGED = _LogHandler(logging.WARNING)
 
 
 def is_first_rank() -> bool:
-    """Whether this process speaks for the group that torchrun has started."""
+    """Whether this is the process of a torchrun group that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -64,16 +76,16 @@ def debugging() -> bool:
 
 
 class StdoutClosed(BaseException):
-    """Nobody reads stdout any more. As little an error of an input as Ctrl-C is; it ends the program quietly."""
+    """The reader of stdout has closed it. Like Ctrl-C it is not an error of an input; it ends the program silently."""
 
 
 class StdoutFull(click.ClickException):
-    """Data cannot be written to stdout, such as a file on a full disk. It ends the program, as every other line would fail too."""
+    """Data cannot be written to stdout, such as a file on a full disk. It ends the program, since every other line would fail as well."""
 
     exit_code = 3
 
     def __init__(self, reason: OSError) -> None:
-        super().__init__(f"stdout cannot be written: {reason.strerror}. The same command again continues with what is not done")
+        super().__init__(f"stdout cannot be written: {reason.strerror}. Run the same command again to continue")
 
 
 def emit(data: str | Path | Mapping[str, Any]) -> None:
@@ -82,7 +94,7 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     try:
         with _bar_cleared():
             stream = _data or sys.stdout.buffer
-            stream.write(os.fsencode(plain(line) if stream.isatty() else line) + b"\n")  # a program gets the very bytes
+            stream.write(os.fsencode(plain(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
@@ -91,7 +103,7 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """One line. File names that are no text are escaped, and numbers that are not finite become null, so that it is always JSON."""
+    """Valid JSON in one line: names that are not valid text are escaped, and numbers that are not finite become null."""
     data = _finite(data)
     line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if line.isprintable() else json.dumps(data)
@@ -99,9 +111,9 @@ def _json(data: Mapping[str, Any]) -> str:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -110,7 +122,7 @@ _data: BinaryIO | None = None
 
 @contextlib.contextmanager
 def only_data_on_stdout() -> Iterator[None]:
-    """What libraries print to stdout meanwhile goes nowhere: Ray, for one, prints the deaths of its workers."""
+    """Discard what libraries print to stdout in the block; Ray, for example, prints the deaths of its workers."""
     global _data
     _data = sys.stdout.buffer
     try:
@@ -122,8 +134,8 @@ def only_data_on_stdout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _bar_cleared() -> Iterator[None]:
-    """Where data and bar share a terminal, the bar makes way for the data."""
-    bar = _shown if _shown is not None and os.isatty(1) else None
+    """Hide the bar while data is printed to the same terminal."""
+    bar = _active if _active is not None and os.isatty(1) else None
     if bar is not None:
         bar.stop()
     try:
@@ -135,47 +147,47 @@ def _bar_cleared() -> Iterator[None]:
 
 def note(text: str) -> None:
     if not _settings.quiet:
-        _say(text)
+        _print(text)
 
 
 def detail(text: str) -> None:
     if _settings.verbose and not _settings.quiet:
-        _say(text)
+        _print(text)
 
 
 def warning(text: str) -> None:
     if not _settings.quiet:
-        _say(f"fsv2v: warning: {text}")
+        _print(f"fsv2v: warning: {text}")
 
 
 def error(text: str) -> None:
-    _say(f"fsv2v: error: {text}")
+    _print(f"fsv2v: error: {text}")
 
 
 def plain(text: str) -> str:
-    """`text` with its control characters as escapes: a file's name must not recolour or clear a terminal, nor look like two lines."""
+    """`text` with control characters escaped: a file name must not recolour or clear a terminal, nor look like two lines."""
     return "".join(f"\\x{ord(letter):02x}" if unicodedata.category(letter) in _UNSAFE else letter for letter in text)
 
 
 _UNSAFE = ("Cc", "Cf")
-"""Control characters, and formats, such as those that turn the direction of writing around."""
+"""Unicode categories: control and format characters, such as those that reverse the direction of writing."""
 
 
-def _say(text: str) -> None:
-    """Above the bar, if one is shown. Plain text: a bracket in a file name is no markup."""
+def _print(text: str) -> None:
+    """Print to stderr, above the bar, if one is shown. Brackets are not markup."""
     text = plain(text)
     with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
-        if _shown is not None:
-            _shown.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if _active is not None:
+            _active.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text.encode(errors="replace").decode(), file=sys.stderr, flush=True)
 
 
-_shown: Progress | None = None
+_active: Progress | None = None
 
 
 class Bar:
-    """A progress bar, or nothing when none is to be shown."""
+    """A progress bar, or a stand-in that shows nothing."""
 
     def __init__(self, progress: Progress | None = None, task: TaskID | None = None, unit: str = "") -> None:
         self._unit = unit
@@ -183,11 +195,11 @@ class Bar:
         self._done, self._total, self._beside = 0.0, None if progress is None or task is None else progress.tasks[task].total, ""
 
     def advance(self, amount: float = 1, **values: Any) -> None:
-        """Move on by `amount`; `values` are shown beside the bar."""
+        """Advance by `amount`; `values` are shown beside the bar."""
         self.move(self._done + amount, **values)
 
     def move(self, done: float, total: float | None = None, **values: Any) -> None:
-        """Move to `done` (of a new `total`, when given)."""
+        """Move to `done`, of `total` if given."""
         self._done = done
         self._total = self._total if total is None else total
         if values:
@@ -204,71 +216,74 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
-    """The one bar, with rate and remaining time. `total` None: as long as it takes."""
-    global _shown
-    if _settings.quiet or not sys.stderr.isatty() or _shown is not None:
+    """The progress bar, with elapsed and remaining time; `total` None: unknown. There is at most one at a time."""
+    global _active
+    if _settings.quiet or not sys.stderr.isatty() or _active is not None:
         yield Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TextColumn("{task.fields[beside]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
-        _shown = shown
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        _active = bar
         try:
-            yield Bar(shown, shown.add_task(what, total=total, count="", beside=""), unit)
+            yield Bar(bar, bar.add_task(what, total=total, count="", beside=""), unit)
         finally:
-            _shown = None
+            _active = None
 
 
 @contextlib.contextmanager
 def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
-    """A callback for stages that tell how they proceed (see Event)."""
+    """A callback for stages that report their progress (see Event)."""
     with progress(what, None, unit) as bar:
 
         def on_event(event: Event) -> None:
             if "message" in event:
                 note(str(event["message"]))
+            if "warning" in event:
+                warning(str(event["warning"]))
             if "done" in event:
-                bar.move(event["done"], event.get("total"), **{k: v for k, v in event.items() if k not in ("message", "done", "total")})
+                beside = {name: value for name, value in event.items() if name not in ("message", "warning", "done", "total")}
+                bar.move(event["done"], event.get("total"), **beside)
 
         yield on_event
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines whose cells begin below one another: a table that is data, for `emit`."""
+    """Lines with aligned columns: a table as data, for `emit`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """For people, on stderr; scripts read the data on stdout."""
+    """Print a table on stderr, for people; scripts read the data on stdout."""
     if _settings.quiet:
         return
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=title)
+    grid = Table(title=title)
     for name in names:
-        shown.add_column(name)
+        grid.add_column(name)
     for row in rows:
-        shown.add_row(*(plain(str(cell)) for cell in row))
-    Console(stderr=True).print(shown, markup=False)
+        grid.add_row(*(plain(str(cell)) for cell in row))
+    Console(stderr=True).print(grid, markup=False)
 
 
 def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
     """Run the per-clip stage at the import path `function` over all inputs, report each, and return the exit code.
 
-    `layer` is what reports call the result of an input that failed.
+    `layer` names the result in the reports of failed inputs.
     """
     from stages.runner import ClipTask, exit_code
     from stages.runner import run_over_clips as stream
 
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
     total = inputs.total
-    mine = None if total is None else len(range(run.shard[0], total, run.shard[1]))
+    own = None if total is None else len(range(run.shard[0], total, run.shard[1]))
     failures: set[int] = set()
-    with progress(layer, mine, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
+    with progress(layer, own, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
         steps = _ClipSteps(bar)
         reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
         with only_data_on_stdout(), contextlib.closing(reports):
@@ -277,15 +292,15 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
                 if report.status == "failed":
                     failures.add(report.exit_code)
                     listed.add(report.source)
-                tell(report, run.json)
-        if run.shard[1] == 1 and (run.keep_going or not failures):  # else there are inputs that nobody has tried here
+                print_report(report, run.json)
+        if run.shard[1] == 1 and (run.keep_going or not failures):  # else some inputs have not been tried
             listed.complete()
     return exit_code(failures)
 
 
 @contextlib.contextmanager
 def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
-    """The file of --failures, or nothing when none was asked for."""
+    """The file of --failures, or the null device without the option."""
     from stages.runner import FailureList
 
     with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as listed:
@@ -293,7 +308,7 @@ def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
 
 
 class _ClipSteps:
-    """Moves a bar that counts clips by the parts of them that are done."""
+    """Moves a bar that counts clips, including the finished share of those in progress."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar, self._done, self._frames, self._begun = bar, 0, 0, time.monotonic()
@@ -316,7 +331,8 @@ class _ClipSteps:
         self._bar.move(self._done + parts, **({"frames/s": round(rate, 1)} if rate else {}))
 
 
-def tell(report: Report, as_json: bool) -> None:
+def print_report(report: Report, as_json: bool) -> None:
+    """Print the result of one input: its path or record on stdout; errors and warnings on stderr."""
     if as_json:
         emit(report.json())
     elif report.status != "failed":
@@ -324,30 +340,30 @@ def tell(report: Report, as_json: bool) -> None:
     if report.status == "failed":
         error(report.reason if report.clip in report.reason else f"{report.clip}: {report.reason}")
         if debugging() and report.traceback:
-            for part in report.traceback.splitlines():
-                _say(part)
+            for line in report.traceback.splitlines():
+                _print(line)
         return
     warn_of(report.clip, report.notes)
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
 
 
-_said: set[str] = set()
+_given: set[str] = set()
 
 
 def warn_of(name: str, notes: Mapping[str, Any]) -> None:
-    """The warnings among a stage's notes about `name`; those of "once" only the first time that they come up."""
+    """Print the warnings among a stage's notes about `name`; those of "once" only the first time."""
     for text in notes.get("warnings", ()):
         warning(f"{name}: {text}")
     for text in notes.get("once", ()):
-        if text not in _said:
-            _said.add(text)
+        if text not in _given:
+            _given.add(text)
             warning(text)
 
 
 def dry_run(what: Resolved, decisions: dict[str, str], as_json: bool) -> None:
     """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment.
 
-    decisions: option -> what its `auto` comes to and why.
+    decisions: option -> the value that its `auto` stands for, and why.
     """
     if as_json:
         values, sources = ({what.keys[name]: _plain(value) for name, value in of.items()} for of in (what.values, what.sources))
@@ -373,8 +389,8 @@ def _toml_line(name: str, value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Sides):
         return str(value)
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, int) for item in value):
         return f"{value[0]}/{value[1]}"
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [_plain(item) for item in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from fsv2v_cli.console import emit
-from fsv2v_cli.options import Run, backend_names, command, common_options
+from fsv2v_cli.options import Run, command, common_options
 from stages.errors import MissingRequirement
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `remedy` is a command or a sentence when it is not ok; `required`: the main job needs it."""
+    """The result of one check. `remedy` is a command or a sentence if it is not ok; `required`: synthesis needs it."""
 
     what: str
     ok: bool
@@ -26,9 +26,9 @@ class Finding:
 @command("doctor")
 @common_options
 def doctor(run: Run) -> int:
-    """Say what works on this machine, and how to get what does not.
+    """Check what works on this machine, and print how to fix what does not.
 
-    Ends with 4 when something is missing that the main job needs; backends and weights that are only optional do not count.
+    Exits with 4 when a requirement of the main commands is missing; optional backends and weights do not count.
     """
     broken = False
     for finding in findings():
@@ -38,7 +38,7 @@ def doctor(run: Run) -> int:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that is looked at, each as soon as it is known."""
+    """All findings, one at a time."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield _guarded(_ffmpeg, "ffmpeg", required=True)
     yield _guarded(_torch, "torch", required=True)
@@ -53,7 +53,7 @@ def _line(finding: Finding) -> str:
 
 
 def _guarded(check: Callable[[], Finding], what: str, required: bool = False) -> Finding:
-    """A broken installation is a finding, not the end of the search for others."""
+    """Run a check; an error of a broken installation becomes a finding."""
     try:
         return check()
     except MissingRequirement as missing:
@@ -85,10 +85,10 @@ def _ray() -> Finding:
 
 
 def _backends() -> Iterator[Finding]:
-    from stages.backends import KINDS
+    from stages.backends import KINDS, Backends
 
     for kind in KINDS:
-        for name in backend_names(kind):
+        for name in Backends(kind).names():
             yield _guarded(partial(_backend, kind, name), f"{kind} backend {name}")
 
 

@@ -1,4 +1,4 @@
-"""fsv2v evaluate: figures of merit of results, beside what repeating the example picture would score."""
+"""fsv2v evaluate: figures of merit of results, beside the score of repeating the example image."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     "references",
     multiple=True,
     metavar="R",
-    help="What the results should look like: one for all, one for each (repeat the option), or a folder with one of each name. "
-    "Required, but for --merge.",
+    help="The true video: one for all results, one for each (repeat the option), or a folder with one of each name. "
+    "Required, except with --merge.",
 )
 @path_option(
     "--driving",
     default="",
     metavar="D",
-    help="What the results follow: landmarks, poses or label maps. Default: what synthesize kept in the result; else, of landmarks, "
-    "those of the reference.",
+    help="The clip that the results follow, with landmarks, poses or label maps. Default: the layer that synthesize kept in the result; "
+    "for landmarks else those of the reference.",
 )
 @click.option(
     "--metric",
@@ -56,29 +56,32 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     multiple=True,
     metavar="NAME",
     help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
-    "pixel-accuracy, identity, warping-error, flicker; when they are named, iris-error and expression. Of distributions: fid, kid, "
+    "pixel-accuracy, identity, warping-error, flicker; only if named: iris-error and expression. Of distributions: fid, kid, "
     "fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, "
     "video-fid-resnext, fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
 @path_option(
-    "--example", default="", metavar="PICTURE", help="What the baselines show. Default: the reference's first frame, not scored then."
+    "--example",
+    default="",
+    metavar="IMAGE",
+    help="The image of the baselines. Default: the reference's first frame, which is then not scored.",
 )
 @click.option(
-    "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Detector of landmark-error, as for extract-sketch."
+    "--landmarks", default="auto", show_default=True, metavar="BACKEND", help="Landmark backend of landmark-error, as for extract-sketch."
 )
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Write a page, too, that holds all: tables, curves over time, the videos side by side with maps of their errors. An older "
-    "page there is replaced.",
+    help="Also write a page with tables, curves over time, and the videos side by side with maps of their errors. An older page is "
+    "replaced.",
 )
 @jobs_option
 @shard_option
 @engine_option
 @address_option
 @out_option("Keep the scores and the statistics of features in a file that --merge reads.", metavar="PART.npz")
-@click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and what all of them together score.")
+@click.option("--merge", is_flag=True, help="INPUTs are files of -o: print their scores and the scores of all together.")
 @path_option(
     "--cache", default="", metavar="FOLDER", help="Where statistics of features are kept. Default: fsv2v/statistics in the user's cache."
 )
@@ -99,21 +102,21 @@ def evaluate(
 ) -> None:
     """Measure each INPUT, a result of synthesize, against its reference.
 
-    INPUT and R are clips, videos, folders of pictures or pictures of equal length. Each figure stands beside two baselines (the
-    example picture, repeated, and warped along the reference's optical flow) and, where the reference itself is not perfect, beside its
-    floor. A larger reference is shrunk to the result's size.
+    INPUT and R are clips, videos, folders of images or images of equal length. Each figure stands beside two baselines (the
+    example image, repeated, and warped along the reference's optical flow) and, if the reference itself is not perfect, beside the score of
+    the reference, the floor. A larger reference is scaled down to the result's size.
 
-    Metrics of distributions compare all results of a folder with all their references; results of one reference are compared each for
-    itself. Many results can be spread over processes (--jobs), over a Ray cluster (--engine ray), or over machines that share nothing:
-    --shard 0/4 -o 0.npz and so on, then --merge *.npz.
+    Metrics of distributions compare all results of a folder with all their references; several results of one reference are compared
+    separately. Many results can be distributed over processes (--jobs), over a Ray cluster (--engine ray), or over machines that share
+    nothing: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
     from stages.evaluate import EvaluateOptions
     from stages.files import hidden_file, require_own
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
-    spread = run.jobs > 1 or run.engine == "ray" or run.address is not None
-    if merge and (references or spread or metrics or driving or example or run.out or run.shard[1] > 1):
-        raise click.UsageError("--merge reads what was compared before: only --html and --json have a use with it")
+    parallel = run.jobs > 1 or run.engine == "ray" or run.address is not None
+    if merge and (references or parallel or metrics or driving or example or run.out or run.shard[1] > 1):
+        raise click.UsageError("--merge reads earlier results: only --html and --json can be used with it")
     if not merge and not references:
         raise click.UsageError("Missing option '--reference' / '-r'.")
     if run.shard[1] > 1 and run.out is None:
@@ -124,24 +127,24 @@ def evaluate(
         require_own(html, b"<title>fsv2v evaluate</title>", "page of an evaluation")
     for file in filter(None, (run.out, html)):
         with hidden_file(file):
-            pass  # it can be written: better known now than when all is measured
+            pass  # fail now if it cannot be written, not after all is measured
     scores: list[Score] = []
     try:
-        with only_data_on_stdout(), events("evaluating", "results" if spread else "frames") as on_event:
-            for row in _scores(list(inputs), references, options, run, merge, spread, on_event):
+        with only_data_on_stdout(), events("evaluating", "results" if parallel else "frames") as on_event:
+            for row in _scores(list(inputs), references, options, run, merge, parallel, on_event):
                 scores.append(row)
                 if run.json:
                     emit(row.json())
-    finally:  # what was measured before an error, or Ctrl-C, is not lost
-        _tell(scores, run.json)
+    finally:  # print the scores made before an error or Ctrl-C
+        _print_scores(scores, run.json)
     if html is not None:
         from stages.evaluate.report import write_report
 
         write_report(html, scores)
 
 
-def _tell(scores: Sequence[Score], json: bool) -> None:
-    """The table, unless rows were printed as JSON, and what there is no figure of."""
+def _print_scores(scores: Sequence[Score], json: bool) -> None:
+    """Print the table, unless rows were printed as JSON, and warn of metrics without a figure."""
     for reason in dict.fromkeys(row.unavailable for row in scores if row.unavailable):
         names = list(dict.fromkeys(row.metric for row in scores if row.unavailable == reason))
         warning(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unavailable: {reason}")
@@ -151,7 +154,7 @@ def _tell(scores: Sequence[Score], json: bool) -> None:
 
 
 def _scores(
-    inputs: list[str], references: Sequence[str], options: EvaluateOptions, run: Run, merge: bool, spread: bool, on_event: OnEvent
+    inputs: list[str], references: Sequence[str], options: EvaluateOptions, run: Run, merge: bool, parallel: bool, on_event: OnEvent
 ) -> Iterator[Score]:
     from stages.evaluate import evaluate as compare
     from stages.evaluate import merge_parts
@@ -159,7 +162,7 @@ def _scores(
 
     if merge:
         return merge_parts(inputs)
-    if spread:
+    if parallel:
         return evaluate_parallel(inputs, references, options, on_event, run.shard, run.out, run.jobs, run.engine, run.address)
     return compare(inputs, references, options, on_event, run.shard, run.out)
 

@@ -20,14 +20,14 @@ from fsv2v_cli.subjects import subject_option
     "--drop",
     type=click.Choice(["static", "small", "truncated", "overlapping"]),
     multiple=True,
-    help="Leave out, frame by frame, who stands still, is small, lacks head or feet, or overlaps with others. May be repeated.",
+    help="Leave out people, frame by frame, who stand still, are small, lack head or feet, or overlap with others. May be repeated.",
 )
 @device_option
 @clip_stage
 def extract_poses(inputs: Inputs, backend: str, person: str | int, smoothing: float, drop: tuple[str, ...], device: str, run: Run) -> int:
     """Find the person in each INPUT and write the layer `poses` (BODY_25 keypoints).
 
-    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
+    INPUT is a video, an image, a folder of images or a clip, or - for paths on stdin. The path of each finished clip is printed.
     """
     from stages.extract_poses import PoseOptions
 

@@ -13,7 +13,7 @@ from fsv2v_cli.subjects import subject_option
 
 @command("extract-sketch")
 @inputs_argument
-@backend_option("landmarks", "Landmark detector; auto: mediapipe if its weights can be had, else dlib.")
+@backend_option("landmarks", "Landmark detector; auto: mediapipe if its weights are available, else dlib.")
 @click.option(
     "--background", type=click.Choice(["canny", "none"]), default="canny", show_default=True, help="Edges drawn outside the face."
 )
@@ -28,7 +28,7 @@ def extract_sketch(
 ) -> int:
     """Find the face in each INPUT and write the layers `landmarks` and `sketch`.
 
-    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
+    INPUT is a video, an image, a folder of images or a clip, or - for paths on stdin. The path of each finished clip is printed.
     """
     from stages.extract_sketch import SketchOptions
 

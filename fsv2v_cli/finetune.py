@@ -11,15 +11,17 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 @command("finetune")
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped face model.")
 @prepare.base_option
-@path_option("--examples", required=True, metavar="PATH", help="A picture, a folder of pictures, a video or a clip of the person.")
+@path_option("--examples", required=True, metavar="PATH", help="An image, a folder of images, a video or a clip of the person.")
 @out_option("The adapted model, NAME.safetensors.", required=True)
 @click.option("--whole", is_flag=True, help="Write a whole model, which needs no base.")
 @click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Steps of the adaptation.")
-@click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="Pictures per step.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Rate of Adam at first.")
+@click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="Images per step.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Initial learning rate of Adam."
+)
 @prepare.perceptual_option
-@click.option("--num-examples", type=click.IntRange(1), default=4, show_default=True, help="At most so many frames of a video.")
-@click.option("--backend", default="auto", show_default=True, help="Landmark detector for pictures without landmarks.")
+@click.option("--num-examples", type=click.IntRange(1), default=4, show_default=True, help="Largest number of frames taken from a video.")
+@click.option("--backend", default="auto", show_default=True, help="Landmark detector for images without landmarks.")
 @seed_option
 @device_option
 @overwrite_option
@@ -30,8 +32,8 @@ def finetune(
 ) -> None:  # fmt: skip
     """Adapt the weight generator and the image branch of a model to the examples; the flow networks stay as they are.
 
-    The path of the adapted model is printed; give it to `fsv2v synthesize --model`. It is a small file that holds what has changed, and
-    is used together with the model that it was made from; where that is not one of the shipped weights, keep it, or use --whole.
+    The path of the adapted model is printed; give it to `fsv2v synthesize --model`. It is a small file with the changes, which needs
+    the model that it was made from; if that is not one of the shipped weights, keep it, or use --whole.
     """
     from fsv2v.models import default_model, load_model, perceptual_of
     from fsv2v.sources import examples_with_layer, temporary_clips
@@ -44,11 +46,11 @@ def finetune(
     reporter = prepare.Console()
     with temporary_clips(reporter) as place:
         start = default_model(None) if model is None else load_model(model, base)
-        shown = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        clips = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=perceptual_of(start, reporter, perceptual), device=device)
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(
-                shown, start, run.out, options, overwrite=run.overwrite,
+                clips, start, run.out, options, overwrite=run.overwrite,
                 on_step=lambda step, loss: bar.move(step, steps, loss=loss),
             )  # fmt: skip
     if not whole and not named(start.whole_sha256):

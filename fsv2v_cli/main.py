@@ -24,12 +24,12 @@ COMMANDS = {
     "segment": ("fsv2v_cli.segment:segment", "Label the pixels of videos, or mask their persons."),
     "build-dataset": ("fsv2v_cli.build_dataset:build_dataset", "Turn clips of many people into a training set."),
     "train": ("fsv2v_cli.train:train", "Train a model on a dataset."),
-    "finetune": ("fsv2v_cli.finetune:finetune", "Adapt a model to the pictures of one person."),
-    "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example pictures by a driving video."),
+    "finetune": ("fsv2v_cli.finetune:finetune", "Adapt a model to images of one person."),
+    "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example images by a driving video."),
     "evaluate": ("fsv2v_cli.evaluate:evaluate", "Measure results against references."),
-    "clip": ("fsv2v_cli.clip:clip", "Look into clips, pack, split, import and export them, and estimate their optical flow."),
+    "clip": ("fsv2v_cli.clip:clip", "Inspect clips, pack, split, import and export them, and estimate their optical flow."),
     "weights": ("fsv2v_cli.weights:weights", "List, fetch and verify weight files."),
-    "doctor": ("fsv2v_cli.doctor:doctor", "Say what works on this machine, and how to get what does not."),
+    "doctor": ("fsv2v_cli.doctor:doctor", "Check what works on this machine, and print how to fix what does not."),
     "completion": ("fsv2v_cli.completion:completion", "Print the completion script of a shell."),
 }
 """name -> (import path of the command, one line of help)."""
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
 @click.group("fsv2v", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="fsv2v")
 def cli() -> None:
-    """Few-shot video-to-video synthesis: animate a face, a body or a street from a few example pictures.
+    """Few-shot video-to-video synthesis: animate a face, a body or a street from a few example images.
 
     Commands read and write clips, so they chain like Unix tools. Each has its own --help; `fsv2v doctor` says what works here.
     """
@@ -70,11 +70,11 @@ def main() -> NoReturn:
     code = 0
 
     def leave() -> None:
-        """`python -m` would end by SIGINT instead if the interrupt came in code that was made from text, as modules do while they load."""
+        """Exit with 130; `python -m` would end by SIGINT instead if the interrupt came while a module was loading."""
         if code == INTERRUPTED:
             os._exit(code)
 
-    atexit.register(leave)  # the first, and so called last
+    atexit.register(leave)  # registered first, and so called last
     code = run(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stderr.flush()
@@ -115,7 +115,7 @@ def _interrupted() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Streams that were closed by whoever started the program read and write nothing.
+    """Replace standard streams that the parent process has closed by the null device.
 
     Otherwise the next file that is opened would take the number of such a stream, and libraries would write into it.
     """
@@ -128,9 +128,9 @@ def _open_standard_streams() -> None:
 
 
 def _wait_without_spinning() -> None:
-    """Threads of OpenMP spin while they wait for one another: where other programs run, ten times as long as the work takes.
+    """Limit the spinning of waiting OpenMP threads, which beside other programs can take ten times as long as the work.
 
-    So few rounds cost nothing on an idle machine. Read when PyTorch is loaded; what the user has set stays.
+    This costs nothing on an idle machine. The variable is read when PyTorch is loaded; a value that the user has set is kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -160,7 +160,7 @@ def _usage(problem: click.UsageError) -> str:
 
 
 def _quietly_closed() -> int:
-    """The reader of stdout has left, as `head` does: say nothing, and let nothing be said at exit."""
+    """The reader of stdout has closed it, as `head` does: exit without a message."""
     _forget_stdout()
     return 141  # 128 + SIGPIPE, which does not exist everywhere
 

@@ -12,10 +12,10 @@ A command over many inputs:
         return run_over_clips("stages.extract_sketch:extract", inputs, SketchOptions(backend=backend, device=device), run, "sketch")
 
 Another command: stack `out_option(required=True)`, `overwrite_option`, `seed_option`, `jobs_option`, `preset_option(...)` and end with
-`common_options` (--config --dry-run --json -q -v). All of these land in `run` when they are fields of Run, and are parameters of their own
-otherwise. The return value of a command is its exit code (None is 0). `resolved().given()` tells what the user has set himself.
+`common_options` (--config --dry-run --json -q -v). Options that are fields of Run are collected in `run`; others are parameters of the
+function. The return value of a command is its exit code (None is 0). `resolved().given()` returns the options that the user has set.
 
---dry-run, the order of precedence, quietness and errors need no code in the command.
+--dry-run, the order of precedence, -q and errors need no code in the command.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-import stages
 from fsv2v_cli import console, precedence
 from fsv2v_cli.precedence import Resolved, resolved
-from stages.backends import KINDS
+from stages.backends import Backends
 
 __all__ = [
     "PATH",
@@ -76,7 +75,7 @@ Decorator = Callable[[Function], Function]
 
 @dataclass(frozen=True)
 class Run:
-    """How a command is to run, apart from what it is to do. Fields that a command has no option for keep their default."""
+    """Options of how a command runs. Fields without an option in a command keep their default."""
 
     out: Path | None = None
     overwrite: bool = False
@@ -92,7 +91,7 @@ class Run:
 
 
 class Inputs:
-    """The INPUT arguments, with - replaced by the paths on stdin, read when they are wanted. Iterate once."""
+    """The INPUT arguments, with - replaced by the paths on stdin, which are read lazily. Iterate once."""
 
     def __init__(self, named: tuple[str, ...], null: bool) -> None:
         self.named = named
@@ -100,7 +99,7 @@ class Inputs:
 
     @property
     def total(self) -> int | None:
-        """How many there are; None while a pipe is among them."""
+        """Number of inputs; None if a pipe is among them."""
         if "-" not in self.named:
             return len(self.named)
         listed = count_on_stdin(self._separator)
@@ -119,11 +118,11 @@ class Inputs:
 
 
 def paths_on_stdin(separator: bytes) -> Iterator[str]:
-    """Yield each path as soon as its line is complete. Empty lines are skipped, and so is what Windows adds to lines: a byte order mark
-    and carriage returns.
+    """Yield each path as soon as its line is complete. Empty lines are skipped; a byte order mark and carriage returns of Windows are
+    removed.
     """
-    pending: list[bytes] = []  # pieces of a path that is not complete; joined once, for it may be as long as the file
-    while block := os.read(sys.stdin.fileno(), 1 << 16):  # not sys.stdin.buffer: a thread blocked in it breaks the interpreter's exit
+    pending: list[bytes] = []  # pieces of an incomplete path, joined once, since it may be as long as the file
+    while block := os.read(sys.stdin.fileno(), 1 << 16):  # not sys.stdin.buffer: a thread that blocks in it prevents the interpreter's exit
         first, *others = block.split(separator)
         pending.append(first)
         if others:
@@ -135,7 +134,7 @@ def paths_on_stdin(separator: bytes) -> Iterator[str]:
 
 
 def count_on_stdin(separator: bytes) -> int | None:
-    """How many paths are still to be read, when stdin is a file; None when it is a pipe. Nothing is taken from it."""
+    """Number of paths left on stdin if it is a file; None if it is a pipe. Reads without consuming."""
     descriptor = sys.stdin.fileno()
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
@@ -153,7 +152,7 @@ def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
 class Command(precedence.Command):
     """A command of fsv2v: final option values, --dry-run, `run` and `inputs` made of their options.
 
-    explain: called by --dry-run with the values of the options; what it says of what `auto` comes to is printed, too.
+    explain: called by --dry-run with the values of the options; returns option -> the value that `auto` stands for, which is printed.
     """
 
     def __init__(self, *arguments: Any, explain: Callable[[dict[str, Any]], dict[str, str]] = lambda values: {}, **attributes: Any) -> None:
@@ -186,27 +185,27 @@ class Group(click.Group):
 
 
 class DefaultGroup(Command, click.Group):
-    """A command that takes arguments of its own and has others below it: `evaluate RESULT...` beside `evaluate study A B`.
+    """A command with arguments that also has subcommands: `evaluate RESULT...` beside `evaluate study A B`.
 
-    The name of one below hands over to it, in the first place only; an input of that name is given as ./study.
+    The name of a subcommand counts in the first place only; an input of that name is given as ./study.
     """
 
     command_class = Command
-    allow_extra_args = False  # a command's rules again, where a group has others
+    allow_extra_args = False  # as for commands; groups differ
     allow_interspersed_args = True
 
     def __init__(self, name: str, commands: Sequence[click.Command], **attributes: Any) -> None:
         super().__init__(name, commands=commands, invoke_without_command=True, **attributes)
 
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
-        """The context of the command that is meant: this one, or the one below it."""
+        """The context of this command, or of the subcommand in the first argument."""
         if args and args[0] in self.commands:
             own = self.context_class(self, info_name=info_name, parent=parent)
             return self.commands[args[0]].make_context(args[0], args[1:], parent=own, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """None in the name of one below: click would call it `evaluate INPUT... study`."""
+        """None in the usage of a subcommand, which click would print as `evaluate INPUT... study`."""
         return super().get_params(ctx) if ctx.command is self else []
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -223,9 +222,9 @@ def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]
     return click.group(name, cls=Group, **attributes)
 
 
-def default_group(name: str, below: Sequence[click.Command]) -> Callable[[Callable[..., Any]], DefaultGroup]:
-    """`@default_group("evaluate", [study, score])`: a command with others below it."""
-    return click.command(name, cls=DefaultGroup, commands=below)
+def default_group(name: str, subcommands: Sequence[click.Command]) -> Callable[[Callable[..., Any]], DefaultGroup]:
+    """`@default_group("evaluate", [study, score])`: a command with subcommands."""
+    return click.command(name, cls=DefaultGroup, commands=subcommands)
 
 
 class _Device(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -233,7 +232,7 @@ class _Device(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", str(value)):
-            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.", param, ctx)
+            self.fail(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps.", param, ctx)
         return str(value)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
@@ -251,7 +250,7 @@ class _Shard(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             self.fail(f"{value!r} is not of the form I/N, such as 0/4.", param, ctx)
         index, count = int(match[1]), int(match[2])
         if index >= count:
-            self.fail(f"there is no shard {index} of {count}; they count from 0 to {count - 1}.", param, ctx)
+            self.fail(f"there is no shard {index} of {count}; shards count from 0 to {count - 1}.", param, ctx)
         return index, count
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
@@ -259,14 +258,16 @@ class _Shard(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 PATH = click.Path(readable=False)
-"""A path as text, which shells complete; whether it can be read is for the stage to say."""
+"""A path as text, which shells complete; the stage checks whether it can be read."""
 path_option = functools.partial(click.option, type=PATH)
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace a finished output that was made with other inputs or parameters."
 )
-jobs_option = click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Inputs to work on at the same time.")
+jobs_option = click.option(
+    "--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Number of inputs that are processed at the same time."
+)
 shard_option = click.option(
-    "--shard", type=_Shard(), default="0/1", metavar="I/N", help="Take every N-th input only, beginning with number I (from 0)."
+    "--shard", type=_Shard(), default="0/1", metavar="I/N", help="Process every N-th input, beginning with number I (from 0)."
 )
 engine_option = click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes of this machine, or Ray."
@@ -277,10 +278,10 @@ address_option = click.option(
     help="The Ray cluster; default: RAY_ADDRESS, or else Ray is started on this machine.",
 )
 failures_option = path_option(
-    "--failures", metavar="FILE", help="List the inputs that failed, one per line (with -0 separated by NUL), to be fed back with -."
+    "--failures", metavar="FILE", help="List the failed inputs, one per line (with -0 separated by NUL), for another run with -."
 )
 keep_going_option = click.option(
-    "--keep-going/--fail-fast", default=True, show_default=True, help="After a failed input go on with the others, or stop."
+    "--keep-going/--fail-fast", default=True, show_default=True, help="Continue with the other inputs after a failure, or stop."
 )
 config_option = path_option(
     "--config",
@@ -289,35 +290,28 @@ config_option = path_option(
     callback=precedence.load_config,
     help="Read options from a TOML file (see docs/commands.md).",
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Print every option's value and where it came from, and do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print the value of every option and its source, and do nothing else.")
 json_option = click.option("--json", is_flag=True, help="Print one JSON object per line instead of paths.")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, notes or warnings; errors only.")
-verbose_option = click.option("--verbose", "-v", is_flag=True, help="Say more about each step.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only: no progress, notes or warnings.")
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="Print details of each step.")
 device_option = click.option("--device", type=_Device(), default="auto", show_default=True, help="Where networks run.")
-seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random numbers.")
 
 
-def out_option(help: str = "Where the output goes.", required: bool = False, metavar: str = "PATH") -> Decorator[Any]:
+def out_option(help: str = "The output.", required: bool = False, metavar: str = "PATH") -> Decorator[Any]:
     """-o/--out -> run.out."""
     return path_option("--out", "-o", metavar=metavar, required=required, help=help)
 
 
 def backend_option(kind: str, help: str) -> Decorator[Any]:
-    """--backend -> backend: "auto" or the name of a file in the folder of this kind of backends (see stages/backends.py)."""
-    names = ["auto", *backend_names(kind)]
-    return click.option(
-        "--backend", type=click.Choice(names), default="auto", show_default=True, help=f"{help} `fsv2v doctor` tells which can run here."
-    )
-
-
-def backend_names(kind: str) -> list[str]:
-    """The backends of a kind, found by their files: importing them would load the stage."""
-    folder = Path(stages.__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
-    return sorted(file.stem.replace("_", "-") for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    """--backend -> backend: "auto" or the name of a backend of this kind (see stages/backends.py)."""
+    names = ["auto", *Backends(kind).names()]
+    help = f"{help} `fsv2v doctor` lists those that can run here."
+    return click.option("--backend", type=click.Choice(names), default="auto", show_default=True, help=help)
 
 
 def preset_option(names: tuple[str, ...], load: Callable[[str], Mapping[str, Any]], default: str | None = None) -> Decorator[Any]:
-    """--preset -> preset. `load(name)` gives the option values that the preset sets; it is called only when the command runs."""
+    """--preset -> preset. `load(name)` returns the option values of the preset; it is called only when the command runs."""
     return click.option(
         "--preset",
         cls=precedence.PresetOption,
@@ -330,7 +324,7 @@ def preset_option(names: tuple[str, ...], load: Callable[[str], Mapping[str, Any
 
 
 def _stack(*decorators: Decorator[Any]) -> Decorator[Any]:
-    """One decorator for many; --help lists them in this order."""
+    """Combine decorators; --help lists their options in this order."""
 
     def decorate(function: Function) -> Function:
         for decorator in reversed(decorators):
@@ -342,9 +336,9 @@ def _stack(*decorators: Decorator[Any]) -> Decorator[Any]:
 
 def _at_least_one(context: click.Context, parameter: click.Parameter, inputs: tuple[str, ...]) -> tuple[str, ...]:
     if not inputs:
-        raise click.UsageError("No INPUT was given: name some, or - to read their paths from stdin", context)
+        raise click.UsageError("No INPUT was given: name inputs, or - to read their paths from stdin", context)
     if "-" in inputs and sys.stdin is None:
-        raise click.UsageError("No INPUT was given: stdin is closed, so that - names none", context)
+        raise click.UsageError("No INPUT was given: stdin is closed, so - stands for no input", context)
     return inputs
 
 

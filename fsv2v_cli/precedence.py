@@ -1,7 +1,8 @@
-"""Where the value of an option comes from, for every command alike.
+"""Precedence of the sources of option values, for all commands.
 
-A flag wins over the environment (FSV2V_EXTRACT_SKETCH_JOBS, then FSV2V_JOBS), that over the --config file (table [extract-sketch], then
-top level), that over the preset, and that over the default. `Command` does all of it; the body of a command sees final values.
+A flag takes precedence over the environment (FSV2V_EXTRACT_SKETCH_JOBS, then FSV2V_JOBS), that over the --config file (table
+[extract-sketch], then top level), that over the preset, and that over the default. `Command` applies it; the body of a command sees final
+values.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ else:
 
 _FOUND = "fsv2v.precedence"  # in Context.meta, with a suffix: .values, .config (file name), .preset (parameter -> name of the preset)
 _NOT_IN_FILES = {"config", "dry_run", "help", "version"}
-_RESERVED = {"WEIGHTS", "WEIGHTS_MIRROR", "DEBUG"}  # FSV2V_* variables that mean something else
+_RESERVED = {"WEIGHTS", "WEIGHTS_MIRROR", "DEBUG"}  # FSV2V_* variables that are not options
 
 
 @dataclass(frozen=True)
 class Resolved:
     """The final value of each option and argument of the running command, and where it came from, by parameter name.
 
-    keys: what users call it, in files and (upper case) in the environment: "metric" for --metric, whatever the parameter's name.
+    keys: the name in files and (upper case) in the environment: "metric" for --metric, whatever the parameter's name.
     """
 
     command: str
@@ -39,12 +40,12 @@ class Resolved:
     keys: Mapping[str, str]
 
     def given(self) -> dict[str, Any]:
-        """The options that somebody has set: by flag, environment or config file (not by preset or default)."""
+        """The options that the user has set by flag, environment or config file (not by preset or default)."""
         return {name: value for name, value in self.values.items() if not self.sources[name].startswith(("preset", "default"))}
 
 
 def resolved() -> Resolved:
-    """What the running command was told, for --dry-run and for commands that store their configuration."""
+    """The resolved options of the running command, for --dry-run and for commands that store their configuration."""
     context = click.get_current_context()
     parameters = [parameter for parameter in context.command.params if parameter.name in _values(context)]
     keys = {parameter.name: key(parameter) for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES}
@@ -59,7 +60,7 @@ def key(parameter: click.Parameter) -> str:
 
 
 class PresetOption(click.Option):
-    """--preset NAME; `load(NAME)` gives the values of the options that the preset sets."""
+    """--preset NAME; `load(NAME)` returns the option values of the preset."""
 
     def __init__(self, param_decls: Sequence[str], load: Callable[[str], Mapping[str, Any]], **attributes: Any) -> None:
         super().__init__(param_decls, **attributes)
@@ -67,7 +68,7 @@ class PresetOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose options obey the order of precedence."""
+    """A command whose options follow the order of precedence."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         bind_environment(ctx)
@@ -111,7 +112,10 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
 
 
 def _require_plain(value: Any, parameter: click.Parameter, file: str) -> None:
-    """UsageError unless a value is of the type of its option, or a list of such values where an option takes several. A text may be any."""
+    """UsageError unless a value is of the type of its option, or a list of such values for an option that takes several.
+
+    Strings are always accepted.
+    """
     several = isinstance(value, list) and (parameter.multiple or parameter.nargs != 1)
     wanted, fits = _kind(parameter.type)
     for item in value if several else [value]:
@@ -119,8 +123,8 @@ def _require_plain(value: Any, parameter: click.Parameter, file: str) -> None:
             raise click.UsageError(f"{file}: {key(parameter)} must be {wanted}, not {item!r:.100}")
 
 
-def _kind(given: click.ParamType) -> tuple[str, Callable[[Any], bool]]:
-    """What a value that is no text must be, in words and as a test."""
+def _kind(given: click.ParamType[Any]) -> tuple[str, Callable[[Any], bool]]:
+    """The required type of a value that is not a string, in words and as a test."""
     if isinstance(given, click.types.BoolParamType):
         return "true or false", lambda item: isinstance(item, bool)
     if isinstance(given, click.types.IntParamType):
@@ -136,7 +140,8 @@ def _is_number(item: Any) -> bool:
 
 def _read_toml(file: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
+        values: dict[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
+        return values
     except OSError as error:
         raise click.UsageError(f"The configuration {file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -152,7 +157,7 @@ def _own_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, A
 
 
 def _refuse_unknown(context: click.Context, table: dict[str, Any], file: str) -> None:
-    """A misspelt name must not be silently ignored. What another command knows is fine: one file may serve them all."""
+    """Raises UsageError for names that no command knows. Options of other commands are accepted: one file may serve all commands."""
     commands = _all_commands(context)
     options = {key(parameter) for command in commands.values() for parameter in command.params}
     for given, value in table.items():

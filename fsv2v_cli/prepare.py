@@ -1,4 +1,4 @@
-"""Options of models that several commands share, and what calls of the library tell on the way."""
+"""Options of models that several commands share, and a reporter that prints to the console."""
 
 from __future__ import annotations
 

@@ -10,14 +10,16 @@ from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, 
 
 @command("segment")
 @inputs_argument
-@backend_option("segment", "Who labels; person: a mask of the persons; labels: import --labels. auto: labels if given, else street.")
+@backend_option(
+    "segment", "The labeller; person: a mask of people; labels: import of --labels. auto: labels if --labels is given, else street."
+)
 @path_option("--model", metavar="NAME", help="A checkpoint of --backend segformer: a name on the hub, or a folder.")
-@path_option("--labels", metavar="PATH", help="Label maps to import: a folder with one picture per frame.")
-@click.option("--table", default="camvid", show_default=True, metavar="NAME", help="What the ids of --labels mean.")
-@click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Make one label into another: tree=building. May be repeated.")
+@path_option("--labels", metavar="PATH", help="Label maps to import: a folder with one image per frame.")
+@click.option("--table", default="camvid", show_default=True, metavar="NAME", help="The label table of --labels.")
+@click.option("--map", "edits", multiple=True, metavar="LABEL=LABEL", help="Turn one label into another: tree=building. May be repeated.")
 @click.option(
     "--smoothing", type=click.FloatRange(0), default=1.0, show_default=True,
-    help="How much of the frame before is carried along by the optical flow, against flicker; 0: nothing.",
+    help="Weight of the previous frame, warped along the optical flow, against flicker; 0: none.",
 )  # fmt: skip
 @device_option
 @clip_stage
@@ -25,9 +27,9 @@ def segment(
     inputs: Inputs, backend: str, model: str | None, labels: str | None, table: str, edits: tuple[str, ...], smoothing: float,
     device: str, run: Run,
 ) -> int:  # fmt: skip
-    """Label the pixels of each INPUT and write the layer `segment` (label ids), and for persons the layer `mask`.
+    """Label the pixels of each INPUT and write the layer `segment` (label ids), and for people the layer `mask`.
 
-    INPUT is a video, a picture, a folder of pictures or a clip, or - for paths on stdin. The path of each finished clip is printed.
+    INPUT is a video, an image, a folder of images or a clip, or - for paths on stdin. The path of each finished clip is printed.
     """
     from stages.segment import SegmentOptions
 

@@ -1,4 +1,4 @@
-"""Sizes on the command line: two sides such as 256x128, or one of a square where a command takes that."""
+"""Sizes on the command line: two sides such as 256x128, or one side of a square if the command accepts it."""
 
 from __future__ import annotations
 

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 @out_option("The folder of the web page.", required=True)
 @path_option(
     "--key", metavar="FILE",
-    help="Where the key goes, which says what each video is: outside of the page's folder. Default: OUT.key.json.",
+    help="The file for the key, which identifies the videos; it must be outside of the page's folder. Default: OUT.key.json.",
 )  # fmt: skip
-@path_option(
-    "--reference", default="", metavar="R", help="A folder with what both should look like, or are driven by: shown above the two."
-)
+@path_option("--reference", default="", metavar="R", help="A folder with the true or driving videos, shown above the two.")
 @click.option(
     "--question", default="", metavar="TEXT",
-    help="What is asked. Default: which one looks more like a video captured by a real camera, as in vid2vid.",
+    help="The question. Default: which one looks more like a video captured by a real camera, as in vid2vid.",
 )  # fmt: skip
 @click.option(
     "--catch", type=click.IntRange(0), default=3, show_default=True,
@@ -35,11 +33,13 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--per-worker", type=click.IntRange(0), default=0, show_default=True,
-    help="Deal the clips into parts of about this many, one part for each worker; 0: everybody gets all.",
+    help="Approximate number of clips for each worker; 0: all.",
 )  # fmt: skip
-@click.option("--post", default="", metavar="URL", help="Where the page sends the answers. Default: it offers them for download only.")
 @click.option(
-    "--code", default="", metavar="TEXT", help="The completion code that all workers are shown. Default: one of each worker's own."
+    "--post", default="", metavar="URL", help="Address that receives the answers. Default: none; the page offers them for download."
+)
+@click.option(
+    "--code", default="", metavar="TEXT", help="The completion code shown to all workers. Default: a different one for each worker."
 )
 @overwrite_option
 @common_options
@@ -48,9 +48,9 @@ def study(
 ) -> None:  # fmt: skip
     """Make a web page that asks people which of two methods' videos they prefer.
 
-    A and B are folders with a video, a clip or a folder of pictures for each name, of equal length. Order and sides differ from worker to
-    worker; the address may say who it is (?worker=NAME). Nothing in the page's folder tells the methods apart, and it works from any web
-    server or from the disk. Its path is printed.
+    A and B are folders with a video, a clip or a folder of images for each name, of equal length. Order and sides differ between workers;
+    the address may name the worker (?worker=NAME). Nothing in the page's folder reveals the methods, and it works from any web server or
+    from the disk. Its path is printed.
     """
     from stages.evaluate.study import StudyOptions, make_study
 
@@ -68,7 +68,7 @@ def study(
 @command("score")
 @inputs_argument
 @path_option(
-    "--key", metavar="FILE", help="The key of the study. Default: looked for as *.key.json here, beside the answers and one folder up."
+    "--key", metavar="FILE", help="The key of the study. Default: a *.key.json in this folder, beside the answers or one folder up."
 )
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.25, show_default=True,
@@ -76,10 +76,10 @@ def study(
 )  # fmt: skip
 @common_options
 def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
-    """Say which method the answers prefer; each INPUT is the file of one worker of a study.
+    """Print which method the answers prefer; each INPUT is the file of one worker of a study.
 
-    The rate is over all answers of the workers who count, with Wilson's 95 % interval, which takes answers for independent, and with one
-    that draws workers anew (bootstrap), which does not. Workers stand below, with the share of clips on which they agree with the majority
+    The rate is over all answers of the workers who count, with Wilson's 95 % interval, which treats answers as independent, and a bootstrap
+    interval over workers, which does not. The workers are listed below, with the share of clips on which they agree with the majority
     of the others, the catch questions that they failed, the share of answers for video 1 and the median time of an answer.
     """
     from stages.evaluate.study import score_answers
@@ -97,9 +97,9 @@ def score(inputs: Inputs, key: str | None, max_failed: float, run: Run) -> None:
 def tables(scores: Scores) -> list[str]:
     """Aligned lines: the preferences in all, by clip, and the workers."""
     preferences = map(_preference, (*scores.preferences, *scores.clips))
-    shown = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
+    rows = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
     heading = ("worker", "counts", "answers", "agreement", "catch failed", "video 1", "seconds", "code", "file")
-    return [*aligned(shown), "", *aligned([heading, *map(_worker, scores.workers)])]
+    return [*aligned(rows), "", *aligned([heading, *map(_worker, scores.workers)])]
 
 
 def _preference(row: Preference) -> tuple[str, ...]:

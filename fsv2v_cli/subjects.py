@@ -1,4 +1,4 @@
-"""Which of several faces or persons a command follows."""
+"""The choice between several faces or people."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class _Subject(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             return str(value)
         if str(value).isdecimal():
             return int(value)
-        self.fail(f"{value!r} is none of largest, center, all, or a number from 0.", param, ctx)
+        self.fail(f"{value!r} is not one of largest, center, all, or a number from 0.", param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "[largest|center|N|all]"
 
 
 def subject_option(what: str) -> Callable[[Any], Any]:
-    """--face or --person: "largest", "center", "all", or a number counted from 0 from the left of the first frame that shows any."""
+    """--face or --person: "largest", "center", "all", or a number counted from 0, from the left, in the first frame with any."""
     return click.option(
         f"--{what}", type=_Subject(), default="largest", show_default=True, help=f"Which {what} to follow; N counts from 0, from the left."
     )

@@ -1,4 +1,4 @@
-"""fsv2v synthesize: animate example pictures by a driving video."""
+"""fsv2v synthesize: animate example images by a driving video."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FITTED = {
 
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
-    """What `--normalize auto` comes to, as far as it can be told without extracting anything."""
+    """The meaning of `--normalize auto`, as far as it is known without extraction."""
     from stages.errors import Fsv2vError
 
     if values["normalize"] != "auto" or values["examples"] is None:
@@ -25,7 +25,7 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
     try:
         return {"normalize": _what_auto_does(values)}
     except Fsv2vError as error:
-        return {"normalize": f"cannot be told: {error}"}
+        return {"normalize": f"unknown: {error}"}
 
 
 def _what_auto_does(values: dict[str, Any]) -> str:
@@ -44,19 +44,23 @@ def _what_auto_does(values: dict[str, Any]) -> str:
         if not path.exists():
             raise InputError(f"{path} does not exist")
     if not all(map(is_clip, paths)):
-        return "it is decided when both are clips with the driving layer, which are made on the way"
+        return "it is decided when both clips with the driving layer have been made"
     driving, example = map(open_clip, paths)
     model = load_model(values["model"], values["base"]) if values["model"] else default_model(driving)
     kind = model.config.kind
     if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
-        return "it is decided when the driving layer is there, which is extracted on the way"
+        return "it is decided when the driving layer has been extracted"
     fitting = decide("auto", kind, [example], driving)
     return f"{_FITTED[fitting.how]}: {fitting.why}"
 
 
 @command("synthesize", explain=_explain)
-@path_option("--examples", metavar="PATH", help="An image, a folder of images, a video or a clip of who is to be seen. Not for pix2pixHD.")
-@path_option("--driving", required=True, metavar="PATH", help="A clip, a layer of one, a video or an OpenPose JSON folder that drives.")
+@path_option(
+    "--examples", metavar="PATH", help="An image, a folder of images, a video or a clip of the person or street to show. Not for pix2pixHD."
+)
+@path_option(
+    "--driving", required=True, metavar="PATH", help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder."
+)
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, or of the driving clip, .mp4, in the current folder.")
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
 @prepare.base_option
@@ -64,41 +68,43 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     "--num-examples",
     type=click.IntRange(1),
     metavar="N",
-    help="At most so many frames of an example video. Default: 4; to select from, 32.",
+    help="Largest number of frames taken from an example video. Default: 4, or 32 with --select.",
 )
-@click.option("--example-frames", metavar="START:STOP", help="Take them from this part of an example video; either may be left out.")
+@click.option(
+    "--example-frames", metavar="START:STOP", help="The part of an example video to take them from; START or STOP may be left out."
+)
 @click.option(
     "--select", default="all", show_default=True, metavar="all|delaunay|N",
-    help="Make each frame from all examples, or from the N that show the face as the frame does; delaunay: the 3 around it.",
+    help="Make each frame from all examples, or from the N with the most similar pose of the face; delaunay: from the 3 around that pose.",
 )  # fmt: skip
 @click.option(
     "--hysteresis", type=click.FloatRange(0, 10), default=0.25, show_default=True,
-    help="How long a selection is kept after a better one exists, as each change can be seen; 0 changes at once.",
+    help="How long a selection is kept after a better one exists, since each change is visible; 0: no delay.",
 )  # fmt: skip
 @click.option(
     "--attention", type=click.Choice(["auto", "pixel", "compact"]), default="auto", show_default=True,
-    help="To every pixel of the examples, or to a few bases; compact: a frame costs the same for any number. auto: as trained.",
+    help="Attention to every pixel of the examples, or (compact) to a few bases, whose cost is constant. auto: as trained.",
 )  # fmt: skip
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
-    help="auto: bf16 where the device computes in it, else fp32.",
+    help="auto: bf16 if the device supports it, else fp32.",
 )  # fmt: skip
-@click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, and then frames are faster. For long videos.")
+@click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, then frames are faster. For long videos.")
 @click.option(
     "--crop", type=click.Choice(["auto", "subject", "none"]), default="auto", show_default=True,
-    help="Crop to the head of a face, or to the whole of a body; auto: unless that fills the picture already.",
+    help="Crop to the head or to the whole body; auto: unless it already fills the image.",
 )  # fmt: skip
 @click.option(
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
-    help="Give the driving face or body the example's place and proportions; auto: not the proportions where both are one person.",
+    help="Give the driving face or body the position and proportions of the example; auto: only the position if both are the same person.",
 )  # fmt: skip
 @click.option(
     "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
-    help="Write a part of the result: the example as the flow warps it, where that is trusted (black), or what H made alone.",
+    help="Write an intermediate image: the example warped by the flow, the mask (black: warp used), or the raw image of the generator.",
 )  # fmt: skip
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
-@click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="Finetune on the examples for N steps beforehand.")
-@click.option("--backend", default="auto", show_default=True, help="Landmark detector for what has no landmarks; see extract-sketch.")
+@click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="First finetune on the examples for N steps.")
+@click.option("--backend", default="auto", show_default=True, help="Landmark backend for inputs without landmarks; see extract-sketch.")
 @seed_option
 @device_option
 @overwrite_option
@@ -108,10 +114,10 @@ def synthesize(
     select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, show: str,
     compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
-    """Make a video in which the person (or the street) of the example pictures moves as the driving video says.
+    """Make a video in which the person (or the street) of the example images moves like the driving video.
 
-    The driving clip's layer chooses the model: landmarks a face, poses a body, segment a street; a video drives a face, unless --model
-    says otherwise. What lacks the layer gets it on the way. The sound of the driving video is kept. The path of the output is printed.
+    The layer of the driving clip chooses the model: landmarks a face, poses a body, segment a street. A video drives a face, unless --model
+    is for another kind. A missing layer is extracted. The sound of the driving video is kept. The path of the output is printed.
     """
     from pathlib import Path
 
@@ -127,7 +133,7 @@ def synthesize(
         "crop": crop, "normalize": normalize, "show": show, "compare": compare, "finetune": finetune, "seed": seed, "precision": precision,
         "compile": compile, "device": device,
     }  # fmt: skip
-    choose_device(device)  # before minutes of work, not after
+    choose_device(device)  # fail before minutes of work
     if examples is None and model is None:
         raise UsageError("Missing option '--examples'.", hint="only models such as those of pix2pixHD go without, which --model names")
     if examples is not None and not Path(examples).exists():
@@ -140,14 +146,14 @@ def synthesize(
     for text in outcome.warnings:
         console.warning(text)
     if outcome.fallbacks:
-        console.warning(f"{outcome.fallbacks} frames were made again in full precision: the model is not fit for half precision")
+        console.warning(f"{outcome.fallbacks} frames were made again in full precision: the model is not suited to half precision")
     if normalize == "auto" and outcome.status == "done" and examples is not None:
         console.note(f"{_FITTED[outcome.fitting.how]}: {outcome.fitting.why}; --normalize on and off decide otherwise")
     if outcome.held_frames:
         console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
-    spoilt = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
+    degenerate = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {"clip": str(out), "layer": "frames", "status": outcome.status, "frames": outcome.frames, "seconds": round(outcome.seconds, 3)}
-    console.emit({**record, **spoilt, "reason": ""} if run.json else out)
+    console.emit({**record, **degenerate, "reason": ""} if run.json else out)
 
 
 def _selection(text: str) -> int | str:
@@ -157,7 +163,7 @@ def _selection(text: str) -> int | str:
         return text
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise UsageError(f"{text!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
+    raise UsageError(f"{text!r} is not a selection of examples", hint="use all, delaunay or a number from 1")
 
 
 def _span(text: str | None) -> tuple[int | None, int | None]:
@@ -167,5 +173,5 @@ def _span(text: str | None) -> tuple[int | None, int | None]:
     try:
         start, stop = (int(part) if part else None for part in (text or ":").split(":"))
     except ValueError:
-        raise UsageError(f"{text!r} is no part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
+        raise UsageError(f"{text!r} is not a part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
     return start, stop

@@ -13,7 +13,7 @@ from fsv2v_cli.options import Run, command, common_options, device_option, out_o
 METHODS = ("weights", "encoder", "concat", "adain", "spade")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """90s, 25m, 3h or 2h30m, in seconds."""
 
     name = "duration"
@@ -33,30 +33,38 @@ class Duration(click.ParamType):
     "--preset", default="face-256", show_default=True, metavar="NAME|FILE.toml",
     help="The recipe: network, losses and schedule. face-256, pose-256, street-256, another of examples/recipes, or a file of your own.",
 )  # fmt: skip
-@out_option("The folder of the run. The same command again goes on where it stopped.", required=True)
-@click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h, here.")
+@out_option("The folder of the run. The same command again resumes it.", required=True)
+@click.option("--budget", type=Duration(), metavar="TIME", help="Fit the schedule into a time such as 25m or 3h on this machine.")
 @click.option("--steps", "--budget-steps", "steps", type=click.IntRange(1), help="Fit the schedule into this many steps.")
 @path_option(
     "--from",
     "start",
     metavar="MODEL",
-    help="Begin with the weights of a model, as synthesize's --model, and leave out the phases at a smaller size.",
+    help="Start from the weights of a model, given as for synthesize --model, and skip the phases at smaller sizes.",
 )
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="In place of the recipe's.")
-@click.option("--max-examples", type=click.IntRange(1, 32), help="K is drawn from 1 to this, in place of the recipe's bound.")
-@click.option("--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to bases of them.")
-@click.option("--method", type=click.Choice(METHODS), help="How examples reach the picture: as generated weights, or as in a baseline.")
-@click.option("--batch-scale", type=click.IntRange(1), default=1, show_default=True, help="Times the recipe's batch.")
-@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Parts that a batch is worked off in.")
-@click.option("--checkpoint-activations", is_flag=True, help="Compute activations twice, to save memory.")
-@click.option("--compile", "compile_", is_flag=True, help="torch.compile: minutes at the start, faster afterwards.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Overrides the learning rate of the recipe.")
+@click.option("--max-examples", type=click.IntRange(1, 32), help="Largest K; overrides that of the recipe. K is drawn from 1 to this.")
+@click.option("--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to their bases.")
+@click.option(
+    "--method", type=click.Choice(METHODS), help="How examples condition the generator: by generated weights, or as in a baseline."
+)
+@click.option("--batch-scale", type=click.IntRange(1), default=1, show_default=True, help="Factor of the recipe's batch size.")
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of parts into which each batch is split (gradient accumulation).",
+)
+@click.option("--checkpoint-activations", is_flag=True, help="Recompute activations in the backward pass, to save memory.")
+@click.option("--compile", "compile_", is_flag=True, help="Use torch.compile: takes minutes at the start, faster afterwards.")
 @click.option("--prefetch", type=click.IntRange(1), default=2, show_default=True, help="Number of threads that prepare batches.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
 @prepare.perceptual_option
-@path_option("--flow-model", metavar="FILE.onnx", help="A network that teaches optical flow in place of DIS, as for `fsv2v clip flow`.")
+@path_option("--flow-model", metavar="FILE.onnx", help="A network as teacher of optical flow instead of DIS, as for `fsv2v clip flow`.")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
-@click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between states to go on from.")
-@click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard, too.")
+@click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between saved states.")
+@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
 @seed_option
 @device_option
 @overwrite_option
@@ -107,9 +115,9 @@ def train(
                 console.emit(row)
             if "pictures" in row:
                 rate = row["pictures"] / max(row["seconds"], 1e-9)
-                shown: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
-                shown |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out either
-                bar.move(row["step"], row["steps"], **shown)
+                values: dict[str, float] = {"T": row["frames"], "size": row["size"], "pictures/s": rate, "MB": row["memory_mb"]}
+                values |= {name: row[name] for name in ("l1", "perceptual") if name in row}  # a recipe may leave out either
+                bar.move(row["step"], row["steps"], **values)
 
         snapshot = fit(config, options, run.out, overwrite=run.overwrite, event=on_row)
     if console.is_first_rank():

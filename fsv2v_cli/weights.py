@@ -21,7 +21,7 @@ def weights() -> None:
 @weights.command("list")
 @common_options
 def list_weights(run: Run) -> None:
-    """Print every weight file: where it is, its size, its licence and what it is for."""
+    """Print every weight file with its place, size, licence and purpose."""
     from weights import registry
 
     for name, entry in registry.manifest().items():
@@ -55,7 +55,7 @@ def _record(name: str, place: str, found: Any, size: int) -> dict[str, Any]:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @common_options
 def fetch(names: tuple[str, ...], run: Run) -> int:
-    """Get each weight file NAME (default: all that have a public address) and print where it is."""
+    """Fetch each weight file NAME (default: all with a public address) and print its path."""
     from stages.errors import MissingRequirement
     from weights import registry
 
@@ -81,7 +81,7 @@ def fetch(names: tuple[str, ...], run: Run) -> int:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @common_options
 def verify(names: tuple[str, ...], run: Run) -> int:
-    """Hash each weight file NAME (default: all on this machine) again and compare it with the manifest."""
+    """Hash each weight file NAME (default: all on this machine) and compare it with the manifest."""
     from stages.errors import MissingRequirement
     from weights import registry
 

@@ -1,7 +1,8 @@
-"""One small registry for everything that has interchangeable backends: a folder per kind, a file per backend.
+"""The registry of backends: a folder for each kind, a file for each backend.
 
 A backend's file declares `BACKEND = Backend(...)` and imports nothing heavy until its `open` is called, so that listing the backends
-is cheap and a missing package never breaks `--help`. To add a backend, add a file to the folder of its kind.
+is cheap and a missing package never breaks `--help`. To add a backend, add a file to the folder of its kind; another package declares an
+entry point of the group `fsv2v.backends` whose name is KIND.NAME, such as `landmarks.openface`.
 """
 
 from __future__ import annotations
@@ -9,26 +10,36 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from stages import plugins
 from stages.errors import MissingRequirement, UsageError
 
 if TYPE_CHECKING:
     from stages.clip import Clip
+    from stages.flow.backends import Opener as FlowOpener
+    from stages.segment.backends import SegmentBackend
+    from stages.tracking.tracker import Detector
 
 KINDS = {
-    "landmarks": "stages.extract_sketch.backends",
-    "poses": "stages.extract_poses.backends",
-    "segment": "stages.segment.backends",
-    "flow": "stages.flow.backends",
+    "landmarks": "extract_sketch/backends",
+    "poses": "extract_poses/backends",
+    "segment": "segment/backends",
+    "flow": "flow/backends",
 }
-"""kind -> the folder that holds its backends."""
+"""kind -> the folder below `stages` that holds its backends."""
 
 AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("street",), "flow": ("dis",)}
-"""What the name `auto` stands for: the first of these that can be had."""
+"""What the name `auto` stands for: the first of these that is available."""
+
+GROUP = "fsv2v.backends"
+"""Entry points of other packages: KIND.NAME -> a `Backend`."""
+
+Opened = TypeVar("Opened", covariant=True)
+"""What a backend opens to, which depends on its kind; see the overloads of `Backends`."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +49,47 @@ class Package:
     module: str
     distribution: str
 
+    def missing(self) -> str:
+        """Empty if the package is installed, else a sentence that ends in the command that installs it."""
+        if importlib.util.find_spec(self.module) is not None:
+            return ""
+        return f"the package {self.module} is not installed: pip install {self.distribution}"
+
 
 @dataclass(frozen=True)
-class Backend:
-    """What a backend is called, what it needs and what it makes; `open(device)` loads it."""
+class Backend(Generic[Opened]):
+    """The name of a backend, its requirements and its output; `open(device)` loads it."""
 
     name: str
     produces: str
-    open: Callable[[str], Any]
+    open: Callable[[str], Opened]
     packages: tuple[Package, ...] = ()
     weights: tuple[str, ...] = ()
     also_missing: Callable[[], str] = str
-    """For needs that are neither: as `missing`."""
+    """For other requirements: as `missing`."""
     points: int = 0
-    """How many points a subject has, where they are more than the kind asks for."""
+    """Number of points of a subject, where it is larger than the kind requires."""
     revision: int = 0
     """Raised when the same weights give other points than before; part of a layer's parameters, so that older layers differ."""
     one_only: bool = False
-    """Whether it sees one subject and no others."""
+    """Whether it sees a single subject."""
     digests: Callable[[], Mapping[str, str]] = dict
     """name -> sha256 of files that are not in the registry of weights."""
-    open_many: Callable[[str], Any] | None = None
-    """As `open`, for all persons of a crowd; None where `open` finds as many as it can."""
+    open_many: Callable[[str], Opened] | None = None
+    """As `open`, for all people of a crowd; None where `open` finds as many as it can."""
     instead_of: str = ""
-    """Where `auto` had to take this one: which better one cannot be used, and why."""
+    """Set where `auto` fell back to this backend: which better one cannot be used, and why."""
 
     def missing(self) -> str:
         """Empty if this backend can run now without the network, else a sentence that ends in the command that fixes it."""
-        for package in self.packages:
-            if importlib.util.find_spec(package.module) is None:
-                return f"the package {package.module} is not installed: pip install {package.distribution}"
         from weights import registry
 
-        for name in self.weights:
-            if not registry.available(name):
-                return f"the weights {name} are not here: fsv2v weights fetch {name}"
-        return self.also_missing()
+        lacking = (package.missing() for package in self.packages)
+        absent = (f"the weights {name} are not here: fsv2v weights fetch {name}" for name in self.weights if not registry.available(name))
+        return next(filter(None, lacking), "") or next(absent, "") or self.also_missing()
 
-    def open_for(self, choice: str | int, device: str) -> Any:
-        """What `open` or, where everybody counts (all, or the N-th), `open_many` returns."""
+    def open_for(self, choice: str | int, device: str) -> Opened:
+        """Open for one subject, or, where every subject counts ("all", or the N-th), for many."""
         everybody = choice == "all" or str(choice).isdecimal()
         return self.open_many(device) if everybody and self.open_many else self.open(device)
 
@@ -86,11 +99,11 @@ class Backend:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What a stage notes of the choice, to be said once in a run."""
+        """Notes for a stage's outcome: why `auto` fell back to this backend, to be reported once in a run."""
         return {"once": [f"{self.name} is used, because {self.instead_of}"]} if self.instead_of else {}
 
     def parameters(self) -> dict[str, int]:
-        """What a layer's producer says of the backend beside its name and weights."""
+        """The backend's own entries among the parameters of a layer's producer."""
         return {"revision": self.revision} if self.revision else {}
 
     def weight_digests(self) -> dict[str, str]:
@@ -100,38 +113,63 @@ class Backend:
         return {name: registry.sha256(name) for name in self.weights} | dict(self.digests())
 
 
-class Backends:
-    """The backends of one kind, found by looking into its folder."""
+class Backends(Generic[Opened]):
+    """The backends of one kind: the files of its folder, and those that other packages declare."""
+
+    @overload
+    def __init__(self: Backends[Detector], kind: Literal["landmarks", "poses"]) -> None: ...
+    @overload
+    def __init__(self: Backends[SegmentBackend], kind: Literal["segment"]) -> None: ...
+    @overload
+    def __init__(self: Backends[FlowOpener], kind: Literal["flow"]) -> None: ...
+    @overload
+    def __init__(self: Backends[Any], kind: str) -> None: ...
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._package = KINDS[kind]
+        self._folder = KINDS[kind]
 
     def names(self) -> list[str]:
-        """All backends of this kind, whether they can run here or not."""
-        folder = importlib.import_module(self._package).__path__
-        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(folder) if not module.name.startswith("_"))
+        """All backends of this kind, whether they can run here or not. Imports none of them."""
+        return sorted([*self._own(), *self._foreign()])
 
-    def get(self, name: str) -> Backend:
-        """The description of one backend. Raises UsageError for an unknown name."""
-        if name not in self.names():
-            raise UsageError(f"There is no {self.kind} backend named {name!r}", hint=f"Choose one of: {', '.join(self.names())}")
-        backend: Backend = importlib.import_module(f"{self._package}.{name.replace('-', '_')}").BACKEND
-        return backend
+    def _own(self) -> list[str]:
+        files = Path(__file__).parent.joinpath(self._folder).glob("*.py")
+        return [file.stem.replace("_", "-") for file in files if not file.stem.startswith("_")]
 
-    def require(self, name: str) -> Backend:
-        """The backend, ready to be opened: its packages are installed and its weights are here, fetched if need be.
+    def _foreign(self) -> dict[str, plugins.EntryPoint]:
+        """name -> entry point of another package."""
+        start = f"{self.kind}."
+        entries = plugins.found(GROUP, [start + name for name in self._own()])
+        return {name.removeprefix(start): entry for name, entry in entries.items() if name.startswith(start)}
 
-        "auto" is the first of AUTO that can be had. Raises MissingRequirement with the command that fixes it.
+    def get(self, name: str) -> Backend[Opened]:
+        """The description of one backend. Raises UsageError for an unknown name, MissingRequirement for a package that cannot be loaded."""
+        if name in self._own():
+            module = f"stages.{self._folder.replace('/', '.')}.{name.replace('-', '_')}"
+            backend: Backend[Opened] = importlib.import_module(module).BACKEND
+            return backend
+        if entry := self._foreign().get(name):
+            return replace(plugins.load(entry, Backend), name=name)
+        raise UsageError(f"There is no {self.kind} backend named {name!r}", hint=f"Choose one of: {', '.join(self.names())}")
+
+    def every(self) -> list[Backend[Opened]]:
+        """All that can be loaded, in the order of their names; of each package that cannot, a warning is logged once."""
+        own = [self.get(name) for name in self._own()]
+        foreign = [(name, plugins.load_or_warn(entry, Backend)) for name, entry in self._foreign().items()]
+        return sorted([*own, *(replace(backend, name=name) for name, backend in foreign if backend)], key=lambda backend: backend.name)
+
+    def require(self, name: str) -> Backend[Opened]:
+        """The backend, ready to be opened: its packages are installed, and its weights are fetched if need be.
+
+        "auto" is the first of AUTO that is available. Raises MissingRequirement with the command that fixes it.
         """
         if name == "auto":
             return self._first_of(AUTO[self.kind])
         backend = self.get(name)
         for package in backend.packages:
-            if importlib.util.find_spec(package.module) is None:
-                raise MissingRequirement(
-                    f"The {self.kind} backend {name} needs the package {package.module}", hint=f"Run: pip install {package.distribution}"
-                )
+            if lack := package.missing():
+                raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {lack}")
         from weights import registry
 
         for weight in backend.weights:
@@ -140,31 +178,31 @@ class Backends:
             raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {lack}")
         return backend
 
-    def require_for(self, clip: Clip, layer: str, name: str) -> Backend:
-        """As `require`; but `auto` stays with what made the clip's finished layer, so that new weights do not make an old run differ."""
+    def require_for(self, clip: Clip, layer: str, name: str) -> Backend[Opened]:
+        """As `require`, but `auto` stays with the maker of the clip's finished layer, so that new weights do not make an old run differ."""
         if name == "auto" and clip.has(layer):
             before = clip.layer(layer).meta["producer"].get("backend")
             if before in AUTO[self.kind] and self.get(before).available:
                 return self.get(before)
         return self.require(name)
 
-    def _first_of(self, names: tuple[str, ...]) -> Backend:
-        """The first that can be had. One that could not be had is not tried again by this process: without a network that takes long."""
+    def _first_of(self, names: tuple[str, ...]) -> Backend[Opened]:
+        """The first that is available. A process tries each that is not only once: without a network that takes long."""
         lacking: list[str] = []
         for name in names[:-1]:
-            asked = (self.kind, name, *(os.environ.get(variable) for variable in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR")))
+            tried = (self.kind, name, *(os.environ.get(variable) for variable in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR")))
             try:
-                if asked not in _lacking:
+                if tried not in _lacking:
                     return self.require(name)
             except MissingRequirement as problem:
-                _lacking[asked] = f"the better {name} cannot be: {problem}"
-            lacking.append(_lacking[asked])
+                _lacking[tried] = f"the better {name} is not available: {problem}"
+            lacking.append(_lacking[tried])
         return replace(self.require(names[-1]), instead_of="; ".join(lacking))
 
 
 _lacking: dict[tuple[str | None, ...], str] = {}
 
 
-def every_backend() -> list[tuple[str, Backend]]:
-    """(kind, backend) of all that exist, for `fsv2v doctor`."""
-    return [(kind, backends.get(name)) for kind in KINDS for backends in [Backends(kind)] for name in backends.names()]
+def every_backend() -> list[tuple[str, Backend[Any]]]:
+    """(kind, backend) of all that can be loaded."""
+    return [(kind, backend) for kind in KINDS for backend in Backends(kind).every()]

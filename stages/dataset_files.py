@@ -1,4 +1,4 @@
-"""dataset.json and clips.ndjson, as build-dataset and train read them. Either may come from a stranger."""
+"""dataset.json and clips.ndjson, as build-dataset and train read them. Both are untrusted input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.reading import parse_object
 
 SCHEMA = "fsv2v.dataset/1"
 FARTHEST = 2.0**20
-"""No crop reaches farther, in pixels."""
+"""Largest coordinate of a crop, in pixels."""
 HINT = "build the dataset again with --overwrite, or use another -o"
 
 

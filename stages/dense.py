@@ -75,8 +75,7 @@ def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint
     grey = value.mean(axis=2, keepdims=True)
     value = grey + (value - grey) * random.uniform(0.5, 1.5)
     value = (value - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
-    lit: NDArray[np.uint8] = np.clip(value, 0, 255).astype(np.uint8)
-    return lit
+    return np.asarray(np.clip(value, 0, 255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)

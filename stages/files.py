@@ -1,8 +1,8 @@
-"""Work that is visible only when it is complete.
+"""Atomic output: files and folders that appear only when they are complete.
 
-Everything is made under a hidden name beside its final one, `.NAME.XXXXXXXX.partial`, flushed to the disk and renamed.
-The maker holds a lock while it lives, so that the next maker of the same name can tell leftovers of killed processes
-from work in progress, and clear them.
+Everything is written under a hidden name beside its final one, `.NAME.XXXXXXXX.partial`, flushed to the disk and renamed.
+The process that writes it holds a lock, so that the next writer of the same name can distinguish leftovers of killed processes from work in
+progress, and remove them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from stages.errors import Fsv2vError, InProgress, InputError, ParametersDiffer, 
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: leftovers are told by their age alone
+except ImportError:  # not a POSIX system: leftovers are recognised by their age alone
     fcntl = None  # type: ignore[assignment]
 
 _SUFFIX = ".partial"
 _FRESH = ".new"
 LOCK = ".lock"
 TEMPORARY = "fsv2v-"
-"""How the names of folders for temporary files begin."""
+"""Prefix of folders for temporary files."""
 TEMPORARY_FULL = "It is a temporary file: free some space, or name another folder for them in TMPDIR"
 _STALE_SECONDS = 24 * 3600
 _SENTENCES = {
@@ -42,16 +42,16 @@ _SENTENCES = {
     errno.EPERM: "the operation is not permitted",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENAMETOOLONG: "the name is too long",
-    errno.EISDIR: "a folder of this name is there",
+    errno.EISDIR: "a folder of this name exists",
     errno.EBUSY: "it is a mount point or in use",
 }
 _NO_REPLACING = (errno.EEXIST, errno.ENOTEMPTY, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What file systems answer that cannot rename a file over another one."""
+"""Errors of file systems that cannot rename a file over another one."""
 
 
 @contextlib.contextmanager
 def write_errors(target: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a InputError sentence about `target`."""
+    """Turn errors of the file system into an InputError about `target`."""
     try:
         yield
     except OSError as error:
@@ -60,17 +60,17 @@ def write_errors(target: Path) -> Iterator[None]:
 
 
 def room_for(target: Path) -> str:
-    """What to do when `target` cannot be written."""
+    """The hint for an error when `target` cannot be written."""
     passing = tempfile.tempdir is not None and str(target).startswith(os.path.join(tempfile.tempdir, TEMPORARY))
     return TEMPORARY_FULL if passing else "Choose another place with -o, or free some space"
 
 
 @contextlib.contextmanager
 def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a hidden directory that becomes `target` when the block ends well, and vanishes when it does not.
+    """Yield a hidden directory that becomes `target` when the block succeeds, and is removed when it fails.
 
-    With `replace` an existing `target` is swapped out in one step; without, FileExistsError is raised if another
-    process finished it meanwhile.
+    With `replace` an existing `target` is replaced in one step; without, FileExistsError is raised if another process has finished it
+    meanwhile.
     """
     with hidden_directory(target) as hidden:
         yield hidden
@@ -81,7 +81,7 @@ def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def hidden_directory(target: Path) -> Iterator[Path]:
-    """Yield a hidden directory beside `target` that is gone after the block."""
+    """Yield a hidden directory beside `target` that is removed after the block."""
     with write_errors(target):
         real = _real(target)
         real.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def hidden_directory(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def building_file(target: Path) -> Iterator[Path]:
-    """Yield the name of a hidden, empty file that replaces `target` when the block ends well."""
+    """Yield the name of a hidden, empty file that replaces `target` when the block succeeds."""
     with hidden_file(target) as hidden:
         yield hidden
         with write_errors(target):
@@ -108,11 +108,11 @@ def building_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def hidden_file(target: Path) -> Iterator[Path]:
-    """Yield the name of a hidden, empty file beside `target`, removed after the block. InputError for a device or a pipe."""
+    """Yield the name of a hidden, empty file beside `target`, removed after the block. Raises InputError for a device or a pipe."""
     with write_errors(target):
         real = _real(target)
         if real.exists() and not real.is_file():
-            what = "a folder of this name is there" if real.is_dir() else "it is a device or a pipe, not a file"
+            what = "a folder of this name exists" if real.is_dir() else "it is a device or a pipe, not a file"
             raise InputError(f"{target} cannot be written: {what}", hint="Choose another place with -o")
         real.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(real)
@@ -121,18 +121,18 @@ def hidden_file(target: Path) -> Iterator[Path]:
         with _locked(hidden, target):
             yield hidden
     finally:
-        with contextlib.suppress(OSError):  # where nothing can be written, nothing is there: the reason is the error that counts
+        with contextlib.suppress(OSError):  # the original error is the one to report
             hidden.unlink()
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """`target` holds either its old content or all of `data`, whenever the process is killed."""
+    """Write a file. It holds either its old content or all of `data`, even if the process is killed."""
     with building_file(target) as hidden, write_errors(target):
         hidden.write_bytes(data)
 
 
 def replace_file(new: Path, target: Path) -> None:
-    """Rename `new` to `target`, which it replaces. Where a file system cannot do both in one step, `target` is absent for an instant."""
+    """Rename `new` to `target` and replace it. On file systems that cannot do this in one step, `target` is absent for an instant."""
     try:
         os.replace(new, target)
         return
@@ -151,10 +151,10 @@ def replace_file(new: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = UsageError) -> Iterator[None]:
-    """Make `target`, a file or a folder that need not exist yet, in this process only. Raises `refusal` while another one makes it.
+    """Lock `target`, a file or a folder that need not exist yet, for this process. Raises `refusal` while another process holds it.
 
-    The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is gone after the block, and what a killed process
-    leaves locks nothing. There is no lock where the file system has none, and where nothing can be written, which the block reports.
+    The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is removed after the block; that of a killed
+    process has no effect. There is no lock on file systems without locks, and where nothing can be written, which the block then reports.
     """
     real = _real(target)
     lock = real / LOCK if inside else real.with_name(f".{real.name}{LOCK}")
@@ -175,12 +175,12 @@ def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = Usa
                 lock.unlink()
             os.close(descriptor)
         if new:
-            with contextlib.suppress(OSError):  # unless something was put into it
+            with contextlib.suppress(OSError):  # it is kept if it is not empty
                 lock.parent.rmdir()
 
 
 def wait_for(target: Path) -> None:
-    """Return when no other process makes `target` by `alone`."""
+    """Return when no other process holds `target` by `alone`."""
     real = _real(target)
     with contextlib.suppress(OSError), real.with_name(f".{real.name}{LOCK}").open("rb") as lock:
         if fcntl:
@@ -189,7 +189,7 @@ def wait_for(target: Path) -> None:
 
 @contextlib.contextmanager
 def using(path: Path) -> Iterator[None]:
-    """Work on what is at `path`: until the block ends no other process discards it. FileNotFoundError when one has just done so."""
+    """Protect `path` from being discarded by other processes during the block. Raises FileNotFoundError when one has just done so."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if fcntl:
@@ -215,7 +215,7 @@ def discard(folder: Path) -> None:
 
 
 def _lock_now(descriptor: int) -> bool:
-    """Whether no other process holds the file or folder. There are file systems without locks, where none does."""
+    """Lock a file or folder. Returns False when another process holds it; file systems without locks count as not held."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -226,7 +226,7 @@ def _lock_now(descriptor: int) -> bool:
 
 
 def require_own(target: Path, mark: bytes, what: str) -> None:
-    """ParametersDiffer when something is at `target` that has not `mark` near its beginning: it is no `what`, and is not replaced."""
+    """Raises ParametersDiffer when an existing `target` lacks `mark` near its beginning: it is not a `what`, and is not replaced."""
     if not target.exists():
         return
     try:
@@ -235,11 +235,11 @@ def require_own(target: Path, mark: bytes, what: str) -> None:
     except OSError:
         own = False
     if not own:
-        raise ParametersDiffer(f"{target} is there and is no {what}, so it is not replaced", hint="Choose another place")
+        raise ParametersDiffer(f"{target} exists and is not a {what}, so it is not replaced", hint="Choose another place")
 
 
 def clear_leftovers(target: Path) -> None:
-    """Remove hidden work on `target` whose maker is dead."""
+    """Remove hidden leftovers of `target` from processes that have ended."""
     for name in os.listdir(target.parent):
         if name.startswith(f".{target.name}.") and name.endswith((_SUFFIX, _SUFFIX + _FRESH)):
             hidden = target.parent / name
@@ -248,13 +248,13 @@ def clear_leftovers(target: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file inside a hidden directory; whoever publishes the directory flushes it."""
+    """Write a whole file inside a hidden directory, without flushing: publishing the directory flushes it."""
     with write_errors(path):
         path.write_bytes(data)
 
 
 def _real(target: Path) -> Path:
-    """What a link leads to: links stay, and what they lead to is replaced."""
+    """The target of a link: links are kept, and their targets replaced."""
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
@@ -264,13 +264,13 @@ def _hidden_name(target: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path, target: Path) -> Iterator[None]:
-    """Hold a lock on the file `path`, which appears when it is locked already, so that nobody takes it for a leftover."""
+    """Hold a lock on the file `path`, which is locked before it appears, so that no process takes it for a leftover."""
     fresh = path.with_name(path.name + _FRESH)
     with write_errors(target):
         descriptor = os.open(fresh, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         if fcntl:
-            with contextlib.suppress(OSError):  # a file system without locks: leftovers are told by age
+            with contextlib.suppress(OSError):  # a file system without locks: leftovers are recognised by age
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with write_errors(target):
             os.rename(fresh, path)
@@ -280,7 +280,7 @@ def _locked(path: Path, target: Path) -> Iterator[None]:
 
 
 def _hold(lock: Path) -> int | None:
-    """The open file `lock`, locked; None where there are no locks. BlockingIOError when another process holds it."""
+    """The open file `lock`, locked; None on file systems without locks. Raises BlockingIOError when another process holds it."""
     for _ in range(100 if fcntl else 0):
         descriptor = None
         try:
@@ -292,7 +292,7 @@ def _hold(lock: Path) -> int | None:
                 return held
         except BlockingIOError:
             raise
-        except FileNotFoundError:  # removed in this moment by the one that held it, or never to be had, as below /proc
+        except FileNotFoundError:  # just removed by its holder, or cannot exist, as below /proc
             pass
         except OSError:
             if descriptor is not None:  # a file system without locks
@@ -305,7 +305,7 @@ def _hold(lock: Path) -> int | None:
 
 
 def _open_lock(lock: Path) -> int:
-    """That of another user can only be read."""
+    """Open a lock file, for reading only if it belongs to another user."""
     try:
         return os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
     except PermissionError:
@@ -319,7 +319,7 @@ def _abandoned(hidden: Path) -> bool:
     except OSError:
         return False
     if hidden.name.endswith(_FRESH) or not lock.exists():
-        return age > 60  # made this moment, or left by a maker that died before it could lock
+        return age > 60  # just created, or left by a process that died before it could lock
     try:
         descriptor = os.open(lock, os.O_RDWR)
     except OSError:
@@ -338,7 +338,7 @@ def _abandoned(hidden: Path) -> bool:
 
 
 def _flush_tree(root: Path) -> None:
-    """Several files at a time: the disk joins flushes that wait together."""
+    """Flush all files below `root`, several at a time, which the disk can combine."""
     folders = [Path(folder) for folder, _, _ in os.walk(root)]
     files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
     with ThreadPoolExecutor(16) as pool:
@@ -373,7 +373,7 @@ def _publish(hidden: Path, target: Path, replace: bool) -> None:
 
 
 def _exchange(hidden: Path, target: Path) -> None:
-    """Swap two directories in one step where the system can (Linux); otherwise `target` is absent for an instant."""
+    """Exchange two directories, on Linux in one step; elsewhere `target` is absent for an instant."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         here, exchange = -100, 2

@@ -1,4 +1,4 @@
-"""Whose face it is: dlib's face recognition network (King, 2017; CC0), 128 numbers for each face."""
+"""Face recognition by dlib's network (King, 2017; CC0), 128 numbers for each face."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
 SAME_PERSON = 0.4
-"""Euclidean distance below which two faces are taken for one person's. dlib's own limit is 0.6, which strangers of some groups of people
-stay under: of 79 videos of 70 people the nearest strangers are 0.49 apart, and nine in ten pairs of frames of one person less than 0.41."""
+"""Euclidean distance below which two faces count as the same person. dlib's own limit of 0.6 merges different people in some groups: in 79
+videos of 70 people the nearest two people are 0.49 apart, and nine in ten pairs of frames of one person less than 0.41."""
 
 Describe = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float64]]
 """image uint8 RGB [H, W, 3] and the landmarks [68, 3] of a face in it -> [128]."""
 
 
 def open_dlib(path: Path) -> Describe:
-    """The network of a file of dlib's. It aligns the face by the landmarks itself."""
+    """Open dlib's network, which aligns the face by the landmarks itself."""
     import dlib
 
     network = dlib.face_recognition_model_v1(str(path))
@@ -33,7 +33,7 @@ def open_dlib(path: Path) -> Describe:
 
 
 def at_hand() -> Describe | None:
-    """The network, where the package and the file are here already; nothing is fetched."""
+    """The network if its package and file are on this machine, else None; nothing is fetched."""
     import importlib.util
 
     from weights import registry

@@ -1,4 +1,4 @@
-"""The size that a PNG or JPEG claims, read before anything is decoded."""
+"""Image size from the header of a PNG or JPEG, read before decoding."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MAX_PIXELS = 178_956_970
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEFLATED = 1032
-"""Bytes that one byte of a deflated file stands for at most."""
+"""Largest ratio of deflate compression."""
 
 
 def may_be_decoded(data: bytes) -> bool:
-    """Whether these are the bytes of a PNG or a JPEG of a size that can be handled. OpenCV takes memory for whatever size a picture, or a
+    """Whether these are the bytes of a PNG or a JPEG of a size that can be handled. OpenCV takes memory for whatever size an image, or a
     chunk of a PNG, claims to have, and fills it: 4 GiB and ten seconds for a file of 92 bytes.
     """
     width, height = _size_of_png(data) if data.startswith(_PNG) else _size_of_jpeg(data)

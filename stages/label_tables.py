@@ -1,4 +1,4 @@
-"""Tables of labels: what the ids of a label map mean, and the ids that files use for them.
+"""Label tables: names and colours of label ids, and the ids that files use for them.
 
 A label map is uint8 [H, W]; the value is an index into the table's names. VOID (255) belongs to no label.
 """
@@ -35,28 +35,28 @@ class LabelTable:
 
     def __post_init__(self) -> None:
         if len(self.names) > VOID:
-            raise ValueError(f"a table has at most {VOID} labels, and these are {len(self.names)}")
+            raise ValueError(f"a table has at most {VOID} labels, not {len(self.names)}")
 
     def meta(self) -> dict[str, Any]:
-        """What a layer.json says about its label ids."""
-        said: dict[str, Any] = {"table": self.name, "names": list(self.names), "palette": [list(colour) for colour in self.palette]}
-        return {**said, "ids": list(self.ids)} if self.ids else said
+        """The entries of layer.json about label ids."""
+        meta: dict[str, Any] = {"table": self.name, "names": list(self.names), "palette": [list(colour) for colour in self.palette]}
+        return {**meta, "ids": list(self.ids)} if self.ids else meta
 
     def indices(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The values [H, W] of a file -> indices into `names`. Raises InputError for a value that the table does not know."""
+        """The values [H, W] of a file -> indices into `names`. Raises InputError for a value that is not in the table."""
         lookup = np.full(256, VOID, np.uint8)
         lookup[list(self.ids or range(len(self.names)))] = np.arange(len(self.names))
         if not self.ids:
-            strange = [value for value in np.unique(values).tolist() if len(self.names) <= value < VOID and value not in self.void]
-            if strange:
-                raise InputError(f"it has the label id {strange[0]}, but the table {self.name} ends at {len(self.names) - 1}")
+            unknown = [value for value in np.unique(values).tolist() if len(self.names) <= value < VOID and value not in self.void]
+            if unknown:
+                raise InputError(f"it has the label id {unknown[0]}, but the table {self.name} ends at {len(self.names) - 1}")
         return lookup[values]
 
 
 def table(name: str) -> LabelTable:
     """A table by its name (see TABLES), or read from a JSON file of [{"name": ..., "color": [r, g, b]}, ...].
 
-    Raises UsageError for an unknown name, InputError for a file that is no label table.
+    Raises UsageError for an unknown name, InputError for a file that is not a label table.
     """
     if name in TABLES:
         return TABLES[name]
@@ -189,8 +189,11 @@ CITYSCAPES_TRAIN_IDS = LabelTable(
 )
 CAMVID = _table("camvid", _CAMVID)
 APOLLOSCAPE = _sparse_table("apolloscape", _APOLLOSCAPE)
-"""The classes of its scene parsing set; a group is what could not be told apart. In layers their indices, 0 to 34, stand for the ids."""
+"""The classes of its scene parsing set; a group holds objects that could not be separated.
+
+In layers their indices, 0 to 34, stand for the ids.
+"""
 PERSON = _table("person", "000000 background\nffffff person")
 
 TABLES: Mapping[str, LabelTable] = {known.name: known for known in (CITYSCAPES_IDS, CITYSCAPES_TRAIN_IDS, CAMVID, APOLLOSCAPE, PERSON)}
-"""The tables that are known by name."""
+"""The built-in tables by name."""

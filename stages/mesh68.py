@@ -31,4 +31,4 @@ PAIRS: NDArray[np.int32] = np.array(
 
 def mesh_to_68(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
     """mesh [..., 478, C] -> [..., 68, C]."""
-    return mesh[..., PAIRS, :].mean(axis=-2)
+    return np.asarray(mesh[..., PAIRS, :].mean(axis=-2))

@@ -1,4 +1,4 @@
-"""JSON and npz files of strangers: whatever is wrong with one is a ValueError, and none takes much more memory than its own size."""
+"""Reading untrusted JSON and npz files: every defect is a ValueError, and memory is bounded by the size of the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Any JSON value. ValueError for anything else, also for lists in lists without end."""
+    """Any JSON value. Raises ValueError for anything else, also for nesting that is too deep."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -29,7 +29,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
-    """A JSON object. ValueError for anything else."""
+    """A JSON object. Raises ValueError for anything else."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
@@ -60,7 +60,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _require_whole(member: IO[bytes], info: zipfile.ZipInfo) -> None:
-    """numpy asks for the memory of an array before it looks whether the array is there."""
+    """Check the header, since numpy allocates an array before it reads it."""
     version = np.lib.format.read_magic(member)
     if version not in _HEADERS:
         raise ValueError(f"{info.filename} is of version {version}")

@@ -1,7 +1,7 @@
-"""Skeletons: how the keypoints of other tools become BODY_25, with OpenPose's hands and face where they have them.
+"""Skeletons: conversion of other tools' keypoints to BODY_25, with OpenPose's hands and face if known.
 
-Points are [..., N, 3] float32: x, y in pixels, confidence; 0 means not there. Sources: OpenPose's output format (BODY_25, COCO with 18
-points) and its training repository (BODY_25B), the COCO keypoint format, COCO-WholeBody's data format, MediaPipe's pose landmarker.
+Points are [..., N, 3] float32: x, y in pixels, confidence, which is 0 for an absent point. Sources: OpenPose's output format (BODY_25, COCO
+with 18 points) and its training repository (BODY_25B), the COCO keypoint format, COCO-WholeBody's data format, MediaPipe's pose landmarker.
 """
 
 from __future__ import annotations
@@ -18,14 +18,22 @@ SIZES: Mapping[str, int] = {"keypoints": 25, "face": 70, "hand_left": 21, "hand_
 """Arrays of a layer `poses` -> their number of points: BODY_25, OpenPose's face (iBUG-68 and two pupils), OpenPose's hands."""
 
 
+def boxes_of(points: Points) -> NDArray[np.float32]:
+    """Points [..., K, 3] -> the boxes [..., 4] (x0, y0, x1, y1) around those with a confidence; zeros where there are none."""
+    seen = points[..., 2:] > 0
+    low = np.where(seen, points[..., :2], np.inf).min(-2)
+    high = np.where(seen, points[..., :2], -np.inf).max(-2)
+    return np.where(seen.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Skeleton:
-    """Where BODY_25, face and hands lie among the `count` points of a tool."""
+    """The positions of BODY_25, face and hands among the `count` points of a tool."""
 
     name: str
     count: int
     body: tuple[tuple[int, ...], ...]
-    """For each point of BODY_25 the points whose mean it is; none where the tool has no such point."""
+    """For each point of BODY_25 the points that are averaged; empty if the tool has no such point."""
     face: range = range(0)
     hand_left: range = range(0)
     hand_right: range = range(0)
@@ -83,5 +91,8 @@ def convert(points: Points, skeleton: Skeleton) -> dict[str, Points]:
 
 
 def from_mediapipe(landmarks: Points) -> Points:
-    """MediaPipe's 33 points [..., 33, 3] (x, y, confidence) -> BODY_25 [..., 25, 3]. A mean is as certain as its weakest point."""
+    """MediaPipe's 33 points [..., 33, 3] (x, y, confidence) -> BODY_25 [..., 25, 3].
+
+    The confidence of a mean is that of its least certain point.
+    """
     return convert(landmarks, MEDIAPIPE_33)["keypoints"]

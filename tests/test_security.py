@@ -151,7 +151,7 @@ def test_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @holds("Pillow reads PNG, JPEG, WebP, TIFF, BMP, PNM, GIF and AVIF only; EPS, for which it would run Ghostscript, is refused.")
 def test_eps(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
-    with pytest.raises(InputError, match=r"a\.png is not a picture that can be read"):
+    with pytest.raises(InputError, match=r"a\.png is not an image that can be read"):
         read_image(tmp_path / "a.png")
 
 
@@ -212,7 +212,7 @@ def test_storage(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.png").write_bytes(png(16, 16))
     (clip / "frames" / "000000.x").mkdir()
     change(clip / "frames" / "layer.json", storage="x/../../../outside.png")
-    with pytest.raises(InvalidClip, match="none of png, jpg, flow, reference, video"):
+    with pytest.raises(InvalidClip, match="not one of png, jpg, flow, reference, video"):
         open_clip(clip).frame(0)
 
 

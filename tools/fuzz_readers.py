@@ -255,7 +255,9 @@ def _part(folder: Path) -> None:
     scores = [Score(f"{name}.mp4", "b.mp4", "psnr", "dB", "higher", 30.0, 2, 1.0, series=(30.0, 30.0)) for name in "ac"]
     sides = {("", "squeezenet"): SetStatistics(STATISTICS, STATISTICS)}
     pairs = (("a.mp4", "b.mp4"), ("c.mp4", "b.mp4"))
-    partial_result.Part(("psnr", "fid"), ((0, 1),), "w", pairs, scores, sides, {"": 2}, {("", "fid"): "too few"}).save(folder / "p.npz")
+    partial_result.PartialResult(("psnr", "fid"), ((0, 1),), "w", pairs, scores, sides, {"": 2}, {("", "fid"): "too few"}).save(
+        folder / "p.npz"
+    )
 
 
 def _merge(folder: Path) -> None:

@@ -32,7 +32,7 @@ from stages.clip.exporters import export
 from stages.clip.ffmpeg import executable
 from stages.clip.importers import import_clips
 from stages.errors import InputError
-from stages.evaluate.frame_source import open_footage
+from stages.evaluate.frame_source import open_frame_source
 
 # What was seen, and the verdict
 
@@ -89,7 +89,7 @@ def other_ways(path: Path, clip: Path, folder: Path, seen: Seen) -> str:
     ways: dict[str, Callable[[], Iterator[np.ndarray]]] = {
         "single frames": lambda: (single.frame(index) for index in {0, len(seen.frames) // 2, len(seen.frames) - 1}),
         "kept as PNG": lambda: as_clip(path, folder / "png", frames="png").frames(),
-        "evaluate": lambda: open_footage(str(path)).frames(),
+        "evaluate": lambda: open_frame_source(str(path)).frames(),
     }
     for name, way in ways.items():
         wanted = seen.frames

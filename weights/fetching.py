@@ -1,4 +1,4 @@
-"""Downloading one file so that it is either there, whole and checked, or not there.
+"""Atomic downloads: a file appears only when it is complete and checked.
 
 The bytes stream into `.NAME.part` in the target folder; a broken transfer goes on where it stopped, in this attempt or in a later run.
 The file gets its name only when its sha256 is right. One process at a time fetches a file; others wait for it and use what it got.
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """The file to get: its name, the accepted sha256 and its size in bytes (only shown; the hash decides)."""
+    """A file to download: its name, the accepted sha256 and its size in bytes (for display; the hash decides)."""
 
     name: str
     sha256: tuple[str, ...]
@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try: `timeout` s without a byte breaks a transfer; between attempts wait `pause` s, doubled each time."""
+    """Limits of a download: a transfer fails after `timeout` s without data; attempts are `pause` s apart, doubled each time."""
 
     attempts: int = 5
     timeout: float = 20.0
@@ -48,7 +48,7 @@ class _Broken(Exception):
 
 
 class _Refused(Exception):
-    """No server is reached (without network nobody wants to wait), or it has no such file, or another one: no further attempts."""
+    """No connection, no such file, or another file: no further attempts at this address."""
 
 
 def sha256_of(file: Path) -> str:
@@ -67,7 +67,7 @@ def download(
     patience: Patience = PATIENT,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Get `wanted` from the first of `addresses` that has it into `folder` and return its path.
+    """Download `wanted` from the first of `addresses` that has it into `folder` and return its path.
 
     Raises MissingRequirement with the reason of each address when none serves it, or when the folder cannot be written.
     """
@@ -111,22 +111,22 @@ def _from_one(wanted: Wanted, address: str, target: Path, patience: Patience, on
 
 
 def _check(part: Path, wanted: Wanted, resumed: bool) -> None:
-    """Drops a wrong content. One that was put together from two transfers gets another chance."""
+    """Remove a file with the wrong hash. If it was resumed from an earlier transfer, another attempt follows."""
     digest = sha256_of(part)
     if digest in wanted.sha256:
         return
     part.unlink()
     if resumed:
-        raise _Broken("what was left of an earlier transfer did not fit")
+        raise _Broken("the remains of an earlier transfer did not fit")
     raise _Refused(f"it serves another file, with sha256 {digest}")
 
 
 def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes: Callable[[int, int], None] | None) -> None:
-    """Append to `part` what is missing of it. Raises _Broken when the connection ends early, _Refused when the server says no."""
+    """Append the missing bytes to `part`. Raises _Broken when the connection ends early, _Refused when the server refuses."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(address, headers={"User-Agent": "fsv2v", **({"Range": f"bytes={have}-"} if have else {})})
     try:
-        with urllib.request.build_opener().open(request, timeout=timeout) as answer:  # urlopen would remember the first proxy
+        with urllib.request.build_opener().open(request, timeout=timeout) as answer:  # urlopen would cache the first proxy
             if answer.status != 206:
                 have = 0
             length = int(answer.headers.get("Content-Length") or 0)
@@ -152,9 +152,9 @@ def _transfer(address: str, part: Path, timeout: float, expected: int, on_bytes:
 
 
 def _judge_status(error: urllib.error.HTTPError, part: Path) -> None:
-    if error.code == 416:  # the part is as long as the file or longer: begin again
+    if error.code == 416:  # the part is at least as long as the file: start again
         part.unlink(missing_ok=True)
-        raise _Broken("what was left of an earlier transfer did not fit") from error
+        raise _Broken("the remains of an earlier transfer did not fit") from error
     if error.code in (408, 425, 429) or error.code >= 500:
         raise _Broken(f"the server answered {error.code} {error.reason}") from error
     raise _Refused(f"the server answered {error.code} {error.reason}") from error
@@ -173,7 +173,7 @@ def _publish(part: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Held by one process at a time; it ends with the process, however that dies. There is no lock where the file system has none."""
+    """A lock for one process at a time, which ends with the process. File systems without locks have none."""
     try:
         import fcntl
     except ImportError:

@@ -1,11 +1,11 @@
-"""Where a weight file is: shipped beside this module, in a mirror, in the cache, or fetched into the cache.
+"""The registry of weight files: shipped beside this module, in a mirror, in the cache, or fetched into the cache.
 
     FSV2V_WEIGHTS          the cache folder; default: fsv2v/weights in the user's cache folder, for a user without a home folder
                            fsv2v-UID/weights in the temporary folder
-    FSV2V_WEIGHTS_MIRROR   a folder (or the http address of one) that is looked in before the public address, for closed networks
+    FSV2V_WEIGHTS_MIRROR   a folder (or the http address of one) that is searched before the public address, for closed networks
 
-Whatever is handed out has been checked against the sha256 of `manifest.toml`. Reading a weight never runs code: safetensors, or
-`torch.load(weights_only=True)`; that is up to the reader.
+Every file is checked against the sha256 in `manifest.toml`. Callers read weights without running code: safetensors, or
+`torch.load(weights_only=True)`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Weight:
     card: str = ""
 
     def accepts(self, digest: str) -> bool:
-        """Whether a content with this sha256 may be used. A shipped file without a recorded hash is what was installed."""
+        """Whether a content with this sha256 may be used. A shipped file without a recorded hash is accepted."""
         return digest in self.sha256 or (self.shipped and not self.sha256)
 
 
@@ -65,7 +65,7 @@ def manifest() -> dict[str, Weight]:
 
 
 def entry(name: str) -> Weight:
-    """Raises UsageError when the manifest has no such name."""
+    """The entry of that name. Raises UsageError when there is none."""
     try:
         return manifest()[name]
     except KeyError:
@@ -93,7 +93,7 @@ def user_cache() -> Path:
 
 
 def find(name: str) -> Found | None:
-    """The file as it lies on this machine, unchecked; None when it would have to be fetched."""
+    """The file on this machine, unchecked; None if it has to be fetched."""
     weight = entry(name)
     if weight.shipped:
         path = SHIPPED / name
@@ -111,7 +111,7 @@ def named(digest: str) -> str | None:
 
 
 def folders() -> list[Path]:
-    """Where weight files lie on this machine: shipped, mirror (if it is a folder) and cache. They need not exist."""
+    """Folders with weight files on this machine: shipped, mirror (if it is a folder) and cache. They need not exist."""
     mirror = _mirror()
     mirrors = [_expanded(mirror)] if mirror and not _is_address(mirror) else []
     return [SHIPPED, *mirrors, cache_folder()]
@@ -123,15 +123,15 @@ def available(name: str) -> bool:
 
 
 def path(name: str) -> Path:
-    """A checked file of this name, fetched into the cache if it must be.
+    """A checked file of this name, fetched into the cache if necessary.
 
-    Raises MissingRequirement, with what to do, when it cannot be had or its content is not the expected one.
+    Raises MissingRequirement, with a hint, when it cannot be fetched or its content is not the expected one.
     """
     return fetch(name)
 
 
 def sha256(name: str) -> str:
-    """The sha256 of the file that `path` would hand out; of the published file when there is none on this machine."""
+    """The sha256 of the file that `path` returns; that of the published file if there is none on this machine."""
     found = find(name)
     if found is not None:
         return _digest(found.path)
@@ -140,7 +140,7 @@ def sha256(name: str) -> str:
 
 
 def fetch(name: str, patience: Patience = PATIENT, on_bytes: Callable[[int, int], None] | None = None) -> Path:
-    """As `path`; `on_bytes(done, total)` is told how a download proceeds. A damaged file in the cache is fetched anew."""
+    """As `path`; `on_bytes(done, total)` is called with the progress of a download. A damaged file in the cache is fetched again."""
     weight = entry(name)
     found = find(name)
     if found is not None and weight.accepts(_digest(found.path)):
@@ -158,7 +158,7 @@ def fetch(name: str, patience: Patience = PATIENT, on_bytes: Callable[[int, int]
 
 
 def problem(name: str) -> str:
-    """Hashes the file again and says what is wrong with it; empty when it is sound. Raises MissingRequirement when it is not here."""
+    """Verify the file by its hash. Returns a sentence about the defect, or "". Raises MissingRequirement when it is not on this machine."""
     weight = entry(name)
     found = find(name)
     if found is None:
@@ -178,7 +178,7 @@ _REPAIR = {
 
 
 def _expanded(folder: str) -> Path:
-    """A leading ~ stays where no home folder is known."""
+    """Expand a leading ~, unless the home folder is unknown."""
     return Path(os.path.expanduser(folder))
 
 
@@ -205,7 +205,7 @@ def _remedy(weight: Weight) -> str:
 
 
 def _digest(file: Path) -> str:
-    """sha256 of a file, computed once for as long as it stays unchanged. Times of whole seconds do not tell two quick changes apart."""
+    """sha256 of a file, cached while its state is unchanged. The state includes more than times, which may be whole seconds."""
     state = file.stat()
     return _digest_of_state(str(file), (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
 

@@ -28,12 +28,12 @@ Store = Literal["copy", "pack", "reference"]
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """What shapes a dataset. All of it is stored in dataset.json, and a dataset is not continued with other values."""
+    """What shapes a dataset. All fields are stored in dataset.json, and a dataset is not continued with other values."""
 
     size: int | Size | None = None
-    """Height and width of the crops in pixels, or the side of squares; None: as usual for the kind."""
+    """Height and width of the crops in pixels, or the side of squares; None: the default of the kind."""
     min_frames: int = 16
-    """Shorter runs of frames that can be used are dropped."""
+    """Shorter runs of usable frames are dropped."""
     store: Store = "copy"
     """copy: cropped frames as JPEG; pack: the same in one zip per clip; reference: the original clip with its crops."""
     val_share: float = 0.1
@@ -41,12 +41,12 @@ class DatasetOptions:
     """Subjects for the split "val"; empty: chosen by the hash of their names."""
     quality: int = 95
     kind: Kind = "auto"
-    """The layer that drives. auto: that of the dataset which is continued, else the first of MATERIALS that the first clip has."""
+    """The layer that drives. auto: that of an existing dataset, else the first of MATERIALS that the first clip has."""
 
     def settled(self, kind: str) -> DatasetOptions:
-        """With a kind and a size. Raises UsageError when they do not go together."""
-        given = MATERIALS[kind].size if self.size is None else self.size
-        size = (given, given) if isinstance(given, int) else given
+        """The options with a kind and a size. Raises UsageError when these do not fit."""
+        chosen = MATERIALS[kind].size if self.size is None else self.size
+        size = (chosen, chosen) if isinstance(chosen, int) else chosen
         MATERIALS[kind].check_size(size)
         return replace(self, kind=kind, size=size)  # type: ignore[arg-type]
 
@@ -58,12 +58,12 @@ class DatasetOptions:
 
     @property
     def stored_size(self) -> int | list[int]:
-        """As dataset.json and clips.ndjson have it: squares by their side."""
+        """The size as in dataset.json and clips.ndjson: squares by their side."""
         height, width = self.shape
         return height if height == width else [height, width]
 
     def to_json(self) -> dict[str, Any]:
-        """Of settled options all but the kind, which is the dataset's own."""
+        """All settled options but the kind, which dataset.json holds separately."""
         values = {**asdict(self), "size": self.stored_size, "held_out": sorted(self.held_out)}
         return {name: value for name, value in values.items() if name != "kind"}
 
@@ -71,12 +71,12 @@ class DatasetOptions:
 def build(
     clips: Iterable[str], out: Path, options: DatasetOptions, *, subjects: Mapping[str, str] | None = None, overwrite: bool = False
 ) -> Iterator[Report]:
-    """Build or extend the dataset in the folder `out`, one Report for each clip of it, as it is finished.
+    """Build or extend the dataset in the folder `out`; yields a Report for each of its clips when it is finished.
 
     clips: paths of clips that have the layer of the dataset's kind. subjects: id of a clip, or of a part of it in the dataset, ->
-    subject; a clip that is not listed keeps the subject that it has in the dataset, and a new one is its own. A clip that cannot be used
-    is reported as failed and left out. The index is written at the end, also when some failed. Raises UsageError when `subjects` or
-    `options.held_out` name what is not there, and while another process builds it.
+    subject; a clip that is not listed keeps its subject in the dataset, and a new one is its own subject. A clip that cannot be used is
+    reported as failed and left out. The index is written at the end, also when some failed. Raises UsageError when `subjects` or
+    `options.held_out` have unknown names, and while another process builds the dataset.
     """
     with alone(out, inside=True):
         work = _Work(out, options, overwrite)
@@ -98,9 +98,9 @@ def build(
 
 
 def read_subjects(path: str | None) -> dict[str, str]:
-    """A file with lines of a clip, a tab and its subject -> subjects by the clips' ids. A clip may be named by its file or path, too.
+    """A file with lines of a clip, a tab and its subject -> subjects by the clips' ids. Clips may also be named by file or path.
 
-    Raises InputError for another kind of line, and for a clip with two subjects.
+    Raises InputError for other lines, and for a clip with two subjects.
     """
     if path is None:
         return {}
@@ -125,13 +125,13 @@ def clip_name(path: str) -> str:
 
 @dataclass
 class _Work:
-    """One run over clips; what the first of them decides holds for the others."""
+    """One run over clips; the first of them may decide the kind for all."""
 
     out: Path
     options: DatasetOptions
     overwrite: bool
     labels: dict[str, Any] | None = None
-    """The label table of a dataset of streets, as layer.json has it."""
+    """The label table of a dataset of streets, as in layer.json."""
     names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -144,7 +144,7 @@ class _Work:
             self.labels = old.get("labels")
 
     def header(self) -> dict[str, Any]:
-        """What dataset.json says of the whole."""
+        """The entries of dataset.json for the whole dataset."""
         labels = {"labels": self.labels} if self.labels else {}
         return {"kind": self.options.kind, "task": MATERIALS[self.options.kind].task, "parameters": self.options.to_json(), **labels}
 
@@ -172,20 +172,20 @@ class _Work:
             yield None, Report(source, "frames", "failed", 0, time.monotonic() - begun, str(error), exit_code=error.exit_code)
 
     def _decide(self, clip: Clip) -> dict[str, Any]:
-        """The kind, if it was left to the first clip that has one; with a warning where it could have been another."""
+        """Choose the kind by the first clip, if it is "auto". Returns notes with a warning where the clip has several kinds."""
         if self.options.kind != "auto":
             return {}
-        there = [kind for kind in MATERIALS if clip.has(kind)]
-        if not there:
+        present = [kind for kind in MATERIALS if clip.has(kind)]
+        if not present:
             makers = ", ".join(f"fsv2v {material.extractor}" for material in MATERIALS.values())
             raise NoDetection(f"{clip.path} has none of the layers {', '.join(MATERIALS)}", hint=f"run one of {makers} first")
-        self.options = self.options.settled(there[0])
-        if len(there) == 1:
+        self.options = self.options.settled(present[0])
+        if len(present) == 1:
             return {}
-        return {"warnings": [f"{clip.path} has the layers {', '.join(there)}: the dataset is of {there[0]}; choose with --kind"]}
+        return {"warnings": [f"{clip.path} has the layers {', '.join(present)}: the dataset is of {present[0]}; choose with --kind"]}
 
     def _material(self, clip: Clip) -> Material:
-        """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels are others than the dataset's."""
+        """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels differ from the dataset's."""
         wanted = MATERIALS[self.options.kind]
         if not clip.has(wanted.kind):
             others = [kind for kind in MATERIALS if clip.has(kind)]
@@ -209,7 +209,7 @@ def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, in
 def _store(
     material: Material, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
 ) -> tuple[dict[str, Any], Literal["done", "skipped"]]:
-    """One run as a clip of the dataset; skipped when it is there already."""
+    """Store one run as a clip of the dataset, unless it exists."""
     clip, (start, stop) = material.clip, run
     crops = material.crops(slice(start, stop), options.shape)
     row = {"id": name, "num_frames": stop - start, "fps": str(clip.fps), "fps_value": float(clip.fps), "source": clip.id}
@@ -233,7 +233,7 @@ def _store(
 
 
 def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
-    """The cropped frames as a new clip, in place of what a broken run may have left."""
+    """The cropped frames as a new clip, which replaces the remains of an interrupted run."""
     pictures = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": list(run)}
     return create_clip(target, pictures, fps=clip.fps, storage="jpg", source=source, overwrite=True)

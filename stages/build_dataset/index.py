@@ -1,4 +1,4 @@
-"""dataset.json and clips.ndjson: what is in a dataset, split by subject."""
+"""dataset.json and clips.ndjson: the content of a dataset, split by subject."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """The header of the dataset in `root` that is to be gone on with, or None for a new one. InputError when it is something else."""
+    """The header of the dataset in `root` that is to be continued, or None for a new one. Raises InputError for any other folder."""
     header = root / "dataset.json"
     if header.exists():
         return None if overwrite else dataset_files.read_header(root)
@@ -36,12 +36,12 @@ def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
 
 
 def kind_of(header: dict[str, Any]) -> str:
-    """The driving layer of a dataset; the first ones were of faces and did not say so."""
+    """The driving layer of a dataset; the first version had faces only and no entry for it."""
     return str(header.get("kind", "landmarks"))
 
 
 def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, Any]) -> None:
-    """ParametersDiffer when the dataset with the header `old` was built otherwise."""
+    """Raises ParametersDiffer when the dataset with the header `old` was built with other parameters."""
     before, after = {"kind": kind_of(old), **old.get("parameters", {})}, {"kind": kind, **parameters}
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name) != value]
     if changed:
@@ -50,7 +50,7 @@ def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, An
 
 
 def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """The label table of a dataset, `known` from its other clips. InputError when the clip at `path` has other labels."""
+    """The label table of a dataset, `known` from its other clips. Raises InputError when the clip at `path` has other labels."""
     if known is None or labels["names"] == known["names"]:
         return known or labels
     ours, theirs = (f"{table.get('table') or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
@@ -73,7 +73,8 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
-    """ "train" or "val" for each subject: those named, or else those whose hash is lowest, so that a growing dataset keeps its split.
+    """ "train" or "val" for each subject: "val" for those of `held_out`, or else for those with the lowest hashes, so that a growing
+    dataset keeps its split.
 
     With two or more subjects at least one is "val".
     """
@@ -86,13 +87,13 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
     chosen = {name for name in subjects if place[name] < share}
     if not chosen and len(subjects) > 1 and share > 0:
         chosen = {min(subjects, key=lambda name: place[name])}
-    if chosen == subjects:  # somebody must be trained on
+    if chosen == subjects:  # training needs a subject
         chosen.remove(max(subjects, key=lambda name: place[name]))
     return {name: "val" if name in chosen else "train" for name in subjects}
 
 
 def write_index(root: Path, about: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
-    """Write both files; clips.ndjson first, for dataset.json says that it is complete. about: kind, task, parameters and labels."""
+    """Write both files; clips.ndjson first, since dataset.json marks it as complete. about: kind, task, parameters and labels."""
     ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
     write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in ordered).encode())
     header = {

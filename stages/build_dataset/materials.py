@@ -1,4 +1,5 @@
-"""What a dataset is made of: faces, bodies or streets. Each says where it is seen, how it is cropped, and which layers are kept."""
+"""The kinds of material of a dataset, faces, bodies and streets: which frames are usable, how they are cropped, and which layers are
+kept."""
 
 from __future__ import annotations
 
@@ -21,22 +22,22 @@ from stages.skeletons import SIZES
 Size = tuple[int, int]
 """Height and width in pixels."""
 MIN_JOINTS = 10
-"""So many points of BODY_25 must be seen: a person to the thighs has more, a head with shoulders fewer."""
+"""Smallest number of visible points of BODY_25: a person down to the thighs has more, a head with shoulders fewer."""
 
 
 class Material:
-    """One clip with its driving layer. Raises NoDetection when nothing is there, InputError when it cannot be used."""
+    """One clip with its driving layer. Raises NoDetection when the layer is empty, InputError when it cannot be used."""
 
     kind: ClassVar[str]
     """The driving layer."""
     task: ClassVar[str]
     size: ClassVar[Size]
-    """Of the crops, unless another is asked for."""
+    """Default size of the crops."""
     shows: ClassVar[str]
     """What makes a frame usable, in words."""
     extractor: ClassVar[str]
     also: ClassVar[tuple[str, ...]] = ()
-    """Layers that are carried along where they are there."""
+    """Further layers that are kept if the clip has them."""
     labels: LabelTable | None = None
 
     def __init__(self, clip: Clip) -> None:
@@ -49,11 +50,11 @@ class Material:
         """Raises UsageError for a shape that the crops cannot have."""
 
     def usable(self) -> np.ndarray:
-        """Whether each frame shows what is wanted, bool [T]."""
+        """Whether each frame can be used, bool [T]."""
         raise NotImplementedError
 
     def breaks(self) -> np.ndarray:
-        """Whether what is followed begins anew at each frame, bool [T]; cuts of the picture apart."""
+        """Whether another subject or a jump of the subject begins at each frame, bool [T]; cuts of the video are not included."""
         raise NotImplementedError
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
@@ -61,7 +62,7 @@ class Material:
         raise NotImplementedError
 
     def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
-        """Give the clip that was made of the run its layers, as seen through `views`; the driving one last."""
+        """Write the layers of the clip `made` from the run, transformed by `views`; the driving one last."""
         raise NotImplementedError
 
 
@@ -83,7 +84,7 @@ class Faces(Material):
             raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give --size {size[0]}")
 
     def usable(self) -> np.ndarray:
-        return self.points[..., 2].max(1) > 0
+        return np.asarray(self.points[..., 2].max(1) > 0)
 
     def breaks(self) -> np.ndarray:
         return leaps(self.points, np.ptp(self.points[..., :2], axis=1).max(-1), crop.JUMP_IN_FACES)
@@ -93,11 +94,11 @@ class Faces(Material):
 
     def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
         with made.writing("landmarks", producer, self.inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
-            layer.arrays({name: _seen_through(views, array[run]) for name, array in self.face.items()})
+            layer.arrays({name: _transformed(views, array[run]) for name, array in self.face.items()})
 
 
 class Bodies(Material):
-    """Whole persons, by their poses; hands, faces and the surface of DensePose come along."""
+    """Whole bodies, by their poses, with hands, faces and DensePose if known."""
 
     kind, task, size, shows, extractor = "poses", "body", (256, 128), "a person", "extract-poses"
     also = ("densepose",)
@@ -113,12 +114,12 @@ class Bodies(Material):
         self.body = self.person["keypoints"]
 
     def usable(self) -> np.ndarray:
-        return (self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= MIN_JOINTS
+        return np.asarray((self.body[..., 2] > MIN_CONFIDENCE).sum(1) >= MIN_JOINTS)
 
     def breaks(self) -> np.ndarray:
         heights = np.array([person_height(body) for body in self.body])
         other = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
-        return leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other
+        return np.asarray(leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
         clip = self.clip
@@ -128,14 +129,14 @@ class Bodies(Material):
         if self.clip.has("densepose"):
             _keep_images(made, self.clip, "densepose", run, views, producer, self.inputs)
         person = {name: array[run, None] for name, array in self.person.items()}
-        person |= {name: _seen_through(views, person[name]) for name in SIZES if name in person}
-        person["boxes"] = _boxes_through(views, person["boxes"])
+        person |= {name: _transformed(views, person[name]) for name in SIZES if name in person}
+        person["boxes"] = _transformed_boxes(views, person["boxes"])
         with made.writing("poses", producer, self.inputs, _about(self.layer.meta, "skeleton", "keypoint_names")) as layer:
             layer.arrays(person)
 
 
 class Streets(Material):
-    """Whole pictures with their label maps."""
+    """Whole images with their label maps."""
 
     kind, task, size, shows, extractor = "segment", "street", (192, 256), "one scene", "segment"
 
@@ -164,27 +165,27 @@ MATERIALS: Mapping[str, type[Material]] = {material.kind: material for material 
 def _followed(clip: Clip, points: np.ndarray) -> int:
     chosen = main_subject(points)
     if chosen is None:
-        raise NoDetection(f"{clip.path} shows nobody", hint="check it with `fsv2v clip preview`")
+        raise NoDetection(f"{clip.path} shows no subject", hint="check it with `fsv2v clip preview`")
     return chosen
 
 
-def _seen_through(views: Sequence[View], points: np.ndarray) -> np.ndarray:
-    """Points [n, ..., 3], each frame's through its view."""
+def _transformed(views: Sequence[View], points: np.ndarray) -> np.ndarray:
+    """Points [n, ..., 3], each frame's transformed by its view."""
     return np.stack([view.points(of_frame) for view, of_frame in zip(views, points, strict=True)])
 
 
-def _boxes_through(views: Sequence[View], boxes: np.ndarray) -> np.ndarray:
-    """Boxes [n, 1, 4] of two corners, each frame's through its view; those of nobody stay zeros."""
+def _transformed_boxes(views: Sequence[View], boxes: np.ndarray) -> np.ndarray:
+    """Boxes [n, 1, 4] as two corners, each frame's transformed by its view; empty ones stay zeros."""
     corners = np.ones((*boxes.shape[:2], 2, 3), np.float32)
     corners[..., :2] = boxes.reshape(*boxes.shape[:2], 2, 2)
     corners[~boxes.any(-1)] = 0
-    return _seen_through(views, corners)[..., :2].reshape(boxes.shape)
+    return _transformed(views, corners)[..., :2].reshape(boxes.shape)
 
 
 def _keep_images(
     made: Clip, clip: Clip, kind: str, run: slice, views: Sequence[View], producer: Producer, inputs: Mapping[str, str], *about: str
 ) -> None:
-    """A layer of pictures whose values must not be mixed."""
+    """Keep a layer of images, whose values must not be interpolated."""
     source = clip.layer(kind)
     with made.writing(kind, producer, inputs, _about(source.meta, *about)) as layer:
         for image, view in zip(source.images(run.start, run.stop), views, strict=True):

@@ -1,4 +1,4 @@
-"""Stretches of a clip that a dataset can use: one shot, the same face or person in every frame."""
+"""Runs of frames of a clip that a dataset can use: one shot with the same face or person in every frame."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from stages.tracking.cuts import CutDetector
 
 
 def cuts(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """Whether the picture changes at once at each frame, bool [T]."""
+    """Whether each frame begins another shot, bool [T]."""
     is_cut = CutDetector()
     return np.array([is_cut(frame) for frame in frames])
 
 
-def leaps(points: np.ndarray, sizes: np.ndarray, furthest: float) -> np.ndarray:
-    """Whether points [T, N, 3] are elsewhere at once, bool [T]: those seen in both frames have moved by `furthest` times `sizes` [T]."""
+def leaps(points: np.ndarray, sizes: np.ndarray, max_step: float) -> np.ndarray:
+    """Whether points [T, N, 3] jump, bool [T]: those seen in both frames move by more than `max_step` times `sizes` [T]."""
     both = ((points[1:, :, 2] > 0) & (points[:-1, :, 2] > 0))[..., None]
     moved = (np.diff(points[..., :2], axis=0) * both).sum(1) / np.maximum(both.sum(1), 1)
-    leapt = np.linalg.norm(moved, axis=-1) > furthest * np.maximum(sizes[1:], 1)
-    return np.r_[False, leapt]
+    leapt = np.linalg.norm(moved, axis=-1) > max_step * np.maximum(sizes[1:], 1)
+    return np.asarray(np.r_[False, leapt])
 
 
 def runs_of(usable: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches [first, last + 1) of usable frames that no start of a shot divides. usable, starts: bool [T]."""
+    """Runs [first, last + 1) of usable frames within a shot. usable, starts (of shots): bool [T]."""
     edges = np.flatnonzero(np.diff(np.r_[0, usable.astype(np.int8), 0]))
     runs = []
     for first, end in edges.reshape(-1, 2):

@@ -1,4 +1,4 @@
-"""The on-disk clip format, video and pictures in and out. See docs/clip-format.md."""
+"""The on-disk clip format, video and images in and out. See docs/clip-format.md."""
 
 from stages.clip.clip import Clip, open_clip
 from stages.clip.create import as_clip, create_clip

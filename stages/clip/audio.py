@@ -1,4 +1,4 @@
-"""Sound: found, copied out of a source, and put beside a new video."""
+"""Sound: finding it, copying it out of a source, and adding it to a new video."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def copy_sound(media: Media, target: Path) -> None:
 
 
 def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str) -> None:
-    """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without coding the video anew."""
+    """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without encoding the video again."""
     found = find_sound(sound)
     if found is None:
         raise InputError(f"{sound.path} holds no sound")
@@ -62,10 +62,10 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
     for codec in [exactly, "aac"] if copied else ["aac"]:
         pictures = media_input(Media(video))["v:0"]
         tones = media_input(sound, itsoffset=f"{float(shift):.6f}")["a:0"]
-        if codec != "copy":  # what is coded would begin before the first frame and end as much too early
+        if codec != "copy":  # encoded sound would begin before the first frame and end too early by the same amount
             tones = tones.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
-        options["map_metadata"] = 0  # the pictures' comment says how they were made
+        options["map_metadata"] = 0  # keep the comment, which says how the frames were made
         result = run(composer.output(pictures, tones, file_url(target), **options).compile(cmd=executable()))
         if result.returncode == 0:
             return

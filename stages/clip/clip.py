@@ -25,7 +25,7 @@ from stages.files import alone, building_directory
 
 
 def open_clip(path: str | Path) -> Clip:
-    """Open a clip directory or a packed clip. Raises InputError when it is not there, InvalidClip when it is no clip."""
+    """Open a clip directory or a packed clip. Raises InputError when it does not exist, InvalidClip when it is not a clip."""
     return Clip(open_store(Path(path)))
 
 
@@ -66,6 +66,7 @@ class Clip:
         return [name for name in self.store.names() if is_layer_name(name) and self.has(name)]
 
     def has(self, kind: str) -> bool:
+        """Whether the clip has this layer, finished."""
         return self.store.exists(f"{kind}/layer.json")
 
     def layer(self, kind: str) -> Layer:
@@ -86,7 +87,7 @@ class Clip:
 
     @cached_property
     def _frames(self) -> Layer:
-        """Kept, because training reads single frames."""
+        """The layer `frames`, cached because training reads single frames."""
         return self.layer("frames")
 
     def frame(self, index: int) -> np.ndarray:
@@ -96,11 +97,11 @@ class Clip:
         return next(self.frames(index, index + 1))
 
     def frames_digest(self) -> str:
-        """Identifies the frames: the sha256 of the source video, or the digest of the stored pictures."""
+        """Identifies the frames: the sha256 of the source video, or the digest of the stored images."""
         return self.layer("frames").digest
 
     def audio(self) -> tuple[Media, Fraction] | None:
-        """(the sound as ffmpeg can open it, seconds from the first frame to its start), or None when there is none."""
+        """(the sound as ffmpeg can open it, seconds from the first frame to its start), or None without sound."""
         if not self.has("audio"):
             return None
         offset = seconds(self.layer("audio").meta, "offset", f"{self.path}/audio/layer.json")
@@ -132,11 +133,11 @@ class Clip:
     def writing(
         self, kind: str, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any] | None = None
     ) -> Iterator[LayerWriter]:
-        """Collect a layer; it appears (or replaces the one before) in one step when the block ends without exception.
+        """Collect a layer; it appears (or replaces the previous one) in one step when the block ends without an exception.
 
-        `inputs` names the layers it was made from with their digests; `meta` says what its numbers mean. Raises
+        `inputs` names the layers it was made from with their digests; `meta` describes its numbers. Raises
         InputError for wrong shapes, NaN, or a number of images other than num_frames; then nothing is left behind. Raises InProgress
-        while another process makes the layer, and when one has made it since `needs` was asked.
+        while another process makes the layer, and when one has made it since `needs` was called.
         """
         if not isinstance(self.store, DirectoryStore):
             raise InputError(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
@@ -157,17 +158,17 @@ class Clip:
             yield
 
     def _state(self, kind: str) -> bytes | None:
-        """Tells two layers of one name apart; None while there is none."""
+        """The content of layer.json, which differs between two layers of one name; None without the layer."""
         return self.store.read(f"{kind}/layer.json") if self.has(kind) else None
 
     def require_not(self, out: Path) -> None:
-        """UsageError when what is to be written to `out` would replace this clip or what it was made of."""
+        """Raises UsageError when writing to `out` would replace this clip or its source."""
         for own in (self.path, self.source_path()):
             if own is not None and own.exists() and out.exists() and own.samefile(out):
-                raise UsageError(f"{out} is what it is to be made from, and is not replaced", hint="Choose another place with -o")
+                raise UsageError(f"{out} is its own source, and is not replaced", hint="Choose another place with -o")
 
     def source_path(self) -> Path | None:
-        """Where the source of the clip should lie."""
+        """The path of the clip's source, which may no longer exist; None if it has none."""
         given = (self.source or {}).get("path")
         return Path(os.path.abspath(self.path.parent / given)) if isinstance(given, str) and given else None
 

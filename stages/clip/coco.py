@@ -62,7 +62,7 @@ def _coco(path: Path, value: Any, num_frames: int | None, size: Size | None) -> 
     by_frame: list[list[Found]] = [[] for _ in range(count)]
     for entry in listed:
         if entry["image_id"] not in order:
-            raise InputError(f"{path}: an annotation speaks of the image {entry['image_id']!r}, which is not in the list")
+            raise InputError(f"{path}: an annotation refers to the image {entry['image_id']!r}, which is not in the list")
         if entry.get("category_id") in people and entry.get("keypoints"):
             by_frame[order[entry["image_id"]]].append(_found(path, entry))
     scale = 0.5 if _has_flags(by_frame) else 1.0
@@ -72,8 +72,8 @@ def _coco(path: Path, value: Any, num_frames: int | None, size: Size | None) -> 
 
 
 def coco_file(clip: Clip) -> bytes:
-    """The layer `poses` as COCO annotations, with COCO-WholeBody's feet, face and hands where it has them. COCO has no neck, no
-    middle of the hips and no pupils; the third number of a point is its confidence.
+    """The layer `poses` as COCO annotations, with COCO-WholeBody's feet, face and hands where they are known. COCO has no neck, no
+    mid-hip and no pupils; the third number of a point is its confidence.
     """
     arrays = clip.layer("poses").arrays()
     images = [
@@ -103,7 +103,7 @@ def _annotations(arrays: Mapping[str, np.ndarray], num_frames: int) -> Iterator[
 
 
 def _extras(arrays: Mapping[str, np.ndarray], index: int, column: int) -> dict[str, list[float]]:
-    """Feet, face and hands of which any point is there."""
+    """Those of feet, face and hands that have any point."""
     parts = {"foot_kpts": arrays["keypoints"][index, column, FEET_IN_BODY_25]}
     parts |= {"face_kpts": arrays["face"][index, column, :68]} if "face" in arrays else {}
     parts |= {f"{side}hand_kpts": arrays[f"hand_{side}"][index, column] for side in ("left", "right") if f"hand_{side}" in arrays}
@@ -117,7 +117,7 @@ def _people(categories: Any) -> set[Any]:
 
 
 def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
-    """image id -> number of the frame, and how many there are."""
+    """(image id -> number of the frame, number of frames)"""
     if not isinstance(images, list) or not all(isinstance(image, dict) and isinstance(image.get("id"), (int, str)) for image in images):
         raise InputError(f"{path} is not a COCO keypoint file: its images have no ids")
     ordered = sorted(images, key=lambda image: natural_key(str(image.get("file_name", image["id"]))))
@@ -128,7 +128,7 @@ def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
 
 
 def _frames_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -> tuple[dict[Any, int], int]:
-    """image id -> number of the frame, and how many there are. An id is a number, or a name that ends in one."""
+    """(image id -> number of the frame, number of frames). An id is a number, or a name that ends in one."""
     numbers: dict[Any, int] = {}
     for name in ids:
         found = re.search(r"(\d{1,12})\D*$", str(name))
@@ -136,12 +136,12 @@ def _frames_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -
             raise InputError(f"{path}: the image_id {name!r} is no number, so the order of the frames is unknown")
         numbers[name] = int(found[1])
     if not numbers:
-        raise InputError(f"{path} holds nobody")
+        raise InputError(f"{path} holds no people")
     low, high = min(numbers.values()), max(numbers.values())
     count = num_frames or high - low + 1
     first = low if num_frames is None else max(0, high + 1 - num_frames)
     if low < first or count > 10**6:
-        raise InputError(f"{path} speaks of the frames {low} to {high}" + (f", but the clip has {num_frames}" if num_frames else ""))
+        raise InputError(f"{path} refers to the frames {low} to {high}" + (f", but the clip has {num_frames}" if num_frames else ""))
     return {name: number - first for name, number in numbers.items()}, count
 
 

@@ -1,4 +1,4 @@
-"""What a video says of how it was made: the comment in its container."""
+"""The comment in the container of a video, which says how it was made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stages.clip.ffmpeg import Media, executable, media_input, run
 
 
 def read_comment(path: Path) -> str | None:
-    """The comment that `VideoWriter` was given, or None when the file has none or is no video."""
+    """The comment that `VideoWriter` was given, or None when the file has none or is not a video."""
     command = composer.output(media_input(Media(path)), "-", format="ffmetadata").compile(cmd=executable())
     text = run(command).stdout.replace("\\\n", "\n")
     for line in text.splitlines():

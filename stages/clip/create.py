@@ -1,4 +1,4 @@
-"""New clips: of a video, of pictures, or of frames that a stage makes."""
+"""Creating clips: from a video, from images, or from frames that a stage makes."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from stages.image_headers import MAX_SIDE
 
 FrameStorage = Literal["reference", "jpg", "png"]
 DEFAULT_FPS = Fraction(25)
-"""The rate that pictures get, which have none."""
+"""Frame rate of clips made from images, which have none."""
 
 
 def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
-    """The clip of `source`: an existing clip is opened, a video, animation, picture or folder of pictures becomes one.
+    """The clip of `source`: an existing clip is opened; a video, animation, image or folder of images becomes one.
 
     The clip is made at `out` if that ends in .clip, else in the folder `out`, else in the current one. `frames` says how
-    frames are kept: by reference to the video (the default for videos), as PNG (for pictures) or as JPEG. `fps` is the
-    rate of pictures. A finished clip of the same source is used again; one of another source or storage raises
-    ParametersDiffer. Raises InputError for what is no video and no picture.
+    frames are kept: by reference to the video (the default for videos), as PNG (for images) or as JPEG. `fps` is the
+    rate of images. A finished clip of the same source is reused; one of another source or storage raises
+    ParametersDiffer. Raises InputError for a file that is neither a video nor an image.
     """
     source = Path(source)
     if is_clip(source):
@@ -74,7 +74,7 @@ def clip_of_pictures(
     fps: Fraction = DEFAULT_FPS,
     timestamps: Timestamps | None = None,
 ) -> Clip:
-    """A clip of these pictures of one folder, in this order. A finished one of the same pictures is used again; see `as_clip`."""
+    """A clip of these images of one folder, in this order. A finished one of the same images is reused; see `as_clip`."""
     identity = pictures_identity(pictures)
     if (target / "clip.json").exists():
         return finished(target, pictures[0].parent, identity["sha256"], frames, fps)
@@ -84,9 +84,9 @@ def clip_of_pictures(
 
 @contextlib.contextmanager
 def all_or_nothing(target: Path) -> Iterator[None]:
-    """If a clip is begun at `target` and its layers turn out to be bad, it is removed; one that was there before stays.
+    """Remove a clip that the block creates at `target` when the block fails; one that existed before stays.
 
-    InputError while another process begins one there.
+    Raises InputError while another process creates one there.
     """
     with contextlib.nullcontext() if target.exists() else alone(target, refusal=InputError):
         fresh = not target.exists()
@@ -99,7 +99,7 @@ def all_or_nothing(target: Path) -> Iterator[None]:
 
 
 def clip_path(source: Path, out: str | Path | None) -> Path:
-    """Where the clip of `source` lies."""
+    """The path of the clip of `source`."""
     out = Path.cwd() if out is None else Path(out)
     name = Path(os.path.abspath(source)).name
     stem = name.removesuffix(".zip").removesuffix(".clip") if is_clip(source) else name if source.is_dir() else Path(name).stem
@@ -107,7 +107,7 @@ def clip_path(source: Path, out: str | Path | None) -> Path:
 
 
 def source_identity(source: Path) -> dict[str, Any]:
-    """sha256 and bytes of a file, or of all pictures of a folder in natural order."""
+    """sha256 and bytes of a file, or of all images of a folder in natural order."""
     if not source.is_dir():
         require_readable_file(source)
         return {"sha256": file_sha256(source), "bytes": source.stat().st_size}
@@ -139,11 +139,11 @@ def create_clip(
     """Make a clip of `frames` (uint8 RGB [H, W, 3], taken one at a time), or without frames of the given size and length.
 
     `source` is kept in clip.json: {path, sha256, bytes, crop, range}. The clip appears at `path` when it is complete.
-    Raises ParametersDiffer when one is there and `overwrite` is not set, InputError when frames differ in size.
+    Raises ParametersDiffer when one exists and `overwrite` is not set, InputError when frames differ in size.
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise ParametersDiffer(f"{path} is there already", hint="Replace it with --overwrite, or choose another place with -o")
+        raise ParametersDiffer(f"{path} exists already", hint="Replace it with --overwrite, or choose another place with -o")
     require_replaceable(path)
     with building_directory(path, replace=overwrite) as folder:
         if frames is not None:
@@ -157,22 +157,23 @@ def create_clip(
 
 
 def require_replaceable(path: Path) -> None:
-    """Raises ParametersDiffer when something else than a clip is at `path`: --overwrite must not delete a user's folder."""
+    """Raises ParametersDiffer when `path` is anything but a clip: --overwrite must not delete a user's folder."""
     if path.exists() and not (path / "clip.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ParametersDiffer(f"{path} is there and is no clip, so it is not replaced", hint="Choose another place with -o")
+        raise ParametersDiffer(f"{path} exists and is not a clip, so it is not replaced", hint="Choose another place with -o")
 
 
 def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
-    """The clip that is at `target`. Raises ParametersDiffer unless it was made of the source with this `sha256`, in the same way.
+    """The clip at `target`. Raises ParametersDiffer unless it was made from the source with this `sha256`, in the same way.
 
-    `fps` is of pictures; a video has its own.
+    `fps` applies to images; a video has its own.
     """
     clip = open_clip(target)
     if (clip.source or {}).get("sha256") != sha256:
-        raise ParametersDiffer(f"{target} was made of another source than {source}", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} was made from another source than {source}", hint="Choose another place with -o, or remove it")
     kept = clip.layer("frames").storage if clip.has("frames") else None
     if frames and frames != kept:
-        raise ParametersDiffer(f"{target} keeps its frames otherwise (frames: {kept} -> {frames})", hint="Choose another place with -o")
+        hint = "Choose another place with -o"
+        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {kept} -> {frames})", hint=hint)
     if fps and fps != clip.fps and (source.is_dir() or is_picture(source)):
         raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", hint="Choose another place with -o, or remove it")
     return clip
@@ -202,7 +203,7 @@ def _from_pictures(
     timestamps: Timestamps | None = None,
 ) -> None:
     if storage == "reference":
-        raise UsageError(f"the pictures of {source} cannot be kept by reference", hint="Choose png or jpg")
+        raise UsageError(f"the images of {source} cannot be kept by reference", hint="Choose png or jpg")
     described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
@@ -231,7 +232,7 @@ def _from_animation(source: Path, target: Path, identity: Mapping[str, Any], sto
 
 
 def borrowed(clip: Clip, target: Path) -> Clip:
-    """`clip` at `target`, for layers that are not to be added to the clip itself. Its files are linked where that is possible."""
+    """A copy of `clip` at `target`, for layers that must not be added to the clip itself. Its files are links where that is possible."""
     return _elsewhere(clip, target, _link)
 
 
@@ -243,7 +244,7 @@ def _link(content: Path, place: Path) -> None:
 
 
 def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = shutil.copyfile) -> Clip:
-    """A copy of `clip` at `target`, a directory to which layers can be added, or the copy that is there."""
+    """A copy of `clip` at `target`, a directory to which layers can be added, or the existing copy."""
     if os.path.abspath(target) == os.path.abspath(clip.path):
         return clip
     if (target / "clip.json").exists():
@@ -284,29 +285,27 @@ def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 
 
 def same_size(pictures: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Read pictures one at a time. InputError names the first one of another size."""
+    """Read images one at a time. Raises InputError naming the first one of another size."""
     first: tuple[int, ...] | None = None
     for path in pictures:
         image = read_image(path)
         first = first or image.shape
         if image.shape != first:
-            raise InputError(
-                f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but the pictures before it are {first[1]} x {first[0]}"
-            )
+            raise InputError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but the ones before it are {first[1]} x {first[0]}")
         yield image
 
 
 def _store_frames(
     folder: Path, frames: Iterable[np.ndarray], storage: Storage, producer: Producer, length: int | None = None
 ) -> tuple[int, int, int]:
-    """Write the layer `frames` of a clip in the making and return (width, height, number of frames)."""
+    """Write the layer `frames` of a new clip and return (width, height, number of frames)."""
     inside = folder / "frames"
     with write_errors(inside):
         inside.mkdir()
     stream = iter(frames)
     first = next(stream, None)
     if first is None:
-        raise InputError("there is no frame to make a clip of")
+        raise InputError("there is no frame to make a clip from")
     height, width = first.shape[:2]
     writer = LayerWriter("frames", inside, length or MAX_FRAMES, (width, height), storage)
     for frame in itertools.chain([first], stream):
@@ -325,14 +324,14 @@ def _refer(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[
 
 
 def video_json(info: VideoInfo) -> dict[str, Any]:
-    """What a reader must know of a video that a clip refers to, beyond clip.json."""
+    """What a reader needs to know of a video that a clip refers to, besides clip.json."""
     about = {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
     about |= {"decoder": info.decoder} if info.decoder else {}
     return about | asdict(info.colour)
 
 
 def _store_sound(folder: Path, source: str | Path | Clip, num_frames: int, video_start: Fraction | None = None) -> None:
-    """Write the layer `audio` of a clip in the making; nothing when the source has no sound."""
+    """Write the layer `audio` of a new clip, unless the source has no sound."""
     if isinstance(source, Clip):
         stored = source.audio()
         if stored is None:
@@ -379,7 +378,8 @@ def _write_clip_json(
 
 
 def kept_path(source: Path, target: Path) -> str:
-    """Relative while the source lies beside or below the folder of the clip, so that both can move together."""
+    """The path of the source as clip.json stores it: relative if it lies beside or below the clip's folder, so that both can move
+    together."""
     here, there = os.path.abspath(source), os.path.abspath(target.parent)
     relative = os.path.relpath(here, there)
     return here if relative.startswith("..") else relative.replace(os.sep, "/")

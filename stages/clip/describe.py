@@ -1,4 +1,4 @@
-"""What a clip holds, as one flat record."""
+"""The content of a clip as one record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers drawn over frames, for previews only: what a network sees is drawn by stages.conditions."""
+"""Layers drawn over frames, for previews only; the input of networks is drawn by stages.conditions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FACE_CURVES: tuple[tuple[int, int, bool], ...] = (
 
 
 class Overlay:
-    """Draws one layer of a clip over its frames; small arrays are read once, pictures frame by frame."""
+    """Draws one layer of a clip over its frames. Arrays are read once, images frame by frame."""
 
     def __init__(self, clip: Clip, kind: str) -> None:
         self.kind = kind
@@ -31,12 +31,12 @@ class Overlay:
         self._palette = _palette(self._layer.meta.get("palette"))
 
     def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
-        """A new uint8 RGB [H, W, 3]: `frame`, darkened where that helps, with entry `index` of the layer over it."""
+        """A new uint8 RGB [H, W, 3]: `frame`, darkened where that helps, with entry `index` of the layer drawn over it."""
         if self._arrays:
             return self._draw_points(_dim(frame, 0.6), index)
         image = self._layer.image(index)
         if self.kind == "sketch":
-            return np.maximum(_dim(frame, 0.35), image[:, :, None])
+            return np.asarray(np.maximum(_dim(frame, 0.35), image[:, :, None]))
         if self.kind in ("mask", "flow_confidence"):
             return np.where(image[:, :, None] > 0, frame, _dim(frame, 0.25))
         if self._layer.payload == "flow":
@@ -83,7 +83,7 @@ def _hue(fraction: float) -> tuple[int, int, int]:
 
 
 def _palette(given: Sequence[Sequence[int]] | None) -> np.ndarray:
-    """[256, 3] colours: those of the layer, then ones that are far apart."""
+    """[256, 3] colours: those of the layer, then distinct ones."""
     table = np.array([_hue(index * 0.618034 % 1.0) for index in range(256)], np.uint8)
     if isinstance(given, list) and 0 < len(given) <= 256 and all(len(colour) == 3 for colour in given):
         table[: len(given)] = np.clip(np.array(given), 0, 255)
@@ -93,7 +93,7 @@ def _palette(given: Sequence[Sequence[int]] | None) -> np.ndarray:
 def _parts(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """DensePose: a colour per body part, shaded by U."""
     shade = 0.5 + image[:, :, 1:2] / 510.0
-    return (palette[image[:, :, 0]] * shade).astype(np.uint8)
+    return np.asarray(palette[image[:, :, 0]] * shade).astype(np.uint8)
 
 
 def _dim(frame: np.ndarray, factor: float) -> np.ndarray:

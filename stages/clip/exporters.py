@@ -1,4 +1,4 @@
-"""Layers in the forms that other tools read: pictures, videos, OpenPose and COCO JSON, lists of landmarks, files of optical flow."""
+"""Export of layers in the formats of other tools: images, videos, OpenPose and COCO JSON, lists of landmarks, files of optical flow."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _BY_PAYLOAD: dict[str, Format] = {"images": "png", "flow": "flo"}
 
 
 def export(clip: Clip, kind: str, out: str | Path, form: Format = "auto", overwrite: bool = False) -> Path:
-    """Write the layer `kind` of `clip` to `out`: a video if its name ends like one, else a folder with a file per frame.
+    """Write the layer `kind` of `clip` to `out`: a video if its name ends in .mp4, .mov or .mkv, else a folder with a file per frame.
 
-    Forms: frames as png, jpg or video; poses as openpose or coco (one file, OUT.json or OUT/person_keypoints.json); landmarks as json (68
+    Formats: frames as png, jpg or video; poses as openpose or coco (one file, OUT.json or OUT/person_keypoints.json); landmarks as json (68
     pairs [x, y], as imaginaire reads) or txt (68 lines "x,y", as few-shot vid2vid reads); flow as flo, png (KITTI's) or npz; densepose
-    as png, in DensePose's order of channels; other pictures as png, whose values are those of the source: label ids, instance ids (16 bits
-    where they need them). Numbers have the digits that give the same numbers again. Raises ParametersDiffer when something else is at
-    `out` and `overwrite` is not set, InputError while another process writes there.
+    as png, in DensePose's order of channels; other images as png, whose values are those of the source: label ids, instance ids (16 bits
+    where they need them). Numbers are written with enough digits to be read back exactly. Raises ParametersDiffer when something else
+    is at `out` and `overwrite` is not set, InputError while another process writes there.
     """
     out = Path(os.path.abspath(out))
     clip.require_not(out)
@@ -80,7 +80,7 @@ def _images(clip: Clip, kind: str) -> Iterator[np.ndarray]:
 
 def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
-        raise ParametersDiffer(f"{out} is there already", hint=_REMEDY)
+        raise ParametersDiffer(f"{out} exists already", hint=_REMEDY)
     with VideoWriter(out, clip.width, clip.height, clip.fps, audio_from=clip) as writer:
         for image in _images(clip, kind):
             writer.write(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
@@ -94,7 +94,7 @@ def _picture_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[st
 
 
 def _as_in_files(clip: Clip, kind: str) -> Callable[[np.ndarray], np.ndarray]:
-    """What turns a layer's image into what the files that it was imported from held: ids instead of indices, I last in DensePose's."""
+    """A function from a layer's image to the values of the files that it was imported from: ids instead of indices, DensePose's I last."""
     if kind == "densepose":
         return lambda image: image[:, :, ::-1]
     ids = clip.layer(kind).meta.get("ids")
@@ -107,7 +107,7 @@ def _as_in_files(clip: Clip, kind: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _flow_files(clip: Clip, kind: str, form: FlowForm) -> Iterator[tuple[str, bytes]]:
-    """A file for each frame, the last one too, whose flow is 0; everything is trusted where the clip does not say otherwise."""
+    """A file for each frame, including the last, whose flow is 0. Without the layer `flow_confidence` the confidence is 255 everywhere."""
     confidence = clip.layer("flow_confidence") if kind == "flow" and clip.has("flow_confidence") else None
     for index, flow in enumerate(clip.layer(kind).images()):
         trust = confidence.image(index) if confidence else np.full(flow.shape[:2], 255, np.uint8)
@@ -118,7 +118,7 @@ def _landmark_files(clip: Clip, form: str) -> Iterator[tuple[str, bytes]]:
     """The first face of each frame; a frame without a face is an empty list or an empty file."""
     for index, people in enumerate(clip.layer("landmarks").arrays()["points"]):
         if people.shape[0] == 0:
-            raise InputError(f"{clip.path} has room for no face in its landmarks")
+            raise InputError(f"{clip.path} has no column for a face in its landmarks")
         numbers = numbers_of(people[0, :, :2]) if (people[0, :, 2] > 0).any() else []
         points = list(zip(numbers[::2], numbers[1::2], strict=True))
         if form == "json":
@@ -132,18 +132,18 @@ def _coco_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
 
 
 def _file(out: Path, overwrite: bool, data: bytes) -> None:
-    """Write one file, or find that it is there."""
+    """Write one file, unless it exists with the same content."""
     if out.exists() and not overwrite:
         if not out.is_file() or out.read_bytes() != data:
-            raise ParametersDiffer(f"{out} is there and holds something else", hint=_REMEDY)
+            raise ParametersDiffer(f"{out} exists and holds something else", hint=_REMEDY)
         return
     write_atomically(out, data)
 
 
 def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> None:
-    """Write the files, or find that the very same are in `out`."""
+    """Write the files, unless `out` holds exactly these."""
     if out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
-        if not _holds_just(out, files):
+        if not _holds_exactly(out, files):
             _require_replaceable(out)
             raise ParametersDiffer(f"{out} holds another export", hint=_ONE_EACH)
         return
@@ -154,13 +154,13 @@ def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> N
 
 
 def _require_replaceable(out: Path) -> None:
-    """Raises ParametersDiffer when `out` holds what no export has written: --overwrite must not delete a user's files."""
+    """Raises ParametersDiffer when `out` holds files that no export writes: --overwrite must not delete a user's files."""
     others = [path.name for path in out.iterdir() if not _OURS.fullmatch(path.name)] if out.is_dir() else []
     if others or (out.exists() and not out.is_dir()):
         raise ParametersDiffer(f"{out} holds other things ({', '.join(others[:3]) or 'a file'}), so it is not replaced", hint=_ELSEWHERE)
 
 
-def _holds_just(out: Path, files: Iterator[tuple[str, bytes]]) -> bool:
+def _holds_exactly(out: Path, files: Iterator[tuple[str, bytes]]) -> bool:
     found = {path.name for path in out.iterdir()} if out.is_dir() else {""}
     for name, data in files:
         if name not in found or (out / name).read_bytes() != data:

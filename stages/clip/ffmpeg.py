@@ -1,7 +1,7 @@
-"""The ffmpeg executable: where it is, how it is called, and what its complaints mean.
+"""The ffmpeg executable: finding it, calling it, and reading its error messages.
 
 Commands are composed with ffmpeg-python and run as argument lists, never through a shell. File names are passed as
-`file:` URLs, so a leading dash, a colon or a percent sign in a name is only a name.
+`file:` URLs, so a leading dash, a colon or a percent sign in a name has no special meaning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import ffmpeg as composer
 from stages.errors import InputError, MissingRequirement
 
 PROTOCOLS = "file,subfile"
-"""What ffmpeg may open: nothing inside an untrusted file must reach the network."""
+"""Protocols that ffmpeg may use; an untrusted file must not reach the network."""
 CONTAINERS = (
     "3gp", "apng", "asf", "av1", "avi", "cavsvideo", "dirac", "dnxhd", "dv", "evc", "flic", "flv", "gif", "gxf", "h261", "h263", "h264",
     "hevc", "ivf", "kux", "live_flv", "m4v", "matroska", "mj2", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "mxf",
@@ -37,12 +37,12 @@ SOUNDS = ("aac", "ac3", "aiff", "caf", "eac3", "flac", "mp3", "w64", "wav")
 
 
 EXACTLY = "bicubic+accurate_rnd+full_chroma_int"
-"""How ffmpeg's scaler is to turn YUV into RGB and back. Without these flags RGB comes out one to two grey levels too dark."""
+"""Flags of ffmpeg's scaler for conversion between YUV and RGB. Without them RGB is one to two grey levels too dark."""
 
 
 @lru_cache(maxsize=1)
 def executable() -> str:
-    """The ffmpeg on PATH, or else the one that imageio-ffmpeg brings. Raises MissingRequirement."""
+    """The ffmpeg on PATH, else the one of imageio-ffmpeg. Raises MissingRequirement."""
     on_path = shutil.which("ffmpeg")
     if on_path:
         return on_path
@@ -70,7 +70,7 @@ def has_filter(name: str) -> bool:
 
 
 def passthrough() -> dict[str, str]:
-    """The output option by which frames are never duplicated or dropped."""
+    """The output option that never duplicates or drops frames."""
     return {"fps_mode": "passthrough"} if version() >= (5, 1) else {"vsync": "passthrough"}
 
 
@@ -80,23 +80,23 @@ def source_time_base() -> str:
 
 
 def usual_matrix(lines: int) -> str:
-    """The colour matrix that video software assumes where a video of this height names none. Videos that fsv2v writes follow it too."""
+    """The colour matrix that video software assumes if a video of this height names none. Videos that fsv2v writes use it too."""
     return "bt709" if lines >= 720 else "smpte170m"
 
 
 _UNDECODED = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
 _RESTORED = {there: here for here, there in _UNDECODED.items()}
-"""ffmpeg-python cannot take names that are not Unicode; their bytes travel through it as characters for private use."""
+"""ffmpeg-python cannot take names that are not Unicode; their bytes are mapped to private-use characters."""
 
 
 def file_url(path: Path) -> str:
-    """A name for ffmpeg that is only a name, whatever it consists of."""
+    """A path as a URL for ffmpeg, safe for any characters in it."""
     return f"file:{os.path.abspath(path)}".translate(_UNDECODED)
 
 
 @dataclass(frozen=True)
 class Media:
-    """What ffmpeg is to open: a file, or the bytes [start, end) of one (a member of an uncompressed zip)."""
+    """An input of ffmpeg: a file, or the bytes [start, end) of one (a member of an uncompressed zip)."""
 
     path: Path
     start: int | None = None
@@ -109,7 +109,7 @@ class Media:
 
 
 def media_input(media: Media, **options: Any) -> composer.nodes.FilterableStream:
-    """`media` as the input of a command. What strangers' files can make ffmpeg open is limited here, and nowhere else."""
+    """`media` as the input of a command. This is the only place that limits what an untrusted file can make ffmpeg open."""
     limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join((*CONTAINERS, *SOUNDS))}
     return composer.input(media.url, **limits, **options)
 
@@ -120,7 +120,7 @@ def arguments(composed: list[str], level: str = "error") -> list[str]:
 
 
 def run(composed: list[str], level: str = "error") -> subprocess.CompletedProcess[str]:
-    """Run to the end and return stdout and stderr as text; a failure is the caller's to judge."""
+    """Run to the end and return stdout and stderr as text. The caller checks the return code."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with running(arguments(composed, level), encoding="utf-8", errors="replace", **pipes) as process:
         stdout, stderr = process.communicate()
@@ -128,15 +128,15 @@ def run(composed: list[str], level: str = "error") -> subprocess.CompletedProces
 
 
 def log_file() -> IO[bytes]:
-    """An empty file for what ffmpeg complains of; in memory where the system has that, so that a full disk does not hide the reason."""
+    """An empty file for ffmpeg's messages; in memory where the system supports it, so that a full disk does not hide the reason."""
     return os.fdopen(os.memfd_create("ffmpeg"), "w+b", 0) if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager
 def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """ffmpeg beside the block, with `options` of Popen. It has ended when the block has, however that ends.
+    """Run ffmpeg during the block, with `options` of Popen. It has ended when the block ends, in whatever way.
 
-    A process that outlived an interrupt could make its file after everything was cleared up.
+    A process that outlived an interrupt could create its file after everything was cleaned up.
     """
     with contextlib.ExitStack() as stack:
         with _interrupts_deferred():
@@ -157,8 +157,8 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 @contextlib.contextmanager
 def _interrupts_deferred() -> Iterator[None]:
-    """SIGINT and SIGTERM that come within the block are heard at its end."""
-    if threading.current_thread() is not threading.main_thread():  # signals are heard in the main thread only
+    """Defer SIGINT and SIGTERM to the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only
         yield
         return
     came: list[int] = []
@@ -193,7 +193,7 @@ _MEANINGS = (
 
 
 def meaning(stderr: str) -> str:
-    """ffmpeg's complaint as the end of a sentence."""
+    """The relevant line of ffmpeg's messages, as the end of a sentence."""
     for text, sense in _MEANINGS:
         if text in stderr:
             return sense
@@ -202,7 +202,7 @@ def meaning(stderr: str) -> str:
 
 
 def require_readable_file(path: Path) -> None:
-    """Raises InputError with a sentence when `path` is no file that can be read, or is empty."""
+    """Raises InputError with a sentence when `path` is not a readable file, or is empty."""
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Files of optical flow as other tools know them: Middlebury .flo, KITTI PNG, npz.
+"""Files of optical flow in the formats of other tools: Middlebury .flo, KITTI PNG, npz.
 
 All hold pixels (dx, dy). Places where a file says that the flow is unknown get flow 0 and confidence 0.
 """
@@ -21,12 +21,12 @@ from stages.reading import load_npz
 
 FlowForm = Literal["flo", "png", "npz"]
 FORMS: tuple[FlowForm, ...] = ("flo", "png", "npz")
-LARGEST = 65504.0
+MAX_FLOW = 65504.0
 """In pixels: the largest number that the layer `flow` can hold, which is float16."""
 
 _FLO_MAGIC = b"PIEH"  # 202021.25 as a little-endian float32
 _FLO_UNKNOWN = 1e9
-_PNG_LARGEST = 511.98
+_MAX_PNG_FLOW = 511.98
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -38,7 +38,7 @@ class FlowField(NamedTuple):
 
 
 def list_flow(folder: Path) -> list[Path]:
-    """The flow files directly in `folder` in the natural order of their names. InputError when there is none, or several kinds."""
+    """The flow files directly in `folder` in the natural order of their names. Raises InputError when there is none, or several kinds."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FORMS and not path.name.startswith(".")]
@@ -50,21 +50,21 @@ def list_flow(folder: Path) -> list[Path]:
 
 
 def read_flow(path: Path) -> FlowField:
-    """One file, told by the ending of its name. Raises InputError with what is wrong with it."""
+    """Read one file, by its suffix. Raises InputError when it is invalid."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     field = {".flo": _from_flo, ".png": _from_png, ".npz": _from_npz}[path.suffix.lower()](data, path)
-    if not (np.abs(field.flow) <= LARGEST).all():
-        raise InputError(f"{path} holds NaN, or motion of more than {LARGEST:.0f} pixels")
+    if not (np.abs(field.flow) <= MAX_FLOW).all():
+        raise InputError(f"{path} holds NaN, or motion of more than {MAX_FLOW:.0f} pixels")
     return field
 
 
 def flow_bytes(field: FlowField, form: FlowForm) -> bytes:
     """The content of a file. Raises InputError for motion that a KITTI PNG cannot hold.
 
-    flo: the flow as float32, without confidence. png: steps of 1/64 pixel, valid where the confidence is above one half. npz: all of it.
+    flo: the flow as float32, without confidence. png: steps of 1/64 pixel, valid where the confidence is above one half. npz: both arrays.
     """
     return {"flo": _to_flo, "png": _to_png, "npz": _to_npz}[form](field)
 
@@ -105,7 +105,7 @@ def _from_png(data: bytes, path: Path) -> FlowField:
 def _to_png(field: FlowField) -> bytes:
     valid = field.confidence > 127
     flow = np.where(valid[..., None], field.flow, 0).astype(np.float32)
-    if (most := float(np.abs(flow).max(initial=0))) > _PNG_LARGEST:
+    if (most := float(np.abs(flow).max(initial=0))) > _MAX_PNG_FLOW:
         raise InputError(f"motion of {most:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
     stored = np.where(valid[..., None], np.rint(flow * 64 + 32768), 0).astype(np.uint16)
     done, data = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), stored[..., 1], stored[..., 0]]))
@@ -115,7 +115,7 @@ def _to_png(field: FlowField) -> bytes:
 
 
 def _from_npz(data: bytes, path: Path) -> FlowField:
-    """`flow`, or the only array; [H, W, 2] or [2, H, W]. `confidence`, if there, is uint8 [H, W]."""
+    """`flow`, or the only array; [H, W, 2] or [2, H, W]. `confidence`, if given, is uint8 [H, W]."""
     try:
         arrays = load_npz(data)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Layers from the files of other tools: one file per frame, or one for all."""
+"""Import of layers from the files of other tools: one file per frame, or one for all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.clip.ffmpeg import require_readable_file
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.pictures import opened, read_image, require_exact
-from stages.clip.scaling import Size, places, scaling_of
+from stages.clip.scaling import Size, coordinates, scaling_of
 from stages.digests import file_sha256
 from stages.errors import InputError, ParametersDiffer
 from stages.label_tables import LabelTable, table
@@ -25,10 +25,10 @@ Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
 
 
 def add_layer(clip: Clip, kind: str, backend: str, files: Sequence[Path], labels: str = "") -> None:
-    """Write the layer `kind` of `files`, unless it is there. `labels` is the table of label ids.
+    """Write the layer `kind` from `files`, unless it exists. `labels` is the table of label ids.
 
     Raises InputError naming the file that cannot be read, has another size than the frames, or an id that the table does not know;
-    ParametersDiffer when the layer is there and was made otherwise.
+    ParametersDiffer when the layer exists and was made in another way.
     """
     names = table(labels) if kind == "segment" and labels else None
     meaning: dict[str, Any] = names.meta() if names else {}
@@ -58,7 +58,7 @@ def write_layer(
     meaning: Mapping[str, Any],
     parameters: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the layer that `read` makes of `files`, unless it is there."""
+    """Write the layer that `read` makes from `files`, unless it exists."""
     producer, inputs = Producer("import", backend, parameters or {}), {"source": digest_of(files)}
     try:
         if not clip.needs(kind, producer, inputs):
@@ -76,13 +76,14 @@ def write_layer(
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """Of names and contents."""
+    """sha256 of names and contents."""
     return hashlib.sha256("".join(f"{os.fsencode(path.name).hex()} {file_sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-    """The arrays and parameters of a `landmarks` layer: JSON files with 68 pairs [x, y] (dlib's, as imaginaire has them) or text files with
-    68 lines "x,y" (few-shot vid2vid's). An empty list or file is a missing face. Shares of a picture become pixels of frames of `size`.
+    """The arrays and parameters of a `landmarks` layer: JSON files with 68 pairs [x, y] (dlib's, as in imaginaire) or text files with 68
+    lines "x,y" (few-shot vid2vid's). An empty list or file is a missing face. Coordinates relative to an image become pixels of frames of
+    `size`.
     """
     points = np.zeros((len(files), 1, 68, 3), np.float32)
     for index, path in enumerate(files):
@@ -90,7 +91,7 @@ def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndar
         if value == []:
             continue
         try:
-            pairs = places(value)
+            pairs = coordinates(value)
         except TypeError as error:
             raise InputError(f"{path} is not a list of 68 pairs [x, y]") from error
         except ValueError as error:
@@ -111,7 +112,7 @@ def _pairs_of_text(path: Path) -> list[list[str]]:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """A label map as uint8 [H, W]: the ids themselves, also of a palette picture. Raises InputError."""
+    """A label map as uint8 [H, W]: the ids themselves, also of a palette image. Raises InputError."""
     values = _ids(path)
     if values.max(initial=0) > 255:
         hint = "It holds instance ids; the label ids are in ..._labelIds.png" if "instanceIds" in path.name else ""
@@ -120,7 +121,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def _ids(path: Path) -> np.ndarray:
-    """The integers [H, W] of a picture of 8 or 16 bits."""
+    """The integers [H, W] of an image of 8 or 16 bits."""
     with opened(path) as picture:
         require_exact(path, picture)
         values = np.array(picture)
@@ -144,7 +145,7 @@ def _instance_ids(files: Sequence[Path]) -> list[int] | None:
     for path in files:
         found.update(np.unique(_ids(path)).tolist())
         if len(found) > 256 and max(found) > 255:
-            raise InputError(f"{path}: a layer holds at most 256 instances, and here they are more", hint="Import fewer frames at once")
+            raise InputError(f"{path}: a layer holds at most 256 instances, and these have more", hint="Import fewer frames at once")
     return None if max(found, default=0) <= 255 else sorted(found)
 
 
@@ -155,11 +156,11 @@ def _instances(clip: Clip, files: Sequence[Path], ids: Sequence[int] | None) -> 
 
 
 def _densepose(clip: Clip, files: Sequence[Path]) -> Iterator[np.ndarray]:
-    """DensePose writes its pictures with OpenCV, so that I comes last when they are read as RGB."""
+    """DensePose writes its images with OpenCV, so that I comes last when they are read as RGB."""
     for path in files:
         image = _fitting(read_image(path, exact=True), path, clip)[:, :, ::-1]
         if image[..., 0].max() > 24:
-            raise InputError(f"{path} is not a DensePose IUV picture: it has the part {image[..., 0].max()}, and there are 24")
+            raise InputError(f"{path} is not a DensePose IUV image: it has the part {image[..., 0].max()}, and there are 24")
         yield image
 
 

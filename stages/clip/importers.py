@@ -1,4 +1,4 @@
-"""Clips from what other tools left behind: videos, pictures, OpenPose, COCO, DensePose and optical flow files, and whole data sets."""
+"""Import of clips from the files of other tools: videos, images, OpenPose, COCO, DensePose and optical flow files, and whole data sets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Layout = Literal[
     "auto", "video", "images", "openpose", "coco", "densepose", "flow",
     "imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape",
 ]  # fmt: skip
-"""What is there; the second line are data sets (`LAYOUTS`), which become one clip per sequence."""
+"""The kinds of input; those of the second line are data sets (`LAYOUTS`), which become one clip per sequence."""
 
 
 def import_clips(
@@ -38,7 +38,7 @@ def import_clips(
     labels: str | None = None,
     body: Body = "auto",
 ) -> list[Clip]:
-    """All clips of `each_clip`."""
+    """The clips of `each_clip` as a list."""
     return list(each_clip(source, out, layout, frames, fps, size, labels, body))
 
 
@@ -52,19 +52,19 @@ def each_clip(
     labels: str | None = None,
     body: Body = "auto",
 ) -> Iterator[Clip]:
-    """Make clips of `source`, one after the other; more than one only of data sets.
+    """Make clips from `source`, one after the other; only data sets give more than one.
 
-    `fps` is for pictures and JSON, which have no rate; `size` for JSON without pictures; `labels` names the table of a data set's label ids
-    where it is not the usual one; `body` says what 25 points of OpenPose are. Poses and DensePose pictures become a layer of the clip at
-    `out` if one is there, else a clip without frames. What was already made from the same source is used again. Raises InputError
-    when the layout cannot be told or is broken.
+    `fps` is for images and JSON, which have no rate; `size` for JSON without images; `labels` names the table of a data set's label ids
+    where it is not the default; `body` names the skeleton of OpenPose's 25 points. Poses and DensePose images become a layer of the clip at
+    `out` if one exists, else a clip without frames. Clips already made from the same source are reused. Raises InputError when
+    the layout is ambiguous or damaged.
     """
     source = Path(source)
     if not source.exists():
         raise InputError(f"{source} does not exist")
     found = guess_layout(source) if layout == "auto" else layout
     if body != "auto" and found != "openpose":
-        raise UsageError(f"{source} has the layout {found}: a skeleton is named for a folder of OpenPose files", hint="Leave it out")
+        raise UsageError(f"{source} has the layout {found}: only a folder of OpenPose files takes a skeleton", hint="Leave it out")
     if found in LAYOUTS:
         yield from import_layout(LAYOUTS[found], source, Path(out) if out else Path.cwd(), frames, fps, labels)
     elif found == "openpose":
@@ -82,7 +82,7 @@ def each_clip(
 
 
 def guess_layout(source: Path) -> Layout:
-    """Which layout `source` has. Raises InputError when it could have two."""
+    """The layout of `source`. Raises InputError when several fit."""
     if not source.is_dir():
         return "images" if is_picture(source) else "coco" if source.suffix.lower() == ".json" else "video"
     if is_clip(source):
@@ -107,17 +107,17 @@ def import_openpose(
 ) -> Clip:
     """The people of an OpenPose JSON folder, one file per frame, as the layer `poses` of the clip at `out`, or of a new one without frames.
 
-    OpenPose does not write the size of the picture; without `size` it is the smallest even one that holds every point. Points of a picture
-    of another size, and shares of its size, become pixels of the clip's frames.
+    OpenPose does not write the size of the image; without `size` it is the smallest even one that holds every point. Points of an image
+    of another size, and relative coordinates, become pixels of the clip's frames.
     """
-    files, clip = list_json(folder), _there(folder, out)
+    files, clip = list_json(folder), _existing(folder, out)
     return _with_poses(folder, out, files, read_openpose(files, (clip.width, clip.height) if clip else size, body), fps, "openpose")
 
 
 def import_flow(folder: Path, out: str | Path | None) -> Clip:
     """The clip at `out` with the layers `flow` and `flow_confidence` of a folder's .flo, KITTI PNG or npz files, t to t + 1.
 
-    The file of the last frame may be missing, for nothing follows it. Raises UsageError when there is no clip at `out`.
+    The file of the last frame may be missing, since no frame follows it. Raises UsageError when there is no clip at `out`.
     """
     if out is None or not is_clip(Path(out)) or not Path(out).exists():
         hint = "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one"
@@ -143,16 +143,16 @@ def import_flow(folder: Path, out: str | Path | None) -> Clip:
 
 
 def import_coco(file: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS, size: Size | None = None) -> Clip:
-    """The people of a COCO keypoint file as the layer `poses`; see `import_openpose`. The file may say the size, else `size` does."""
-    clip = _there(file, out)
+    """The people of a COCO keypoint file as the layer `poses`; see `import_openpose`. The size is that in the file, else `size`."""
+    clip = _existing(file, out)
     found = read_coco(file, clip.num_frames, (clip.width, clip.height)) if clip else read_coco(file, size=size)
     return _with_poses(file, out, [file], found, fps, "coco")
 
 
 def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction = DEFAULT_FPS) -> Clip:
-    """A folder of DensePose IUV pictures as the layer `densepose` of the clip at `out`, or of a new one without frames.
+    """A folder of DensePose IUV images as the layer `densepose` of the clip at `out`, or of a new one without frames.
 
-    Where some names end in _IUV, other pictures (_INDS) are left aside. Raises InputError unless there is one of its size for each frame.
+    If some names end in _IUV, other images (_INDS) are ignored. Raises InputError unless there is one of the right size for each frame.
     """
     files = list_pictures(folder)
     files = [path for path in files if path.stem.endswith("_IUV")] or files
@@ -164,8 +164,8 @@ def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction 
     return clip
 
 
-def _there(source: Path, out: str | Path | None) -> Clip | None:
-    """The clip that a layer of `source` belongs to, if there is one."""
+def _existing(source: Path, out: str | Path | None) -> Clip | None:
+    """The existing clip that a layer of `source` belongs to, if any."""
     target = clip_path(source, out)
     return open_clip(target) if (target / "clip.json").exists() else None
 
@@ -180,7 +180,7 @@ def _with_poses(source: Path, out: str | Path | None, files: Sequence[Path], fou
 
 
 def _clip_at(target: Path, source: Path, files: Sequence[Path], num_frames: int, size: Size, fps: Fraction) -> Clip:
-    """The clip at `target` if it is as long, or a new one without frames."""
+    """The clip at `target`, which must have `num_frames` frames, or a new one without frames."""
     if (target / "clip.json").exists():
         clip = open_clip(target)
         if clip.num_frames != num_frames:

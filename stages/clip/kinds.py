@@ -1,4 +1,4 @@
-"""The kinds of layer that format 1 knows, and what each of them must look like."""
+"""The kinds of layer of format 1, and their shapes and types."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from stages.errors import InputError
 
-FARTHEST = 2.0**20
-"""No coordinate is larger, in pixels: 64 times the largest side of a picture. Float32 still tells an eighth of a pixel there."""
+MAX_COORDINATE = 2.0**20
+"""Largest coordinate in pixels: 64 times the largest side of an image. Float32 still tells an eighth of a pixel there."""
 Payload = Literal["arrays", "images", "flow", "file"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """channels: of an image layer. arrays: name -> (shape after T, P; dtype) of those that must be there; optional: of those that may."""
+    """channels: of an image layer. arrays: name -> (shape after T, P; dtype) of required arrays; optional: the same of optional ones."""
 
     payload: Payload
     channels: int = 1
@@ -49,11 +49,11 @@ KINDS: Mapping[str, Kind] = {
 
 
 def payload_of(kind: str, meta: Mapping[str, Any]) -> Payload:
-    """How the layer is stored: by its kind, or for kinds of other tools by what its layer.json says."""
+    """How the layer is stored: by its kind, or for kinds of other tools by its layer.json."""
     if kind in KINDS:
         return KINDS[kind].payload
-    said = meta.get("payload")
-    return "images" if said == "images" else "flow" if said == "flow" else "file" if said == "file" else "arrays"
+    stored = meta.get("payload")
+    return "images" if stored == "images" else "flow" if stored == "flow" else "file" if stored == "file" else "arrays"
 
 
 def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -> None:
@@ -69,15 +69,15 @@ def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -
             raise InputError(f"{kind}/{name} has shape {array.shape}, but the clip has {num_frames} frames")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{kind}/{name} holds NaN or infinite numbers", hint="A missing detection has confidence 0, never NaN")
-        if kind in KINDS and array.dtype.kind == "f" and array.size and np.abs(array).max() > FARTHEST:
-            raise InputError(f"{kind}/{name} holds the number {float(np.abs(array).max()):g}, which is no place near a picture")
+        if kind in KINDS and array.dtype.kind == "f" and array.size and np.abs(array).max() > MAX_COORDINATE:
+            raise InputError(f"{kind}/{name} holds the number {float(np.abs(array).max()):g}, which is not a position near an image")
         if array.dtype.kind not in "fiub":
             raise InputError(f"{kind}/{name} has the type {array.dtype}, which is not a number")
         if name in expected:
             _check_shape(f"{kind}/{name}", array, *expected[name])
             people.add(array.shape[1])
     if len(people) > 1:
-        raise InputError(f"the arrays of {kind} speak of different numbers of people: {sorted(people)}")
+        raise InputError(f"the arrays of {kind} have different numbers of people: {sorted(people)}")
     for name in ("points", "iris", "keypoints"):
         if name in expected and name in arrays and (arrays[name][..., 2] < 0).any():
             raise InputError(f"{kind}/{name} holds a negative confidence")

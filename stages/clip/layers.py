@@ -1,4 +1,4 @@
-"""Layers: what made one, how it is read, and how it is written so that it appears only when complete."""
+"""Layers: their producers, reading, and writing so that a layer appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STORAGES = (*_SUFFIXES, "reference", "video")
 
 @dataclass(frozen=True)
 class Producer:
-    """What makes a layer. All but `device` decides whether a finished layer is the one that is asked for.
+    """What makes a layer. All fields but `device` decide whether a finished layer matches a request.
 
     `weights`: name -> sha256. `parameters` must be expressible in JSON.
     """
@@ -44,7 +44,7 @@ class Producer:
     device: str = ""
 
     def key(self) -> str:
-        """Canonical JSON of all that shapes the result; the device does not."""
+        """Canonical JSON of everything that shapes the result, which excludes the device."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "device"}, sort_keys=True, allow_nan=False)
 
 
@@ -72,13 +72,13 @@ class Layer:
     @property
     def storage(self) -> str:
         """How entries are stored: png, jpg, flow, npz, or for frames also reference and video."""
-        said = self.meta.get("storage", "png")
-        if said not in _STORAGES:
-            raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {said!r}, none of {', '.join(_STORAGES)}")
-        return str(said)
+        storage = self.meta.get("storage", "png")
+        if storage not in _STORAGES:
+            raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {storage!r}, not one of {', '.join(_STORAGES)}")
+        return str(storage)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of poses, landmarks and their like, each with one row per frame."""
+        """The arrays of a layer such as poses or landmarks, each with one row per frame."""
         name = f"{self._store.path}/{self.kind}/{DATA}"
         if self.payload != "arrays":
             raise InputError(f"{self._store.path}/{self.kind} holds images, not arrays")
@@ -140,7 +140,7 @@ class LayerWriter:
         self._images += 1
 
     def arrays(self, arrays: Mapping[str, np.ndarray] | None = None, /, **named: np.ndarray) -> None:
-        """Give the arrays of the whole clip, once, by name."""
+        """Write the arrays of the whole clip, once, by name."""
         self._require("arrays")
         if self._entries:
             raise InputError(f"the layer {self.kind} was given its arrays twice")
@@ -149,16 +149,16 @@ class LayerWriter:
         self.add(DATA, npz_bytes(together))
 
     def add(self, name: str, data: bytes) -> None:
-        """Put a data file as it is."""
+        """Write a data file unchanged."""
         write_bytes(self._folder / name, data)
         self._entries.append((name, hashlib.sha256(data).hexdigest(), len(data)))
 
     def adopt(self, name: str, sha256: str) -> None:
-        """Count a data file that something else wrote into the folder."""
+        """Register a data file that is already in the folder."""
         self._entries.append((name, sha256, (self._folder / name).stat().st_size))
 
     def finish(self, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any]) -> None:
-        """Check that nothing lacks and write layer.json, which says that the layer is complete."""
+        """Check that the layer is complete and write layer.json, which marks it as finished."""
         if not self._entries:
             raise InputError(f"the layer {self.kind} was left empty")
         if self._images and self._images != self._num_frames:
@@ -174,7 +174,7 @@ class LayerWriter:
         write_bytes(self._folder / "layer.json", value)
 
     def end_here(self) -> int:
-        """Of a new clip whose length was not known: it has as many frames as were given. Returns that number."""
+        """End a layer of unknown length here. Returns the number of frames."""
         self._num_frames = self._images
         return self._num_frames
 
@@ -195,7 +195,7 @@ def layer_json(
     digest: str,
     size: int,
 ) -> bytes:
-    """The bytes of a layer.json; `about` says what the numbers mean."""
+    """The bytes of a layer.json; `about` describes its numbers."""
     made = {**asdict(producer), "version": VERSION, "seconds": seconds}
     head = {"schema": LAYER_SCHEMA, "kind": kind, "num_frames": num_frames}
     tail = {"producer": made, "inputs": dict(inputs), "digest": digest, "bytes": size}
@@ -203,7 +203,7 @@ def layer_json(
 
 
 def combined_digest(entries: list[tuple[str, str, int]]) -> str:
-    """sha256 over "name NUL sha256 newline" of all files, in the order of their names."""
+    """sha256 of the lines "name NUL sha256 newline" of all files, in the order of their names."""
     lines = "".join(f"{name}\0{digest}\n" for name, digest, _ in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25), hands and face.
 
-Points are pixels, or with --keypoint_scale 3 and 4 shares of the picture. Its size is in canvas_width and canvas_height where ControlNet's
-tools wrote the file.
+Points are pixels, or with --keypoint_scale 3 and 4 relative to the image, whose size is in canvas_width and canvas_height where
+ControlNet's tools wrote the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.people import Person
 from stages.clip.pictures import natural_key
-from stages.clip.scaling import Poses, Size, one_size, places, poses_of
+from stages.clip.scaling import Poses, Size, coordinates, one_size, poses_of
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError
 from stages.reading import parse_json
@@ -30,11 +30,11 @@ PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
 """Array of the layer -> (key of the JSON file, number of points). Before OpenPose 1.2 the keys had no `_2d`."""
 
 Body = Literal["auto", "body_25", "body_25b"]
-"""What 25 points are; auto: BODY_25, unless they cannot be. OpenPose does not write which model it used."""
+"""The skeleton of 25 points; auto: BODY_25, or an error when they cannot be that. OpenPose does not write which model it used."""
 
 
 def list_json(folder: Path) -> list[Path]:
-    """The JSON files directly in `folder` in natural order. InputError when there is none."""
+    """The JSON files directly in `folder` in natural order. Raises InputError when there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder with JSON files")
     files = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith(".")]
@@ -46,8 +46,8 @@ def list_json(folder: Path) -> list[Path]:
 def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = "auto") -> Poses:
     """The people of a folder, one file per frame, scaled to frames of `size` (width, height) where that is given.
 
-    Raises InputError naming the file that is not OpenPose JSON, for points whose picture is not known or has another shape, and with "auto"
-    for points in another order than BODY_25's.
+    Raises InputError naming the file that is not OpenPose JSON, for points whose image has an unknown size or another shape, and with
+    "auto" for points in another order than BODY_25's.
     """
     folder, values = files[0].parent, [_frame(path) for path in files]
     own = one_size(folder, [(value.get("canvas_width"), value.get("canvas_height")) for value in values])
@@ -61,7 +61,7 @@ def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = 
 
 
 def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
-    """InputError when the points 1 to 4 of most people are much nearer to the nose than 5 and 6.
+    """Raises InputError when the points 1 to 4 of most people are much nearer to the nose than 5 and 6.
 
     In BODY_25B they are eyes and ears, and the shoulders. In BODY_25 they are neck and right arm, and left shoulder and elbow.
     """
@@ -87,13 +87,13 @@ def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
 
 
 def people_in(arrays: Mapping[str, np.ndarray], index: int) -> list[int]:
-    """The columns of those of whom anything is seen in frame `index`."""
+    """The columns of the people with any point in frame `index`."""
     seen = [(arrays[name][index, ..., 2] > 0).any(-1) for name in PARTS if name in arrays]
     return [int(column) for column in np.flatnonzero(np.any(seen, axis=0))]
 
 
 def numbers_of(array: np.ndarray) -> list[float]:
-    """A flat list of float32 numbers in the fewest digits that give the very same numbers again."""
+    """A flat list of float32 numbers in the fewest digits that are read back as the same numbers."""
     return [float(text) for text in array.ravel().astype(np.float32).astype(str)]
 
 
@@ -107,7 +107,7 @@ def load_json(path: Path) -> Any:
     """Any JSON value. Raises InputError naming the file."""
     require_readable_file(path)
     if path.stat().st_size > MAX_JSON:
-        raise InputError(f"{path} is larger than {MAX_JSON >> 20} MiB, the most that is read of JSON", hint="Split it")
+        raise InputError(f"{path} is larger than {MAX_JSON >> 20} MiB, the limit for JSON files", hint="Split it")
     try:
         return parse_json(path.read_bytes().decode("utf-8-sig"))
     except ValueError as error:
@@ -142,13 +142,13 @@ def _number(value: Any) -> int:
 
 
 def read_points(name: str, values: Any, count: int) -> Points:
-    """[count, 3] of a flat list x, y, confidence; an empty one is all absent. Confidence 0 stands for a point that is absent,
-    and its place is set to 0. Raises InputError, beginning with `name`.
+    """[count, 3] of a flat list x, y, confidence; an empty list gives absent points. A point with confidence 0 is absent,
+    and its coordinates are set to 0. Raises InputError, beginning with `name`.
     """
     if values == []:
         return np.zeros((count, 3), np.float32)
     try:
-        numbers = places(values)
+        numbers = coordinates(values)
     except TypeError as error:
         raise InputError(f"{name} is not a list of x, y, confidence") from error
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""One file per clip: an uncompressed zip, so that any frame can be read without unpacking."""
+"""Packing a clip into one uncompressed zip, of which any frame can be read without unpacking."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MAX_MEMBERS = 5_000_000
 def pack(path: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
     """Pack the clip directory at `path` into `out` (by default its name with .zip) and return that path.
 
-    The bytes depend on the clip alone. A source video that the frames refer to is put inside, so that the zip is
-    complete. The same clip at `out` is left alone; anything else there raises ParametersDiffer unless `overwrite` is set. Raises InputError
+    The bytes depend on the clip alone. The source video of frames by reference is put inside, so that the zip is
+    complete. The same clip at `out` is kept; anything else there raises ParametersDiffer unless `overwrite` is set. Raises InputError
     while another process makes `out`.
     """
     clip = open_clip(path)
@@ -77,7 +77,7 @@ def _unpack(path: Path, target: Path, overwrite: bool) -> None:
 
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> None:
-    """Raises InvalidClip when the member is not what the directory of the zip says."""
+    """Raises InvalidClip when the member does not match the directory of the zip."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with archive.open(info) as source, place.open("wb") as file:
@@ -87,13 +87,13 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> No
 
 
 def _is_there(target: Path, clip: Clip) -> bool:
-    """Whether the same clip is at `target` already. Raises ParametersDiffer when something else is."""
+    """Whether the same clip is at `target`. Raises ParametersDiffer for anything else."""
     if not target.exists():
         return False
     with contextlib.suppress(InputError, InvalidClip):
         if _identity(open_clip(target)) == _identity(clip):
             return True
-    raise ParametersDiffer(f"{target} is there and is not this clip", hint="Replace it with --overwrite, or choose another place with -o")
+    raise ParametersDiffer(f"{target} exists and is not this clip", hint="Replace it with --overwrite, or choose another place with -o")
 
 
 def _identity(clip: Clip) -> tuple[object, ...]:
@@ -125,7 +125,7 @@ def _members(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
 
 def _embedded(clip: Clip, layer: Layer) -> Iterator[tuple[str, Path | bytes]]:
     media = clip.video(layer)
-    # The source that a stranger's clip names may be any file of this machine.
+    # An untrusted clip may name any file of this machine as its source.
     if file_sha256(media.path, media.start or 0, media.end) != layer.digest:
         raise InputError(f"{media.path} is not the video that {clip.path} was made of: its sha256 differs", hint="Import the video again")
     video = media.path

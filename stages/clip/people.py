@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.skeletons import SIZES, Points
+from stages.skeletons import SIZES, Points, boxes_of
 
 _NOBODY = -1
 
@@ -39,14 +39,6 @@ def arrays_of(frames: Sequence[Sequence[Person]]) -> dict[str, np.ndarray]:
                 arrays[name][index, column] = points
     arrays["boxes"] = boxes_of(arrays["keypoints"])
     return {name: array for name, array in arrays.items() if name in ("keypoints", "boxes", "track_id") or array.any()}
-
-
-def boxes_of(points: np.ndarray) -> np.ndarray:
-    """[..., K, 3] points to the boxes [..., 4] (x0, y0, x1, y1) around those with a confidence; zeros where there is none."""
-    seen = points[..., 2:] > 0
-    low = np.where(seen, points[..., :2], np.inf).min(-2)
-    high = np.where(seen, points[..., :2], -np.inf).max(-2)
-    return np.where(seen.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
 
 
 def _numbers(frames: Sequence[Sequence[Person]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Pictures: reading any that a user has, and the PNG and JPEG files of a clip."""
+"""Images: reading those of users, and reading and writing the PNG and JPEG files of a clip."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PICTURE_SUFFIXES = {
     ".avif",
 }  # fmt: skip
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "PPM", "GIF", "AVIF")
-"""What Pillow may read. It knows more, and for EPS, which may be named .png, it would run Ghostscript."""
+"""Formats that Pillow may read. It supports more; for EPS, which may be named .png, it would run Ghostscript."""
 Storage = Literal["png", "jpg"]
 
 
 def is_picture(path: Path) -> bool:
-    """Told by the name's ending."""
+    """Whether the suffix is that of an image."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -41,29 +41,29 @@ def natural_key(name: str) -> tuple[Any, ...]:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures directly in `folder` in natural order, hidden files left out. InputError when there is none."""
+    """The images directly in `folder` in natural order, without hidden files. Raises InputError when there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     pictures = [path for path in folder.iterdir() if is_picture(path) and path.is_file() and not path.name.startswith(".")]
     if not pictures:
-        raise InputError(f"{folder} holds no picture", hint=f"Pictures end in {', '.join(sorted(PICTURE_SUFFIXES))}")
+        raise InputError(f"{folder} holds no image", hint=f"Images end in {', '.join(sorted(PICTURE_SUFFIXES))}")
     return sorted(pictures, key=lambda path: natural_key(path.name))
 
 
 def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
-    """Read any picture as uint8 RGB [H, W, 3], turned as its EXIF note says, or as its own boxes say for HEIC.
+    """Read any image as uint8 RGB [H, W, 3], rotated by its EXIF orientation, or by its own boxes for HEIC.
 
     16 bits are scaled to 8, palettes, grey and CMYK become RGB, colours of an ICC profile become sRGB, transparent pixels are
-    laid over white. Raises InputError when it is no picture, is damaged, is larger than 16384 pixels on a side, or with `exact`
-    when its compression is lossy; and when it is an animation, which `read_animation` reads.
+    laid over white. Raises InputError for a file that is not an image, is damaged, is larger than 16384 pixels on a side, is an
+    animation (see `read_animation`), or with `exact` is compressed with loss.
     """
     path = Path(path)
     with opened(path) as picture:
         if _is_animation(picture):
-            raise InputError(f"{path} is an animation, not one picture", hint="Make a clip of it: fsv2v clip import")
+            raise InputError(f"{path} is an animation, not one image", hint="Make a clip of it: fsv2v clip import")
         if exact:
             require_exact(path, picture)
-            picture.info.pop("icc_profile", None)  # its values are no colours
+            picture.info.pop("icc_profile", None)  # its values are not colours
         picture.load()
         return _as_rgb(ImageOps.exif_transpose(picture), path)
 
@@ -75,13 +75,13 @@ def is_animation(path: Path) -> bool:
 
 
 def read_animation(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
-    """Yield each frame of an animation, as `read_image` would give it, and the seconds for which it is shown."""
+    """Yield each frame of an animation, as `read_image` would give it, and its duration in seconds."""
     with opened(path) as picture:
-        first = int(bool(picture.info.get("default_image")))  # it is for viewers that cannot show animations
+        first = int(bool(picture.info.get("default_image")))  # a fallback for viewers without animations
         for index in range(first, _length(picture)):
             picture.seek(index)
             picture.load()
-            yield _as_rgb(ImageOps.exif_transpose(picture), path), _shown_for(picture)
+            yield _as_rgb(ImageOps.exif_transpose(picture), path), _duration(picture)
 
 
 def _is_animation(picture: Image.Image) -> bool:
@@ -92,14 +92,14 @@ def _length(picture: Image.Image) -> int:
     return int(getattr(picture, "n_frames", 1))
 
 
-def _shown_for(picture: Image.Image) -> Fraction:
-    """Seconds, in whole milliseconds. No time at all means a tenth of a second, as in browsers."""
+def _duration(picture: Image.Image) -> Fraction:
+    """Seconds, in whole milliseconds. A duration of 0 stands for a tenth of a second, as in browsers."""
     return Fraction(round(picture.info.get("duration") or 100), 1000)
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """A picture whose pixels are not read yet. Whatever is wrong with it, also in the block, raises InputError; Pillow warns of nothing."""
+    """An image whose pixels are not read yet. Its errors, also in the block, become InputError; warnings of Pillow are silenced."""
     require_readable_file(path)
     try:
         with warnings.catch_warnings():
@@ -108,7 +108,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
                 _require_fitting(path, picture.size)
                 yield picture
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a picture that can be read") from error
+        raise InputError(f"{path} is not an image that can be read") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large: at most 178 megapixels can be read", hint="Make it smaller first") from error
     except DAMAGED as error:
@@ -116,13 +116,13 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def open_picture(path: Path | io.BytesIO) -> Image.Image:
-    """A picture of one of FORMATS, its size told and nothing decoded yet. Raises what Pillow does."""
+    """An image of one of FORMATS, its size known and nothing decoded yet. Raises Pillow's errors."""
     Image.init()
     return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def _open(path: Path) -> Image.Image:
-    """A picture that Pillow reads by itself, or a HEIC, whatever its name: phones' photos are often renamed .jpg."""
+    """An image that Pillow reads by itself, or a HEIC, under any name: photos of phones are often renamed to .jpg."""
     try:
         return open_picture(path)
     except UnidentifiedImageError:
@@ -142,23 +142,24 @@ def _profile_of_heic(path: Path) -> bytes:
 
 
 def _heic_as_png(path: Path) -> bytes:
-    """The primary picture of a HEIC, its tiles joined and turned by ffmpeg, which takes that picture if no stream is named."""
+    """The primary image of a HEIC, with its tiles joined and rotated by ffmpeg, which selects it by default."""
     picture = media_input(Media(path))
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgb24", "format": "image2pipe", "xerror": None}
     command = arguments(composer.output(picture, "pipe:", **options).compile(cmd=executable()), level="info")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with running(command, **pipes) as process:
+        data: bytes
         data, log = process.communicate()
     report = log.decode("utf-8", "replace")
     if "Tile Grid" in report and "xstack" not in report:
         raise InputError(f"{path} is made of tiles, which this ffmpeg cannot join", hint="Save it as JPEG, or put a newer ffmpeg on PATH")
     if process.returncode != 0 or not data:
-        raise InputError(f"{path} is a HEIC picture that ffmpeg cannot read", hint="Save it as JPEG or PNG first")
+        raise InputError(f"{path} is a HEIC image that ffmpeg cannot read", hint="Save it as JPEG or PNG first")
     return data
 
 
 def require_exact(path: Path, picture: Image.Image) -> None:
-    """Raises InputError for an image of ids in a lossy format: compression gives the edges ids of their own."""
+    """Raises InputError for an image of ids in a lossy format, whose compression changes the ids along edges."""
     lossy = picture.format in ("JPEG", "MPO") or "jpeg" in str(picture.info.get("compression"))
     if lossy or (picture.format == "WEBP" and b"VP8L" not in path.read_bytes()):
         hint = "Make it again as PNG; this one would stay damaged if it were converted"
@@ -187,7 +188,7 @@ def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """The colours that `picture` has by its ICC profile. A profile that is damaged or of another mode is ignored, as viewers do."""
+    """Convert `image` from its ICC profile to sRGB. A profile that is damaged or of another mode is ignored, as in viewers."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if ImageCms.getProfileDescription(source).startswith("sRGB"):
@@ -199,9 +200,9 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:
-    """16-bit grey (or 32-bit integers within it) to 8 bits. InputError for pictures of floating-point numbers."""
+    """16-bit grey (or 32-bit integers within it) to 8 bits. Raises InputError for images of floating-point numbers."""
     if values.dtype.kind == "f":
-        raise InputError(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit picture")
+        raise InputError(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit image")
     top = max(65535, int(values.max(initial=0)))
     return (np.clip(values.astype(np.int64), 0, top) * 255 // top).astype(np.uint8)
 
@@ -213,7 +214,7 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
     """uint8 [H, W] grey or [H, W, 3] RGB to the bytes of a PNG, or of a JPEG of quality 95 without chroma subsampling."""
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     options: Sequence[int] = [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    if image.ndim == 2:  # sketches, labels and masks are flat: filters only cost time
+    if image.ndim == 2:  # sketches, labels and masks compress well without filters
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, *_NO_FILTER]
     if storage == "jpg":
         options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -223,23 +224,23 @@ def encode(image: np.ndarray, storage: Storage) -> bytes:
     return data.tobytes()
 
 
-_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11; spares turning BGR around
+_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11: avoids the conversion from BGR
 
 
 def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
     """The bytes of a clip's PNG or JPEG to uint8 RGB [H, W, 3] or grey [H, W]. Raises InvalidClip naming `name`."""
     colour = cv2.IMREAD_COLOR if _IN_RGB is None else _IN_RGB
     if not may_be_decoded(data):
-        raise InvalidClip(f"{name} is not a readable picture: no PNG or JPEG, or larger than {MAX_SIDE} pixels a side or 178 megapixels")
+        raise InvalidClip(f"{name} is not a readable image: no PNG or JPEG, or larger than {MAX_SIDE} pixels a side or 178 megapixels")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colour if channels == 3 else cv2.IMREAD_GRAYSCALE)
     except cv2.error as error:
-        raise InvalidClip(f"{name} is not a readable picture") from error
+        raise InvalidClip(f"{name} is not a readable image") from error
     if image is None or _breaks_off(data):
-        raise InvalidClip(f"{name} is not a readable picture")
+        raise InvalidClip(f"{name} is not a readable image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 and _IN_RGB is None else image
 
 
 def _breaks_off(data: bytes) -> bool:
-    """A JPEG without its end, of which OpenCV before 5 shows what there is."""
+    """Whether a JPEG is truncated; OpenCV before 5 decodes the rest without an error."""
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]

@@ -1,4 +1,4 @@
-"""What is in a clip, at a glance: a contact sheet and a side-by-side video."""
+"""Previews of a clip: a contact sheet and a side-by-side video."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CAPTION = 22
 def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 240) -> Path:
     """Write a PNG with `columns` frames spread over the clip: one row of frames, then one row per layer drawn over them.
 
-    `cell` is the height of a picture in pixels. A clip without frames is drawn on black.
+    `cell` is the height of an image in pixels. A clip without frames is drawn on black.
     """
     indices = spread(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
@@ -39,19 +39,19 @@ def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
     overlays = _overlays(clip)
     height -= height % 2
     width = max(2, round(clip.width * height / clip.height / 2) * 2)
-    panels = len(overlays) + int(clip.has("frames"))
-    if panels == 0:
+    count = len(overlays) + int(clip.has("frames"))
+    if count == 0:
         raise UsageError(f"{clip.path} has nothing to show: no frames and no layer that can be drawn")
-    with VideoWriter(path, width * panels, height, clip.fps, audio_from=clip) as writer:
+    with VideoWriter(path, width * count, height, clip.fps, audio_from=clip) as writer:
         for index, frame in enumerate(_backdrops(clip)):
-            shown = [frame] if clip.has("frames") else []
-            shown += [overlay.draw(frame, index) for overlay in overlays]
-            writer.write(np.concatenate([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in shown], axis=1))
+            panels = [frame] if clip.has("frames") else []
+            panels += [overlay.draw(frame, index) for overlay in overlays]
+            writer.write(np.concatenate([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in panels], axis=1))
     return Path(path)
 
 
 def spread(length: int, count: int) -> list[int]:
-    """At most `count` different indices from the first to the last."""
+    """At most `count` different indices, evenly spaced from first to last."""
     return sorted({round(position) for position in np.linspace(0, length - 1, min(count, length))})
 
 

@@ -1,7 +1,7 @@
-"""What a video file holds: size after rotation, exact rate, exact number of frames.
+"""Properties of a video file: size after rotation, exact rate, exact number of frames.
 
-imageio-ffmpeg brings no ffprobe, so ffmpeg itself is asked: `showinfo` on one frame tells time base, rate, size and
-pixel format; a stream copy into `framecrc` lists the time stamps of all packets without decoding them.
+imageio-ffmpeg has no ffprobe, so ffmpeg itself is used: `showinfo` on one frame gives time base, rate, size and pixel format; a stream copy
+into `framecrc` lists the time stamps of all packets without decoding them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from stages.image_headers import MAX_SIDE
 
 _INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}
-_WITH_PICTURE = {"h264": "1-5", "hevc": "0-31"}
-"""The types of NAL units that hold a part of a picture: a packet without any gives no frame."""
+_PICTURE_UNITS = {"h264": "1-5", "hevc": "0-31"}
+"""The types of NAL units that hold image data: a packet without any gives no frame."""
 _TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""The decoders that read the transparency of WebM, which ffmpeg's own leave out."""
+"""The decoders that read the transparency of WebM, which ffmpeg's native ones ignore."""
 _COPY: Mapping[str, str | None] = {"c": "copy", "copyinkf": None}
 _CHROMATIC = ("yuv", "nv", "p0", "p2", "p4", "y2", "uyvy", "xv", "ayuv", "vuy")
-"""How the pixel formats begin that need a colour matrix to become RGB."""
+"""Prefixes of the pixel formats that need a colour matrix to become RGB."""
 _CUT_OFF = ("partial file", "File ended prematurely", "Truncat", "truncat", "Invalid data found", "Input/output error")
 
 
 @dataclass(frozen=True)
 class Timestamps:
-    """When each frame of a variable-rate video is shown: `ticks[i] * time_base` seconds after the first frame."""
+    """Times of the frames of a variable-rate video: frame i is shown `ticks[i] * time_base` seconds after the first."""
 
     time_base: Fraction
     ticks: tuple[int, ...]
@@ -54,7 +54,7 @@ class Timestamps:
 
 @dataclass(frozen=True)
 class Colour:
-    """What the numbers of a video mean, in ffmpeg's names: as the file says, or as is usual where it does not.
+    """The colour space of a video, in ffmpeg's names: that of the file, or the usual one if the file names none.
 
     Empty for RGB and full-range grey.
     """
@@ -63,7 +63,7 @@ class Colour:
     primaries: str = ""
     transfer: str = ""
     range: str = ""
-    """"tv" of grey whose black is 16 and white 235, at other depths accordingly."""
+    """"tv" for grey with black at 16 and white at 235 (scaled at other depths)."""
 
     @property
     def hdr(self) -> bool:
@@ -71,7 +71,7 @@ class Colour:
 
     @property
     def foreign(self) -> bool:
-        """Whether showing it on an sRGB screen takes more than the colour matrix: HDR, or primaries other than BT.709's."""
+        """Whether conversion to sRGB takes more than the colour matrix: HDR, or primaries other than BT.709's."""
         return self.hdr or self.primaries in ("bt2020", "smpte431", "smpte432")
 
 
@@ -80,7 +80,7 @@ class VideoInfo:
     """One video stream. `width` and `height` are those of the frames as shown, after rotation.
 
     `fps` is exact for a constant rate; for a variable rate it is the mean and `timestamps` is set. `start` is the
-    time of the first frame in seconds after the start of the file. `seekable`: one may jump to a frame by its time.
+    time of the first frame in seconds after the start of the file. `seekable`: frames can be found by their time.
     """
 
     width: int
@@ -97,7 +97,7 @@ class VideoInfo:
     seekable: bool = False
     colour: Colour = Colour()
     decoder: str = ""
-    """The decoder that must be named, because ffmpeg's usual one leaves out transparency; mostly empty."""
+    """The decoder to use instead of ffmpeg's default, which ignores transparency; mostly empty."""
 
     @property
     def has_alpha(self) -> bool:
@@ -135,7 +135,7 @@ class _Packet:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Examine the first video stream of the file at `path`. Raises InputError when it is no video or breaks off early."""
+    """Examine the first video stream of the file at `path`. Raises InputError when it is not a video or is truncated."""
     require_readable_file(Path(path))
     return probe_media(Media(Path(path)))
 
@@ -146,7 +146,7 @@ def probe_media(media: Media) -> VideoInfo:
     if header.colour.foreign and not has_filter("zscale"):
         wanted = "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"
         raise MissingRequirement(f"{media.path} cannot be read: {wanted}", hint="Put an ffmpeg with libzimg on PATH, or none")
-    pictures = _WITH_PICTURE.get(header.codec)
+    pictures = _PICTURE_UNITS.get(header.codec)
     packets, time_base, complaint = _packets(media, {**_COPY, **({"bsf:v": f"filter_units=pass_types={pictures}"} if pictures else {})})
     damaged = "bitstream filter" in complaint
     if damaged:
@@ -157,11 +157,11 @@ def probe_media(media: Media) -> VideoInfo:
             f"{media.path} breaks off early: {meaning(complaint)}",
             hint="Copy the part that is intact with `ffmpeg -i broken.mp4 -c copy intact.mp4`",
         )
-    if not trusted or header.codec == "mpeg4":  # its packets may be "not coded": nothing new, and no frame
-        told = sorted(packet.pts or 0 for packet in packets), time_base
+    if not trusted or header.codec == "mpeg4":  # its packets may be "not coded", which gives no frame
+        listed = sorted(packet.pts or 0 for packet in packets), time_base
         decoding = {"c:v": "wrapped_avframe", "enc_time_base": source_time_base(), **passthrough()}
         packets, time_base, complaint = _packets(media, decoding)
-        trusted = trusted and ([packet.pts for packet in packets], time_base) == told
+        trusted = trusted and ([packet.pts for packet in packets], time_base) == listed
     if not packets:
         raise InputError(f"{media.path} holds no frame that can be decoded: {meaning(complaint)}")
     return _describe(header, packets, time_base, trusted)
@@ -173,7 +173,7 @@ def _header(media: Media, decoder: str = "") -> _Header:
     result = run(command, level="info")
     frame = re.search(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .* fmt:(\S+) .* s:(\d+)x(\d+) ", result.stderr, re.M)
     if "Tile Grid" in result.stderr:
-        raise InputError(f"{media.path} is a picture made of tiles, not a video", hint="Give it a name that ends in .heic")
+        raise InputError(f"{media.path} is an image made of tiles, not a video", hint="Give it a name that ends in .heic")
     if frame is None:
         complaint = "\n".join(line for line in result.stderr.splitlines() if not line.startswith(("Input", "Output", "  ")))
         raise InputError(f"{media.path} cannot be read as a video: {meaning(complaint)}")
@@ -220,7 +220,7 @@ def _colour(listing: str, pix_fmt: str, lines: int) -> Colour:
 
 
 def _packets(media: Media, options: Mapping[str, str | None]) -> tuple[list[_Packet], Fraction, str]:
-    """(packets of the video stream, their time base, ffmpeg's complaints); `options` say whether they are copied or decoded."""
+    """(packets of the video stream, their time base, ffmpeg's messages); `options` choose between copying and decoding."""
     source = media_input(media)["V:0"]
     command = composer.output(source, "-", format="framecrc", **options).compile(cmd=executable())
     result = run(command)
@@ -238,7 +238,7 @@ def _packet(fields: list[str]) -> _Packet:
 
 
 def _regular(packets: list[_Packet]) -> bool:
-    """Each packet is one frame: all have their own time, none is to be discarded, the first is a key frame shown first."""
+    """Whether each packet is one frame: times differ, none is to be discarded, and the first is a key frame that is shown first."""
     times = [packet.pts for packet in packets if packet.pts is not None]
     if not packets or len(times) != len(packets) or len(set(times)) != len(times):
         return False
@@ -271,7 +271,7 @@ def _describe(header: _Header, packets: list[_Packet], time_base: Fraction, trus
 
 
 def rate_of(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | None = None) -> tuple[Fraction, bool]:
-    """(frames per second, whether every frame lies on that grid within one tick)."""
+    """(frames per second, whether all frames lie on that grid within one tick)."""
     if len(ticks) < 2:
         return nominal or Fraction(25), True
 
@@ -281,7 +281,7 @@ def rate_of(ticks: tuple[int, ...], time_base: Fraction, nominal: Fraction | Non
     mean = (len(ticks) - 1) / (ticks[-1] * time_base)
     usual = [Fraction(round(mean * 1001, -3), 1001), Fraction(round(mean))]  # n * 1000/1001 and n
     if nominal and (1000 % nominal.denominator == 0 or nominal.denominator == 1001):
-        usual = [nominal]  # what the container says, unless it is only ffmpeg's estimate, which is no such number
+        usual = [nominal]  # the container's rate; ffmpeg's own estimates have other denominators
     elif deviation(mean) == 0:
         return mean, True
     best = min((rate for rate in usual if rate), key=deviation, default=mean)

@@ -20,14 +20,14 @@ from stages.errors import InputError
 _SEEK_FROM = 32
 """From this frame on, jumping to a key frame is cheaper than decoding from the start."""
 _RUN_UP = 20
-"""So many frames before the wanted one a jump aims at. ffmpeg may land on a key frame shown up to 16 frames later than the aim, and
-frames that are shown before it but stored after it cannot be decoded."""
+"""A seek aims at this number of frames before the wanted one. ffmpeg may land on a key frame shown up to 16 frames after its target, and
+frames that are shown before the key frame but stored after it cannot be decoded."""
 
 
 def read_frames(path: str | Path, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
     """Yield frames [start, stop) of the video at `path`: uint8 RGB [H, W, 3], rotated as a player shows them.
 
-    Memory does not grow with the length. Raises InputError when the file is no video or breaks off early.
+    Memory does not grow with the length. Raises InputError when the file is not a video or is truncated.
     """
     return decode(Media(Path(path)), probe(path), start, stop)
 
@@ -39,7 +39,7 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
         return
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(log_file())
-        # A session of its own: Ctrl-C is for this program, which then ends ffmpeg.
+        # its own session, so that Ctrl-C reaches this program alone, which then ends ffmpeg
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": log, "start_new_session": True}
         process = stack.enter_context(running(_command(media, info, start, stop), **options))
         assert process.stdout is not None
@@ -49,7 +49,7 @@ def decode(media: Media, info: VideoInfo, start: int = 0, stop: int | None = Non
             if not _fill(process.stdout, frame):
                 raise InputError(
                     f"{media.path} breaks off after {index} of {info.num_frames} frames: {_complaint(process, log)}",
-                    hint="Code it again first and import that: ffmpeg -i VIDEO NEW.mp4",
+                    hint="Encode it again and import the result: ffmpeg -i VIDEO NEW.mp4",
                 )
             yield frame
 
@@ -59,12 +59,12 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
     from_time = info.time_of(start - _RUN_UP) if seek else Fraction(0)
     jump = {"ss": f"{float(from_time):.6f}"} if seek else {}
     frames = media_input(media, **jump, **named_decoder(info.decoder))["V:0"]
-    if seek:  # after a jump, times count from where it was to land
+    if seek:  # after a seek, times count from its target
         half_a_frame = (info.time_of(start) - info.time_of(start - 1)) / 2
         frames = frames.filter("select", f"gte(t,{float(info.time_of(start) - from_time - half_a_frame):.6f})")
     elif start:
         frames = frames.filter("select", f"gte(n,{start})")
-    same = f"eq(iw,{info.width})*eq(ih,{info.height})"  # crop refuses what is -1 wide: better than frames that are squeezed
+    same = f"eq(iw,{info.width})*eq(ih,{info.height})"  # crop refuses a width of -1, so frames of another size are an error and not scaled
     frames = frames.filter("crop", w=f"if({same},iw,-1)", h="ih", exact=1)
     if info.colour.matrix:
         frames = frames.filter("setparams", colorspace=info.colour.matrix)
@@ -80,16 +80,16 @@ def _command(media: Media, info: VideoInfo, start: int, stop: int) -> list[str]:
 
 
 def _as_srgb(frames: composer.nodes.FilterableStream, colour: Colour) -> composer.nodes.FilterableStream:
-    """Primaries become BT.709's. What HDR shows at 203 nits, its diffuse white (BT.2408), becomes 255; what is brighter is clipped."""
+    """Convert primaries to BT.709. Of HDR, diffuse white at 203 nits (BT.2408) becomes 255; brighter values are clipped."""
     frames = frames.filter("setparams", color_primaries=colour.primaries, color_trc=colour.transfer)
     to = "iec61966-2-1" if colour.hdr or colour.transfer == "iec61966-2-1" else "bt709"
-    exact = colour.transfer == "arib-std-b67"  # zscale's faster way forgets that HLG bends luminance, not each channel
+    exact = colour.transfer == "arib-std-b67"  # zscale's faster mode applies HLG's curve to each channel instead of luminance
     options = {"primaries": "bt709", "transfer": to, "matrix": "gbr", "range": "full", "npl": 203, "agamma": int(not exact)}
     return frames.filter("zscale", filter="bicubic", **options).filter("format", "gbrp")
 
 
 def _full_range(frames: composer.nodes.FilterableStream, pix_fmt: str) -> composer.nodes.FilterableStream:
-    """Grey of limited range, which ffmpeg's scaler takes for full, at full range."""
+    """Expand grey of limited range, which ffmpeg's scaler would treat as full range."""
     depth = re.match(r"gray(\d+)", pix_fmt)
     bits = int(depth[1]) if depth else 8
     low, span, top = 16 << bits - 8, 219 << bits - 8, (1 << bits) - 1
@@ -103,7 +103,7 @@ def _over_white(frames: composer.nodes.FilterableStream) -> composer.nodes.Filte
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Where the system can (Linux), let ffmpeg work ahead by a megabyte instead of 64 KB."""
+    """On Linux, let ffmpeg work ahead by a megabyte instead of 64 KB."""
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import fcntl
 

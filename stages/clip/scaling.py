@@ -1,4 +1,5 @@
-"""Points of other tools as pixels of a clip's frames: some files hold shares of the picture's size, some pixels of a smaller picture."""
+"""Conversion of other tools' points to pixels of a clip's frames: some files hold coordinates relative to the image, some pixels of a
+smaller image."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip.kinds import FARTHEST
+from stages.clip.kinds import MAX_COORDINATE
 from stages.clip.people import Person, arrays_of
 from stages.errors import InputError
 from stages.skeletons import Points
@@ -19,17 +20,17 @@ Size = tuple[int, int]
 """Width, height."""
 Unit = Literal["pixels", "0 to 1", "-1 to 1"]
 
-_FARTHEST_SHARE = 2.0
-"""No body and no face is so small that all of its points are within two pixels of the picture's corner."""
+_MAX_RELATIVE = 2.0
+"""Relative coordinates are below this; no body or face lies within two pixels of the image's corner."""
 _NEGATIVE = 0.05
-"""Share of negative numbers above which the middle of the picture is 0; below it they are points beyond its border."""
+"""Share of negative numbers above which 0 is the middle of the image; below it they are points outside of the image."""
 _SHAPES = 0.05
-"""Aspect ratios may differ by this share and still be those of one picture: tools round sides to multiples of 64."""
+"""Aspect ratios may differ by this share and still be those of one image: tools round sides to multiples of 64."""
 
 
-def places(values: Any) -> NDArray[np.float32]:
-    """Numbers of a file as float32. TypeError where they are not an array of numbers, ValueError, which begins with "holds", where they are
-    not finite, or no place near a picture."""
+def coordinates(values: Any) -> NDArray[np.float32]:
+    """Numbers of a file as float32. Raises TypeError when they are not an array of numbers, and ValueError, whose text begins with "holds",
+    when they are not finite or not near an image."""
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, np.float32)
@@ -37,14 +38,14 @@ def places(values: Any) -> NDArray[np.float32]:
         raise TypeError(str(error)) from error
     if not np.isfinite(array).all():
         raise ValueError("holds NaN, null or infinite numbers")
-    if array.size and np.abs(array).max() > FARTHEST:
-        raise ValueError(f"holds the number {float(np.abs(array).max()):g}, which is no place near a picture")
+    if array.size and np.abs(array).max() > MAX_COORDINATE:
+        raise ValueError(f"holds the number {float(np.abs(array).max()):g}, which is not a position near an image")
     return array
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How points of `unit` become pixels of a picture of `size`; pixels are those of a picture of the size `own`. None: as they are."""
+    """Converts points of `unit`, pixels of an image of the size `own`, to pixels of an image of `size`; None leaves them unchanged."""
 
     unit: Unit
     own: Size | None
@@ -52,20 +53,20 @@ class Scaling:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What tells a layer from one whose points were taken as they are."""
-        return {} if self._as_they_are else {"points": self.unit, **({"picture": list(self.own)} if self.own else {})}
+        """Parameters of a layer's producer; empty where points are unchanged."""
+        return {} if self._unchanged else {"points": self.unit, **({"picture": list(self.own)} if self.own else {})}
 
     @property
-    def _as_they_are(self) -> bool:
+    def _unchanged(self) -> bool:
         return self.size is None or (self.unit == "pixels" and self.own in (None, self.size))
 
     def __call__(self, points: Points) -> Points:
         """points [..., 3]; points without confidence are zeros and stay zero.
 
         OpenPose divides by the distance from the first pixel to the last, width - 1. ControlNet's tools, which write the size of their
-        picture as well, divide by its width.
+        image as well, divide by its width.
         """
-        if self._as_they_are:
+        if self._unchanged:
             return points
         size, places = np.array(self.size), points[..., :2].astype(np.float64)
         if self.unit == "-1 to 1":
@@ -79,25 +80,26 @@ class Scaling:
 
 
 def scaling_of(name: str | Path, seen: NDArray[np.float32], own: Size | None, size: Size | None) -> Scaling:
-    """What makes the points `seen`, [N, 2], all that the file or folder `name` has, pixels of frames of `size`.
+    """The scaling of the points `seen`, [N, 2], which are all points of the file or folder `name`, to pixels of frames of `size`.
 
-    own: the size of the picture that the file speaks of, if it does. Raises InputError for shares of a picture of unknown size, and for
-    pixels of a picture of another shape.
+    own: the size of the image that the file names, if any. Raises InputError for relative coordinates of an image of unknown size, and for
+    pixels of an image of another aspect ratio.
     """
-    if not seen.size or np.abs(seen).max() > _FARTHEST_SHARE:
+    if not seen.size or np.abs(seen).max() > _MAX_RELATIVE:
         if own and size and abs(own[0] * size[1] / (own[1] * size[0]) - 1) > _SHAPES:
-            raise InputError(f"{name} has points of a picture of {own[0]} x {own[1]}, but the frames are {size[0]} x {size[1]}")
+            raise InputError(f"{name} has points of an image of {own[0]} x {own[1]}, but the frames are {size[0]} x {size[1]}")
         return Scaling("pixels", own, size or own)
     unit: Unit = "-1 to 1" if (seen < 0).mean() > _NEGATIVE else "0 to 1"
     if own is None and size is None:
         hint = "Name the size with `fsv2v clip import --size WxH`, or the clip that they belong to with -o"
-        raise InputError(f"{name} has points from {unit}, not in pixels, and does not say the size of the picture", hint=hint)
+        raise InputError(f"{name} has points from {unit}, not in pixels, and does not say the size of the image", hint=hint)
     return Scaling(unit, own, size or own)
 
 
 @dataclass(frozen=True)
 class Poses:
-    """What a file or folder of poses holds: the arrays of the layer, the size of its frames where it is known, the layer's parameters."""
+    """The content of a file or folder of poses: arrays of the layer, the size of its frames where it is known, and the layer's
+    parameters."""
 
     arrays: Mapping[str, np.ndarray]
     size: Size | None
@@ -117,11 +119,10 @@ def poses_of(name: str | Path, frames: Sequence[Sequence[Person]], own: Size | N
 
 
 def one_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> Size | None:
-    """The one (width, height) that the frames of a file or folder name; None where they name none. InputError when they differ, or
-    are no sizes of pictures."""
+    """The (width, height) that the frames of a file or folder name; None without any. Raises InputError when they differ or are invalid."""
     found = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
-    if strange := [pair for pair in found if max(pair) > FARTHEST]:
-        raise InputError(f"{name}: no picture is {str(strange[0][0]):.20} x {str(strange[0][1]):.20} pixels large")
+    if strange := [pair for pair in found if max(pair) > MAX_COORDINATE]:
+        raise InputError(f"{name}: no image is {str(strange[0][0]):.20} x {str(strange[0][1]):.20} pixels large")
     if len(found) > 1:
         raise InputError(f"{name}: its images have {len(found)} sizes, so they are not the frames of one video")
     return found.pop() if found else None

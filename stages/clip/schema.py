@@ -1,4 +1,4 @@
-"""clip.json and layer.json: strict JSON in, deterministic JSON out, and what their fields must be."""
+"""clip.json and layer.json: strict reading, deterministic writing, and checks of their fields."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CLIP_SCHEMA = "fsv2v.clip/1"
 LAYER_SCHEMA = "fsv2v.layer/1"
 MAX_FRAMES = 10_000_000
 MAX_JSON = 256 << 20
-"""Bytes of a JSON file; what Python makes of it can be twenty times as large."""
+"""Largest JSON file in bytes; as Python objects it can take twenty times as much memory."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
 def is_layer_name(name: str) -> bool:
-    """Lower-case letters, digits, - and _, so that a layer's name is a folder's name everywhere."""
+    """Whether a name consists of lower-case letters, digits, - and _, which every file system accepts."""
     return bool(_NAME.fullmatch(name))
 
 
@@ -32,7 +32,7 @@ def dump(value: Mapping[str, Any]) -> bytes:
 
 
 def load(data: bytes, name: str) -> dict[str, Any]:
-    """Strict JSON object: no NaN, no name twice. Raises InvalidClip naming the file."""
+    """Strict JSON object: no NaN, no duplicate names. Raises InvalidClip naming the file."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
@@ -83,7 +83,7 @@ def rational(value: Mapping[str, Any], key: str, name: str) -> Fraction:
 
 
 def seconds(value: Mapping[str, Any], key: str, name: str) -> Fraction:
-    """value[key], exact seconds such as "-1/30", 0 if it is not there. Raises InvalidClip."""
+    """value[key], exact seconds such as "-1/30", 0 if absent. Raises InvalidClip."""
     text = str(value.get(key, "0"))
     match = re.fullmatch(r"(-?\d{1,40})(?:/(\d{1,40}))?|-?\d{1,9}\.\d{1,18}", text)
     if match is None or match[2] is not None and int(match[2]) == 0:
@@ -92,7 +92,10 @@ def seconds(value: Mapping[str, Any], key: str, name: str) -> Fraction:
 
 
 def word(value: Mapping[str, Any], key: str, name: str) -> str:
-    """value[key], a name of ffmpeg's such as "yuv420p", "" if it is not there. InvalidClip for what could mean more to ffmpeg."""
+    """value[key], a name of ffmpeg's such as "yuv420p", "" if absent.
+
+    Raises InvalidClip for values that ffmpeg could read as more than a name.
+    """
     text = value.get(key, "")
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{0,40}", text):
         raise InvalidClip(f'{name}: "{key}" must be a name of ffmpeg\'s, not {text!r:.100}')
@@ -100,7 +103,7 @@ def word(value: Mapping[str, Any], key: str, name: str) -> str:
 
 
 def rational_text(value: Fraction) -> str:
-    """Always with a denominator: 25 is "25/1"."""
+    """A rational as text, always with a denominator: "25/1"."""
     return f"{value.numerator}/{value.denominator}"
 
 
@@ -122,7 +125,7 @@ def timestamps_json(times: Timestamps | None) -> dict[str, Any] | None:
 
 
 def check_clip(value: Mapping[str, Any], name: str) -> None:
-    """Raises InvalidClip unless `value` is a whole clip.json of format 1."""
+    """Raises InvalidClip unless `value` is a valid clip.json of format 1."""
     require_schema(value, CLIP_SCHEMA, name)
     integer(value, "width", 1, MAX_SIDE, name)
     integer(value, "height", 1, MAX_SIDE, name)
@@ -138,7 +141,7 @@ def check_clip(value: Mapping[str, Any], name: str) -> None:
 
 
 def check_layer(value: Mapping[str, Any], kind: str, num_frames: int, name: str) -> None:
-    """Raises InvalidClip unless `value` is a whole layer.json of `kind` for a clip of `num_frames` frames."""
+    """Raises InvalidClip unless `value` is a valid layer.json of `kind` for a clip of `num_frames` frames."""
     require_schema(value, LAYER_SCHEMA, name)
     if value.get("kind") != kind:
         raise InvalidClip(f'{name}: "kind" is {value.get("kind")!r}, but its folder is {kind}')

@@ -1,4 +1,4 @@
-"""A clip divided into its shots, each a clip of its own, so that no temporal network ever sees a cut.
+"""Splitting a clip into its shots, each a clip of its own, so that no temporal network sees a cut.
 
 Cuts are those of PySceneDetect's adaptive detector and those of `stages.tracking.cuts` together. The adaptive detector looks two frames
 ahead and also sees many jumps within a scene. Where a video repeats frames it may split a shot needlessly. `stages.tracking.cuts` sees the
@@ -28,7 +28,7 @@ from stages.tracking.cuts import CutDetector
 Shot = tuple[int, int]
 """The first frame, and one past the last."""
 _WIDTH = 256
-"""Of the pictures that PySceneDetect is shown: it makes them so small itself when it reads a video."""
+"""Width of the frames for PySceneDetect, which scales them to it itself when it reads a video."""
 
 
 class Shots(NamedTuple):
@@ -56,7 +56,7 @@ def cuts_of(frames: Iterable[np.ndarray]) -> set[int]:
     adaptive, is_cut = AdaptiveDetector(min_scene_len=1), CutDetector()
     found: set[int] = set()
     for index, frame in enumerate(frames):
-        at = FrameTimecode(index, fps=25.0)  # whatever the rate is: frames are counted, not seconds
+        at = FrameTimecode(index, fps=25.0)  # any rate: only frame numbers are used
         found.update(cut.frame_num for cut in adaptive.process_frame(at, _as_scenedetect_wants(frame)))
         if is_cut(frame):
             found.add(index)
@@ -66,10 +66,11 @@ def cuts_of(frames: Iterable[np.ndarray]) -> set[int]:
 def write_shots(
     clip: Clip, shots: list[Shot], out: Path, name: str, storage: Storage = "jpg", overwrite: bool = False
 ) -> Iterator[tuple[Clip, Literal["done", "skipped"]]]:
-    """Make NAME-000.clip, NAME-001.clip and so on in the folder `out`, frames only, as JPEG or PNG; yield each when it is there.
+    """Make NAME-000.clip, NAME-001.clip and so on in the folder `out`, frames only, as JPEG or PNG; yield each when it is finished.
 
-    One that was made of the same frames before is skipped. Raises ParametersDiffer when another one has its name and `overwrite` is not
-    set, or when more are there, which would show some frames twice; InputError while another process writes the shots of that name.
+    One that was made from the same frames before is skipped. Raises ParametersDiffer when another clip has its name and `overwrite` is not
+    set, or when there are more of that name, which would show some frames twice; InputError while another process writes the shots of that
+    name.
     """
     with alone(out / name, refusal=InputError):
         _refuse_others(out, name, len(shots))
@@ -101,7 +102,7 @@ def _refuse_others(out: Path, name: str, count: int) -> None:
 
 
 def _seconds(clip: Clip, shot: Shot) -> Fraction:
-    """How long a shot is shown; the last frame of a clip of variable rate as long as frames are on the mean."""
+    """Duration of a shot. The last frame of a clip of variable rate lasts as long as its mean frame."""
     first, end = shot
     if clip.timestamps is None:
         return (end - first) / clip.fps

@@ -1,4 +1,4 @@
-"""Where the files of a clip lie: in a directory, or in one uncompressed zip."""
+"""Storage of a clip's files: a directory, or one uncompressed zip."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Store(Protocol):
     def exists(self, name: str) -> bool: ...
 
     def read(self, name: str) -> bytes:
-        """The whole file. Raises InvalidClip when it is not there or too large."""
+        """The whole file. Raises InvalidClip when it is missing or too large."""
 
     def size(self, name: str) -> int: ...
 
@@ -77,7 +77,7 @@ class _Member(NamedTuple):
 
 
 class ZipStore:
-    """A packed clip. No file stays open: thousands of clips may be at hand at once, and threads and processes share nothing."""
+    """A packed clip. No file stays open, so thousands of clips can be in use at once, and threads and processes share nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -141,12 +141,12 @@ def _place(file: BinaryIO, member: _Member) -> int:
     lengths = file.read(4)
     if len(lengths) < 4:
         raise EOFError("the zip breaks off before it")
-    name_length, extra_length = struct.unpack("<HH", lengths)
+    name_length, extra_length = map(int, struct.unpack("<HH", lengths))
     return member.header + 30 + name_length + extra_length
 
 
 def _content(file: BinaryIO, member: _Member) -> bytes:
-    """The whole content of a member. Raises EOFError when it is not what it was."""
+    """The whole content of a member. Raises EOFError when it is damaged."""
     file.seek(_place(file, member))
     data = file.read(member.size)
     if len(data) < member.size:
@@ -164,7 +164,7 @@ def is_safe_name(name: str) -> bool:
 
 
 def open_store(path: Path) -> Store:
-    """The store at `path`. Raises InputError when nothing is there, InvalidClip when it is not a clip."""
+    """The store at `path`. Raises InputError when it does not exist, InvalidClip when it is not a clip."""
     try:
         if path.is_dir():
             return DirectoryStore(path)

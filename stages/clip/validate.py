@@ -1,4 +1,4 @@
-"""Whether a clip is whole: every byte, every frame, every number."""
+"""Validation of a clip: every byte, every frame, every number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stages.errors import Fsv2vError, InputError, InvalidClip
 
 @dataclass
 class Findings:
-    """`errors` make a clip invalid; `warnings` are worth knowing."""
+    """`errors` make a clip invalid; `warnings` do not."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -30,9 +30,9 @@ class Findings:
 
 
 def validate(path: str | Path) -> Findings:
-    """Read everything in the clip at `path` and compare it with what its JSON files say.
+    """Read everything in the clip at `path` and compare it with its JSON files.
 
-    Raises InputError when nothing is there and InvalidClip when it cannot even be opened (no clip, or a newer format).
+    Raises InputError when it does not exist and InvalidClip when it cannot be opened (not a clip, or a newer format).
     """
     clip = open_clip(path)
     findings = Findings()
@@ -40,7 +40,7 @@ def validate(path: str | Path) -> Findings:
         if name == "clip.json":
             continue
         if not is_layer_name(name) or not clip.has(name):
-            findings.errors.append(f"{name} is no finished layer: it has no layer.json")
+            findings.errors.append(f"{name} is not a finished layer: it has no layer.json")
             continue
         try:
             _check_layer(clip, clip.layer(name), findings)
@@ -82,7 +82,7 @@ def _check_digest(clip: Clip, layer: Layer) -> None:
     if combined_digest(entries) != layer.digest:
         raise InvalidClip("its files have changed since they were written: the digest differs")
     if sum(size for _, _, size in entries) != layer.meta.get("bytes"):
-        raise InvalidClip('its files have another size than "bytes" says')
+        raise InvalidClip('the size of its files differs from "bytes"')
 
 
 def _expected_names(layer: Layer) -> list[str] | None:
@@ -111,7 +111,7 @@ def _check_numbers(clip: Clip, layer: Layer, findings: Findings) -> None:
         outside = seen & ((points[..., :2] < -0.5).any(-1) | (points[..., :2] > np.array([clip.width, clip.height]) - 0.5).any(-1))
         if outside.any():
             frames = int(outside.any(axis=1).sum())
-            findings.warnings.append(f"{layer.kind}: {int(outside.sum())} points in {frames} frames lie outside the picture")
+            findings.warnings.append(f"{layer.kind}: {int(outside.sum())} points in {frames} frames lie outside the image")
         empty = int((~seen.any(axis=1)).sum())
         if empty:
             findings.warnings.append(f"{layer.kind}: {empty} of {layer.num_frames} frames have no detection")

@@ -1,4 +1,4 @@
-"""Video out: H.264 that plays everywhere, with the sound of the source, visible only when it is complete."""
+"""Writing videos: H.264 that plays everywhere, with the sound of the source; the file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 _NOTICED = 0.045
-"""Seconds by which sound can lead its picture before viewers notice (ITU-R BT.1359)."""
+"""Seconds by which sound can lead its image before viewers notice (ITU-R BT.1359)."""
 
 
 def out_of_time(clip: Clip) -> list[str]:
-    """A warning when the sound of `clip`, in a video at its mean rate, would be noticeably apart from its frames."""
+    """A warning when the sound of `clip` would be noticeably out of sync in a video at its mean rate."""
     if clip.timestamps is None or not clip.has("audio"):
         return []
     apart = max(abs(float(clip.timestamps.seconds(index) - index / clip.fps)) for index in range(clip.num_frames))
@@ -51,9 +51,9 @@ def out_of_time(clip: Clip) -> list[str]:
 
 
 class VideoWriter:
-    """Writes frames as they come; use as a context manager.
+    """Writes frames one at a time; use as a context manager.
 
-    The video is H.264, constant quality, 4:2:0; of an odd width or height 4:4:4, so that the size stays exact (browsers
+    The video is H.264, constant quality, 4:2:0, or 4:4:4 for an odd width or height, so that the size stays exact (browsers
     may refuse that profile). `audio_from` is a video, a sound file or a clip whose sound is copied, in time with the
     first frame and cut at the last; sound that the container cannot take becomes AAC. The file appears under its name
     when the block ends without exception; otherwise nothing is left.
@@ -71,7 +71,7 @@ class VideoWriter:
     ) -> None:
         """`width`, `height` in pixels; `fps` exact; `quality` is x264's constant rate factor, lower is better.
 
-        `comment` is kept in the container; `read_comment` gives it back.
+        `comment` is stored in the container; `read_comment` returns it.
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
@@ -140,7 +140,7 @@ class VideoWriter:
             "crf": self._quality,
             "preset": "medium",
             "pix_fmt": pix_fmt,
-            "colorspace": tag,  # for versions of ffmpeg that ignore what the frames say
+            "colorspace": tag,  # for versions of ffmpeg that ignore the frames' own tags
             "color_primaries": tag,
             "color_trc": tag,
             "color_range": "tv",
@@ -166,7 +166,7 @@ class VideoWriter:
 
 
 def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:
-    """(what holds the sound, by how many seconds to move it so that it fits the first frame), or None without sound."""
+    """(the source of the sound, the shift in seconds that aligns it with the first frame), or None without sound."""
     if source is None:
         return None
     if isinstance(source, Clip):
@@ -180,4 +180,4 @@ def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None
     try:
         return media, -probe(source).start
     except InputError:
-        return media, Fraction(0)  # a file of sound alone
+        return media, Fraction(0)  # a file with sound only

@@ -1,8 +1,9 @@
-"""Stage `evaluate`: figures of merit of synthesized videos, each beside what repeating the example picture would score."""
+"""Stage `evaluate`: figures of merit of synthesized videos, each beside what repeating the example image would score."""
 
 from stages.evaluate.compare import EvaluateOptions, evaluate, merge_parts, pairs
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
-from stages.evaluate.metric import Metric, find_metric, metric_names
+from stages.evaluate.metric import Metric
+from stages.evaluate.registry import find_metric, metric_names
 
 __all__ = ["Distribution", "EvaluateOptions", "Metric", "Score", "evaluate", "find_metric", "merge_parts", "metric_names", "pairs"]

@@ -1,6 +1,6 @@
-"""Statistics of footage that was looked at before, by the content of its frames and the identity of the network that looked.
+"""A cache of feature statistics on disk, by the content of the frames and the identity of the network.
 
-An entry is written under a hidden name and renamed, so that several runs may make the same one at once, and a broken one is made anew.
+An entry is written under a hidden name and renamed, so that several runs may make the same one at once. A broken entry is made again.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from stages.reading import load_npz
 from weights import registry
 
 SCHEMA = "fsv2v.statistics/1"
-Tell = Callable[[str], None]
-"""Is told a sentence when the cache is of no use."""
+Warn = Callable[[str], None]
+"""Called with a sentence when the cache cannot be used."""
 
 
 class Cache:
     """A `folder` of statistics; "" is the folder `fsv2v/statistics` in the user's cache folder."""
 
-    def __init__(self, folder: str, tell: Tell) -> None:
+    def __init__(self, folder: str, warn: Warn) -> None:
         self.folder = Path(os.path.expanduser(folder)) if folder else registry.user_cache() / "statistics"
-        self._tell = tell
+        self._warn = warn
         self._writable = True
 
     def path(self, **identity: str | int) -> Path:
-        """The entry of what `identity` describes."""
+        """The file of the entry that `identity` describes."""
         described = json.dumps({"schema": SCHEMA, **identity}, sort_keys=True)
         return self.folder / f"{hashlib.sha256(described.encode()).hexdigest()}.npz"
 
     def read(self, path: Path) -> Statistics | None:
-        """None when there is no such entry, or, after saying so, when it is broken."""
+        """The entry; None when it does not exist, or, after a warning, when it is broken."""
         try:
             return Statistics.from_arrays(load_npz(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (*DAMAGED, InputError) as problem:
-            self._tell(f"the cached statistics {path} are broken and made anew ({problem})")
+            self._warn(f"the cached statistics {path} are broken and are made again ({problem})")
             return None
 
     def write(self, path: Path, statistics: Statistics) -> None:
-        """A cache that cannot be written costs time, not the result; it is told of once, and not written to again."""
+        """Write an entry. A cache that cannot be written costs time, not the result: there is one warning, and no further attempt."""
         if not self._writable:
             return
         data = io.BytesIO()
@@ -59,4 +59,4 @@ class Cache:
         except InputError as problem:
             self._writable = False
             problem.hint = "Name another folder with --cache, or free some space"
-            self._tell(f"statistics are not cached: {problem}")
+            self._warn(f"statistics are not cached: {problem}")

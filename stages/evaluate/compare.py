@@ -17,22 +17,23 @@ from stages.errors import InputError, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
-from stages.evaluate.frame_source import FrameSource, Image, is_collection, is_footage, open_footage, same_rate, same_shape, stem
+from stages.evaluate.frame_source import FrameSource, Image, is_collection, is_frame_source, open_frame_source, same_rate, same_shape, stem
 from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
-from stages.evaluate.metric import EvaluationContext, Metric, find_metric, find_metrics, metric_names
-from stages.evaluate.partial_result import Part, merge, require_same
-from stages.evaluate.set_statistics import Pair, StatisticsCollector, least_side, pools, samples
+from stages.evaluate.metric import EvaluationContext, Metric
+from stages.evaluate.partial_result import PartialResult, merge, require_same
+from stages.evaluate.registry import find_metric, find_metrics, metric_names
+from stages.evaluate.set_statistics import Pair, StatisticsCollector, min_side, pools, samples
 from stages.reading import parse_object
 
 _AT_ONCE = 4
-"""Files that are opened at the same time: that of a video is mostly ffmpeg's work."""
+"""Number of files that are opened at the same time: opening a video mostly waits for ffmpeg."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """metrics: names or aliases, none means all; example: a picture for the baseline, "" for the reference's first frame; driving: a clip,
-    video or folder that the results follow, "" for what the result keeps itself, else the reference; landmarks: the detector; cache:
-    a folder for statistics of features, "" for that of the user."""
+    """metrics: names or aliases, empty for all; driving: a clip, video or folder that the results follow, "" for the driving that a result
+    keeps, else the reference; example: an image for the baseline, "" for the reference's first frame; landmarks: the detector; cache: a
+    folder for statistics of features, "" for the user's."""
 
     metrics: tuple[str, ...] = ()
     driving: str = ""
@@ -44,7 +45,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class _Group:
-    """Results that one pass can measure together."""
+    """Results that are measured in one pass."""
 
     reference: FrameSource
     width: int
@@ -64,11 +65,11 @@ def evaluate(
     """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and
     the mean over the clips per method and metric (see `partial_result.methods`).
 
-    results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` is told {done,
-    total}, in frames of this pass, and {message}. `out` names a file for what `merge_parts` puts together with other shards, and, if
-    `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason.
+    results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` receives
+    {done, total}, in frames of this pass, and {warning}. `out` names a file for the partial result, which `merge_parts` merges with other
+    shards and, if `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason.
 
-    Raises MissingRequirement when a metric that was asked for by name cannot run, InputError when a result and its reference cannot be
+    Raises MissingRequirement when a metric that was named cannot run, InputError when a result and its reference cannot be
     compared, ParametersDiffer when `out` is the partial result of another evaluation.
     """
     named = pairs(results, references)
@@ -83,9 +84,7 @@ def evaluate(
     for score in _frame_by_frame(own, metrics, options, on_event):
         part.scores.append(score)
         yield score
-    gatherer = StatisticsCollector(
-        options.device, Cache(options.cache, lambda text: on_event({"message": f"fsv2v: warning: {text}"})), on_event
-    )
+    collector = StatisticsCollector(options.device, Cache(options.cache, lambda text: on_event({"warning": text})), on_event)
     sets = pools(named)
     members: dict[str, list[Pair]] = {}
     for pool, pair in zip(sets[shard[0] :: shard[1]], own, strict=True):
@@ -95,37 +94,40 @@ def evaluate(
         wanted = _possible(part, pool, measured, of_sets, options, incomplete)
         for result, reference in measured:
             example = _example(options.example, result.width, result.height)
-            part.add(pool, 1, gatherer.sides(result, reference, example, wanted))
+            part.add(pool, 1, collector.sides(result, reference, example, wanted))
     if out:
         part.save(out)
     if shard[1] == 1:
         yield from part.whole()
 
 
-def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard: tuple[int, int]) -> Part:
-    """That of a shard before anything is measured. Raises UsageError for an unknown metric."""
+def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard: tuple[int, int]) -> PartialResult:
+    """The partial result of a shard before anything is measured. Raises UsageError for an unknown metric."""
     metrics = dict.fromkeys(metric.name for name in options.metrics or metric_names() for metric in find_metrics(name))
-    asked = [named, options.driving, options.example, options.landmarks]
-    whose = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    return Part(tuple(metrics), (shard,), whose, tuple(named[shard[0] :: shard[1]]))
+    request = [named, options.driving, options.example, options.landmarks]
+    fingerprint = hashlib.sha256(json.dumps(request).encode()).hexdigest()
+    return PartialResult(tuple(metrics), (shard,), fingerprint, tuple(named[shard[0] :: shard[1]]))
 
 
 def merge_parts(files: Sequence[str]) -> Iterator[Score]:
-    """All scores of the parts that `evaluate` has written, then what can only be said of the whole. Raises InputError and UsageError."""
+    """The scores in the files that `evaluate` has written, then those of the whole: sets and means. Raises InputError and UsageError."""
     whole = merge([Path(file) for file in files])
     yield from whole.scores
     yield from whole.whole()
 
 
 def open_pairs(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair]:
-    """Each file is opened once. Raises InputError for a pair that cannot be compared; of another frame rate `on_event` is told."""
+    """Open each file once.
+
+    Raises InputError for a pair that cannot be compared; `on_event` receives warnings of other frame rates and crops.
+    """
     paths = list(dict.fromkeys(path for pair in named for path in pair))
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        footage = dict(zip(paths, pool.map(open_footage, paths), strict=True))
+        sources = dict(zip(paths, pool.map(open_frame_source, paths), strict=True))
     finally:
         pool.shutdown(cancel_futures=True)
-    found = [(footage[result], footage[reference]) for result, reference in named]
+    found = [(sources[result], sources[reference]) for result, reference in named]
     for result, reference in found:
         _require_same_length(result, reference)
         _require_same_shape(result, reference)
@@ -138,29 +140,29 @@ def _frame_by_frame(
     matched: Sequence[Pair], metrics: Sequence[Metric | Distribution], options: EvaluateOptions, on_event: OnEvent
 ) -> Iterator[Score]:
     of_frames = [metric for metric in metrics if isinstance(metric, Metric)]
-    driving = open_footage(options.driving) if options.driving else None
+    driving = open_frame_source(options.driving) if options.driving else None
     groups: dict[_Group, list[FrameSource]] = {}
     for result, reference in matched if of_frames else ():
         if driving and driving.num_frames != reference.num_frames:
             raise InputError(f"The driving {driving.path} has {driving.num_frames} frames, {reference.path} has {reference.num_frames}")
         group = _Group(reference, result.width, result.height, driving or _kept_driving(result))
         groups.setdefault(group, []).append(result)
-    said: set[str] = set()
+    given: set[str] = set()
     for group, members in groups.items():
-        setting = EvaluationContext(group.width, group.height, options.device, options.landmarks, group.driving, driving is None)
+        context = EvaluationContext(group.width, group.height, options.device, options.landmarks, group.driving, driving is None)
         if options.metrics:
-            _require(of_frames, setting)
-        wanted = of_frames if options.metrics else [metric for metric in of_frames if metric.concerns(setting)]
-        _warn_of_cautions(wanted, setting, group.reference.num_frames, said, on_event)
-        yield from measure(members, group.reference, wanted, setting, _example(options.example, group.width, group.height), on_event)
+            _require(of_frames, context)
+        wanted = of_frames if options.metrics else [metric for metric in of_frames if metric.concerns(context)]
+        _warn_of_cautions(wanted, context, group.reference.num_frames, given, on_event)
+        yield from measure(members, group.reference, wanted, context, _example(options.example, group.width, group.height), on_event)
 
 
 def _possible(
-    part: Part, pool: str, measured: Sequence[Pair], metrics: Sequence[Distribution], options: EvaluateOptions, incomplete: bool
+    part: PartialResult, pool: str, measured: Sequence[Pair], metrics: Sequence[Distribution], options: EvaluateOptions, incomplete: bool
 ) -> list[Extractor]:
-    """The extractors of the metrics that the pool can have; why it cannot have the others is noted in the part."""
+    """The extractors of the metrics that can run on the pool; the reasons for the others are added to the partial result."""
     for metric in metrics:
-        reason = metric.missing() or metric.too_small(least_side(measured))
+        reason = metric.missing() or metric.too_small(min_side(measured))
         if not incomplete:
             reason = reason or metric.too_few(samples(measured, metric.extractor, bool(options.example)))
         if reason:
@@ -173,7 +175,7 @@ def _require_same_length(result: FrameSource, reference: FrameSource) -> None:
     if result.num_frames != reference.num_frames:
         raise InputError(
             f"{result.path} has {result.num_frames} frames, its reference {reference.path} has {reference.num_frames}",
-            hint="Give the reference that the result was driven by, cut to the same frames",
+            hint="Give the reference that drove the result, cut to the same frames",
         )
 
 
@@ -186,35 +188,35 @@ def _require_same_shape(result: FrameSource, reference: FrameSource) -> None:
 def _warn_of_another_rate(result: FrameSource, reference: FrameSource, on_event: OnEvent) -> None:
     if result.fps and reference.fps and not same_rate([result.fps, reference.fps]):
         rates = f"{float(result.fps):.5g} frames a second, its reference {reference.path} has {float(reference.fps):.5g}"
-        on_event({"message": f"fsv2v: warning: {result.path} has {rates}: frames are compared one by one, whenever they are shown"})
+        on_event({"warning": f"{result.path} has {rates}: frames are compared by their number, not by their time"})
 
 
-def _warn_of_cautions(metrics: Sequence[Metric], setting: EvaluationContext, frames: int, said: set[str], on_event: OnEvent) -> None:
-    """What the metrics that can be taken have to say of their figures, unless it is among what was `said` of another group."""
+def _warn_of_cautions(metrics: Sequence[Metric], context: EvaluationContext, frames: int, given: set[str], on_event: OnEvent) -> None:
+    """Report the cautions of the metrics that can run, except those that were `given` for another group."""
     for metric in metrics:
-        caution = "" if metric.unavailable(setting, frames) else metric.caution(setting)
-        if caution and caution not in said:
-            said.add(caution)
-            on_event({"message": f"fsv2v: warning: {caution}"})
+        caution = "" if metric.unavailable(context, frames) else metric.caution(context)
+        if caution and caution not in given:
+            given.add(caution)
+            on_event({"warning": caution})
 
 
 def _warn_of_a_crop(result: FrameSource, reference: FrameSource, on_event: OnEvent) -> None:
-    """Synthesize crops larger videos to the head or the body: such a result shows another part than the video that drove it."""
+    """`synthesize` crops larger videos to the head or the body; such a result does not show the same part as the video that drove it."""
     if (result.width, result.height) == (reference.width, reference.height):
         return
     crop = _crop_of(result)
     if crop not in (None, "none") and _crop_of(reference) is None:
         unlike = f"{result.path} was made with --crop {crop}, and {reference.path} may show more than that crop"
-        on_event({"message": f"fsv2v: warning: {unlike}: make the result with --crop none, or crop the reference in the same way"})
+        on_event({"warning": f"{unlike}: make the result with --crop none, or crop the reference in the same way"})
 
 
-def _crop_of(footage: FrameSource) -> str | None:
+def _crop_of(source: FrameSource) -> str | None:
     """The value of --crop that a result of synthesize was made with; None for anything else."""
     try:
-        if footage.clip is not None:
-            producer = footage.clip.layer("frames").meta["producer"]
+        if source.clip is not None:
+            producer = source.clip.layer("frames").meta["producer"]
         else:
-            producer = parse_object(read_comment(Path(footage.path)) or "{}")
+            producer = parse_object(read_comment(Path(source.path)) or "{}")
         crop: str | None = producer["parameters"]["crop"] if producer.get("stage") == "synthesize" else None
     except (ValueError, TypeError, KeyError):  # a comment that synthesize did not write
         return None
@@ -222,20 +224,20 @@ def _crop_of(footage: FrameSource) -> str | None:
 
 
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
-    """Each result with its reference, by their paths; nothing is opened. What is named twice counts once.
+    """Each result with its reference, by their paths; nothing is opened. A pair that is named twice counts once.
 
     One reference serves all results; as many references as results go in the same order; and a folder of clips or videos (not of
-    pictures) gives each result the one of the same name, whatever their endings are.
+    images) gives each result the one of the same name, whatever its suffix.
     """
     if "" in (*results, *references):
         raise UsageError("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
     if len(references) == 1 and is_collection(Path(references[0])):
-        there = _by_name(Path(references[0]))
+        named = _by_name(Path(references[0]))
         for result in results:
-            if stem(result) not in there:
+            if stem(result) not in named:
                 hint = f"Name the results in it: {result}/*" if is_collection(Path(result)) else "Give it the name of its result"
                 raise InputError(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
-        return _once((result, str(there[stem(result)])) for result in results)
+        return _once((result, str(named[stem(result)])) for result in results)
     if len(references) not in (1, len(results)):
         raise UsageError(
             f"{len(references)} references for {len(results)} results",
@@ -245,7 +247,7 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
 
 
 def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without those that are named again, be it by another spelling of the path."""
+    """Without repetitions, also by another spelling of the path."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for result, reference in pairs:
         found.setdefault((os.path.normpath(result), os.path.normpath(reference)), (result, reference))
@@ -253,9 +255,9 @@ def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """The clips, folders of pictures and videos in a folder by their names without ending; of several of one name a clip, if there is one,
-    or else the first."""
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_footage(path))
+    """The clips, folders of images and videos in a folder by their names without suffix; of several with one name a clip, if there is one,
+    else the first."""
+    visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_frame_source(path))
     preferred = sorted(visible, key=lambda path: not is_clip(path))
     return {stem(path): path for path in reversed(preferred)}
 
@@ -267,11 +269,11 @@ def _kept_driving(result: FrameSource) -> FrameSource | None:
     return result if clip and any(clip.layer(kind).meta["producer"]["stage"] == "synthesize" for kind in kinds) else None
 
 
-def _require(metrics: Sequence[Metric], setting: EvaluationContext) -> None:
-    """What was asked for by name is fetched, which opening does. Raises MissingRequirement when it cannot be had."""
+def _require(metrics: Sequence[Metric], context: EvaluationContext) -> None:
+    """Fetch the weights of metrics that were named, by opening them. Raises MissingRequirement when that fails."""
     for metric in metrics:
-        if metric.missing(setting):
-            metric.open(setting)
+        if metric.missing(context):
+            metric.open(context)
 
 
 def _example(path: str, width: int, height: int) -> Image | None:

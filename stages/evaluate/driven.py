@@ -1,4 +1,4 @@
-"""What the results were to follow: the layer of the driving clip, frame by frame, at the size of the results."""
+"""The driving of an evaluation: the layer that the results follow, frame by frame, at the size of the results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ ASPECT_TOLERANCE = 0.02
 
 
 def has_layer(driving: FrameSource | None, kind: str) -> bool:
+    """Whether the driving is a clip with this layer."""
     return driving is not None and driving.clip is not None and driving.clip.has(kind)
 
 
-def layer_of_driving(setting: EvaluationContext, kind: str) -> tuple[FrameSource, Layer]:
-    """The driving and its layer `kind`. Raises UsageError, with what to do, when it has none."""
-    driving = setting.driving
+def layer_of_driving(context: EvaluationContext, kind: str) -> tuple[FrameSource, Layer]:
+    """The driving and its layer `kind`. Raises UsageError when it has none."""
+    driving = context.driving
     if driving is None or driving.clip is None or not driving.clip.has(kind):
-        raise UsageError(f"The driving has no layer {kind}", hint=f"Name a clip that `fsv2v {_MAKERS[kind]}` has seen with --driving")
+        raise UsageError(
+            f"The driving has no layer {kind}", hint=f"Run `fsv2v {_MAKERS[kind]}` on the driving clip, and name that with --driving"
+        )
     return driving, driving.clip.layer(kind)
 
 
@@ -37,9 +40,9 @@ def points_at_size(driving: FrameSource, points: Iterable[NDArray[np.float32]], 
     Raises InputError for another shape.
     """
     scale = _scale(driving, width, height)
-    for given in points:
-        moved = given.copy()
-        moved[:, :2] = (given[:, :2] + 0.5) * scale - 0.5
+    for source in points:
+        moved = source.copy()
+        moved[:, :2] = (source[:, :2] + 0.5) * scale - 0.5
         yield moved
 
 
@@ -55,6 +58,6 @@ def _scale(driving: FrameSource, width: int, height: int) -> NDArray[np.float32]
     if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
         raise InputError(
             f"The driving {driving.path} ({driving.width}x{driving.height}) cannot be compared with a result of {width}x{height}",
-            hint="Give what was used, which `fsv2v synthesize -o OUT.clip` keeps, as --driving",
+            hint="Give the clip that drove the result as --driving; `fsv2v synthesize -o OUT.clip` keeps it",
         )
     return scale

@@ -1,4 +1,4 @@
-"""Feature vectors of footage: networks that look at frames, or at windows of frames, and what is kept of their answers."""
+"""Feature vectors of videos: networks that encode frames or windows of frames, and the statistics of their features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """What is done to each frame by itself. `open(device)` returns a function: frames uint8 [B, H, W, 3] -> float32 [B, ...]."""
+    """The part of an extractor that sees single frames.
+
+    `open(device)` returns a function: frames uint8 [B, H, W, 3] -> float32 [B, ...].
+    """
 
     name: str
     open: Callable[[str], Callable[[NDArray[np.uint8]], Values]]
@@ -33,34 +36,34 @@ def _itself(device: str) -> Callable[[Values], Values]:
 class Extractor:
     """A network whose features are compared.
 
-    Frames go through `look`, which extractors of the same look share; then every window of `window` frames, `stride` frames apart, becomes
-    one vector: `open(device)` returns a function [window, ...] -> [dimensions]. `weights` is the file's name in the registry; its sha256
-    and `name` identify the features, so a change of what they are needs another name. Frames need sides of `least_side` pixels.
+    Frames go through `encoder`, whose output extractors share; then every window of `window` frames, `stride` frames apart, becomes one
+    vector: `open(device)` returns a function [window, ...] -> [dimensions]. `weights` is the file's name in the registry; its sha256 and
+    `name` identify the features, so features that change need another name. Frames need sides of at least `min_side` pixels.
     """
 
     name: str
     weights: str
     dimensions: int
-    look: FrameEncoder
+    encoder: FrameEncoder
     window: int = 1
     stride: int = 1
-    least_side: int = 1
+    min_side: int = 1
     open: Callable[[str], Callable[[Values], Values]] = _itself
 
     def samples(self, frames: int) -> int:
-        """How many vectors so many frames give."""
+        """Number of vectors of a video with `frames` frames."""
         return max(0, (frames - self.window) // self.stride + 1)
 
 
 class Networks:
-    """What extractors open on a device, opened once for all footage."""
+    """The opened networks of extractors on a device, each opened once."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._opened: dict[str, Callable[..., Values]] = {}
 
-    def look(self, extractor: Extractor) -> Callable[[NDArray[np.uint8]], Values]:
-        return self._once(f"look {extractor.look.name}", extractor.look.open)
+    def encoder(self, extractor: Extractor) -> Callable[[NDArray[np.uint8]], Values]:
+        return self._once(f"encoder {extractor.encoder.name}", extractor.encoder.open)
 
     def vector(self, extractor: Extractor) -> Callable[[Values], Values]:
         return self._once(f"vector {extractor.name}", extractor.open)
@@ -74,15 +77,18 @@ class Networks:
 def extract(
     frames: Iterable[Image], digest: str, extractors: Sequence[Extractor], networks: Networks, seen: Callable[[int], None]
 ) -> dict[str, Statistics]:
-    """Statistics of `frames` by the name of the extractor, in one pass; `digest` identifies the frames, `seen` is told their number."""
-    looks = {extractor.look.name: networks.look(extractor) for extractor in extractors}
+    """Extractor's name -> statistics of `frames`, in one pass.
+
+    `digest` identifies the frames; `seen` is called with the size of each batch.
+    """
+    encoders = {extractor.encoder.name: networks.encoder(extractor) for extractor in extractors}
     windows = [(extractor, _Windows(extractor, networks.vector(extractor))) for extractor in extractors]
     found = {extractor.name: Statistics.empty(extractor.dimensions) for extractor in extractors}
     remaining = iter(frames)
     while batch := list(islice(remaining, BATCH)):
-        looked = {name: look(np.stack(batch)) for name, look in looks.items()}
+        encoded = {name: encode(np.stack(batch)) for name, encode in encoders.items()}
         for extractor, window in windows:
-            vectors = list(window.push(looked[extractor.look.name]))
+            vectors = list(window.push(encoded[extractor.encoder.name]))
             if vectors:
                 keys = keys_of(f"{extractor.name} {digest}", found[extractor.name].count, len(vectors))
                 found[extractor.name] += Statistics.of(np.stack(vectors), keys)
@@ -91,21 +97,21 @@ def extract(
 
 
 def of_still(image: Image, digest: str, extractor: Extractor, networks: Networks, count: int) -> Statistics:
-    """`count` vectors of footage in which nothing but `image` is seen: all are the same, so that it is looked at once."""
+    """Statistics of `count` vectors of a video that shows only `image`. They are equal, so one is computed."""
     (vector,) = extract([image] * extractor.window, digest, [extractor], networks, lambda frames: None)[extractor.name].sample
     return Statistics.repeated(vector, keys_of(f"{extractor.name} {digest}", 0, count))
 
 
 class _Windows:
-    """Turns a stream of looks into vectors."""
+    """Turns a stream of encoded frames into vectors."""
 
     def __init__(self, extractor: Extractor, vector: Callable[[Values], Values]) -> None:
         self._extractor, self._vector = extractor, vector
         self._recent: deque[Values] = deque(maxlen=extractor.window)
         self._count = 0
 
-    def push(self, looked: Values) -> Iterator[Values]:
-        for one in looked:
+    def push(self, encoded: Values) -> Iterator[Values]:
+        for one in encoded:
             self._recent.append(one)
             self._count += 1
             past = self._count - self._extractor.window

@@ -1,4 +1,4 @@
-"""A sequence of frames to look at: a clip, a video, a folder of pictures or one picture. Nothing is written beside it."""
+"""A source of frames to evaluate: a clip, a video, a folder of images or a single image. Nothing is written beside it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPE_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class FrameSource:
-    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if it comes from one, `fps` if it has times."""
+    """`frames()` decodes from the start, one uint8 RGB [H, W, 3] at a time; `clip` is set if the source is one."""
 
     path: str
     width: int
@@ -36,7 +36,7 @@ class FrameSource:
     frames: Callable[[], Iterator[Image]] = field(compare=False)
     clip: Clip | None = field(default=None, compare=False)
     fps: Fraction | None = field(default=None, compare=False)
-    """Frames per second; None of pictures."""
+    """Frames per second; None for images."""
 
     def digest(self) -> str:
         """Identifies the frames by the content of their files."""
@@ -49,7 +49,7 @@ class FrameSource:
 
 
 def stem(path: str | Path) -> str:
-    """The name without folder and endings, by which a result finds its reference; what follows a dot in a folder's name is no ending."""
+    """The name without folder and suffix, by which a result finds its reference. A dot in the name of a folder begins no suffix."""
     place = Path(path)
     if place.is_dir() and not is_clip(place):
         return place.name
@@ -57,12 +57,12 @@ def stem(path: str | Path) -> str:
 
 
 def is_collection(path: Path) -> bool:
-    """Whether this is a folder that videos may lie in: neither a clip nor a folder of pictures."""
+    """Whether this is a folder of videos: neither a clip nor a folder of images."""
     return path.is_dir() and not is_clip(path) and not any(map(is_picture, path.iterdir()))
 
 
-def is_footage(path: Path) -> bool:
-    """Whether something in a folder of videos is one, judged by its kind and name; other files may lie beside them."""
+def is_frame_source(path: Path) -> bool:
+    """Whether this entry of a folder of videos is a source of frames, judged by its kind and name; other files may lie beside them."""
     return is_clip(path) or path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -76,14 +76,14 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return math.isclose(one[0] / one[1], other[0] / other[1], rel_tol=SHAPE_TOLERANCE)
 
 
-def open_footage(path: str) -> FrameSource:
-    """Raises InputError or InvalidClip with a sentence when there is nothing to look at."""
+def open_frame_source(path: str) -> FrameSource:
+    """The source at a path. Raises InputError or InvalidClip when it has no frames that can be read."""
     place = Path(path)
     if not place.exists():
         raise InputError(f"{path} does not exist")
     if is_clip(place):
         return _of_clip(path, open_clip(place))
-    if is_collection(place) and any(is_footage(there) for there in place.iterdir() if not there.name.startswith(".")):
+    if is_collection(place) and any(is_frame_source(entry) for entry in place.iterdir() if not entry.name.startswith(".")):
         raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Name what it holds: {place}/*")
     if place.is_dir():
         return _of_pictures(path, list_pictures(place))

@@ -1,4 +1,4 @@
-"""How sure a mean or a share is: 95 % intervals, by the bootstrap (Efron 1979) or in closed form."""
+"""95 % confidence intervals of means and shares, by the bootstrap (Efron 1979) or in closed form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS, BATCH = 10_000, 1_000
-"""Of each bootstrap, in all and at a time."""
+"""Number of draws of a bootstrap, in all and at a time."""
 LEVEL = 0.95
 _SEED = 2019
 Interval = tuple[float, float] | tuple[None, None]
@@ -19,14 +19,14 @@ Interval = tuple[float, float] | tuple[None, None]
 def of_frames(values: Sequence[float]) -> Interval:
     """The 95 % interval of the mean of figures of successive frames.
 
-    Neighbouring frames are alike, so that they are drawn in circular blocks (Politis and Romano 1992) of about the square root of their
-    number; what the interval leaves out is how other clips would differ. Nothing of fewer than two.
+    Neighbouring frames are alike, so they are drawn in circular blocks (Politis and Romano 1992) of about the square root of their number.
+    The interval does not cover how other clips would differ. (None, None) for fewer than two values.
     """
     return _interval(np.asarray(values, np.float64), max(1, round(math.sqrt(len(values)))))
 
 
 def of_clips(values: Sequence[float]) -> Interval:
-    """The 95 % interval of the mean of independent figures, in whatever order: clips, persons, seeds. Nothing of fewer than two."""
+    """The 95 % interval of the mean of independent figures, in any order: clips, people, seeds. (None, None) for fewer than two."""
     return _interval(np.asarray(sorted(values), np.float64), 1)
 
 
@@ -57,10 +57,10 @@ def wilson(chosen: int, answers: int, level: float = LEVEL) -> tuple[float, floa
 
 
 def over_workers(chosen: Sequence[int], answers: Sequence[int], level: float = LEVEL) -> tuple[float, float] | None:
-    """Percentile bootstrap of the share sum(chosen) / sum(answers), drawing workers with all that they answered. None for a single one.
+    """Percentile bootstrap of the share sum(chosen) / sum(answers), drawing workers with all their answers. None for a single worker.
 
-    chosen, answers: of each worker, answers being at least 1. The answers of one worker resemble each other, which Wilson's interval does
-    not know. The draws are the same each time.
+    chosen, answers: of each worker, answers being at least 1. The answers of one worker are correlated, which Wilson's interval ignores.
+    The draws are the same each time.
     """
     if len(answers) < 2:
         return None

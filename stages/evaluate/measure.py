@@ -20,20 +20,20 @@ from stages.streaming import beside
 
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
 Name = int | str
-"""Of what is shown to a metric beside the truth: the position of a result, or one of those words."""
+"""Names an image that is compared with the reference: the position of a result, or one of these words."""
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 def ignore(event: Mapping[str, Any]) -> None:
-    """Nobody wants to know."""
+    """Drop an event."""
 
 
 @dataclass(frozen=True)
 class Score:
     """One figure of one result.
 
-    value, baseline (the example picture repeated), warped (the example moved to where the reference has its parts, see Baselines) and floor
-    (the reference itself; None where that is perfect by definition) are means over `frames` frames, low and high the 95 % interval of
+    value, baseline (the example image repeated), warped (the example warped to the reference, see Baselines) and floor
+    (the reference itself; None where it is perfect by definition) are means over `frames` frames, low and high the 95 % interval of
     value; the series hold the figure of each frame. coverage is the share of the frames with something to measure in which the result
     could be measured. `unavailable` is "" or the reason why there is no figure. `clips` is more than 1 in a mean over several results.
     """
@@ -58,7 +58,7 @@ class Score:
     warped_series: tuple[float | None, ...] = field(default=(), repr=False)
 
     def json(self) -> dict[str, str | float | None]:
-        """A JSON object without infinite numbers; `unavailable` and `clips` only where they say something."""
+        """A JSON object without infinite numbers; `unavailable` and `clips` only where they apply."""
         row: dict[str, str | float | None] = {
             "result": self.result, "metric": self.metric, "value": self.value, "low": self.low, "high": self.high, "frames": self.frames,
             "unit": self.unit, "better": self.better, "baseline": self.baseline, "warped": self.warped, "floor": self.floor,
@@ -72,14 +72,14 @@ class Score:
 
 
 class Tally:
-    """The figures of one candidate, frame by frame: None where it was not scored, or not measured, as what is no finite number is."""
+    """The figures of one candidate, frame by frame; None where it was not scored, or where the figure is not a finite number."""
 
     def __init__(self) -> None:
         self.series: list[float | None] = []
-        self.asked = 0
+        self.scored = 0
 
     def add(self, value: float | None) -> None:
-        self.asked += 1
+        self.scored += 1
         self.series.append(value if value is not None and math.isfinite(value) else None)
 
     def skip(self) -> None:
@@ -95,44 +95,44 @@ class Tally:
 
     @property
     def coverage(self) -> float | None:
-        return len(self.known) / self.asked if self.asked else None
+        return len(self.known) / self.scored if self.scored else None
 
 
 def measure(
     results: Sequence[FrameSource],
     reference: FrameSource,
     metrics: Sequence[Metric],
-    setting: EvaluationContext,
+    context: EvaluationContext,
     example: Image | None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Score]:
-    """Scores of `results`, which are all of the size in `setting`, against one reference of the same length.
+    """Scores of `results`, which are all of the size in `context`, against one reference of the same length.
 
-    example: the picture that the baselines show, of that size, or None for the reference's first frame, which is then not scored (a single
+    example: the image that the baselines show, of that size, or None for the reference's first frame, which is then not scored (a single
     frame is scored, without baselines). The reference is shrunk to the results' size by area, as the paper's protocol has it.
     Raises InputError when the shapes differ.
     """
-    given_away = 1 if example is None and reference.num_frames > 1 else 0
-    reasons = {metric.name: metric.unavailable(setting, reference.num_frames) for metric in metrics}
-    scorers = {metric.name: metric.open(setting) for metric in metrics if not reasons[metric.name]}
+    skipped = 1 if example is None and reference.num_frames > 1 else 0
+    reasons = {metric.name: metric.unavailable(context, reference.num_frames) for metric in metrics}
+    scorers = {metric.name: metric.open(context) for metric in metrics if not reasons[metric.name]}
     baselines = None if example is None else Baselines(example)
     tallies: dict[str, dict[Name, Tally]] = {metric.name: defaultdict(Tally) for metric in metrics}
 
     def prepare(frames: tuple[Image, ...]) -> tuple[Image, dict[Name, Image]]:
-        """(truth, what the metrics compare with it): in a thread, for the baselines take as long as some metrics."""
+        """(truth, the images that the metrics compare with it). Runs in a thread, since the baselines take as long as some metrics."""
         nonlocal baselines
-        truth = fit(frames[0], setting.width, setting.height)
-        if given_away:
+        truth = fit(frames[0], context.width, context.height)
+        if skipped:
             baselines = baselines or Baselines(truth)
         return truth, {**dict(enumerate(frames[1:])), **(baselines(truth) if baselines else {})}
 
-    footage = zip(reference.frames(), *(result.frames() for result in results), strict=True)
-    for index, (_, (truth, shown)) in enumerate(beside(prepare, footage if scorers else ())):
+    sequences = zip(reference.frames(), *(result.frames() for result in results), strict=True)
+    for index, (_, (truth, compared)) in enumerate(beside(prepare, sequences if scorers else ())):
         for metric in metrics:
             if metric.name in scorers:
-                candidates = {**shown, FLOOR: truth} if metric.floor else shown
-                _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= given_away)
-        setting.memo.forget_all_but(baselines.example if baselines else None)
+                candidates = {**compared, FLOOR: truth} if metric.floor else compared
+                _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= skipped)
+        context.cache.forget_all_but(baselines.example if baselines else None)
         on_event({"done": index + 1, "total": reference.num_frames})
     for metric in metrics:
         for tally in tallies[metric.name].values() if metric.finish else ():
@@ -144,21 +144,22 @@ def measure(
 
 
 class Baselines:
-    """What can be shown without any method, by its name: the example, and the example moved to where the truth has its parts.
+    """Results without any method: the example itself, and the example warped to the truth.
 
-    The movement is the optical flow from the truth to the example. It sees the truth, as no method can, but has no other pixels than those.
+    The warp is the optical flow from the truth to the example. It sees the truth, as no method can, but has only the example's pixels.
     """
 
     def __init__(self, example: Image) -> None:
         self.example, self._flow = example, FlowFinder()
 
     def __call__(self, truth: Image) -> dict[Name, Image]:
-        """For a frame of the truth, uint8 RGB [H, W, 3] as the example is; frames that are too small for optical flow have no WARPED."""
+        """For a frame of the truth, uint8 RGB [H, W, 3] as the example is; frames that are too small for optical flow have no WARPED
+        baseline."""
         moved: dict[Name, Image] = {WARPED: self.warped(truth)} if min(truth.shape[:2]) >= MIN_SIDE else {}
         return {REPEATED: self.example, **moved}
 
     def warped(self, truth: Image) -> Image:
-        """The example as this frame of the truth moves it."""
+        """The example, warped to this frame of the truth."""
         return np.rint(warp(self.example, self._flow(truth, self.example))).astype(np.uint8)
 
 
@@ -198,7 +199,7 @@ def _result(
 
 
 def fit(image: Image, width: int, height: int) -> Image:
-    """The image at another size, by area where it shrinks; itself if it has that size. Raises InputError for another shape."""
+    """The image at another size, averaged by area where it shrinks. Raises InputError for another aspect ratio."""
     own_height, own_width = image.shape[:2]
     if (own_width, own_height) == (width, height):
         return image

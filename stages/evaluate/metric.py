@@ -1,58 +1,57 @@
-"""What a metric is, and the registry: one file of `stages/evaluate/metrics` per metric, found by looking into that folder."""
+"""What a metric of frames is."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from stages.errors import MissingRequirement, UsageError
+from stages.errors import MissingRequirement
 from stages.evaluate.frame_source import FrameSource, Image
 
-if TYPE_CHECKING:
-    from stages.evaluate.distribution import Distribution
+__all__ = ["EvaluationContext", "FeatureCache", "Image", "Metric", "Scorer", "missing_weights"]
 
 Made = TypeVar("Made")
 MakeAll = Callable[[Sequence[Image]], Sequence[Made]]
 Scorer = Callable[[Image, Sequence[Image]], "Sequence[float | None] | None"]
 """Called once per frame, in order: (reference frame, candidate frames), all of one size, uint8 RGB [H, W, 3] -> a figure for each
-candidate. None in the place of a figure: this candidate could not be measured. None instead of all: there is nothing to measure here."""
+candidate, None where that candidate could not be measured; or a single None where this frame has nothing to measure."""
 
 
 class FeatureCache:
-    """Of every image that is being shown, what metrics have made of it, so that what several need, or need again, is made once."""
+    """What metrics have computed from the images of the current frame, so that several metrics share a result."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[MakeAll[Any], int], tuple[Image, Any]] = {}
         self._shared: dict[str, Any] = {}
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
-        """What several metrics of a pass share, made by the first that asks for it."""
+        """An object that several metrics of a pass share, made by the first call."""
         if name not in self._shared:
             self._shared[name] = make()
         made: Made = self._shared[name]
         return made
 
     def __call__(self, make: MakeAll[Made], images: Sequence[Image]) -> list[Made]:
-        """What `make`, which takes a list of images, says of each, now or before. An image is the same only if it is the same object."""
+        """The results of `make` for each of `images`, computed once for each object; equal images that are different objects do not
+        share."""
         unknown = list({id(image): image for image in images if (make, id(image)) not in self._made}.values())
         for image, made in zip(unknown, make(unknown) if unknown else (), strict=True):
-            self._made[make, id(image)] = image, made  # the image, too, lest its id become another's
+            self._made[make, id(image)] = image, made  # keep the image, so that its id is not used again
         return [self._made[make, id(image)][1] for image in images]
 
     def forget_all_but(self, image: Image | None) -> None:
+        """Drop the results of all images but this one."""
         self._made = {key: kept for key, kept in self._made.items() if kept[0] is image}
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What a scorer may want to know beside the frames.
+    """What a scorer may need beside the frames.
 
-    width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results were to follow, a layer of a
-    clip or what is detected in its frames; None for the reference itself; kept: the driving is what synthesize kept in the result, whose
-    layers alone drove it; memo: shared by the metrics of a pass.
+    width, height: size of the frames in pixels; landmarks: name of the detector; driving: what the results follow, a layer of a clip or
+    detections in its frames; None for the reference itself; kept: the driving is the result itself, in which synthesize kept the layer that
+    drove it, so that its frames are not the driver's; cache: shared by the metrics of a pass.
     """
 
     width: int
@@ -61,19 +60,21 @@ class EvaluationContext:
     landmarks: str = "auto"
     driving: FrameSource | None = None
     kept: bool = False
-    memo: FeatureCache = field(default_factory=FeatureCache, compare=False, repr=False)
+    cache: FeatureCache = field(default_factory=FeatureCache, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Metric:
     """One figure of merit.
 
-    `open` loads what the metric needs and returns its scorer. `missing` returns "" or a sentence that says what is not here and which
-    command fixes it; it does not use the network. `floor` tells that the reference itself scores worse than perfect, which is then worth
-    reporting. `layer` is the layer that the driving must have: without it the metric is not taken unless it is asked for by name. At least
-    `least_frames` frames with sides of at least `least_side` pixels are needed. `finish` turns what the scorer said of all frames of a
-    candidate into the figures whose mean counts. `only_by_name`: it is not taken unless it is asked for. `caution` says what makes its
-    figures in this setting differ from those of others, as a sentence; "" if nothing does.
+    open: loads the metric's networks and returns its scorer.
+    missing: "" or a sentence that names the missing file or package and the command that fixes it; does not use the network.
+    layer: the layer that the driving must have; without it the metric runs only when it is named.
+    min_frames, min_side: it needs at least this number of frames, with sides of at least this number of pixels.
+    floor: the reference itself scores worse than perfect, and its score is reported.
+    finish: turns the scorer's values for all frames of a candidate into the figures whose mean counts.
+    only_by_name: it runs only when it is named.
+    caution: "" or a sentence on what makes its figures here incomparable with others.
     """
 
     name: str
@@ -81,59 +82,34 @@ class Metric:
     unit: str
     better: Literal["higher", "lower"]
     open: Callable[[EvaluationContext], Scorer]
-    missing: Callable[[EvaluationContext], str] = lambda setting: ""
+    missing: Callable[[EvaluationContext], str] = lambda context: ""
     aliases: tuple[str, ...] = ()
     layer: str = ""
-    least_frames: int = 1
-    least_side: int = 1
+    min_frames: int = 1
+    min_side: int = 1
     floor: bool = False
     finish: Callable[[Scorer, Sequence[float | None]], Sequence[float | None]] | None = None
     only_by_name: bool = False
-    caution: Callable[[EvaluationContext], str] = lambda setting: ""
+    caution: Callable[[EvaluationContext], str] = lambda context: ""
 
-    def concerns(self, setting: EvaluationContext) -> bool:
-        """Whether it is taken without being asked for: there is a driving of the kind that this metric looks at."""
+    def concerns(self, context: EvaluationContext) -> bool:
+        """Whether it runs without being named: the driving has the layer that this metric needs."""
         if self.only_by_name:
             return False
-        clip = None if setting.driving is None else setting.driving.clip
+        clip = None if context.driving is None else context.driving.clip
         return not self.layer or (clip is not None and clip.has(self.layer))
 
-    def unavailable(self, setting: EvaluationContext, frames: int) -> str:
-        """Why this metric cannot be taken of `frames` frames, as a sentence; "" if it can."""
-        if frames < self.least_frames:
-            return f"needs {self.least_frames} frames"
-        if min(setting.width, setting.height) < self.least_side:
-            return f"needs frames of {self.least_side} pixels a side"
-        return self.missing(setting)
-
-
-def metric_names() -> list[str]:
-    """All metrics, whether they can run here or not."""
-    return [metric.name for metric in _every()]
-
-
-def find_metric(name: str) -> Metric | Distribution:
-    """The first of `find_metrics`."""
-    return find_metrics(name)[0]
-
-
-def find_metrics(name: str) -> list[Metric | Distribution]:
-    """The metrics, of frames or of distributions, of that name or alias. Raises UsageError for an unknown one."""
-    found = [metric for metric in _every() if name in (metric.name, *metric.aliases)]
-    if not found:
-        raise UsageError(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
-    return found
-
-
-def _every() -> tuple[Metric | Distribution, ...]:
-    """What the files of the folder declare, one as METRIC or several as METRICS, in the order of their names."""
-    folder = importlib.import_module("stages.evaluate.metrics").__path__
-    modules = [importlib.import_module(f"stages.evaluate.metrics.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(folder))]
-    return tuple(metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,))
+    def unavailable(self, context: EvaluationContext, frames: int) -> str:
+        """Why this metric cannot run on `frames` frames, as a sentence; "" if it can."""
+        if frames < self.min_frames:
+            return f"needs {self.min_frames} frames"
+        if min(context.width, context.height) < self.min_side:
+            return f"needs frames of {self.min_side} pixels a side"
+        return self.missing(context)
 
 
 def missing_weights(*names: str) -> str:
-    """What keeps these weight files from being used without the network, as a sentence; "" if nothing does."""
+    """Why these weight files cannot be used without the network, as a sentence; "" if they can."""
     from weights import registry
 
     for name in names:

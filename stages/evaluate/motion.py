@@ -1,4 +1,4 @@
-"""Optical flow between two frames (DIS, Kroeger et al. 2016), and pictures that are moved along it."""
+"""Optical flow between two frames (DIS, Kroeger et al. 2016), and images warped along it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from stages.evaluate.frame_source import Image
 
 MIN_SIDE = 16
-"""Pixels; DIS cannot look at less."""
+"""Smallest side in pixels that DIS accepts."""
 
 Flow = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 class FlowFinder:
-    """Two images uint8 RGB [H, W, 3] -> flow [H, W, 2] in pixels: the first shows at x what the second shows at x + flow(x)."""
+    """Two images, uint8 RGB [H, W, 3] -> flow [H, W, 2] in pixels, with image(x) = other(x + flow(x))."""
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -29,14 +29,15 @@ class FlowFinder:
 
 
 def consistent(backward: Flow, forward: Flow) -> Mask:
-    """Pixels [H, W] that the flow leads out and nearly back again, and inside the frame (Sundaram et al. 2010, eq. 5)."""
+    """Forward-backward check: the pixels [H, W] that return nearly to where they started, inside the frame (Sundaram et al. 2010, eq.
+    5)."""
     returned = warp(forward, backward)
     gap = _squared_length(backward + returned)
     allowed = 0.01 * (_squared_length(backward) + _squared_length(returned)) + 0.5
     height, width = gap.shape
     x, y = np.moveaxis(_targets(backward), -1, 0)
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    return (gap <= allowed) & inside
+    return np.asarray((gap <= allowed) & inside)
 
 
 def warp(image: Image | Flow, flow: Flow) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""One evaluation by several processes, or by Ray: each measures shards, and the parts are added."""
+"""One evaluation by several processes, or by Ray: each measures shards, and the partial results are added."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from stages.errors import Fsv2vError, InputError, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
-from stages.evaluate.partial_result import Part, load, require_same
+from stages.evaluate.partial_result import PartialResult, load, require_same
 from stages.evaluate.set_statistics import pools
 from stages.files import TEMPORARY, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
 _FOR_EACH, _ON_RAY = 4, 1024
-"""Shards for each process; on a cluster whose workers nobody has counted, in all."""
+"""Number of shards for each process, and in all on a cluster with an unknown number of workers."""
 _INTERVAL = 0.2
-"""Seconds between two steps that are told."""
+"""Seconds between two reports of progress."""
 _SHARED = "Name a folder that all nodes share with --cache"
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What all shards have in common. `folder` is where each leaves its part; `sets_grow` as for `evaluate`."""
+    """What all shards have in common. `folder` receives their partial results; `sets_grow` as for `evaluate`."""
 
     results: tuple[str, ...]
     references: tuple[str, ...]
@@ -52,23 +52,24 @@ def evaluate_parallel(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> Iterator[Score]:
-    """The scores of `evaluate` from `jobs` processes (on Ray 1: as many as the cluster has cores), those of frames as they are finished.
+    """The scores of `evaluate`, computed by `jobs` processes (on Ray, 1 stands for every core of the cluster); those of frames as they
+    finish.
 
-    `on_event` is told {done, total} in results. Raises what `evaluate` raises; the first failure ends the others' work.
+    `on_event` receives {done, total} in results, and {warning}. Raises what `evaluate` raises; the first failure ends the others' work.
     """
-    told: set[str] = set()
+    given: set[str] = set()
 
-    def tell(message: str) -> None:
-        if message not in told:
-            told.add(message)
-            on_event({"message": message})
+    def warn(text: str) -> None:
+        if text not in given:
+            given.add(text)
+            on_event({"warning": text})
 
     index, count = shard
     named = pairs(results, references)
     own = named[index::count]
     if out:
         require_same(out, empty_part(named, options, shard))
-    open_pairs(own, lambda event: tell(event["message"]))  # what cannot be compared is found before hours of work
+    open_pairs(own, lambda event: warn(event["warning"]))  # find pairs that cannot be compared before hours of work
     pieces = max(1, min(len(own), _ON_RAY if engine == "ray" and jobs == 1 else _FOR_EACH * jobs))
     shards = (f"{index + count * piece}/{count * pieces}" for piece in range(pieces))
     with _folder_of_parts(options.cache, engine) as folder:
@@ -78,8 +79,8 @@ def evaluate_parallel(
         with contextlib.closing(run_over_clips(task, shards, jobs, engine=engine, keep_going=False, address=address)) as reports:
             for report in reports:
                 part = _taken(report, work)
-                for message in report.notes["messages"]:
-                    tell(message)
+                for text in report.notes["warnings"]:
+                    warn(text)
                 yield from part.scores
                 whole = part if whole is None else whole + part
                 done += report.notes["results"]
@@ -94,30 +95,30 @@ def evaluate_parallel(
 
 
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
-    """Leaves the part of the shard "i/n". The notes hold what there was to say. An interrupt may come out of `on_step`."""
+    """Measure the shard "i/n" and write its partial result. The notes hold the warnings. `on_step` may raise an interrupt."""
     if not work.folder.is_dir():
-        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the figures are put together", hint=_SHARED)
+        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", hint=_SHARED)
     index, count = map(int, name.split("/"))
-    messages: list[str] = []
-    told = time.monotonic()
+    warnings: list[str] = []
+    reported = time.monotonic()
 
     def on_event(event: Mapping[str, Any]) -> None:
-        nonlocal told
-        if "message" in event:
-            messages.append(str(event["message"]))
-        elif on_step is not None and time.monotonic() - told > _INTERVAL:
-            told = time.monotonic()
+        nonlocal reported
+        if "warning" in event:
+            warnings.append(str(event["warning"]))
+        elif on_step is not None and time.monotonic() - reported > _INTERVAL:
+            reported = time.monotonic()
             on_step(Step(name, event["done"], event["total"]))
 
     for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part(name), work.sets_grow):
         pass
     measured = len(pairs(work.results, work.references)[index::count])
-    return Outcome("", "done", 0, {"messages": messages, "results": measured})
+    return Outcome("", "done", 0, {"warnings": warnings, "results": measured})
 
 
 @contextlib.contextmanager
 def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
-    """A folder for this run alone; on Ray beside the cached statistics, which nodes have to share."""
+    """A folder for this run; on Ray beside the cached statistics, which all nodes have to share."""
     with contextlib.ExitStack() as stack:
         if engine == "local":
             yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY)))
@@ -129,8 +130,8 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
         yield folder
 
 
-def _taken(report: Report, work: _Work) -> Part:
-    """The part that a report is about, which is then no longer in the folder. Raises the error of one that failed."""
+def _taken(report: Report, work: _Work) -> PartialResult:
+    """Load the partial result that a report is about and remove its file. Raises the error of a shard that failed."""
     if report.status == "failed":
         error = Fsv2vError(f"shard {report.source}: {report.reason}")
         error.exit_code = report.exit_code

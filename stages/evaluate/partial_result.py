@@ -1,4 +1,4 @@
-"""A part of an evaluation: the scores of some results and the statistics of their features. Parts add up, wherever they were made."""
+"""The partial result of an evaluation: the scores of some results and the statistics of their features. Partial results can be added."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from stages.errors import DAMAGED, InputError, ParametersDiffer, UsageError
 from stages.evaluate import intervals
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
-from stages.evaluate.metric import Metric, find_metric
+from stages.evaluate.metric import Metric
+from stages.evaluate.registry import find_metric
 from stages.evaluate.set_statistics import SetStatistics, pools
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
@@ -24,21 +25,21 @@ from stages.reading import load_npz, parse_object
 
 SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"
-"""What stands in the place of the result in a mean over several clips; their folder where there are several methods."""
+"""Stands in the place of the result in a mean over several clips; with several methods it is the folder of their results."""
 
 Shard = tuple[int, int]
 _SIDES = ("results", "references", "repeated", "warped")
 
 
 @dataclass(frozen=True)
-class Part:
-    """metrics: names of all that were asked for; scores: of single results; sides: (pool, extractor) -> statistics; clips: pool -> how many
-    results are in it; reasons: (pool, metric) -> why there is no figure; shards: what of the whole is in here, all of it being [(0, 1)];
-    whose: what tells evaluations of other results, or by other options, apart; pairs: (result, reference) of all that is in here."""
+class PartialResult:
+    """metrics: their names; shards: those of the evaluation that are in here, [(0, 1)] for all of it; fingerprint: differs between
+    evaluations of other results or with other options; pairs: (result, reference) of all results in here; scores: of single results;
+    sides: (pool, extractor) -> statistics; clips: pool -> number of results; reasons: (pool, metric) -> why there is no figure."""
 
     metrics: tuple[str, ...]
     shards: tuple[Shard, ...] = ((0, 1),)
-    whose: str = ""
+    fingerprint: str = ""
     pairs: tuple[tuple[str, str], ...] = ()
     scores: list[Score] = field(default_factory=list)
     sides: dict[tuple[str, str], SetStatistics] = field(default_factory=dict)
@@ -46,22 +47,22 @@ class Part:
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, pool: str, clips: int, sides: dict[str, SetStatistics]) -> None:
-        """The statistics of `clips` more results of a pool, by the name of the extractor."""
+        """Add the statistics of `clips` more results of a pool. sides: extractor's name -> statistics."""
         self.clips[pool] = self.clips.get(pool, 0) + clips
         for extractor, more in sides.items():
             known = self.sides.get((pool, extractor))
             self.sides[pool, extractor] = more if known is None else known + more
 
-    def __add__(self, other: Part) -> Part:
+    def __add__(self, other: PartialResult) -> PartialResult:
         shards, pairs, scores = self.shards + other.shards, self.pairs + other.pairs, self.scores + other.scores
-        joined = Part(self.metrics, shards, self.whose, pairs, scores, dict(self.sides), dict(self.clips))
+        joined = PartialResult(self.metrics, shards, self.fingerprint, pairs, scores, dict(self.sides), dict(self.clips))
         joined.reasons.update({**other.reasons, **self.reasons})
         for pool, clips in other.clips.items():
             joined.add(pool, clips, {extractor: sides for (name, extractor), sides in other.sides.items() if name == pool})
         return joined
 
     def whole(self) -> Iterator[Score]:
-        """What can only be said of all results together: distributions for each pool, then, with several references, means."""
+        """The scores of all results together: distributions for each pool, then, with several references, means."""
         metrics = [find_metric(name) for name in self.metrics]
         for pool in self.clips:
             for metric in metrics:
@@ -84,7 +85,7 @@ class Part:
         """One .npz file, atomically. Raises InputError when it cannot be written."""
         kept = [[side for side in _SIDES if getattr(sides, side) is not None] for sides in self.sides.values()]
         header = {
-            "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "whose": self.whose, "pairs": self.pairs,
+            "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "whose": self.fingerprint, "pairs": self.pairs,
             "scores": [asdict(score) for score in self.scores],
             "pools": list(self.sides), "clips": self.clips, "reasons": [[*of, text] for of, text in self.reasons.items()],
             "sides": kept,
@@ -98,8 +99,8 @@ class Part:
         write_atomically(path, data.getvalue())
 
 
-def load(path: Path) -> Part:
-    """Raises InputError when the file was not written by `Part.save`."""
+def load(path: Path) -> PartialResult:
+    """Read a file. Raises InputError when it was not written by `PartialResult.save`."""
     try:
         arrays = load_npz(path)
         header = parse_object(arrays["header"].tobytes())
@@ -113,31 +114,33 @@ def load(path: Path) -> Part:
         reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
         shards = tuple((index, count) for index, count in header["shards"])
         pairs = tuple((result, reference) for result, reference in header["pairs"])
-        return Part(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
+        return PartialResult(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except DAMAGED as problem:
-        raise InputError(f"{path} is no part of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one") from problem
+        raise InputError(
+            f"{path} is not a partial result of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one"
+        ) from problem
 
 
-def require_same(path: Path, part: Part) -> None:
-    """ParametersDiffer when the file at `path` holds a part of something else than `part` is to be; it is not replaced."""
+def require_same(path: Path, part: PartialResult) -> None:
+    """Raises ParametersDiffer when the file at `path` holds a partial result of another evaluation than `part`; it is not replaced."""
     if not path.exists():
         return
-    there = load(path)
-    if (there.metrics, there.shards, there.whose) != (part.metrics, part.shards, part.whose):
+    existing = load(path)
+    if (existing.metrics, existing.shards, existing.fingerprint) != (part.metrics, part.shards, part.fingerprint):
         raise ParametersDiffer(f"{path} holds a part of another evaluation, and is not replaced", hint="Remove it, or choose another -o")
 
 
-def merge(paths: Sequence[Path]) -> Part:
-    """The whole of what the files hold. Raises UsageError when they do not fit together: other metrics, shards of other evaluations, a
-    shard missing, a result there twice."""
+def merge(paths: Sequence[Path]) -> PartialResult:
+    """The sum of the files. Raises UsageError when they do not fit together: other metrics, shards of other evaluations, a missing shard, a
+    result in two files."""
     whole = load(paths[0])
     for path in paths[1:]:
         part = load(path)
         if part.metrics != whole.metrics:
             raise UsageError(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
-        if part.whose != whole.whose and max(count for _, count in part.shards + whole.shards) > 1:
+        if part.fingerprint != whole.fingerprint and max(count for _, count in part.shards + whole.shards) > 1:
             hint = "Each shard is given the same results and references, by the same names in the same order, and the same options"
             raise UsageError(f"{path} and {paths[0]} are shards of different evaluations", hint=hint)
         whole += part
@@ -154,9 +157,9 @@ def merge(paths: Sequence[Path]) -> Part:
 
 
 def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
-    """The scores of each method that has several references, by what their mean is called.
+    """Name of the mean -> the scores of a method that has several references.
 
-    Where no two results have the same reference, all are of one method; else those of one set are (see `pools`).
+    Where no two results have the same reference, all are of one method; else each set is one (see `pools`).
     """
     pairs = list(dict.fromkeys((score.result, score.reference) for score in scores))
     if len({reference for _, reference in pairs}) == len(pairs) > 1:
@@ -167,10 +170,10 @@ def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
 
 
 def means(name: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Iterator[Score]:
-    """Each clip counts the same, however long it is; clips without a figure count in the coverage alone."""
+    """The mean of each metric. Clips have equal weight, whatever their length; those without a figure count in the coverage alone."""
     for metric in metrics:
-        asked = [score for score in scores if score.metric == metric.name]
-        measured = [score for score in asked if score.value is not None]
+        of_metric = [score for score in scores if score.metric == metric.name]
+        measured = [score for score in of_metric if score.value is not None]
         if measured:
             low, high = intervals.of_clips([score.value for score in measured if score.value is not None])
             yield replace(
@@ -179,7 +182,7 @@ def means(name: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Iter
                 reference="",
                 value=_mean([score.value for score in measured]),
                 frames=sum(score.frames for score in measured),
-                coverage=_mean([score.coverage for score in asked]),
+                coverage=_mean([score.coverage for score in of_metric]),
                 baseline=_mean([score.baseline for score in measured]),
                 warped=_mean([score.warped for score in measured]),
                 floor=_mean([score.floor for score in measured]),

@@ -20,24 +20,24 @@ Pair = tuple[FrameSource, FrameSource]
 """A result and its reference."""
 
 
-def least_side(pairs: Sequence[Pair]) -> int:
-    """Of all frames of the results, in pixels."""
+def min_side(pairs: Sequence[Pair]) -> int:
+    """The shortest side of all frames of the results, in pixels."""
     return min(min(result.width, result.height) for result, _ in pairs)
 
 
 def samples(pairs: Sequence[Pair], extractor: Extractor, has_example: bool) -> int:
-    """How many vectors the results give."""
+    """Number of feature vectors of the results."""
     return sum(extractor.samples(reference.num_frames - first_scored(reference, has_example)) for _, reference in pairs)
 
 
 def first_scored(reference: FrameSource, has_example: bool) -> int:
-    """The first frame that counts: 1 where the first one is the example, which was given away."""
+    """Index of the first frame that counts: 1 where frame 0 serves as the example."""
     return 0 if has_example or reference.num_frames == 1 else 1
 
 
 @dataclass(frozen=True)
 class SetStatistics:
-    """Statistics of a pool's results, of their references, and of the baselines (see `measure.Baselines`), None where there is none."""
+    """Statistics of a pool's results, of their references, and of the baselines (see `measure.Baselines`), None where they do not exist."""
 
     results: Statistics
     references: Statistics
@@ -56,7 +56,7 @@ def pools(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """The name of the set to which each (result, reference), given as paths, belongs.
 
     Results that lie in one folder are one set, of its name, unless two of them have the same reference: then they compete, and each is a
-    set for itself, as is one that lies alone.
+    set of its own, as is a single result.
     """
     folders: dict[Path, set[tuple[str, str]]] = {}
     for pair in pairs:
@@ -69,7 +69,7 @@ def pools(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 class StatisticsCollector:
-    """Looks at footage through several networks at once, but only at what the cache does not know."""
+    """Computes the statistics of videos for several networks in one pass; what the cache has is not computed."""
 
     def __init__(self, device: str, cache: Cache, on_event: OnEvent) -> None:
         self._networks, self._cache, self._on_event = Networks(device), cache, on_event
@@ -77,24 +77,25 @@ class StatisticsCollector:
     def sides(
         self, result: FrameSource, reference: FrameSource, example: Image | None, extractors: Sequence[Extractor]
     ) -> dict[str, SetStatistics]:
-        """By the name of the extractor. example: as for `measure`; without it the first frame was given away and does not count."""
+        """Extractor's name -> statistics. example: as for `measure`; without it the first frame serves as the example and does not
+        count."""
         if not extractors:
             return {}
         start = first_scored(reference, example is not None)
-        ours = self._footage(result, result, start, extractors)
-        theirs = self._footage(reference, result, start, extractors)
+        ours = self._statistics(result, result, start, extractors)
+        theirs = self._statistics(reference, result, start, extractors)
         still = example if example is not None else _first(reference, result) if start else None
         if still is None:
             return {one.name: SetStatistics(ours[one.name], theirs[one.name]) for one in extractors}
         repeated = {one.name: self._repeated(one, still, reference.num_frames - start) for one in extractors}
-        warped = self._footage(reference, result, start, extractors, still) if min(still.shape[:2]) >= MIN_SIDE else {}
+        warped = self._statistics(reference, result, start, extractors, still) if min(still.shape[:2]) >= MIN_SIDE else {}
         return {one.name: SetStatistics(ours[one.name], theirs[one.name], repeated[one.name], warped.get(one.name)) for one in extractors}
 
-    def _footage(
-        self, footage: FrameSource, size: FrameSource, start: int, extractors: Sequence[Extractor], moved: Image | None = None
+    def _statistics(
+        self, source: FrameSource, size: FrameSource, start: int, extractors: Sequence[Extractor], moved: Image | None = None
     ) -> dict[str, Statistics]:
-        """The frames from `start` on, at the size of `size`; or the picture `moved` as these frames move it."""
-        about: dict[str, str | int] = {"frames": footage.digest(), "start": start, "width": size.width, "height": size.height}
+        """The frames from `start` on, at the size of `size`; or the image `moved`, warped to these frames."""
+        about: dict[str, str | int] = {"frames": source.digest(), "start": start, "width": size.width, "height": size.height}
         if moved is not None:
             about["moved"] = _digest(moved)
         places = {extractor.name: self._cache.path(**about, **_identity(extractor)) for extractor in extractors}
@@ -106,9 +107,9 @@ class StatisticsCollector:
             def seen(count: int) -> None:
                 nonlocal done
                 done += count
-                self._on_event({"done": done, "total": footage.num_frames})
+                self._on_event({"done": done, "total": source.num_frames})
 
-            fitted = (fit(frame, size.width, size.height) for frame in islice(footage.frames(), start, None))
+            fitted = (fit(frame, size.width, size.height) for frame in islice(source.frames(), start, None))
             frames = fitted if moved is None else map(Baselines(moved).warped, fitted)
             made = extract(frames, str(about), unknown, self._networks, seen)
             for name, statistics in made.items():

@@ -1,7 +1,7 @@
-"""What is kept of a set of feature vectors, and how far two sets lie apart.
+"""Statistics of a set of feature vectors, and distances between two sets.
 
-The memory of a set does not grow with it, and the statistics of two parts add up to those of the whole, in whatever order: sums for its
-Gaussian, and for kernels a sample that depends on nothing but the vectors' own keys.
+Their memory does not grow with the set, and the statistics of parts add up to those of the whole in any order: sums for the Gaussian, and
+for kernels a sample that depends on the vectors' own keys alone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from stages.errors import InputError
 
 KEPT = 2048
-"""So many vectors of a set are kept as they are: those of the smallest keys, which is a random choice that all shards agree upon."""
+"""Number of vectors of a set that are kept: those of the smallest keys, a random choice that is the same for all shards."""
 ROWS = 128
-"""Of the matrix of a kernel, so many are in memory at once."""
+"""Rows of a kernel's matrix that are in memory at once."""
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Statistics:
 
     @staticmethod
     def repeated(vector: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
-        """Of as many copies of a vector [D] as there are keys, which are not laid out."""
+        """Statistics of one vector [D] repeated for each key, without making the copies."""
         few = Statistics.of(np.repeat(vector[None], min(len(keys), KEPT), 0), np.sort(keys)[:KEPT])
         if len(keys) <= KEPT:
             return few
@@ -64,11 +64,12 @@ class Statistics:
         return Statistics(self.count + other.count, self.total + other.total, self.outer + other.outer, sample, keys[kept])
 
     def settled(self) -> Statistics:
-        """With sums that do not depend on how the set was put together, to the last bit, if all of it is kept: as a file gives them."""
+        """With sums computed from the sample, if that is the whole set: then they are the same to the last bit however the set was
+        built."""
         return Statistics.of(self.sample, self.keys) if self.count == len(self.sample) else self
 
     def part(self, begin: int, end: int) -> Statistics:
-        """Those of some columns of the vectors."""
+        """Statistics of the columns [begin, end) of the vectors."""
         columns = slice(begin, end)
         return Statistics(self.count, self.total[columns], self.outer[columns, columns], self.sample[:, columns], self.keys)
 
@@ -90,7 +91,7 @@ class Statistics:
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Statistics:
-        """The inverse of `arrays`. Raises KeyError or ValueError for something else."""
+        """The inverse of `arrays`. Raises KeyError or ValueError for other arrays."""
         if any(arrays[prefix + name].dtype.kind not in "fiu" for name in ("count", "sample", "keys")):
             raise ValueError("not the statistics of feature vectors")
         count = int(arrays[prefix + "count"])
@@ -106,7 +107,7 @@ class Statistics:
 
 
 def keys_of(digest: str, first: int, count: int) -> NDArray[np.uint64]:
-    """Evenly spread numbers for the vectors `first`, `first` + 1, ... of the footage with that digest."""
+    """Evenly spread numbers for the vectors `first`, `first` + 1, ... of the video with that digest."""
     names = (f"{digest} {index}".encode() for index in range(first, first + count))
     return np.array([int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") for name in names], np.uint64)
 
@@ -128,20 +129,20 @@ def frechet_distance(ours: Statistics, theirs: Statistics) -> float:
 def kernel_distance(ours: Statistics, theirs: Statistics) -> float:
     """Unbiased squared maximum mean discrepancy for the kernel (x.y / D + 1)^3 (Binkowski et al. 2018, section 4).
 
-    Of all pairs of the kept vectors, which is what the usual mean over random subsets estimates. Slightly negative for like sets.
+    Of all pairs of the kept vectors, which is what the usual mean over random subsets estimates. Slightly negative for similar sets.
     """
     x, y = ours.sample.astype(np.float64), theirs.sample.astype(np.float64)
     return _among(x) + _among(y) - 2 * _sum(x, y) / (len(x) * len(y))
 
 
 def _among(x: Array) -> float:
-    """The mean of the kernel over the pairs of two different vectors."""
+    """Mean of the kernel over all pairs of different vectors."""
     with_itself = float(_kernel(np.square(x).sum(1), x.shape[1]).sum())
     return (_sum(x, x) - with_itself) / (len(x) * (len(x) - 1))
 
 
 def _sum(x: Array, y: Array) -> float:
-    """Of the kernel over all pairs, a few rows at a time: the matrix of two full samples would take 32 MiB, in each step of it."""
+    """Sum of the kernel over all pairs, a few rows at a time: the matrix of two full samples would take 32 MiB in each step."""
     return sum(float(_kernel(x[row : row + ROWS] @ y.T, x.shape[1]).sum()) for row in range(0, len(x), ROWS))
 
 

@@ -1,4 +1,5 @@
-"""What SSIM and MS-SSIM look at: means, variances and covariances under a Gaussian window, at scales that each halve the one before."""
+"""The statistics of SSIM and MS-SSIM: means, variances and covariances under a Gaussian window, at scales that each halve the previous
+one."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ Pixels = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """An image at one scale: pixels [H, W, 3], and of as many windows the mean, its square and the variance."""
+    """An image at one scale: pixels [H, W, 3], and the mean, its square and the variance of the window around each pixel."""
 
     pixels: Pixels
     _compared: WeakKeyDictionary[Structure, Pixels] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
@@ -58,7 +59,7 @@ class Structure:
         return (2 * self.mean * other.mean + C1) / (self.mean_squared + other.mean_squared + C1)
 
     def contrast_and_structure(self, other: Structure) -> Pixels:
-        """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; kept for as long as both are, for SSIM and MS-SSIM both need it."""
+        """c s of Wang et al. 2004, eq. 9 and 10 with C3 = C2 / 2; cached, since SSIM and MS-SSIM both need it."""
         if other not in self._compared:
             covariance = _windowed(self.pixels * other.pixels) - self.mean * other.mean
             self._compared[other] = (2 * covariance + C2) / (self.variance + other.variance + C2)

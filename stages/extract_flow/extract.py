@@ -1,4 +1,4 @@
-"""The stage: the optical flow from each frame to the next as the layer `flow`, and where to trust it as the layer `flow_confidence`."""
+"""The stage: the optical flow from each frame to the next as the layer `flow`, and its confidence as the layer `flow_confidence`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class FlowOptions:
 
 
 def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcome:
-    """Estimate the flow of `clip` from frame t to t + 1, both ways, to tell where it can be trusted.
+    """Estimate the flow of `clip` from frame t to t + 1, in both directions, for the confidence.
 
-    The last frame, and the last one of each shot, has flow 0 and confidence 0. Raises UsageError when backend and network do not go
-    together, MissingRequirement when the network's file or a package is not there.
+    The last frame, and the last one of each shot, has flow 0 and confidence 0. Raises UsageError when backend and network do not
+    fit, MissingRequirement when the network's file or a package is missing.
     """
     teacher = choose_teacher(options.backend, options.model)
     producer = Producer(STAGE, teacher.backend.name, {}, teacher.weights, device=options.device)
@@ -59,7 +59,7 @@ def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcom
 
 @dataclass(frozen=True)
 class _Pair:
-    """A frame, uint8 RGB [H, W, 3], and the next one: None after the last; `cut` when that one begins another shot."""
+    """A frame, uint8 RGB [H, W, 3], and the next one, None after the last; cut: the next one begins another shot."""
 
     frame: NDArray[np.uint8]
     following: NDArray[np.uint8] | None
@@ -75,7 +75,7 @@ def _pairs(clip: Clip) -> Iterator[_Pair]:
 
 
 def _flows(clip: Clip, estimate: Estimator) -> Iterator[tuple[bool, NDArray[np.float32], NDArray[np.bool_]]]:
-    """(whether the next frame begins another shot, flow [H, W, 2], where it can be trusted [H, W]) for each frame."""
+    """(whether the next frame begins another shot, flow [H, W, 2], where it is consistent [H, W]) for each frame."""
 
     def flow_of(pair: _Pair) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         if pair.following is None or pair.cut:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,13 @@ from stages.conditions.poses import NAMES
 from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
 from stages.runner import Outcome
-from stages.skeletons import SIZES
+from stages.skeletons import SIZES, boxes_of
 from stages.tracking.interpolation import filled
 from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import Seen, Subject, box_of_points, follow, parse_choice, watch
+from stages.tracking.tracker import Detector, Seen, follow, parse_choice, watch
 
 Boxes = NDArray[np.float32]
-"""Of everybody in a frame, [N, 4]."""
+"""Boxes of all people in a frame, [N, 4]."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PoseOptions:
     """What shapes the poses; all but `device` enters the layer's key.
 
     person: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
-    about 40 ms; 0 turns it off. drop: names of `rules.RULES`, whom to leave out.
+    about 40 ms; 0 turns it off. drop: names of `rules.RULES`, which remove people.
     """
 
     backend: str = "auto"
@@ -42,10 +42,10 @@ class PoseOptions:
 def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcome:
     """Detect the chosen person, or all, in every frame of `clip`.
 
-    Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros where
-    nobody is; with a backend that knows them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. The notes count the frames
-    without anybody, and those in which each rule of `drop` found somebody. Raises NoDetection when no frame shows a person,
-    ParametersDiffer when another layer is there and `overwrite` is not set.
+    Writes `poses`: keypoints [T, P, 25, 3] (x, y in pixels, confidence; BODY_25), boxes [T, P, 4] and track_id [T, P], -1 and zeros for an
+    empty slot; with a backend that finds them also face [T, P, 70, 3], hand_left and hand_right [T, P, 21, 3]. The notes count the frames
+    without a person, and those in which each rule of `drop` applied. Raises NoDetection when no frame shows a person, ParametersDiffer when
+    another layer exists and `overwrite` is not set.
     """
     parameters = _parameters(options)
     backend = Backends("poses").require_for(clip, "poses", options.backend)
@@ -58,7 +58,7 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
         frames = list(_persons(clip, backend, options))
         arrays = _arrays(frames)
         if not (arrays["track_id"] >= 0).any():
-            raise _nobody(clip, options.person, max(len(frame.load) for frame in frames))
+            raise _no_person(clip, options.person, max(len(frame.load) for frame in frames))
         dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
         poses.arrays(arrays)
     notes = _notes(arrays, dropped) | backend.notes
@@ -75,10 +75,10 @@ def _parameters(options: PoseOptions) -> dict[str, Any]:
     return {"person": parse_choice(options.person), "smoothing": float(options.smoothing), "drop": sorted(set(options.drop))}
 
 
-def _persons(clip: Clip, backend: Backend, options: PoseOptions) -> Iterator[Tracked[Boxes]]:
-    """Who was chosen, followed, with short gaps filled, smoothed."""
+def _persons(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> Iterator[Tracked[Boxes]]:
+    """The chosen people: tracked, with short gaps filled, smoothed."""
     fps = float(clip.fps)
-    detect: Callable[[NDArray[np.uint8]], list[Subject]] = backend.open_for(options.person, options.device)
+    detect = backend.open_for(options.person, options.device)
     seen = watch(((frame, None) for frame in clip.frames()), detect)
     boxed = (Seen(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
     chosen = follow(boxed, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)
@@ -86,39 +86,36 @@ def _persons(clip: Clip, backend: Backend, options: PoseOptions) -> Iterator[Tra
 
 
 def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:
-    """The arrays of the layer for all frames, with as many persons as the fullest frame."""
+    """The arrays of the layer, with a column for each person of the frame that has most."""
     persons = max(len(frame.points) for frame in frames)
     points = np.zeros((len(frames), persons, *frames[0].points.shape[1:]), np.float32)
-    boxes = np.zeros((len(frames), persons, 4), np.float32)
     track_id = np.full((len(frames), persons), -1, np.int32)
     for index, frame in enumerate(frames):
         points[index, : len(frame.points)] = frame.points
         track_id[index, : len(frame.points)] = frame.identity
-        bodies = frame.points[:, : len(NAMES)]
-        boxes[index, : len(frame.points)] = [box_of_points(body[body[:, 2] > 0]) for body in bodies]
     ends = np.cumsum(list(SIZES.values()))
     parts = {name: points[..., end - SIZES[name] : end, :] for name, end in zip(SIZES, ends, strict=True) if end <= points.shape[2]}
-    return {**parts, "boxes": boxes, "track_id": track_id}
+    return {**parts, "boxes": boxes_of(points[..., : len(NAMES), :]), "track_id": track_id}
 
 
-def _drop(arrays: dict[str, NDArray[Any]], everybody: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
-    """Take out, in place, whom the rules name. Raises NoDetection when nobody is left."""
-    out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], everybody, float(clip.fps), clip.height))
+def _drop(arrays: dict[str, NDArray[Any]], all_boxes: list[Boxes], clip: Clip, names: tuple[str, ...]) -> dict[str, int]:
+    """Remove, in place, the people that the rules select. Raises NoDetection when none is left."""
+    out, counts = rules.apply(names, rules.Seen(arrays["keypoints"], all_boxes, float(clip.fps), clip.height))
     for name, array in arrays.items():
         array[out] = -1 if name == "track_id" else 0
     if not (arrays["track_id"] >= 0).any():
         most = max(counts, key=lambda name: counts[name])
-        raise NoDetection(f"The rules of --drop leave nobody in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
+        raise NoDetection(f"The rules of --drop leave no person in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
     return counts
 
 
-def _nobody(clip: Clip, person: str | int, most: int) -> NoDetection:
+def _no_person(clip: Clip, person: str | int, most: int) -> NoDetection:
     if most:
         count = f"{most} person is" if most == 1 else f"{most} persons are"
         return NoDetection(f"{clip.path} has no person number {person}: {count} seen at once", hint="They count from the left, from 0")
     return NoDetection(
         f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
-        hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the picture high",
+        hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the image high",
     )
 
 

@@ -1,4 +1,4 @@
-"""Rules that take persons out of a pose layer who would spoil a data set: each says in how many frames it found somebody."""
+"""Rules that remove people from a pose layer who would degrade a data set; the frames in which each rule applies are counted."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.poses import NAMES
-from stages.tracking.tracker import box_of_points
+from stages.skeletons import boxes_of
 
 RULES = ("static", "small", "truncated", "overlapping")
 
 STATIC_SECONDS = 0.5
 STATIC_SHARE = 0.01
-"""Who moves less than this share of his height in half a second stands still (5 of 512 pixels in few-shot vid2vid's cleaning)."""
+"""Motion below this share of the height in half a second counts as standing still (5 of 512 pixels in few-shot vid2vid's cleaning)."""
 SMALL_SHARE = 0.25
-"""Who is lower than this share of the picture's height is small."""
+"""People below this share of the image's height are small."""
 HEAD = tuple(NAMES.index(name) for name in ("nose", "right eye", "left eye", "right ear", "left ear"))
 FEET = tuple(NAMES.index(name) for name in ("right ankle", "left ankle", "right heel", "left heel", "right big toe", "left big toe"))
 OVERLAP_SHARE = 0.05
-"""Who shares this part of his width with somebody else's overlaps with him."""
-HIS_OWN = 0.6
-"""A box that covers this much of a person's is his own; detectors see some people twice."""
+"""People overlap from this share of the width on."""
+SAME_PERSON = 0.6
+"""Boxes with a larger overlap (intersection over union) are of the same person; detectors report some people twice."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A whole clip: keypoints [T, P, 25, 3] of those who were chosen, and in each frame the boxes [N, 4] of everybody."""
+    """A whole clip: keypoints [T, P, 25, 3] of the chosen people, and the boxes [N, 4] of all people in each frame."""
 
     keypoints: NDArray[np.float32]
-    everybody: Sequence[NDArray[np.float32]]
+    all_boxes: Sequence[NDArray[np.float32]]
     fps: float
     height: int
 
 
 def apply(rules: Sequence[str], seen: Seen) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Whom the rules take out, [T, P], and rule -> number of frames in which it takes somebody out."""
-    there = (seen.keypoints[..., 2] > 0).any(-1)
-    out = np.zeros_like(there)
+    """(which people the rules remove, [T, P]; rule -> number of frames in which it applies)."""
+    present = (seen.keypoints[..., 2] > 0).any(-1)
+    out = np.zeros_like(present)
     counts = {}
     for rule in rules:
-        found = _FIND[rule](seen) & there
+        found = _FIND[rule](seen) & present
         counts[rule] = int(found.any(1).sum())
         out |= found
     return out, counts
 
 
 def _heights(seen: Seen) -> NDArray[np.float32]:
-    """Height of what is seen of each person, [T, P] in pixels."""
+    """Height of the visible part of each person, [T, P] in pixels."""
     y = np.where(seen.keypoints[..., 2] > 0, seen.keypoints[..., 1], np.nan)
     with np.errstate(all="ignore"):
         low, high = np.fmin.reduce(y, axis=-1), np.fmax.reduce(y, axis=-1)
-    return np.nan_to_num(high - low).astype(np.float32)
+    return np.asarray(np.nan_to_num(high - low), np.float32)
 
 
 def _static(seen: Seen) -> NDArray[np.bool_]:
@@ -84,12 +84,12 @@ def _truncated(seen: Seen) -> NDArray[np.bool_]:
 
 def _overlapping(seen: Seen) -> NDArray[np.bool_]:
     found = np.zeros(seen.keypoints.shape[:2], bool)
-    for index, others in enumerate(seen.everybody):
+    for index, others in enumerate(seen.all_boxes):
         for person, points in enumerate(seen.keypoints[index]):
-            box = box_of_points(points[points[:, 2] > 0])
+            box = boxes_of(points)
             width = max(float(box[2] - box[0]), 1.0)
             shared = np.minimum(others[:, 2], box[2]) - np.maximum(others[:, 0], box[0])
-            found[index, person] = ((shared > OVERLAP_SHARE * width) & (_boxes_overlap(others, box) < HIS_OWN)).any()
+            found[index, person] = ((shared > OVERLAP_SHARE * width) & (_boxes_overlap(others, box) < SAME_PERSON)).any()
     return found
 
 

@@ -38,18 +38,18 @@ from stages.tracking.windows import cut_window
 from weights import registry
 
 NOT_PERMITTED = ("lia_taichi_driving1", "lia_ted_driving1", "lia_ted_driving2", "lia_ted_driving3")
-"""Clips whose licence forbids training; they too show what the network does with people whom it has not seen."""
+"""Clips whose licence forbids training; they also measure the network on unseen people."""
 PATCH_SIDE = 384
 _SURE, _ABSENT = 0.5, 0.1
 MIN_SIZE = 0.4
-"""Diagonal of a person's box, as a share of the picture's height."""
+"""Diagonal of a person's box, as a share of the image's height."""
 
 log = logging.getLogger("train_small")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes the network. spread: standard deviation of a peak, in cells of the heat map."""
+    """Everything that shapes the network. spread: standard deviation of a peak, in cells of the heat map."""
 
     people_step: int = 3
     face_frames: int = 8
@@ -68,7 +68,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Patches:
-    """pictures [N, S, S, 3] uint8 RGB, masks [N, S, S] uint8 (255 on persons), keypoints [N, 25, 3] in the patch with visibility."""
+    """images [N, S, S, 3] uint8 RGB, masks [N, S, S] uint8 (255 on persons), keypoints [N, 25, 3] in the patch with visibility."""
 
     pictures: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -86,7 +86,7 @@ def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
 
 
 class MaskedPoses:
-    """MediaPipe's persons in the frames of one clip: keypoints [25, 3], where the confidence is the raw visibility, and their masks."""
+    """MediaPipe's people in the frames of one clip: keypoints [25, 3], where the confidence is the raw visibility, and their masks."""
 
     def __init__(self) -> None:
         self._task = VisionTask(_create, lambda result: bool(result.pose_landmarks))
@@ -115,7 +115,7 @@ def _create(vision: Any) -> Any:
 
 
 def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]]:
-    """(picture, mask, keypoints) of the persons of one clip: those of which enough is seen."""
+    """(image, mask, keypoints) of the people of one clip who are sufficiently visible."""
     detect = MaskedPoses()
     step = recipe.people_step if part == "people" else 4
     count = probe(video).num_frames if part == "people" else recipe.face_frames * step
@@ -131,13 +131,13 @@ def patches_of(part: str, video: Path, recipe: Recipe) -> Iterator[tuple[NDArray
 
 
 def _large(seen: NDArray[np.float32], frame: NDArray[np.uint8]) -> bool:
-    """Whether it is as large as a person whom a clip is about; the feet of chairs, which are now and then taken for one, are not."""
+    """Whether a detection is as large as the subject of a clip, unlike chairs, which are sometimes detected as people."""
     box = box_of_points(seen)
     return bool(np.linalg.norm(box[2:] - box[:2]) > MIN_SIZE * frame.shape[0])
 
 
 def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> tuple[Any, Any, NDArray[np.float32]]:
-    """Square of twice the person's size around him."""
+    """A square around a person, of twice the size."""
     inside = (keypoints[:, :2] >= 0).all(1) & (keypoints[:, 0] < frame.shape[1]) & (keypoints[:, 1] < frame.shape[0])
     keypoints = keypoints.copy()
     keypoints[~inside, 2] = 0
@@ -151,7 +151,7 @@ def _patch(frame: NDArray[np.uint8], mask: NDArray[np.uint8], keypoints: NDArray
 
 
 def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
-    """All patches, kept in the file `cache` for the next time."""
+    """All patches, cached in the file `cache`."""
     if not cache.exists():
         found = []
         for part, video in clips_of(data):
@@ -166,7 +166,7 @@ def collect(data: Path, recipe: Recipe, cache: Path) -> Patches:
 
 
 def empty_scenes(data: Path) -> Iterator[NDArray[np.uint8]]:
-    """Some frames of the permitted clips of streets, which show nobody."""
+    """Some frames of the permitted clips of streets, without people."""
     for name in ("udacity_highway", "udacity_traffic", "autonomousvehicle_driving"):
         for index, frame in enumerate(read_frames(data / "streets" / f"{name}.mp4", 0, None)):
             if index % 18 == 0:
@@ -174,11 +174,11 @@ def empty_scenes(data: Path) -> Iterator[NDArray[np.uint8]]:
 
 
 POINTS = tuple(index for index, parts in enumerate(MEDIAPIPE_33.body) if parts)
-"""Those of BODY_25 that MediaPipe knows."""
+"""The points of BODY_25 that MediaPipe finds."""
 
 
 class Views:
-    """step -> a batch: pictures [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
+    """step -> a batch: images [B, 3, H, W], where each point is [B, N, cells + 1] (the last: nowhere), weights [B, N]."""
 
     def __init__(self, patches: Patches, scenes: list[NDArray[np.uint8]], recipe: Recipe) -> None:
         self.patches, self.scenes, self.recipe = patches, scenes, recipe
@@ -214,7 +214,7 @@ class Views:
         return _blurred(relit(cut, random), random), places, weights * ~hidden[list(POINTS)]
 
     def _empty(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        """A view that shows nobody: a part of a street, or a texture."""
+        """A view without people: a part of a street, or a texture."""
         picture = self._texture(random, *INPUT)
         if random.random() < 0.6:
             scene = self.scenes[random.integers(len(self.scenes))]
@@ -226,7 +226,7 @@ class Views:
         return _blurred(relit(picture, random), random), places, weights
 
     def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
-        """Patch -> input. A quarter of the persons are much smaller than a tracked box would show them: to be found at first."""
+        """Patch -> input. A quarter of the people are much smaller than in a tracked box, as in a search."""
         box = box_of_points(keypoints[keypoints[:, 2] > _SURE])
         fitting = FILL * min(INPUT[0] / max(box[2] - box[0], 1), INPUT[1] / max(box[3] - box[1], 1))
         small = random.random() < 0.25
@@ -238,7 +238,7 @@ class Views:
         return _stretched(np.asarray(matrix), self.recipe.stretch, random)
 
     def _texture(self, random: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
-        """A piece of a picture that shows nobody, enlarged."""
+        """An enlarged part of an image without people."""
         for _ in range(8):
             other, side = int(random.integers(len(self.patches.pictures))), int(random.integers(48, 200))
             x, y = random.integers(0, PATCH_SIDE - side, 2)
@@ -249,13 +249,13 @@ class Views:
         return np.broadcast_to(random.integers(0, 255, (1, 1, 3), dtype=np.uint8), (height, width, 3))
 
     def _dressed(self, picture: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:
-        """The person in other stuff, light and shadow kept; share [H, W, 1] says how much of it where."""
+        """The person in other clothes, with light and shadow kept; share [H, W, 1]: their opacity."""
         shade = picture.mean(2, keepdims=True) / max(float((picture.mean(2, keepdims=True) * share).sum() / max(share.sum(), 1)), 20.0)
         stuff = self._texture(random, *INPUT) * shade
         return np.asarray(((1 - share) * picture + share * stuff).clip(0, 255), np.uint8)
 
     def _hide(self, picture: NDArray[Any], keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.bool_]:
-        """Put something before the person, in place; True for the points behind it."""
+        """Draw an occluder over the person, in place; returns True for hidden points."""
         width, height = (random.uniform(0.15, 0.5, 2) * INPUT).astype(int)
         x, y = (random.uniform(-0.1, 0.9, 2) * INPUT).astype(int).clip(0)
         area = picture[y : y + height, x : x + width]
@@ -290,7 +290,7 @@ def loss(outputs: Tensor, places: Tensor, weights: Tensor) -> Tensor:
 
 
 def _stretched(matrix: NDArray[np.float64], strength: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """The same view of a broader or slimmer person who leans: an affine map around the middle of the input."""
+    """The view of a broader or slimmer, leaning person: an affine map around the middle of the input."""
     wide, lean = float(np.exp(strength * random.normal())), strength * random.normal()
     change = np.array([[wide, lean], [0, 1 / wide]])
     middle = np.array(INPUT) / 2
@@ -310,7 +310,7 @@ def _hue_shifted(picture: NDArray[np.uint8], random: np.random.Generator) -> NDA
 
 
 def _blurred(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Half of the pictures as a camera of fewer pixels, a lens out of focus or a lossy file would show them."""
+    """Degrade half of the images, by lower resolution, blur or lossy compression."""
     if random.random() < 0.3:
         small = cv2.resize(picture, None, fx=1 / (less := float(random.uniform(1.5, 4))), fy=1 / less, interpolation=cv2.INTER_AREA)
         picture = np.asarray(cv2.resize(small, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
@@ -363,13 +363,13 @@ def measure(video: Path, weights: Path, within: float = 0.1) -> dict[str, Any]:
 
 
 def _trunk(keypoints: NDArray[np.float32]) -> float:
-    """Neck to mid hip, in pixels; 0 when one is not there."""
+    """Distance from neck to mid-hip in pixels; 0 when one is absent."""
     ends = keypoints[[NECK, MID_HIP]]
     return float(np.linalg.norm(ends[0, :2] - ends[1, :2])) if (ends[:, 2] > _SURE).all() else 0.0
 
 
 def measured_clips(data: Path) -> list[Path]:
-    """Full-body clips of persons whom the network has never seen: held-out ones, and those whose licence forbids training."""
+    """Full-body clips of people whom the network has never seen: held-out ones, and those whose licence forbids training."""
     return [data / "people" / f"{stem}.mp4" for stem in (*held_out.BODIES, *NOT_PERMITTED)]
 
 

@@ -13,14 +13,14 @@ LOW, HIGH = 60, 160
 
 
 def edges(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """All edges of a frame [H, W, 3] as bits: uint8 [H, ceil(W / 8)], small enough to keep for a while."""
+    """All edges of a frame [H, W, 3] packed into bits: uint8 [H, ceil(W / 8)], to save memory."""
     grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (5, 5), 0)
     return np.packbits(np.asarray(cv2.Canny(grey, LOW, HIGH), np.uint8), axis=1)
 
 
 def outside_faces(packed: NDArray[np.uint8], points: NDArray[np.float32], width: int) -> NDArray[np.uint8]:
     """Edges from `edges`, uint8 [H, W] of 0 and 255, without those inside the hull of a face. points [P, 68, 3]."""
-    whole = np.unpackbits(packed, axis=1, count=width) * np.uint8(255)
+    whole: NDArray[np.uint8] = np.unpackbits(packed, axis=1, count=width) * np.uint8(255)
     for face in points:
         if face[:, 2].any():
             outline = np.concatenate([face[:, :2], forehead(face[:17, :2])])

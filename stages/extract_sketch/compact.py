@@ -28,7 +28,7 @@ class _Rewriter:
         return value
 
     def real(self) -> None:
-        """Copy one float as it is."""
+        """Copy one float unchanged."""
         self.integer()
         self.integer()
 
@@ -43,7 +43,7 @@ class _Rewriter:
         self._put(exponent)
 
     def many(self, copy: Callable[[], object]) -> None:
-        """Copy a vector: its length, then so many items."""
+        """Copy a vector: its length, then its items."""
         for _ in range(self.integer()):
             copy()
 
@@ -53,7 +53,7 @@ class _Rewriter:
             copy()
 
     def finish(self) -> bytes:
-        """All that was written. Raises ValueError when something is left, which no predictor of the known version has."""
+        """The bytes written. Raises ValueError when input is left, which no predictor of the known version has."""
         if self._at != len(self._data):
             raise ValueError("this is not a dlib shape predictor of version 1")
         return bytes(self.out)
@@ -72,7 +72,7 @@ class _Rewriter:
 
 
 def compact(predictor: bytes) -> bytes:
-    """The bytes of a predictor file with short leaf values. Raises ValueError when it is not one."""
+    """The bytes of a predictor file with short leaf values. Raises ValueError when it is not a predictor."""
     file = _Rewriter(predictor)
 
     def split() -> None:

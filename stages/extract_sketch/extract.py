@@ -18,7 +18,7 @@ from stages.extract_sketch.orientation import Orientation
 from stages.runner import Outcome
 from stages.tracking.interpolation import filled
 from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import follow, parse_choice, watch
+from stages.tracking.tracker import Detector, follow, parse_choice, watch
 
 STAGE = "extract-sketch"
 
@@ -29,7 +29,7 @@ Edges = NDArray[np.uint8] | None
 class SketchOptions:
     """What shapes the landmarks and the sketch; all but `device` enters the layers' keys.
 
-    backend: a landmark backend, or auto for MediaPipe where its weights can be had, else dlib. background: edges drawn outside the face.
+    backend: a landmark backend, or auto for MediaPipe if its weights are available, else dlib. background: edges drawn outside the face.
     face: largest, center, all, or N for the N-th from the left. smoothing: strength of the lag-free filter in time, 1 averages over
     about 40 ms; 0 turns it off.
     """
@@ -44,10 +44,10 @@ class SketchOptions:
 def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outcome:
     """Detect the chosen face in every frame of `clip` and draw its sketch.
 
-    Writes `landmarks` (points [T, P, 68, 3]: x, y in pixels, confidence; P is 1 unless all faces are wanted; with a backend that sees
-    irises also iris [T, P, 10, 3]), then `sketch` (uint8 [H, W]).
-    Frames without a face get zeros and an empty sketch. The notes count them, and the frames whose face leaves the picture. Raises
-    NoDetection when no frame has a face, ParametersDiffer when other layers are there and `overwrite` is not set.
+    Writes `landmarks` (points [T, P, 68, 3]: x, y in pixels, confidence; P is 1 unless all faces are wanted; with a backend that finds
+    irises also iris [T, P, 10, 3]), then `sketch` (uint8 [H, W]). Frames without a face get zeros and an empty sketch. The notes count
+    them, and the frames with a face cut by the border of the image. Raises NoDetection when no frame has a face, ParametersDiffer when
+    other layers exist and `overwrite` is not set.
     """
     _check(options)
     backend = Backends("landmarks").require_for(clip, "landmarks", options.backend)
@@ -80,12 +80,12 @@ def _check(options: SketchOptions) -> None:
         raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
 
 
-def _landmarks_producer(backend: Backend, options: SketchOptions) -> Producer:
+def _landmarks_producer(backend: Backend[Detector], options: SketchOptions) -> Producer:
     parameters: dict[str, Any] = {"face": parse_choice(options.face), "smoothing": float(options.smoothing), **backend.parameters()}
     return Producer(STAGE, backend.name, parameters, backend.weight_digests(), device=options.device)
 
 
-def _sketch_producer(backend: Backend, options: SketchOptions) -> Producer:
+def _sketch_producer(backend: Backend[Detector], options: SketchOptions) -> Producer:
     landmarks = _landmarks_producer(backend, options)
     parameters = {**landmarks.parameters, "background": options.background}
     return Producer(STAGE, backend.name, parameters, landmarks.weights, device=options.device)
@@ -113,7 +113,7 @@ def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np
 
 
 def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:
-    """Give the sketch of each frame to the writer `sketch`; returns the points of all frames, [T, P, 68 or 78, 3]."""
+    """Write the sketch of each frame to the layer `sketch`; returns the points of all frames, [T, P, 68 or 78, 3]."""
     points = []
     for frame in frames:
         points.append(frame.points)
@@ -136,25 +136,24 @@ def _arrays(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 
 def _notes(points: NDArray[np.float32], width: int, height: int, upside_down: bool) -> dict[str, Any]:
-    """What is worth saying: frames without a face, frames whose face is cut by the border of the picture, a face on its head."""
+    """Notes of the outcome: frames without a face, frames whose face is cut by the border of the image, an upside-down face."""
     seen = points[..., 2].max(axis=-1) > 0
     outside = (points[..., :2] < -1).any(axis=-1) | (points[..., 0] > width) | (points[..., 1] > height)
     cut = int((seen & outside.any(axis=-1)).any(axis=-1).sum())
     notes: dict[str, Any] = {"frames_without_face": int((~seen.any(axis=-1)).sum()), "frames_with_cut_face": cut}
-    warnings = [f"the face is cut by the border of the picture in {cut} of {len(points)} frames; results suffer"] if cut else []
+    warnings = [f"the face is cut by the border of the image in {cut} of {len(points)} frames; results suffer"] if cut else []
     if upside_down:
         warnings.append("the face seems to be upside down, and its landmarks are wrong then: turn the images by 180 degrees first")
     return notes | ({"warnings": warnings} if warnings else {})
 
 
 def _remedy(backend: str, face: str | int) -> str:
-    backends = [Backends("landmarks").get(name) for name in Backends("landmarks").names()]
-    usable = [one for one in backends if one.available and (one.name != backend or one.open_many)]
+    usable = [one for one in Backends("landmarks").every() if one.available and (one.name != backend or one.open_many)]
     tries = []
     for one in sorted(usable, key=lambda one: one.open_many is None):
         named = [] if one.name == backend else [f"--backend {one.name}"]
         many = ["--face 0, which also looks for small faces"] if one.open_many and face in ("largest", "center") else []
         tries += [" ".join(named + many)] if named or many else []
     advice = f"Try {', or '.join(tries)}; or look" if tries else "Look"
-    wanted = f" (face {face} was wanted: count from 0, from the left)" if str(face).isdigit() else ""
+    wanted = f" (face {face} was chosen: they count from 0, from the left)" if str(face).isdigit() else ""
     return f"{advice} at the clip with `fsv2v clip preview`{wanted}"

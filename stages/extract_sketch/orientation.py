@@ -1,4 +1,4 @@
-"""Whether the faces that were found stand upright in the image.
+"""Detection of upside-down faces.
 
 Detectors of upright faces also fire on a face that stands on its head, and lay upright landmarks over it, with full confidence. dlib's
 detector scores a face in its true orientation far higher: by 1.1 or more in each of 79 videos.
@@ -22,7 +22,7 @@ _RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)
 
 
 class Orientation:
-    """A detector that also scores the largest face of the frames 0, 1, 3, 7, ... as it was found, and turned by 180 degrees."""
+    """A detector that also scores the largest face of frames 0, 1, 3, 7, ..., as detected and rotated by 180 degrees."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
@@ -40,7 +40,7 @@ class Orientation:
 
     @property
     def upside_down(self) -> bool:
-        """Whether most of the scored faces look more like a face when they are turned."""
+        """Whether most of the scored faces score higher when rotated."""
         return bool(self._gains) and float(np.median(self._gains)) > 0
 
     def _score(self, frame: NDArray[np.uint8], face: Face, *, turned: bool) -> float:
@@ -52,7 +52,7 @@ class Orientation:
 
 
 def _patch(frame: NDArray[np.uint8], face: Face, turned: bool) -> NDArray[np.uint8]:
-    """The face with its eyes level as they were found, or on its head: grey [SIDE, SIDE]."""
+    """The face with level eyes, as detected or rotated by 180 degrees: grey [SIDE, SIDE]."""
     points = face.points[:68, :2]
     x, y = points[_LEFT_EYE].mean(0) - points[_RIGHT_EYE].mean(0)
     centre = points.mean(0)

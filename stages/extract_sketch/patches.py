@@ -1,4 +1,4 @@
-"""The square grey patch around a face in which the dlib backend works, the same in training and at run time."""
+"""The square grey patch around a face that the dlib backend uses, in training and at run time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 SIDE = 248
 FACE_SIDE = 112
-"""A patch shows 2.2 times the face's square, scaled so that the square is FACE_SIDE pixels wide: dlib's detector wants 80 or more."""
+"""A patch shows 2.2 times the face's square, scaled so that the square is FACE_SIDE pixels wide: dlib's detector needs 80 or more."""
 
 _SPREAD_TO_SIDE = 2.76
 _LIFT = -0.06
@@ -27,7 +27,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Patch:
-    """grey: uint8 [SIDE, SIDE]; frame x = (patch x + 0.5) / scale + left - 0.5, and so for y."""
+    """grey: uint8 [SIDE, SIDE]; frame x = (patch x + 0.5) / scale + left - 0.5, and likewise y."""
 
     grey: NDArray[np.uint8]
     scale: float
@@ -36,11 +36,11 @@ class Patch:
 
     def to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """points [..., 2] of the patch -> of the frame."""
-        return ((points + 0.5) / self.scale + np.array([self.left, self.top]) - 0.5).astype(np.float32)
+        return np.asarray((points + 0.5) / self.scale + np.array([self.left, self.top]) - 0.5, np.float32)
 
     def to_patch(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """points [..., 2] of the frame -> of the patch."""
-        return ((points + 0.5 - np.array([self.left, self.top])) * self.scale - 0.5).astype(np.float32)
+        return np.asarray((points + 0.5 - np.array([self.left, self.top])) * self.scale - 0.5, np.float32)
 
 
 def square_of_points(points: NDArray[np.float32]) -> Square:
@@ -51,7 +51,7 @@ def square_of_points(points: NDArray[np.float32]) -> Square:
 
 
 def cut_patch(frame: NDArray[np.uint8], square: Square) -> Patch:
-    """The patch around `square` of a frame [H, W, 3] RGB or [H, W] grey; what lies outside the frame repeats its border."""
+    """The patch around `square` of a frame [H, W, 3] RGB or [H, W] grey; the border is repeated outside of the frame."""
     side = max(4, round(square.side * SIDE / FACE_SIDE))
     left, top = round(square.x - side / 2 + 0.5), round(square.y - side / 2 + 0.5)
     height, width = frame.shape[:2]

@@ -37,7 +37,7 @@ log = logging.getLogger("train_predictor")
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes the predictor; the file is about cascades * trees * 2**depth * 560 bytes.
+    """Everything that shapes the predictor; the file is about cascades * trees * 2**depth * 560 bytes.
 
     views: how each labelled frame is shown; for each view the largest rotation in degrees.
     """
@@ -141,7 +141,7 @@ def _object(sample: Sample) -> Any:
 
 
 def train(samples: list[Sample], recipe: Recipe, out: Path) -> None:
-    """Fits the predictor to `samples` on one thread (so that it is the same each time) and writes it to `out`."""
+    """Fits the predictor to `samples` on one thread (so that it is reproducible) and writes it to `out`."""
     options = dlib.shape_predictor_training_options()
     options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = recipe.cascades, recipe.trees, recipe.depth
     options.feature_pool_size, options.num_test_splits = recipe.features, recipe.test_splits

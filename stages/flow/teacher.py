@@ -1,4 +1,4 @@
-"""Who estimates the flow: DIS, or the network in a file that the user names. One place for training and for the layer `flow`."""
+"""The choice of the flow estimator, DIS or a network from a file of the user, for training and for the layer `flow`."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from pathlib import Path
 from stages.backends import Backend, Backends
 from stages.digests import file_sha256
 from stages.errors import MissingRequirement, UsageError
-from stages.flow.backends import Estimator
+from stages.flow.backends import Estimator, Opener
 
 
 @dataclass(frozen=True)
 class Teacher:
     """A backend with its network, if it has one. weights: file name -> sha256."""
 
-    backend: Backend
+    backend: Backend[Opener]
     model: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
-        """Tells teachers apart: "dis", or "onnx" and the sha256 of the network."""
+        """Identifies the teacher: "dis", or "onnx" and the sha256 of the network."""
         return " ".join([self.backend.name, *self.weights.values()])
 
     def open(self, device: str) -> Estimator:
-        """Raises UsageError or MissingRequirement when the network cannot be used."""
-        estimate: Estimator = self.backend.open(device)(self.model)
-        return estimate
+        """Load the estimator. Raises UsageError or MissingRequirement when the network cannot be used."""
+        return self.backend.open(device)(self.model)
 
 
 def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Teacher:
     """dis, onnx, or auto: onnx if a network is given, else dis.
 
-    Raises UsageError when backend and network do not go together, MissingRequirement when the file or a package is not there.
+    Raises UsageError when backend and network do not fit, MissingRequirement when the file or a package is missing.
     """
     name = ("dis" if model is None else "onnx") if backend == "auto" else backend
     found = Backends("flow").require(name)
@@ -46,5 +45,5 @@ def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Te
         raise UsageError("The flow backend dis has no network", hint="Leave out --model or --backend dis")
     path = Path(model)
     if not path.is_file():
-        raise MissingRequirement(f"The flow network {path} is not there", hint="Name an ONNX file")
+        raise MissingRequirement(f"The flow network {path} does not exist", hint="Name an ONNX file")
     return Teacher(found, path, {path.name: file_sha256(path)})

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """image [B, C, H, W], flow [B, 2, H, W] in pixels (dx, dy) -> [B, C, H, W]; outside the picture its edge is repeated."""
+    """image [B, C, H, W], flow [B, 2, H, W] in pixels (dx, dy) -> [B, C, H, W]; outside the image its edge is repeated."""
     height, width = flow.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=torch.float32)
     x = torch.arange(width, device=flow.device, dtype=torch.float32)

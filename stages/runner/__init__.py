@@ -26,17 +26,17 @@ def run_over_clips(
 ) -> Generator[Report, None, None]:
     """Run `task` on every input and yield one Report each, as soon as it is finished.
 
-    inputs may be endless: only a few are held at a time. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
+    inputs may be endless: only a few are read ahead. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
     n machines given the same list divide it. A failed input does not stop the others unless `keep_going` is false. Raises
-    UsageError and MissingRequirement, which would befall every input. When the iterator is closed or interrupted, workers end.
-    `on_step` is told a few times per second (by Ray: about once) how far each input is. address: of a Ray cluster; without it that of
-    RAY_ADDRESS, or else Ray is started on this machine.
+    UsageError and MissingRequirement, which concern every input. When the iterator is closed or interrupted, workers end. `on_step` is
+    called with the progress of each input a few times per second (on Ray about once). address: of a Ray cluster; default: RAY_ADDRESS, else
+    Ray is started on this machine.
     """
     index, count = shard
     if not 0 <= index < count:
         raise UsageError(f"There is no shard {index} of {count}", hint="Shards count from 0")
     if jobs < 1:
-        raise UsageError(f"{jobs} jobs cannot do any work")
+        raise UsageError(f"The number of jobs must be at least 1, not {jobs}")
     if address is not None and engine != "ray":
         raise UsageError(f"The address {address} is that of a Ray cluster", hint="Add --engine ray")
     reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step, address)
@@ -48,7 +48,7 @@ def run_over_clips(
 
 
 def exit_code(failures: Collection[int]) -> int:
-    """What a run ends with, given the exit codes of its failed reports: 0 none, 5 all invalid clips, 3 otherwise."""
+    """The exit code of a run, given those of its failed reports: 0 none, 5 all invalid clips, 3 otherwise."""
     if not failures:
         return 0
     return 5 if set(failures) == {5} else 3

@@ -1,4 +1,4 @@
-"""The list of inputs that failed, in the form in which they are fed back: `fsv2v extract-poses - --failures again.txt < again.txt`."""
+"""The list of failed inputs, in the form in which they are read again: `fsv2v extract-poses - --failures again.txt < again.txt`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stages.files import building_file
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: nothing warns of two runs that write one list
+except ImportError:  # not a POSIX system: two runs that write one list are not detected
     fcntl = None  # type: ignore[assignment]
 
 
 class FailureList:
-    """While a run lasts, the file at `path` holds what it held before and, as they happen, this run's failures; in the end only these.
+    """During a run the file at `path` holds its earlier content and the failures of this run so far; at the end only the latter.
 
-    So whenever the run is killed nothing is lost, and the run may read its inputs from the very file: that is another inode from the
-    start. One path per line; `separator` is NUL for paths with line breaks. A path that is no regular file, such as a pipe, is only
+    So a killed run loses nothing, and a run may read its inputs from the same file: the file that it writes is another inode from the
+    start. One path per line; `separator` is NUL for paths with line breaks. A path that is not a regular file, such as a pipe, is only
     written to. Raises UsageError when the file cannot be written or another run writes it.
     """
 
@@ -29,7 +29,7 @@ class FailureList:
         try:
             self._regular = self._path.is_file() or not self._path.exists()
             if self._regular:
-                self._begin_anew()
+                self._start()
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -37,7 +37,7 @@ class FailureList:
         self._before = self._path.stat().st_size
 
     def add(self, source: str) -> None:
-        """Appended at once, so that killing this process loses nothing."""
+        """Append a failed input at once, so that a killed process loses nothing."""
         try:
             self._file.write(os.fsencode(source) + self._separator)
         except OSError as error:
@@ -53,7 +53,7 @@ class FailureList:
     def close(self) -> None:
         self._file.close()
 
-    def _begin_anew(self) -> None:
+    def _start(self) -> None:
         """Replace the file by a copy of itself that ends with a separator. A link stays a link."""
         self._path = self._path.resolve()
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Reading the inputs ahead, without waiting for them."""
+"""Reading inputs ahead in a thread, without blocking."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Feeder:
         self._ring.send_bytes(b".")
 
     def next(self) -> str | None:
-        """The next input, or None when there is none now; `exhausted` says whether there ever will be."""
+        """The next input, or None when there is none now; `exhausted` is set when there will be none."""
         if self.exhausted:
             return None
         try:
@@ -51,7 +51,7 @@ class Feeder:
         return None
 
     def stop(self) -> None:
-        """Let the thread end as soon as the inputs give it a chance to."""
+        """Let the thread end after the input that it is reading now."""
         self._stopped = self.exhausted = True
         with contextlib.suppress(queue.Empty):
             while True:

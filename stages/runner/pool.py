@@ -1,13 +1,14 @@
 """A pool of spawned processes that survives the death of its workers.
 
-Each worker has a pipe of its own and holds one input at a time, so when one is killed it is known which input it held: that input is
-run once more by a fresh worker. Workers live as long as the run and so load a model once. They ignore Ctrl-C (the parent decides) and
-end by SIGTERM through KeyboardInterrupt, so that a half-written layer is cleaned up.
+Each worker has its own pipe and holds one input at a time; the input of a killed worker is known, and is given once more to a new worker.
+Workers live as long as the run and so load a model once. They ignore Ctrl-C (the parent decides) and end on SIGTERM through
+KeyboardInterrupt, so that a half-written layer is cleaned up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -41,7 +42,7 @@ class _Worker:
 def run_in_processes(task: ClipTask, sources: Iterable[str], jobs: int, on_step: Callable[[Step], None] | None = None) -> Iterator[Report]:
     """Reports in the order in which the inputs finish. At most `jobs` inputs are in flight, and as many wait.
 
-    Raises CONCERNS_ALL at the first input that meets one; however it ends, no worker is left.
+    Raises CONCERNS_ALL at the first input with such an error. No worker is left, however it ends.
     """
     feeder, workers = Feeder(sources, jobs), list[_Worker]()
     try:
@@ -87,7 +88,7 @@ def _start(task: ClipTask, jobs: int) -> _Worker:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process that starts inside never sees Ctrl-C, not even while it is still importing."""
+    """Processes started in the block never receive Ctrl-C, not even while they are importing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -100,12 +101,12 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _give(worker: _Worker, source: str) -> None:
     worker.source = source
-    with contextlib.suppress(OSError):  # when it is dead, reading its pipe will say so
+    with contextlib.suppress(OSError):  # a dead worker is noticed when its pipe is read
         worker.pipe.send(source)
 
 
 def _answer(worker: _Worker) -> Report | Step | None:
-    """What a worker says about its input; None when it died over it."""
+    """A worker's message about its input; None when it has died."""
     try:
         answer = worker.pipe.recv()
     except (EOFError, OSError):
@@ -120,7 +121,7 @@ def _answer(worker: _Worker) -> Report | Step | None:
 
 
 def _revive(worker: _Worker, workers: list[_Worker], task: ClipTask, jobs: int) -> Report | None:
-    """Put a fresh process to work on a dead one's input; when that has killed two, drop it and report so."""
+    """Give the input of a dead worker to a new one; after its second death, report it as failed."""
     worker.process.join(_GRACE)
     worker.pipe.close()
     workers.remove(worker)
@@ -144,7 +145,7 @@ def _cause(exitcode: int | None) -> str:
 def _end(workers: list[_Worker]) -> None:
     for worker in workers:
         if worker.source is None:
-            worker.pipe.close()  # an idle worker ends by itself
+            worker.pipe.close()  # an idle worker then ends by itself
         else:
             worker.process.terminate()
     for worker in workers:
@@ -155,11 +156,12 @@ def _end(workers: list[_Worker]) -> None:
 
 
 def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
-    """A worker's life: inputs come in, reports go out, until the parent closes the pipe or is gone."""
+    """The main loop of a worker: receives inputs and sends reports until the parent closes the pipe or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(cores() // jobs)
+    logging.getLogger("stages").addHandler(logging.NullHandler())  # the parent has logged the same
     try:
         task: ClipTask = pickle.loads(pickled_task)
         while True:
@@ -173,7 +175,7 @@ def _work(pickled_task: bytes, jobs: int, pipe: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers; they must not go on working unseen."""
+    """End this worker when its parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,8 +1,8 @@
 """The Ray engine (extra `ray`): the same work, spread over this machine or over a cluster whose nodes share the folders.
 
 Without an address or RAY_ADDRESS, Ray is started on this machine and ended with the run. Each worker is an actor that lives as long as
-the run. An input is given only to a worker that has begun, so none waits for a node that is not there; when a worker or its node dies,
-the input goes to another one.
+the run. An input is given only to a worker that is ready, so none waits for a missing node; when a worker or its node dies, its input
+goes to another one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from stages.runner.ray_crew import Crew, Input
 from stages.runner.report import ClipTask, Report, Step
 from stages.runner.work import cores
 
-_KNOCK = 10.0
+_CONNECT_SECONDS = 10.0
 """Seconds in which a cluster must answer."""
-_TICK, _HUNGRY_TICK = 1.0, 0.1
-"""Seconds that an answer is waited for, at most, and when there may be inputs for idle workers."""
+_WAIT, _IDLE_WAIT = 1.0, 0.1
+"""Longest wait for an answer in seconds, in general and while idle workers wait for inputs."""
 _LOCAL = {"include_dashboard": False, "object_store_memory": 80 << 20}
-"""Of a Ray on this machine: what travels through it is small."""
+"""Options of a Ray on this machine; the objects that it transfers are small."""
 
 
 def run_on_ray(
@@ -41,7 +41,7 @@ def run_on_ray(
     """Reports in the order in which the inputs finish, from `jobs` workers (1: as many as the cluster has cores).
 
     address: as ray.init takes it: "auto", "host:port", "ray://host:port" or None. At most as many inputs as workers are in flight, and as
-    many wait. Raises CONCERNS_ALL at the first input that meets one, and MissingRequirement without Ray or its cluster.
+    many wait. Raises CONCERNS_ALL at the first input with such an error, and MissingRequirement without Ray or its cluster.
     """
     ray = _ray()
     with _connected(ray, address):
@@ -64,7 +64,7 @@ def _stream(feeder: Feeder, crew: Crew, on_step: Callable[[Step], None] | None) 
         if not crew.busy:
             wait([feeder.bell])
             continue
-        yield from crew.reports(_HUNGRY_TICK if crew.has_room and not feeder.exhausted else _TICK)
+        yield from crew.reports(_IDLE_WAIT if crew.has_room and not feeder.exhausted else _WAIT)
         if on_step is not None:
             for step in crew.steps():
                 on_step(step)
@@ -72,7 +72,7 @@ def _stream(feeder: Feeder, crew: Crew, on_step: Callable[[Step], None] | None) 
 
 @contextlib.contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Ray, quiet, at the address or on this machine; a connection that exists already is used and left."""
+    """Ray, quiet, at the address or on this machine; an existing connection is used and left open."""
     if ray.is_initialized():
         yield
         return
@@ -94,7 +94,7 @@ def _init(ray: Any, address: str, **options: Any) -> None:
     except RuntimeError:  # a user of a container without an entry in the list of users; Ray does not start without
         os.environ["HOME"] = tempfile.gettempdir()
     try:
-        _knock(address)
+        _require_listener(address)
         ray.init(address, **options)
     except ImportError as error:
         raise MissingRequirement(f"Ray cannot use the address {address}: {error}", hint="Run: pip install 'ray[client]'") from error
@@ -104,18 +104,18 @@ def _init(ray: Any, address: str, **options: Any) -> None:
         raise MissingRequirement(f"No Ray cluster answers at {address} ({reason})", hint=hint) from error
 
 
-def _knock(address: str) -> None:
-    """Ray itself would try for ever. Raises OSError when nobody listens."""
+def _require_listener(address: str) -> None:
+    """Raises OSError when nothing listens at the address; Ray itself would try for ever."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager
 def _sigterm_kept() -> Iterator[Callable[[], object]]:
-    """Meanwhile SIGTERM interrupts as Ctrl-C does; then it does what it did before. Ray has a handler and an exit code of its own.
+    """In the block SIGTERM raises KeyboardInterrupt; afterwards the previous handler runs. Ray installs its own handler and exit code.
 
-    Yields a function that takes the signal again, to be called after ray.init.
+    Yields a function that installs the handler again, to be called after ray.init.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

@@ -21,7 +21,7 @@ class RayWorker:
         self._stopped = False
 
     def begin(self) -> str | Fsv2vError:
-        """Go to the folder of the command, so that relative paths mean the same here, and load the task. Returns the id of the node."""
+        """Change to the folder of the command, so that relative paths are valid, and load the task. Returns the id of the node."""
         import ray
 
         try:
@@ -37,7 +37,7 @@ class RayWorker:
         return node
 
     def run(self, source: str) -> Report | Fsv2vError | None:
-        """The report on an input, an error that would befall every input, or None when the work was stopped."""
+        """The report on an input, an error that concerns every input, or None when the work was stopped."""
         self._step = None
         try:
             return run_one(self._task, source, self._proceed)
@@ -47,11 +47,11 @@ class RayWorker:
             return None
 
     def step(self) -> Step | None:
-        """How far it is."""
+        """The progress of the current input."""
         return self._step
 
     def stop(self) -> None:
-        """End the work on the input at its next step, so that what is half made gets cleaned up."""
+        """End the work on the input at its next step, so that half-made output is cleaned up."""
         self._stopped = True
 
     def _proceed(self, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""What a stage says about one input, and what it is asked to do."""
+"""Records of the runner: a task, its progress and its result for one input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a per-clip stage returns: the layer it made or found finished, its number of frames, and what is worth saying about it."""
+    """What a per-clip stage returns: the layer that it made or found finished, its number of frames, and notes for the report."""
 
     layer: str
     status: Literal["done", "skipped"]
@@ -19,7 +19,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """How far the work on one input is: `read` of its `frames` frames."""
+    """Progress on one input: `read` of its `frames` frames."""
 
     source: str
     read: int
@@ -63,7 +63,7 @@ class ClipTask:
 
     function: the import path of `extract(clip, options, overwrite) -> Outcome`, such as "stages.extract_sketch:extract"; a path and
     not the function itself, so that only the workers load what it needs. options: its frozen options, picklable. out: where clips
-    go, as in `stages.clip.as_clip`. layer: what reports call the layer of an input that failed.
+    go, as in `stages.clip.as_clip`. layer: its name in the reports of failed inputs.
     With `of_clips` false an input is just a name: the function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
     """
 

@@ -1,4 +1,4 @@
-"""A clip that tells how far a stage has read in it."""
+"""A clip that reports the progress of a stage that reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from stages.clip import Clip
 
 _INTERVAL = 0.2
-"""Seconds between two tellings."""
+"""Seconds between two reports."""
 
 
 class WatchedClip(Clip):
@@ -21,9 +21,9 @@ class WatchedClip(Clip):
         self._on_frames = on_frames
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
-        told = time.monotonic()
+        reported = time.monotonic()
         for index, frame in enumerate(super().frames(start, stop), start + 1):
             yield frame
-            if time.monotonic() - told >= _INTERVAL:
-                told = time.monotonic()
+            if time.monotonic() - reported >= _INTERVAL:
+                reported = time.monotonic()
                 self._on_frames(index, self.num_frames)

@@ -1,4 +1,4 @@
-"""The work on one input, in whatever process it happens. Nothing that one input does wrong gets out of here but as a Report."""
+"""The work on one input, in any process. Errors of a single input become a Report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stages.clip import Clip
 
 CONCERNS_ALL = (MissingRequirement, UsageError)
-"""Errors that every other input would meet too: they end the run."""
+"""Errors that every other input would raise as well: they end the run."""
 
 
 def run_one(task: ClipTask, source: str, on_step: Callable[[Step], None] | None = None) -> Report:
@@ -59,7 +59,7 @@ def _on_clip(task: ClipTask, source: str, on_step: Callable[[Step], None] | None
 
 
 def _in_turn(stage: Callable[[], Outcome]) -> Outcome:
-    """What another process is making is waited for; then the stage sees whether it is what it would have made itself."""
+    """Run the stage; while another process makes the same output, wait for it and run the stage again, which then checks that output."""
     while True:
         try:
             return stage()
@@ -70,7 +70,7 @@ def _in_turn(stage: Callable[[], Outcome]) -> Outcome:
 
 @contextlib.contextmanager
 def _clip_in_use(source: str, out: str | None) -> Iterator[Clip]:
-    """The clip of `source`, which no other process discards meanwhile. Made again when one has done so in this moment."""
+    """The clip of `source`, protected from removal by other processes; it is made again when one has just removed it."""
     from stages.clip import as_clip
 
     with contextlib.ExitStack() as stack:
@@ -83,7 +83,7 @@ def _clip_in_use(source: str, out: str | None) -> Iterator[Clip]:
 
 
 def _forget_bare(path: Path) -> None:
-    """Remove a clip that was made here and in which nothing was found, unless another process works on it or has added to it."""
+    """Remove a new clip in which nothing was found, unless another process uses it or has added a layer."""
     from stages.clip import open_clip
 
     if {*open_clip(path).layers()} <= {"frames", "audio"}:
@@ -97,7 +97,7 @@ def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> R
 
 
 def missing_package(error: ModuleNotFoundError) -> MissingRequirement:
-    """The sentence for a package that fsv2v requires and that is not installed."""
+    """The error for a required package that is not installed."""
     return MissingRequirement(f"The Python package {error.name} is not installed", hint="Install fsv2v again, or see `fsv2v doctor`")
 
 
@@ -115,9 +115,9 @@ def load(function: str) -> Callable[..., Any]:
 
 
 def limit_threads(threads: int) -> None:
-    """Called first in each worker with its share of the cores, so that together they run one thread per core.
+    """Limit the threads of libraries in a worker to its share of the cores; called before anything else.
 
-    What the user has set in the environment stays.
+    Variables that the user has set in the environment are kept.
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(variable, str(max(1, threads)))
@@ -128,7 +128,7 @@ def limit_threads(threads: int) -> None:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

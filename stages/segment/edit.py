@@ -1,4 +1,4 @@
-"""Other semantics for the same street: vid2vid's manipulation, trees into buildings."""
+"""Editing of label maps, as in vid2vid: for example trees become buildings."""
 
 from __future__ import annotations
 

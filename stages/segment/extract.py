@@ -1,4 +1,4 @@
-"""The stage: label maps, made or imported, as the layer `segment`; of persons also the layer `mask`."""
+"""The stage: label maps, predicted or imported, as the layer `segment`; for people also the layer `mask`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from stages.clip import Clip, Producer, list_pictures
 from stages.conditions import labels as tables
 from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
-from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
+from stages.segment.backends import DEFAULT_MODELS, LabellerOpener, LabelMapReader, PersonFinder, SegmentBackend, labels, person
 from stages.segment.edit import lookup_of
 from stages.segment.steady import Steady
 from stages.streaming import beside
@@ -30,9 +30,9 @@ class SegmentOptions:
     """What shapes the label maps; all but `device` enters the layers' keys.
 
     backend: street, segformer, person, labels, or auto: labels if a folder is given, else street. model: a checkpoint for segformer.
-    labels: the folder to import, where {stem} stands for the name of the clip's source without its ending; without it the backend
-    `labels` looks beside the source for STEM_labels or STEMannot. table: what the imported ids mean, see stages.conditions.labels.
-    edits: "tree=building" makes trees into buildings. smoothing: how much of the frame before is carried along, for networks.
+    labels: the folder to import, where {stem} stands for the name of the clip's source without its suffix; without it the backend
+    `labels` looks beside the source for STEM_labels or STEMannot. table: the meaning of imported ids, see stages.conditions.labels. edits:
+    "tree=building" turns trees into buildings. smoothing: weight of the previous frame, for networks.
     """
 
     backend: str = "auto"
@@ -51,15 +51,18 @@ def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Out
     NoDetection when no frame shows a person, InputError when label maps do not fit the clip.
     """
     backend = _backend(clip, options)
-    work = {"labels": _import, "person": _persons}.get(backend.name, _label)
-    return work(clip, backend, options, overwrite)
+    if backend.name == "labels":
+        return _import(clip, labels.BACKEND, options, overwrite)
+    if backend.name == "person":
+        return _persons(clip, person.BACKEND, options, overwrite)
+    return _label(clip, cast("Backend[LabellerOpener]", backend), options, overwrite)
 
 
-def _backend(clip: Clip, options: SegmentOptions) -> Backend:
+def _backend(clip: Clip, options: SegmentOptions) -> Backend[SegmentBackend]:
     if options.backend not in ("auto", "labels") and options.labels is not None:
-        raise UsageError("Label maps are imported or made, not both", hint=f"Leave out --labels or --backend {options.backend}")
+        raise UsageError("Label maps are either imported or predicted", hint=f"Leave out --labels or --backend {options.backend}")
     if options.model is not None and options.backend not in DEFAULT_MODELS:
-        raise UsageError("A --model is for one backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
+        raise UsageError("A --model needs its backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
     if not 0 <= options.smoothing <= 100:
         raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
     if options.labels is not None:
@@ -67,9 +70,8 @@ def _backend(clip: Clip, options: SegmentOptions) -> Backend:
     return Backends("segment").require_for(clip, "segment", options.backend)
 
 
-def _label(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
-    opener: LabellerOpener = backend.open(options.device)
-    labeller = opener(options.model)
+def _label(clip: Clip, backend: Backend[LabellerOpener], options: SegmentOptions, overwrite: bool) -> Outcome:
+    labeller = backend.open(options.device)(options.model)
     lookup = lookup_of(options.edits, labeller.table)
     parameters = {"model": options.model, "edits": list(options.edits), "smoothing": float(options.smoothing)}
     producer = Producer(STAGE, backend.name, parameters, {**backend.weight_digests(), **labeller.weights}, device=options.device)
@@ -84,7 +86,7 @@ def _label(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: boo
 
 
 def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDArray[np.uint8]:
-    """The most probable label of each pixel of a picture of that size, uint8 [height, width]."""
+    """The most probable label of each pixel of an image of that size, uint8 [height, width]."""
     best = np.zeros((height, width), np.uint8)
     most = np.full((height, width), -1, np.float32)
     for label, share in enumerate(probabilities):
@@ -94,7 +96,7 @@ def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDAr
     return best
 
 
-def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
+def _persons(clip: Clip, backend: Backend[PersonFinder], options: SegmentOptions, overwrite: bool) -> Outcome:
     if options.edits:
         raise UsageError("Persons are the only label of the backend person", hint="Leave out --map")
     producer = Producer(STAGE, backend.name, {}, backend.weight_digests(), device=options.device)
@@ -117,7 +119,7 @@ def _persons(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: b
     return Outcome("segment", "done", clip.num_frames, {"frames_without_person": empty})
 
 
-def _import(clip: Clip, backend: Backend, options: SegmentOptions, overwrite: bool) -> Outcome:
+def _import(clip: Clip, backend: Backend[LabelMapReader], options: SegmentOptions, overwrite: bool) -> Outcome:
     files = list_pictures(_folder(clip, options.labels))
     if len(files) != clip.num_frames:
         raise InputError(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")

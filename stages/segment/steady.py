@@ -1,4 +1,4 @@
-"""Labels that do not flicker and do not smear: what was seen in the frame before is carried along by the optical flow.
+"""Temporal smoothing of labels without smearing: the previous probabilities are warped along the optical flow.
 
 Where the flow leads back to where it came from, the probabilities of the two frames are averaged; where it does not (what was hidden comes
 into view, or something moves in another way), only the new frame counts. Nothing lags: the average lies at where things are now.
@@ -15,9 +15,9 @@ from stages.tracking.cuts import CutDetector
 CARRIED = 0.6
 """Weight of the past at strength 1."""
 MIN_SIDE = 32
-"""DIS ends the process on smaller pictures."""
+"""Smallest side for DIS, which crashes on smaller images."""
 AGREES_WITHIN = 1.0
-"""Pixels of the small picture by which flow forth and back may miss."""
+"""Tolerance of the forward-backward check, in pixels of the small image."""
 
 
 class Steady:
@@ -48,7 +48,7 @@ class Steady:
     def _carried(
         self, grey: NDArray[np.uint8], before: NDArray[np.uint8], past: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The past where things are now, [L, h, w], and where to trust it, [h, w] in {0, 1}."""
+        """The past warped to the present, [L, h, w], and where it is valid, [h, w] in {0, 1}."""
         still = np.zeros((*grey.shape, 2), np.float32)
         back, forth = self._flow.calc(grey, before, still.copy()), self._flow.calc(before, grey, still)
         y, x = np.mgrid[: grey.shape[0], : grey.shape[1]].astype(np.float32)

@@ -1,6 +1,6 @@
 """Trains and measures the shipped street segmenter: `python -m stages.segment.train_street --help`.
 
-The pictures are CamVid's key frames (11 labels and void). The licence of the labels allows research only, and so does the network's.
+The images are CamVid's key frames (11 labels and void). The licence of the labels allows research only, and so does the network's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ log = logging.getLogger("train_street")
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes the network. rare: exponent of a label's share that its weight in the loss is divided by."""
+    """Everything that shapes the network. rare: exponent of a label's share that its weight in the loss is divided by."""
 
     steps: int = 3600
     batch: int = 8
@@ -53,7 +53,7 @@ class Recipe:
 
 
 def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """(picture [H, W, 3] RGB, ids [H, W]) of `part`, which lies in folder/part and folder/partannot."""
+    """(image [H, W, 3] RGB, ids [H, W]) of `part`, which lies in folder/part and folder/partannot."""
     pairs = []
     for annotation in sorted((folder / f"{part}annot").glob("*.png")):
         picture = next((folder / part).glob(f"{annotation.stem}.*"))
@@ -62,7 +62,7 @@ def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray
 
 
 class Crops:
-    """step -> a batch of random crops: (pictures [B, 3, S, S], ids [B, S, S] int64, 255 where nothing is known)."""
+    """step -> a batch of random crops: (images [B, 3, S, S], ids [B, S, S] int64, 255 where unknown)."""
 
     def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: Recipe) -> None:
         self.pairs, self.recipe = pairs, recipe
@@ -99,7 +99,7 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
     weights = label_weights(pairs, recipe.rare)
     network = DenseNet(DenseConfig(LABELS, stride=2, width=recipe.width))
     network.start_from(load_file(registry.path(SQUEEZENET)))
-    log.info("%d pictures, %d parameters", len(pairs), sum(parameter.numel() for parameter in network.parameters()))
+    log.info("%d images, %d parameters", len(pairs), sum(parameter.numel() for parameter in network.parameters()))
 
     def loss(outputs: Tensor, ids: Tensor) -> Tensor:
         enlarged = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)
@@ -112,7 +112,7 @@ def train(folder: Path, recipe: Recipe, out: Path) -> None:
 
 
 def measure(folder: Path, weights: Path, part: str = "val") -> dict[str, Any]:
-    """Pixel accuracy, and intersection over union of each label, over all pictures of `part`; void does not count."""
+    """Pixel accuracy, and intersection over union of each label, over all images of `part`; void does not count."""
     network = StreetLabels(weights, "cpu")
     confusion = np.zeros((LABELS, LABELS), np.int64)
     for picture, ids in read_pairs(folder, part):

@@ -1,4 +1,4 @@
-"""Short gaps in point tracks are filled in: a detector that loses a wrist or a person for a moment need not make it blink."""
+"""Interpolation of short gaps in point tracks, where a detector loses a wrist or a person for a moment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from stages.tracking.smoothing import Load, Tracked
 
 GAP_SECONDS = 0.2
-"""Longer gaps stay."""
+"""Longer gaps are left."""
 
 
 def filled(frames: Iterable[Tracked[Load]], fps: float, seconds: float = GAP_SECONDS) -> Iterator[Tracked[Load]]:
-    """The frames with each point that is missing for at most `seconds` put on the straight line between where it was before and after.
+    """The frames with each point that is missing for at most `seconds` interpolated linearly between the frames around the gap.
 
-    Before and after must show the same identity in the same slot. A filled point is as certain as the less certain of its two ends.
-    Nothing lags: frames are held back until what follows a gap has been seen. seconds 0: unchanged.
+    Both ends must show the same identity in the same slot. The confidence of a filled point is the smaller one of its ends. There is no
+    lag: frames are held back until the end of a gap has been seen. seconds 0: unchanged.
     """
     reach = math.floor(seconds * fps)
     source = iter(frames)
@@ -37,7 +37,7 @@ def filled(frames: Iterable[Tracked[Load]], fps: float, seconds: float = GAP_SEC
 
 
 class _Last:
-    """Where each point of each slot was seen last: its place, whose it was, and how many frames ago."""
+    """The last sighting of each point of each slot: position, identity and age in frames."""
 
     def __init__(self) -> None:
         self.points: NDArray[np.float32] = np.zeros((0, 0, 3), np.float32)
@@ -54,7 +54,7 @@ class _Last:
         self.age[:slots][seen] = 1
 
     def grow(self, slots: int, count: int) -> None:
-        """Make room for more slots, in which nobody was seen yet."""
+        """Add empty slots."""
         more = slots - len(self.points)
         if more > 0:
             self.points = np.concatenate([self.points.reshape(-1, count, 3), np.zeros((more, count, 3), np.float32)])

@@ -1,7 +1,7 @@
-"""All persons or faces of a crowd, with an estimator that sees the most prominent one of a picture, and small ones not at all.
+"""Tracking of all people or faces of a crowd, with an estimator that finds only the most prominent one of an image.
 
-The first frame of a shot is searched in overlapping tiles of several sizes, the others in a few of them each, in turn. In all frames each
-known person is looked at through a window of his own that moves and grows with him, so that the estimator follows him and nobody else.
+The first frame of a shot is searched in overlapping tiles of several sizes, every other frame in a few of them, in turn. In all frames each
+known person is followed through a separate window that moves and scales with the person, so that the estimator sees no one else.
 """
 
 from __future__ import annotations
@@ -13,34 +13,35 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.skeletons import boxes_of
 from stages.tracking.cuts import CutDetector
-from stages.tracking.tracker import Subject, box_of_points, points_apart
+from stages.tracking.tracker import Subject, points_apart
 from stages.tracking.windows import cut_window
 
 TILES_PER_FRAME = 4
-"""So many tiles are searched in each frame but the first of a shot, in which all are."""
+"""Number of tiles that are searched in each frame; in the first frame of a shot it is all of them."""
 MAX_PERSONS = 10
 PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
-"""Sides of the tiles, as shares of the shorter side of the picture."""
+"""Sides of the tiles, as shares of the shorter side of the image."""
 OVERLAP = 0.5
 MIN_TILE = 96
 BORDER = 2.5
-"""Side of the window of a person, in units of the longer side of his box."""
+"""Side of a person's window, in units of the longer side of the box."""
 CANVAS = 320
-"""Side of the picture that a window is shown as."""
+"""Side in pixels to which a window is scaled."""
 PATIENCE = 15
-"""Frames for which a person who is not found is looked for where he was last."""
-STRAYED_FROM = 0.6
-"""Who lies farther than this from where he was, in units of his size, is somebody else."""
+"""Number of frames for which a lost person is searched at the last position."""
+MAX_STEP = 0.6
+"""A detection farther than this from the last one, in units of the size, is another person."""
 SAME_WITHIN = 0.3
-"""Two findings whose points lie nearer than this share of their size are the same person."""
+"""Two detections whose points lie nearer than this share of their size are the same person."""
 MIN_POINTS = 8
-"""Fewer points than these are no person that a search should begin to follow."""
+"""Smallest number of points of a detection that starts a track."""
 
 NEAR_WITHIN = 0.7
-"""As far may a person whom a tile showed lie from what his own window shows."""
-LOOKS = 2
-"""How often a person is looked at before he is followed."""
+"""Largest distance between a detection in a tile and the one in the person's window, in units of the size."""
+CONFIRMATIONS = 2
+"""Number of detections in the window before a track starts."""
 
 Area = tuple[int, int, int, int]
 """x, y, width and height in pixels."""
@@ -49,7 +50,7 @@ Estimator = Callable[[NDArray[np.uint8]], list[Subject]]
 
 @dataclass
 class _Known:
-    """A person, the estimator that follows him, and since how many frames he is missing."""
+    """A person, the estimator that follows it, its velocity in pixels per frame, and the number of frames since the last detection."""
 
     subject: Subject
     follow: Estimator
@@ -60,8 +61,8 @@ class _Known:
 class Crowd:
     """frame, uint8 RGB [H, W, 3] -> all persons in it. Frames of one clip are given in order.
 
-    search: finds persons in any picture; open_follower: makes an estimator for the windows of one person, which may remember the window
-    before. shares: sides of the tiles.
+    search: finds persons in any image; open_follower: makes an estimator for the windows of one person, which may track from one window
+    to the next. shares: sides of the tiles.
     """
 
     def __init__(self, search: Estimator, open_follower: Callable[[], Estimator], shares: tuple[float, ...] = PERSON_TILES) -> None:
@@ -83,7 +84,7 @@ class Crowd:
 
     def _follow(self, known: _Known, frame: NDArray[np.uint8]) -> None:
         found = _through_window(frame, known.subject, known.velocity, known.follow)
-        if found is None or points_apart(found, known.subject) > STRAYED_FROM:
+        if found is None or points_apart(found, known.subject) > MAX_STEP:
             known.missing += 1
             known.velocity *= 0
             return
@@ -92,7 +93,7 @@ class Crowd:
         known.subject, known.missing = found, 0
 
     def _forget(self) -> None:
-        """Drop who is missing for too long, and the second of two windows that have come to show the same person."""
+        """Drop people who are lost for too long, and the second of two windows that show the same person."""
         kept: list[_Known] = []
         for known in sorted(self._known, key=lambda known: (known.missing > 0, -_certainty(known.subject))):
             if known.missing <= PATIENCE and not _among(known.subject, [other.subject for other in kept]):
@@ -102,7 +103,7 @@ class Crowd:
         self._known = kept
 
     def _find(self, frame: NDArray[np.uint8]) -> None:
-        """Begin to follow persons who are not known yet, large ones first."""
+        """Start tracks of people who are not known yet, large ones first."""
         areas = tiles(frame.shape[1], frame.shape[0], self._shares)
         if self._turn is None:
             self._turn = itertools.cycle(areas)
@@ -118,9 +119,9 @@ class Crowd:
 
     def _begin(self, person: Subject, frame: NDArray[np.uint8]) -> None:
         follower = self._idle.pop() if self._idle else self._open()
-        follower(np.zeros((CANVAS, CANVAS, 3), np.uint8))  # whoever it followed before is gone
+        follower(np.zeros((CANVAS, CANVAS, 3), np.uint8))  # forget the person that it followed before
         seen: Subject | None = person
-        for _ in range(LOOKS):
+        for _ in range(CONFIRMATIONS):
             seen = seen and _through_window(frame, seen, np.zeros(2, np.float32), follower)
         if seen is not None and points_apart(seen, person) < NEAR_WITHIN and not _among(seen, self._subjects()):
             self._known.append(_Known(seen, follower, np.zeros(2, np.float32)))
@@ -132,7 +133,7 @@ class Crowd:
 
 
 def tiles(width: int, height: int, shares: tuple[float, ...] = PERSON_TILES) -> list[Area]:
-    """The whole picture, and squares that overlap by a half."""
+    """The whole image, and squares that overlap by a half."""
     areas: list[Area] = [(0, 0, width, height)]
     for share in shares:
         side = int(share * min(width, height))
@@ -148,7 +149,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _through_window(frame: NDArray[np.uint8], person: Subject, velocity: NDArray[np.float32], estimate: Estimator) -> Subject | None:
-    """The person whom `estimate` sees nearest to the middle of the window around where `person` is expected."""
+    """The detection of `estimate` nearest to the middle of the window around the expected position of `person`."""
     x0, y0, x1, y1 = map(float, person.box)
     scale = BORDER * max(x1 - x0, y1 - y0, 8.0) / CANVAS
     corner = person.centre + velocity - scale * CANVAS / 2
@@ -160,17 +161,17 @@ def _through_window(frame: NDArray[np.uint8], person: Subject, velocity: NDArray
 
 
 def _inside(person: Subject, width: int, height: int) -> Subject | None:
-    """Without the points outside the picture; None when none is left."""
+    """The person without points outside the image; None when no point is left."""
     points = person.points.copy()
     points[(points[:, :2] < -0.5).any(1) | (points[:, 0] > width - 0.5) | (points[:, 1] > height - 0.5)] = 0
-    return Subject(box_of_points(points[points[:, 2] > 0]), points) if points[:, 2].any() else None
+    return Subject(boxes_of(points), points) if points[:, 2].any() else None
 
 
 def _moved(person: Subject, x: float, y: float, scale: float = 1.0) -> Subject:
     points = person.points.copy()
     points[:, :2] = points[:, :2] * scale + np.array([x, y], np.float32)
     points[person.points[:, 2] == 0] = 0
-    return Subject(box_of_points(points[points[:, 2] > 0]), points)
+    return Subject(boxes_of(points), points)
 
 
 def _certainty(person: Subject) -> float:

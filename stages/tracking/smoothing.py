@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 SIGMA_SECONDS = 0.04
 """Width of the filter in time at strength 1."""
 REACH = 0.02
-"""A neighbour whose point lies farther away than about this share of the object's size counts little, so fast motion stays sharp."""
+"""Neighbours farther away than about this share of the object's size have little weight, so fast motion stays sharp."""
 
 Load = TypeVar("Load")
 
 
 @dataclass(frozen=True)
 class Tracked(Generic[Load]):
-    """One frame on its way: points [P, N, 3] (x, y, confidence), identity [P] (-1 where none is), and what travels along."""
+    """One frame on its way: points [P, N, 3] (x, y, confidence), identity [P] (-1 for an empty slot), and a payload that is passed
+    through."""
 
     points: NDArray[np.float32]
     identity: NDArray[np.int64]
@@ -31,8 +32,8 @@ class Tracked(Generic[Load]):
 def smoothed(frames: Iterable[Tracked[Load]], fps: float, strength: float) -> Iterator[Tracked[Load]]:
     """The frames with their points averaged over a symmetric window, weighted by closeness in time and place (a bilateral filter).
 
-    Only an unbroken run of the same identity on both sides of a frame counts: nothing leaks over a gap, a cut or another person. The
-    window is cut to the same length on both sides, so that a steady motion is not pulled towards its middle. strength 0: unchanged.
+    Only an unbroken run of the same identity on both sides of a frame counts: nothing leaks across a gap, a cut or another person. The
+    window has the same length on both sides, so that steady motion is not distorted. strength 0: unchanged.
     """
     sigma = strength * SIGMA_SECONDS * fps
     half = math.ceil(2 * sigma)
@@ -40,7 +41,7 @@ def smoothed(frames: Iterable[Tracked[Load]], fps: float, strength: float) -> It
         yield from frames
         return
     window: deque[Tracked[Load]] = deque(maxlen=2 * half + 1)
-    centre = -1  # index in the window of the last frame that was given out
+    centre = -1  # index in the window of the last frame that was yielded
     for frame in frames:
         centre -= len(window) == window.maxlen
         window.append(frame)
@@ -64,7 +65,7 @@ def _average(window: list[Tracked[Load]], centre: int, half: int, sigma: float) 
 
 
 def _run(window: list[Tracked[Load]], centre: int, person: int, step: int, half: int) -> int:
-    """How many frames in a row, at most `half`, show the same identity in the direction of `step`."""
+    """Number of successive frames, at most `half`, with the same identity in the direction of `step`."""
     identity = window[centre].identity[person]
     length = 0
     while length < half:
@@ -76,7 +77,7 @@ def _run(window: list[Tracked[Load]], centre: int, person: int, step: int, half:
 
 
 def _bilateral(around: NDArray[np.float32], distance: NDArray[np.float64]) -> NDArray[np.float32]:
-    """around [2R + 1, N, 3], distance [2R + 1] in sigmas -> [N, 2]. Points that are not there have no weight and stay as they are."""
+    """around [2R + 1, N, 3], distance [2R + 1] in sigmas -> [N, 2]. Missing points have no weight and stay unchanged."""
     middle = around[len(around) // 2]
     size = max(float(np.ptp(middle[middle[:, 2] > 0, :2], axis=0).max(initial=0.0)), 1.0)
     step = np.linalg.norm(around[..., :2] - middle[:, :2], axis=-1) / (REACH * size)
@@ -85,4 +86,4 @@ def _bilateral(around: NDArray[np.float32], distance: NDArray[np.float64]) -> ND
     weight = np.where(there, np.exp(-0.5 * (distance[:, None] ** 2 + step**2)), 0.0)
     weight[len(around) // 2] = 1.0
     mean = (weight[..., None] * around[..., :2]).sum(axis=0) / weight.sum(axis=0)[:, None]
-    return mean.astype(np.float32)
+    return np.asarray(mean, np.float32)

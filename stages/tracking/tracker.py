@@ -1,4 +1,4 @@
-"""Which of the faces or persons in a frame is meant, and that it stays the same one from frame to frame.
+"""Tracking: the identities of faces or people from frame to frame, and the choice of one of them.
 
 A subject is a face or a person: a box and its points.
 """
@@ -21,9 +21,9 @@ from stages.tracking.cuts import CutDetector
 from stages.tracking.smoothing import Tracked
 
 GAP_SECONDS = 1.0
-"""Who was lost is waited for this long before another one is chosen."""
+"""Time to wait for a lost subject before another one is chosen."""
 CHOICE_SECONDS = 0.5
-"""A choice between several looks this far ahead."""
+"""A choice between several subjects looks this far ahead."""
 MAX_SLOTS = 16
 SAME_FROM_OVERLAP = 0.6
 SAME_WITHIN = 0.3
@@ -52,7 +52,11 @@ class Subject:
     @property
     def centre(self) -> NDArray[np.float32]:
         """Middle of the box, [2]."""
-        return self.box.reshape(2, 2).mean(axis=0, dtype=np.float32)
+        return np.asarray(self.box.reshape(2, 2).mean(axis=0, dtype=np.float32))
+
+
+Detector = Callable[[NDArray[np.uint8]], list[Subject]]
+"""frame, uint8 RGB [H, W, 3] -> its faces or people. Frames of one clip are given in order: a detector may track between them."""
 
 
 def box_of_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -73,7 +77,7 @@ def points_apart(one: Subject, other: Subject) -> float:
 
 @dataclass(frozen=True)
 class Seen(Generic[Load]):
-    """What a detector saw in one frame; `cut` is True for the first frame of another shot."""
+    """The detections in one frame; `cut` is True for the first frame of another shot."""
 
     subjects: list[Subject]
     cut: bool
@@ -82,7 +86,7 @@ class Seen(Generic[Load]):
 
 @dataclass
 class _Known:
-    """A subject that was seen before: who it is, where it was, and since how many frames it is missing."""
+    """A known subject: its identity, last detection, number of frames since, and velocity in pixels per frame."""
 
     identity: int
     subject: Subject
@@ -90,13 +94,16 @@ class _Known:
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
 
     def expected(self) -> Subject:
-        """Where it is now, if it has gone on as it went."""
+        """Its expected position at constant velocity."""
         step = self.velocity * (self.missing + 1)
         points = self.subject.points + np.append(step, 0).astype(np.float32) * (self.subject.points[:, 2:] > 0)
         return Subject(self.subject.box + np.tile(step, 2), points)
 
     def seen_again(self, subject: Subject) -> None:
-        """Velocities are those of the middle of the points that both have, for boxes change with what is hidden; averaged a little."""
+        """Update by a detection.
+
+        The velocity is that of the mean of the shared points, since boxes change with occlusion; it is averaged.
+        """
         shared = (subject.points[:, 2] > 0) & (self.subject.points[:, 2] > 0)
         if shared.any():
             step = (subject.points[shared, :2] - self.subject.points[shared, :2]).mean(0) / (self.missing + 1)
@@ -105,7 +112,7 @@ class _Known:
 
 
 def watch(frames: Iterable[tuple[NDArray[np.uint8], Load]], detect: Callable[[NDArray[np.uint8]], list[Subject]]) -> Iterator[Seen[Load]]:
-    """What `detect` sees in each frame, uint8 [H, W, 3], of (frame, what travels along); it runs beside the caller."""
+    """The detections of `detect` for each (frame, payload); frame: uint8 [H, W, 3]. It runs in a thread beside the caller."""
     is_cut = CutDetector()
     marked = ((frame, is_cut(frame), load) for frame, load in frames)
     for (_, cut, load), subjects in beside(lambda item: detect(item[0]), marked):
@@ -118,15 +125,14 @@ def parse_choice(choice: str | int) -> str | int:
         return int(choice)
     if choice in ("largest", "center", "all") or (isinstance(choice, int) and choice >= 0):
         return choice
-    raise UsageError(f"{choice!r} chooses nobody", hint="Use largest, center, all, or a number: 0 is the leftmost")
+    raise UsageError(f"{choice!r} is not a choice of subjects", hint="Use largest, center, all, or a number: 0 is the leftmost")
 
 
 def follow(frames: Iterable[Seen[Load]], choice: str | int, count: int, fps: float, width: int, height: int) -> Iterator[Tracked[Load]]:
-    """The chosen subject of each frame, points [1, count, 3]; for "all" every one in a slot of its own, points [P, count, 3].
+    """The chosen subject of each frame, points [1, count, 3]; for "all" each subject in its own slot, points [P, count, 3].
 
-    largest, center: whichever is so on the whole over half a second when the choice is made: at the start, after a cut, and when the one
-    before was gone for a second. N: the N-th from the left in the first frame of a shot that shows more than N. Frames without the chosen
-    one have identity -1 and zeros.
+    largest, center: decided over half a second at the start, after a cut, and when the chosen subject was lost for a second. N: the N-th
+    from the left in the first frame of a shot with more than N subjects. Frames without the chosen subject have identity -1 and zeros.
     """
     choice = parse_choice(choice)
     identified = _identified(frames, fps)
@@ -159,7 +165,7 @@ def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: flo
 
 @dataclass(frozen=True)
 class _Frame(Generic[Load]):
-    """Who is seen in a frame, and who is still remembered."""
+    """The subjects of a frame by identity, and all identities that are still known."""
 
     subjects: dict[int, Subject]
     known: frozenset[int]
@@ -168,7 +174,7 @@ class _Frame(Generic[Load]):
 
 
 def _choose(frames: list[_Frame[Load]], choice: str | int, picture: tuple[int, int]) -> int:
-    """The identity of the chosen one; -1 where the first of `frames` has no N-th."""
+    """The identity of the chosen subject; -1 where the first of `frames` has no N-th."""
     if isinstance(choice, int):
         candidates = frames[0].subjects
         order = sorted(candidates, key=lambda identity: float(candidates[identity].centre[0]))
@@ -205,7 +211,7 @@ def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[L
 
 
 def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Load]]:
-    """Gives every subject an identity that it keeps over short gaps."""
+    """Give every subject an identity that lasts over short gaps."""
     known: list[_Known] = []
     fresh = itertools.count()
     for frame in frames:
@@ -227,9 +233,9 @@ def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Loa
 
 
 def _match(known: list[_Known], subjects: list[Subject]) -> dict[int, _Known]:
-    """Index of a subject -> who it is: the assignment of least total cost (Hungarian method) among the pairs that are possible.
+    """Index of a subject -> known subject: the assignment of least total cost (Hungarian method) among possible pairs.
 
-    The cost is the distance of the points from where they are expected, in units of the size, and how little the boxes overlap.
+    The cost is the distance of the points from their expected positions, in units of the size, and the lack of overlap of the boxes.
     """
     if not known or not subjects:
         return {}
@@ -259,9 +265,9 @@ def _points_apart(ones: list[Subject], others: list[Subject]) -> NDArray[np.floa
 
 
 def _distinct(subjects: list[Subject]) -> list[Subject]:
-    """Larger ones first, without those that lie on a larger one: detectors now and then see the same subject twice.
+    """The subjects, largest first, without duplicates, since detectors sometimes report a subject twice.
 
-    Two people before one another have boxes that overlap as much, but not points in the same places.
+    The boxes of two people, one in front of the other, may overlap as much, but their points lie in different places.
     """
     kept: list[Subject] = []
     for subject in sorted(subjects, key=lambda subject: -subject.size):

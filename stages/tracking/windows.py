@@ -1,4 +1,4 @@
-"""Windows cut out of a picture at another size."""
+"""Windows cut out of an image at another size."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 
 def cut_window(picture: NDArray[np.uint8], corner: tuple[float, float], scale: float, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The window of `picture` [H, W(, C)] whose pixel (i, j) shows the place corner + scale (i, j); size is its width and height.
+    """The window of `image` [H, W(, C)] whose pixel (i, j) shows the position corner + scale (i, j); size is its width and height.
 
-    Outside the picture it is black. A large window is reduced by whole numbers first: OpenCV's warps take single pixels and would alias.
+    Outside the image it is black. A large window is first reduced by an integer factor, since OpenCV's warps sample single pixels and would
+    alias.
     """
     steps = max(1, int(scale))
     x0, y0 = (max(0, math.floor(start - steps)) for start in corner)
@@ -24,6 +25,6 @@ def cut_window(picture: NDArray[np.uint8], corner: tuple[float, float], scale: f
     small = region
     if steps > 1:
         small = np.asarray(cv2.resize(region[: height * steps, : width * steps], (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    offset = (steps - 1) / 2  # a reduced pixel lies in the middle of those that it is the mean of
+    offset = (steps - 1) / 2  # the centre of a reduced pixel is that of the pixels it averages
     matrix = np.array([[scale / steps, 0, (corner[0] - x0 - offset) / steps], [0, scale / steps, (corner[1] - y0 - offset) / steps]])
     return np.asarray(cv2.warpAffine(small, matrix, size, flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR), np.uint8)

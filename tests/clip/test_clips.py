@@ -225,7 +225,7 @@ def test_a_clip_without_frames_has_a_size_all_the_same(tmp_path):
 
 
 def test_a_clip_is_not_replaced_without_leave(small_clip):
-    with pytest.raises(ParametersDiffer, match="is there already"):
+    with pytest.raises(ParametersDiffer, match="exists already"):
         create_clip(small_clip.path, [numbered(9)])
 
     assert number_of(create_clip(small_clip.path, [numbered(9)], overwrite=True).frame(0)) == 9
@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_clip_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").write_text("precious")
 
-    with pytest.raises(ParametersDiffer, match="is no clip, so it is not replaced"):
+    with pytest.raises(ParametersDiffer, match="is not a clip, so it is not replaced"):
         create_clip(tmp_path / "photos", [numbered(9)], overwrite=True)
     assert (tmp_path / "photos" / "mine.jpg").exists()
 

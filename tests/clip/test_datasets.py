@@ -439,7 +439,7 @@ def too_deep(root: Path) -> str:
 
 def not_a_picture(root: Path) -> str:
     (root / "valannot" / "0016E5_07961.png").write_text("?")
-    return "0016E5_07961.png is not a picture that can be read"
+    return "0016E5_07961.png is not an image that can be read"
 
 
 def strange_name(root: Path) -> str:

@@ -109,7 +109,7 @@ def test_what_is_no_openpose_json_is_refused_by_name(content, tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="no JSON file"):
         import_clips(tmp_path, layout="openpose")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         import_clips(tmp_path)
 
 

@@ -379,7 +379,7 @@ def test_a_damaged_npz_is_refused(content, small_clip):
 
 
 def test_a_damaged_picture_is_refused(small_clip):
-    (small_clip.path / "frames" / "000002.png").write_bytes(b"no picture")
+    (small_clip.path / "frames" / "000002.png").write_bytes(b"no image")
 
     with pytest.raises(InvalidClip, match=r"000002\.png"):
         list(small_clip.frames())

@@ -18,7 +18,7 @@ from profiles import ADOBE_RGB, DISPLAY_P3
 from stages.clip import as_clip, list_pictures, probe, read_image
 from stages.clip.pictures import decode_image, encode
 from stages.errors import InputError, InvalidClip
-from stages.evaluate.frame_source import open_footage
+from stages.evaluate.frame_source import open_frame_source
 
 RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
 COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], -1)
@@ -151,7 +151,7 @@ def test_a_heic_is_a_picture_in_a_clip_and_in_a_folder(tmp_path):
 
 
 def test_a_heic_that_is_named_like_a_video_is_refused_not_cut_to_its_first_tile(tmp_path):
-    with pytest.raises(InputError, match=r"picture made of tiles, not a video\. Give it a name that ends in \.heic"):
+    with pytest.raises(InputError, match=r"image made of tiles, not a video\. Give it a name that ends in \.heic"):
         probe(write_heic(tmp_path / "phone.mov", TILES))
 
 
@@ -160,7 +160,7 @@ def test_a_truncated_heic_is_refused(missing, tmp_path):
     path = write_heic(tmp_path / "phone.heic", TILES)
     path.write_bytes(path.read_bytes()[:-missing])
 
-    with pytest.raises(InputError, match=r"HEIC picture that ffmpeg cannot read\. Save it as JPEG"):
+    with pytest.raises(InputError, match=r"HEIC image that ffmpeg cannot read\. Save it as JPEG"):
         read_image(path)
 
 
@@ -184,12 +184,12 @@ def test_an_animation_has_its_own_times_or_the_rate_that_is_asked_for(fps, movin
 def test_an_animation_among_pictures_is_refused(moving):
     Image.new("RGB", (16, 12)).save(moving.with_name("a.png"))
 
-    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one picture\. Make a clip of it"):
+    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one image\. Make a clip of it"):
         as_clip(moving.parent)
 
 
 def test_evaluate_looks_at_all_frames_of_an_animation(moving):
-    footage = open_footage(str(moving))
+    footage = open_frame_source(str(moving))
 
     assert (footage.num_frames, footage.width, footage.height, sum(1 for _ in footage.frames())) == (3, 16, 12, 3)
 
@@ -222,7 +222,7 @@ def test_floating_point_pictures_are_refused(tmp_path):
         read_image(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n broken"])
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n broken"])
 def test_what_is_no_picture_is_refused(content, tmp_path):
     (tmp_path / "thing.png").write_bytes(content)
 
@@ -245,7 +245,7 @@ def test_pictures_are_listed_as_a_person_counts(pictures):
 def test_a_folder_without_pictures_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
 
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no image"):
         list_pictures(tmp_path)
 
 
@@ -260,7 +260,7 @@ def test_png_is_lossless_and_jpeg_keeps_full_colour_resolution():
 @pytest.mark.parametrize("storage", ["png", "jpg"])
 @pytest.mark.parametrize("missing", [2, 300])
 def test_a_frame_that_breaks_off_is_refused(storage, missing):
-    with pytest.raises(InvalidClip, match="000003 is not a readable picture"):
+    with pytest.raises(InvalidClip, match="000003 is not a readable image"):
         decode_image(encode(COLOURS, storage)[:-missing], "000003", 3)
 
 
@@ -291,7 +291,7 @@ PIXELS = chunk(b"IDAT", zlib.compress(bytes(7 * 4)))
 def test_a_small_file_of_a_frame_cannot_claim_much_memory(bomb):
     """OpenCV takes what such a file claims, gigabytes, and fills it."""
     began = time.process_time()
-    with pytest.raises(InvalidClip, match="000003 is not a readable picture: no PNG or JPEG, or larger"):
+    with pytest.raises(InvalidClip, match="000003 is not a readable image: no PNG or JPEG, or larger"):
         decode_image(bomb, "000003", 3)
     assert time.process_time() - began < 0.1
 

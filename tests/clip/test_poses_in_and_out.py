@@ -14,9 +14,8 @@ from PIL import Image
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
-from stages.clip.people import boxes_of
 from stages.errors import InputError, ParametersDiffer, UsageError
-from stages.skeletons import COCO_WHOLEBODY, convert
+from stages.skeletons import COCO_WHOLEBODY, boxes_of, convert
 
 
 def whole_body(seed: int) -> dict[str, np.ndarray]:
@@ -120,7 +119,7 @@ def test_shares_of_a_picture_of_unknown_size_are_refused(fsv2v, dancers, tmp_pat
 
 def test_points_of_a_picture_of_another_shape_are_refused(dancers, tmp_path):
     folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place, canvas_width=480, canvas_height=640)
-    with pytest.raises(InputError, match="a picture of 480 x 640, but the frames are 640 x 480"):
+    with pytest.raises(InputError, match="an image of 480 x 640, but the frames are 640 x 480"):
         import_clips(folder, tmp_path / "back.clip", size=(640, 480))
 
 
@@ -337,11 +336,11 @@ def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip
     [
         ({}, "no annotations with an image_id"),
         ({"annotations": [{"keypoints": []}]}, "no annotations with an image_id"),
-        ([], "holds nobody"),
+        ([], "holds no people"),
         ([coco_person("first", 1.0)], "'first' is no number"),
         ([coco_person(1, float("nan"))], "keypoints of the image 1 holds NaN"),
         ([{"image_id": 1, "keypoints": [1, 2, 3]}], "has 1 points; 17 are known"),
-        ({"images": [{"id": 1}], "annotations": [coco_person(2, 1.0)]}, "speaks of the image 2, which is not in the list"),
+        ({"images": [{"id": 1}], "annotations": [coco_person(2, 1.0)]}, "refers to the image 2, which is not in the list"),
         ({"images": [{"id": 1}, {"id": 1}], "annotations": []}, "two images have the same id"),
         ({"images": [{"id": 1, "width": 4, "height": 4}, {"id": 2, "width": 5, "height": 4}], "annotations": []}, "have 2 sizes"),
         ({"images": 3, "annotations": []}, "its images have no ids"),
@@ -384,7 +383,7 @@ def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_
     [
         (6, (64, 50), 3, r"frame000000_IUV\.png is 64 x 50 pixels, but the frames of small\.clip are 64 x 48"),
         (5, (64, 48), 3, r"holds 5 frames, but .*small\.clip has 6"),
-        (6, (64, 48), 25, r"frame000000_IUV\.png is not a DensePose IUV picture: it has the part 25"),
+        (6, (64, 48), 25, r"frame000000_IUV\.png is not a DensePose IUV image: it has the part 25"),
     ],
 )
 def test_densepose_that_does_not_fit_is_refused_and_the_clip_stays_as_it_was(count, size, part, reason, small_clip, tmp_path):

@@ -65,7 +65,7 @@ def test_a_clip_by_reference_is_valid(clip):
         (lambda path: shutil.copy(path / "sketch" / "000003.png", path / "sketch" / "000006.png"), "has 7"),
         (lambda path: (path / "sketch" / "000003.png").write_bytes(b"x"), "digest differs"),
         (lambda path: (path / "landmarks" / "data.npz").write_bytes(b"x"), "digest differs"),
-        (lambda path: (path / "sketch" / "layer.json").unlink(), "no finished layer"),
+        (lambda path: (path / "sketch" / "layer.json").unlink(), "not a finished layer"),
         (lambda path: (path / "sketch" / "layer.json").write_text("{"), "not strict JSON"),
     ],
 )
@@ -102,7 +102,7 @@ def test_points_outside_the_picture_and_missing_faces_are_only_warnings(small_cl
     findings = require_valid(small_clip.path)
 
     assert findings.warnings == [
-        "landmarks: 136 points in 2 frames lie outside the picture",
+        "landmarks: 136 points in 2 frames lie outside the image",
         "landmarks: 4 of 6 frames have no detection",
     ]
 
@@ -165,5 +165,8 @@ def test_what_is_told_to_ffmpeg_about_a_video_can_mean_nothing_else(key, odd, cl
 def test_a_point_far_from_any_picture_is_refused(name, small_clip):
     arrays = {"points": np.ones((6, 1, 68, 3), np.float32), "iris": np.ones((6, 1, 10, 3), np.float32)}
     arrays[name][0, 0, 0, 0] = 1e30
-    with pytest.raises(InputError, match="1e[+]30, which is no place near a picture"), small_clip.writing("landmarks", MADE, {}) as layer:
+    with (
+        pytest.raises(InputError, match="1e[+]30, which is not a position"),
+        small_clip.writing("landmarks", MADE, {}) as layer,
+    ):
         layer.arrays(arrays)

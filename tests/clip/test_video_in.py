@@ -368,7 +368,8 @@ def test_frames_of_another_size_are_refused_not_squeezed(start, stop, tmp_path, 
     ffmpeg("-r", "25", "-i", tmp_path / "joined.h264", "-c", "copy", tmp_path / "joined.mp4")
 
     assert sum(1 for _ in read_frames(tmp_path / "joined.mp4", 0, 50)) == 50
-    with pytest.raises(InputError, match=r"the size of its frames changes\. Code it again first and import that: ffmpeg -i VIDEO NEW\.mp4"):
+    hint = r"Encode it again and import the result: ffmpeg -i VIDEO NEW\.mp4"
+    with pytest.raises(InputError, match=rf"the size of its frames changes\. {hint}"):
         list(read_frames(tmp_path / "joined.mp4", start, stop))
 
 

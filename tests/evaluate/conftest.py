@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from stages.evaluate.frame_source import FrameSource, open_footage
+from stages.evaluate.frame_source import FrameSource, open_frame_source
 from weights import registry
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
@@ -40,7 +40,7 @@ class Studio:
         folder.mkdir(parents=True)
         for index in range(frames):
             cv2.imwrite(str(folder / f"{index}.png"), fault(self.portrait(index), index)[..., ::-1])
-        return open_footage(str(folder))
+        return open_frame_source(str(folder))
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from stages.clip import Producer, VideoWriter, create_clip
 from stages.errors import InputError, InvalidClip, MissingRequirement, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
-from stages.evaluate.frame_source import FrameSource, open_footage
+from stages.evaluate.frame_source import FrameSource, open_frame_source
 from stages.evaluate.measure import measure
 from stages.evaluate.metric import EvaluationContext
 from stages.evaluate.metrics.landmark_error import _targets, driving_landmarks, error, nearest
@@ -107,9 +107,9 @@ def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make
             for index in range(make.frames):
                 video.write(make.portrait(index))
     told: list[str] = []
-    (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("message", "")))
+    (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("warning", "")))
     assert score.value > 38, "the encoder's loss is all that differs"
-    assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared one by one" in told[0]
+    assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared by their number" in told[0]
 
 
 def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
@@ -121,13 +121,12 @@ def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
     picture, told = np.zeros((64, 64, 3), np.uint8), []
     slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([picture] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
     list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
-    assert [event["message"] for event in told if "message" in event] == [
-        f"fsv2v: warning: {slow.path} has 24 frames a second, its reference {fast.path} has 30: "
-        "frames are compared one by one, whenever they are shown"
+    assert [event["warning"] for event in told if "warning" in event] == [
+        f"{slow.path} has 24 frames a second, its reference {fast.path} has 30: frames are compared by their number, not by their time"
     ]
     told.clear()
     list(evaluate([str(pal.path)], [str(pal.path)], PSNR, told.append))
-    assert not [event for event in told if "message" in event]
+    assert not [event for event in told if "warning" in event]
 
 
 def made_with(crop: str) -> Producer:
@@ -142,9 +141,9 @@ def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(t
         video.write(small), video.write(small)
     for result in (head.path, tmp_path / "head.mp4"):
         list(evaluate([str(result)], [str(whole.path)], PSNR, told.append))
-    warned = [event["message"] for event in told if "message" in event]
+    warned = [event["warning"] for event in told if "warning" in event]
     assert warned == [
-        f"fsv2v: warning: {result} was made with --crop auto, and {whole.path} may show more than that crop: "
+        f"{result} was made with --crop auto, and {whole.path} may show more than that crop: "
         "make the result with --crop none, or crop the reference in the same way"
         for result in (head.path, tmp_path / "head.mp4")
     ]
@@ -160,7 +159,7 @@ def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(cr
         for index, picture in enumerate(made)
     )
     list(evaluate([str(result.path)], [str(other.path)], PSNR, told.append))
-    assert not [event for event in told if "message" in event]
+    assert not [event for event in told if "warning" in event]
 
 
 def test_a_driving_of_another_length_is_refused_with_both_lengths(make):
@@ -254,7 +253,7 @@ def test_a_result_that_kept_poses_alone_is_held_against_the_landmarks_of_its_ref
     with clip.writing("poses", Producer(stage="synthesize"), inputs={}) as layer:
         boxes, ids = np.ones((1, 1, 4), np.float32), np.zeros((1, 1), np.int32)
         layer.arrays(keypoints=np.ones((1, 1, 25, 3), np.float32), boxes=boxes, track_id=ids)
-    result = open_footage(str(clip.path))
+    result = open_frame_source(str(clip.path))
     assert _kept_driving(result) is result
     assert _targets(EvaluationContext(SIDE, SIDE, driving=result, kept=True), no_detector) is None
     assert _targets(EvaluationContext(SIDE, SIDE, driving=result), no_detector) is not None, (
@@ -328,5 +327,5 @@ def test_means_are_of_one_method(results: str, found: dict[str, str]):
 @pytest.mark.parametrize(("stage", "kept"), [("synthesize", True), ("extract-sketch", False)])
 def test_landmarks_that_synthesize_kept_in_a_result_are_its_driving(make, tmp_path: Path, stage: str, kept: bool):
     clip_with_landmarks(tmp_path / "result.clip", stage=stage, points=np.ones((make.frames, 1, 68, 3), np.float32))
-    result = open_footage(str(tmp_path / "result.clip"))
+    result = open_frame_source(str(tmp_path / "result.clip"))
     assert _kept_driving(result) == (result if kept else None)

@@ -18,8 +18,8 @@ from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate.cache import Cache
 from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract, of_still
 from stages.evaluate.extractors.squeezenet import appearance_and_change
-from stages.evaluate.frame_source import open_footage
-from stages.evaluate.metrics import fid_squeezenet, fvd_squeezenet, kid_squeezenet
+from stages.evaluate.frame_source import open_frame_source
+from stages.evaluate.metrics import distributions
 from stages.evaluate.set_statistics import StatisticsCollector, pools
 from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
 
@@ -51,8 +51,12 @@ def eye(monkeypatch: pytest.MonkeyPatch) -> Eye:
     look = FrameEncoder("eye", eye.open)
     frames = Extractor("eye-frames", "squeezenet1_0_imagenet.safetensors", 12, look)
     windows = replace(frames, name="eye-windows", dimensions=24, window=3, open=lambda device: appearance_and_change)
-    for module, extractor in ((fid_squeezenet, frames), (kid_squeezenet, frames), (fvd_squeezenet, windows)):
-        monkeypatch.setattr(module, "METRIC", replace(module.METRIC, extractor=extractor, least_samples=4))
+    extractors = {"fid-squeezenet": frames, "kid-squeezenet": frames, "fvd-squeezenet": windows}
+    with_eye = (
+        replace(metric, extractor=extractors[metric.name], min_samples=4) if metric.name in extractors else metric
+        for metric in distributions.METRICS
+    )
+    monkeypatch.setattr(distributions, "METRICS", tuple(with_eye))
     return eye
 
 
@@ -83,7 +87,7 @@ def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(
 def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
     results, truth = study
     fid, kid, fvd = list(evaluate(results[:3], [truth], ALL))
-    frames = {path: np.stack(list(open_footage(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
+    frames = {path: np.stack(list(open_frame_source(path).frames()))[1:] for path in [*results[:3], *(f"{truth}/{name}" for name in "abc")]}
     features = {path: Eye().look(frames[path]) for path in frames}
     x, y = (np.concatenate([features[path] for path in paths]).astype(float) for paths in (list(features)[3:], list(features)[:3]))
     root = np.linalg.eigvals(np.cov(x.T) @ np.cov(y.T)).astype(complex) ** 0.5
@@ -155,8 +159,8 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
         entry.write_bytes([b"", b"no archive", data[: len(data) // 2]][index % 3])
     (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
     assert again == first
-    warned = [event["message"] for event in told if "message" in event]
-    assert len(warned) == len(entries) == 4 and all("broken and made anew" in text and "warning" in text for text in warned)
+    warned = [event["warning"] for event in told if "warning" in event]
+    assert len(warned) == len(entries) == 4 and all("broken and are made again" in text for text in warned)
     eye.seen = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert eye.seen == 0
@@ -183,7 +187,7 @@ def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Pa
         data[data.index(b"PK\x01\x02") + place + 2] = value
         path.write_bytes(bytes(data))
         assert cache.read(path) is None
-    assert len(told) == 5 and all("made anew" in text for text in told)
+    assert len(told) == 5 and all("made again" in text for text in told)
 
 
 def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):
@@ -213,7 +217,7 @@ def test_a_cache_that_cannot_be_written_costs_no_result_and_is_told_of_once(eye:
     options = Options(("fid-squeezenet",), device="cpu", cache=str(tmp_path / "file" / "below"))
     (score,) = evaluate([truth], [truth], options, told.append)
     assert score.value == pytest.approx(0, abs=1e-6)
-    (message,) = (event["message"] for event in told if "not cached" in event.get("message", ""))
+    (message,) = (event["warning"] for event in told if "not cached" in event.get("warning", ""))
     assert "--cache" in message
 
 
@@ -276,7 +280,7 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         list(merge_parts(["nowhere.npz"]))
     (tmp_path / "broken").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(InputError, match="no part of an evaluation"):
+    with pytest.raises(InputError, match="not a partial result of an evaluation"):
         list(merge_parts([str(tmp_path / "broken")]))
 
 
@@ -335,8 +339,8 @@ def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
     """The real network: what is worse to look at is farther away, and flicker counts for windows much more than for frames."""
     if reason := find_metric("fid-squeezenet").missing():
         pytest.skip(reason)
-    frames, few = fid_squeezenet.METRIC.extractor, 12
-    windows = fvd_squeezenet.METRIC.extractor
+    frames, few = find_metric("fid-squeezenet").extractor, 12
+    windows = find_metric("fvd-squeezenet").extractor
     gatherer = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
     truth = make("truth", frames=few)
 
@@ -379,10 +383,10 @@ def test_the_command_shards_merges_and_says_what_a_set_is(eye: Eye, study, tmp_p
     ("arguments", "sentence"),
     [
         (["{result}"], "--reference"),
-        (["{result}", "-r", "{result}", "--merge"], "have a use with it"),
-        (["{result}", "--merge", "-o", "all.npz"], "have a use with it"),
-        (["{result}", "--merge", "--metric", "psnr"], "have a use with it"),
-        (["{result}", "--merge", "--shard", "0/3"], "have a use with it"),
+        (["{result}", "-r", "{result}", "--merge"], "can be used with it"),
+        (["{result}", "--merge", "-o", "all.npz"], "can be used with it"),
+        (["{result}", "--merge", "--metric", "psnr"], "can be used with it"),
+        (["{result}", "--merge", "--shard", "0/3"], "can be used with it"),
         (["{result}", "-r", "{result}", "--shard", "0/2"], "-o PART.npz"),
     ],
 )

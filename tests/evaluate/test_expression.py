@@ -10,9 +10,10 @@ from scipy import stats
 
 from stages.evaluate import EvaluateOptions, evaluate
 from stages.evaluate.frame_source import FrameSource
-from stages.evaluate.metric import EvaluationContext, FeatureCache, find_metrics
+from stages.evaluate.metric import EvaluationContext, FeatureCache
 from stages.evaluate.metrics import expression, iris_error
 from stages.evaluate.metrics.expression import TRAITS, Watcher, per_frame
+from stages.evaluate.registry import find_metrics
 
 DRAW = np.random.default_rng(0)
 
@@ -115,21 +116,21 @@ def eyes(right: tuple[float, float], left: tuple[float, float], turn: float = 0.
 
 
 def test_an_iris_is_placed_within_its_eye_wherever_the_face_is_and_however_it_leans():
-    straight = iris_error.places(eyes((0.5, 0.1), (0.6, -0.1)))
+    straight = iris_error.positions(eyes((0.5, 0.1), (0.6, -0.1)))
     assert straight == pytest.approx(np.array([(0.5, 0.1), (0.6, -0.1)]), abs=1e-5)
-    assert iris_error.places(eyes((0.5, 0.1), (0.6, -0.1), turn=0.7)) == pytest.approx(straight, abs=1e-5)
+    assert iris_error.positions(eyes((0.5, 0.1), (0.6, -0.1), turn=0.7)) == pytest.approx(straight, abs=1e-5)
 
 
 def test_a_look_to_the_side_is_an_error_in_per_cent_of_the_eyes_width():
-    ahead, aside = (iris_error.places(eyes(place, place)) for place in ((0.5, 0.0), (0.7, 0.0)))
+    ahead, aside = (iris_error.positions(eyes(place, place)) for place in ((0.5, 0.0), (0.7, 0.0)))
     assert iris_error.error(aside, ahead) == pytest.approx(20, abs=1e-3) and iris_error.error(ahead, ahead) == 0
 
 
 def test_a_face_without_irises_is_not_measured():
-    assert iris_error.places(eyes((0.5, 0), (0.5, 0))[:68]) is None and iris_error.places(None) is None
+    assert iris_error.positions(eyes((0.5, 0), (0.5, 0))[:68]) is None and iris_error.positions(None) is None
     unseen = eyes((0.5, 0), (0.5, 0))
     unseen[68:, 2] = 0
-    assert iris_error.places(unseen) is None
+    assert iris_error.positions(unseen) is None
 
 
 def test_the_eyes_to_follow_are_those_of_the_driving_video_where_one_is_given():

@@ -105,10 +105,9 @@ def test_fewer_scales_than_five_are_warned_of_once(make):
     """Frames of 100 pixels have room for a window of 11 at 100, 50, 25 and 12 pixels."""
     truth, other = (make(name, lambda frame, index: frame[:100, :100]).path for name in ("truth", "other"))
     told: list[str] = []
-    list(evaluate([truth, other], [truth, other], Options(("ms-ssim", "ssim")), lambda event: told.append(event.get("message", ""))))
+    list(evaluate([truth, other], [truth, other], Options(("ms-ssim", "ssim")), lambda event: told.append(event.get("warning", ""))))
     assert [text for text in told if text] == [
-        "fsv2v: warning: ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; "
-        "compare the figures only with others of 4 scales"
+        "ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; compare the figures only with others of 4 scales"
     ]
     assert not find_metric("ms-ssim").caution(EvaluationContext(176, 300)) and not find_metric("ssim").caution(EvaluationContext(100, 100))
     assert (

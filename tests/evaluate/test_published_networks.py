@@ -101,7 +101,7 @@ def test_a_network_that_nobody_can_check_is_unavailable_and_says_why(make):
     truth = make("truth").path
     reason = find_metric("video-fid-resnext").missing()
     assert "no sha256" in reason and RESNEXT.weights in reason
-    with pytest.raises(MissingRequirement, match="video-fid-resnext cannot be taken.*no sha256"):
+    with pytest.raises(MissingRequirement, match="video-fid-resnext cannot run.*no sha256"):
         list(evaluate([truth], [truth], Options(("video-fid-resnext",), device="cpu")))
 
 

@@ -136,7 +136,7 @@ def test_options_of_a_cluster_and_of_many_processes_are_refused_where_they_have_
     elsewhere = fsv2v("evaluate", *results, "-r", truth, "--address", "nowhere:1")
     assert elsewhere.exit_code == 2 and "Add --engine ray" in elsewhere.stderr
     merging = fsv2v("evaluate", "--merge", "part.npz", "--jobs", 2)
-    assert merging.exit_code == 2 and "have a use with it" in merging.stderr
+    assert merging.exit_code == 2 and "can be used with it" in merging.stderr
 
 
 def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):
@@ -147,5 +147,5 @@ def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):
     list(evaluate_parallel(results, [truth], options, jobs=2))
     for entry in (tmp_path / "statistics").iterdir():
         entry.write_bytes(b"broken")
-    list(evaluate_parallel(results, [truth], options, lambda event: told.append(event.get("message", "")), jobs=2))
-    assert any("are broken and made anew" in text for text in told)
+    list(evaluate_parallel(results, [truth], options, lambda event: told.append(event.get("warning", "")), jobs=2))
+    assert any("are broken and are made again" in text for text in told)

@@ -46,7 +46,7 @@ def test_below_a_head_there_must_be_a_body() -> None:
     _, y, scale = window_around(person, 640, 480)
     assert y + INPUT[1] * scale / 2 > 90 + 1.5 * 80, "the hips are shown"
     _, y, scale = window_around(person, 640, 100)
-    assert y == pytest.approx(74.5), "but not what lies below the picture"
+    assert y == pytest.approx(74.5), "but not what lies below the image"
 
 
 def test_what_is_mirrored_twice_falls_on_the_same_cells() -> None:

@@ -37,8 +37,8 @@ def test_auto_is_dlib_where_mediapipe_cannot_be_had_and_says_why(monkeypatch: py
     chosen = Backends("landmarks").require("auto")
     assert chosen.name == "dlib"
     (said,) = chosen.notes["once"]
-    assert said.startswith(f"dlib is used, because the better mediapipe cannot be: {tmp_path}/face_landmarker.task is damaged")
-    assert Backends("landmarks").require("dlib").notes == {}, "whoever asks for dlib knows"
+    assert said.startswith(f"dlib is used, because the better mediapipe is not available: {tmp_path}/face_landmarker.task is damaged")
+    assert Backends("landmarks").require("dlib").notes == {}, "dlib was chosen by name"
 
 
 def test_face_alignment_never_downloads_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_pictures_of_any_size_have_flow(size):
     """OpenCV itself reads past the end of pictures that are wide and low, which may kill the process: hence a process of its own."""
     script = (
         "import sys, numpy as np; from stages.flow.backends.dis import dis_flow\n"
-        "picture = np.random.default_rng(0).integers(0, 255, (*map(int, sys.argv[1:]), 3), np.uint8)\n"
-        "assert dis_flow(picture, picture).shape == (*picture.shape[:2], 2) and np.abs(dis_flow(picture, picture)).max() < 0.1"
+        "image = np.random.default_rng(0).integers(0, 255, (*map(int, sys.argv[1:]), 3), np.uint8)\n"
+        "assert dis_flow(image, image).shape == (*image.shape[:2], 2) and np.abs(dis_flow(image, image)).max() < 0.1"
     )
     subprocess.run([sys.executable, "-c", script, *map(str, size)], check=True, cwd=Path(__file__).parents[2])
 
@@ -100,12 +100,12 @@ def test_of_several_outputs_the_last_counts(make_onnx):
 
 def test_a_network_of_fixed_size_sees_scaled_pictures(make_onnx):
     flow = OnnxFlow(make_onnx(flow=(3, -1), sides=(48, 64)), "cpu")(seen(texture(), 0, 0), seen(texture(), 3, 0))
-    assert np.allclose(flow, (6, -2))  # the pictures are twice as wide and high
+    assert np.allclose(flow, (6, -2))  # the images are twice as wide and high
     assert flow.shape == (96, 128, 2)
 
 
 def test_a_network_that_is_no_flow_network_is_refused(make_onnx, tmp_path):
-    with pytest.raises(UsageError, match=r"takes tensor\(float\)\[1, 3, 'h', 'w'\], not two float pictures"):
+    with pytest.raises(UsageError, match=r"takes tensor\(float\)\[1, 3, 'h', 'w'\], not two float images"):
         OnnxFlow(make_onnx(inputs=1), "cpu")
     with pytest.raises(UsageError, match=r"gives \[1, 3, 240, 240\] for \[1, 3, 240, 240\], which is no flow"):
         OnnxFlow(make_onnx(channels=3), "cpu")(texture(), texture())
@@ -115,7 +115,7 @@ def test_a_network_that_is_no_flow_network_is_refused(make_onnx, tmp_path):
 
 
 def test_a_network_that_fails_says_on_what(make_onnx):
-    with pytest.raises(InputError, match="fails on pictures of 64 x 48"):
+    with pytest.raises(InputError, match="fails on images of 64 x 48"):
         OnnxFlow(make_onnx(sides=("h", 32)), "cpu")(seen(texture(), 0, 0, 64, 48), seen(texture(), 0, 0, 64, 48))
 
 
@@ -129,5 +129,5 @@ def test_cuda_without_cuda_says_so(make_onnx):
 
 def test_without_onnxruntime_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingRequirement, match=r"needs the package onnxruntime. Run: pip install 'fsv2v\[onnx\]'"):
+    with pytest.raises(MissingRequirement, match=r"the package onnxruntime is not installed: pip install 'fsv2v\[onnx\]'"):
         Backends("flow").require("onnx")

@@ -60,7 +60,7 @@ def test_backend_and_network_must_go_together(moving_clip, make_onnx, tmp_path):
         extract(moving_clip, FlowOptions(backend="onnx"))
     with pytest.raises(UsageError, match="The flow backend dis has no network"):
         extract(moving_clip, FlowOptions(backend="dis", model=str(make_onnx())))
-    with pytest.raises(MissingRequirement, match=r"absent\.onnx is not there"):
+    with pytest.raises(MissingRequirement, match=r"absent\.onnx does not exist"):
         extract(moving_clip, FlowOptions(model=str(tmp_path / "absent.onnx")))
 
 

@@ -81,7 +81,7 @@ def test_what_every_input_would_lack_ends_the_run(inputs, task):
 
 def test_a_node_without_fsv2v_is_named(inputs, task, monkeypatch):
     unknown = ClipTask("stand_ins:extract", _OnlyHere(), None)
-    with pytest.raises(MissingRequirement, match="No worker can begin on the Ray cluster .*Install the same versions"):
+    with pytest.raises(MissingRequirement, match="No worker can start on the Ray cluster .*Install the same versions"):
         list(on_ray(unknown, inputs("a")))
 
 

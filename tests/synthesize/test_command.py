@@ -78,7 +78,7 @@ def test_what_a_video_is_made_from_is_never_replaced(command, tmp_path):
     before = (tmp_path / "face.mp4").read_bytes()
     for arguments in (("face.mp4", "face.mp4"), ("face.mp4", "face.mp4", "-o", "face.mp4")):
         refused = command(*arguments, "--overwrite")  # without -o the result would have the examples' name
-        assert refused.exit_code == 2 and "what it is to be made from" in refused.stderr
+        assert refused.exit_code == 2 and "is its own source" in refused.stderr
     assert (tmp_path / "face.mp4").read_bytes() == before
 
 

@@ -63,7 +63,7 @@ def test_the_same_face_found_twice_counts_once() -> None:
 def test_a_choice_of_nobody() -> None:
     assert parse_choice("3") == 3
     for wrong in ("tallest", "-1", -1):
-        with pytest.raises(UsageError, match="chooses nobody"):
+        with pytest.raises(UsageError, match="not a choice of subjects"):
             parse_choice(wrong)
 
 

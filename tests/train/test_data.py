@@ -59,7 +59,7 @@ def faceless(clip: Path) -> Path:
 
 
 FAULTS: dict[Callable[[Path], Path], str] = {
-    truncated_jpeg: r"frames/0000\d\d\.jpg is not a readable picture",
+    truncated_jpeg: r"frames/0000\d\d\.jpg is not a readable image",
     truncated_zip: "neither a clip directory nor a packed clip",
     not_a_number: "landmarks/data.npz: landmarks/points holds NaN",
     gone: "does not exist",

@@ -30,7 +30,7 @@ _LONGEST_GAP = 2000
 _NAME = re.compile(r"(\d{6}_\d{9})_Camera_(\d+)")
 
 Frames = dict[int, Path]
-"""Time in milliseconds -> picture."""
+"""Time in milliseconds -> image."""
 
 
 def _recognises(root: Path) -> bool:
@@ -55,7 +55,7 @@ def _cameras(folder: Path) -> list[Frames]:
     for picture in pictures_in(folder):
         name = _NAME.fullmatch(picture.stem)
         if name is None:
-            raise InputError(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's pictures are")
+            raise InputError(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's images are")
         found[name[2]][_milliseconds(picture, name[1])] = picture
     return list(found.values())
 

@@ -36,12 +36,12 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 
 def _drives(folder: Path) -> list[dict[int, Path]]:
-    """Frame number -> picture, for each drive."""
+    """Frame number -> image, for each drive."""
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for picture in pictures_in(folder):
         name = _NAME.fullmatch(picture.stem)
         if name is None:
-            raise InputError(f"{picture} is not named DRIVE_FRAME as CamVid's pictures are")
+            raise InputError(f"{picture} is not named DRIVE_FRAME as CamVid's images are")
         found[name[1]][int(name[2])] = picture
     return list(found.values())
 

@@ -7,11 +7,12 @@
       train_densepose/SEQ/00000_IUV.png       bodies: DensePose IUV                                  -> densepose
       train_densemask/SEQ/00000_INDS.png      bodies: a number for each person                       -> instances
       train_labels/SEQ/00000.png              streets: label ids, by default Cityscapes' (34: void)  -> segment
-      all_subsequences.json                   who is where; not read, for people are followed here
+      all_subsequences.json                   positions of people; not read, since fsv2v tracks people itself
 
-Files are paired by name, but for the endings above; a folder with as many files and quite other names by order, as the old code does. Where
-that code's cleaning has removed frames, numbers jump, and a sequence becomes several clips. Pictures have no rate: 25 frames per second
-unless told otherwise.
+Files are paired by name without these suffixes; a folder with the same number of files and entirely different names is paired by order,
+as in the public code. Where
+that code's cleaning has removed frames, numbers jump, and a sequence becomes several clips. Images have no rate: 25 frames per second
+unless --fps is given.
 """
 
 from __future__ import annotations

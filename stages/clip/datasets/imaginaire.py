@@ -8,7 +8,7 @@
       human_instance_maps/SEQ/FRAME.png       a number for each person           -> instances
       seg_maps/SEQ/FRAME.png                  label ids, by default Cityscapes'  -> segment
 
-Pictures have no rate: 25 frames per second unless told otherwise.
+Images have no rate: 25 frames per second unless --fps is given.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def _recognises(root: Path) -> bool:
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
-    there = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
+    present = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
     for folder in folders_in(root / "images"):
         pictures = tuple(list_pictures(folder))
-        layers = {kind: matching(pictures, root / name / folder.name) for name, kind in there.items()}
+        layers = {kind: matching(pictures, root / name / folder.name) for name, kind in present.items()}
         yield Recording(folder.name, pictures, layers, labels="cityscapes-ids")
 
 

@@ -1,4 +1,4 @@
-"""One recording of a data set: what becomes one clip. The files of this folder find them; here they are made."""
+"""Recordings of a data set, each of which becomes a clip. The modules of this package find them; this one imports them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 
 @dataclass(frozen=True)
 class Recording:
-    """What becomes one clip.
+    """The material of one clip.
 
-    `frames`: a video, or pictures in order. `layers`: kind -> a file for each frame. `labels`: the table of label ids.
+    `frames`: a video, or images in order. `layers`: kind -> a file for each frame. `labels`: the table of label ids.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on the disk. `recognises` looks at the names in its root; `recordings` lists what is there, and raises
+    """The layout of a data set on disk. `recognises` looks at the names in its root; `recordings` lists its recordings, and raises
     InputError naming what is missing.
     """
 
@@ -49,15 +49,15 @@ class Layout:
 def import_layout(
     layout: Layout, root: Path, out: Path, storage: FrameStorage | None = None, fps: Fraction | None = None, labels: str | None = None
 ) -> Iterator[Clip]:
-    """Make a clip in the folder `out` of each recording below `root`, one after the other; finished ones are used again.
+    """Make a clip in the folder `out` of each recording below `root`, one after the other; finished ones are reused.
 
-    `fps` and `labels` replace the rate of pictures and the table of label ids of the data set. Everything is listed before the first clip
+    `fps` and `labels` replace the rate of images and the table of label ids of the data set. Everything is listed before the first clip
     is made. A clip with a bad file is not left behind.
     """
     if out.suffix.lower() == ".clip":
         raise UsageError(f"{root} holds many sequences, so {out} must be a folder, not a clip")
     if labels is not None:
-        table(labels)  # an unknown name is told before anything is read
+        table(labels)  # fail for an unknown name before anything is read
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
         raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="docs/importing.md draws it")
@@ -93,34 +93,34 @@ def _frames(recording: Recording, target: Path, storage: FrameStorage | None) ->
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Its folders in natural order, hidden ones left out."""
+    """The subfolders of a folder in natural order, without hidden ones."""
     found = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")] if folder.is_dir() else []
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Its pictures in natural order; none when there is none."""
+    """The images of a folder in natural order."""
     return list_pictures(folder) if folder.is_dir() and any(is_picture(entry) for entry in folder.iterdir()) else []
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """Its videos in natural order, told by their endings."""
+    """The videos of a folder, by suffix, in natural order."""
     return [path for path in files_in(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Its files in natural order, hidden ones left out; none when it is not there."""
+    """The files of a folder in natural order, without hidden ones; empty when the folder does not exist."""
     found = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")] if folder.is_dir() else []
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
 def stem_of(path: Path, endings: str) -> str:
-    """Its stem without `endings`, a regular expression."""
+    """The stem of a file without `endings`, a regular expression."""
     return re.sub(f"({endings})$", "", path.stem)
 
 
 def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
-    """The file of `folder` for each picture: the one with the same stem, but for `endings` (a regular expression) of its own.
+    """The file of `folder` for each image: the one with the same stem, apart from `endings`, a regular expression.
 
     Raises InputError naming the first frame that has none.
     """
@@ -132,7 +132,7 @@ def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple
 
 
 def unbroken(numbers: Sequence[int], longest: int | None = None) -> list[slice]:
-    """The stretches of ascending frame numbers without a jump: every step is near the most common one, or at most `longest`."""
+    """Runs of ascending frame numbers without a jump: every step is near the most common one, or at most `longest`."""
     usual = step_of(numbers)
     steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
     jumps = [step > longest if longest else not usual < 2 * step < 3 * usual for step in steps]

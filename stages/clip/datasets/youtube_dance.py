@@ -1,12 +1,12 @@
-"""Dance videos as few-shot vid2vid's list of YouTube videos gives them, with what was extracted from them in the old code's folders.
+"""Dance videos as few-shot vid2vid's list of YouTube videos gives them, with layers extracted by the public code, in its folders.
 
     ROOT/
       NAME.mp4 ...                            or in ROOT/videos/; all frames, by reference
-      openpose/NAME/*_keypoints.json          if there: one file for each frame, in order        -> poses
-      densepose/NAME/*_IUV.png                if there: one picture for each frame, in order     -> densepose
-      densemask/NAME/*_INDS.png               if there: a number for each person                 -> instances
+      openpose/NAME/*_keypoints.json          optional: one file for each frame, in order        -> poses
+      densepose/NAME/*_IUV.png                optional: one image for each frame, in order     -> densepose
+      densemask/NAME/*_INDS.png               optional: a number for each person                 -> instances
 
-Rate and sound are the videos'. Frames that the old code has extracted to images/ and cleaned have the layout few-shot-vid2vid.
+Rate and sound are the videos'. Frames that the public code has extracted to images/ and cleaned have the layout few-shot-vid2vid.
 """
 
 from __future__ import annotations

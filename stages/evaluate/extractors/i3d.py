@@ -19,7 +19,7 @@ FEATURES, LOGITS = (0, 1024), (1024, 1424)
 """Columns of the vectors."""
 
 
-def _look(device: str) -> Callable[[NDArray[np.uint8]], Values]:
+def _open_encoder(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
     from stages.networks.features.i3d import prepared
@@ -45,4 +45,4 @@ def _open(device: str) -> Callable[[Values], Values]:
     return vector
 
 
-I3D = Extractor("i3d", WEIGHTS, LOGITS[1], FrameEncoder("i3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)
+I3D = Extractor("i3d", WEIGHTS, LOGITS[1], FrameEncoder("i3d-frames", _open_encoder), window=FRAMES, stride=FRAMES, open=_open)

@@ -23,11 +23,11 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     place = choose_device(device)
     network = inception(torch.load(registry.path(WEIGHTS), map_location="cpu", weights_only=True)).to(place)
 
-    def look(frames: NDArray[np.uint8]) -> Values:
+    def encode(frames: NDArray[np.uint8]) -> Values:
         with torch.inference_mode():
             return np.asarray(network(torch.from_numpy(frames).to(place).movedim(-1, 1)).cpu(), np.float32)
 
-    return look
+    return encode
 
 
 INCEPTION = Extractor("inception-2015-12-05", WEIGHTS, FEATURES, FrameEncoder("inception-2015-12-05", _open))

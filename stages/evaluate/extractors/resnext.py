@@ -13,7 +13,7 @@ WEIGHTS = "resnext-101-kinetics.pth"
 FRAMES, FEATURES = 16, 2048
 
 
-def _look(device: str) -> Callable[[NDArray[np.uint8]], Values]:
+def _open_encoder(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
     from stages.networks.features.resnext3d import prepared
@@ -38,4 +38,6 @@ def _open(device: str) -> Callable[[Values], Values]:
     return vector
 
 
-RESNEXT = Extractor("resnext3d-101", WEIGHTS, FEATURES, FrameEncoder("resnext3d-frames", _look), window=FRAMES, stride=FRAMES, open=_open)
+RESNEXT = Extractor(
+    "resnext3d-101", WEIGHTS, FEATURES, FrameEncoder("resnext3d-frames", _open_encoder), window=FRAMES, stride=FRAMES, open=_open
+)

@@ -1,8 +1,8 @@
-"""Frames, and windows of frames, through SqueezeNet 1.0: what is at hand everywhere, for comparisons among one's own results.
+"""Frames, and windows of frames, through SqueezeNet 1.0: runs everywhere, for comparisons among one's own results.
 
 A frame is the last layer's features (fire9): channels scaled to length sqrt(512) at each position, then averaged over the positions. A
-window is the mean of its frames' features beside four times the mean absolute change from each frame to the next, so that it holds what is
-seen and how much that moves and flickers; changes are so much smaller that they would hardly count otherwise.
+window is the mean of its frames' features beside four times the mean absolute change from each frame to the next, so that it holds both
+appearance and motion; without the factor the changes, which are much smaller, would hardly count.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     place = choose_device(device)
     network = squeezenet(load_file(registry.path(WEIGHTS))).to(place)
 
-    def look(frames: NDArray[np.uint8]) -> Values:
+    def encode(frames: NDArray[np.uint8]) -> Values:
         with torch.inference_mode():
             images = torch.from_numpy(frames).to(place).movedim(-1, 1).float() / 127.5 - 1
             last = functional.normalize(network(images)[-1], dim=1, eps=1e-6) * FEATURES**0.5
             return np.asarray(last.mean((2, 3)).cpu(), np.float32)
 
-    return look
+    return encode
 
 
 def appearance_and_change(window: Values) -> Values:
@@ -45,8 +45,8 @@ def appearance_and_change(window: Values) -> Values:
     return np.concatenate([window.mean(0), WEIGHT_OF_CHANGE * np.abs(np.diff(window, axis=0)).mean(0)])
 
 
-_LOOK = FrameEncoder("squeezenet", _open)
-FRAMES = Extractor("squeezenet-frames", WEIGHTS, FEATURES, _LOOK, least_side=32)
+_ENCODER = FrameEncoder("squeezenet", _open)
+FRAMES = Extractor("squeezenet-frames", WEIGHTS, FEATURES, _ENCODER, min_side=32)
 WINDOWS = Extractor(
-    "squeezenet-windows", WEIGHTS, 2 * FEATURES, _LOOK, window=8, least_side=32, open=lambda device: appearance_and_change
+    "squeezenet-windows", WEIGHTS, 2 * FEATURES, _ENCODER, window=8, min_side=32, open=lambda device: appearance_and_change
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Does the expression follow the driver's: MediaPipe's blendshapes of the result against those of what drove it, over time.
+"""Whether the expression follows the driver's: MediaPipe's blendshapes of the result against those of the driver, over time.
 
 For each of the mouth's opening, smile, inner brows, blink, horizontal gaze, and pitch and yaw of the head there are two figures. The slope
-is that of the regression of the result on the driver: 1 when everything arrives in full, 0 when nothing does. The correlation tells
-whether it comes at the right time, however weak. Both say nothing where the driver hardly moves, and are then not measured.
+is that of the regression of the result on the driver: 1 when the result follows in full, 0 when it does not move. The correlation measures
+the timing, however weak the movement. Where the driver hardly moves, both are meaningless and not measured.
 
 A figure of a whole clip is given as one value per frame whose mean it is, so that intervals, shards and curves work as for all others.
 """
@@ -24,7 +24,7 @@ Reading = Mapping[str, float]
 Figure = Literal["slope", "correlation"]
 
 TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
-    # name: (how much the driver has to vary at least, in standard deviations, and what it is in terms of the blendshapes)
+    # name: (smallest standard deviation of the driver that is measured, the trait in terms of the blendshapes)
     "mouth": (0.03, lambda shape: shape["jawOpen"]),
     "smile": (0.03, lambda shape: (shape["mouthSmileLeft"] + shape["mouthSmileRight"]) / 2),
     "brows": (0.03, lambda shape: shape["browInnerUp"]),
@@ -39,14 +39,14 @@ TRAITS: Mapping[str, tuple[float, Callable[[Mapping[str, float]], float]]] = {
 
 
 class Follows:
-    """The scorer of one trait; what all traits need of a frame is read once for all of them."""
+    """The scorer of one trait. All traits share the readings of a frame."""
 
-    def __init__(self, trait: str, watcher: Watcher, memo: FeatureCache) -> None:
-        self.trait, self._watcher, self._memo = trait, watcher, memo
+    def __init__(self, trait: str, watcher: Watcher, cache: FeatureCache) -> None:
+        self.trait, self._watcher, self._cache = trait, watcher, cache
         self.driver: list[float | None] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
-        driver, found = self._watcher.at(len(self.driver), reference, candidates, self._memo)
+        driver, found = self._watcher.at(len(self.driver), reference, candidates, self._cache)
         self.driver.append(None if driver is None else driver[self.trait])
         return None if driver is None else [None if reading is None else reading[self.trait] for reading in found]
 
@@ -59,25 +59,25 @@ class Watcher:
         self._index, self._last = -1, tuple[Reading | None, list[Reading | None]]((None, []))
 
     def at(
-        self, index: int, reference: Image, candidates: Sequence[Image], memo: FeatureCache
+        self, index: int, reference: Image, candidates: Sequence[Image], cache: FeatureCache
     ) -> tuple[Reading | None, list[Reading | None]]:
         """The driver's reading and the candidates' for frame `index`; frames come in order, each as often as there are traits."""
         if index != self._index:
             driver = next(self._drivers) if self._drivers else reference
-            first, *rest = memo(self._read, [driver, *candidates])
+            first, *rest = cache(self._read, [driver, *candidates])
             self._index, self._last = index, (first, rest)
         return self._last
 
 
-def per_frame(driver: Sequence[float | None], result: Sequence[float | None], figure: Figure, least: float) -> list[float | None]:
+def per_frame(driver: Sequence[float | None], result: Sequence[float | None], figure: Figure, minimum: float) -> list[float | None]:
     """One value per frame whose mean is the slope of the result on the driver, or their correlation.
 
-    None in frames that one of them lacks; None everywhere where the driver varies by less than `least`, or fewer than three frames count.
+    None in frames that one of them lacks; None everywhere where the driver varies by less than `minimum`, or fewer than three frames count.
     """
     both = [index for index, pair in enumerate(zip(driver, result, strict=True)) if None not in pair]
     d, r = (np.array([series[index] for index in both], np.float64) for series in (driver, result))
     values: list[float | None] = [None] * len(driver)
-    if len(both) < 3 or d.std() < least:
+    if len(both) < 3 or d.std() < minimum:
         return values
     d, r = d - d.mean(), r - r.mean()
     scale = (d * d).mean() if figure == "slope" else np.sqrt((d * d).mean() * (r * r).mean())
@@ -87,7 +87,7 @@ def per_frame(driver: Sequence[float | None], result: Sequence[float | None], fi
 
 
 def read_faces(images: Sequence[Image], detect: Callable[[Image], Any]) -> list[Reading | None]:
-    """The traits of the first face in each image; None where there is none."""
+    """The traits of the first face in each image; None for an image without a face."""
     return [_reading(detect(image), image.shape[1], image.shape[0]) for image in images]
 
 
@@ -100,16 +100,16 @@ def _reading(result: Any, width: int, height: int) -> Reading | None:
     return {name: of({**shape, "pitch": pitch, "yaw": yaw}) for name, (_, of) in TRAITS.items()}
 
 
-def _open(setting: EvaluationContext, trait: str) -> Scorer:
-    return Follows(trait, setting.memo.once("expression", lambda: _watcher(setting)), setting.memo)
+def _open(context: EvaluationContext, trait: str) -> Scorer:
+    return Follows(trait, context.cache.once("expression", lambda: _watcher(context)), context.cache)
 
 
-def _watcher(setting: EvaluationContext) -> Watcher:
+def _watcher(context: EvaluationContext) -> Watcher:
     from stages.mediapipe_task import VisionTask
     from weights import registry
 
     task = VisionTask(lambda vision: _create(vision, str(registry.path(WEIGHTS))), lambda result: bool(result.face_landmarks), None)
-    driving = None if setting.kept else setting.driving  # what synthesize kept are landmarks, not faces
+    driving = None if context.kept else context.driving  # synthesize keeps landmarks, not faces
     return Watcher(lambda images: read_faces(images, task), driving.frames() if driving else None)
 
 
@@ -122,29 +122,29 @@ def _create(vision: Any, weights: str) -> Any:
     return vision.FaceLandmarker.create_from_options(options)
 
 
-def _missing(setting: EvaluationContext) -> str:
+def _missing(context: EvaluationContext) -> str:
     from stages.backends import Backends
 
     return missing_weights(WEIGHTS) or Backends("landmarks").get("mediapipe").missing()
 
 
 def _metric(trait: str, figure: Figure) -> Metric:
-    least = TRAITS[trait][0]
+    minimum = TRAITS[trait][0]
 
     def finish(scorer: Scorer, series: Sequence[float | None]) -> list[float | None]:
         assert isinstance(scorer, Follows)
-        return per_frame(scorer.driver, series, figure, least)
+        return per_frame(scorer.driver, series, figure, minimum)
 
     return Metric(
         name=f"expression-{trait}-{figure}",
         summary=f"{figure} of the result's {trait} on the driver's, 1 when it follows in full",
         unit="",
         better="higher",
-        open=lambda setting: _open(setting, trait),
+        open=lambda context: _open(context, trait),
         missing=_missing,
         aliases=("expression",),
-        least_frames=3,
-        least_side=16,
+        min_frames=3,
+        min_side=16,
         finish=finish,
         only_by_name=True,
     )

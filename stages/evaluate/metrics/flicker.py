@@ -1,4 +1,4 @@
-"""How much the error of a result changes from frame to frame: what stays wrong does not flicker, what comes and goes does.
+"""How much the error of a result changes from frame to frame: an error that stays is no flicker, one that comes and goes is.
 
 The mean absolute difference between the change of the result and the change of the reference, frame t - 1 to frame t: dtSSD of Erofeev
 et al. 2015 with absolute values instead of squares. Unlike `warping-error` it needs no optical flow and is 0 only for the truth, up to an
@@ -29,7 +29,7 @@ class Flicker:
         return [float(np.abs(now - then).mean()) for then, now in zip(before, self._errors, strict=True)]
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     return Flicker()
 
 
@@ -39,5 +39,5 @@ METRIC = Metric(
     unit="grey levels",
     better="lower",
     open=_open,
-    least_frames=2,
+    min_frames=2,
 )

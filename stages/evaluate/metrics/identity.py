@@ -1,8 +1,9 @@
-"""Is it the same person: cosine of the embeddings of the face in the result and of the face in the reference (SFace, Zhong et al. 2021).
+"""Whether it is the same person: the cosine of the embeddings of the face in the result and of the face in the reference (SFace, Zhong et
+al. 2021).
 
-The face is found by the landmark detector and brought to the network's 112 x 112 pixels by five points: eyes, tip of the nose, corners of
-the mouth. In pictures of one person the cosine is above 0.363, in those of different ones below, says OpenCV of its network. Frames of a
-result in which no face is found count against the coverage, not into the mean.
+The face is found by the landmark detector and aligned to the network's 112 x 112 pixels by five points: eyes, tip of the nose, corners of
+the mouth. OpenCV's documentation of the network gives 0.363 as the threshold between one person and two. Frames of a result without
+a face lower the coverage, not the mean.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from stages.evaluate.metrics.landmark_error import Detect, Points, choose_detect
 WEIGHTS = "face_recognition_sface_2021dec.onnx"
 Embedding = NDArray[np.float32]
 Embed = Callable[[Image, Points], Embedding]
-"""frame and the landmarks [68, 3] of a face in it -> what the network says of the face, of unit length."""
+"""frame and the landmarks [68, 3] of a face in it -> embedding of unit length."""
 
 
 class Identity:
@@ -42,7 +43,7 @@ class Identity:
 
 
 def five_points(landmarks: Points) -> NDArray[np.float32]:
-    """[68, 3] -> [5, 2]: the eye and the corner of the mouth on the picture's left come first; the tip of the nose is the third."""
+    """[68, 3] -> [5, 2]: the eye and the corner of the mouth on the left of the image come first; the tip of the nose is the third."""
     eyes = landmarks[36:42, :2].mean(0), landmarks[42:48, :2].mean(0)
     return np.stack([*eyes, landmarks[30, :2], landmarks[48, :2], landmarks[54, :2]]).astype(np.float32)
 
@@ -63,14 +64,14 @@ def open_sface(path: Path) -> Embed:
     return embed
 
 
-def _missing(setting: EvaluationContext) -> str:
-    return missing_weights(WEIGHTS) or Backends("landmarks").get(choose_detector(setting)).missing()
+def _missing(context: EvaluationContext) -> str:
+    return missing_weights(WEIGHTS) or Backends("landmarks").get(choose_detector(context)).missing()
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     from weights import registry
 
-    return Identity(opener(setting), open_sface(registry.path(WEIGHTS)))
+    return Identity(opener(context), open_sface(registry.path(WEIGHTS)))
 
 
 METRIC = Metric(
@@ -80,5 +81,5 @@ METRIC = Metric(
     better="higher",
     open=_open,
     missing=_missing,
-    least_side=16,
+    min_side=16,
 )

@@ -1,6 +1,6 @@
-"""Do the eyes look where the driver's look: iris centres found again in the result against those that drove it.
+"""Whether the eyes look where the driver's look: iris centres detected in the result against those that drove it.
 
-Each iris is taken in coordinates of its own eye, from its outer to its inner corner, so that where the face is does not matter; the mean
+Each iris is measured in coordinates of its own eye, from its outer to its inner corner, independent of the position of the face; the mean
 distance of both is given in per cent of the eye's width. The detector is MediaPipe, the only one that sees irises.
 """
 
@@ -26,7 +26,7 @@ _EYES = ((RIGHT_EYE, 0), (LEFT_EYE, 5))
 
 
 class IrisError:
-    """targets: where both irises of each driving frame are [2, 2], or None without them; None instead: those of the reference."""
+    """targets: positions [2, 2] of both irises in each driving frame, or None where they are not seen; None for those of the reference."""
 
     def __init__(self, targets: Iterator[NDArray[np.float64] | None] | None, open_detector: Callable[[], Detect]) -> None:
         self._targets, self._open_detector = targets, open_detector
@@ -36,15 +36,16 @@ class IrisError:
         while len(self._detectors) < len(candidates):
             self._detectors.append(self._open_detector())
         face = largest(self._reference(reference))
-        target = next(self._targets) if self._targets else places(face)
+        target = next(self._targets) if self._targets else positions(face)
         found = [detect(frame) for detect, frame in zip(self._detectors, candidates, strict=True)]
         if target is None or face is None:
             return None
-        return [error(places(nearest(faces, face)), target) for faces in found]
+        return [error(positions(nearest(faces, face)), target) for faces in found]
 
 
-def places(face: Points | None) -> NDArray[np.float64] | None:
-    """Both irises' centres [2, 2] in coordinates of their eyes: 0 to 1 from corner to corner, and across; None where one is not seen."""
+def positions(face: Points | None) -> NDArray[np.float64] | None:
+    """Both irises' centres [2, 2] in coordinates of their eyes: 0 to 1 from corner to corner, and across; None where an iris is not
+    seen."""
     if face is None or len(face) == LANDMARKS:
         return None
     found = []
@@ -64,10 +65,10 @@ def error(found: NDArray[np.float64] | None, target: NDArray[np.float64]) -> flo
     return None if found is None else float(100 * np.linalg.norm(found - target, axis=1).mean())
 
 
-def _targets(setting: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
-    """The driving's: of its layer, else detected in its frames. None for the reference's: without a driving, and where a result has kept
-    landmarks without irises."""
-    driving = setting.driving
+def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[NDArray[np.float64] | None] | None:
+    """The driving's irises: of its layer, else detected in its frames. None for the reference's: without a driving, and where a result
+    keeps landmarks without irises."""
+    driving = context.driving
     if driving is None:
         return None
     if driving.clip is not None and has_layer(driving, "landmarks"):
@@ -75,21 +76,21 @@ def _targets(setting: EvaluationContext, open_detector: Callable[[], Detect]) ->
         chosen = main_subject(arrays["points"])
         if "iris" in arrays and chosen is not None:
             faces = np.concatenate([arrays["points"][:, chosen], arrays["iris"][:, chosen]], 1)
-            return map(places, faces)
-    if setting.kept:
+            return map(positions, faces)
+    if context.kept:
         return None
     detect = open_detector()
-    return (places(largest(detect(frame))) for frame in driving.frames())
+    return (positions(largest(detect(frame))) for frame in driving.frames())
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     backend = Backends("landmarks").require("mediapipe")
 
     def open_detector() -> Detect:
-        detector = backend.open(setting.device)
+        detector = backend.open(context.device)
         return lambda frame: [face.points for face in detector(frame)]
 
-    return IrisError(_targets(setting, open_detector), open_detector)
+    return IrisError(_targets(context, open_detector), open_detector)
 
 
 METRIC = Metric(
@@ -98,8 +99,8 @@ METRIC = Metric(
     unit="% of the eye's width",
     better="lower",
     open=_open,
-    missing=lambda setting: Backends("landmarks").get("mediapipe").missing(),
-    least_side=16,
+    missing=lambda context: Backends("landmarks").get("mediapipe").missing(),
+    min_side=16,
     floor=True,
     only_by_name=True,
 )

@@ -1,8 +1,8 @@
-"""Does the face do what the driving face does: landmarks found again in the result against those that drove it.
+"""Whether the face follows the driving face: landmarks detected in the result against those that drove it.
 
-The distance of each of the 68 points is averaged and given in per cent of the driving face's eye distance (between the two eye centres).
-Frames of a result in which no face is found count against its coverage, not into its error: read the two together. The baseline shows how
-much the driving face moves at all; the floor is what the detector makes of the reference itself.
+The mean distance of the 68 points is given in per cent of the driving face's eye distance (between the two eye centres). Frames of a result
+without a face lower its coverage, not its error: read the two together. The baseline shows how much the driving face moves; the floor is
+the error of the detector on the reference itself.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LandmarkError:
 
 
 class _Tracked:
-    """A detector that does not look twice at the same array."""
+    """A detector that runs once on the same array."""
 
     def __init__(self, detect: Detect) -> None:
         self._detect = detect
@@ -82,7 +82,7 @@ def nearest(faces: Sequence[Points], target: Points) -> Points | None:
 
 
 def driving_landmarks(driving: FrameSource, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
-    """The landmarks [68, 3] of each frame of the driving, in pixels of a width x height frame; confidence 0 where no face is.
+    """The landmarks [68, 3] of each frame of the driving, in pixels of a width x height frame; confidence 0 without a face.
 
     A clip's `landmarks` layer is taken as it is; else they are detected in the frames. Raises InputError for another shape of frame.
     """
@@ -101,40 +101,40 @@ def _detected(driving: FrameSource, detect: Detect) -> Iterator[Points]:
         yield np.zeros((68, 3), np.float32) if face is None else face
 
 
-def choose_detector(setting: EvaluationContext) -> str:
-    """The landmark detector that was asked for, else the first that can run."""
-    if setting.landmarks != "auto":
-        return setting.landmarks
+def choose_detector(context: EvaluationContext) -> str:
+    """The landmark detector of the options, else the first that can run."""
+    if context.landmarks != "auto":
+        return context.landmarks
     backends = Backends("landmarks")
     ready = (name for name in PREFERRED if name in backends.names() and backends.get(name).available)
     return next(ready, PREFERRED[0])
 
 
-def opener(setting: EvaluationContext) -> Callable[[], Detect]:
-    """Opens the detector that was asked for; each has a memory of its own. Raises MissingRequirement when it cannot be had."""
-    backend = Backends("landmarks").require(choose_detector(setting))
+def opener(context: EvaluationContext) -> Callable[[], Detect]:
+    """A function that opens the chosen detector; each opened one tracks by itself. Raises MissingRequirement when it cannot run."""
+    backend = Backends("landmarks").require(choose_detector(context))
 
     def opened() -> Detect:
-        detector = backend.open(setting.device)
+        detector = backend.open(context.device)
         return lambda frame: [face.points[:LANDMARKS] for face in detector(frame)]
 
     return opened
 
 
-def _missing(setting: EvaluationContext) -> str:
-    return Backends("landmarks").get(choose_detector(setting)).missing()
+def _missing(context: EvaluationContext) -> str:
+    return Backends("landmarks").get(choose_detector(context)).missing()
 
 
-def _open(setting: EvaluationContext) -> Scorer:
-    opened = opener(setting)
-    return LandmarkError(_targets(setting, opened), opened)
+def _open(context: EvaluationContext) -> Scorer:
+    opened = opener(context)
+    return LandmarkError(_targets(context, opened), opened)
 
 
-def _targets(setting: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:
-    """Those of the driving; None for the reference's: also where a result has kept what drove it, and that was no landmarks."""
-    if setting.driving is None or (setting.kept and not has_layer(setting.driving, "landmarks")):
+def _targets(context: EvaluationContext, open_detector: Callable[[], Detect]) -> Iterator[Points] | None:
+    """The driving's landmarks; None for the reference's, also where a result keeps a driving without landmarks."""
+    if context.driving is None or (context.kept and not has_layer(context.driving, "landmarks")):
         return None
-    return driving_landmarks(setting.driving, setting.width, setting.height, open_detector)
+    return driving_landmarks(context.driving, context.width, context.height, open_detector)
 
 
 METRIC = Metric(
@@ -144,6 +144,6 @@ METRIC = Metric(
     better="lower",
     open=_open,
     missing=_missing,
-    least_side=16,
+    min_side=16,
     floor=True,
 )

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: distance of features, each channel weighed as people's judgement has it."""
+"""LPIPS (Zhang et al. 2018), version 0.1 with AlexNet: distance of features whose channels are weighted to match people's judgement."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import numpy as np
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
 
-WEIGHTS = ("alexnet-owt-7be5be79.pth", "lpips-v0.1-alex.pth")
+
+def _weights() -> tuple[str, str]:
+    """The network, and the weights of its channels."""
+    from stages.networks.features.alexnet import LINEAR_WEIGHTS, WEIGHTS
+
+    return WEIGHTS, LINEAR_WEIGHTS
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     import torch
 
     from stages.devices import choose_device
     from stages.networks.features.alexnet import lpips
     from weights import registry
 
-    device = choose_device(setting.device)
-    network, linear = (torch.load(registry.path(name), map_location="cpu", weights_only=True) for name in WEIGHTS)
+    device = choose_device(context.device)
+    network, linear = (torch.load(registry.path(name), map_location="cpu", weights_only=True) for name in _weights())
     distance = lpips(network, linear).to(device)
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
@@ -36,6 +41,6 @@ METRIC = Metric(
     unit="",
     better="lower",
     open=_open,
-    missing=lambda setting: missing_weights(*WEIGHTS),
-    least_side=32,
+    missing=lambda context: missing_weights(*_weights()),
+    min_side=32,
 )

@@ -14,11 +14,11 @@ from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 from stages.evaluate.structure import WINDOW, Pixels, Structure, mean_inside
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the scales, the finest first (section 3.2)."""
+"""Weights of the scales, the finest first (section 3.2)."""
 
 
 def scales(width: int, height: int) -> int:
-    """How many scales, each half the one before, have room for the window; at most five."""
+    """Number of scales, each half the previous one, that have room for the window; at most five."""
     return max(1, sum(min(width, height) >> scale >= WINDOW for scale in range(len(WEIGHTS))))
 
 
@@ -36,21 +36,21 @@ def similarity(ours: Structure, theirs: Structure, count: int) -> float:
     return float(product.mean())
 
 
-def _open(setting: EvaluationContext) -> Scorer:
-    count = scales(setting.width, setting.height)
+def _open(context: EvaluationContext) -> Scorer:
+    count = scales(context.width, context.height)
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        truth, *others = setting.memo(Structure.of_all, [reference, *candidates])
+        truth, *others = context.cache(Structure.of_all, [reference, *candidates])
         return [similarity(truth, other, count) for other in others]
 
     return score
 
 
-def _caution(setting: EvaluationContext) -> str:
-    count = scales(setting.width, setting.height)
+def _caution(context: EvaluationContext) -> str:
+    count = scales(context.width, context.height)
     if count == len(WEIGHTS):
         return ""
-    size = f"frames of {setting.width}x{setting.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
+    size = f"frames of {context.width}x{context.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
     return f"ms-ssim: {size}; compare the figures only with others of {count} scale{'s' * (count > 1)}"
 
 
@@ -60,6 +60,6 @@ METRIC = Metric(
     unit="",
     better="higher",
     open=_open,
-    least_side=WINDOW,
+    min_side=WINDOW,
     caution=_caution,
 )

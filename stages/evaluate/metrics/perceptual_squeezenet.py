@@ -11,7 +11,7 @@ from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, mis
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     import torch
     from safetensors.torch import load_file
 
@@ -19,17 +19,17 @@ def _open(setting: EvaluationContext) -> Scorer:
     from stages.networks.features.squeezenet import apart, squeezenet, unit_features
     from weights import registry
 
-    device = choose_device(setting.device)
+    device = choose_device(context.device)
     network = squeezenet(load_file(registry.path(WEIGHTS))).to(device)
 
     def features(images: Sequence[Image]) -> list[list[torch.Tensor]]:
-        """Of each image its maps [1, C, h, w]."""
+        """The feature maps [1, C, h, w] of each image."""
         maps = unit_features(network(torch.from_numpy(np.stack(images)).to(device).movedim(-1, 1).float() / 127.5 - 1))
         return [[each[index : index + 1] for each in maps] for index in range(len(images))]
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         with torch.inference_mode():
-            truth, *others = setting.memo(features, [reference, *candidates])
+            truth, *others = context.cache(features, [reference, *candidates])
             return [float(apart(truth, other)) for other in others]
 
     return score
@@ -41,7 +41,7 @@ METRIC = Metric(
     unit="",
     better="lower",
     open=_open,
-    missing=lambda setting: missing_weights(WEIGHTS),
+    missing=lambda context: missing_weights(WEIGHTS),
     aliases=("perceptual",),
-    least_side=32,
+    min_side=32,
 )

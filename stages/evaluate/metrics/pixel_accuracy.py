@@ -1,4 +1,4 @@
-"""As `segment-miou`, but the share of the pixels whose label is found again: large things count for more than small ones."""
+"""As `segment-miou`, but the share of pixels with the right label: large objects count for more than small ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ METRIC = Metric(
     summary="share of the pixels whose label is found again, 1 for equal maps",
     unit="",
     better="higher",
-    open=lambda setting: open_segment_score(setting, accuracy),
+    open=lambda context: open_segment_score(context, accuracy),
     missing=missing,
     layer="segment",
-    least_side=32,
+    min_side=32,
     floor=True,
 )

@@ -8,6 +8,7 @@ not into its error. The backend is the one that made the driving layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,17 @@ from stages.backends import AUTO, Backend, Backends
 from stages.clip import Layer
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.tracks import only_main
-from stages.errors import InvalidClip, UsageError
+from stages.errors import InvalidClip, MissingRequirement, UsageError
 from stages.evaluate.driven import layer_of_driving, points_at_size
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
+from stages.tracking.tracker import Detector
 
 Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]
 """frame -> the keypoints [25, 3] of each person in it."""
 
 SURE = 0.3
-"""Confidence from which on a keypoint counts."""
+"""Keypoints above this confidence count."""
 MIN_FOUND = 0.5
 
 
@@ -53,43 +55,44 @@ def error(points: Points | None, target: Points) -> float | None:
     """Mean distance in pixels of the keypoints [25, 3] that are sure in both; None where fewer than half of the target's are found."""
     if points is None:
         return None
-    asked, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
-    if both.sum() < MIN_FOUND * asked.sum():
+    known, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
+    if both.sum() < MIN_FOUND * known.sum():
         return None
     return float(np.linalg.norm(points[both, :2] - target[both, :2], axis=-1).mean())
 
 
 def nearest(people: Sequence[Points], target: Points) -> Points | None:
-    """Of several persons the one whose keypoints lie nearest to those of the driving."""
+    """The person whose keypoints lie nearest to those of the driving."""
     known = [(apart, person) for person in people if (apart := error(person, target)) is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else None
 
 
-def open_pose_error(setting: EvaluationContext, *, relative: bool) -> Scorer:
+def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
     """The scorer, in per cent of the person's height or in pixels."""
-    driving, layer = layer_of_driving(setting, "poses")
+    driving, layer = layer_of_driving(context, "poses")
     backend = Backends("poses").require(_backend(layer).name)
 
     def open_detector() -> Detect:
-        detector = backend.open(setting.device)
+        detector = backend.open(context.device)
         return lambda frame: [person.points[: len(NAMES)] for person in detector(frame)]
 
     people = only_main(layer.arrays()["keypoints"])[:, 0]
     if people.shape[1] != len(NAMES):
         hint = "Import them with `fsv2v clip import`"
         raise InvalidClip(f"{driving.path} has bodies of {people.shape[1]} keypoints, not BODY_25", hint=hint)
-    return PoseError(points_at_size(driving, people, setting.width, setting.height), open_detector, relative=relative)
+    return PoseError(points_at_size(driving, people, context.width, context.height), open_detector, relative=relative)
 
 
-def missing(setting: EvaluationContext) -> str:
+def missing(context: EvaluationContext) -> str:
+    """As `missing` of a Metric."""
     try:
-        return _backend(layer_of_driving(setting, "poses")[1]).missing()
-    except UsageError as problem:
+        return _backend(layer_of_driving(context, "poses")[1]).missing()
+    except (UsageError, MissingRequirement) as problem:
         return str(problem)
 
 
-def _backend(layer: Layer) -> Backend:
-    """The one that made the driving layer; where that was none of ours, the first that can run."""
+def _backend(layer: Layer) -> Backend[Detector]:
+    """The backend that made the driving layer; if it is unknown, the first that can run."""
     backends, maker = Backends("poses"), layer.meta["producer"]["backend"]
     if maker in backends.names():
         return backends.get(maker)
@@ -97,14 +100,22 @@ def _backend(layer: Layer) -> Backend:
     return next((backend for backend in known if backend.available), known[0])
 
 
-METRIC = Metric(
+IN_HEIGHTS = Metric(
     name="pose-error",
     summary="keypoints found in the result against those that drove it",
     unit="% of the person's height",
     better="lower",
-    open=lambda setting: open_pose_error(setting, relative=True),
+    open=lambda context: open_pose_error(context, relative=True),
     missing=missing,
     layer="poses",
-    least_side=16,
+    min_side=16,
     floor=True,
 )
+IN_PIXELS = replace(
+    IN_HEIGHTS,
+    name="pose-error-pixels",
+    summary="the same in pixels",
+    unit="pixels",
+    open=lambda context: open_pose_error(context, relative=False),
+)
+METRICS = (IN_HEIGHTS, IN_PIXELS)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 
 EQUAL = 100.0
-"""Equal frames have no noise; their ratio is given as this many decibels, so that a mean exists."""
+"""Decibels for equal frames, whose ratio is infinite, so that a mean exists."""
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     import cv2
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:

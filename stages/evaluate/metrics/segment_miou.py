@@ -1,25 +1,28 @@
-"""Does the street stand where the driving label map says: the result labelled again, against the labels that drove it.
+"""Whether the result matches the driving label map: the result is labelled again and compared with the labels that drove it.
 
 The intersection over union of each label that the driving map shows, averaged over these labels. The network is the one that made the
-driving layer, else `street`; labels are matched by their names, and what it does not know is left out. The floor is what the network
-makes of the reference itself: only the distance to it is the result's fault.
+driving layer, else `street`; labels are matched by their names, and labels that it does not know are left out. The floor is the score of
+the reference itself: only the difference to it is the result's fault.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import Backends
+from stages.backends import Backend, Backends
 from stages.clip import Layer
 from stages.conditions.labels import VOID, LabelLayer
 from stages.errors import UsageError
 from stages.evaluate.driven import labels_at_size, layer_of_driving
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
+
+if TYPE_CHECKING:
+    from stages.segment.backends import LabellerOpener
 
 LabelMap = NDArray[np.uint8]
 Label = Callable[[Sequence[Image]], Sequence[LabelMap]]
@@ -27,7 +30,7 @@ LABELLERS = ("street", "segformer")
 
 
 class SegmentScore:
-    """targets: the driving label maps in the labeller's ids, VOID for what it does not know; agreement: as `mean_iou`."""
+    """targets: the driving label maps in the labeller's ids, VOID for unknown labels; agreement: as `mean_iou`."""
 
     def __init__(self, targets: Iterator[LabelMap], label: Label, agreement: Callable[[LabelMap, LabelMap], float]) -> None:
         self._targets, self._label, self._agreement = targets, label, agreement
@@ -50,7 +53,7 @@ def mean_iou(labels: LabelMap, target: LabelMap) -> float:
 
 
 def renamed(names: Sequence[str], known: Sequence[str]) -> LabelMap:
-    """A table [256] from ids of the labels `names` to those of the same labels in `known`; VOID for what is not in it."""
+    """A table [256] from ids of the labels `names` to those of the same labels in `known`; VOID for labels that are not in it."""
     lookup = np.full(256, VOID, np.uint8)
     for index, name in enumerate(names):
         if name in known:
@@ -59,22 +62,22 @@ def renamed(names: Sequence[str], known: Sequence[str]) -> LabelMap:
 
 
 def most_probable(probabilities: NDArray[np.float32], width: int, height: int) -> LabelMap:
-    """Probabilities [L, h, w] -> the label of each pixel of a width x height picture."""
+    """Probabilities [L, h, w] -> the label of each pixel of a width x height image."""
     import cv2
 
     large = [cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in probabilities]
-    return np.argmax(large, 0).astype(np.uint8)
+    return np.asarray(np.argmax(large, 0), np.uint8)
 
 
-def open_segment_score(setting: EvaluationContext, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:
-    """The scorer of a metric that compares labels found again with those of the driving."""
-    driving, layer = layer_of_driving(setting, "segment")
-    labeller = _open_labeller(*_maker(layer), setting.device)
+def open_segment_score(context: EvaluationContext, agreement: Callable[[LabelMap, LabelMap], float]) -> Scorer:
+    """The scorer of a metric that compares the labels of the result with those of the driving."""
+    driving, layer = layer_of_driving(context, "segment")
+    labeller = _open_labeller(*_maker(layer), context.device)
     labels = LabelLayer(layer)
     lookup = renamed(labels.names, labeller.names)
     maps = (lookup[labels.image(index)] for index in range(labels.num_frames))
-    targets = labels_at_size(driving, maps, setting.width, setting.height)
-    return SegmentScore(targets, lambda frames: setting.memo(labeller, frames), agreement)
+    targets = labels_at_size(driving, maps, context.width, context.height)
+    return SegmentScore(targets, lambda frames: context.cache(labeller, frames), agreement)
 
 
 class Labeller:
@@ -89,20 +92,22 @@ class Labeller:
 
 @lru_cache(maxsize=1)
 def _open_labeller(name: str, model: str | None, device: str) -> Labeller:
-    """The same object for all metrics of a pass, so that a frame is labelled once."""
-    labeller = Backends("segment").require(name).open(device)(model)
+    """The same object for all metrics of a pass, so that each frame is labelled once."""
+    backend = cast("Backend[LabellerOpener]", Backends("segment").require(name))
+    labeller = backend.open(device)(model)
     return Labeller(labeller, labeller.table.names)
 
 
-def missing(setting: EvaluationContext) -> str:
+def missing(context: EvaluationContext) -> str:
+    """As `missing` of a Metric."""
     try:
-        return Backends("segment").get(_maker(layer_of_driving(setting, "segment")[1])[0]).missing()
+        return Backends("segment").get(_maker(layer_of_driving(context, "segment")[1])[0]).missing()
     except UsageError as problem:
         return str(problem)
 
 
 def _maker(layer: Layer) -> tuple[str, str | None]:
-    """The labeller that made a layer and its model, else our own."""
+    """(name, model) of the labeller that made a layer, else `street`."""
     producer: dict[str, Any] = layer.meta["producer"]
     if producer["backend"] in LABELLERS:
         return producer["backend"], producer["parameters"].get("model")
@@ -114,10 +119,10 @@ METRIC = Metric(
     summary="labels found in the result against those that drove it, 1 for equal maps",
     unit="",
     better="higher",
-    open=lambda setting: open_segment_score(setting, mean_iou),
+    open=lambda context: open_segment_score(context, mean_iou),
     missing=missing,
     aliases=("miou",),
     layer="segment",
-    least_side=32,
+    min_side=32,
     floor=True,
 )

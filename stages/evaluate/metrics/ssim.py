@@ -13,14 +13,14 @@ def similarity(ours: Structure, theirs: Structure) -> float:
     return float(mean_inside(ours.luminance(theirs) * ours.contrast_and_structure(theirs)).mean())
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
-        truth, *others = setting.memo(Structure.of_all, [reference, *candidates])
+        truth, *others = context.cache(Structure.of_all, [reference, *candidates])
         return [similarity(truth, other) for other in others]
 
     return score
 
 
 METRIC = Metric(
-    name="ssim", summary="structural similarity, 1 for equal frames", unit="", better="higher", open=_open, least_side=WINDOW
+    name="ssim", summary="structural similarity, 1 for equal frames", unit="", better="higher", open=_open, min_side=WINDOW
 )  # fmt: skip

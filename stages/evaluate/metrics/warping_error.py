@@ -1,8 +1,8 @@
 """How much a result changes from frame to frame beyond what moves (Lai et al. 2018, section 5).
 
 The flow is that of the real frames. The result's frame t - 1 is warped along it and compared with frame t, where a forward-backward check
-finds both frames to show the same point. A frozen picture also scores well here, so the figure means little without the others; the
-floor is what the real video scores.
+finds that both frames show the same point. A frozen image also scores well, so the figure means little without the others; the floor is
+the score of the real video.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class WarpingError:
 
 def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> float:
     """Grey levels between two images [H, W, 3], mean over the channels of the pixels in a mask [H, W] that is not empty."""
-    total = cv2.norm(image.astype(np.float32), other, cv2.NORM_L1, mask.view(np.uint8))
-    return total / (int(mask.sum()) * image.shape[2])
+    total = float(cv2.norm(image.astype(np.float32), other, cv2.NORM_L1, mask.view(np.uint8)))
+    return total / float(mask.sum() * image.shape[2])
 
 
-def _open(setting: EvaluationContext) -> Scorer:
+def _open(context: EvaluationContext) -> Scorer:
     return WarpingError()
 
 
@@ -53,7 +53,7 @@ METRIC = Metric(
     unit="grey levels",
     better="lower",
     open=_open,
-    least_frames=2,
-    least_side=MIN_SIDE,
+    min_frames=2,
+    min_side=MIN_SIDE,
     floor=True,
 )

@@ -1,4 +1,4 @@
-"""One HTML page that holds everything: tables, curves over time, and the videos side by side with maps of their errors."""
+"""The report as one HTML page: tables, curves over time, and the videos side by side with maps of their errors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ import cv2
 import numpy as np
 
 from stages.clip import VideoWriter
-from stages.evaluate.frame_source import FrameSource, open_footage
+from stages.evaluate.frame_source import FrameSource, open_frame_source
 from stages.evaluate.measure import Score
-from stages.evaluate.metric import Image, find_metric
+from stages.evaluate.metric import Image
+from stages.evaluate.registry import find_metric
 from stages.files import TEMPORARY, write_atomically
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"
-WIDEST = 512
-"""Pixels: wider videos are shown shrunk to this width. The figures are those of the whole size."""
+MAX_WIDTH = 512
+"""Pixels; wider videos are scaled down to it in the page. Figures are computed at full size."""
 FULL_ERROR = 64
 """Grey levels of error that are the brightest colour of an error map."""
 RATE = Fraction(25)
-"""Frames per second of what has no rate of its own, such as a folder of pictures."""
+"""Frames per second of sources without a rate, such as a folder of images."""
 LEGEND = (
     "Small figures are 95 % intervals, by a bootstrap over blocks of frames; of means, over clips. Maps of errors show the difference "
     f"to the reference, averaged over the colours, from black (none) to yellow ({FULL_ERROR} of 255 and more). A click into a curve goes "
@@ -51,15 +52,15 @@ def write_report(path: Path, scores: Sequence[Score]) -> None:
 
 
 def _about(name: str) -> dict[str, str]:
-    """What the page says of a metric."""
+    """The page's description of a metric."""
     metric = find_metric(name)
     return {"name": metric.name, "unit": metric.unit, "better": metric.better, "summary": metric.summary}
 
 
 def _group(reference: str, scores: Sequence[Score]) -> dict[str, Any]:
     """A reference with all its results."""
-    truth = open_footage(reference)
-    results = [open_footage(result) for result in dict.fromkeys(score.result for score in scores)]
+    truth = open_frame_source(reference)
+    results = [open_frame_source(result) for result in dict.fromkeys(score.result for score in scores)]
     series: dict[str, dict[str, Sequence[float | None]]] = {}
     for score in scores:
         if score.series:
@@ -76,13 +77,13 @@ def _group(reference: str, scores: Sequence[Score]) -> dict[str, Any]:
 def _videos(truth: FrameSource, results: Sequence[FrameSource]) -> Iterator[dict[str, str]]:
     """The reference, then each result and its errors, all of the size of the first result."""
     width, height = results[0].width, results[0].height
-    if width > WIDEST:
-        width, height = WIDEST, round(height * WIDEST / width)
+    if width > MAX_WIDTH:
+        width, height = MAX_WIDTH, round(height * MAX_WIDTH / width)
     size = even_width, even_height = width // 2 * 2, height // 2 * 2  # browsers refuse odd sizes
     rate = truth.fps or RATE
 
-    def frames(footage: FrameSource) -> Iterator[Image]:
-        sized = (cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in footage.frames())
+    def frames(source: FrameSource) -> Iterator[Image]:
+        sized = (cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in source.frames())
         return (np.asarray(frame[:even_height, :even_width], np.uint8) for frame in sized)
 
     yield {"name": "reference", "src": _encoded(frames(truth), size, rate)}

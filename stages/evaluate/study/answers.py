@@ -1,4 +1,4 @@
-"""The answers of one worker, as the page of a study writes them; checked, for they come from strangers."""
+"""The answers of one worker, as the page of a study writes them; they are untrusted input and are checked."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from stages.evaluate.study.key import Key, Question
 from stages.reading import parse_json
 
 SCHEMA = "fsv2v.answers/1"
-LONGEST_NAME = 100
+MAX_NAME = 100
 """Characters of a worker's name, or of a completion code."""
 _AGAIN = "Leave the file out, or ask the worker for what the page offers for download"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """first: whether the first of the question's videos was chosen, that of the first method or the good one; left: whether it was
-    video 1 of the page; seconds: from the beginning of the videos."""
+    """first: the question's first video was chosen, that of the first method or the intact one; left: it was video 1 on the page;
+    seconds: since the videos started."""
 
     question: Question
     first: bool
@@ -39,16 +39,17 @@ class Answers:
     choices: tuple[Choice, ...]
 
     def of(self, kind: str) -> list[Choice]:
+        """The choices of questions of a kind, "pair" or "catch"."""
         return [choice for choice in self.choices if choice.question.kind == kind]
 
 
 def study_of(path: Path) -> str:
-    """The study that a file answers."""
+    """The id of the study that a file answers."""
     return str(_read(path)["study"])
 
 
 def read_all(paths: Sequence[Path], key: Key) -> tuple[list[Answers], list[str]]:
-    """(the answers of each worker, the files that only repeat one of them). InputError when a worker's files contradict each other."""
+    """(the answers of each worker, the files that repeat one of them). Raises InputError when a worker's files contradict each other."""
     found: dict[str, Answers] = {}
     repeated = []
     for path in paths:
@@ -62,7 +63,7 @@ def read_all(paths: Sequence[Path], key: Key) -> tuple[list[Answers], list[str]]
 
 
 def read_answers(path: Path, key: Key) -> Answers:
-    """Raises InputError for a file that the page of this study cannot have written."""
+    """Read a file. Raises InputError when the page of this study cannot have written it."""
     stored = _read(path)
     if stored["study"] != key.study:
         raise InputError(f"{path} answers another study ({stored['study']}, not {key.study})", hint="Score each study by itself")
@@ -77,8 +78,8 @@ def read_answers(path: Path, key: Key) -> Answers:
         raise InputError(f"{path} answers a question twice", hint=_AGAIN)
     if answered not in key.blocks:
         wanted = min(map(len, key.blocks)), max(map(len, key.blocks))
-        asked = str(wanted[0]) if wanted[0] == wanted[1] else f"{wanted[0]} to {wanted[1]}"
-        raise InputError(f"{path} is not one worker's whole share: {len(answered)} answers, the study asks for {asked}", hint=_AGAIN)
+        expected = str(wanted[0]) if wanted[0] == wanted[1] else f"{wanted[0]} to {wanted[1]}"
+        raise InputError(f"{path} is not one worker's whole share: {len(answered)} answers, the study asks for {expected}", hint=_AGAIN)
     return Answers(str(path), worker, code, tuple(choices))
 
 
@@ -97,22 +98,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
-    """Raises ValueError, KeyError, TypeError or OverflowError for what is no choice. There are no ties: one of the two has to be chosen."""
+    """Raises ValueError, KeyError, TypeError or OverflowError for an invalid row. There are no ties: one of the two has to be chosen."""
     if row["question"] not in questions:
         raise ValueError(f"there is no question {row['question']!r}")
     question = questions[row["question"]]
-    shown, chosen, seconds = row["shown"], row["chosen"], row["seconds"]
-    if sorted(shown) != sorted(question.videos):
+    videos, chosen, seconds = row["shown"], row["chosen"], row["seconds"]
+    if sorted(videos) != sorted(question.videos):
         raise ValueError(f"question {question.id} has other videos")
-    if chosen not in shown:
+    if chosen not in videos:
         raise ValueError(f"question {question.id} is answered by {chosen!r}, which is none of its two videos")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise ValueError(f"question {question.id} took {seconds!r} seconds")
-    return Choice(question, chosen == question.videos[0], chosen == shown[0], float(seconds))
+    return Choice(question, chosen == question.videos[0], chosen == videos[0], float(seconds))
 
 
 def _text(value: Any) -> str:
     """A name, made safe to print."""
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
         raise ValueError(f"{value!r:.100} is no name")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in value)

@@ -1,4 +1,4 @@
-"""The videos of a study: H.264 that every browser plays, without sound, all of one make; and copies that nobody can prefer."""
+"""The videos of a study: H.264 that every browser plays, without sound, all encoded alike; and broken copies for catch questions."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ COARSE = 12
 """Blocks along the longer side of a broken copy."""
 
 
-def encode(footage: FrameSource, fps: Fraction, path: Path) -> None:
-    """Nearly lossless, in a size that browsers play: of an odd side the last row or column is there twice."""
-    _write(footage.frames(), fps, path)
+def encode(source: FrameSource, fps: Fraction, path: Path) -> None:
+    """Nearly lossless, in a size that browsers play: the last row or column of an odd side is repeated."""
+    _write(source.frames(), fps, path)
 
 
-def encode_broken(footage: FrameSource, fps: Fraction, path: Path) -> None:
-    """The same frames shuffled, each so blurred that only `COARSE` spots along its longer side are left."""
-    scale = COARSE / max(footage.width, footage.height)
-    size = max(1, round(footage.width * scale)), max(1, round(footage.height * scale))
-    spots = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in footage.frames()]  # small, however long the video is
+def encode_broken(source: FrameSource, fps: Fraction, path: Path) -> None:
+    """The same frames shuffled, each reduced to `COARSE` spots along its longer side."""
+    scale = COARSE / max(source.width, source.height)
+    size = max(1, round(source.width * scale)), max(1, round(source.height * scale))
+    spots = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in source.frames()]  # small, however long the video is
     random.SystemRandom().shuffle(spots)
-    full = footage.width, footage.height
+    full = source.width, source.height
     _write((np.asarray(cv2.resize(frame, full, interpolation=cv2.INTER_CUBIC), np.uint8) for frame in spots), fps, path)
 
 

@@ -1,4 +1,4 @@
-"""The key of a study: what each of its nameless videos is. It stays outside of the site; without it no answer can be scored."""
+"""The key of a study: which anonymous video is which. It stays outside of the site; without it no answer can be scored."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SCHEMA = "fsv2v.study/1"
 
 @dataclass(frozen=True)
 class Question:
-    """Two videos to choose from, by the names that they have in the site.
+    """Two videos to choose from, by their names in the site.
 
     videos: of the first and of the second method; in a catch question the good one, which is that of method number `of`, and its broken
-    copy. `reference` is "" where none is shown.
+    copy. `reference` is "" without a reference.
     """
 
     id: str
@@ -35,8 +35,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Key:
-    """study: what its answers name it by; methods: what the two are called; blocks: the ids of the questions that one worker answers;
-    request: what the study was asked to be."""
+    """study: its id, which answers carry; methods: names of the two; blocks: ids of the questions for one worker each; request: the videos
+    and options from which the study was made."""
 
     study: str
     methods: tuple[str, str]
@@ -73,7 +73,7 @@ def _name() -> str:
 
 
 def read_key(path: Path) -> Key:
-    """Raises InputError when there is none, or the file is something else."""
+    """Read a key. Raises InputError when the file does not exist or is not a key."""
     try:
         stored = parse_object(path.read_text(encoding="utf-8-sig"))
         if stored["schema"] != SCHEMA:
@@ -91,7 +91,7 @@ def read_key(path: Path) -> Key:
 
 
 def _check(key: Key) -> None:
-    """Raises ValueError or TypeError for what `draw_key` does not draw."""
+    """Raises ValueError or TypeError for a key that `draw_key` cannot have made."""
     texts = [key.study, *key.methods]
     for question in key.questions:
         texts += [question.id, question.clip, question.reference, *question.videos]

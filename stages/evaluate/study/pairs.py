@@ -1,4 +1,4 @@
-"""Which videos are shown beside each other: those of one name in two folders, and what both should look like, if there is a third."""
+"""The videos that a study shows side by side: those with the same name in two folders, and in the folder of references, if there is one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from stages.clip.clip import is_clip
 from stages.clip.create import DEFAULT_FPS, source_identity
 from stages.errors import InputError
-from stages.evaluate.frame_source import FrameSource, is_footage, open_footage, same_rate, same_shape, stem
+from stages.evaluate.frame_source import FrameSource, is_frame_source, open_frame_source, same_rate, same_shape, stem
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What is known of one name: a video of each method, of equal length and shape, and perhaps a reference of that length."""
+    """The videos with one name: one of each method, of equal length and shape, and perhaps a reference of that length."""
 
     name: str
     videos: tuple[FrameSource, FrameSource]
@@ -39,10 +39,10 @@ class Pair:
 
 
 def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
-    """Every name of the two folders, in order. Each must be in all folders: who leaves out what a method failed at flatters it.
+    """The pairs of all names, in order. Every folder must have every name: leaving out the failures of a method would flatter it.
 
-    A folder holds videos, clips or folders of pictures. Raises InputError for one that does not, for names that are missing and for videos
-    that cannot be compared.
+    A folder holds videos, clips or folders of images. Raises InputError for other folders, for missing names and for videos that cannot be
+    compared.
     """
     folders = [first, second, *([reference] if reference else [])]
     found = [videos_by_name(Path(folder)) for folder in folders]
@@ -53,16 +53,16 @@ def find_pairs(first: str, second: str, reference: str = "") -> list[Pair]:
                 raise InputError(
                     f"{other} lacks {', '.join(missing[:3])}{rest}, which {folder} has", hint="Give each folder the same names"
                 )
-    return [_pair(name, [open_footage(str(videos[name])) for videos in found]) for name in sorted(found[0])]
+    return [_pair(name, [open_frame_source(str(videos[name])) for videos in found]) for name in sorted(found[0])]
 
 
 def videos_by_name(folder: Path) -> dict[str, Path]:
-    """name without ending -> path. Of a video and the clip that was made of it, the clip counts; other kinds of files are left alone."""
+    """Name without suffix -> path. A clip takes precedence over the video it was made from; other kinds of files are ignored."""
     if not folder.is_dir() or is_clip(folder):
         raise InputError(f"{folder} is not a folder of videos")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not is_footage(path):
+        if path.name.startswith(".") or not is_frame_source(path):
             continue
         name = stem(path)
         if name in found and is_clip(path) == is_clip(found[name]):
@@ -74,24 +74,24 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _pair(name: str, footage: Sequence[FrameSource]) -> Pair:
-    rates = [video.fps for video in footage if video.fps is not None]
-    lengths = {video.num_frames for video in footage}
+def _pair(name: str, sources: Sequence[FrameSource]) -> Pair:
+    rates = [video.fps for video in sources if video.fps is not None]
+    lengths = {video.num_frames for video in sources}
     if (rates and not same_rate(rates)) or len(lengths) > 1:
-        seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in footage)
+        seen = ", ".join(f"{video.path} has {video.num_frames} frames" + _per_second(video.fps) for video in sources)
         hint = "Cut them to the same frames at the same rate"
         raise InputError(f"The videos named {name} are not of equal length and rate: {seen}", hint=hint)
-    first, second = footage[:2]
+    first, second = sources[:2]
     if not same_shape((first.width, first.height), (second.width, second.height)):
         shapes = f"{first.path} has {first.width}x{first.height} pixels, {second.path} {second.width}x{second.height}"
         raise InputError(f"The videos named {name} differ in shape: {shapes}", hint="That would tell the methods apart: crop them")
-    return Pair(name, (first, second), footage[2] if len(footage) > 2 else None, next(iter(rates), DEFAULT_FPS))
+    return Pair(name, (first, second), sources[2] if len(sources) > 2 else None, next(iter(rates), DEFAULT_FPS))
 
 
 def _per_second(rate: Fraction | None) -> str:
     return "" if rate is None else f" at {float(rate):.5g} per second"
 
 
-def identity(footage: FrameSource) -> str:
-    """What changes when the frames do: a sha256."""
-    return footage.clip.frames_digest() if footage.clip is not None else str(source_identity(Path(footage.path))["sha256"])
+def identity(source: FrameSource) -> str:
+    """A sha256 that identifies the frames."""
+    return source.clip.frames_digest() if source.clip is not None else str(source_identity(Path(source.path))["sha256"])

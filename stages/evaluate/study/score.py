@@ -1,4 +1,4 @@
-"""What the workers prefer, and how far each of them can be believed."""
+"""The preferences of the workers, and how reliable each worker is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from stages.evaluate.study.key import Key
 
 @dataclass(frozen=True)
 class Preference:
-    """How often `method` was preferred to `other`, over all answers of the workers who count: for one clip, or for "" all of them.
+    """How often `method` was preferred to `other`, over the answers of all workers who count, for one clip, or with "" for all clips.
 
-    rate: `preferred` / `answers`. low, high: Wilson's 95 % interval, as if every answer came from another worker. low_workers,
-    high_workers: bootstrap over workers, which allows for several answers of each; None for a single worker and for a single clip, where
-    each worker has one answer.
+    rate: `preferred` / `answers`. low, high: Wilson's 95 % interval, which treats answers as independent. low_workers, high_workers:
+    bootstrap over workers, who give several answers each; None for a single worker, and for a single clip, where each has one answer.
     """
 
     method: str
@@ -38,12 +37,11 @@ class Preference:
 
 @dataclass(frozen=True)
 class Worker:
-    """How one worker answered.
+    """The answers of one worker in figures.
 
-    catch, failed: how many catch questions, and how many of them in favour of the broken copy; left_out: whether that is too many.
-    agreement: share of the clips on which they chose as most of the other workers who count did, out of the `compared` clips on which
-    those others are not divided equally; None where there is no such clip. left: share of answers for video 1; seconds: median of a
-    choice; code: the completion code.
+    catch, failed: number of catch questions, and of those answered with the broken copy; left_out: too many of them failed.
+    agreement: share of agreement with the majority of the other workers who count, over the `compared` clips that have a majority; None
+    without such clips. left: share of answers for video 1; seconds: median time of a choice; code: the completion code.
     """
 
     worker: str
@@ -68,7 +66,7 @@ class Scores:
     workers: tuple[Worker, ...]
 
     def json(self) -> list[dict[str, Any]]:
-        """A row for each, `row` saying what it is."""
+        """A row for each; the field `row` gives its kind."""
         return [
             *({"row": "preference", **asdict(preference)} for preference in self.preferences),
             *({"row": "clip", **asdict(preference)} for preference in self.clips),
@@ -79,7 +77,7 @@ class Scores:
 def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
     """Workers who fail more than the share `max_failed` of their catch questions do not count, but are listed.
 
-    Raises InputError when no worker is left.
+    Raises InputError when none is left.
     """
     out = {worker.worker for worker in answers if failed_share(worker) > max_failed}
     kept = [worker for worker in answers if worker.worker not in out]
@@ -97,13 +95,13 @@ def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
 
 
 def failed_share(worker: Answers) -> float:
-    """Of the catch questions; 0 without any."""
+    """Share of the catch questions that a worker failed; 0 without any."""
     catches = worker.of("catch")
     return sum(not choice.first for choice in catches) / len(catches) if catches else 0.0
 
 
 def _preference(methods: tuple[str, str], clip: str, votes: Sequence[Mapping[str, bool]]) -> Preference:
-    """votes: of each worker, clip -> whether the first of `methods` was preferred."""
+    """votes: for each worker, clip -> whether the first of `methods` was preferred."""
     chosen, answers = [sum(vote.values()) for vote in votes], [len(vote) for vote in votes]
     preferred, total = sum(chosen), sum(answers)
     low, high = wilson(preferred, total)
@@ -113,7 +111,7 @@ def _preference(methods: tuple[str, str], clip: str, votes: Sequence[Mapping[str
 
 def _worker(worker: Answers, left_out: bool, votes: Mapping[str, Mapping[str, bool]]) -> Worker:
     pairs, catches = worker.of("pair"), worker.of("catch")
-    others = Counter[str]()  # how many more of the others chose the first method than the second
+    others = Counter[str]()  # clip -> votes of the others for the first method minus those for the second
     for other, chosen in votes.items():
         if other != worker.worker:
             others.update({clip: 1 if first else -1 for clip, first in chosen.items()})

@@ -1,4 +1,4 @@
-"""A folder that any web server, or none, can show: one page and the videos, under names that say nothing."""
+"""The site of a study: a folder with one page and the videos under random names. It needs no particular web server, or none at all."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 from stages.errors import ParametersDiffer, UsageError
 from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.measure import OnEvent, ignore
-from stages.evaluate.study.answers import LONGEST_NAME
+from stages.evaluate.study.answers import MAX_NAME
 from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
 from stages.files import alone, building_directory, replace_file, write_atomically, write_bytes
 from stages.reading import parse_object
 
-ASKED = "Which one looks more like a video captured by a real camera?"
+DEFAULT_QUESTION = "Which one looks more like a video captured by a real camera?"
 """The question of vid2vid, section 4."""
 PAGE = "index.html"
 VIDEOS = "videos"
@@ -31,9 +31,9 @@ _DATA = '<script id="study" type="application/json">'
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """question: what workers are asked, "" for vid2vid's question; catch: how many catch questions each gets; per_worker: about how many
-    clips each is asked about, 0 for all; post: the address that answers are sent to, "" for none; code: the completion code, "" for one of
-    each worker's own."""
+    """question: its text, "" for vid2vid's; catch: number of catch questions for each worker; per_worker: approximate number of clips for
+    each worker, 0 for all; post: the address that receives the answers, "" for none; code: the completion code, "" for a different one for
+    each worker."""
 
     question: str = ""
     catch: int = 3
@@ -44,8 +44,8 @@ class StudyOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """status: done or skipped; frames: of the videos that were written; pairs, catch: how many questions there are of each kind; blocks:
-    into how many parts they are dealt."""
+    """status: done or skipped; frames: number of frames that were written; pairs, catch: number of questions of each kind; blocks: number
+    of blocks of questions, one for a worker."""
 
     status: str
     frames: int
@@ -68,15 +68,15 @@ def make_study(
 ) -> Outcome:
     """Make the site `out` that asks which of two methods' videos is better, one folder each, and the key beside it.
 
-    The key (default: OUT.key.json) is written first and the site after it appears at once; a site that got lost is made again under the
-    same names, so that its answers stay of use. `on_event` is told {done, total}, in videos. Raises InputError for folders that cannot be
-    compared, ParametersDiffer when another study, or something else, is there, and UsageError for a key inside of the site, a site
-    inside of a folder of videos, a senseless address or too long a code. With `overwrite` the old study and its key stay until the new
-    one is there.
+    The key (default: OUT.key.json) is written first; then the finished site is renamed into place. A lost site is made again with the same
+    names, so that existing answers remain valid. With `overwrite` the old study and its key stay until the new one is complete. `on_event`
+    receives {done, total}, in videos. Raises InputError for folders that cannot be compared, ParametersDiffer when `out` or the key
+    belongs to another study or is something else, and UsageError for a key inside the site, a site inside a folder of videos, an invalid
+    address or a code that is too long.
     """
     begun = time.monotonic()
-    if len(options.code) > LONGEST_NAME:
-        raise UsageError(f"A completion code has at most {LONGEST_NAME} characters, not {len(options.code)}")
+    if len(options.code) > MAX_NAME:
+        raise UsageError(f"A completion code has at most {MAX_NAME} characters, not {len(options.code)}")
     if options.post and not options.post.startswith(("http://", "https://", "/")):
         hint = "It begins with https:// or, on the page's own server, with /"
         raise UsageError(f"{options.post!r} is no address to send answers to", hint=hint)
@@ -106,20 +106,20 @@ def make_study(
 
 
 def _names(folders: tuple[str, str]) -> tuple[str, str]:
-    """What the methods are called: their folders' names, or what was given where those are the same."""
+    """Names of the methods: those of their folders, or the paths where those are the same."""
     first, second = (Path(folder).resolve().name for folder in folders)
     return (first, second) if first != second else folders
 
 
 def _request(folders: tuple[str, str], pairs: Sequence[Pair], options: StudyOptions) -> dict[str, Any]:
-    """All that shapes a study but chance."""
+    """Everything that shapes a study except chance."""
     videos = {pair.name: [identity(video) for video in pair.all] for pair in pairs}
     return {"methods": list(_names(folders)), "videos": videos, **asdict(options)}
 
 
 def _known(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | None:
-    """The key that is there, if any; None of one that is to be replaced. ParametersDiffer when it is of another study, whose answers would
-    be lost with it, and InputError when it is no key."""
+    """The existing key; None if there is none or it is to be replaced. Raises ParametersDiffer when it belongs to another study, whose
+    answers would become worthless, and InputError when the file is not a key."""
     if not path.exists():
         return None
     key = read_key(path)
@@ -135,7 +135,7 @@ def _known(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | Non
 
 @contextlib.contextmanager
 def _old_key_kept(path: Path) -> Iterator[None]:
-    """If the block fails, or is killed, the key that was there is still there, or beside it: so is the study that it is of."""
+    """Keep the existing key beside its place while the block runs, and restore it when the block fails."""
     if not path.exists():
         yield
         return
@@ -150,7 +150,10 @@ def _old_key_kept(path: Path) -> Iterator[None]:
 
 
 def _study_in(out: Path) -> str | None:
-    """The name of the study in a folder; None when nothing is there. ParametersDiffer for something else, which is never replaced."""
+    """The id of the study in a folder; None for an empty or absent one.
+
+    Raises ParametersDiffer for anything else, which is never replaced.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
@@ -161,31 +164,31 @@ def _study_in(out: Path) -> str | None:
 
 
 def _write_site(out: Path, plan: Key, pairs: Mapping[str, Pair], options: StudyOptions, on_event: OnEvent) -> int:
-    """Returns how many frames were written. In the order of the names, which is chance: the files' times do not tell the methods apart."""
+    """Returns the number of frames written. Files are made in the order of their random names, so their times do not reveal the method."""
     videos = {name: made for question in plan.questions for name, made in _videos(question, pairs[question.clip])}
     with building_directory(out, replace=True) as folder:
-        for done, (name, (make, footage, fps)) in enumerate(sorted(videos.items()), 1):
-            make(footage, fps, folder / VIDEOS / f"{name}.mp4")
+        for done, (name, (make, source, fps)) in enumerate(sorted(videos.items()), 1):
+            make(source, fps, folder / VIDEOS / f"{name}.mp4")
             on_event({"done": done, "total": len(videos)})
         write_bytes(folder / PAGE, page(plan, pairs, options).encode())
-    return sum(footage.num_frames for _, footage, _ in videos.values())
+    return sum(source.num_frames for _, source, _ in videos.values())
 
 
 _Made = tuple[Callable[[FrameSource, Fraction, Path], None], FrameSource, Fraction]
-"""What makes a video, of what, and its frames per second."""
+"""The function that makes a video, its source, and its frames per second."""
 
 
 def _videos(question: Question, pair: Pair) -> Iterator[tuple[str, _Made]]:
     """Each video of a question by its name in the site."""
-    shown = pair.videos if question.kind == "pair" else (pair.videos[question.of],) * 2
-    yield question.videos[0], (encode, shown[0], pair.fps)
-    yield question.videos[1], (encode if question.kind == "pair" else encode_broken, shown[1], pair.fps)
+    sources = pair.videos if question.kind == "pair" else (pair.videos[question.of],) * 2
+    yield question.videos[0], (encode, sources[0], pair.fps)
+    yield question.videos[1], (encode if question.kind == "pair" else encode_broken, sources[1], pair.fps)
     if pair.reference:
         yield question.reference, (encode, pair.reference, pair.fps)
 
 
 def page(plan: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
-    """The whole page, which asks for nothing but the videos. Questions and their videos are sorted by names that are chance."""
+    """The page as HTML; it loads nothing but the videos. Questions and videos are sorted by their random names."""
     questions = {
         question.id: {
             "videos": sorted(question.videos),
@@ -195,7 +198,13 @@ def page(plan: Key, pairs: Mapping[str, Pair], options: StudyOptions) -> str:
         }
         for question in sorted(plan.questions, key=lambda question: question.id)
     }
-    data = {"study": plan.study, "ask": options.question or ASKED, "post": options.post, "code": options.code, "blocks": plan.blocks}
+    data = {
+        "study": plan.study,
+        "ask": options.question or DEFAULT_QUESTION,
+        "post": options.post,
+        "code": options.code,
+        "blocks": plan.blocks,
+    }
     parts = files("stages.evaluate.study")
     html, style, script = (parts.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
     text = json.dumps({**data, "questions": questions}).replace("<", "\\u003c")  # no </script> in a question

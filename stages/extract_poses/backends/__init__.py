@@ -1,1 +1,1 @@
-"""Pose backends: each opens to a function from a frame to its people (`stages.tracking.tracker.Subject`, BODY_25 points [25, 3])."""
+"""Pose backends: each opens to a `stages.tracking.tracker.Detector` of people with BODY_25 points [25, 3]."""

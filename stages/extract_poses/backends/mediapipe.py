@@ -1,11 +1,10 @@
 """MediaPipe's pose landmarker, lite: 33 points per person, mapped to BODY_25.
 
-On a whole picture it finds the most prominent persons. To find all of a crowd, it looks at parts of the picture, which takes longer.
+On a whole image it finds the most prominent people. For a crowd it searches parts of the image as well, which takes longer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.conditions.poses import NECK, NOSE
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
-from stages.skeletons import from_mediapipe
+from stages.skeletons import boxes_of, from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.multi_person import Crowd
-from stages.tracking.tracker import Subject, box_of_points
+from stages.tracking.tracker import Detector, Subject
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -27,8 +26,8 @@ MIN_VISIBILITY = 0.3
 class MediapipePoses:
     """Persons of the frames of one clip, given in order.
 
-    In video mode, looking for several persons also keeps MediaPipe from filtering one person's points in time, which lags. A follower
-    looks for one and is told that hours lie between the frames, for the same reason; it also finds him where he is hard to see.
+    With a limit of several people, MediaPipe's video mode does not filter points in time, which would lag. A follower has a limit of one,
+    and its time stamps are hours apart for the same reason; its thresholds are lower.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
@@ -55,21 +54,21 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
 
 
 def _person(landmarks: Any, width: int, height: int) -> Subject:
-    """Points that MediaPipe only guesses, hidden ones and those outside the picture, count as not there, as with OpenPose."""
+    """Points that MediaPipe only guesses, being hidden or outside the image, are absent, as with OpenPose."""
     points = np.array([(point.x * width, point.y * height, point.visibility or 0.0) for point in landmarks], np.float32)
     inside = (points[:, :2] > -0.5).all(axis=1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)
     points[~inside | (points[:, 2] < MIN_VISIBILITY), 2] = 0
     keypoints = from_mediapipe(points)
-    return Subject(box_of_points(keypoints[keypoints[:, 2] > 0]), keypoints)
+    return Subject(boxes_of(keypoints), keypoints)
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open(device: str) -> Detector:
     from weights import registry
 
     return MediapipePoses(str(registry.path(WEIGHTS)))
 
 
-def _open_many(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))

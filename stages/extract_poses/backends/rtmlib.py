@@ -1,6 +1,7 @@
-"""RTMW and DWPose whole bodies (Jiang et al. 2023, Yang et al. 2023) through rtmlib and onnxruntime: body, feet, hands, face of everybody.
+"""RTMW and DWPose whole bodies (Jiang et al. 2023, Yang et al. 2023) through rtmlib and onnxruntime: body, feet, hands and face of all
+people.
 
-rtmlib fetches its two networks itself; a folder named by FSV2V_WEIGHTS_MIRROR is looked in first.
+rtmlib fetches its two networks itself; the folder in FSV2V_WEIGHTS_MIRROR is searched first.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,19 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.errors import Fsv2vError, InputError, MissingRequirement
 from stages.skeletons import COCO_WHOLEBODY, SIZES, convert
-from stages.tracking.tracker import Subject
+from stages.tracking.tracker import Detector, Subject
 
 _PLACE = "https://download.openmmlab.com/mmpose/v1/projects/"
 DETECTOR = f"{_PLACE}rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip"
 WHOLE_BODY = f"{_PLACE}rtmw/onnx_sdk/rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.zip"
 MIN_SCORE = 0.3
-"""Points below it are not there. Scores are peaks of SimCC, of which sure ones lie far above 1."""
+"""Points below it are absent. Scores are peaks of SimCC, which are far above 1 for certain points."""
 SURE_SCORE = 4.0
 """The score that counts as a confidence of 1."""
 
 
 class RtmlibPoses:
-    """frame, uint8 RGB [H, W, 3] -> everybody in it; points [137, 3]: BODY_25, OpenPose's face (70), left and right hand (21 each)."""
+    """frame, uint8 RGB [H, W, 3] -> all people in it; points [137, 3]: BODY_25, OpenPose's face (70), left and right hand (21 each)."""
 
     def __init__(self, device: str) -> None:
         from rtmlib import YOLOX, RTMPose
@@ -53,8 +54,8 @@ class RtmlibPoses:
         if not len(boxes):
             return []
         places, scores = self._estimate(picture, bboxes=boxes)
-        everybody = (_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True))
-        return [person for person in everybody if person.points[: SIZES["keypoints"], 2].any()]
+        people = (_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True))
+        return [person for person in people if person.points[: SIZES["keypoints"], 2].any()]
 
 
 def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any]) -> Subject:
@@ -67,7 +68,7 @@ def _subject(box: NDArray[np.float32], places: NDArray[Any], scores: NDArray[Any
 
 @functools.cache
 def _file(url: str) -> Path:
-    """The ONNX file that is meant by the address of its archive. Raises MissingRequirement when it cannot be had."""
+    """The ONNX file in the archive at this address. Raises MissingRequirement when it cannot be fetched."""
     name = f"{Path(url).stem}.onnx"
     mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
     if mirror and (Path(mirror) / name).is_file():
@@ -79,11 +80,11 @@ def _file(url: str) -> Path:
             return Path(download_checkpoint(url))
     except Exception as error:  # rtmlib raises whatever its downloader does
         hint = f"With the network on, run it again; or put {name} into the folder that FSV2V_WEIGHTS_MIRROR names"
-        raise MissingRequirement(f"The network {name} of rtmlib is not here and cannot be fetched", hint=hint) from error
+        raise MissingRequirement(f"The network {name} of rtmlib is not on this machine and cannot be fetched", hint=hint) from error
 
 
 def _input_size(file: Path) -> tuple[int, int]:
-    """Height and width of what a network takes."""
+    """Height and width of a network's input."""
     import onnxruntime
 
     height, width = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]).get_inputs()[0].shape[2:]
@@ -96,13 +97,13 @@ def _digests() -> Mapping[str, str]:
     return {_file(url).name: file_sha256(_file(url)) for url in (DETECTOR, WHOLE_BODY)}
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open(device: str) -> Detector:
     return RtmlibPoses(device)
 
 
 BACKEND = Backend(
     name="rtmlib",
-    produces="BODY_25 keypoints, hands and face of everybody; fetches its networks when it is first used",
+    produces="BODY_25 keypoints, hands and face of all people; fetches its networks on first use",
     open=_open,
     packages=(Package("rtmlib", "'fsv2v[rtmlib]'"), Package("onnxruntime", "'fsv2v[rtmlib]'")),
     points=sum(SIZES.values()),

@@ -1,9 +1,8 @@
-"""Our own pose network: one person in a box that is tracked from frame to frame. Shipped, so that it runs without a network."""
+"""fsv2v's own small pose network: one person, in a box that is tracked from frame to frame. It is shipped and needs no download."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +10,33 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
-from stages.tracking.tracker import Subject, box_of_points
+from stages.skeletons import boxes_of
+from stages.tracking.tracker import Detector, Subject
 from stages.tracking.windows import cut_window
 
 WEIGHTS = "pose_small_fsv2v.safetensors"
 INPUT = (192, 256)
-"""Width and height of what the network sees."""
+"""Width and height of the network's input."""
 STRIDE = 4
 """Pixels of the input from one cell of the map to the next."""
 MAP = (INPUT[1] // STRIDE, INPUT[0] // STRIDE)
 FILL = 0.75
-"""Share of the input that a tracked person takes up, in the direction that he fills more."""
+"""Share of the input that a tracked person fills, in the larger direction."""
 MIN_CONFIDENCE = 0.2
 SURE_CONFIDENCE = 0.5
 MIN_POINTS = 6
-"""A person is whoever shows so many points for sure, the nose or the neck among them."""
+"""Smallest number of certain points of a person, the nose or the neck among them."""
 REFINEMENTS = 2
-"""How often the place of a person who was just found is looked at again, each time closer."""
+"""Number of passes that refine the window of a new person."""
 MAX_AT_ONCE = 16
 MAX_WINDOWS = 96
-"""Long and narrow pictures are searched in larger windows than others."""
+"""Largest number of windows of a search; long and narrow images are searched in larger windows."""
 _SHOULDERS = (2, 5)
 _NEAR = 2
-"""Cells around the largest one whose mean is the point."""
+"""Radius in cells of the neighbourhood of the maximum whose mean is the point."""
 
 Window = tuple[float, float, float]
-"""What part of a frame the network is shown: x and y of its middle, and pixels of the frame per pixel of the input."""
+"""A part of a frame as input of the network: x and y of its middle, and pixels of the frame per pixel of the input."""
 
 
 class SmallPoses:
@@ -56,7 +56,7 @@ class SmallPoses:
         if person is None or _score(person) == 0:
             person = self._search(frame)
         self._window = None if person is None else window_around(person, frame.shape[1], frame.shape[0])
-        return [] if person is None else [Subject(box_of_points(person[person[:, 2] > 0]), person)]
+        return [] if person is None else [Subject(boxes_of(person), person)]
 
     def _search(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The most certain person anywhere: first in large windows, then in smaller ones."""
@@ -70,7 +70,7 @@ class SmallPoses:
         return None
 
     def _look(self, frame: NDArray[np.uint8], windows: list[Window]) -> list[NDArray[np.float32]]:
-        """What is seen in each window: keypoints [25, 3] in pixels of the frame, zeros where nothing is."""
+        """The person in each window: keypoints [25, 3] in pixels of the frame, zeros without one."""
         parts = [windows[start : start + MAX_AT_ONCE] for start in range(0, len(windows), MAX_AT_ONCE)]
         return [person for part in parts for person in self._look_at_once(frame, part)]
 
@@ -96,21 +96,22 @@ class SmallPoses:
 
 
 def mirrored_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures [B, H, W, 3] mirrored so that cells of the map fall on cells: the first on the last."""
-    shifted = pictures[:, :, ::-1].copy()
+    """Images [B, H, W, 3] mirrored so that cells of the map fall on cells: the first on the last."""
+    shifted: NDArray[np.uint8] = pictures[:, :, ::-1].copy()
     shifted[:, :, : 1 - STRIDE] = shifted[:, :, STRIDE - 1 :]
     return shifted
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps [B, N, h, w], where 0 stands for nowhere -> how likely each point is at each cell; the rest to 1 is nowhere."""
+    """Maps [B, N, h, w], where logit 0 stands for absence -> probability of each point at each cell; the remainder to 1 is that of
+    absence."""
     top = np.maximum(logits.max((2, 3), keepdims=True), 0)
     weights = np.exp(logits - top)
     return np.asarray(weights / (weights.sum((2, 3), keepdims=True) + np.exp(-top)))
 
 
 def decode(shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities [N, h, w] -> points [N, 3]: x, y in pixels of the input, and the probability of being anywhere in it."""
+    """Probabilities [N, h, w] -> points [N, 3]: x, y in pixels of the input, and the probability of being in it."""
     count, rows, columns = shares.shape
     best = shares.reshape(count, -1).argmax(1)
     points = np.zeros((count, 3), np.float32)
@@ -124,11 +125,11 @@ def decode(shares: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def window_around(person: NDArray[np.float32], width: int, height: int) -> Window:
-    """The window in which the person with keypoints [25, 3] fills the share FILL, in a picture of that size.
+    """The window in which the person with keypoints [25, 3] fills the share FILL, in an image of that size.
 
-    Where little of him is seen, his trunk and arms must be somewhere below his neck, if they are in the picture at all.
+    Where little of the person is visible, the window includes the region below the neck where trunk and arms must be.
     """
-    x0, y0, x1, y1 = map(float, box_of_points(person[person[:, 2] > 0]))
+    x0, y0, x1, y1 = map(float, boxes_of(person))
     if person[NECK, 2] > 0:
         reach, (x, y) = _trunk(person), map(float, person[NECK, :2])
         x0, x1 = min(x0, max(x - 0.8 * reach, 0)), max(x1, min(x + 0.8 * reach, width - 1))
@@ -138,7 +139,7 @@ def window_around(person: NDArray[np.float32], width: int, height: int) -> Windo
 
 
 def _trunk(person: NDArray[np.float32]) -> float:
-    """How long the trunk is, or must be."""
+    """Length of the trunk, or an estimate from other parts."""
     lengths = [
         share * float(np.linalg.norm(person[start, :2] - person[end, :2]))
         for start, end, share in ((NECK, MID_HIP, 1.0), (_SHOULDERS[0], _SHOULDERS[1], 1.3), (NECK, NOSE, 2.0))
@@ -148,14 +149,14 @@ def _trunk(person: NDArray[np.float32]) -> float:
 
 
 def search_windows(width: int, height: int) -> list[list[Window]]:
-    """Windows over a picture of this size, to be tried in turn: the whole; as high or as wide as it; half of that."""
+    """Windows over an image of this size, to be tried in turn: the whole; as high or as wide as it; half of that."""
     whole, fitted = max(width / INPUT[0], height / INPUT[1]), min(width / INPUT[0], height / INPUT[1])
     grids = [_grid(width, height, scale) for scale in (whole, fitted, fitted / 2)]
     return [grids[0] + grids[1] if whole > 1.2 * fitted else grids[0], grids[2]]
 
 
 def _grid(width: int, height: int, scale: float) -> list[Window]:
-    """Windows of one scale, or a larger one if they would be too many, that overlap by a half at least."""
+    """Windows of one scale, or a larger scale if there were too many, that overlap by at least a half."""
     while 4 * width * height / (INPUT[0] * INPUT[1] * scale**2) + 2 * max(width / INPUT[0], height / INPUT[1]) / scale > MAX_WINDOWS:
         scale *= 1.5
     middles = []
@@ -173,19 +174,19 @@ def _cut(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 
 def _in_frame(points: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
     x, y, scale = window
-    placed = points.copy()
+    placed: NDArray[np.float32] = points.copy()
     placed[:, 0] = x + (points[:, 0] - INPUT[0] / 2) * scale
     placed[:, 1] = y + (points[:, 1] - INPUT[1] / 2) * scale
     return placed
 
 
 def _score(person: NDArray[np.float32]) -> float:
-    """How much of a person is seen; 0 when it is too little to be one."""
+    """Sum of confidences of a person; 0 with too few points."""
     sure = person[:, 2] > SURE_CONFIDENCE
     return float(person[:, 2].sum()) if sure.sum() >= MIN_POINTS and sure[[NOSE, NECK]].any() else 0.0
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], list[Subject]]:
+def _open(device: str) -> Detector:
     from weights import registry
 
     return SmallPoses(registry.path(WEIGHTS), device)

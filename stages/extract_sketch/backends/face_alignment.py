@@ -1,7 +1,7 @@
 """The package face-alignment (2D-FAN with the S3FD detector): slow, but it finds small and turned faces.
 
-Its two weight files are downloaded by nobody but the user: there is no hash of them that we could vouch for, only the start of one in their
-names, and their licence is not stated. They are looked for in FSV2V_WEIGHTS_MIRROR, in our cache and in that of torch.
+The user downloads its two weight files: no full hash of them is published, only its start in their names, and their licence is not stated.
+They are searched in FSV2V_WEIGHTS_MIRROR, in the cache of fsv2v and in that of torch.
 """
 
 from __future__ import annotations

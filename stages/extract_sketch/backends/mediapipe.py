@@ -20,9 +20,9 @@ MAX_FACES = 4
 class MediapipeFaces:
     """Faces of the frames of one clip, given in order.
 
-    The landmarker's video mode falls back on tracking where its detector misses (a profile, a blurred frame). With one face it would also
-    apply a causal filter, which lags; looking for several switches that off, and the stage filters without lag later. A follower of
-    one face of a crowd is told that hours lie between the frames, for the same reason.
+    The landmarker's video mode falls back on tracking where its detector fails (a profile, a blurred frame). With a limit of one face it
+    would also apply a causal filter, which lags; a limit of several turns that off, and the stage filters without lag later. A follower of
+    one face of a crowd gets time stamps that are hours apart, for the same reason.
     """
 
     def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
@@ -46,7 +46,7 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
 
 
 def _face(landmarks: Any, width: int, height: int) -> Face:
-    """MediaPipe's coordinates times the picture's size are pixels whose centres lie at integers (mediapipe issues 739 and 1192)."""
+    """MediaPipe's coordinates times the image's size are pixels whose centres lie at integers (mediapipe issues 739 and 1192)."""
     mesh = np.array([(point.x * width, point.y * height, 1.0) for point in landmarks], np.float32)
     points = mesh_to_68(mesh)
     return Face(box_of_points(points), np.concatenate([points, mesh[IRISES]]))

@@ -1,7 +1,7 @@
-"""Estimators of optical flow. Each opens to a function from the file of its network (None for one that has none) to an `Estimator`.
+"""Estimators of optical flow. Each opens to a function from the file of its network (None without one) to an `Estimator`.
 
-An estimator takes two pictures, uint8 RGB [H, W, 3] of one size, and gives the flow from the first to the second, float32 [H, W, 2]:
-pixels (dx, dy), so that first(x) = second(x + flow(x)). It keeps nothing from call to call, and threads may share it.
+An estimator takes two images, uint8 RGB [H, W, 3] of one size, and returns the flow from the first to the second, float32 [H, W, 2]:
+pixels (dx, dy), so that first(x) = second(x + flow(x)). It has no state, and threads may share it.
 """
 
 from __future__ import annotations

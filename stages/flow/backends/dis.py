@@ -1,4 +1,4 @@
-"""Dense inverse search (Kroeger et al. 2016) of OpenCV: no network, a few milliseconds, the teacher that is always there."""
+"""Dense inverse search (Kroeger et al. 2016) of OpenCV: no network, a few milliseconds, always available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.backends import Backend
 from stages.flow.backends import Estimator, Opener
 
 MIN_SIDE = 32
-"""OpenCV chooses its pyramid by the width alone and reads past the end of a picture that is too low for it: smaller ones are enlarged."""
+"""OpenCV chooses its pyramid by the width alone and reads past the end of an image that is not high enough; smaller ones are padded."""
 
 
 def dis_flow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -21,7 +21,7 @@ def dis_flow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.flo
     height, width = one.shape[:2]
     first, second = (_large_enough(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)) for image in (one, other))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    still = np.zeros((*first.shape, 2), np.float32)  # standing still is a candidate of every patch
+    still = np.zeros((*first.shape, 2), np.float32)  # start every patch at zero motion
     return np.asarray(search.calc(first, second, still), np.float32)[:height, :width]
 
 

@@ -1,7 +1,7 @@
 """A learned flow, such as RAFT (Teed and Deng 2020), from an ONNX file that the user names.
 
-The network takes two pictures, float32 [1, 3, H, W], RGB from 0 to 255 as the official RAFT does, and gives the flow from the first to the
-second in pixels, [1, 2, H, W]; of several outputs the last one counts, as RAFT refines its flow from one to the next. torchvision's RAFT
+The network takes two images, float32 [1, 3, H, W], RGB from 0 to 255 as the official RAFT does, and returns the flow from the first to the
+second in pixels, [1, 2, H, W]; of several outputs the last one is used, as RAFT refines its flow from one to the next. torchvision's RAFT
 wants [-1, 1]: export it together with that scaling, `lambda one, other: raft(one / 127.5 - 1, other / 127.5 - 1)[-1]`.
 """
 
@@ -21,14 +21,14 @@ from stages.errors import InputError, MissingRequirement, UsageError
 from stages.flow.backends import Estimator, Opener
 
 MULTIPLE = 8
-"""RAFT works at an eighth of the size: sides are filled up to a multiple of this, by repeating the edge."""
+"""RAFT works at an eighth of the size: sides are padded to a multiple of this by repeating the edge."""
 _EXPORT = "Export a network with two inputs [1, 3, H, W] and the flow [1, 2, H, W] as its last output"
 
 
 class OnnxFlow:
-    """An estimator (see stages.flow.backends). A network whose input has a fixed size sees pictures scaled to it.
+    """An estimator (see stages.flow.backends). For a network with a fixed input size, images are scaled to it.
 
-    Raises UsageError when the file holds no such network, MissingRequirement when CUDA is asked for and not there.
+    Raises UsageError when the file holds no such network, MissingRequirement when CUDA is chosen but not available.
     """
 
     def __init__(self, model: Path, device: str) -> None:
@@ -37,7 +37,7 @@ class OnnxFlow:
         inputs = self._session.get_inputs()
         if len(inputs) != 2 or any(tensor.type != "tensor(float)" or len(tensor.shape) != 4 for tensor in inputs):
             takes = ", ".join(f"{tensor.type}{tensor.shape}" for tensor in inputs)
-            raise UsageError(f"{model} takes {takes or 'nothing'}, not two float pictures [1, 3, H, W]", hint=_EXPORT)
+            raise UsageError(f"{model} takes {takes or 'nothing'}, not two float images [1, 3, H, W]", hint=_EXPORT)
         self._names = [tensor.name for tensor in inputs]
         sides = inputs[0].shape[2:]
         self._fixed: tuple[int, int] | None = (sides[0], sides[1]) if all(isinstance(side, int) for side in sides) else None
@@ -59,7 +59,7 @@ class OnnxFlow:
 
     def _run(self, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
         pictures = [image.transpose(2, 0, 1)[None].astype(np.float32) for image in (one, other)]
-        with _explained(f"{self._model} fails on pictures of {one.shape[1]} x {one.shape[0]}", InputError):
+        with _explained(f"{self._model} fails on images of {one.shape[1]} x {one.shape[0]}", InputError):
             flow = self._session.run(None, dict(zip(self._names, pictures, strict=True)))[-1]
         if flow.shape != (1, 2, *one.shape[:2]):
             raise UsageError(f"{self._model} gives {list(flow.shape)} for {list(pictures[0].shape)}, which is no flow", hint=_EXPORT)
@@ -79,7 +79,7 @@ def _session(model: Path, device: str) -> Any:
         raise MissingRequirement("onnxruntime cannot use CUDA here", hint="Run: pip install onnxruntime-gpu, or choose --device cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)  # 0: every core
-    options.log_severity_level = 4  # what goes wrong is raised
+    options.log_severity_level = 4  # errors are raised
     number = int(device.partition(":")[2] or 0)
     providers: list[Any] = [("CUDAExecutionProvider", {"device_id": number})] if cuda and device != "cpu" else []
     with _explained(f"{model} is no network that onnxruntime can load", UsageError):
@@ -88,7 +88,7 @@ def _session(model: Path, device: str) -> Any:
 
 @contextmanager
 def _explained(what: str, kind: type[UsageError] | type[InputError]) -> Iterator[None]:
-    """onnxruntime's exceptions have no common base but Exception; the first line of theirs says enough."""
+    """Convert onnxruntime's exceptions, which have no common base but Exception, with the first line of their text."""
     try:
         yield
     except Exception as error:

@@ -1,12 +1,13 @@
 """Segmentation backends.
 
-`person` opens to a function from a frame to a mask; `labels` reads label maps that are there already; the others open to a function from
-the name of a model, or None for their own, to a `Labeller`.
+Networks, and so the backends of other packages, open to a `LabellerOpener`. Two open to something else: `person` to a `PersonFinder`,
+`labels` to a `LabelMapReader`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ DEFAULT_MODELS: Mapping[str, str] = {"segformer": "nvidia/segformer-b0-finetuned
 
 
 class Labeller(Protocol):
-    """A network that labels single pictures."""
+    """A network that labels single images."""
 
     table: LabelTable
     weights: Mapping[str, str]
@@ -31,3 +32,13 @@ class Labeller(Protocol):
 
 
 LabellerOpener = Callable[[str | None], Labeller]
+"""The name of a model, or None for the backend's own -> the labeller. Raises UsageError when the backend has no such model."""
+
+PersonFinder = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+"""frame, uint8 RGB [H, W, 3] -> True on every person, [H, W]. Frames of one clip are given in order."""
+
+LabelMapReader = Callable[[Path, "LabelTable", int, int], NDArray[np.uint8]]
+"""file, table, width, height of the clip -> ids, uint8 [height, width]."""
+
+SegmentBackend = LabellerOpener | PersonFinder | LabelMapReader
+"""What the backends of this kind open to."""

@@ -1,8 +1,7 @@
-"""Label maps that exist already: a folder with one PNG per frame, holding ids or the colours of a label table."""
+"""Import of label maps: a folder with one PNG per frame, with ids or the colours of a label table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,15 +12,13 @@ from stages.backends import Backend
 from stages.clip.pictures import opened, require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import InputError
-
-Reader = Callable[[Path, LabelTable, int, int], NDArray[np.uint8]]
-"""file, table, width, height of the clip -> ids, uint8 [height, width]."""
+from stages.segment.backends import LabelMapReader
 
 
 def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> NDArray[np.uint8]:
     """One label map, enlarged or reduced to the size of the clip without mixing labels.
 
-    A grey or palette picture holds ids, of which those above the table's must be void (255); an RGB picture holds the table's colours.
+    A grey or palette image holds ids, where those outside of the table must be void (255); an RGB image holds the table's colours.
     Raises InputError for anything else, for another aspect ratio, and for lossy compression.
     """
     values = _pixels(path)
@@ -31,11 +28,11 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
     return np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-_CHOOSE = "Name the right one with --table"
+_TABLE_HINT = "Name the right one with --table"
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
-    """ids [H, W] of a grey or palette picture, or RGB [H, W, 3]."""
+    """ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
     with opened(path) as picture:
         require_exact(path, picture)
         flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
@@ -49,10 +46,10 @@ def _ids(path: Path, values: NDArray[np.uint8], table: LabelTable) -> NDArray[np
     try:
         return table.indices(values) if values.ndim == 2 else ids_of_colours(values, table)
     except InputError as error:
-        raise InputError(f"{path}: {error}", hint=_CHOOSE) from error
+        raise InputError(f"{path}: {error}", hint=_TABLE_HINT) from error
 
 
-def _open(device: str) -> Reader:
+def _open(device: str) -> LabelMapReader:
     return read_label_map
 
 

@@ -1,8 +1,7 @@
-"""Who is in the picture, as a mask: the segmentation that MediaPipe's pose landmarker makes on the way."""
+"""Masks of people: the segmentation of MediaPipe's pose landmarker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.mediapipe_task import VisionTask
+from stages.segment.backends import PersonFinder
 
 WEIGHTS = "pose_landmarker_lite.task"
 MAX_PERSONS = 6
@@ -17,7 +17,7 @@ PERSON_FROM = 0.5
 
 
 class PersonMasks:
-    """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on any person. Frames of one clip are given in order."""
+    """frame, uint8 RGB [H, W, 3] -> bool [H, W], True on people. Frames of one clip are given in order."""
 
     def __init__(self, weights: str) -> None:
         self._task = VisionTask(lambda vision: _create(vision, weights), lambda result: bool(result.pose_landmarks))
@@ -41,7 +41,7 @@ def _create(vision: Any, weights: str) -> Any:
     return vision.PoseLandmarker.create_from_options(options)
 
 
-def _open(device: str) -> Callable[[NDArray[np.uint8]], NDArray[np.bool_]]:
+def _open(device: str) -> PersonFinder:
     from weights import registry
 
     return PersonMasks(str(registry.path(WEIGHTS)))

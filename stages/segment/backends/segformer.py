@@ -20,7 +20,7 @@ from stages.errors import MissingRequirement, UsageError
 from stages.segment.backends import DEFAULT_MODELS, LabellerOpener
 
 SHORT_SIDE = 512
-"""The checkpoints were trained on crops of pictures this high."""
+"""The checkpoints were trained on crops of images this high."""
 _MULTIPLE = 32
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _GOLDEN = 0.618034
@@ -54,7 +54,7 @@ class SegformerLabels:
 
 
 def table_of(names: Mapping[int, str], model: str) -> LabelTable:
-    """The table of a checkpoint's labels: Cityscapes' own if they are its, else colours spread around the circle."""
+    """The table of a checkpoint's labels: Cityscapes' own if they are its, else colours spread around the colour circle."""
     ordered = tuple(str(names[index]) for index in sorted(names, key=int))
     if len(ordered) > VOID:
         raise UsageError(f"{model} has {len(ordered)} labels, but a label map holds {VOID} at most")
@@ -69,7 +69,7 @@ def _colour(index: int) -> tuple[int, int, int]:
 
 
 def _place(model: str) -> str:
-    """A folder of that name, in the mirror or anywhere, else the name itself, for the hub."""
+    """A folder of that name, as given or in the mirror, else the name itself, for the hub."""
     mirror = os.environ.get("FSV2V_WEIGHTS_MIRROR")
     for folder in (Path(model), *([Path(mirror) / model] if mirror else [])):
         if (folder / "config.json").is_file():
@@ -85,28 +85,31 @@ def _load(place: str, model: str) -> Any:
             return AutoModelForSemanticSegmentation.from_pretrained(place, use_safetensors=True)
     except (OSError, ValueError) as error:
         if Path(place).is_dir():
-            raise UsageError(f"{place} holds no SegFormer that can be read: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"{place} is not a SegFormer that can be read: {str(error).splitlines()[0]}") from error
         raise MissingRequirement(
-            f"The model {model} is not here and cannot be fetched", hint="With the network on, run it again; or name a folder with --model"
+            f"The model {model} is not on this machine and cannot be fetched",
+            hint="With the network on, run it again; or name a folder with --model",
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers and its hub show bars, hints and retries of their own."""
-    from huggingface_hub.utils import logging as hub
-    from transformers.utils import logging
+    """Silence the progress bars, hints and retries of transformers and its hub."""
+    import huggingface_hub.utils
+    import transformers.utils
 
-    before, before_hub = logging.get_verbosity(), hub.get_verbosity()
-    logging.set_verbosity_error()
+    library: Any = transformers.utils.logging  # without types
+    hub: Any = huggingface_hub.utils.logging
+    before, before_hub = library.get_verbosity(), hub.get_verbosity()
+    library.set_verbosity_error()
     hub.set_verbosity_error()
-    logging.disable_progress_bar()
+    library.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        library.set_verbosity(before)
         hub.set_verbosity(before_hub)
-        logging.enable_progress_bar()
+        library.enable_progress_bar()
 
 
 def _digest(place: str) -> str:
@@ -120,7 +123,7 @@ def _open(device: str) -> LabellerOpener:
 
 BACKEND = Backend(
     name="segformer",
-    produces="the labels of a SegFormer checkpoint, by default Cityscapes' 19; fetches it when it is first used",
+    produces="the labels of a SegFormer checkpoint, by default Cityscapes' 19; fetches it on first use",
     open=_open,
     packages=(Package("transformers", "'fsv2v[segformer]'"),),
 )

@@ -1,4 +1,4 @@
-"""Streets: our own small network, trained on CamVid. Its labels' licence allows research only, and so does the network's."""
+"""Streets: fsv2v's own small network, trained on CamVid. The licence of its labels, and so of the network, allows research only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from stages.segment.backends import LabellerOpener
 
 WEIGHTS = "street_camvid_fsv2v.safetensors"
 WORKING_WIDTH = 480
-"""Pictures are labelled at this width: what the network was trained on."""
-LARGEST_HEIGHT = 1920
+"""Images are scaled to this width, at which the network was trained."""
+MAX_HEIGHT = 1920
 _MULTIPLE = 16
 
 
@@ -38,7 +38,7 @@ class StreetLabels:
         from stages.dense import picture_tensor
 
         height, width = frame.shape[:2]
-        scale = min(WORKING_WIDTH / width, LARGEST_HEIGHT / height)
+        scale = min(WORKING_WIDTH / width, MAX_HEIGHT / height)
         sides = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
         small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if width > sides[0] else cv2.INTER_LINEAR)
         picture = picture_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
@@ -52,7 +52,7 @@ def _open(device: str) -> LabellerOpener:
 
     def labeller(model: str | None) -> StreetLabels:
         if model is not None:
-            raise UsageError("The backend street has one model only", hint="Leave out --model, or choose --backend segformer")
+            raise UsageError("The backend street has a single model", hint="Leave out --model, or choose --backend segformer")
         return StreetLabels(registry.path(WEIGHTS), device)
 
     return labeller
