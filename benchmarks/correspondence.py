@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,7 +87,11 @@ def shift_of_masks(find: Find, image: Image, copy: Copy) -> np.ndarray | None:
     if before is None or after is None:
         return None
     pairs = [(copy.make(one.astype(np.float32)), other.astype(np.float32)) for one, other in zip(before, after, strict=True)]
-    return shift_between([tuple(cv2.GaussianBlur(np.ascontiguousarray(x), (0, 0), BLUR) for x in pair) for pair in pairs])
+    return shift_between([(_blurred(one), _blurred(other)) for one, other in pairs])
+
+
+def _blurred(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(np.ascontiguousarray(mask), (0, 0), BLUR), np.float32)
 
 
 def shift_between(pairs: Sequence[tuple[Image, Image]]) -> np.ndarray | None:
@@ -140,18 +145,19 @@ def mask_finder(name: str) -> Find:
         task = VisionTask(lambda vision: _person_task(vision, str(registry.path(WEIGHTS))), lambda result: True, None)
 
         def find(image: Image) -> np.ndarray | None:
-            masks = task(image).segmentation_masks or ()
+            masks: Sequence[Any] = task(image).segmentation_masks or ()
             return masks[0].numpy_view().reshape(1, *image.shape[:2]) > PERSON_FROM if len(masks) == 1 else None
 
         return find
     from stages.segment.extract import largest
 
-    labeller = Backends("segment").require(name).open("cpu")(None)
+    open_labeller: Callable[..., Any] = Backends("segment").require(name).open("cpu")
+    labeller = open_labeller(None)
     count = np.arange(len(labeller.table.names))[:, None, None]
     return lambda image: largest(labeller(image), image.shape[1], image.shape[0]) == count
 
 
-def _person_task(vision, weights: str):
+def _person_task(vision: Any, weights: str) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
     mode, base = vision.RunningMode.IMAGE, BaseOptions(model_asset_path=weights)

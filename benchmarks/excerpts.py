@@ -41,7 +41,9 @@ def _part(footage: DatasetClip, indices: Sequence[int], path: Path) -> Clip:
     for kind in find(footage.kind).layers:
         if not clip.has(kind):
             source = footage.clip.layer(kind)
-            meta = {name: source.meta[name] for name in ("table", "names", "palette", "ids", "skeleton") if name in source.meta}
+            meta: dict[str, Any] = {
+                name: source.meta[name] for name in ("table", "names", "palette", "ids", "skeleton") if name in source.meta
+            }
             producer = Producer("held-out", source.meta["producer"]["backend"], source.meta["producer"]["parameters"])
             with clip.writing(kind, producer, {"frames": clip.frames_digest()}, meta) as layer:
                 _fill(layer, footage, kind, indices, views)

@@ -53,19 +53,19 @@ def extractors() -> dict[str, Extractor]:
     from stages.segment import SegmentOptions
     from stages.segment import extract as segment
 
+    def with_sketch(name: str) -> Extractor:
+        return Extractor("extract-sketch", "landmarks", name, lambda clip: sketch(clip, SketchOptions(backend=name, device="cpu")))
+
+    def with_poses(name: str) -> Extractor:
+        return Extractor("extract-poses", "poses", name, lambda clip: poses(clip, PoseOptions(backend=name, device="cpu")))
+
+    def with_segment(name: str) -> Extractor:
+        return Extractor("segment", "segment", name, lambda clip: segment(clip, SegmentOptions(backend=name, device="cpu")))
+
     made = [
-        *(
-            Extractor("extract-sketch", "landmarks", name, lambda clip, name=name: sketch(clip, SketchOptions(backend=name, device="cpu")))
-            for name in ("mediapipe", "dlib")
-        ),
-        *(
-            Extractor("extract-poses", "poses", name, lambda clip, name=name: poses(clip, PoseOptions(backend=name, device="cpu")))
-            for name in ("mediapipe", "small")
-        ),
-        *(
-            Extractor("segment", "segment", name, lambda clip, name=name: segment(clip, SegmentOptions(backend=name, device="cpu")))
-            for name in ("street", "person")
-        ),
+        *map(with_sketch, ("mediapipe", "dlib")),
+        *map(with_poses, ("mediapipe", "small")),
+        *map(with_segment, ("street", "person")),
     ]
     return {f"{extractor.command}/{extractor.backend}": extractor for extractor in made}
 

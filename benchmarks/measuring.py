@@ -28,7 +28,7 @@ class Ran:
     output: str
 
 
-def fsv2v(*arguments: str | Path, cores: int = 2) -> Ran:
+def fsv2v(*arguments: object, cores: int = 2) -> Ran:
     """Run `fsv2v ARGUMENTS` on `cores` cores. Raises RuntimeError with its complaints when it fails."""
     command = [*FSV2V, *map(str, arguments)]
     chosen = set(sorted(os.sched_getaffinity(0))[:cores])

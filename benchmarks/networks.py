@@ -111,7 +111,7 @@ def frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
             own = straightforward(compact, count, repeats)
             rows.append({"what": f"{name}: straightforward, compact", "seconds": own, "ratio": base / own})
         for precision in ("fp32", "auto"):
-            taken = fast(kind, count, Speed(precision), repeats)  # type: ignore[arg-type]
+            taken = fast(kind, count, Speed(precision), repeats)
             rows.append({"what": f"{name}: {precision}", "seconds": taken, "ratio": base / taken})
         verdicts[name] = (base / taken, goal, base / taken >= goal)
     few, many = (fast(compact, count, Speed(), max(repeats, 7)) for count in (2, 16))
@@ -159,7 +159,7 @@ def training(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
 
     taken = {}
     for kind in ("pixel", "compact"):
-        net = generator_of(replace(config, attention=kind)).requires_grad_(True)  # type: ignore[arg-type]
+        net = generator_of(replace(config, attention=kind)).requires_grad_(True)
         taken[kind] = seconds(partial(step, net), repeats)
     ratio = taken["compact"] / taken["pixel"]
     rows: list[Row] = [

@@ -90,7 +90,8 @@ def measured(generator: FewShotGenerator | None, batches: list[Batch], perceptua
 
 def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
     """A dozen batches, each with `count` examples, the same for every variant."""
-    batches, step = [], 0
+    batches: list[Batch] = []
+    step = 0
     while len(batches) < 12:
         batch = data.batch(replace(config, jitter=0.0, seed=1), step, Phase(1, batch=8))
         step += 1
@@ -116,6 +117,7 @@ def main() -> None:
         questions = {count: held_out(unseen, config, count) for count in (1, 4)}
         trainer = trained(config, data, perceptual)
         with trainer.averaged() as generator:
+            assert isinstance(generator, FewShotGenerator)
             rows.append(_row(name, {count: measured(generator, batches, perceptual) for count, batches in questions.items()}))
         print(rows[-1], flush=True)
     rows.append(_row("repeat the example", {count: measured(None, batches, perceptual) for count, batches in questions.items()}))

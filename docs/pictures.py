@@ -1,26 +1,34 @@
-"""Draws the pictures of these pages: python docs/pictures.py"""
+"""Draws the images of these pages: python docs/pictures.py [--only NAME]"""
 
 from __future__ import annotations
 
+import argparse
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+import fsv2v
+from stages.clip import open_clip, read_image
 from stages.conditions.poses import draw_pose
 from stages.conditions.retarget import retarget
 
+PAGES = Path(__file__).parent
+EXAMPLES = PAGES.parent / "examples"
+MOMENTS = (24, 40, 72, 104)
+"""Frames of the driving clip that the README shows."""
 SIZE = (360, 300)
 """Height and width of a panel."""
 UPRIGHT = np.array(
     [(0, 0), (0, 15), (-10, 15), (-15, 30), (-15, 45), (10, 15), (15, 30), (15, 45), (0, 45), (-7, 45), (-7, 70), (-7, 95), (7, 45),
      (7, 70), (7, 95), (-2, -2), (2, -2), (-4, -1), (4, -1), (9, 100), (10, 99), (6, 100), (-9, 100), (-10, 99), (-6, 100)]
 )  # fmt: skip
-"""BODY_25 of someone upright, in hundredths of his height."""
+"""BODY_25 of an upright person, in hundredths of the height."""
 
 
 def body(height: float, x: float, ground: float, legs: float = 1.0) -> np.ndarray:
-    """Someone of that height [25, 3]; the legs longer or shorter than usual."""
+    """A person of that height [25, 3]; `legs` scales the length of the legs."""
     shape = UPRIGHT.astype(np.float32)
     below = shape[:, 1] > 45
     shape[below, 1] = 45 + (shape[below, 1] - 45) * legs
@@ -47,7 +55,7 @@ def panel(person: np.ndarray, title: str) -> np.ndarray:
 
 
 def retargeting() -> np.ndarray:
-    """A tall driver at the right, a child at the left as the example, and what drives the child."""
+    """Each row: a tall driver, a child as the example, and the driver's pose fitted to the child."""
     child = body(140, 90, 330, legs=0.85)
     driver = np.stack([dancing(body(280, 180, 330, legs=1.1), phase) for phase in np.linspace(0, 1, 9)])
     fitted = retarget(driver, child[None])
@@ -57,5 +65,22 @@ def retargeting() -> np.ndarray:
     return np.vstack(rows)
 
 
+def animation() -> np.ndarray:
+    """The example portrait, then the driving sketch of a few moments above the frames that the shipped model makes of them."""
+    portrait, driving = EXAMPLES / "astronaut.png", EXAMPLES / "driving.clip"
+    frames = list(islice(fsv2v.synthesize(portrait, driving, backend="dlib"), MOMENTS[-1] + 1))
+    sketch = open_clip(driving).layer("sketch")
+    columns = [np.vstack([cv2.merge([sketch.image(moment)] * 3), frames[moment]]) for moment in MOMENTS]
+    side = 2 * frames[0].shape[0]
+    example = cv2.resize(read_image(portrait), (side, side), interpolation=cv2.INTER_AREA)
+    return np.hstack([example, *columns])
+
+
+DRAWN = {"animation.jpg": animation, "retargeting.png": retargeting}
+
 if __name__ == "__main__":
-    cv2.imwrite(str(Path(__file__).parent / "retargeting.png"), retargeting()[:, :, ::-1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=list(DRAWN), help="draw this one")
+    asked = parser.parse_args()
+    for name in [asked.only] if asked.only else DRAWN:
+        cv2.imwrite(str(PAGES / name), DRAWN[name]()[:, :, ::-1])

@@ -1,8 +1,8 @@
-# Sourced by quickstart.sh and tests/run.sh: `setup_venv [EXTRA]` makes .venv in the repository, installs fsv2v with the versions of
-# constraints.txt, and puts it first in PATH. It installs only when setup.cfg or constraints.txt have changed since the last time.
+# Sourced by other scripts: `setup_venv [EXTRA]` makes .venv in the repository, installs fsv2v with the versions of constraints.txt, and
+# puts .venv first in PATH. It installs only if setup.cfg or constraints.txt have changed since the last time.
 #
-#   PYTHON           the interpreter to make .venv with (default: python3)
-#   FSV2V_VENV       another place for it
+#   PYTHON           the interpreter for .venv (default: python3)
+#   FSV2V_VENV       another path for .venv
 #   PIP_* variables  are pip's own. On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
 
 setup_venv() {

@@ -46,7 +46,7 @@ def open_distance(name: str, device: torch.device, scales: int = 1) -> Perceptua
     else:
         features, distance = vgg.vgg19(_read(vgg.WEIGHTS)), vgg.weighted_l1
     network = PerceptualDistance(features, distance, scales)
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _read(name: str) -> dict[str, Tensor]:

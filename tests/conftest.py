@@ -18,6 +18,54 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
+SLOW_FIXTURES = {"fsv2v", "painted_dataset", "shared", "real_media", "browser", "one_ray_for_all", "ffmpeg"}
+"""Fixtures that start processes, train, or need real videos."""
+SLOW_PLACES = (
+    "api",
+    "benchmarks",
+    "build_dataset/test_build_dataset.py",
+    "clip/test_full_and_read_only_disks.py",
+    "evaluate/test_command.py",
+    "evaluate/test_compare.py",
+    "evaluate/test_distributions.py",
+    "evaluate/test_driven_metrics.py",
+    "evaluate/test_frame_metrics.py",
+    "evaluate/test_metrics.py",
+    "evaluate/test_published_networks.py",
+    "evaluate/test_report.py",
+    "evaluate/test_spread.py",
+    "evaluate/test_study_site.py",
+    "examples/test_pipelines.py",
+    "extract_poses/test_small.py",
+    "extract_sketch",
+    "finetune",
+    "networks/test_families.py",
+    "networks/test_i3d.py",
+    "networks/test_inception.py",
+    "networks/test_inference.py",
+    "networks/test_resnext3d.py",
+    "networks/test_vgg.py",
+    "runner",
+    "segment/test_networks.py",
+    "synthesize/test_kinds.py",
+    "synthesize/test_selection.py",
+    "synthesize/test_synthesize.py",
+    "test_bad_input.py",
+    "test_dense.py",
+    "test_environment.py",
+    "test_file_systems.py",
+    "test_fuzz.py",
+    "test_kill_9.py",
+    "test_properties.py",
+    "test_strange_videos.py",
+    "test_two_at_once.py",
+    "tracking/test_multi_person.py",
+    "train/test_data.py",
+    "train/test_parallel.py",
+    "train/test_survival.py",
+    "train/test_train.py",
+)
+"""Files and folders of this one whose tests take more than about 0.2 s each."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,6 +77,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if cache is not None and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(cache.mkdir("bytecode"))
         sys.dont_write_bytecode = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out, beside the tests that are marked by hand."""
+    places = tuple(REPOSITORY / "tests" / place for place in SLOW_PLACES)
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or any(item.path.is_relative_to(place) for place in places):
+            item.add_marker(pytest.mark.slow)
 
 
 @dataclass(frozen=True)

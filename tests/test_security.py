@@ -155,7 +155,7 @@ def test_eps(tmp_path: Path) -> None:
         read_image(tmp_path / "a.png")
 
 
-@holds("A picture of more than 16384 pixels on a side or 178 megapixels is refused before it is decoded.")
+@holds("An image of more than 16384 pixels on a side or 178 megapixels is refused before it is decoded.")
 @pytest.mark.parametrize("size", [(100_000, 100_000), (16385, 1), (16000, 16000)])
 def test_large_pictures(size: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(*size))

@@ -51,6 +51,7 @@ from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.segment.backends.labels import read_label_map
+from stages.train.augment import Colours
 from stages.train.config import TrainConfig
 from stages.train.data import Dataset
 from stages.train.recipes import FOLDER as RECIPES
@@ -141,9 +142,10 @@ def _read_clip(folder: Path) -> None:
 
 def _video_clip(folder: Path) -> None:
     """Frames by reference, and sound."""
-    tone = ["-f", "lavfi", "-i", "testsrc=s=16x16:r=25:d=0.12", "-f", "lavfi", "-i", "sine=d=0.12", "-pix_fmt", "yuv420p", folder / "v.mkv"]
+    video = str(folder / "v.mkv")
+    tone = ["-f", "lavfi", "-i", "testsrc=s=16x16:r=25:d=0.12", "-f", "lavfi", "-i", "sine=d=0.12", "-pix_fmt", "yuv420p", video]
     subprocess.run([executable(), "-v", "error", *tone], check=True)
-    as_clip(folder / "v.mkv", folder / "a.clip")
+    as_clip(video, folder / "a.clip")
 
 
 def _read_video(folder: Path) -> None:
@@ -227,9 +229,12 @@ def _dataset(folder: Path) -> None:
     index.write_index(folder, about, rows, {"anna-1": "train", "bob": "val"})
 
 
+UNCHANGED = Colours(np.ones(3), 0.0)
+
+
 def _train_on(folder: Path) -> None:
     for footage in (clips[0] for clips in Dataset(folder, "landmarks", "train").subjects):
-        footage.show(footage.usable[:1], VIEW, lambda image: image, None)
+        footage.show(footage.usable[:1], VIEW, UNCHANGED, None)
 
 
 def _extend(folder: Path) -> None:
@@ -249,6 +254,11 @@ def _extend(folder: Path) -> None:
 
 STATISTICS = Statistics.of(np.ones((5, 4), np.float32), np.arange(5, dtype=np.uint64))
 LONG = Statistics.repeated(np.ones(4, np.float32), np.arange(3000, dtype=np.uint64))
+
+
+def _statistics(folder: Path) -> None:
+    arrays: dict[str, Any] = {**LONG.arrays()}
+    np.savez(folder / "s.npz", **arrays)
 
 
 def _part(folder: Path) -> None:
@@ -439,5 +449,5 @@ READERS: dict[str, Reader] = {
     "study": Reader(_made(_study), _score),
     "study page": Reader(_one("index.html", PAGE), lambda folder: _study_in(folder)),
     "part": Reader(_made(_part), _merge),
-    "statistics": Reader(_made(lambda folder: np.savez(folder / "s.npz", **LONG.arrays())), _cached),
+    "statistics": Reader(_made(_statistics), _cached),
 }

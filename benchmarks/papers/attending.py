@@ -53,6 +53,7 @@ def pictures(experiment: Experiment, variant: Variant, path: Path) -> None:
     """Three lines for each of a few clips. The examples, what drives, the frame, the truth; a colour for each place of each example,
     and in these colours where each pixel of the frame looks, with what it sees there; each example's share of every pixel. PNG."""
     generator = load_model(trained(experiment, variant, 0)).generator
+    assert isinstance(generator, FewShotGenerator)
     clips = range(min(CLIPS, len(experiment.held_out)))
     lines = [line for clip in clips for line in _lines(experiment, generator, clip, variant.asked["num_examples"])]
     columns = len(lines[0])
@@ -66,7 +67,7 @@ def pictures(experiment: Experiment, variant: Variant, path: Path) -> None:
     save(figure, path)
 
 
-Cell = tuple[str, NDArray[np.float32]]
+Cell = tuple[str, NDArray[np.floating]]
 
 
 def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count: int) -> list[list[Cell]]:
@@ -81,10 +82,10 @@ def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count
     small = attention.shape[:2]
     places = place_colours(len(shown), *small)
     pixels = F.interpolate(images, small, mode="area") / 2 + 0.5
-    first = [(f"example {k + 1}", _picture(image / 2 + 0.5)) for k, image in enumerate(images)]
+    first: list[Cell] = [(f"example {k + 1}", _picture(image / 2 + 0.5)) for k, image in enumerate(images)]
     first += [("driving", track.picture(time, view) / 255), ("frame", _picture(made.frame[0] / 2 + 0.5))]
     first += [("truth", view.image(judged.frame(time)) / 255)]
-    second = [(f"places of {k + 1}", _picture(place)) for k, place in enumerate(places)]
+    second: list[Cell] = [(f"places of {k + 1}", _picture(place)) for k, place in enumerate(places)]
     second += [("looks where", _picture(read_through(attention, places))), ("sees what", _picture(read_through(attention, pixels)))]
     shares = attention.sum((3, 4))
     return [first, second, [(f"share of {k + 1}: {shares[..., k].mean():.2f}", shares[..., k].numpy()) for k in range(len(shown))]]

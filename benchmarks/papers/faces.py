@@ -119,12 +119,12 @@ class _Brush:
     def line(self, start: tuple[float, float], end: tuple[float, float], paint: Colour, width: float) -> None:
         mask = np.zeros((SIDE, SIDE), np.float32)
         cv2.line(mask, self._pixel(start), self._pixel(end), 1.0, max(1, round(width * SIDE)))
-        self._lay(cv2.GaussianBlur(mask, (0, 0), 0.8), paint)
+        self._lay(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
 
     def ring(self, centre: tuple[float, float], radii: tuple[float, float], paint: Colour, width: float) -> None:
         mask = np.zeros((SIDE, SIDE), np.float32)
         cv2.ellipse(mask, self._pixel(centre), tuple(round(r * SIDE) for r in radii), 0, 0, 360, 1.0, max(1, round(width * SIDE)))
-        self._lay(cv2.GaussianBlur(mask, (0, 0), 0.8), paint)
+        self._lay(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
 
     def picture(self) -> Picture:
         return np.dstack([self.colours, self.alpha])

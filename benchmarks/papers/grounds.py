@@ -11,7 +11,7 @@ import textures
 from numpy.typing import NDArray
 from textures import SIDE, Colour, Picture
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Box:
         places = np.zeros((2, rows * 512), np.float32)
         for row, values in enumerate((across, down)):
             places[row, : len(across)] = values / self.size % 1 * SIDE - 0.5
-        found = cv2.remap(self.tile, *places.reshape(2, rows, 512), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        x, y = places.reshape(2, rows, 512)
+        found = np.asarray(cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
         return found.reshape(-1, 3)[: len(across)]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import labeller as labelling
@@ -23,6 +24,7 @@ OF_SETS = ("fid", "kid", "fvd", "video-fid")
 REPEAT, REAL = "repeat the example", "the real frames"
 Triple = tuple[Clip, Clip, Clip]
 """Result, examples, judged clip."""
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ class Figures:
 
     def only(self, metrics: Sequence[str]) -> Figures:
         """What concerns these metrics: other tables may have asked for others."""
-        parts = {name: {m: v for m, v in getattr(self, name).items() if m in metrics} for name in ("values", "repeat", "real", "missing")}
-        return replace(self, **parts)
+
+        def chosen(figures: Mapping[str, Entry]) -> dict[str, Entry]:
+            return {metric: value for metric, value in figures.items() if metric in metrics}
+
+        return replace(self, values=chosen(self.values), repeat=chosen(self.repeat), real=chosen(self.real), missing=chosen(self.missing))
 
 
 def judge(triples: Sequence[Triple], metrics: Sequence[str], labels: Path | None, device: str) -> Figures:

@@ -70,8 +70,13 @@ def _blended(one: Motion, other: Motion, share: Array) -> Motion:
     def mix(a: Array, b: Array) -> Array:
         return a + (b - a) * share.reshape(-1, *[1] * (a.ndim - 1))
 
-    names = ("angles", "yaw", "place", "planted", "lift")
-    return Motion(*(mix(getattr(one, name), getattr(other, name)) for name in names))
+    return Motion(
+        mix(one.angles, other.angles),
+        mix(one.yaw, other.yaw),
+        mix(one.place, other.place),
+        mix(one.planted, other.planted),
+        mix(one.lift, other.lift),
+    )
 
 
 def _stand(m: Motion, draw: np.random.Generator) -> None:

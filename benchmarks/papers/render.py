@@ -12,7 +12,7 @@ from raster import Fragments, rasterise
 from scenes import Camera, Light, Scene
 from textures import SIDE
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 FINE = 2
 """Samples of a pixel, down and across."""
@@ -176,7 +176,7 @@ def _look_up(tiles: Array, places: Array, material: np.ndarray) -> Array:
     x[:count] = places[:, 0] * (SIDE - 1)
     y[:count] = places[:, 1] * (SIDE - 1) + material * SIDE
     found = cv2.remap(tiles, x.reshape(-1, across), y.reshape(-1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return found.reshape(padded, -1)[:count]
+    return np.asarray(found, np.float32).reshape(padded, -1)[:count]
 
 
 def _spread(fine: Fragments, values: Array) -> Array:

@@ -11,7 +11,7 @@ from grounds import Backdrop, Box, draw_place
 from numpy.typing import NDArray
 from textures import Colour
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 MARGIN = 10
 """Pixels that the painted ground is larger than the frame on each side, for cameras that pan."""
@@ -79,15 +79,16 @@ class Scene:
 
     def picture_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
         """Linear RGB [FINE H, FINE W, 3] of frame `time`; lit: points [N, 3] -> 1 where the lamp reaches them, 0 in the figure's shadow."""
-        reached = np.ones(self.near.shape, np.float32)
+        reached: Array = np.ones(self.near.shape, np.float32)
         reached[self.near] = lit(self.places[self.near])
-        reached = cv2.GaussianBlur(reached, (0, 0), 1.4)
+        reached = np.asarray(cv2.GaussianBlur(reached, (0, 0), 1.4), np.float32)
         contact = 0.5 + 0.5 * cv2.GaussianBlur(reached, (0, 0), 4)
         light = cv2.resize(self.direct * reached[..., None] + self.around * contact[..., None], self.albedo.shape[1::-1])
         x, y = (MARGIN - self.pan[time]) * FINE
         shift = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
         size = (self.camera.width * FINE, self.camera.height * FINE)
-        return cv2.warpAffine(self.albedo * light, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        panned = cv2.warpAffine(self.albedo * light, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(panned, np.float32)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class _Ground:
 def _cast(camera: Camera, place: Backdrop, fine: int) -> _Ground:
     """What the rays through a grid of `fine` samples per pixel, MARGIN pixels around the frame, meet first."""
     y, x = ((np.arange((side + 2 * MARGIN) * fine, dtype=np.float32) + 0.5) / fine - 0.5 - MARGIN for side in (camera.height, camera.width))
-    rays = camera.rays(*np.meshgrid(x, y))
+    across, down = np.meshgrid(x, y)
+    rays = camera.rays(across, down)
     albedo = place.sky(rays)
     distance = np.full(rays.shape[:2], np.inf, np.float32)
     normals = np.zeros_like(rays)

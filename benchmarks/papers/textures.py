@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.float32]
-Colour = NDArray[np.float32]
+Picture = NDArray[np.floating]
+Colour = NDArray[np.floating]
 
 SIDE = 256
 _NEUTRALS = (
@@ -62,7 +62,8 @@ def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, sq
         rows, columns = (min(side, cells * factor * 2**octave) for factor in squeeze)
         grid = np.pad(draw.normal(size=(rows, columns)).astype(np.float32), 3, mode="wrap")
         y, x = (np.arange(side, dtype=np.float32) * count / side + 3 for count in (rows, columns))
-        total += cv2.remap(grid, *np.meshgrid(x, y), cv2.INTER_CUBIC) * 0.55**octave
+        across, down = np.meshgrid(x, y)
+        total += cv2.remap(grid, across, down, cv2.INTER_CUBIC) * 0.55**octave
     return total / max(float(total.std()), 1e-6)
 
 
@@ -182,7 +183,7 @@ def denim(draw: np.random.Generator, base: Colour) -> Picture:
 def strands(draw: np.random.Generator, base: Colour) -> Picture:
     """Hair: streaks along y."""
     streaks = 0.22 * noise(draw, SIDE, 24, 3, (1, 5)) * np.array([[1.0]], np.float32)
-    streaks = cv2.GaussianBlur(streaks, (1, 31), 0)
+    streaks = np.asarray(cv2.GaussianBlur(streaks, (1, 31), 0), np.float32)
     return np.clip(base * (1 + 1.6 * streaks[..., None]) + 0.04 * np.maximum(streaks, 0)[..., None], 0, 1).astype(np.float32)
 
 

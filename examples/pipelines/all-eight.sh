@@ -3,9 +3,9 @@
 #
 #     examples/pipelines/all-eight.sh VIDEO OUT [MODEL]
 #
-# 1-3 find the face, the body and the person; 4 makes a dataset of the head; 5 trains a tiny model on it, to show that it runs; 6 adapts a
-# real one (MODEL, or the one that comes with fsv2v) to a few frames; 7 has both repeat the video from those frames; 8 compares them with
-# the truth. Ends with the table of figures. Run it again to go on after a crash: what is finished is skipped.
+# Steps 1 to 3 find the face, the body and the person. 4 makes a dataset of the head. 5 trains a tiny model on it, to show that training runs.
+# 6 adapts a real model (MODEL, or the shipped one) to a few frames. 7 synthesizes the video from those frames with both models. 8 compares
+# the results with the video and prints a table. Run it again after a crash: finished steps are skipped.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

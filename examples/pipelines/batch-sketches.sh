@@ -4,8 +4,8 @@
 #     examples/pipelines/batch-sketches.sh VIDEOS OUT [extract-sketch options, such as --jobs 4...]
 #
 # Makes OUT/clips/NAME.clip, OUT/report.ndjson with one line per video, and OUT/clips.txt with the paths of the finished clips, ready for
-# `fsv2v build-dataset - -o faces < OUT/clips.txt`. Any name will do, spaces and line breaks too. Run it again to go on after a crash:
-# what is finished is skipped. Ends with the exit code of extract-sketch: 0, or 3 if some videos failed.
+# `fsv2v build-dataset - -o faces < OUT/clips.txt`. Names may contain spaces and line breaks. Run it again after a crash: finished videos are
+# skipped. The exit code is that of extract-sketch: 0, or 3 if some videos failed.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

@@ -200,6 +200,7 @@ def test_a_picture_of_one_pixel_is_read(tmp_path):
     assert read_image(path).tolist() == [[[1, 2, 3]]]
 
 
+@pytest.mark.slow
 def test_a_picture_of_12000_pixels_is_read_without_a_warning(tmp_path, recwarn):
     path = saved(tmp_path / "poster.png", Image.new("L", (12000, 12000), 7))
 

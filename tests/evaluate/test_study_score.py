@@ -52,6 +52,7 @@ def test_workers_who_answer_differently_often_weigh_by_their_answers():
     assert (low, high) == (0.0, 1.0) and over_workers([90, 9], [90, 10]) == (0.9, 1.0)
 
 
+@pytest.mark.slow
 def test_thousands_of_workers_are_no_matter():
     expected = stats.norm(0.5, (0.25 / 6000) ** 0.5).ppf([0.025, 0.975])  # by the central limit theorem
     assert over_workers([0, 1] * 3000, [1] * 6000) == pytest.approx(tuple(expected), abs=1e-3)

@@ -39,6 +39,7 @@ def at(shown: Frame, place: int) -> Frame:
     return shown.map(lambda x: x[:, place])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5, 32])
 @torch.no_grad()
 def test_one_network_takes_any_number_of_examples(count):
@@ -247,6 +248,7 @@ def test_every_parameter_learns_when_there_are_several_examples_and_a_past(prese
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.slow
 def test_the_shipped_preset_costs_at_most_15_gmac_per_frame():
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -45,10 +45,13 @@ class MonkeyNet(Still):
         flow = self.flow(image, change, shifts(places(source), places(driving)))
         warped = Warped(warp(image, flow), flow, torch.zeros_like(flow[:, :1]))
         deformed = [warp(features, _at(flow, features)) for features in self.encoder(image)]
-        x = activate(self.mix(torch.cat([deformed[-1], F.adaptive_avg_pool2d(change, deformed[-1].shape[-2:])], 1)))
+        height, width = deformed[-1].shape[-2:]
+        x = activate(self.mix(torch.cat([deformed[-1], F.adaptive_avg_pool2d(change, (height, width))], 1)))
         for level in reversed(range(len(self.up))):
             x = self.up[level](torch.cat([upsample(x), deformed[level]], 1))
-            for layer in self.refine[level]:
+            block = self.refine[level]
+            assert isinstance(block, nn.ModuleList)
+            for layer in block:
                 x = x + layer(activate(x))
         return torch.tanh(self.to_image(activate(x)).float()), warped
 
