@@ -36,6 +36,7 @@ from stages.clip import Clip, open_clip
 from stages.conditions.view import View
 from stages.files import write_atomically
 from stages.models import find_model, read_model
+from stages.networks.common.images import image_tensor
 from stages.networks.families import config_from_json
 from stages.perceptual import open_distance
 from weights import registry
@@ -174,7 +175,7 @@ def identities(examples: Clip, judged: Clip, made: Mapping[str, Clip]) -> dict[s
             continue
         view = _face(points)
         pictures = [view.image(picture) for picture in (*results, examples.frame(0), truth)]
-        stack = torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 127.5 - 1
+        stack = image_tensor(np.stack(pictures))
         with torch.inference_mode():
             apart = distance(stack[:-1], stack[-1:].expand_as(stack[:-1]).contiguous())
         for variant, value in zip((*made, "repeat"), apart.tolist(), strict=True):

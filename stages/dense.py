@@ -64,11 +64,6 @@ def _channels_last(network: DenseNet) -> DenseNet:
     return moved
 
 
-def picture_tensor(pictures: NDArray[np.uint8]) -> Tensor:
-    """uint8 RGB [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1], channels last."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
     """Another light: contrast, brightness, saturation and tint."""
     value = picture.astype(np.float32)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
+from stages.dense import Fit, fit, load_dense, relit, save_dense
 from stages.errors import InputError
+from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 
 TINY = DenseConfig(outputs=2, stride=4, width=8)
@@ -23,7 +24,7 @@ def halves(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     for picture in bright:
         picture[:, : random.integers(8, 24)] = 1
     noisy = 60 + 120 * bright[..., None] + random.normal(0, 10, (4, 32, 32, 3))
-    return picture_tensor(noisy.clip(0, 255).astype(np.uint8)), torch.from_numpy(bright[:, ::4, ::4].copy())
+    return image_tensor(noisy.clip(0, 255).astype(np.uint8)), torch.from_numpy(bright[:, ::4, ::4].copy())
 
 
 def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

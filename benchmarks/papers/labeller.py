@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from stages.clip import Clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
-from stages.dense import Fit, fit, load_dense, picture_tensor, save_dense
+from stages.dense import Fit, fit, load_dense, save_dense
+from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS
 from stages.train.config import Phase, TrainConfig
@@ -80,7 +81,7 @@ class Labeller:
 
     @torch.inference_mode()
     def __call__(self, frame: Picture) -> NDArray[np.int64]:
-        picture = _enlarged(picture_tensor(frame[None])).to(self.device)
+        picture = _enlarged(image_tensor(frame[None])).to(self.device)
         scores = F.interpolate(self.network(picture), size=frame.shape[:2], mode="bilinear", align_corners=False)
         return np.asarray(scores[0].argmax(0).cpu().numpy())
 

@@ -27,9 +27,10 @@ from torch import Tensor
 from stages import held_out
 from stages.clip import probe, read_frames
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
-from stages.dense import Fit, fit, load_dense, picture_tensor, relit, save_dense
+from stages.dense import Fit, fit, load_dense, relit, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
 from stages.mediapipe_task import VisionTask
+from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
 from stages.skeletons import MEDIAPIPE_33, from_mediapipe
@@ -187,7 +188,7 @@ class Views:
         random = np.random.default_rng([self.recipe.seed, step])
         columns = zip(*(self.view(int(random.integers(len(self.patches.pictures))), random) for _ in range(self.recipe.batch)), strict=True)
         pictures, places, weights = (np.stack(column) for column in columns)
-        return picture_tensor(pictures), torch.from_numpy(places), torch.from_numpy(weights)
+        return image_tensor(pictures), torch.from_numpy(places), torch.from_numpy(weights)
 
     def view(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         if random.random() < self.recipe.empty:

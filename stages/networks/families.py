@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from functools import cache
 from typing import Any
 
 from stages.errors import UsageError
@@ -10,6 +10,7 @@ from stages.networks import fewshot, pix2pixhd
 from stages.networks.common.config import FIRST_FAMILY, GeneratorConfig
 from stages.networks.common.family import Family
 from stages.networks.common.generator import Generator
+from stages.plugins import found, load_or_warn
 
 _FAMILIES: dict[str, Family] = {family.name: family for family in (fewshot.FAMILY, pix2pixhd.FAMILY)}
 GROUP = "fsv2v.families"
@@ -21,15 +22,19 @@ def register(family: Family) -> None:
     _FAMILIES[family.name] = family
 
 
+@cache
+def _installed() -> dict[str, Family]:
+    """Those of other packages; one that cannot be loaded is left out with a warning."""
+    loaded = {name: load_or_warn(entry, Family) for name, entry in found(GROUP, _FAMILIES).items()}
+    return {name: family for name, family in loaded.items() if family is not None}
+
+
 def find(name: str) -> Family:
     """The family of that name, of this package or of an installed one (`GROUP`). Raises TypeError when there is none."""
-    if name not in _FAMILIES:
-        for entry in entry_points(group=GROUP):
-            if entry.name == name:
-                register(entry.load())
-    if name not in _FAMILIES:
+    family = _FAMILIES.get(name) or _installed().get(name)
+    if family is None:
         raise TypeError(f"no family of generators is named {name!r}, only {', '.join(sorted(_FAMILIES))}")
-    return _FAMILIES[name]
+    return family
 
 
 def build(config: GeneratorConfig) -> Generator:
@@ -39,9 +44,8 @@ def build(config: GeneratorConfig) -> Generator:
 
 def presets() -> dict[str, GeneratorConfig]:
     """The configurations of all families by their names."""
-    for entry in entry_points(group=GROUP):
-        find(entry.name)
-    return {name: config for family in _FAMILIES.values() for name, config in family.presets.items()}
+    families = (*_FAMILIES.values(), *_installed().values())
+    return {name: config for family in families for name, config in family.presets.items()}
 
 
 def as_family(config: GeneratorConfig, name: str) -> GeneratorConfig:

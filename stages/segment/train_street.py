@@ -24,7 +24,8 @@ from torch.nn import functional as F
 
 from stages.clip import read_image
 from stages.conditions.labels import CAMVID
-from stages.dense import Fit, fit, picture_tensor, relit, save_dense
+from stages.dense import Fit, fit, relit, save_dense
+from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
 from stages.segment.backends.street import StreetLabels
@@ -70,7 +71,7 @@ class Crops:
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng([self.recipe.seed, step])
         chosen = [self.crop(*self.pairs[random.integers(len(self.pairs))], random) for _ in range(self.recipe.batch)]
-        return picture_tensor(np.stack([picture for picture, _ in chosen])), torch.from_numpy(np.stack([ids for _, ids in chosen])).long()
+        return image_tensor(np.stack([picture for picture, _ in chosen])), torch.from_numpy(np.stack([ids for _, ids in chosen])).long()
 
     def crop(
         self, picture: NDArray[np.uint8], ids: NDArray[np.uint8], random: np.random.Generator

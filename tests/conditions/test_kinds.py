@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,43 +15,23 @@ from fsv2v.models import DEFAULT_MODELS
 from stages.clip import Clip, Producer, open_clip
 from stages.conditions import kinds
 from stages.conditions.kinds import Kind, find, open_track
-from stages.conditions.kinds.kind import grey
-from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 from stages.errors import InputError, UsageError
 from stages.models import load_model, save_model
 from stages.networks.fewshot import PRESETS, FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
 
-
-class SketchTrack(Track):
-    """A drawn sketch, white lines on black, drives as it is: for people who draw their own."""
-
-    channels = 1
-
-    def __init__(self, clip: Clip) -> None:
-        self.layer = clip.layer("sketch")
-        self.num_frames = clip.num_frames
-
-    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        return view.image(self.layer.image(index), cv2.INTER_LINEAR)[None].astype(np.float32) / 255
-
-    def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        return np.zeros((0, 3), np.float32)
-
-    def picture(self, index: int, view: View) -> np.ndarray:
-        return np.repeat(view.image(self.layer.image(index), cv2.INTER_LINEAR)[..., None], 3, -1)
+CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 
 
-SKETCH = Kind(
-    name="sketch",
-    layers=("sketch",),
-    open=SketchTrack,
-    place=lambda keypoints, semantic: semantic.mean((1, 2), dtype=np.float64),
-    draw=grey,
-    channels=SketchTrack.channels,
-    remedies={"sketch": "make it with `fsv2v extract-sketch {}`"},
-)
+@pytest.fixture
+def sketch() -> Kind:
+    """The kind that CONTRIBUTING.md adds, as it stands there."""
+    section = CONTRIBUTING.read_text(encoding="utf-8").split("## A driving kind")[1]
+    found: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], found)
+    kind: Kind = found["KIND"]
+    return kind
 
 
 @pytest.fixture
@@ -64,9 +46,9 @@ def sketched(make_painted_clip, tmp_path) -> Clip:
     return open_clip(clip.path)
 
 
-def test_a_new_kind_is_one_record(sketched, tmp_path, monkeypatch):
+def test_a_new_kind_is_one_file(sketch, sketched, tmp_path, monkeypatch):
     monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
-    kinds.register(SKETCH)
+    kinds.register(sketch)
     config = replace(PRESETS["tiny"], kind="sketch", semantic_channels=1)
     torch.manual_seed(0)
     save_model(tmp_path / "sketch.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
@@ -79,8 +61,8 @@ def test_a_new_kind_is_one_record(sketched, tmp_path, monkeypatch):
     assert open_clip(tmp_path / "out.clip").frame(0).shape == (64, 192, 3)
 
 
-def test_a_layer_that_is_missing_is_named_with_its_remedy(make_painted_clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "sketch": SKETCH})
+def test_a_layer_that_is_missing_is_named_with_its_remedy(sketch, make_painted_clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "sketch": sketch})
     clip = open_clip(make_painted_clip(tmp_path / "anna.clip", 0, num_frames=2))
     with pytest.raises(InputError, match="no layer 'sketch'") as caught:
         open_track(clip, "sketch")

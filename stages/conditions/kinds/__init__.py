@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from functools import cache
 
 from stages.clip import Clip
 from stages.conditions.kinds import bodies, dense_bodies, faces, streets
 from stages.conditions.kinds.kind import Kind
 from stages.conditions.tracks import Track
 from stages.errors import InputError, UsageError
+from stages.plugins import found, load_or_warn
 
 __all__ = ["Kind", "find", "kinds", "layers_digest", "open_track", "register", "require_channels"]
 
@@ -22,18 +23,22 @@ def register(kind: Kind) -> None:
     _KINDS[kind.name] = kind
 
 
+@cache
+def _installed() -> dict[str, Kind]:
+    """Those of other packages; one that cannot be loaded is left out with a warning."""
+    loaded = {name: load_or_warn(entry, Kind) for name, entry in found(GROUP, _KINDS).items()}
+    return {name: kind for name, kind in loaded.items() if kind is not None}
+
+
 def kinds() -> dict[str, Kind]:
-    """All kinds by their names, those of installed packages last."""
-    for entry in entry_points(group=GROUP):
-        if entry.name not in _KINDS:
-            register(entry.load())
-    return dict(_KINDS)
+    """All kinds by their names, those of other packages last."""
+    return {**_KINDS, **_installed()}
 
 
 def find(name: str) -> Kind:
     """The kind of a model. Raises UsageError for an unknown one."""
-    if (kind := _KINDS.get(name) or kinds().get(name)) is None:
-        raise UsageError(f"{name!r} is no driving kind", hint=f"there are {', '.join(_KINDS)}")
+    if (kind := kinds().get(name)) is None:
+        raise UsageError(f"{name!r} is no driving kind", hint=f"there are {', '.join(kinds())}")
     return kind
 
 

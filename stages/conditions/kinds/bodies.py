@@ -17,6 +17,7 @@ from stages.conditions.reach import Pose
 from stages.conditions.retarget import retarget
 from stages.conditions.tracks import DetectorNoise, Track, only_main
 from stages.conditions.view import View
+from stages.skeletons import boxes_of
 
 if TYPE_CHECKING:
     import torch
@@ -90,15 +91,7 @@ def draw(semantic: torch.Tensor) -> torch.Tensor:
 def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     bodies = keypoints[:, :, : len(NAMES)]
     seen = (bodies[..., 2] > 0).any(-1)
-    return {"keypoints": bodies, "boxes": _boxes(bodies), "track_id": np.where(seen, 0, -1).astype(np.int32)}
-
-
-def _boxes(keypoints: np.ndarray) -> np.ndarray:
-    """Boxes [T, P, 4] around keypoints [T, P, N, 3]; zeros where no person is."""
-    there = keypoints[..., 2:] > 0
-    low = np.where(there, keypoints[..., :2], np.inf).min(-2)
-    high = np.where(there, keypoints[..., :2], -np.inf).max(-2)
-    return np.where(there.any(-2), np.concatenate([low, high], -1), 0).astype(np.float32)
+    return {"keypoints": bodies, "boxes": boxes_of(bodies), "track_id": np.where(seen, 0, -1).astype(np.int32)}
 
 
 KIND = Kind(

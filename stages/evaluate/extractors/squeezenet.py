@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluate.extractor import Extractor, FrameEncoder, Values
+from stages.networks.common.images import image_tensor
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
 FEATURES = 512
@@ -33,7 +34,7 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
 
     def encode(frames: NDArray[np.uint8]) -> Values:
         with torch.inference_mode():
-            images = torch.from_numpy(frames).to(place).movedim(-1, 1).float() / 127.5 - 1
+            images = image_tensor(frames).to(place)
             last = functional.normalize(network(images)[-1], dim=1, eps=1e-6) * FEATURES**0.5
             return np.asarray(last.mean((2, 3)).cpu(), np.float32)
 

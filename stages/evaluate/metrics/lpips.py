@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
+from stages.networks.common.images import image_tensor
 
 
 def _weights() -> tuple[str, str]:
@@ -29,7 +30,7 @@ def _open(context: EvaluationContext) -> Scorer:
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         with torch.inference_mode():
-            images = torch.from_numpy(np.stack([reference, *candidates])).to(device).movedim(-1, 1).float() / 127.5 - 1
+            images = image_tensor(np.stack([reference, *candidates])).to(device)
             return [float(apart) for apart in distance(images[:1], images[1:]).cpu()]
 
     return score

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
+from stages.networks.common.images import image_tensor
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
 
@@ -24,7 +25,7 @@ def _open(context: EvaluationContext) -> Scorer:
 
     def features(images: Sequence[Image]) -> list[list[torch.Tensor]]:
         """The feature maps [1, C, h, w] of each image."""
-        maps = unit_features(network(torch.from_numpy(np.stack(images)).to(device).movedim(-1, 1).float() / 127.5 - 1))
+        maps = unit_features(network(image_tensor(np.stack(images)).to(device)))
         return [[each[index : index + 1] for each in maps] for index in range(len(images))]
 
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:

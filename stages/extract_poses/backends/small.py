@@ -77,10 +77,10 @@ class SmallPoses:
     def _look_at_once(self, frame: NDArray[np.uint8], windows: list[Window]) -> list[NDArray[np.float32]]:
         import torch
 
-        from stages.dense import picture_tensor
+        from stages.networks.common.images import image_tensor
 
         cut = np.stack([_cut(frame, window) for window in windows])
-        both = picture_tensor(np.concatenate([cut, mirrored_pictures(cut)])).to(self._device)
+        both = image_tensor(np.concatenate([cut, mirrored_pictures(cut)])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
             straight, mirrored = probabilities(self._network(both).float().cpu().numpy()).reshape(2, len(windows), len(self._points), *MAP)
         height, width = frame.shape[:2]

@@ -35,13 +35,13 @@ class StreetLabels:
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
-        from stages.dense import picture_tensor
+        from stages.networks.common.images import image_tensor
 
         height, width = frame.shape[:2]
         scale = min(WORKING_WIDTH / width, MAX_HEIGHT / height)
         sides = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
         small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if width > sides[0] else cv2.INTER_LINEAR)
-        picture = picture_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
+        picture = image_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
             scores = self._network(picture.contiguous(memory_format=torch.channels_last))
         return np.asarray(scores[0].float().softmax(0).cpu().numpy())
