@@ -1,4 +1,4 @@
-"""Backends and metrics of other installed packages, found by their entry points.
+"""Backends, metrics, driving kinds and generator families of other installed packages, found by their entry points.
 
 A package declares them in its metadata; in a `pyproject.toml`, for example:
 
@@ -11,14 +11,14 @@ Listing the names imports nothing of such a package, so that one that is broken 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from stages.errors import MissingRequirement
 
-__all__ = ["EntryPoint", "described", "found", "load", "load_or_warn"]
+__all__ = ["EntryPoint", "Registry", "described", "found", "load", "load_or_warn"]
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,42 @@ def described(entry: EntryPoint) -> str:
     """For messages: the entry point and the package that declares it."""
     package = f"the package {entry.dist.name}" if entry.dist else "an unknown package"
     return f"{entry.name} ({entry.group}) of {package}"
+
+
+class Named(Protocol):
+    """A record that knows its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Record = TypeVar("Record", bound=Named)
+
+
+class Registry(Generic[Record]):
+    """Records by their names: the package's own, those that were registered, and those of installed packages, loaded when first needed."""
+
+    def __init__(self, group: str, record: type[Record], own: Iterable[Record]) -> None:
+        self._group, self._record = group, record
+        self._known = {each.name: each for each in own}
+        self._searched = False
+
+    def register(self, record: Record) -> None:
+        """Make a record known, in place of another one of its name."""
+        self._known[record.name] = record
+
+    def get(self, name: str) -> Record | None:
+        return self._known.get(name) or self.all().get(name)
+
+    def all(self) -> dict[str, Record]:
+        """All records. A package that cannot be loaded, or whose record has a name that is taken, is left out with a warning."""
+        if not self._searched:
+            self._searched = True
+            for entry in found(self._group).values():
+                record = load_or_warn(entry, self._record)
+                if record is not None and self._known.setdefault(record.name, record) is not record:
+                    _warn(f"{described(entry)} is ignored: another record is named {record.name}")
+        return dict(self._known)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from stages.errors import UsageError
@@ -10,30 +9,20 @@ from stages.networks import fewshot, pix2pixhd
 from stages.networks.common.config import FIRST_FAMILY, GeneratorConfig
 from stages.networks.common.family import Family
 from stages.networks.common.generator import Generator
-from stages.plugins import found, load_or_warn
+from stages.plugins import Registry
 
-_FAMILIES: dict[str, Family] = {family.name: family for family in (fewshot.FAMILY, pix2pixhd.FAMILY)}
-GROUP = "fsv2v.families"
-"""Entry points of other packages: each is a `Family`."""
+_FAMILIES = Registry("fsv2v.families", Family, (fewshot.FAMILY, pix2pixhd.FAMILY))
 
 
 def register(family: Family) -> None:
     """Make a family known by its name: training, models and synthesis then work with it as with the package's own."""
-    _FAMILIES[family.name] = family
-
-
-@cache
-def _installed() -> dict[str, Family]:
-    """Those of other packages; one that cannot be loaded is left out with a warning."""
-    loaded = {name: load_or_warn(entry, Family) for name, entry in found(GROUP, _FAMILIES).items()}
-    return {name: family for name, family in loaded.items() if family is not None}
+    _FAMILIES.register(family)
 
 
 def find(name: str) -> Family:
-    """The family of that name, of this package or of an installed one (`GROUP`). Raises TypeError when there is none."""
-    family = _FAMILIES.get(name) or _installed().get(name)
-    if family is None:
-        raise TypeError(f"no family of generators is named {name!r}, only {', '.join(sorted(_FAMILIES))}")
+    """The family of that name, of this package or of an installed one. Raises TypeError when there is none."""
+    if (family := _FAMILIES.get(name)) is None:
+        raise TypeError(f"no family of generators is named {name!r}, only {', '.join(sorted(_FAMILIES.all()))}")
     return family
 
 
@@ -44,8 +33,7 @@ def build(config: GeneratorConfig) -> Generator:
 
 def presets() -> dict[str, GeneratorConfig]:
     """The configurations of all families by their names."""
-    families = (*_FAMILIES.values(), *_installed().values())
-    return {name: config for family in families for name, config in family.presets.items()}
+    return {name: config for family in _FAMILIES.all().values() for name, config in family.presets.items()}
 
 
 def as_family(config: GeneratorConfig, name: str) -> GeneratorConfig:
@@ -53,7 +41,7 @@ def as_family(config: GeneratorConfig, name: str) -> GeneratorConfig:
     wanted = find(name).config
     if not issubclass(wanted, type(config)):
         raise UsageError(f"the settings of {config.family} are not those of {name}")
-    return wanted.from_json({**config.__dict__})
+    return wanted(**vars(config))
 
 
 def config_from_json(values: dict[str, Any]) -> GeneratorConfig:

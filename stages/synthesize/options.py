@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stages.conditions.framing import Crop
+from stages.errors import UsageError
 from stages.networks.common.inference import Precision
 from stages.synthesize.fitting import Fitting, Normalize
 from stages.synthesize.selection import KEPT_OUTSIDE
@@ -40,6 +41,10 @@ class SynthesizeOptions:
     compile: bool = False
     """torch.compile: about a minute before the first frame, and then faster ones; on CUDA replayed as graphs."""
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
+            raise UsageError(f"{self.select!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ def is_finished(out: Path, producer: Producer) -> bool:
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        kind = find(producer.backend)
-        return not clip.needs("frames", producer, {}) and (kind.keep is None or clip.has(kind.layer))
+        kept = _kept_layer(producer)
+        return not clip.needs("frames", producer, {}) and (kept is None or clip.has(kept))
     made, wanted = read_comment(out), producer.key()
     if made == wanted:
         return True
@@ -31,7 +31,9 @@ def is_finished(out: Path, producer: Producer) -> bool:
         changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
     except ValueError:  # no comment, or not one of ours
         changed = "by something else"
-    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
+    raise ParametersDiffer(
+        f"{out} is there and was made with other parameters ({changed})", hint="Make it again with --overwrite, or use another -o"
+    )
 
 
 def write_output(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Producer) -> None:
@@ -41,7 +43,8 @@ def write_output(out: Path, frames: Iterator[np.ndarray], track: Driving, produc
         clip = create_clip(
             out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
-        _keep_driving(clip, track, find(producer.backend), producer)
+        if _kept_layer(producer) is not None:
+            _keep_driving(clip, track, find(producer.backend), producer)
         return
     first = next(frames)
     with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key()) as video:
@@ -50,10 +53,17 @@ def write_output(out: Path, frames: Iterator[np.ndarray], track: Driving, produc
             video.write(frame)
 
 
+def _kept_layer(producer: Producer) -> str | None:
+    """The layer that drove a result, which it keeps: evaluate compares with it. None where it has another place, as beside other images.
+
+    The producer's backend is the driving kind.
+    """
+    kind = find(producer.backend)
+    return None if kind.keep is None or producer.parameters["compare"] else kind.layer
+
+
 def _keep_driving(clip: Clip, track: Driving, kind: Kind, producer: Producer) -> None:
-    """The result keeps the layer that drove it: evaluate compares with it."""
-    if kind.keep is None:
-        return
+    assert kind.keep is not None
     keypoints = np.stack([step.shown.keypoints for step in track.steps()])[:, None]
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
         layer.arrays(kind.keep(keypoints))

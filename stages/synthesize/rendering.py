@@ -36,9 +36,9 @@ MAX_SELECTIONS = 16
 
 
 class Rendering:
-    """The frames of a synthesis before they are written. Raises what `synthesize` raises of examples, driving clip and model.
+    """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
 
-    fitting: of `decide`; the other parameters are those of `synthesize`.
+    fitting: the result of `fitting.decide`; the other parameters are those of `synthesize`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Rendering:
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
 
     def frames(self) -> Iterator[np.ndarray]:
-        """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` three times as wide."""
+        """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""
         pictures = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
         frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show)
@@ -93,7 +93,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
         except NoDetection as error:
             failed.append(error)
     if not shown:
-        raise failed[0] if failed else InputError("there is no example", hint="name a picture, a folder of pictures, a video or a clip")
+        raise failed[0] if failed else InputError("there is no example", hint="name an image, a folder of images, a video or a clip")
     return shown
 
 

@@ -15,7 +15,7 @@ KEPT_OUTSIDE = 0.25
 class AppearanceMap:
     """Examples as points in a plane, joined by a Delaunay triangulation.
 
-    places: [n, D] coordinates of the examples (`place_on_map`); more than two are reduced to the two in which the examples differ most.
+    places: [n, D] coordinates of the examples (`Kind.place`); more than two are reduced to the two in which the examples differ most.
     """
 
     def __init__(self, places: Sequence[NDArray[np.float64]]) -> None:
@@ -27,7 +27,7 @@ class AppearanceMap:
             self._axes = np.linalg.svd(stacked - self._middle, full_matrices=False)[2][:2]
         self.points = (stacked - self._middle) @ self._axes.T
         try:
-            self._mesh = Delaunay(self.points) if len(stacked) > 3 else None
+            self._mesh = Delaunay(self.points) if len(stacked) > 3 and len(self._axes) == 2 else None
         except QhullError:  # all on one line
             self._mesh = None
 

@@ -29,7 +29,7 @@ def transformed(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
 
 
 class SideBySide:
-    """Driving frame (when the clip has frames), drawn driving layer and result, three times as wide."""
+    """Driving frame (when the clip has frames), drawn driving layer and result: three or two times as wide."""
 
     def __init__(self, track: Driving) -> None:
         self.track = track

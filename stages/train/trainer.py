@@ -32,12 +32,12 @@ class ComputeSettings:
     """How steps are computed; all ways lead to the same result, up to rounding."""
 
     accumulate: int = 1
-    """A batch is worked off in so many parts, one after another, to save memory."""
+    """Number of parts that a batch is split into, to save memory."""
     checkpoint: bool = False
     """Activations are computed again for the gradients, to save memory."""
     compile: bool = False
     prefetch: int = 2
-    """Number of threads that prepare batches, each one ahead."""
+    """Number of batches prepared ahead, one thread each."""
 
 
 @dataclass
@@ -109,12 +109,12 @@ class Trainer:
         if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
             self._begin(phase)
         windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
-        rolled = batch.num_frames - phase.frames
+        rollout_frames = batch.num_frames - phase.frames
         for window in windows:
-            self._roll_out(window, rolled)
+            self._roll_out(window, rollout_frames)
         notes = Notes(self.device)
         finite = True
-        for first in range(rolled, batch.num_frames, self.config.backprop_frames):
+        for first in range(rollout_frames, batch.num_frames, self.config.backprop_frames):
             frames = range(first, min(first + self.config.backprop_frames, batch.num_frames))
             self.optimizer.zero_grad(set_to_none=True)
             self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -130,16 +130,17 @@ class Trainer:
     @torch.no_grad()
     def _roll_out(self, window: Window, frames: int) -> None:
         """Make the first frames of a window as they would be in a long video."""
-        if frames:
-            with self._autocast():
-                code = self.generator.encode_examples(window.batch.examples)
+        if not frames:
+            return
+        with self._autocast():
+            code = self.generator.encode_examples(window.batch.examples)
         for t in range(frames):
             target = window.batch.target(t)
             with self._autocast():
                 window.add(target, self.generator.synthesize(code, target.frame, window.before).frame, self.generator)
 
     def _learn(self, window: Window, frames: range, phase: Phase, notes: Notes) -> bool:
-        """The gradients of some frames of a part, added to those that are there; False and none when the loss is not finite."""
+        """Adds the gradients of some frames of a part. Returns False, and adds none of the generator's, if the loss is not finite."""
         batch, total = window.batch, torch.zeros((), device=self.device)
         with self._autocast():
             code = None if phase.motion_only else self._encode(batch.examples)
@@ -298,7 +299,7 @@ class Notes:
 
 @torch.no_grad()
 def _renew_spectral_norms(network: nn.Module) -> None:
-    """One power iteration; they then stay as they are, however often the network is asked before its weights change."""
+    """One power iteration; the norms then stay fixed until the next call."""
     for module in network.modules():
         if is_parametrized(module):
             norms = module.parametrizations

@@ -47,7 +47,7 @@ def sketched(make_painted_clip, tmp_path) -> Clip:
 
 
 def test_a_new_kind_is_one_file(sketch, sketched, tmp_path, monkeypatch):
-    monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+    monkeypatch.setattr(kinds._KINDS, "_known", kinds.kinds())
     kinds.register(sketch)
     config = replace(PRESETS["tiny"], kind="sketch", semantic_channels=1)
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def test_a_new_kind_is_one_file(sketch, sketched, tmp_path, monkeypatch):
 
 
 def test_a_layer_that_is_missing_is_named_with_its_remedy(sketch, make_painted_clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "sketch": sketch})
+    monkeypatch.setattr(kinds._KINDS, "_known", {**kinds.kinds(), "sketch": sketch})
     clip = open_clip(make_painted_clip(tmp_path / "anna.clip", 0, num_frames=2))
     with pytest.raises(InputError, match="no layer 'sketch'") as caught:
         open_track(clip, "sketch")
@@ -78,7 +78,7 @@ def test_a_kind_that_is_not_known_is_refused_with_those_that_are():
 @pytest.mark.parametrize("name", sorted(kinds.kinds()))
 def test_the_record_of_each_kind_agrees_with_its_track(name):
     kind = find(name)
-    assert kind.layer == kind.layers[0] and set(kind.remedies or ()) == set(kind.layers)
+    assert kind.layer == kind.layers[0] and set(kind.remedies) == set(kind.layers)
     semantic = torch.rand(2, kind.channels or 5, 8, 8).softmax(1)
     drawn = kind.draw(semantic)
     assert drawn.shape == (2, 3, 8, 8) and drawn.abs().max() <= 1

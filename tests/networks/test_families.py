@@ -59,7 +59,7 @@ def test_a_family_that_is_not_known_is_refused_by_name():
 
 
 def test_no_two_families_share_the_name_of_a_preset():
-    names = [name for family in families._FAMILIES.values() for name in family.presets]
+    names = [name for family in families._FAMILIES.all().values() for name in family.presets]
     assert len(names) == len(set(names)) and set(names) <= families.presets().keys()
 
 
@@ -71,7 +71,7 @@ def test_a_family_that_is_registered_trains_and_loads_as_the_packages_own(painte
     class Plain(FewShotGenerator):
         """A generator of one's own."""
 
-    monkeypatch.setattr(families, "_FAMILIES", dict(families._FAMILIES))
+    monkeypatch.setattr(families._FAMILIES, "_known", families._FAMILIES.all())
     families.register(Family(PlainConfig, Plain))
     recipe = replace(read_recipe("tiny"), perceptual="none", phases=(Phase(1, batch=2),))
     recipe = replace(recipe, generator=families.as_family(recipe.generator, "plain"))

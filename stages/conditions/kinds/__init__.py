@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from stages.clip import Clip
 from stages.conditions.kinds import bodies, dense_bodies, faces, streets
 from stages.conditions.kinds.kind import Kind
 from stages.conditions.tracks import Track
 from stages.errors import InputError, UsageError
-from stages.plugins import found, load_or_warn
+from stages.plugins import Registry
 
 __all__ = ["Kind", "find", "kinds", "layers_digest", "open_track", "register", "require_channels"]
 
-_KINDS = {kind.name: kind for kind in (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND)}
-GROUP = "fsv2v.kinds"
-"""Entry points of other packages: each is a `Kind`."""
+_KINDS = Registry("fsv2v.kinds", Kind, (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND))
 
 
 def register(kind: Kind) -> None:
     """Make a kind known by its name: models, datasets and synthesis then work with it as with the package's own."""
-    _KINDS[kind.name] = kind
-
-
-@cache
-def _installed() -> dict[str, Kind]:
-    """Those of other packages; one that cannot be loaded is left out with a warning."""
-    loaded = {name: load_or_warn(entry, Kind) for name, entry in found(GROUP, _KINDS).items()}
-    return {name: kind for name, kind in loaded.items() if kind is not None}
+    _KINDS.register(kind)
 
 
 def kinds() -> dict[str, Kind]:
     """All kinds by their names, those of other packages last."""
-    return {**_KINDS, **_installed()}
+    return _KINDS.all()
 
 
 def find(name: str) -> Kind:
     """The kind of a model. Raises UsageError for an unknown one."""
-    if (kind := kinds().get(name)) is None:
+    if (kind := _KINDS.get(name)) is None:
         raise UsageError(f"{name!r} is no driving kind", hint=f"there are {', '.join(kinds())}")
     return kind
 
@@ -47,7 +36,7 @@ def open_track(clip: Clip, name: str) -> Track:
     kind = find(name)
     for layer in kind.layers:
         if not clip.has(layer):
-            raise InputError(f"{clip.path} has no layer {layer!r}", hint=(kind.remedies or {}).get(layer, "").format(clip.path))
+            raise InputError(f"{clip.path} has no layer {layer!r}", hint=kind.remedies.get(layer, "").format(clip.path))
     return kind.open(clip)
 
 
@@ -59,5 +48,5 @@ def require_channels(clip: Clip, found: int, wanted: int) -> None:
 
 
 def layers_digest(clip: Clip, name: str) -> str:
-    """Of the layer, or the layers, that a model of this kind is driven by."""
+    """Digest of the layers that drive a model of this kind."""
     return "+".join(clip.layer(layer).digest if clip.has(layer) else "" for layer in find(name).layers)

@@ -51,7 +51,7 @@ KIND = Kind(
     channels=DensePoseTrack.channels,
     pose=bodies.pose,
     remedies={
-        **(bodies.KIND.remedies or {}),
+        **bodies.KIND.remedies,
         "densepose": "run DensePose and import its IUV pictures with `fsv2v clip import --layout densepose`",
     },
 )

@@ -78,7 +78,7 @@ class LandmarkTrack(Track):
         return crop.smooth_crops(self.points[:, 0], clip.width, clip.height, float(clip.fps))
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> LandmarkTrack:
-        """A face takes after the first example."""
+        """Fits the face to the first example."""
         points = np.concatenate([self.points, self.iris], 2)[:, 0]
         framed = np.stack([view.points(face) for view, face in zip(views, points, strict=True)])
         faces = normalise(framed, examples[0], proportions=proportions)[:, None]
@@ -89,7 +89,7 @@ class LandmarkTrack(Track):
         found = []
         x, y, side = crop.head_boxes(points[None])[0]
         if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
-            found.append(f"the head reaches the border of {clip.id}: results suffer, choose a picture with room around the head")
+            found.append(f"the head reaches the border of {clip.id}: results will be worse, choose a picture with room around the head")
         if eye_distance(points) < SMALL_EYES:
             found.append(f"the face in {clip.id} is very small: results will be blurred")
         return tuple(found)
@@ -104,7 +104,7 @@ def _open(clip: Clip, *, pupils: bool = False) -> LandmarkTrack:
 
 def _place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
     """(pitch, yaw) in degrees, as in the paper."""
-    pitch, yaw, _ = head_angles(keypoints)
+    pitch, yaw, _ = head_angles(keypoints[:LANDMARKS])
     return np.array([pitch, yaw])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,27 +27,27 @@ class Kind:
     name: str
     """As models have it, for example "landmarks+iris"."""
     layers: tuple[str, ...]
-    """Layers of a clip that drive. Datasets and default models go by the first."""
+    """Layers of a clip that drive. Datasets and default models are chosen by the first."""
     open: Callable[[Clip], Track]
     place: Callable[[Keypoints, NDArray[np.float32]], NDArray[np.float64]]
-    """Of keypoints and s_t [S, H, W] the coordinates on the appearance map (adaptive compact attention, section 3.2)."""
+    """Coordinates of a frame on the appearance map, from its keypoints and s_t [S, H, W] (adaptive compact attention, section 3.2)."""
     draw: Callable[[torch.Tensor], torch.Tensor]
     """s_t [B, S, H, W] as images [B, 3, H, W] in [-1, 1], for sample sheets."""
     channels: int | None = None
     """Of s_t; None: one for each label."""
     pose: Callable[[Keypoints], Pose] | None = None
-    """What of a frame is compared with the examples (reach.py); None: nothing is beyond them."""
+    """What is compared with the examples (reach.py); None: no warnings."""
     normalizable: bool = False
     """Whether `Track.fitted` gives it the example's proportions."""
     shows_face: bool = False
     """Whether the layer landmarks says whose face it is."""
     keep: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
-    """Of the driving keypoints [T, 1, N, 3] the arrays of the first layer, which a result keeps; None: it keeps nothing."""
+    """Arrays of the first layer to store with the result, from the driving keypoints [T, 1, N, 3]; None: nothing is stored."""
     extractor: str = ""
     """The function that makes the first layer of a clip, as "module:function" (clip, backend, device); empty: it has to be imported."""
     default_model: str = ""
     """File of the shipped model."""
-    remedies: Mapping[str, str] | None = None
+    remedies: Mapping[str, str] = field(default_factory=dict)
     """For each layer how it is made, with {} for the clip."""
 
     @property

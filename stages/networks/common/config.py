@@ -7,13 +7,13 @@ from typing import Any, ClassVar, TypeVar
 
 from stages.errors import UsageError
 
-LARGEST = 16384
-"""No number of a configuration that comes from a file is larger."""
+MAX_NUMBER = 16384
+"""Largest number in a configuration that comes from a file."""
 MAX_LEVELS = 16
-"""No list of one is longer."""
+"""Longest list in a configuration."""
 FIRST_FAMILY = "few-shot"
 """The family of configurations that name none: those from before there were others."""
-Own = TypeVar("Own", bound="GeneratorConfig")
+ConfigT = TypeVar("ConfigT", bound="GeneratorConfig")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class GeneratorConfig:
     """Whether frames are made from example images."""
 
     kind: str = "landmarks"
-    """The driving layer that the model was trained on; `synthesize` chooses the model by it."""
+    """The driving kind (stages/conditions/kinds); `synthesize` chooses the model by it."""
     semantic_channels: int = 7
     size: tuple[int, int] = (256, 256)
     """Height and width that the model was trained at."""
@@ -53,7 +53,7 @@ class GeneratorConfig:
         """Settings that may change without other weights; they are recorded with every result."""
         return {}
 
-    def changed(self: Own, **values: Any) -> Own:
+    def changed(self: ConfigT, **values: Any) -> ConfigT:
         """The configuration with other values. Raises UsageError for a field that the family does not have."""
         known = {f.name for f in fields(self)}
         if unknown := sorted(set(values) - known):
@@ -65,7 +65,7 @@ class GeneratorConfig:
         return asdict(self) if self.family == FIRST_FAMILY else {"family": self.family, **asdict(self)}
 
     @classmethod
-    def from_json(cls: type[Own], values: dict[str, Any]) -> Own:
+    def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         """Unknown keys are refused with TypeError: a model of another make must not load by accident. ValueError for absurd numbers."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -73,6 +73,6 @@ class GeneratorConfig:
         plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in plain.items():
             several = value if isinstance(value, tuple) else (value,)
-            if len(several) > MAX_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= LARGEST for number in several):
-                raise ValueError(f"{name} has at most {MAX_LEVELS} numbers, from 0 to {LARGEST}")
+            if len(several) > MAX_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= MAX_NUMBER for number in several):
+                raise ValueError(f"{name} must have at most {MAX_LEVELS} numbers, from 0 to {MAX_NUMBER}")
         return cls(**plain)

@@ -17,7 +17,7 @@ class Family:
 
     config: type[GeneratorConfig]
     build: Callable[[Any], Generator]
-    """Of a configuration the network, with random weights."""
+    """Builds the network of a configuration, with random weights."""
     presets: Mapping[str, GeneratorConfig] = field(default_factory=dict)
     """Configurations by the names that recipes use; no two families share one."""
     objective: Objective = generator_losses

@@ -24,14 +24,14 @@ class Synthesis:
     frame: Tensor
     """[B, 3, H, W] in [-1, 1]."""
     raw: Tensor
-    """h_t: what H made, before matting."""
+    """h_t of the papers: the image that the generator paints, before matting."""
     example: Warped | None = None
     example_mask: Tensor | None = None
     """m_e in [0, 1]."""
     previous: Warped | None = None
     previous_mask: Tensor | None = None
     attention: Tensor | None = None
-    """[B, K, h, w], for figure 7c."""
+    """[B, K, h, w]: how much of each place comes from which example (figure 7c of few-shot vid2vid)."""
     shares: Tensor | None = None
     """[B, K]: the attention that each example received."""
     best: Tensor | None = None
@@ -40,7 +40,7 @@ class Synthesis:
 
 @dataclass(frozen=True)
 class Code:
-    """Everything about the examples that does not depend on the driving frame; a family adds what it computes of them."""
+    """The encoded examples: what does not depend on the driving frame. A family adds what it computes of them."""
 
     examples: Frame | None
     """[B, K, ...]; None for a family that has none."""
@@ -79,5 +79,5 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with which windows of several frames begin, after single frames: `state` is the generator's state."""
+        """The weights with which training on windows starts, from `state`, those trained on single frames."""
         return state

@@ -1,4 +1,4 @@
-"""The generator of pix2pixHD (Wang et al. 2018, section 3.2): a global network, and local enhancers that add detail at larger sizes.
+"""The generator of pix2pixHD (Wang et al. 2018, section 3.2): a global network, and local enhancers that add detail at larger pyramid.
 
 Convolutions are padded by reflection where the paper does so and start at N(0, 0.02); norms are instance norms without parameters.
 """
@@ -38,18 +38,18 @@ class Pix2PixHD(Generator):
         return code
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
-        sizes = [driving.semantic]
+        pyramid = [driving.semantic]
         for _ in self.enhancers:
-            sizes.append(F.avg_pool2d(sizes[-1], 3, 2, 1, count_include_pad=False))
-        features = self.coarse(sizes[-1])
-        for enhancer, semantic in zip(self.enhancers, reversed(sizes[:-1]), strict=True):
+            pyramid.append(F.avg_pool2d(pyramid[-1], 3, 2, 1, count_include_pad=False))
+        features = self.coarse(pyramid[-1])
+        for enhancer, semantic in zip(self.enhancers, reversed(pyramid[:-1]), strict=True):
             features = enhancer(semantic, features)
         frame = torch.tanh(self.to_image(features).float())
         return Synthesis(frame, frame)
 
 
 class GlobalNetwork(nn.Sequential):
-    """G1: [B, S, H, W] -> the features [B, filters, H, W] that its last layer makes the image of."""
+    """G1: [B, S, H, W] -> features [B, filters, H, W], from which `to_image` makes the image."""
 
     def __init__(self, inputs: int, filters: int, downs: int, blocks: int) -> None:
         widths = [filters * 2**level for level in range(downs + 1)]
@@ -63,16 +63,16 @@ class GlobalNetwork(nn.Sequential):
 
 
 class LocalEnhancer(nn.Module):
-    """G2: adds the features of the size below to its own, and works on both."""
+    """G2: adds the coarse features to its own and refines the sum."""
 
     def __init__(self, inputs: int, filters: int, blocks: int) -> None:
         super().__init__()
         self.down = nn.Sequential(*_normed(_outer(inputs, filters)), *_normed(nn.Conv2d(filters, 2 * filters, 3, 2, 1)))
         self.up = nn.Sequential(*(ResidualBlock(2 * filters) for _ in range(blocks)), *_normed(_doubling(2 * filters, filters)))
 
-    def forward(self, semantic: Tensor, below: Tensor) -> Tensor:
-        """semantic [B, S, H, W], below [B, 2 filters, H/2, W/2] -> features [B, filters, H, W]."""
-        features: Tensor = self.up(self.down(semantic) + below)
+    def forward(self, semantic: Tensor, coarse: Tensor) -> Tensor:
+        """semantic [B, S, H, W], coarse [B, 2 filters, H/2, W/2] -> features [B, filters, H, W]."""
+        features: Tensor = self.up(self.down(semantic) + coarse)
         return features
 
 
