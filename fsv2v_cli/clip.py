@@ -29,9 +29,9 @@ from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
-"""As `stages.clip.importers.Layout`, which is too heavy to import for --help."""
+"""A copy of `stages.clip.importers.Layout`, whose import would slow --help."""
 
-Line = tuple[str | Path, dict[str, Any]]
+Printed = tuple[str | Path, dict[str, Any]]
 """The output for an input: the path to print, and further fields for --json."""
 
 
@@ -49,7 +49,7 @@ def clip() -> None:
 def info(inputs: Inputs, run: Run) -> int:
     """Print the content of each INPUT (a clip)."""
 
-    def show(path: str) -> Iterable[Line]:
+    def show(path: str) -> Iterable[Printed]:
         from stages.clip import open_clip
         from stages.clip.describe import describe
 
@@ -83,7 +83,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
     """
     sheet_of = _places(run, ".preview.png")
 
-    def draw(path: str) -> Iterable[Line]:
+    def draw(path: str) -> Iterable[Printed]:
         from fsv2v.sources import open_or_import, temporary_clips
         from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
@@ -92,8 +92,8 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
         source, sheet = Path(path).absolute(), sheet_of(path)
         stem = sheet.with_suffix("")
-        with alone(stem, refusal=InputError), temporary_clips(prepare.Console()) as place:
-            opened = open_or_import(source, place)
+        with alone(stem, refusal=InputError), temporary_clips(prepare.Console()) as temporary:
+            opened = open_or_import(source, temporary)
             yield contact_sheet(opened, sheet, columns, height), {}
             if video:
                 yield side_by_side(opened, f"{stem}.mp4", height), _warned(path, out_of_time(opened))
@@ -105,9 +105,9 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 @inputs_argument
 @common_options
 def validate(inputs: Inputs, run: Run) -> int:
-    """Read every byte of each INPUT (a clip) and print the paths of valid ones; exit with 5 if one is damaged."""
+    """Read every byte of each INPUT (a clip) and print the paths of valid ones; exit with 5 if all failures are damaged clips, else 3."""
 
-    def check(path: str) -> Iterable[Line]:
+    def check(path: str) -> Iterable[Printed]:
         from stages.clip.validate import require_valid
 
         findings = require_valid(path)
@@ -124,12 +124,12 @@ def validate(inputs: Inputs, run: Run) -> int:
 @common_options
 def pack(inputs: Inputs, run: Run) -> int:
     """Put each INPUT (a clip directory) into one uncompressed zip, with the video that its frames refer to."""
-    place = _places(run, ".zip")
+    output_path = _places(run, ".zip")
 
-    def work(path: str) -> Iterable[Line]:
+    def work(path: str) -> Iterable[Printed]:
         from stages.clip.pack import pack as pack_clip
 
-        yield pack_clip(path, place(path), run.overwrite), {}
+        yield pack_clip(path, output_path(path), run.overwrite), {}
 
     return _each(inputs, run, work)
 
@@ -141,12 +141,12 @@ def pack(inputs: Inputs, run: Run) -> int:
 @common_options
 def unpack(inputs: Inputs, run: Run) -> int:
     """Unpack each INPUT (a packed clip) into a clip directory."""
-    place = _places(run, ".clip")
+    output_path = _places(run, ".clip")
 
-    def work(path: str) -> Iterable[Line]:
+    def work(path: str) -> Iterable[Printed]:
         from stages.clip.pack import unpack as unpack_clip
 
-        yield unpack_clip(path, place(path), run.overwrite), {}
+        yield unpack_clip(path, output_path(path), run.overwrite), {}
 
     return _each(inputs, run, work)
 
@@ -164,7 +164,7 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
     INPUT is a video, a folder of images or a clip. The new clips have frames only, without sound or other layers.
     """
 
-    def work(path: str) -> Iterable[Line]:
+    def work(path: str) -> Iterable[Printed]:
         from fsv2v.sources import open_or_import, temporary_clips
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
@@ -215,8 +215,8 @@ class _Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 def _exact_rate(text: str) -> Fraction:
     """The exact rate of a decimal: 29.97 and 29.970 stand for 30000/1001, 23.976 and 23.98 for 24000/1001."""
     digits = len(text.partition(".")[2])
-    of_television = (Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 120, 240))
-    return next((rate for rate in of_television if digits > 1 and round(rate, digits) == Fraction(text)), Fraction(text))
+    ntsc_rates = (Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 120, 240))
+    return next((rate for rate in ntsc_rates if digits > 1 and round(rate, digits) == Fraction(text)), Fraction(text))
 
 
 @clip.command("import")
@@ -251,7 +251,7 @@ def import_(
     Poses and DensePose images are added to the clip that -o names, if it exists.
     """
 
-    def work(path: str) -> Iterable[Line]:
+    def work(path: str) -> Iterable[Printed]:
         from stages.clip.importers import each_clip
 
         for made in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
@@ -279,7 +279,7 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     """Write one layer of INPUT (a clip) in a format of other tools. Each of several inputs gets a folder of its own below that of -o."""
     several = len(inputs.named) > 1 or "-" in inputs.named
 
-    def work(path: str) -> Iterable[Line]:
+    def work(path: str) -> Iterable[Printed]:
         from stages.clip import open_clip, out_of_time
         from stages.clip.exporters import export as export_layer
 
@@ -312,13 +312,13 @@ def _places(run: Run, suffix: str) -> Callable[[str], Path]:
 
 
 def _warned(path: str, texts: list[str]) -> dict[str, Any]:
-    """Warn, and what --json adds about it."""
+    """Print the warnings; returns them as fields for --json."""
     for text in texts:
         warning(f"{path}: {text}")
     return {"warnings": texts} if texts else {}
 
 
-def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Line]]) -> int:
+def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Printed]]) -> int:
     """Do `work` on every input, print what comes of it, go on after a failure, and return the exit code."""
     from stages.errors import Fsv2vError, MissingRequirement, UsageError
     from stages.runner import exit_code

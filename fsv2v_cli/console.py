@@ -1,7 +1,8 @@
 """Output of the command line. Data goes to stdout, everything else to stderr.
 
     emit(path or mapping)      one line of data on stdout, flushed; a mapping as JSON
-    note, detail, warning      a message on stderr: unless -q; only with -v; unless -q
+    note, warning              a message on stderr, unless -q
+    detail                     a message on stderr with -v
     error                      `fsv2v: error: ...` on stderr, always
     progress(what, total)      a bar on stderr: `with progress("training", 1000) as bar: bar.advance(1, loss=0.3)`
     events(what)               the same as a callback for a stage: `with events("training") as on_event: train(..., on_event)`
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from stages.runner import FailureList, Report, Step
 
 Event = Mapping[str, Any]
-"""What a stage reports while it works: "message" and "warning" are sentences; "done" and "total" move the bar; others stand beside it."""
+"""What a stage reports while it works: "message" and "warning" are sentences; "done" and "total" move the bar; other values are shown
+beside it."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class StdoutClosed(BaseException):
 
 
 class StdoutFull(click.ClickException):
-    """Data cannot be written to stdout, such as a file on a full disk. It ends the program, since every other line would fail as well."""
+    """stdout cannot be written, for example because the disk is full. The program ends: later lines would fail, too."""
 
     exit_code = 3
 
@@ -93,7 +95,7 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
         with _bar_cleared():
-            stream = _data or sys.stdout.buffer
+            stream = _real_stdout or sys.stdout.buffer
             stream.write(os.fsencode(plain(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
             stream.flush()
     except BrokenPipeError as error:
@@ -117,25 +119,25 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-_data: BinaryIO | None = None
+_real_stdout: BinaryIO | None = None
 
 
 @contextlib.contextmanager
 def only_data_on_stdout() -> Iterator[None]:
     """Discard what libraries print to stdout in the block; Ray, for example, prints the deaths of its workers."""
-    global _data
-    _data = sys.stdout.buffer
+    global _real_stdout
+    _real_stdout = sys.stdout.buffer
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             yield
     finally:
-        _data = None
+        _real_stdout = None
 
 
 @contextlib.contextmanager
 def _bar_cleared() -> Iterator[None]:
     """Hide the bar while data is printed to the same terminal."""
-    bar = _active if _active is not None and os.isatty(1) else None
+    bar = _active_bar if _active_bar is not None and os.isatty(1) else None
     if bar is not None:
         bar.stop()
     try:
@@ -177,13 +179,13 @@ def _print(text: str) -> None:
     """Print to stderr, above the bar, if one is shown. Brackets are not markup."""
     text = plain(text)
     with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
-        if _active is not None:
-            _active.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if _active_bar is not None:
+            _active_bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text.encode(errors="replace").decode(), file=sys.stderr, flush=True)
 
 
-_active: Progress | None = None
+_active_bar: Progress | None = None
 
 
 class Bar:
@@ -217,8 +219,8 @@ class Bar:
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
     """The progress bar, with elapsed and remaining time; `total` None: unknown. There is at most one at a time."""
-    global _active
-    if _settings.quiet or not sys.stderr.isatty() or _active is not None:
+    global _active_bar
+    if _settings.quiet or not sys.stderr.isatty() or _active_bar is not None:
         yield Bar()
         return
     from rich.console import Console
@@ -226,11 +228,11 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TextColumn("{task.fields[beside]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        _active = bar
+        _active_bar = bar
         try:
             yield Bar(bar, bar.add_task(what, total=total, count="", beside=""), unit)
         finally:
-            _active = None
+            _active_bar = None
 
 
 @contextlib.contextmanager
@@ -281,9 +283,9 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
 
     task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
     total = inputs.total
-    own = None if total is None else len(range(run.shard[0], total, run.shard[1]))
+    in_shard = None if total is None else len(range(run.shard[0], total, run.shard[1]))
     failures: set[int] = set()
-    with progress(layer, own, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
+    with progress(layer, in_shard, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
         steps = _ClipSteps(bar)
         reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
         with only_data_on_stdout(), contextlib.closing(reports):
@@ -293,7 +295,7 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
                     failures.add(report.exit_code)
                     listed.add(report.source)
                 print_report(report, run.json)
-        if run.shard[1] == 1 and (run.keep_going or not failures):  # else some inputs have not been tried
+        if run.shard[1] == 1 and (run.keep_going or not failures):  # otherwise inputs remain untried, and the old list must stay
             listed.complete()
     return exit_code(failures)
 
@@ -347,7 +349,7 @@ def print_report(report: Report, as_json: bool) -> None:
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
 
 
-_given: set[str] = set()
+_shown_once: set[str] = set()
 
 
 def warn_of(name: str, notes: Mapping[str, Any]) -> None:
@@ -355,8 +357,8 @@ def warn_of(name: str, notes: Mapping[str, Any]) -> None:
     for text in notes.get("warnings", ()):
         warning(f"{name}: {text}")
     for text in notes.get("once", ()):
-        if text not in _given:
-            _given.add(text)
+        if text not in _shown_once:
+            _shown_once.add(text)
             warning(text)
 
 
@@ -366,7 +368,7 @@ def dry_run(what: Resolved, decisions: dict[str, str], as_json: bool) -> None:
     decisions: option -> the value that its `auto` stands for, and why.
     """
     if as_json:
-        values, sources = ({what.keys[name]: _plain(value) for name, value in of.items()} for of in (what.values, what.sources))
+        values, sources = ({what.keys[name]: _toml_value(value) for name, value in table.items()} for table in (what.values, what.sources))
         emit({"command": what.command, "values": values, "sources": sources} | ({"decisions": decisions} if decisions else {}))
         return
     lines = {name: _toml_line(what.keys[name], value) for name, value in what.values.items()}
@@ -382,15 +384,15 @@ def _toml_line(name: str, value: Any) -> str:
     if value is None:
         return f"# {name} is not set"
     if name == "inputs":
-        return f"# inputs = {json.dumps(_plain(value), ensure_ascii=False)}"
-    return f"{name.replace('_', '-')} = {json.dumps(_plain(value), ensure_ascii=False)}"
+        return f"# inputs = {json.dumps(_toml_value(value), ensure_ascii=False)}"
+    return f"{name.replace('_', '-')} = {json.dumps(_toml_value(value), ensure_ascii=False)}"
 
 
-def _plain(value: Any) -> Any:
+def _toml_value(value: Any) -> Any:
     if isinstance(value, Sides):
         return str(value)
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, int) for item in value):
-        return f"{value[0]}/{value[1]}"
+        return f"{value[0]}/{value[1]}"  # a shard
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_toml_value(item) for item in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -54,7 +54,7 @@ class Clip:
         self.fps: Fraction = rational(self.meta, "fps", name)
         self.timestamps: Timestamps | None = timestamps(self.meta, self.num_frames, name)
         self.source: dict[str, Any] | None = self.meta.get("source")
-        self._seen: dict[str, bytes | None] = {}
+        self._layer_when_checked: dict[str, bytes | None] = {}  # layer.json as `needs` saw it; `writing` refuses if it has changed
 
     def __repr__(self) -> str:
         return f"Clip({str(self.path)!r}, {self.width}x{self.height}, {self.num_frames} frames)"
@@ -116,8 +116,8 @@ class Clip:
         """
         if overwrite:
             return True
-        self._seen[kind] = self._state(kind)
-        if self._seen[kind] is None:
+        self._layer_when_checked[kind] = self._state(kind)
+        if self._layer_when_checked[kind] is None:
             return True
         old = self.layer(kind).meta
         made = {name: old["producer"].get(name) for name in ("stage", "backend", "parameters", "weights", "seed")}
@@ -153,7 +153,7 @@ class Clip:
     @contextlib.contextmanager
     def _alone(self, kind: str) -> Iterator[None]:
         with alone(self.path / kind, refusal=InProgress):
-            if kind in self._seen and self._seen.pop(kind) != self._state(kind):
+            if kind in self._layer_when_checked and self._layer_when_checked.pop(kind) != self._state(kind):
                 raise InProgress(f"{self.path / kind} was finished by another process meanwhile", hint="Run the same command again")
             yield
 

@@ -1,6 +1,6 @@
 """The registry of metrics: the files of `stages/evaluate/metrics`, and the metrics that other packages declare.
 
-A file holds one as METRIC or several as METRICS. Another package declares each as an entry point of the group `fsv2v.metrics`, whose name
+Each file has a METRIC, or a list METRICS. Another package declares each as an entry point of the group `fsv2v.metrics`, whose name
 is that of the metric.
 """
 
@@ -27,7 +27,7 @@ def metric_names() -> list[str]:
 
 
 def find_metric(name: str) -> AnyMetric:
-    """The first of `find_metrics`."""
+    """The first metric of that name or alias."""
     return find_metrics(name)[0]
 
 
@@ -38,7 +38,7 @@ def find_metrics(name: str) -> list[AnyMetric]:
     """
     found = [metric for metric in _every() if name in (metric.name, *metric.aliases)]
     if not found and (entry := _entries().get(name)):
-        plugins.load(entry, (Metric, Distribution))
+        plugins.load(entry, (Metric, Distribution))  # raises, and says why that package cannot be loaded
     if not found:
         raise UsageError(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
     return found
@@ -51,7 +51,7 @@ def _every() -> list[AnyMetric]:
 
 
 def _own() -> list[AnyMetric]:
-    """In the order of the first word of their names; expression's stay in the order of their file."""
+    """Sorted by the first word of the name; within one file the order is kept."""
     folder = importlib.import_module("stages.evaluate.metrics").__path__
     modules = [importlib.import_module(f"stages.evaluate.metrics.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(folder))]
     metrics = [metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,)]

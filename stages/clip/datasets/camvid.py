@@ -5,8 +5,8 @@
       trainannot/DRIVE_FRAME.png        label ids 0 sky ... 10 bicyclist, 11 void        -> segment
       val/ valannot/ test/ testannot/   the same
 
-Most drives are labelled once a second (steps of 30), a part of 0016E5 at 15 Hz (steps of 2). A clip is a stretch of one drive without a
-jump, named train-0016E5_00390; its rate is 30 / step, and where steps vary by a frame it has exact times.
+Most drives are labelled once a second (steps of 30), part of 0016E5 at 15 Hz (steps of 2). A clip is a stretch of one drive without a
+jump, named train-0016E5_00390; its rate is 30 / step, and where steps vary it has exact times.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
       landmarks-dlib68/SEQ/FRAME.json         68 pairs [x, y]                    -> landmarks
       poses-openpose/SEQ/FRAME.json           OpenPose                           -> poses
       pose_maps-densepose/SEQ/FRAME.png       DensePose IUV                      -> densepose
-      human_instance_maps/SEQ/FRAME.png       a number for each person           -> instances
+      human_instance_maps/SEQ/FRAME.png       instance ids                       -> instances
       seg_maps/SEQ/FRAME.png                  label ids, by default Cityscapes'  -> segment
 
 Images have no rate: 25 frames per second unless --fps is given.

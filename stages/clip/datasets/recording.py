@@ -1,4 +1,4 @@
-"""Recordings of a data set, each of which becomes a clip. The modules of this package find them; this one imports them."""
+"""What a recording and a layout of a data set are, and how recordings become clips."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def import_layout(
         table(labels)  # fail for an unknown name before anything is read
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
-        raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="docs/importing.md draws it")
+        raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="see its folder tree in docs/importing.md")
     twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
     if twice:
         raise InputError(f"{root} holds two sequences that would both be {twice[0]}.clip", hint="Import them one by one")
@@ -132,7 +132,8 @@ def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple
 
 
 def unbroken(numbers: Sequence[int], longest: int | None = None) -> list[slice]:
-    """Runs of ascending frame numbers without a jump: every step is near the most common one, or at most `longest`."""
+    """Runs of ascending frame numbers without a jump: each step is between half and one and a half times the most common one, or
+    at most `longest`."""
     usual = step_of(numbers)
     steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
     jumps = [step > longest if longest else not usual < 2 * step < 3 * usual for step in steps]
@@ -141,15 +142,13 @@ def unbroken(numbers: Sequence[int], longest: int | None = None) -> list[slice]:
 
 
 def step_of(numbers: Sequence[int]) -> int:
-    """The most common difference between neighbours, the smaller one of two; 1 for a single number."""
+    """The most common difference between neighbours, the smaller one in a tie; 1 for a single number."""
     steps = Counter(after - before for before, after in zip(numbers, numbers[1:], strict=False))
     return min(steps, key=lambda step: (-steps[step], step), default=1)
 
 
 def times(numbers: Sequence[int], rate: int, usual: int = 1) -> tuple[Fraction, Timestamps | None]:
-    """The frames per second of frames with these numbers, of which there are `rate` in a second, and their times unless the rate is
-    constant. `usual` is the step that a single frame is taken to have.
-    """
+    """Frame rate, and exact times if it is variable. rate: frame numbers per second; usual: the step assumed for a single frame."""
     if len(numbers) == 1:
         return Fraction(rate, usual), None
     constant = len({after - before for before, after in zip(numbers, numbers[1:], strict=False)}) == 1
