@@ -88,6 +88,18 @@ def test_compare_puts_driver_sketch_and_result_side_by_side(model, person, drive
     assert np.abs(frame[:, :64].astype(int) - driver.frame(0)).mean() < 12
 
 
+def test_a_comparison_keeps_no_driving_layer_whose_place_it_does_not_have(model, person, driver, tmp_path):
+    for _ in range(2):
+        outcome = synthesize([person], driver, model, tmp_path / "out.clip", replace(OFF, compare=True))
+    assert outcome.status == "skipped" and open_clip(tmp_path / "out.clip").layers() == ["frames"]
+
+
+@pytest.mark.parametrize("select", [0, -1, "dellaunay"])
+def test_a_selection_that_takes_no_example_is_refused(select):
+    with pytest.raises(UsageError, match="does not say which examples"):
+        SynthesizeOptions(select=select)
+
+
 def test_a_part_of_the_result_is_written_in_its_place(model, person, driver, tmp_path):
     shown = {}
     for show in ("result", "warp", "mask", "raw"):
