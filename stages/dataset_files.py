@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,7 @@ def read_index(root: Path) -> list[dict[str, Any]]:
 
 def _check_row(row: Mapping[str, Any]) -> None:
     """Raises ValueError unless a row is one that build-dataset writes."""
+    json.dumps(row, allow_nan=False)  # NaN, which Python's reader takes, is a ValueError
     for name in ("id", "clip", "subject", *(["source"] if "source" in row else [])):
         if not isinstance(row.get(name), str) or not row[name] or "\0" in row[name]:
             raise ValueError(f'"{name}" must be a text, not {row.get(name)!r:.100}')

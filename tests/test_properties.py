@@ -29,7 +29,7 @@ from stages.clip.pictures import decode_image, encode
 from stages.clip.probe import Timestamps
 from stages.clip.schema import check_clip, dump, load, rational, rational_text, seconds, timestamps, timestamps_json
 from stages.dataset_files import read_rows
-from stages.errors import Fsv2vError, InputError
+from stages.errors import Fsv2vError, InvalidClip, InputError
 from stages.evaluate.study.answers import read_answers
 from stages.evaluate.study.key import Key, draw_key, read_key
 from stages.label_tables import table
@@ -255,6 +255,13 @@ def test_any_json_gives_a_value_or_a_sentence(name: str, data: draw.DataObject) 
         from_file(file, text.encode(), read)
     except Fsv2vError as error:
         assert str(error).strip()
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999"])
+def test_a_row_of_a_dataset_with_a_number_that_json_does_not_have_is_damaged(tmp_path: Path, value: str) -> None:
+    (tmp_path / "clips.ndjson").write_text(json.dumps({**ROW, "fps": 0}).replace('"fps": 0', f'"fps": {value}'))
+    with pytest.raises(InvalidClip, match="damaged in line 1"):
+        read_rows(tmp_path)
 
 
 @few
