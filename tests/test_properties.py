@@ -29,7 +29,7 @@ from stages.clip.pictures import decode_image, encode
 from stages.clip.probe import Timestamps
 from stages.clip.schema import check_clip, dump, load, rational, rational_text, seconds, timestamps, timestamps_json
 from stages.dataset_files import read_rows
-from stages.errors import Fsv2vError, InvalidClip, InputError
+from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.evaluate.study.answers import read_answers
 from stages.evaluate.study.key import Key, draw_key, read_key
 from stages.label_tables import table
