@@ -76,7 +76,7 @@ class Backend(Generic[Opened]):
     digests: Callable[[], Mapping[str, str]] = dict
     """name -> sha256 of files that are not in the registry of weights."""
     open_many: Callable[[str], Opened] | None = None
-    """As `open`, for all people of a crowd; None where `open` finds as many as it can."""
+    """Opens a detector that finds all people of a crowd; None if the one of `open` already does."""
     instead_of: str = ""
     """Set where `auto` fell back to this backend: which better one cannot be used, and why."""
 

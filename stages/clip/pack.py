@@ -1,4 +1,4 @@
-"""Packing a clip into one uncompressed zip, of which any frame can be read without unpacking."""
+"""Packs a clip into one uncompressed zip. Any frame can be read from it without unpacking."""
 
 from __future__ import annotations
 

@@ -93,6 +93,6 @@ def is_moved(example: Example, target: torch.Tensor) -> bool:
     return any(torch.equal(picture.roll(o, (1, 2))[:, inner, inner], within) for picture in both_sides(example) for o in offsets)
 
 
-def test_the_same_seed_gives_the_same_lessons(face: Example):
+def test_the_same_seed_gives_the_same_batches(face: Example):
     one, other, third = (next(finetune_batches([face], 2, seed, torch.device("cpu"))).targets.picture for seed in (1, 1, 2))
     assert torch.equal(one, other) and not torch.equal(one, third)

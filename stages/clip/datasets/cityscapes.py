@@ -59,7 +59,7 @@ def _runs(snippet: dict[int, Path], split: str, truth: Path) -> Iterator[Recordi
 
 
 def _layers(pictures: Sequence[Path], truth: Path) -> dict[str, tuple[Path, ...]]:
-    """The layers of which every image has a file."""
+    """The layers for which every image has a file."""
     stems = [picture.stem.removesuffix("_leftImg8bit") for picture in pictures]
     files = {kind: tuple(truth / f"{stem}_gtFine_{ending}.png" for stem in stems) for kind, ending in _LAYERS.items()}
     return {kind: paths for kind, paths in files.items() if all(path.is_file() for path in paths)}

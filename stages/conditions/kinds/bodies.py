@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_TURN = 1.0
-"""Difference from the nearest example in `body_place`'s orientation, of which 1 is seen from the front and -1 from behind."""
+"""Largest difference from the nearest example in the orientation of `body_place`: 1 is the front view, -1 the view from behind."""
 
 
 class PoseTrack(Track):

@@ -46,7 +46,7 @@ class GeneratorConfig:
         return False
 
     def trains_motion_alone(self, max_examples: int) -> bool:
-        """Whether the flow network can learn without the others from up to so many examples (`Phase.motion_only`)."""
+        """Whether the flow network can be trained alone (`Phase.motion_only`) with at most `max_examples` examples."""
         return False
 
     def recorded(self) -> dict[str, Any]:

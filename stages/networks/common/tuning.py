@@ -31,7 +31,7 @@ class TuneOptions:
 
 @dataclass(frozen=True)
 class FinetuneBatch:
-    """What one step is shown: frames that are to be made, and the K examples that each is to be made from."""
+    """The input of one step: target frames, and for each the K examples to make it from."""
 
     targets: Frame
     """[B, ...] with their pictures."""
@@ -41,20 +41,20 @@ class FinetuneBatch:
 
 def tune(
     generator: Generator,
-    lessons: Iterable[FinetuneBatch],
+    batches: Iterable[FinetuneBatch],
     options: TuneOptions,
     perceptual: PerceptualDistance | None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> list[str]:
-    """Adapt `generator` in place, a step for each of the first `options.steps` lessons. Returns the names of the tuned parameters."""
+    """Adapt `generator` in place, a step for each of the first `options.steps` batches. Returns the names of the tuned parameters."""
     tuned = {name: p for name, p in generator.named_parameters() if name.startswith(generator.tuned)}
     generator.requires_grad_(False)
     for parameter in tuned.values():
         parameter.requires_grad_(True)
     optimizer = torch.optim.Adam(tuned.values())
-    for step, lesson in enumerate(islice(lessons, options.steps), 1):
+    for step, batch in enumerate(islice(batches, options.steps), 1):
         optimizer.param_groups[0]["lr"] = options.learning_rate * (1 - (step - 1) / options.steps)
-        loss = _loss(generator, lesson, options, perceptual)
+        loss = _loss(generator, batch, options, perceptual)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -63,11 +63,11 @@ def tune(
     return sorted(tuned)
 
 
-def _loss(generator: Generator, lesson: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
-    truth = lesson.targets.picture
+def _loss(generator: Generator, batch: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
+    truth = batch.targets.picture
     with torch.autocast(truth.device.type, torch.bfloat16):
-        code = generator.encode_examples(lesson.examples)
-        made = generator.synthesize(code, lesson.targets)
+        code = generator.encode_examples(batch.examples)
+        made = generator.synthesize(code, batch.targets)
         loss = options.l1 * (F.l1_loss(made.frame, truth) + 0.5 * F.l1_loss(made.raw, truth))
         if perceptual is not None:
             loss = loss + options.perceptual * (perceptual(made.frame, truth) + perceptual(made.raw, truth)).mean() / 2

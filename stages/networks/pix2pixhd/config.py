@@ -10,7 +10,7 @@ from stages.networks.common.config import GeneratorConfig
 
 @dataclass(frozen=True)
 class Pix2PixHDConfig(GeneratorConfig):
-    """The global network, and local enhancers around it, each of which doubles the size and halves the filters."""
+    """A global network and local enhancers. Each enhancer doubles the image size and halves the number of filters."""
 
     family: ClassVar[str] = "pix2pixhd"
     few_shot: ClassVar[bool] = False
