@@ -69,8 +69,9 @@ def check_arrays(kind: str, arrays: Mapping[str, np.ndarray], num_frames: int) -
             raise InputError(f"{kind}/{name} has shape {array.shape}, but the clip has {num_frames} frames")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{kind}/{name} holds NaN or infinite numbers", hint="A missing detection has confidence 0, never NaN")
-        if kind in KINDS and array.dtype.kind == "f" and array.size and np.abs(array).max() > MAX_COORDINATE:
-            raise InputError(f"{kind}/{name} holds the number {float(np.abs(array).max()):g}, which is not a position near an image")
+        largest = float(np.abs(array).max(initial=0)) if array.dtype.kind == "f" else 0.0
+        if kind in KINDS and largest > MAX_COORDINATE:
+            raise InputError(f"{kind}/{name} holds the number {largest:g}, which is not a position near an image")
         if array.dtype.kind not in "fiub":
             raise InputError(f"{kind}/{name} has the type {array.dtype}, which is not a number")
         if name in expected:

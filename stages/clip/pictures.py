@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import Media, arguments, executable, media_input, require_readable_file, running
 from stages.errors import DAMAGED, InputError, InvalidClip
-from stages.image_headers import MAX_SIDE, may_be_decoded
+from stages.image_headers import MAX_SIDE, may_be_decoded, size_of_jpeg
 
 PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
@@ -106,6 +106,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             with _open(path) as picture:
                 _require_fitting(path, picture.size)
+                if picture.format == "JPEG" and min(size_of_jpeg(path.read_bytes())) == 0:
+                    raise InputError(f"{path} is damaged: it has far fewer bytes than an image of its size needs")
                 yield picture
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image that can be read") from error
