@@ -133,6 +133,7 @@ def _open(path: Path) -> Image.Image:
                 raise
     picture: Image.Image = Image.open(io.BytesIO(_heic_as_png(path)))
     picture.info["icc_profile"] = _profile_of_heic(path)
+    picture.format = "HEIC"
     return picture
 
 
@@ -162,7 +163,7 @@ def _heic_as_png(path: Path) -> bytes:
 
 def require_exact(path: Path, picture: Image.Image) -> None:
     """Raises InputError for an image of ids in a lossy format, whose compression changes the ids along edges."""
-    lossy = picture.format in ("JPEG", "MPO") or "jpeg" in str(picture.info.get("compression"))
+    lossy = picture.format in ("JPEG", "MPO", "HEIC", "AVIF") or "jpeg" in str(picture.info.get("compression"))
     if lossy or (picture.format == "WEBP" and b"VP8L" not in path.read_bytes()):
         hint = "Make it again as PNG; this one would stay damaged if it were converted"
         raise InputError(f"{path} is compressed as {picture.format}, which changes ids along every edge", hint=hint)
