@@ -21,7 +21,7 @@ def show_step(renderer: Renderer, show: Show, code: Any, driving: Frame, past: F
     if show == "result":
         return renderer.step(code, driving, past)
     made = renderer.synthesize(code, driving, past)
-    return part_of(made, show), renderer.remember(driving, made.frame, past)
+    return part_of(made, show), renderer.remember(driving, made, past)
 
 
 def part_of(made: Synthesis, show: Show) -> Tensor:

@@ -51,11 +51,11 @@ class Window:
     """The frame that was made last."""
     past: Past = field(default_factory=lambda: Past([], [], []))
 
-    def add(self, target: Target, frame: Tensor, generator: Generator) -> None:
-        """A frame was made."""
-        self.before = generator.remember(target.frame, frame, self.before)
+    def add(self, target: Target, made: Synthesis, generator: Generator) -> None:
+        """A frame was made, or given."""
+        self.before = generator.remember(target.frame, made, self.before)
         flows = self.past.flows if target.flow is None else [*self.past.flows, target.flow]
-        self.past = Past([*self.past.real, target.image], [*self.past.fake, frame.detach()], flows)
+        self.past = Past([*self.past.real, target.image], [*self.past.fake, made.frame.detach()], flows)
 
 
 class Stepped(NamedTuple):
@@ -137,7 +137,7 @@ class Trainer:
         for t in range(frames):
             target = window.batch.target(t)
             with self._autocast():
-                window.add(target, self.generator.synthesize(code, target.frame, window.before).frame, self.generator)
+                window.add(target, self.generator.synthesize(code, target.frame, window.before), self.generator)
 
     def _learn(self, window: Window, frames: range, phase: Phase, notes: Notes) -> bool:
         """Adds the gradients of some frames of a part. Returns False, and adds none of the generator's, if the loss is not finite."""
@@ -158,7 +158,7 @@ class Trainer:
                 notes.add(name, value.detach() * window.share)
             notes.watch(made, target.image, window.share)
             total = total + torch.stack(list(terms.values())).sum() * (window.share / len(frames))
-            window.add(target, made.frame, self.generator)
+            window.add(target, made, self.generator)
         assert window.before is not None
         window.before = window.before.map(Tensor.detach)
         if not torch.isfinite(total):  # its gradients would crash grid_sample

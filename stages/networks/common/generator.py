@@ -36,6 +36,8 @@ class Synthesis:
     """[B, K]: the attention that each example received."""
     best: Tensor | None = None
     """[B]: which example was warped."""
+    coarser: tuple[Tensor, ...] = ()
+    """The frame as each coarser scale of a coarse-to-fine generator made it, the finest first."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,12 @@ class Generator(nn.Module):
 
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
         """driving [B, ...] -> the next frame [B, 3, H, W] in [-1, 1], and the past for the step after it."""
-        frame = self.synthesize(code, driving, past).frame
-        return frame, self.remember(driving, frame, past)
+        made = self.synthesize(code, driving, past)
+        return made.frame, self.remember(driving, made, past)
 
-    def remember(self, driving: Frame, frame: Tensor, past: Frame | None) -> Frame:
-        """The past for the step after the one that made `frame`."""
-        return replace(driving, image=frame)
+    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
+        """The past for the step after the one that made `made`; `Synthesis(image, image)` for a given image."""
+        return replace(driving, image=made.frame)
 
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
         """What the flow network alone makes of the examples (`Phase.motion_only`)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -57,9 +57,9 @@ class Renderer:
         self.fallbacks = 0
         self._source, self._speed = generator, speed
         self._fast = prepared(generator, _DTYPES[self.precision], channels_last=speed.channels_last)
-        self._make: Any = self._frame_and_raw
+        self._make: Any = self._images
         if speed.compile:
-            self._make = torch.compile(self._frame_and_raw, mode="reduce-overhead" if speed.cuda_graphs else None)
+            self._make = torch.compile(self._images, mode="reduce-overhead" if speed.cuda_graphs else None)
         self._exact_code: tuple[Any, Any] | None = None
 
     @torch.inference_mode()
@@ -75,15 +75,16 @@ class Renderer:
     @torch.inference_mode()
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
         """As the generator's: the next frame [B, 3, H, W], float32, and the past for the step after it."""
-        frame, raw = self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past))
-        if self.precision != "fp32" and degenerate(frame, raw):
+        made = Synthesis(**self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past)))
+        if self.precision != "fp32" and degenerate(made.frame, made.raw):
             self.fallbacks += 1
-            frame = self._exact.step(self._exactly(code), driving, past)[0]
-        return frame, self.remember(driving, frame.clone(), past)
+            made = self._exact.synthesize(self._exactly(code), driving, past)
+        kept = replace(made, frame=made.frame.clone(), coarser=tuple(image.clone() for image in made.coarser))
+        return made.frame, self.remember(driving, kept, past)
 
-    def remember(self, driving: Frame, frame: Tensor, past: Frame | None) -> Frame:
+    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
         """As the generator's."""
-        return self._source.remember(driving, frame, past)
+        return self._source.remember(driving, made, past)
 
     @torch.inference_mode()
     def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
@@ -97,9 +98,9 @@ class Renderer:
     def _in_precision(self, frame: Frame) -> Frame:
         return frame.cast(_DTYPES[self.precision])
 
-    def _frame_and_raw(self, code: Any, driving: Frame, past: Frame | None) -> tuple[Tensor, Tensor]:
+    def _images(self, code: Any, driving: Frame, past: Frame | None) -> dict[str, Any]:
         made = self._fast.synthesize(code, driving, past)
-        return made.frame, made.raw
+        return {"frame": made.frame, "raw": made.raw, "coarser": made.coarser}
 
     def _exactly(self, code: Any) -> Any:
         """The same examples encoded in fp32; the last one is kept."""

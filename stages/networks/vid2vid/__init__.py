@@ -1,0 +1,7 @@
+"""vid2vid (Wang et al. 2018): videos from videos of semantic images, coarse to fine, without examples."""
+
+from stages.networks.common.family import Family
+from stages.networks.vid2vid.config import PRESETS, Vid2VidConfig
+from stages.networks.vid2vid.generator import Vid2Vid
+
+FAMILY = Family(Vid2VidConfig, Vid2Vid, PRESETS)

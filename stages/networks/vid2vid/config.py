@@ -1,0 +1,71 @@
+"""Dimensions and variants of vid2vid, and its presets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from stages.errors import UsageError
+from stages.networks.common.config import GeneratorConfig
+
+
+@dataclass(frozen=True)
+class Vid2VidConfig(GeneratorConfig):
+    """A global scale, and local enhancers that each double the size of the images and halve the number of filters."""
+
+    family: ClassVar[str] = "vid2vid"
+    few_shot: ClassVar[bool] = False
+
+    past_frames: int = 2
+    """L: number of past frames that a frame is made from."""
+    filters: int = 128
+    """Channels of the first layer of the coarsest scale; each halving doubles them."""
+    downs: int = 3
+    """Number of halvings in the coarsest scale."""
+    blocks: int = 9
+    """Residual blocks from the input to the output of the coarsest scale."""
+    enhancers: int = 0
+    """Number of finer scales."""
+    enhancer_blocks: int = 3
+    motion: bool = True
+    """Whether W and M exist; without them frames are h_t alone (table 2 of the paper, "no flow warping")."""
+    foreground: tuple[str | int, ...] = ()
+    """Labels of the foreground: names in a recipe, channels of the semantic image once the label table is known. Empty: no prior."""
+    foreground_filters: int = 64
+    """As `filters`, of H_F."""
+    composite: Literal["paper", "after"] = "paper"
+    """paper: equation 9; after: the foreground is laid over the finished frame and never warped, as in the public code."""
+
+    @property
+    def halvings(self) -> int:
+        return self.downs + self.enhancers
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        return ("result", "raw")
+
+    def for_labels(self, names: Sequence[str]) -> Vid2VidConfig:
+        """The configuration with the foreground's channels in place of names; `names` are those of the channels of s_t.
+
+        Raises UsageError for a name that is not among them.
+        """
+        known = {name: channel for channel, name in enumerate(names)}
+        if missing := [name for name in self.foreground if isinstance(name, str) and name not in known]:
+            raise UsageError(f"the label table has no {' and no '.join(map(str, missing))}, only {', '.join(names)}")
+        return replace(self, foreground=tuple(known[name] if isinstance(name, str) else name for name in self.foreground))
+
+
+_STREET = Vid2VidConfig(kind="segment", semantic_channels=35, size=(256, 512))
+_SMALL = Vid2VidConfig(kind="segment", semantic_channels=11, size=(128, 256), filters=24, downs=2, blocks=5, foreground_filters=16)
+
+PRESETS: dict[str, GeneratorConfig] = {
+    "vid2vid-street-512": _STREET,
+    "vid2vid-street-1024": replace(_STREET, size=(512, 1024), enhancers=1),
+    "vid2vid-street-2048": replace(_STREET, size=(1024, 2048), enhancers=2),
+    "vid2vid-face": replace(_STREET, kind="landmarks", semantic_channels=7, size=(512, 512)),
+    "vid2vid-pose": replace(_STREET, kind="poses+densepose", semantic_channels=6, size=(512, 256)),
+    "street-small": replace(_SMALL, enhancers=1, size=(128, 256)),
+    "street-small-512": replace(_SMALL, enhancers=2, size=(256, 512)),
+    "tiny-vid2vid": Vid2VidConfig(size=(64, 64), filters=8, downs=1, blocks=2, enhancers=1, foreground_filters=8),
+}

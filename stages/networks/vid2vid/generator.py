@@ -1,0 +1,231 @@
+"""The generator of vid2vid (Wang et al. 2018, section 3): F of equations 4 and 9, at one scale or coarse to fine.
+
+The coarsest scale encodes the label maps of the frame and of the L before it, and the L past images, adds both, and decodes them twice:
+into h_t, and into the flow w and the mask m. Each finer scale adds the last features of the scale below to its own. Every scale makes an
+image and has past images of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stages.flow.warp import warp
+from stages.networks.common.frame import Frame, Warped
+from stages.networks.common.generator import Code, Generator, Synthesis
+from stages.networks.common.residual import decoder, encoder, halved, initialise, outer
+from stages.networks.vid2vid.config import Vid2VidConfig
+
+FLOW_UNIT = 20.0
+"""Pixels of the coarsest scale's flow for an output of 1; twice as many at each finer scale."""
+
+
+@dataclass(frozen=True)
+class Past(Frame):
+    """The frame before, and those before it."""
+
+    coarser: tuple[Tensor, ...] = ()
+    """The image as each coarser scale made it, the finest first."""
+    older: Past | None = None
+
+    def cast(self, dtype: torch.dtype) -> Past:
+        older = None if self.older is None else self.older.cast(dtype)
+        return replace(self, semantic=self.semantic.to(dtype), older=older)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Past:
+        older = None if self.older is None else self.older.map(change)
+        return Past(**vars(super().map(change)), coarser=tuple(map(change, self.coarser)), older=older)
+
+    def frames(self) -> Iterator[Past]:
+        """The newest first."""
+        yield self
+        if self.older is not None:
+            yield from self.older.frames()
+
+
+class Features(NamedTuple):
+    """The last features of a scale's decoders, [B, filters, H, W]; None for those that it lacks."""
+
+    image: Tensor
+    motion: Tensor | None
+    foreground: Tensor | None
+
+
+class Heads(nn.Module):
+    """The outputs of a scale, from its features."""
+
+    def __init__(self, config: Vid2VidConfig, level: int) -> None:
+        super().__init__()
+        self.unit = FLOW_UNIT * 2**level
+        self.image = outer(config.filters >> level, 3)
+        self.flow, self.mask = (outer(config.filters >> level, channels) if config.motion else None for channels in (2, 1))
+        self.foreground = outer(config.foreground_filters >> level, 3) if config.foreground else None
+
+
+class Scale(nn.Module):
+    """One scale of the generator."""
+
+    heads: Heads
+
+
+class CoarseScale(Scale):
+    """G_0: labels and past images to features. H_F (`foreground`) sees labels alone."""
+
+    def __init__(self, config: Vid2VidConfig) -> None:
+        super().__init__()
+        c, labels, images = config, *_inputs(config)
+        widths, narrow = ([filters * 2**level for level in range(c.downs + 1)] for filters in (c.filters, c.foreground_filters))
+        late = c.blocks // 2
+        self.labels = encoder(labels, widths, c.blocks - late, affine=True)
+        self.past = encoder(images, widths, c.blocks - late, affine=True)
+        self.image = decoder(widths, late, affine=True)
+        self.motion = decoder(widths, late, affine=True) if c.motion else None
+        self.foreground = (
+            nn.Sequential(*encoder(labels, narrow, c.blocks, affine=True), *decoder(narrow, 0, affine=True)) if c.foreground else None
+        )
+        self.heads = Heads(c, 0)
+
+    def forward(self, labels: Tensor, images: Tensor, below: Features | None) -> Features:
+        x = self.labels(labels) + self.past(images)
+        motion = None if self.motion is None else self.motion(x)
+        return Features(self.image(x), motion, None if self.foreground is None else self.foreground(labels))
+
+
+class FineScale(Scale):
+    """G_s: as the coarsest scale, at twice the size of the scale below, to whose features it adds its own."""
+
+    def __init__(self, config: Vid2VidConfig, level: int) -> None:
+        super().__init__()
+        c, labels, images = config, *_inputs(config)
+        widths, narrow = ([filters >> level, 2 * filters >> level] for filters in (c.filters, c.foreground_filters))
+        self.labels, self.past = encoder(labels, widths, 0, affine=True), encoder(images, widths, 0, affine=True)
+        self.image = decoder(widths, c.enhancer_blocks, affine=True)
+        self.motion = decoder(widths, c.enhancer_blocks, affine=True) if c.motion else None
+        self.foreground_labels = encoder(labels, narrow, 0, affine=True) if c.foreground else None
+        self.foreground = decoder(narrow, c.enhancer_blocks, affine=True) if c.foreground else None
+        self.heads = Heads(c, level)
+
+    def forward(self, labels: Tensor, images: Tensor, below: Features | None) -> Features:
+        assert below is not None
+        x = self.labels(labels) + self.past(images)
+        motion = foreground = None
+        if self.motion is not None:
+            motion = self.motion(x + below.motion)
+        if self.foreground is not None and self.foreground_labels is not None:
+            foreground = self.foreground(self.foreground_labels(labels) + below.foreground)
+        return Features(self.image(x + below.image), motion, foreground)
+
+
+class Vid2Vid(Generator):
+    """Each frame from its semantic image, and from the semantic and real or generated images of the L frames before it.
+
+    Without a past the frame is h_t alone, made from past images of zeros. Images smaller than `config.size` by powers of two are made by
+    the coarser scales alone, so that these can be trained first.
+    """
+
+    config: Vid2VidConfig
+
+    def __init__(self, config: Vid2VidConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.scales = nn.ModuleList([CoarseScale(config), *(FineScale(config, level) for level in range(1, config.enhancers + 1))])
+        self.apply(initialise)
+
+    def encode_examples(self, examples: Frame | None) -> Code:
+        return Code(examples)
+
+    def choose(self, code: Code, indices: object) -> Code:
+        return code
+
+    def finest(self, height: int) -> int:
+        """The number of the scale that makes images of that height, 0 for the coarsest."""
+        coarsest = self.config.size[0] >> self.config.enhancers
+        return min(max((height // coarsest).bit_length() - 1, 0), self.config.enhancers)
+
+    def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
+        level = self.finest(driving.semantic.shape[-2])
+        known = list(self._past(past, level).frames()) if past is not None else []
+        labels = _pyramid(self._stacked_labels(driving, known), level)
+        front = _pyramid(self._foreground(driving.semantic), level)
+        features: Features | None = None
+        made: list[Synthesis] = []
+        for scale in range(level + 1):
+            depth = level - scale
+            images = [frame.picture if depth == 0 else frame.coarser[depth - 1] for frame in known]
+            network: Scale = self.scales[scale]  # type: ignore[assignment]
+            features = network(labels[depth], self._stacked_images(images, labels[depth]), features)
+            made.insert(0, self._composed(network.heads, features, images[0] if images else None, front[depth]))
+        return replace(made[0], coarser=tuple(other.frame for other in made[1:]))
+
+    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
+        level = self.finest(made.frame.shape[-2])
+        older = None if past is None else _last(self._past(past, level), self.config.past_frames - 1)
+        newest = Past(driving.semantic, driving.keypoints, made.frame, made.coarser, older)
+        return self._past(newest, level)
+
+    def _past(self, past: Frame, level: int) -> Past:
+        """The past with an image for every scale: given frames have only the finest."""
+        found = past if isinstance(past, Past) else Past(past.semantic, past.keypoints, past.image)
+        if len(found.coarser) < level:
+            found = replace(found, coarser=tuple(_pyramid(found.picture, level)[1:]))
+        return found
+
+    def _stacked_labels(self, driving: Frame, known: list[Past]) -> Tensor:
+        """The semantic images of the frame and the L before it, the newest first; the earliest one stands for those before it."""
+        maps = [driving.semantic, *(frame.semantic for frame in known)]
+        maps += [maps[-1]] * (self.config.past_frames + 1 - len(maps))
+        return torch.cat(maps, 1)
+
+    def _stacked_images(self, images: list[Tensor], like: Tensor) -> Tensor:
+        """L past images, the newest first; zeros for those that do not exist."""
+        missing = self.config.past_frames - len(images)
+        zeros = like.new_zeros(like.shape[0], 3 * missing, *like.shape[-2:])
+        return torch.cat([*(image.to(like.dtype) for image in images), zeros], 1)
+
+    def _foreground(self, semantic: Tensor) -> Tensor:
+        """1 - m_B, [B, 1, H, W]."""
+        return semantic[:, list(self.config.foreground)].sum(1, keepdim=True).clamp(0, 1)
+
+    def _composed(self, heads: Heads, features: Features, before: Tensor | None, front: Tensor) -> Synthesis:
+        """Equation 4, or equation 9 where there is a foreground: one scale's frame and its parts."""
+        painted = torch.tanh(heads.image(features.image).float())
+        front = front.float()
+        foreground = None
+        if heads.foreground is not None:
+            foreground = torch.tanh(heads.foreground(features.foreground).float())
+        raw = painted if foreground is None else torch.lerp(painted, foreground, front)
+        if before is None or heads.flow is None or heads.mask is None:
+            return Synthesis(raw, raw)
+        flow = heads.flow(features.motion).float() * heads.unit
+        logits = heads.mask(features.motion).float()
+        moved = warp(before, flow)
+        mask = torch.sigmoid(logits)
+        if foreground is not None and self.config.composite == "after":
+            frame = torch.lerp(torch.lerp(moved, painted, mask), foreground, front)
+        else:
+            frame = torch.lerp(moved, raw, mask)
+        return Synthesis(frame, raw, previous=Warped(moved, flow, logits), previous_mask=mask)
+
+
+def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
+    """Channels of the stacked label maps and of the stacked past images."""
+    return config.semantic_channels * (config.past_frames + 1), 3 * config.past_frames
+
+
+def _pyramid(image: Tensor, levels: int) -> list[Tensor]:
+    """The image and its halves, the largest first."""
+    sizes = [image]
+    for _ in range(levels):
+        sizes.append(halved(sizes[-1]))
+    return sizes
+
+
+def _last(past: Past, count: int) -> Past | None:
+    """The newest `count` frames of a past."""
+    if count <= 0:
+        return None
+    return replace(past, older=None if past.older is None else _last(past.older, count - 1))

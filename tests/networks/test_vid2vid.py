@@ -1,0 +1,272 @@
+"""vid2vid (2018): equations 4 and 9, the past of each scale, coarse to fine, and the dimensions of the public code."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from stages.errors import UsageError
+from stages.networks import families
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator, Synthesis
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.residual import halved
+from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
+from stages.networks.vid2vid.generator import Past
+
+TINY = PRESETS["tiny-vid2vid"]
+assert isinstance(TINY, Vid2VidConfig)
+PRIOR = replace(TINY, foreground=(1, 3))
+CITYSCAPES = 36
+"""The labels of the paper's data, and the edges between instances."""
+
+
+def network_of(config: Vid2VidConfig = TINY, seed: int = 0) -> Vid2Vid:
+    torch.manual_seed(seed)
+    return Vid2Vid(config).eval()
+
+
+def moment(config: Vid2VidConfig = TINY, seed: int = 0, batch: int = 1, size: tuple[int, int] | None = None) -> Frame:
+    """A frame with a label map of one channel for each label, and an image."""
+    draw = torch.Generator().manual_seed(seed)
+    height, width = size or config.size
+    labels = torch.randint(config.semantic_channels, (batch, height // 8, width // 8), generator=draw)
+    labels = labels.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    semantic = torch.nn.functional.one_hot(labels, config.semantic_channels).permute(0, 3, 1, 2).float()
+    return Frame(semantic, torch.zeros(batch, 0, 3), torch.rand(batch, 3, height, width, generator=draw) * 2 - 1)
+
+
+def recursion(network: Generator | Renderer, frames: int, start: Frame | None = None) -> tuple[list[Tensor], list[Frame]]:
+    """Frames, and the past after each of them."""
+    past, made, pasts = start, [], []
+    with torch.no_grad():
+        for t in range(frames):
+            frame, past = network.step(network.encode_examples(None), replace(moment(seed=t), image=None), past)
+            made.append(frame)
+            pasts.append(past)
+    return made, pasts
+
+
+# dimensions
+
+
+@pytest.mark.parametrize(
+    ("preset", "foreground", "millions", "gmac"),
+    [
+        ("vid2vid-street-512", False, 365.3, 910),
+        ("vid2vid-street-512", True, 365.3 + 45.9, 910 + 147),
+        ("vid2vid-street-1024", False, 365.3 + 2.44, 910 + 468),
+        ("vid2vid-street-2048", True, 415, 2530),
+    ],
+)
+def test_it_has_the_size_and_cost_of_the_public_code(preset, foreground, millions, gmac):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = replace(PRESETS[preset], semantic_channels=CITYSCAPES, foreground=(26,) if foreground else ())
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = Vid2Vid(config)
+        frame = Frame(torch.zeros(1, CITYSCAPES, *config.size), torch.zeros(1, 0, 3), torch.zeros(1, 3, *config.size))
+        network.synthesize(network.encode_examples(None), frame, frame)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.01)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(gmac, rel=0.01)
+
+
+# equations 4 and 9
+
+
+def warped_pixel(image: Tensor, x: float, y: float) -> Tensor:
+    """The colour at a place of one image [3, H, W], bilinear, with the edge repeated."""
+    height, width = image.shape[-2:]
+    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    left, top = math.floor(x), math.floor(y)
+    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    a, b = x - left, y - top
+    upper = (1 - a) * image[:, top, left] + a * image[:, top, right]
+    lower = (1 - a) * image[:, bottom, left] + a * image[:, bottom, right]
+    return (1 - b) * upper + b * lower
+
+
+def composed_by_loops(before: Tensor, flow: Tensor, mask: Tensor, background: Tensor, foreground: Tensor, front: Tensor) -> Tensor:
+    """Equation 9 for one image, pixel by pixel. front is 1 - m_B."""
+    height, width = before.shape[-2:]
+    rows = []
+    for y in range(height):
+        row = []
+        for x in range(width):
+            moved = warped_pixel(before, x + float(flow[0, y, x]), y + float(flow[1, y, x]))
+            painted = front[0, y, x] * foreground[:, y, x] + (1 - front[0, y, x]) * background[:, y, x]
+            row.append((1 - mask[0, y, x]) * moved + mask[0, y, x] * painted)
+        rows.append(torch.stack(row, 1))
+    return torch.stack(rows, 1)
+
+
+@pytest.mark.parametrize("foreground", [(), (1, 3)])
+def test_a_frame_is_equation_9_or_without_a_prior_equation_4_also_in_its_gradients(foreground):
+    config = replace(TINY, size=(32, 32), enhancers=0, foreground=foreground)
+    network = network_of(config).double()
+    driving, past = moment(config, 1), moment(config, 2)
+    driving, past = replace(driving, semantic=driving.semantic.double()), past.map(Tensor.double)
+    before = past.picture.requires_grad_(True)
+    made = network.synthesize(network.encode_examples(None), driving, past)
+    assert made.previous is not None and made.previous_mask is not None
+
+    features = network.scales[0](torch.cat([driving.semantic, past.semantic, past.semantic], 1), torch.cat([before, 0 * before], 1), None)
+    heads = network.scales[0].heads
+    background = torch.tanh(heads.image(features.image).float())
+    front = driving.semantic[:, list(foreground)].sum(1, keepdim=True)
+    own = torch.tanh(heads.foreground(features.foreground).float()) if foreground else background
+    flow, mask = made.previous.flow.detach(), made.previous_mask.detach()
+    expected = composed_by_loops(before[0], flow[0], mask[0], background[0], own[0], front[0])
+    assert torch.allclose(made.frame[0].double(), expected, atol=1e-5)
+
+    weight = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(3)).double()
+    parameters = [heads.image.weight, heads.foreground.weight if foreground else heads.image.bias]
+    ours = torch.autograd.grad((made.frame[0] * weight).sum(), parameters, retain_graph=True)
+    theirs = torch.autograd.grad((expected * weight).sum(), parameters)
+    for got, wanted in zip(ours, theirs, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_where_there_is_no_foreground_equation_9_is_equation_4():
+    network, plain = network_of(PRIOR), network_of()
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if "foreground" not in name})
+    driving = moment(seed=1)
+    driving.semantic[:, [1, 3]] = 0
+    ours, theirs = (net.synthesize(net.encode_examples(None), driving, moment(seed=2)) for net in (network, plain))
+    assert torch.equal(ours.frame, theirs.frame) and torch.equal(ours.raw, theirs.raw)
+
+
+def test_the_foreground_is_painted_from_labels_alone_and_its_network_learns_of_the_foreground_alone():
+    network = network_of(PRIOR)
+    driving = moment(PRIOR, 1)
+    front = driving.semantic[:, [1, 3]].sum(1, keepdim=True)
+    one, other = (network.synthesize(network.encode_examples(None), driving, replace(moment(PRIOR, 2), image=x)) for x in images(2))
+    assert torch.allclose(one.raw * front, other.raw * front) and not torch.allclose(one.raw, other.raw)
+    (one.frame * (1 - front)).sum().backward()
+    assert all(p.grad is None or not p.grad.any() for name, p in network.named_parameters() if name.startswith("scales.1.heads.foreground"))
+
+
+def images(count: int) -> list[Tensor]:
+    return [moment(seed=40 + i).picture for i in range(count)]
+
+
+def test_the_public_codes_composite_never_warps_the_foreground():
+    paper, code = network_of(PRIOR), network_of(replace(PRIOR, composite="after"))
+    code.load_state_dict(paper.state_dict())
+    driving, past = moment(PRIOR, 1), moment(PRIOR, 2)
+    front = driving.semantic[:, [1, 3]].sum(1, keepdim=True)
+    ours, theirs = (net.synthesize(net.encode_examples(None), driving, past) for net in (paper, code))
+    assert torch.allclose(theirs.frame * front, theirs.raw * front, atol=1e-6)
+    assert torch.allclose(ours.frame * (1 - front), theirs.frame * (1 - front), atol=1e-6)
+    assert not torch.allclose(ours.frame, theirs.frame)
+
+
+# the past
+
+
+def test_a_frame_is_made_from_the_two_frames_before_it_and_no_earlier_one():
+    network = network_of()
+    made, pasts = recursion(network, 4)
+    past = pasts[3]
+    assert isinstance(past, Past)
+    assert [torch.equal(frame.picture, image) for frame, image in zip(past.frames(), (made[3], made[2]), strict=True)] == [True, True]
+    next_one = replace(moment(seed=9), image=None)
+    whole = network.step(None, next_one, past)[0]
+    for changed in (replace(past, image=-past.picture), replace(past, older=replace(past.older, image=-past.older.picture))):
+        assert not torch.equal(network.step(None, next_one, changed)[0], whole), "both count"
+
+
+def test_every_scale_continues_its_own_images():
+    network = network_of()
+    _, pasts = recursion(network, 2)
+    driving = replace(moment(seed=9), image=None)
+    own = network.synthesize(None, driving, pasts[1])
+    same = network.synthesize(None, driving, replace(pasts[1], coarser=(halved(pasts[1].picture),)))
+    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], halved(pasts[1].picture))
+    assert not torch.equal(own.coarser[0], same.coarser[0])
+
+
+def test_given_frames_have_their_own_halves_as_the_past_of_coarser_scales():
+    network = network_of()
+    given = moment(seed=5)
+    past = network.remember(given, Synthesis(given.picture, given.picture), None)
+    assert torch.equal(past.picture, given.picture) and torch.equal(past.coarser[0], halved(given.picture))
+    assert torch.equal(network.step(None, moment(), past)[0], network.step(None, moment(), given)[0])
+
+
+def test_the_first_frame_is_painted_whole():
+    made = network_of().synthesize(None, moment(), None)
+    assert made.previous is None and torch.equal(made.frame, made.raw) and made.frame.abs().max() <= 1
+
+
+def test_without_motion_frames_are_painted_but_see_the_past():
+    network = network_of(replace(TINY, motion=False))
+    one, other = (network.synthesize(None, moment(), replace(moment(seed=2), image=x)) for x in images(2))
+    assert one.previous is None and torch.equal(one.frame, one.raw) and not torch.equal(one.frame, other.frame)
+
+
+def test_the_past_changes_its_precision_and_moves_as_a_whole():
+    _, pasts = recursion(network_of(), 3)
+    half = pasts[2].cast(torch.bfloat16)
+    assert [frame.semantic.dtype for frame in half.frames()] == [torch.bfloat16] * 2
+    assert [frame.picture.dtype for frame in half.frames()] == [torch.float32] * 2
+    doubled = pasts[2].map(lambda x: x * 2)
+    for ours, theirs in zip(doubled.frames(), pasts[2].frames(), strict=True):
+        assert torch.equal(ours.picture, 2 * theirs.picture) and torch.equal(ours.coarser[0], 2 * theirs.coarser[0])
+
+
+# coarse to fine
+
+
+def test_half_the_size_is_made_by_the_coarse_scale_alone():
+    network = network_of(PRIOR).train()
+    small = moment(PRIOR, size=(32, 32))
+    network.synthesize(None, small, moment(PRIOR, 1, size=(32, 32))).frame.sum().backward()
+    learnt = {name.split(".")[1] for name, p in network.named_parameters() if p.grad is not None}
+    assert learnt == {"0"}
+    coarse = network_of(replace(PRIOR, size=(32, 32), enhancers=0))
+    coarse.load_state_dict({name: value for name, value in network.state_dict().items() if name.startswith("scales.0")})
+    assert torch.equal(coarse.synthesize(None, small).frame, network.eval().synthesize(None, small).frame)
+
+
+def test_every_weight_of_the_finest_scale_and_the_features_below_it_learn():
+    network = network_of(PRIOR).train()
+    network.synthesize(None, moment(PRIOR), moment(PRIOR, 1)).frame.square().mean().backward()
+    without = {name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()}
+    assert {name for name in without if not name.startswith("scales.0.heads") and not name.endswith(".bias")} == set()
+
+
+def test_samples_of_a_batch_do_not_know_each_other():
+    network = network_of(PRIOR)
+    driving, past = moment(PRIOR, 1, batch=2), moment(PRIOR, 2, batch=2)
+    both = network.synthesize(None, driving, past).frame
+    alone = network.synthesize(None, driving.map(lambda x: x[1:]), past.map(lambda x: x[1:])).frame
+    assert torch.allclose(both[1:], alone, atol=1e-3)
+
+
+# inference
+
+
+def test_the_inference_form_makes_the_same_video():
+    network = network_of(PRIOR)
+    made, _ = recursion(network, 4)
+    for precision, tolerance in (("fp32", 1e-4), ("bf16", 0.03)):
+        renderer = Renderer(network, Speed(precision))
+        fast, pasts = recursion(renderer, 4)
+        assert max((a - b).abs().mean() for a, b in zip(made[:2], fast[:2], strict=True)) < tolerance
+        assert len(list(pasts[3].frames())) == TINY.past_frames
+
+
+# the configuration
+
+
+def test_the_foreground_is_named_and_becomes_channels():
+    named = replace(TINY, foreground=("car", "person"))
+    assert named.for_labels(["sky", "person", "road", "car"]).foreground == (3, 1)
+    assert families.config_from_json(named.to_json()) == named
+    with pytest.raises(UsageError, match="has no tram, only sky, car"):
+        replace(TINY, foreground=("tram",)).for_labels(["sky", "car"])
