@@ -37,6 +37,8 @@ class Track(ABC):
 
     channels: int
     """Of s_t."""
+    names: tuple[str, ...] = ()
+    """Of the channels, for label maps."""
     num_frames: int
 
     @abstractmethod

@@ -86,6 +86,7 @@ def _train(
         event({"message": f"other clips take the place of {path}: {reason}"})
 
     data = Dataset(options.data, config.generator.kind, "train", estimate, on_bad)
+    config = replace(config, generator=config.generator.for_labels(data.label_names()))
     validation = Dataset(options.data, config.generator.kind, "val", estimate, on_bad)
     distance = open_distance(config.perceptual, device, config.perceptual_scales)
     if config.budget is not None:  # nothing but the plan's own call holds its trainer, and with it the memory of another one

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ class Batch:
     example_flows: Tensor  # [B, T, K, 2, H, W] from frame t to each example, the teacher's; K is 0 where no loss asks for it
     example_confidence: Tensor  # [B, T, K, 1, H, W]
     numbers: Tensor  # [B]: the place of each sample in the batch of all processes
+    given: int = 0
+    """Number of real frames that each window begins with: they are not made, but remembered."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -34,8 +37,9 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to each of its tensors."""
-        others = (self.flows, self.flow_confidence, self.example_flows, self.example_confidence, self.numbers)
-        return Batch(self.frames.map(change), self.examples.map(change), *map(change, others))
+        names = ("flows", "flow_confidence", "example_flows", "example_confidence", "numbers")
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, frames=self.frames.map(change), examples=self.examples.map(change), **changed)
 
     def to(self, device: torch.device) -> Batch:
         return self.map(lambda x: x.to(device, non_blocking=True))

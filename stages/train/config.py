@@ -29,6 +29,9 @@ class Phase:
     """Largest number of frames that are made before the window, without gradients; drawn for each step. In short windows the frame before
     is nearly perfect, and a network that trusts it lets blur grow over a long video; this shows it its own late frames."""
 
+    finest_only: bool = False
+    """Of a coarse-to-fine generator only the finest of the scales in use learns; the coarser ones stay as they are."""
+
     @property
     def has_past(self) -> bool:
         """Whether any frame is made after another."""
@@ -53,6 +56,8 @@ class TrainConfig:
     clip_gradient: float = 5.0
     backprop_frames: int = 1
     """Gradients flow back through so many frames of a window; the one before them is taken as it is."""
+    given: float = 0.0
+    """Share of the steps whose windows go on from real frames, as many as the generator remembers; the others begin without a past."""
     most_stride: int = 1
     """Windows take every n-th frame, n drawn from 1 to this, so that motions of other speeds are seen."""
     r1: float = 0.0
@@ -136,7 +141,8 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored: runs and models call the discriminators `players`, as they did before version 0.2."""
-        phases = [{name: value for name, value in asdict(phase).items() if name != "rollout" or value} for phase in self.phases]
+        newer = ("rollout", "finest_only")
+        phases = [{name: value for name, value in asdict(phase).items() if value or name not in newer} for phase in self.phases]
         values = {**asdict(self), "generator": self.generator.to_json(), "phases": phases}
         return {"players" if name == "discriminators" else name: value for name, value in values.items()}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from threading import Lock
@@ -72,29 +71,36 @@ class Dataset:
         self.lock = Lock()
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the channels of s_t, the same for all clips; empty for keypoints."""
+        return self.subjects[0][0].track.names
+
     def batch(
         self, config: TrainConfig, step: int, phase: Phase, part: Sequence[int] | None = None, attempt: int = 0, examples: int | None = None
     ) -> Batch:
         """The batch of one step, or those of its samples that `part` numbers. Another attempt at a step draws another batch.
 
-        K is drawn, unless `examples` says it, and so is the number of frames of a rollout, which come before those of the phase.
+        K is drawn, unless `examples` says it, and so are the number of frames of a rollout, which come before those of the phase, and
+        whether real frames come before all.
         """
         draw = np.random.default_rng([config.seed, step, attempt])
         examples = examples or _draw_k(draw, config.max_examples)
-        if phase.rollout:
-            phase = replace(phase, frames=phase.frames + int(draw.integers(phase.rollout + 1)))
+        before = int(draw.integers(phase.rollout + 1)) if phase.rollout else 0
+        given = config.generator.past_frames if phase.has_past and config.given and draw.random() < config.given else 0
+        before += given
         numbers = range(phase.batch) if part is None else part
-        samples = [self._sample(np.random.default_rng([config.seed, step, attempt, 1 + i]), config, phase, examples) for i in numbers]
+        draws = (np.random.default_rng([config.seed, step, attempt, 1 + i]) for i in numbers)
+        samples = [self._sample(own, config, phase, examples, before) for own in draws]
         frames, shown, flows = zip(*samples, strict=True)
         taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
-        return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)))
+        return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)), given=given)
 
-    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> TrainingWindow:
+    def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int) -> TrainingWindow:
         tried: set[Path] = set()
         while True:
             footage = self._draw_clip(draw, tried)
             try:
-                return self._window(footage, draw, config, phase, examples)
+                return self._window(footage, draw, config, phase, examples, before)
             except (InputError, InvalidClip) as error:
                 self.unreadable.add(footage.path, error)
                 tried.add(footage.path)
@@ -107,13 +113,16 @@ class Dataset:
         lengths = np.array([footage.num_frames for footage in clips])
         return clips[draw.choice(len(clips), p=lengths / lengths.sum())]
 
-    def _window(self, footage: DatasetClip, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int) -> TrainingWindow:
+    def _window(
+        self, footage: DatasetClip, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int
+    ) -> TrainingWindow:
+        """before: the number of frames that come before those of the phase; no loss asks for the flow of the first of them."""
         self._keep_open(footage)
         require_channels(footage.clip, footage.track.channels, config.generator.semantic_channels)
         stride = int(draw.integers(1, config.most_stride + 1))
         distance = round(EXAMPLE_DISTANCE * footage.clip.fps)
         many = FAR_AMONG if config.far_examples and draw.random() < config.far_examples else 1
-        window, others = draw_window(draw, footage.usable, phase.frames, many * examples, distance, stride)
+        window, others = draw_window(draw, footage.usable, before + phase.frames, many * examples, distance, stride)
         others = [footage.farthest(others[i::examples], window[0]) for i in range(examples)]
         view = draw_view(draw, footage.shape, *config.size_of(phase), config.jitter)
         colours = draw_colours(draw, config.jitter, config.hue)
@@ -121,7 +130,8 @@ class Dataset:
         noise, faults = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
         frames = footage.show(window, view, colours, noise)
         shown = footage.show(others, view, colours, faults)
-        flows, confidence = _teach(zip(frames[1:], frames, strict=False), self.teacher, view)
+        untaught = max(0, before - max(1, config.discriminators.span))
+        flows, confidence = _teach(list(zip(frames[1:], frames, strict=False))[untaught:], self.teacher, view, untaught)
         warped = shown if config.losses.example_flow and config.generator.warps_example else []
         to_examples, trusted = _teach(product(frames, warped), self.teacher, view)
         of_each = (len(frames), len(warped))
@@ -202,12 +212,16 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
     return 1 if most == 1 or draw.random() < 2 / 3 else int(draw.integers(2, most + 1))
 
 
-def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's flow from the first of each pair to the second, [N, 2, H, W], and its confidence, [N, 1, H, W]."""
+def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: View, untaught: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's flow from the first of each pair to the second, [N, 2, H, W], and its confidence, [N, 1, H, W].
+
+    Zeros for `untaught` pairs come first.
+    """
     found = [trusted_flow(one.picture, other.picture, teacher) for one, other in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)
     confidence = np.array([trusted[None] for _, trusted in found], np.float32)
-    return flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
+    flows, confidence = flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
+    return np.pad(flows, [(untaught, 0), *[(0, 0)] * 3]), np.pad(confidence, [(untaught, 0), *[(0, 0)] * 3])
 
 
 def _stacked(frames: Sequence[Frame]) -> Frame:

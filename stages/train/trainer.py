@@ -108,13 +108,14 @@ class Trainer:
         self._set_rates()
         if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
             self._begin(phase)
+        self.generator.learn_finest(self.config.size_of(phase)[0] if phase.finest_only else None)
         windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
-        rollout_frames = batch.num_frames - phase.frames
+        before = batch.num_frames - phase.frames
         for window in windows:
-            self._roll_out(window, rollout_frames)
+            self._roll_out(window, before)
         notes = Notes(self.device)
         finite = True
-        for first in range(rollout_frames, batch.num_frames, self.config.backprop_frames):
+        for first in range(before, batch.num_frames, self.config.backprop_frames):
             frames = range(first, min(first + self.config.backprop_frames, batch.num_frames))
             self.optimizer.zero_grad(set_to_none=True)
             self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -129,12 +130,15 @@ class Trainer:
 
     @torch.no_grad()
     def _roll_out(self, window: Window, frames: int) -> None:
-        """Make the first frames of a window as they would be in a long video."""
-        if not frames:
+        """The first frames of a window: real ones where they are given, the others made as they would be in a long video."""
+        for t in range(window.batch.given):
+            target = window.batch.target(t)
+            window.add(target, Synthesis(target.image, target.image), self.generator)
+        if frames == window.batch.given:
             return
         with self._autocast():
             code = self.generator.encode_examples(window.batch.examples)
-        for t in range(frames):
+        for t in range(window.batch.given, frames):
             target = window.batch.target(t)
             with self._autocast():
                 window.add(target, self.generator.synthesize(code, target.frame, window.before), self.generator)
@@ -148,7 +152,7 @@ class Trainer:
             target = batch.target(t)
             made = self._frame(code, target.frame, window.before) if code is not None else self._moved(batch.examples, target.frame)
             if phase.adversarial:
-                judged = self._judge(target, made.frame.detach(), window.past) * (window.share / len(frames))
+                judged = self._judge(target, made, window.past) * (window.share / len(frames))
                 judged.backward()
                 notes.add("discriminator", judged.detach() * len(frames))
             with self._autocast():
@@ -177,11 +181,11 @@ class Trainer:
         with self._autocast():
             return self.generator.move(examples, driving)
 
-    def _judge(self, target: Target, fake: Tensor, past: Past) -> Tensor:
+    def _judge(self, target: Target, made: Synthesis, past: Past) -> Tensor:
         """The discriminators' loss."""
         self.discriminators.requires_grad_(True)
         with self._autocast():
-            loss = self.discriminators.loss(target, fake, past)
+            loss = self.discriminators.loss(target, made.frame.detach(), past, made.raw.detach())
         if self.config.r1 and self.step % R1_EVERY == 0:
             loss = loss + 0.5 * self.config.r1 * R1_EVERY * self.discriminators.penalty(target)
         return loss

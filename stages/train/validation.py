@@ -25,7 +25,7 @@ class Validation:
     """The windows are drawn once, with a seed of their own and without augmentation: figures of all runs on a data set can be compared."""
 
     def __init__(self, data: Dataset, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None) -> None:
-        plain = replace(config, jitter=0.0, far_examples=0.0, max_examples=1, seed=0, most_stride=1)
+        plain = replace(config, jitter=0.0, far_examples=0.0, max_examples=1, seed=0, most_stride=1, given=0.0)
         self.windows = data.batch(plain, 0, Phase(1, frames=config.rollout + JUDGED, batch=WINDOWS)).parts(WINDOWS)
         self.device, self.perceptual = device, perceptual
 

@@ -30,6 +30,7 @@ class LabelTrack(Track):
         self.instances = None if instances is None else labels.InstanceLayer(instances)
         self.mirror = labels.mirror(self.layer.names)
         self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
+        self.names = tuple(self.layer.names[index] for index in self.ids)
         self.channels = len(self.ids)
         self.num_frames = layer.num_frames
 

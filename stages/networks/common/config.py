@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -36,6 +37,11 @@ class GeneratorConfig:
         raise NotImplementedError
 
     @property
+    def past_frames(self) -> int:
+        """Number of past frames that a frame is made from."""
+        return 1
+
+    @property
     def shows(self) -> tuple[str, ...]:
         """Parts of a synthesis that can be shown (stages/synthesize/shown.py)."""
         return ("result",)
@@ -44,6 +50,10 @@ class GeneratorConfig:
     def warps_example(self) -> bool:
         """Whether an example is moved by a flow, which a flow estimator can teach."""
         return False
+
+    def for_labels(self: ConfigT, names: Sequence[str]) -> ConfigT:
+        """The configuration for driving with these channels (`Track.names`). Raises UsageError for a label that is not among them."""
+        return self
 
     def trains_motion_alone(self, max_examples: int) -> bool:
         """Whether the flow network can be trained alone (`Phase.motion_only`) with at most `max_examples` examples."""

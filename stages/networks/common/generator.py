@@ -76,6 +76,9 @@ class Generator(nn.Module):
         """The past for the step after the one that made `made`; `Synthesis(image, image)` for a given image."""
         return replace(driving, image=made.frame)
 
+    def learn_finest(self, height: int | None) -> None:
+        """Of a coarse-to-fine generator only the scale that makes images of that height learns from now on; None: all do."""
+
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
         """What the flow network alone makes of the examples (`Phase.motion_only`)."""
         raise NotImplementedError

@@ -46,6 +46,8 @@ class LossWeights:
     """With K > 1, attention to the example whose keypoints are nearest. The choice of e_1 itself has no gradient."""
     gan: float = 0.05
     feature_matching: float = 1.0
+    temporal: float = 0.0
+    """L1 to the frame made before, moved by the teacher's flow, where it can be trusted."""
     video_gan: float = 0.02
     region_gan: float = 0.05
 
@@ -86,6 +88,13 @@ class DiscriminatorConfig:
     """At so many frame rates, each half the one before."""
     regions: tuple[tuple[int, ...], ...] = ()
     """Keypoints around each of which a discriminator of its own looks more closely, for example those of the face of a body."""
+    sees_raw: bool = False
+    """D_I judges h_t as well as the frame, as in the public code of vid2vid."""
+
+    @property
+    def span(self) -> int:
+        """The number of frames that the slowest D_V sees before the present one."""
+        return (self.video_frames - 1) * 2 ** (self.video_rates - 1) if self.video_rates else 0
 
 
 class Discriminators(nn.Module):
@@ -102,12 +111,12 @@ class Discriminators(nn.Module):
         self.regions = nn.ModuleList(MultiScaleDiscriminator(channels, p.filters, p.layers - 1) for _ in p.regions)
         self.region_side = min(config.size) // 4
 
-    def loss(self, target: Target, fake: Tensor, past: Past) -> Tensor:
-        """The discriminators' own loss; `fake` carries no gradient to the generator."""
+    def loss(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None = None) -> Tensor:
+        """The discriminators' own loss; `fake`, and h_t as `raw`, carry no gradient to the generator."""
         gan = self.settings.gan
-        total = losses.discriminator_loss(
-            self.image(self._conditioned(target, target.image)), self.image(self._conditioned(target, fake)), gan
-        )
+        real = self.image(self._conditioned(target, target.image))
+        judged = [self.image(self._conditioned(target, image)) for image in self._judged(fake, raw)]
+        total = torch.stack([losses.discriminator_loss(real, output, gan) for output in judged]).mean()
         for rate, real, made in self._windows(target, fake, past):
             total = total + losses.discriminator_loss(self.videos[rate](real), self.videos[rate](made), gan)
         for discriminator, real, made in self._regions(target, fake):
@@ -121,13 +130,16 @@ class Discriminators(nn.Module):
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)
         return gradient.square().sum((1, 2, 3)).mean()
 
-    def generator_terms(self, target: Target, fake: Tensor, past: Past) -> dict[str, Tensor]:
+    def generator_terms(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None = None) -> dict[str, Tensor]:
         """What the generator is told: gan, feature_matching, and where there are such discriminators video_gan and region_gan."""
         gan = self.settings.gan
-        output = self.image(self._conditioned(target, fake))
+        judged = [self.image(self._conditioned(target, image)) for image in self._judged(fake, raw)]
         with torch.no_grad():
             real = self.image(self._conditioned(target, target.image))
-        terms = {"gan": losses.generator_loss(output, gan), "feature_matching": losses.feature_matching(real, output)}
+        terms = {
+            "gan": torch.stack([losses.generator_loss(output, gan) for output in judged]).mean(),
+            "feature_matching": torch.stack([losses.feature_matching(real, output) for output in judged]).mean(),
+        }
         if windows := self._windows(target, fake, past):
             terms["video_gan"] = torch.stack([losses.generator_loss(self.videos[rate](made), gan) for rate, _, made in windows]).mean()
         if regions := self._regions(target, fake):
@@ -135,6 +147,9 @@ class Discriminators(nn.Module):
                 [losses.generator_loss(discriminator(made), gan) for discriminator, _, made in regions]
             ).mean()
         return terms
+
+    def _judged(self, fake: Tensor, raw: Tensor | None) -> list[Tensor]:
+        return [fake, raw] if self.settings.sees_raw and raw is not None else [fake]
 
     def _conditioned(self, target: Target, image: Tensor) -> Tensor:
         example = [target.examples.picture[:, 0]] if self.sees_example else []
@@ -191,8 +206,11 @@ def generator_losses(
         terms["flow"] = losses.flow_loss(synthesis.previous.flow, target.flow, target.flow_confidence)
         if synthesis.previous_mask is not None:
             terms["mask"] = terms.get("mask", 0) + losses.mask_loss(synthesis.previous_mask, synthesis.previous.image, truth)
+    if weights.temporal and target.flow is not None and target.flow_confidence is not None:
+        moved = warp(past.fake[-1], target.flow)
+        terms["temporal"] = ((frame - moved).abs() * target.flow_confidence).mean()
     if discriminators is not None:
-        terms |= discriminators.generator_terms(target, frame, past)
+        terms |= discriminators.generator_terms(target, frame, past, synthesis.raw)
     return {name: value * getattr(weights, name) for name, value in terms.items() if getattr(weights, name)}
 
 

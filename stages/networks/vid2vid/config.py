@@ -57,7 +57,9 @@ class Vid2VidConfig(GeneratorConfig):
 
 
 _STREET = Vid2VidConfig(kind="segment", semantic_channels=35, size=(256, 512))
-_SMALL = Vid2VidConfig(kind="segment", semantic_channels=11, size=(128, 256), filters=24, downs=2, blocks=5, foreground_filters=16)
+_SMALL = Vid2VidConfig(
+    kind="segment", semantic_channels=11, size=(256, 512), filters=24, downs=2, blocks=5, enhancers=2, foreground_filters=16
+)
 
 PRESETS: dict[str, GeneratorConfig] = {
     "vid2vid-street-512": _STREET,
@@ -65,7 +67,6 @@ PRESETS: dict[str, GeneratorConfig] = {
     "vid2vid-street-2048": replace(_STREET, size=(1024, 2048), enhancers=2),
     "vid2vid-face": replace(_STREET, kind="landmarks", semantic_channels=7, size=(512, 512)),
     "vid2vid-pose": replace(_STREET, kind="poses+densepose", semantic_channels=6, size=(512, 256)),
-    "street-small": replace(_SMALL, enhancers=1, size=(128, 256)),
-    "street-small-512": replace(_SMALL, enhancers=2, size=(256, 512)),
+    "street-small": _SMALL,
     "tiny-vid2vid": Vid2VidConfig(size=(64, 64), filters=8, downs=1, blocks=2, enhancers=1, foreground_filters=8),
 }

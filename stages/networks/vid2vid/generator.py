@@ -161,6 +161,10 @@ class Vid2Vid(Generator):
             made.insert(0, self._composed(network.heads, features, images[0] if images else None, front[depth]))
         return replace(made[0], coarser=tuple(other.frame for other in made[1:]))
 
+    def learn_finest(self, height: int | None) -> None:
+        for level, scale in enumerate(self.scales):
+            scale.requires_grad_(height is None or level == self.finest(height))
+
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
         level = self.finest(made.frame.shape[-2])
         older = None if past is None else _last(self._past(past, level), self.config.past_frames - 1)

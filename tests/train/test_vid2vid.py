@@ -1,0 +1,184 @@
+"""vid2vid through `train` and `synthesize`: scale by scale, windows that go on from real frames, exact resume."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from stages.clip import open_clip, probe
+from stages.errors import UsageError
+from stages.flow.warp import warp
+from stages.models import load_model
+from stages.networks.common import losses
+from stages.networks.common.discriminator_inputs import Past
+from stages.networks.common.generator import Synthesis
+from stages.networks.common.objective import Discriminators, LossWeights, generator_losses
+from stages.networks.vid2vid import PRESETS
+from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
+from stages.train.data import Dataset
+from stages.train.trainer import Trainer
+
+RECIPE = replace(
+    read_recipe("vid2vid-street-512"),
+    generator=PRESETS["tiny-vid2vid"],
+    perceptual="none",
+    phases=(
+        Phase(2, scale=0.5, batch=2),
+        Phase(2, scale=0.5, batch=2, frames=3),
+        Phase(2, batch=2, frames=2, finest_only=True),
+        Phase(2, batch=2, frames=2, rollout=2),
+    ),
+)
+RECIPE = replace(RECIPE, discriminators=replace(RECIPE.discriminators, filters=8, layers=3))
+
+
+def quick(data: Path) -> TrainOptions:
+    return TrainOptions(data, "cpu", LoggingSettings(1, 0))
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.ndjson").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(painted_dataset, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("vid2vid") / "run"
+    train(RECIPE, quick(painted_dataset), out)
+    return out
+
+
+def test_it_is_trained_scale_by_scale_with_the_terms_of_the_paper(run):
+    terms = [row for row in rows(run) if "gan" in row]
+    assert [row["size"] for row in terms] == [32] * 4 + [64] * 4
+    assert {"gan", "feature_matching", "video_gan", "warp", "flow", "mask", "temporal", "discriminator"} <= terms[-1].keys()
+    assert all(np.isfinite(value) for row in terms for value in row.values())
+    assert load_model(run).config == RECIPE.generator
+
+
+@pytest.mark.parametrize("stopped_at", [3, 5, 7])
+def test_it_goes_on_exactly_also_while_the_coarse_scale_is_held(run, stopped_at, painted_dataset, tmp_path):
+    def stop(row):
+        if row.get("step") == stopped_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(RECIPE, quick(painted_dataset), tmp_path / "run", event=stop)
+    train(RECIPE, quick(painted_dataset), tmp_path / "run")
+    assert rows(tmp_path / "run") == rows(run)
+
+
+def test_the_coarse_scale_is_held_and_keeps_the_momentum_of_its_optimiser(painted_dataset):
+    data, trainer = Dataset(painted_dataset, "landmarks", "train"), Trainer(RECIPE, torch.device("cpu"), None)
+
+    def step() -> dict[str, torch.Tensor]:
+        phase = RECIPE.phase_at(trainer.step)
+        trainer.train_step(data.batch(RECIPE, trainer.step, phase), phase)
+        return {name: value.clone() for name, value in trainer.generator.state_dict().items()}
+
+    for _ in range(4):
+        before = step()
+    momentum = trainer.optimizer.state[trainer.generator.scales[0].heads.image.weight]["exp_avg"].clone()
+    held = step()
+    changed = {name.split(".")[1] for name, value in held.items() if not torch.equal(value, before[name])}
+    assert changed == {"1"}
+    assert torch.equal(trainer.optimizer.state[trainer.generator.scales[0].heads.image.weight]["exp_avg"], momentum)
+    step()
+    together = step()
+    assert {name.split(".")[1] for name, value in together.items() if not torch.equal(value, held[name])} == {"0", "1"}
+
+
+def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset):
+    config = replace(RECIPE, given=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
+    data, trainer = Dataset(painted_dataset, "landmarks", "train"), Trainer(config, torch.device("cpu"), None)
+    step = next(step for step in range(20) if data.batch(config, step, config.phases[0]).num_frames == 5)
+    batch = data.batch(config, step, config.phases[0])
+    assert batch.given == 2, "as many as the generator remembers"
+
+    pasts = []
+    synthesize = trainer.generator.synthesize
+    trainer.generator.synthesize = lambda code, driving, past: (pasts.append(past), synthesize(code, driving, past))[1]
+    trainer._synthesize = trainer.generator.synthesize
+    trainer.train_step(batch, config.phases[0])
+    assert len(pasts) == 3
+    assert [torch.equal(known.picture, batch.frames.picture[:, t]) for known, t in zip(pasts[0].frames(), (1, 0), strict=True)] == [True] * 2
+    assert torch.equal(pasts[1].older.picture, batch.frames.picture[:, 1])
+
+
+def test_shares_of_the_steps_begin_with_real_frames_and_without(painted_dataset):
+    data, phase = Dataset(painted_dataset, "landmarks", "train"), Phase(1, batch=1, frames=2)
+    given = [data.batch(replace(RECIPE, given=0.5), step, phase).given for step in range(30)]
+    assert set(given) == {0, 2} and 5 <= given.count(2) <= 25
+    assert not any(data.batch(replace(RECIPE, given=1.0), step, Phase(1, batch=1)).given for step in range(3)), "single frames have no past"
+
+
+def test_the_teacher_is_asked_for_what_the_losses_see_alone(painted_dataset):
+    """Of a rollout the flows that no video discriminator reaches are zeros; the others are those of the same frames without a rollout."""
+    asked = []
+
+    def teacher(one, other):
+        asked.append(1)
+        return np.ones((*one.shape[:2], 2), np.float32)
+
+    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), given=0.0)
+    data, phase = Dataset(painted_dataset, "landmarks", "train", teacher), Phase(1, batch=1, frames=2, rollout=6)
+    step = next(step for step in range(40) if data.batch(config, step, phase).num_frames == 8)
+    asked.clear()
+    flows = data.batch(config, step, phase).flows
+    assert [bool(flow.any()) for flow in flows[0]] == [False] * 5 + [True] * 2
+    assert len(asked) == 4, "forth and back"
+
+
+def test_an_image_discriminator_can_judge_h_t_too(painted_dataset):
+    torch.manual_seed(0)
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 0, Phase(1, batch=2))
+    target, frame, raw = batch.target(0), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    judges = Discriminators(RECIPE.generator, RECIPE.discriminators).eval()  # spectral norms stay as they are
+    real, fake, painted = (judges.image(judges._conditioned(target, image)) for image in (target.image, frame, raw))
+    expected = (losses.discriminator_loss(real, fake, "lsgan") + losses.discriminator_loss(real, painted, "lsgan")) / 2
+    assert torch.allclose(judges.loss(target, frame, Past([], [], []), raw), expected)
+    told = judges.generator_terms(target, frame, Past([], [], []), raw)["gan"]
+    assert torch.allclose(told, (losses.generator_loss(fake, "lsgan") + losses.generator_loss(painted, "lsgan")) / 2)
+
+
+def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_trusted(painted_dataset):
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, given=0.0), 0, Phase(1, batch=2, frames=2))
+    target, frame, before = batch.target(1), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    weights = LossWeights(**{name: 0.0 for name in ("l1", "raw", "perceptual", "warp", "flow", "mask", "keypoint", "attention")}, temporal=3.0)
+    past = Past([batch.target(0).image], [before], [])
+    terms = generator_losses(Synthesis(frame, frame), target, weights, None, None, past)
+    expected = 3 * F.l1_loss(frame * target.flow_confidence, warp(before, target.flow) * target.flow_confidence)
+    assert terms.keys() == {"temporal"} and torch.allclose(terms["temporal"], expected, rtol=1e-4)
+
+
+def test_the_foreground_is_named_in_a_recipe_and_unknown_names_are_refused(painted_dataset, tmp_path):
+    recipe = replace(RECIPE, generator=replace(RECIPE.generator, foreground=("tram",)))
+    with pytest.raises(UsageError, match="has no tram"):
+        train(recipe, quick(painted_dataset), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipes_of_all_scales_are_whole(tmp_path):
+    for preset in ("vid2vid-street-512", "vid2vid-street-1024", "vid2vid-street-2048", "vid2vid-face", "vid2vid-pose", "street-small"):
+        config = read_recipe(preset)
+        assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+        assert config.generator.family == "vid2vid" and config.losses.warp == config.losses.flow or preset == "street-small"
+
+
+# synthesis
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, make_painted_clip):
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=5))
+
+
+def test_it_makes_a_video_without_examples(run, driver, tmp_path, fsv2v):
+    done = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "-o", "out.mp4", cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert probe(tmp_path / "out.mp4").num_frames == 5
