@@ -27,6 +27,7 @@ class Prepared(NamedTuple):
     examples: list[Clip]
     driving: Clip
     model: Model
+    start: Clip | None
 
 
 def prepare(
@@ -40,6 +41,7 @@ def prepare(
     backend: str = "auto",
     device: str = "auto",
     fps: float = 25,
+    start: Source | None = None,
 ) -> Prepared:
     """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `place`."""
     drive = driving_clip(driving, place, fps=fps)
@@ -49,7 +51,10 @@ def prepare(
     chosen = chosen if attention == "auto" else chosen.attending(attention)
     drive = with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
     shown = [] if examples is None else examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
-    return Prepared(shown, drive, chosen)
+    given = None
+    if start is not None:
+        given = with_layer(driving_clip(start, place, fps=fps), chosen.config.kind, place, device=device, backend=backend)
+    return Prepared(shown, drive, chosen, given)
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -76,6 +81,7 @@ def synthesize(
     attention: str = "auto",
     backend: str = "auto",
     fps: float = 25,
+    start: Source | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
     **options: Any,
@@ -85,7 +91,8 @@ def synthesize(
     examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD. driving: a clip, a video
     or frames [T, H, W, 3] at `fps`. out: the video or clip to write; without it the frames are returned, an iterator of uint8 RGB
     [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a finetuned model belongs to. backend: the
-    landmark detector. options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"` or `finetune=60`.
+    landmark detector. start: real frames whose last ones precede the first frame, as a clip, a video, images or frames. options: the fields
+    of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"` or `finetune=60`.
 
     Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
     not set.
@@ -99,6 +106,7 @@ def synthesize(
         "backend": backend,
         "device": chosen.device,
         "fps": fps,
+        "start": start,
     }
     told = reporter or Reporter()
     if out is None:
@@ -111,6 +119,7 @@ def synthesize(
             ready.model,
             Path(out),
             chosen,
+            start=ready.start,
             overwrite=overwrite,
             progress=told.progress,
             perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(chosen.device)),
@@ -125,7 +134,7 @@ def _frames(
         require_examples(ready.examples, ready.model, options)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network)
+        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start)
         for text in rendering.warnings():
             reporter.warning(place.plain(text))
         for done, frame in enumerate(rendering.frames(), 1):

@@ -56,12 +56,19 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 
 @command("synthesize", explain=_explain)
 @path_option(
-    "--examples", metavar="PATH", help="An image, a folder of images, a video or a clip of the person or street to show. Not for pix2pixHD."
+    "--examples",
+    metavar="PATH",
+    help="An image, a folder of images, a video or a clip of the person or street to show. Not for pix2pixHD and vid2vid.",
 )
 @path_option(
     "--driving", required=True, metavar="PATH", help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder."
 )
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, or of the driving clip, .mp4, in the current folder.")
+@path_option(
+    "--start",
+    metavar="PATH",
+    help="Real frames that precede the first one, as an image, a video or a clip: the result goes on from its end.",
+)
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
 @prepare.base_option
 @click.option(
@@ -110,9 +117,9 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @overwrite_option
 @common_options
 def synthesize(
-    examples: str | None, driving: str, model: str | None, base: str | None, num_examples: int | None, example_frames: str | None,
-    select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize: str, show: str,
-    compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
+    examples: str | None, driving: str, start: str | None, model: str | None, base: str | None, num_examples: int | None,
+    example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
+    str, show: str, compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -135,12 +142,15 @@ def synthesize(
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     if examples is None and model is None:
-        raise UsageError("Missing option '--examples'.", hint="only models such as those of pix2pixHD go without, which --model names")
-    if examples is not None and not Path(examples).exists():
-        raise InputError(f"{examples} does not exist")
+        raise UsageError(
+            "Missing option '--examples'.", hint="only models such as those of pix2pixHD and vid2vid go without, which --model names"
+        )
+    for path in (examples, start):
+        if path is not None and not Path(path).exists():
+            raise InputError(f"{path} does not exist")
     with console.progress("synthesize", None, "frames") as bar:
         outcome = fsv2v.synthesize(
-            examples, driving, out, model=model, base=base, attention=attention, backend=backend, overwrite=run.overwrite,
+            examples, driving, out, model=model, base=base, attention=attention, backend=backend, start=start, overwrite=run.overwrite,
             reporter=prepare.Console(bar.move), **options,
         )  # fmt: skip
     for text in outcome.warnings:

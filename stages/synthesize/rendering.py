@@ -12,13 +12,14 @@ import torch
 
 from stages.clip import Clip
 from stages.conditions.finetune_batches import finetune_batches
-from stages.conditions.framing import Example, examples_of, frame_of, squeezed
-from stages.conditions.kinds import find, require_channels
+from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, show, squeezed, views
+from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.reach import Reach
 from stages.devices import choose_device
 from stages.errors import InputError, NoDetection
 from stages.models import Model
 from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Synthesis
 from stages.networks.common.images import image_array
 from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import PerceptualDistance
@@ -49,6 +50,7 @@ class Rendering:
         options: SynthesizeOptions,
         fitting: Fitting,
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+        start: Clip | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         self.options, self._driving = options, driving
@@ -58,6 +60,9 @@ class Rendering:
         require_channels(driving, self.track.track.channels, model.config.semantic_channels)
         for example in self._examples:
             require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
+        if start is not None:
+            require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
+        self._given = [] if start is None else _last_frames(start, self._kind, size, options.crop, model.config.past_frames)
         self._keypoints = [example.shown.keypoints for example in self._examples]
         if fitting.how != "none":
             self.track.fit_to(self._keypoints, proportions=fitting.how == "proportions")
@@ -72,7 +77,7 @@ class Rendering:
         """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""
         pictures = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show)
+        frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show, self._given)
         return transformed(frames, [SideBySide(self.track)] if self.options.compare else [])
 
     def warnings(self) -> list[str]:
@@ -97,6 +102,14 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     return shown
 
 
+def _last_frames(clip: Clip, kind: str, size: tuple[int, int], crop: Crop, count: int) -> list[Sample]:
+    """The last `count` frames of a clip, with their images, the oldest first."""
+    track = open_track(clip, kind)
+    seen_through = views(clip, track, size, crop)
+    last = range(max(0, clip.num_frames - count), clip.num_frames)
+    return [show(track, index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last]
+
+
 def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
     """Tells of each driving frame which examples it is made from."""
     count = {"all": len(shown), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
@@ -113,9 +126,10 @@ def _frames(
     track: Driving,
     device: torch.device,
     select: Callable[[Step], tuple[int, ...]],
-    show: Show,
+    show_part: Show,
+    given: Sequence[Sample],
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per driving frame."""
+    """uint8 RGB [H, W, 3], one per driving frame; `given` are the frames before the first."""
     count = 0 if examples is None else len(examples.picture)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
 
@@ -124,9 +138,13 @@ def _frames(
         return whole if len(chosen) == count else renderer.choose(whole, chosen)
 
     past: Frame | None = None
+    for sample in given:
+        frame = frame_of([sample], device)
+        past = renderer.remember(frame, Synthesis(frame.picture, frame.picture), past)
     for index, step in enumerate(track.steps()):
         driving = frame_of([step.shown], device)
-        picture, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
+        known = None if step.fresh and index else past
+        picture, past = show_step(renderer, show_part, code_of(select(step)), driving, known)
         if not picture.isfinite().all():
             raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
         yield image_array(picture[0])

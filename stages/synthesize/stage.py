@@ -31,28 +31,30 @@ def synthesize(
     out: Path,
     options: SynthesizeOptions,
     *,
+    start: Clip | None = None,
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
-    examples and driving need the layer that the model was trained on; a model of a family without examples is given none. The output has
+    examples and driving need the layer that the model was trained on; a model of a family without examples is given none. The last frames
+    of `start`, which has that layer, too, are the past of the first driving frame; they are not written. The output has
     the model's size, the driving clip's frame rate and its sound. `perceptual` makes the distance that finetuning uses, if any. Memory
     does not grow with the length. Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set)
     and UsageError (a name that is neither video nor clip, another process makes it, or the model wants examples and there are none, or
     the other way round).
     """
-    for clip in (*examples, driving):
+    for clip in (*examples, driving, *([] if start is None else [start])):
         clip.require_not(out)
     require_examples(examples, model, options)
     with alone(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
-        producer = _producer(examples, driving, model, options, fitting)
+        producer = _producer(examples, driving, model, options, fitting, start)
         if not overwrite and is_finished(out, producer):
             return Outcome(out, "skipped", driving.num_frames)
         begun = time.monotonic()
-        rendering = Rendering(examples, driving, model, options, fitting, perceptual)
+        rendering = Rendering(examples, driving, model, options, fitting, perceptual, start)
         write_output(out, _counted(rendering.frames(), driving.num_frames, progress), rendering.track, producer)
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
@@ -76,7 +78,9 @@ def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> It
         progress(done, total)
 
 
-def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions, fitting: Fitting) -> Producer:
+def _producer(
+    examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions, fitting: Fitting, start: Clip | None
+) -> Producer:
     kind = model.config.kind
     parameters: dict[str, Any] = {
         **asdict(options),
@@ -85,6 +89,8 @@ def _producer(examples: Sequence[Clip], driving: Clip, model: Model, options: Sy
     }
     parameters["examples"] = [layers_digest(clip, kind) for clip in examples]
     parameters["pictures"] = [clip.frames_digest() for clip in examples if clip.has("frames")]
+    if start is not None:
+        parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
     if fitting.how == "place":
         parameters["fitting"] = fitting.how
     del parameters["compile"], parameters["device"]

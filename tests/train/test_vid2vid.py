@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,16 @@ import torch
 from torch.nn import functional as F
 
 from stages.clip import open_clip, probe
+from stages.conditions.framing import frame_of, show
+from stages.conditions.kinds import open_track
+from stages.conditions.view import View
 from stages.errors import UsageError
 from stages.flow.warp import warp
 from stages.models import load_model
 from stages.networks.common import losses
 from stages.networks.common.discriminator_inputs import Past
 from stages.networks.common.generator import Synthesis
+from stages.networks.common.images import image_array
 from stages.networks.common.objective import Discriminators, LossWeights, generator_losses
 from stages.networks.vid2vid import PRESETS
 from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
@@ -106,7 +111,8 @@ def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset
     trainer._synthesize = trainer.generator.synthesize
     trainer.train_step(batch, config.phases[0])
     assert len(pasts) == 3
-    assert [torch.equal(known.picture, batch.frames.picture[:, t]) for known, t in zip(pasts[0].frames(), (1, 0), strict=True)] == [True] * 2
+    newest, oldest = pasts[0].frames()
+    assert torch.equal(newest.picture, batch.frames.picture[:, 1]) and torch.equal(oldest.picture, batch.frames.picture[:, 0])
     assert torch.equal(pasts[1].older.picture, batch.frames.picture[:, 1])
 
 
@@ -149,7 +155,7 @@ def test_an_image_discriminator_can_judge_h_t_too(painted_dataset):
 def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_trusted(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, given=0.0), 0, Phase(1, batch=2, frames=2))
     target, frame, before = batch.target(1), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
-    weights = LossWeights(**{name: 0.0 for name in ("l1", "raw", "perceptual", "warp", "flow", "mask", "keypoint", "attention")}, temporal=3.0)
+    weights = LossWeights(l1=0, raw=0, warp=0, flow=0, mask=0, keypoint=0, temporal=3)
     past = Past([batch.target(0).image], [before], [])
     terms = generator_losses(Synthesis(frame, frame), target, weights, None, None, past)
     expected = 3 * F.l1_loss(frame * target.flow_confidence, warp(before, target.flow) * target.flow_confidence)
@@ -182,3 +188,30 @@ def test_it_makes_a_video_without_examples(run, driver, tmp_path, fsv2v):
     done = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "-o", "out.mp4", cwd=tmp_path)
     assert done.exit_code == 0, done.stderr
     assert probe(tmp_path / "out.mp4").num_frames == 5
+
+
+def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
+    """The past of the first frame are the last two frames of --start, with their own semantic images."""
+    asked = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "--precision", "fp32"]
+    start = tmp_path / "start.clip"
+    shutil.copytree(driver.path, start)
+    done = fsv2v(*asked, "--start", start, "-o", "on.clip", cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    made = list(open_clip(tmp_path / "on.clip").frames())
+
+    generator = load_model(run).generator
+    track = open_track(driver, "landmarks")
+    view = View.scaled(driver.height, driver.width, 64, 64)
+    samples = [show(track, index, view, view.image(driver.frame(index))) for index in range(5)]
+    past = None
+    for sample in samples[-2:]:
+        frame = frame_of([sample], torch.device("cpu"))
+        past = generator.remember(frame, Synthesis(frame.picture, frame.picture), past)
+    with torch.no_grad():
+        expected, _ = generator.step(None, replace(frame_of(samples[:1], torch.device("cpu")), image=None), past)
+    assert np.abs(made[0].astype(int) - image_array(expected[0])).mean() < 2, "coded with loss"
+
+    alone = fsv2v(*asked, "-o", "alone.clip", cwd=tmp_path)
+    assert alone.exit_code == 0
+    assert np.abs(made[0].astype(int) - open_clip(tmp_path / "alone.clip").frame(0)).mean() > 2
+    assert fsv2v(*asked, "--start", tmp_path / "none.clip", "-o", "x.mp4", cwd=tmp_path).exit_code == 3
