@@ -33,7 +33,9 @@ def test_each_says_what_it_wants_how_it_is_run_and_what_it_costs(name):
 def test_each_is_stored_with_its_run_and_read_again(name):
     recipe = read_recipe(name)
     assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
-    assert [phase.frames for phase in recipe.phases] == sorted(phase.frames for phase in recipe.phases)
+    for scale in {phase.scale for phase in recipe.phases}:
+        lengths = [phase.frames for phase in recipe.phases if phase.scale == scale]
+        assert lengths == sorted(lengths), "windows grow"
 
 
 @pytest.mark.parametrize("name", ["face-256", "pose-256", "street-256"])
