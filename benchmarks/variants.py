@@ -79,10 +79,10 @@ def measured(generator: FewShotGenerator | None, batches: list[Batch], perceptua
     """(PSNR in dB, perceptual distance), means over all windows; without a generator of the first example itself."""
     levels, distances = [], []
     for batch in batches:
-        made, driving = batch.examples.picture[:, 0], batch.frame(0)
+        made, driving = batch.examples.required_image[:, 0], batch.frame(0)
         if generator is not None:
             made = generator.synthesize(generator.encode_examples(batch.examples), driving).frame
-        truth = driving.picture
+        truth = driving.required_image
         levels.append(10 * torch.log10(4 / (made - truth).square().mean((1, 2, 3))))
         distances.append(perceptual(made, truth))
     return torch.cat(levels).mean().item(), torch.cat(distances).mean().item()
@@ -95,7 +95,7 @@ def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
     while len(batches) < 12:
         batch = data.batch(replace(config, jitter=0.0, seed=1), step, Phase(1, batch=8))
         step += 1
-        if batch.examples.picture.shape[1] >= count:
+        if batch.examples.required_image.shape[1] >= count:
             batches.append(replace(batch, examples=batch.examples.map(lambda x: x[:, :count])))
     return batches
 

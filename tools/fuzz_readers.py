@@ -130,7 +130,7 @@ def _use(clip: Clip) -> None:
         layer.arrays() if layer.payload == "arrays" else layer.image(0) if layer.payload != "file" else None
     for kind in ("landmarks+iris", "poses", "segment"):
         track = open_track(clip, kind)
-        track.seen(0), track.semantic(0, VIEW), track.keypoints(0, VIEW), track.picture(0, VIEW)
+        track.seen(0), track.semantic(0, VIEW), track.keypoints(0, VIEW), track.drawing(0, VIEW)
 
 
 def _read_clip(folder: Path) -> None:

@@ -77,13 +77,13 @@ def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count
     view = View.scaled(judged.height, judged.width, *size)
     cpu = torch.device("cpu")
     pictures, driving = frame_of([example.shown for example in shown], cpu), frame_of([show(track, time, view)], cpu)
-    code, images = generator.encode_examples(pictures.map(lambda x: x[None])), pictures.picture
+    code, images = generator.encode_examples(pictures.map(lambda x: x[None])), pictures.required_image
     made, attention = generator.synthesize(code, driving), attended(generator, code, driving.semantic)
     small = attention.shape[:2]
     places = place_colours(len(shown), *small)
     pixels = F.interpolate(images, small, mode="area") / 2 + 0.5
     first: list[Cell] = [(f"example {k + 1}", _picture(image / 2 + 0.5)) for k, image in enumerate(images)]
-    first += [("driving", track.picture(time, view) / 255), ("frame", _picture(made.frame[0] / 2 + 0.5))]
+    first += [("driving", track.drawing(time, view) / 255), ("frame", _picture(made.frame[0] / 2 + 0.5))]
     first += [("truth", view.image(judged.frame(time)) / 255)]
     second: list[Cell] = [(f"places of {k + 1}", _picture(place)) for k, place in enumerate(places)]
     second += [("looks where", _picture(read_through(attention, places))), ("sees what", _picture(read_through(attention, pixels)))]

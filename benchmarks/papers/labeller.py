@@ -56,7 +56,7 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         drawn = dataset.batch(plain, step, Phase(1, batch=BATCH), examples=1)
-        return _enlarged(drawn.frames.picture[:, 0]), ids_of(drawn.frames.semantic[:, 0])
+        return _enlarged(drawn.frames.required_image[:, 0]), ids_of(drawn.frames.semantic[:, 0])
 
     def loss(outputs: Tensor, ids: Tensor) -> Tensor:
         sized = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)

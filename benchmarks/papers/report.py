@@ -203,7 +203,7 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
     for line, (row, examples, judged) in zip(panels, clips, strict=True):
         results = [open_clip(experiment.out / "results" / v.folder / "seed-0" / f"{row['id']}.clip") for v in variants]
         time, view = judged.num_frames // 2, View.scaled(judged.height, judged.width, judged.height, judged.width)
-        driving = open_track(judged, experiment.kind).picture(time, view)
+        driving = open_track(judged, experiment.kind).drawing(time, view)
         pictures = [examples.frame(0), driving, *(result.frame(time) for result in results), judged.frame(time)]
         for panel, name, picture in zip(line, names, pictures, strict=True):
             panel.imshow(picture, extent=(0, judged.width, judged.height, 0))

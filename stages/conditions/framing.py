@@ -35,8 +35,8 @@ class Sample:
     """uint8 [H, W, 3]; None where only what drives is of interest."""
 
     @property
-    def picture(self) -> np.ndarray:
-        """`image`, where there must be one."""
+    def required_image(self) -> np.ndarray:
+        """`image` of a sample that must have one."""
         assert self.image is not None
         return self.image
 

@@ -73,7 +73,7 @@ class Driving:
     def drawings(self) -> Iterator[np.ndarray]:
         """The driving layer drawn as a person would, uint8 [H, W, 3]."""
         for index in self.source:
-            yield self.track.picture(index, self._seen_through[index])
+            yield self.track.drawing(index, self._seen_through[index])
 
     def frames(self) -> Iterator[np.ndarray]:
         """The driving pictures at the model's size, uint8 [H, W, 3]."""

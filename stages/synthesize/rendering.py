@@ -116,7 +116,7 @@ def _frames(
     show: Show,
 ) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame."""
-    count = 0 if examples is None else len(examples.picture)
+    count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
 
     @lru_cache(maxsize=MAX_SELECTIONS)

@@ -204,7 +204,7 @@ def _draw_k(draw: np.random.Generator, most: int) -> int:
 
 def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: View) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's flow from the first of each pair to the second, [N, 2, H, W], and its confidence, [N, 1, H, W]."""
-    found = [trusted_flow(one.picture, other.picture, teacher) for one, other in pairs]
+    found = [trusted_flow(one.required_image, other.required_image, teacher) for one, other in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)
     confidence = np.array([trusted[None] for _, trusted in found], np.float32)
     return flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
@@ -212,5 +212,5 @@ def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: Vie
 
 def _stacked(frames: Sequence[Frame]) -> Frame:
     """Frames [T, ...] of each sample as one, [B, T, ...]."""
-    images = torch.stack([frame.picture for frame in frames])
+    images = torch.stack([frame.required_image for frame in frames])
     return Frame(torch.stack([frame.semantic for frame in frames]), torch.stack([frame.keypoints for frame in frames]), images)

@@ -234,7 +234,7 @@ def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
     code = network.encode_examples(example(body(1), body(2), count=3))
     made = network.synthesize(code, driving(body(3), body(4)))
     assert made.frame.shape == (2, 3, HEIGHT, WIDTH) and made.frame.abs().max() <= 1
-    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.picture.shape[1] == 1
+    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.required_image.shape[1] == 1
     ((made.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
 
@@ -243,7 +243,7 @@ def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
 def test_nobody_in_the_picture_is_no_reason_to_fail(method: str):
     network, nobody = made_by(method), np.zeros((len(NAMES), 3), np.float32)
     frame, past = network.step(network.encode_examples(example(nobody)), driving(nobody))
-    assert frame.isfinite().all() and past.picture is frame
+    assert frame.isfinite().all() and past.required_image is frame
 
 
 @pytest.mark.parametrize("method", (*METHODS, "no-flow-warping"))

@@ -140,8 +140,8 @@ def test_training_reads_every_way_to_store_bodies_and_streets_alike(kind, store,
         made(clips, out, replace(SMALL, store=way))
         config, phase = recipe(kind, channels), Phase(1, batch=2, frames=2)
         batches.append(Dataset(out, kind, "train").batch(config, 0, phase))
-    assert batches[0].frames.picture.shape == (2, 2, 3, 64, 32)
-    assert (batches[0].frames.picture - batches[1].frames.picture).abs().mean() < 0.05
+    assert batches[0].frames.required_image.shape == (2, 2, 3, 64, 32)
+    assert (batches[0].frames.required_image - batches[1].frames.required_image).abs().mean() < 0.05
     assert (batches[0].frames.semantic - batches[1].frames.semantic).abs().mean() < 0.02
 
 

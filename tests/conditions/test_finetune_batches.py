@@ -69,7 +69,7 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
     walls = torch.stack([both_sides(example)[0][:, 0, 0] for example in examples])
     for lesson in itertools.islice(finetune_batches(examples, 2, 0, torch.device("cpu")), 8):
         assert lesson.examples.semantic.shape == (2, 2, 7, 64, 64)
-        for target, images in zip(lesson.targets.picture, lesson.examples.picture, strict=True):
+        for target, images in zip(lesson.targets.required_image, lesson.examples.required_image, strict=True):
             shown = [int((walls - picture[:, 0, 0]).abs().sum(1).argmin()) for picture in (target, *images)]
             assert sorted(shown) == [0, 1, 2]
             assert is_moved(examples[shown[0]], target)
@@ -77,7 +77,7 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
 
 def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
     (lesson,) = itertools.islice(finetune_batches([face] * 9, 1, 0, torch.device("cpu")), 1)
-    assert lesson.examples.picture.shape[:2] == (1, 3)
+    assert lesson.examples.required_image.shape[:2] == (1, 3)
 
 
 def both_sides(example: Example) -> list[torch.Tensor]:
@@ -94,5 +94,5 @@ def is_moved(example: Example, target: torch.Tensor) -> bool:
 
 
 def test_the_same_seed_gives_the_same_batches(face: Example):
-    one, other, third = (next(finetune_batches([face], 2, seed, torch.device("cpu"))).targets.picture for seed in (1, 1, 2))
+    one, other, third = (next(finetune_batches([face], 2, seed, torch.device("cpu"))).targets.required_image for seed in (1, 1, 2))
     assert torch.equal(one, other) and not torch.equal(one, third)

@@ -42,7 +42,7 @@ def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
     def error(model):
         with torch.no_grad():
             code = model.generator.encode_examples(frames.map(lambda x: x[:, None]))
-            return float((model.generator.synthesize(code, frames).raw - frames.picture).abs().mean())
+            return float((model.generator.synthesize(code, frames).raw - frames.required_image).abs().mean())
 
     untuned = error(base)
     finetune([person], base, tmp_path / "tuned.safetensors", SHORT)

@@ -52,7 +52,7 @@ class PoseTrack(Track):
     def seen(self, index: int) -> bool:
         return bool(self.bodies[index, ..., 2].any())
 
-    def picture(self, index: int, view: View) -> np.ndarray:
+    def drawing(self, index: int, view: View) -> np.ndarray:
         return poses.draw_pose(self._people(index, view), view.height, view.width)
 
     def crops(self, clip: Clip, aspect: float) -> np.ndarray:

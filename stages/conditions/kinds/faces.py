@@ -67,7 +67,7 @@ class LandmarkTrack(Track):
     def seen(self, index: int) -> bool:
         return bool(self.points[index, ..., 2].any())
 
-    def picture(self, index: int, view: View) -> np.ndarray:
+    def drawing(self, index: int, view: View) -> np.ndarray:
         faces = self.faces(index, view)
         sketch = landmarks.draw_sketch(faces, view.height, view.width)
         drawn = np.maximum(sketch, landmarks.draw_irises(faces, self._irises(index, view, None), view.height, view.width))

@@ -21,8 +21,8 @@ class Frame:
     """[B, 3, H, W] in [-1, 1]; None for a frame that is yet to be made."""
 
     @property
-    def picture(self) -> Tensor:
-        """`image`, where there must be one."""
+    def required_image(self) -> Tensor:
+        """`image` of a frame that must have one: an example, or a frame that was made or filmed."""
         assert self.image is not None
         return self.image
 

@@ -69,7 +69,7 @@ class Target:
     @property
     def image(self) -> Tensor:
         """The true picture, [B, 3, H, W]."""
-        return self.frame.picture
+        return self.frame.required_image
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Discriminators(nn.Module):
         return terms
 
     def _conditioned(self, target: Target, image: Tensor) -> Tensor:
-        example = [target.examples.picture[:, 0]] if self.sees_example else []
+        example = [target.examples.required_image[:, 0]] if self.sees_example else []
         return torch.cat([target.frame.semantic, *example, image], 1)
 
     def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:

@@ -64,7 +64,7 @@ def tune(
 
 
 def _loss(generator: Generator, batch: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
-    truth = batch.targets.picture
+    truth = batch.targets.required_image
     with torch.autocast(truth.device.type, torch.bfloat16):
         code = generator.encode_examples(batch.examples)
         made = generator.synthesize(code, batch.targets)

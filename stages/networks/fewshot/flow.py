@@ -72,9 +72,9 @@ class FlowNetwork(nn.Module):
 
     def forward(self, driving: Frame, sources: Frame) -> Moved:
         """S sources [B, S, ...] for each driving frame [B, ...]."""
-        dtype, size, count = driving.semantic.dtype, sources.picture.shape[-2:], sources.picture.shape[1]
+        dtype, size, count = driving.semantic.dtype, sources.required_image.shape[-2:], sources.required_image.shape[1]
         beside = driving.semantic[:, None].expand(-1, count, -1, -1, -1)
-        small = torch.cat([beside, sources.semantic, sources.picture.to(dtype)], 2).flatten(0, 1)
+        small = torch.cat([beside, sources.semantic, sources.required_image.to(dtype)], 2).flatten(0, 1)
         if self.stride > 1:
             small = F.avg_pool2d(small, self.stride)
         reach = REACH * size[0]
@@ -90,7 +90,7 @@ class FlowNetwork(nn.Module):
             coarse = torch.cat([(shares[:, :, None] * flows).sum(1) / reach + residual, rest], 1)
         fine = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False) if self.stride > 1 else coarse
         flow, mask, suits = fine[:, :2] * reach, fine[:, 2:3], fine[:, 3:4] * SURENESS
-        image = warp(sources.picture.flatten(0, 1), flow)
+        image = warp(sources.required_image.flatten(0, 1), flow)
         return Moved(*(x.unflatten(0, (-1, count)) for x in (image, flow, mask, suits)))
 
     def _answer(self, small: Tensor) -> Tensor:
