@@ -110,7 +110,7 @@ def face_finder(name: str) -> Find:
 
     weights = str(registry.path(Backends("landmarks").get(name).weights[0]))
     if name == "mediapipe":
-        detect = MediapipeFaces(weights, "picture")
+        detect = MediapipeFaces(weights, "image")
         return lambda image: faces[0].points[:68] if len(faces := detect(image)) == 1 else None
     return lambda image: _certain(faces[0].points) if len(faces := DlibFaces(weights)(image)) == 1 else None
 
@@ -126,7 +126,7 @@ def body_finder(name: str) -> Find:
 
     weights = registry.path(Backends("poses").get(name).weights[0])
     if name == "mediapipe":
-        detect = MediapipePoses(str(weights), "picture")
+        detect = MediapipePoses(str(weights), "image")
         return lambda image: people[0].points if len(people := detect(image)) == 1 else None
     network = SmallPoses(weights, "cpu")
 
@@ -176,7 +176,7 @@ def measurer(backend: str) -> Callable[[Image, Copy], np.ndarray | None]:
     return lambda image, copy: shift_of_points(find, image, copy, mirror)
 
 
-def pictures(videos: Sequence[Path], frames: int, side: int) -> Iterator[Image]:
+def images(videos: Sequence[Path], frames: int, side: int) -> Iterator[Image]:
     """Frames spread over each video, reduced so that the longer side has at most `side` pixels."""
     for video in videos:
         count = probe(video).num_frames
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--backend", action="append", required=True, help="landmarks/mediapipe, poses/small, segment/person, ...")
     parser.add_argument("--copy", action="append", choices=list(COPIES), help=f"default: {', '.join(UPRIGHT)}; detectors want heads up")
     arguments = parser.parse_args()
-    shown = list(pictures(arguments.videos, arguments.frames, arguments.side))
+    shown = list(images(arguments.videos, arguments.frames, arguments.side))
     rows, verdicts = [], {}
     for backend in arguments.backend:
         measure = measurer(backend)

@@ -31,11 +31,11 @@ RATE_GOAL, MEMORY_GOAL, CACHE_GOAL = 20.0, 1.05, 0.1
 def footage(folder: Path, frames: int) -> tuple[Path, Path]:
     """(a video of the gliding portrait, a darker one)."""
     paths = folder / f"truth{frames}.mp4", folder / f"result{frames}.mp4"
-    picture = skimage.data.astronaut()
+    image = skimage.data.astronaut()
     with VideoWriter(paths[0], SIDE, SIDE, Fraction(25)) as truth, VideoWriter(paths[1], SIDE, SIDE, Fraction(25)) as result:
         for index in range(frames):
             left = 100 + round(60 * np.sin(index / 20))
-            frame = np.ascontiguousarray(picture[:SIDE, left : left + SIDE])
+            frame = np.ascontiguousarray(image[:SIDE, left : left + SIDE])
             truth.write(frame)
             result.write((frame * 0.9).astype(np.uint8))
     return paths

@@ -174,8 +174,8 @@ def identities(examples: Clip, judged: Clip, made: Mapping[str, Clip]) -> dict[s
         if not points[:, 2].any():
             continue
         view = _face(points)
-        pictures = [view.image(picture) for picture in (*results, examples.frame(0), truth)]
-        stack = image_tensor(np.stack(pictures))
+        images = [view.image(image) for image in (*results, examples.frame(0), truth)]
+        stack = image_tensor(np.stack(images))
         with torch.inference_mode():
             apart = distance(stack[:-1], stack[-1:].expand_as(stack[:-1]).contiguous())
         for variant, value in zip((*made, "repeat"), apart.tolist(), strict=True):

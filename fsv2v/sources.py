@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsv2v.reporting import Reporter
-from stages.clip import Clip, as_clip, create_clip, list_pictures
+from stages.clip import Clip, as_clip, create_clip, list_images
 from stages.clip import open_clip as open_clip_folder
 from stages.clip.clip import is_clip
 from stages.clip.create import borrowed, clip_path
@@ -143,7 +143,7 @@ def example_clips(sources: Source | Sequence[Source], place: TemporaryClips) -> 
     if is_clip(path):
         return [open_clip_folder(path)]
     if path.is_dir():
-        return [as_clip(picture, place.place_for(picture)) for picture in list_pictures(path)]
+        return [as_clip(image, place.place_for(image)) for image in list_images(path)]
     return [as_clip(path, place.place_for(path))]
 
 

@@ -28,9 +28,9 @@ from stages.clip.describe import describe
 from stages.clip.ffmpeg import executable
 from stages.clip.flow_files import FlowField, FlowForm, flow_bytes, read_flow
 from stages.clip.foreign import add_layer, read_labels, read_landmarks
+from stages.clip.images import read_image
 from stages.clip.openpose import read_openpose
 from stages.clip.pack import pack, unpack
-from stages.clip.pictures import read_image
 from stages.clip.validate import validate
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View

@@ -31,7 +31,7 @@ def main() -> None:
     if "b" in given.part:
         more_examples(several, given.jobs)
     if "c" in given.part:
-        attending.pictures(several, asked(4), several.out / "figure7c.png")
+        attending.images(several, asked(4), several.out / "figure7c.png")
 
 
 def more_subjects(bench: Experiment, jobs: int) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import textures
 from numpy.typing import NDArray
-from textures import SIDE, Colour, Picture
+from textures import SIDE, Colour, Image
 
 Array = NDArray[np.floating]
 
@@ -20,7 +20,7 @@ class Box:
 
     low: Array
     high: Array
-    tile: Picture
+    tile: Image
     size: float
 
     def colours(self, across: Array, down: Array) -> Array:
@@ -51,11 +51,11 @@ def draw_place(draw: np.random.Generator) -> Backdrop:
     return {"studio": _studio, "room": _room, "park": _park, "street": _street}[kind](draw)
 
 
-def box(low: tuple[float, float, float], high: tuple[float, float, float], tile: Picture, size: float = 1.0) -> Box:
+def box(low: tuple[float, float, float], high: tuple[float, float, float], tile: Image, size: float = 1.0) -> Box:
     return Box(np.array(low, np.float32), np.array(high, np.float32), tile.astype(np.float32), size)
 
 
-def _floor(tile: Picture, size: float) -> Box:
+def _floor(tile: Image, size: float) -> Box:
     return box((-60, -1, -80), (60, 0, 8), tile, size)
 
 
@@ -150,11 +150,11 @@ def _street(draw: np.random.Generator) -> Backdrop:
     return Backdrop(boxes, _wooded_sky(draw, textures.colour("7f8b93")), outdoors=True, words="street")
 
 
-def _even(base: Colour) -> Picture:
+def _even(base: Colour) -> Image:
     return np.broadcast_to(np.clip(base, 0, 1), (SIDE, SIDE, 3)).astype(np.float32)
 
 
-def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Picture, float]:
+def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Image, float]:
     kind = draw.random()
     if kind < 0.6:
         return textures.worn(draw, _even(paint), 0.025), 2.5
@@ -163,7 +163,7 @@ def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Picture, float]:
     return _bricks(draw, paint), 1.0
 
 
-def _bricks(draw: np.random.Generator, paint: Colour) -> Picture:
+def _bricks(draw: np.random.Generator, paint: Colour) -> Image:
     base = textures.colour(str(draw.choice(["9a5a45", "8a6a55", "b0a090", "d8d4cc"]))) if draw.random() < 0.7 else paint
     tile = _even(base * 0.75).copy()
     for row in range(12):
@@ -173,7 +173,7 @@ def _bricks(draw: np.random.Generator, paint: Colour) -> Picture:
     return textures.worn(draw, tile, 0.05)
 
 
-def _planks(draw: np.random.Generator) -> Picture:
+def _planks(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["a67c52", "c8a577", "7a5638", "d6c3a3", "5a4636", "9a8c7c", "8b5a3a"])))
     tile = _even(base).copy()
     count = int(draw.integers(5, 9))
@@ -187,7 +187,7 @@ def _planks(draw: np.random.Generator) -> Picture:
     return turned if draw.random() < 0.5 else np.ascontiguousarray(turned.swapaxes(0, 1))
 
 
-def _floor_tiles(draw: np.random.Generator) -> Picture:
+def _floor_tiles(draw: np.random.Generator) -> Image:
     one = textures.colour(str(draw.choice(["d8d4cc", "b7b2a8", "8c8c8c", "c4a98a", "5e6468"])))
     other = one * draw.uniform(0.5, 0.9) if draw.random() < 0.35 else one
     count = int(draw.choice([2, 4]))
@@ -200,23 +200,23 @@ def _floor_tiles(draw: np.random.Generator) -> Picture:
     return textures.worn(draw, np.clip(tile, 0, 1), 0.04)
 
 
-def _carpet(draw: np.random.Generator) -> Picture:
+def _carpet(draw: np.random.Generator) -> Image:
     base = textures.cloth_colour(draw, 0.85) * 0.85
     return np.clip(base * (1 + 0.08 * textures.noise(draw, SIDE, 40, 2)[..., None]), 0, 1).astype(np.float32)
 
 
-def _gravel(draw: np.random.Generator) -> Picture:
+def _gravel(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["8b8a87", "6e6f72", "a39a8a", "b7ab95", "55575b"])))
     rough = 0.1 * textures.noise(draw, SIDE, 24, 3) + 0.06 * textures.noise(draw, SIDE, 2, 3)
     return np.clip(base * (1 + rough[..., None]), 0, 1).astype(np.float32)
 
 
-def _foliage(draw: np.random.Generator, leaves: Colour) -> Picture:
+def _foliage(draw: np.random.Generator, leaves: Colour) -> Image:
     light = textures.noise(draw, SIDE, 12, 4) * 0.28 + textures.noise(draw, SIDE, 3, 2) * 0.2
     return np.clip(leaves * (1 + light[..., None] * np.array([1.0, 1.1, 0.7])), 0, 1).astype(np.float32)
 
 
-def _facade(draw: np.random.Generator) -> Picture:
+def _facade(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["b9a58c", "9a5a45", "c8c2b4", "8f9aa3", "d6c6a0", "77706a", "a8b0a0", "dcd8d0"])))
     tile = _bricks(draw, base) if draw.random() < 0.3 else textures.worn(draw, _even(base), 0.04).copy()
     glass = textures.colour(str(draw.choice(["3a4650", "566a7a", "28303a", "8fa3b0"])))

@@ -12,7 +12,7 @@ from anatomy import Anatomy
 from body import Array, Skeleton, draw_proportions
 from hair import HATS, HairStyle, hair_of, hat_of
 from shapes import Ball, Loft, Mesh, Shape, Solid, bind_skirt, joined, mesh
-from textures import Colour, Picture
+from textures import Colour, Image
 
 from stages.label_tables import LabelTable
 
@@ -33,10 +33,10 @@ SLACK = 0.003
 class Material:
     """tile: repeats every `size` metres; decal: RGBA laid on the front at (left x, top y, side) in metres at rest."""
 
-    tile: Picture
+    tile: Image
     size: float = 0.5
     gloss: float = 0.0
-    decal: Picture | None = None
+    decal: Image | None = None
     place: tuple[float, float, float] = (0.0, 0.0, 1.0)
     fleshy: bool = False
 

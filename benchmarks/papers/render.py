@@ -73,7 +73,7 @@ class Renderer:
         )
         shadows = ShadowMap(self.scene.light, vertices)
         linear = self._shade(fine, values, camera, shadows)
-        ground = self.scene.picture_at(time, shadows.lit)
+        ground = self.scene.image_at(time, shadows.lit)
         frame = self._develop(fine, linear, values[:, 12], ground, grain)
         labels, choice = _vote(fine, self.figure.labels)
         shift = following_camera.centre - camera.centre

@@ -204,9 +204,9 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
         results = [open_clip(experiment.out / "results" / v.folder / "seed-0" / f"{row['id']}.clip") for v in variants]
         time, view = judged.num_frames // 2, View.scaled(judged.height, judged.width, judged.height, judged.width)
         driving = open_track(judged, experiment.kind).drawing(time, view)
-        pictures = [examples.frame(0), driving, *(result.frame(time) for result in results), judged.frame(time)]
-        for panel, name, picture in zip(line, names, pictures, strict=True):
-            panel.imshow(picture, extent=(0, judged.width, judged.height, 0))
+        images = [examples.frame(0), driving, *(result.frame(time) for result in results), judged.frame(time)]
+        for panel, name, image in zip(line, names, images, strict=True):
+            panel.imshow(image, extent=(0, judged.width, judged.height, 0))
             panel.set_title(name, fontsize=7)
             panel.axis("off")
     save(figure, path)

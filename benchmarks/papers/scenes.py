@@ -77,7 +77,7 @@ class Scene:
     def camera_at(self, time: int) -> Camera:
         return replace(self.camera, centre=(self.camera.centre + self.pan[time]).astype(np.float32))
 
-    def picture_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
+    def image_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
         """Linear RGB [FINE H, FINE W, 3] of frame `time`; lit: points [N, 3] -> 1 where the lamp reaches them, 0 in the figure's shadow."""
         reached: Array = np.ones(self.near.shape, np.float32)
         reached[self.near] = lit(self.places[self.near])

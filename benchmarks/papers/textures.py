@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.floating]
+Image = NDArray[np.floating]
 Colour = NDArray[np.floating]
 
 SIDE = 256
@@ -55,7 +55,7 @@ def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
     return other
 
 
-def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, squeeze: tuple[int, int] = (1, 1)) -> Picture:
+def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, squeeze: tuple[int, int] = (1, 1)) -> Image:
     """Seamless noise [side, side] about 0 with deviation 1; `cells` waves across, `squeeze` times as many down and across."""
     total = np.zeros((side, side), np.float32)
     for octave in range(octaves):
@@ -67,35 +67,35 @@ def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, sq
     return total / max(float(total.std()), 1e-6)
 
 
-def mixed(one: Colour, other: Colour, share: Picture) -> Picture:
+def mixed(one: Colour, other: Colour, share: Image) -> Image:
     return (one + (other - one) * np.clip(share, 0, 1)[..., None]).astype(np.float32)
 
 
-def _across() -> tuple[Picture, Picture]:
+def _across() -> tuple[Image, Image]:
     """x and y in [0, 1) of a tile."""
     axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
     return np.broadcast_to(axis, (SIDE, SIDE)), np.broadcast_to(axis[:, None], (SIDE, SIDE))
 
 
-def _bands(position: Picture, count: int, share: float) -> Picture:
+def _bands(position: Image, count: int, share: float) -> Image:
     """Soft-edged bands: 1 on `share` of each period."""
     phase = np.abs((position * count) % 1 - 0.5) * 2
     return np.clip((share - phase) * SIDE / count / 3 + 0.5, 0, 1)
 
 
-def _plain(draw: np.random.Generator, base: Colour) -> Picture:
+def _plain(draw: np.random.Generator, base: Colour) -> Image:
     return np.broadcast_to(base, (SIDE, SIDE, 3)).astype(np.float32)
 
 
-def _hoops(draw: np.random.Generator, base: Colour) -> Picture:
+def _hoops(draw: np.random.Generator, base: Colour) -> Image:
     return mixed(base, contrasting(draw, base), _bands(_across()[1], int(draw.integers(3, 10)), draw.uniform(0.25, 0.6)))
 
 
-def _stripes(draw: np.random.Generator, base: Colour) -> Picture:
+def _stripes(draw: np.random.Generator, base: Colour) -> Image:
     return mixed(base, contrasting(draw, base), _bands(_across()[0], int(draw.integers(4, 12)), draw.uniform(0.15, 0.5)))
 
 
-def _checks(draw: np.random.Generator, base: Colour) -> Picture:
+def _checks(draw: np.random.Generator, base: Colour) -> Image:
     x, y = _across()
     count = int(draw.integers(3, 8))
     share = draw.uniform(0.35, 0.55)
@@ -104,14 +104,14 @@ def _checks(draw: np.random.Generator, base: Colour) -> Picture:
     return mixed(mixed(base, contrasting(draw, base), woven), contrasting(draw, base), thin)
 
 
-def _dots(draw: np.random.Generator, base: Colour) -> Picture:
+def _dots(draw: np.random.Generator, base: Colour) -> Image:
     count = int(draw.integers(3, 8))
     x, y = (axis * count for axis in _across())
     away = np.minimum(np.hypot(x % 1 - 0.5, y % 1 - 0.5), np.hypot((x + 0.5) % 1 - 0.5, (y + 0.5) % 1 - 0.5))
     return mixed(base, contrasting(draw, base), (draw.uniform(0.14, 0.28) - away) * SIDE / count / 2 + 0.5)
 
 
-def _blooms(draw: np.random.Generator, base: Colour) -> Picture:
+def _blooms(draw: np.random.Generator, base: Colour) -> Image:
     tile = _plain(draw, base).copy()
     inks = [contrasting(draw, base) for _ in range(3)]
     for _ in range(int(draw.integers(14, 40))):
@@ -125,35 +125,35 @@ def _blooms(draw: np.random.Generator, base: Colour) -> Picture:
     return tile
 
 
-def _camouflage(draw: np.random.Generator, base: Colour) -> Picture:
+def _camouflage(draw: np.random.Generator, base: Colour) -> Image:
     tile = _plain(draw, base)
     for level in (0.35, 0.7):
         tile = mixed(tile, np.clip(base * draw.uniform(0.45, 1.6) + draw.normal(0, 0.05, 3), 0, 1), (noise(draw, SIDE, 4, 2) - level) * 6)
     return tile
 
 
-def _melange(draw: np.random.Generator, base: Colour) -> Picture:
+def _melange(draw: np.random.Generator, base: Colour) -> Image:
     return np.clip(base + 0.05 * noise(draw, SIDE, 40, 2, (1, 3))[..., None], 0, 1)
 
 
-def _knit(draw: np.random.Generator, base: Colour) -> Picture:
+def _knit(draw: np.random.Generator, base: Colour) -> Image:
     x, y = _across()
     count = int(draw.integers(10, 18))
     cable = np.abs(np.sin(np.pi * count * x)) * (0.75 + 0.25 * np.sin(2 * np.pi * (1.5 * count * y + np.abs((count * x) % 1 - 0.5))))
     return (base * (0.72 + 0.4 * cable)[..., None]).astype(np.float32)
 
 
-def _blocks(draw: np.random.Generator, base: Colour) -> Picture:
+def _blocks(draw: np.random.Generator, base: Colour) -> Image:
     return mixed(base, contrasting(draw, base), _bands(_across()[1] + draw.random(), 1, draw.uniform(0.3, 0.6)))
 
 
-def _zigzag(draw: np.random.Generator, base: Colour) -> Picture:
+def _zigzag(draw: np.random.Generator, base: Colour) -> Image:
     x, y = _across()
     count = int(draw.integers(4, 9))
     return mixed(base, contrasting(draw, base), _bands(y + np.abs((x * count) % 1 - 0.5) / count, count, draw.uniform(0.3, 0.6)))
 
 
-FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Picture], float]] = {
+FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Image], float]] = {
     "plain": (_plain, 5.0), "hoops": (_hoops, 1.6), "stripes": (_stripes, 1.0), "checks": (_checks, 1.3), "dots": (_dots, 0.7),
     "blooms": (_blooms, 1.0), "camouflage": (_camouflage, 0.5), "melange": (_melange, 1.5), "knit": (_knit, 0.8), "blocks": (_blocks, 0.7),
     "zigzag": (_zigzag, 0.5),
@@ -161,38 +161,38 @@ FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Picture], float
 """Name -> (what makes it of a colour, how often it is worn)."""
 
 
-def fabric(draw: np.random.Generator, base: Colour, plainness: float = 1.0) -> Picture:
+def fabric(draw: np.random.Generator, base: Colour, plainness: float = 1.0) -> Image:
     """A tile in any of the FABRICS, those without a pattern `plainness` times as often as usual; with a weave's slight unevenness."""
     odds = np.array([often * (plainness if name in ("plain", "melange") else 1) for name, (_, often) in FABRICS.items()])
     make, _ = FABRICS[str(draw.choice(list(FABRICS), p=odds / odds.sum()))]
     return worn(draw, make(draw, base), 0.05)
 
 
-def worn(draw: np.random.Generator, tile: Picture, amount: float) -> Picture:
+def worn(draw: np.random.Generator, tile: Image, amount: float) -> Image:
     """Uneven by `amount`, coarse and fine."""
     uneven = amount * (0.6 * noise(draw, SIDE, 3, 4) + 0.5 * draw.normal(size=(SIDE, SIDE)))
     return np.clip(tile * (1 + uneven[..., None]), 0, 1).astype(np.float32)
 
 
-def denim(draw: np.random.Generator, base: Colour) -> Picture:
+def denim(draw: np.random.Generator, base: Colour) -> Image:
     x, y = _across()
     twill = 0.08 * np.sin(2 * np.pi * 60 * (x + y)) + 0.1 * noise(draw, SIDE, 3, 3, (1, 2)) + 0.06 * noise(draw, SIDE, 50, 1)
     return np.clip(base * (1 + twill[..., None]) + 0.06 * twill[..., None], 0, 1).astype(np.float32)
 
 
-def strands(draw: np.random.Generator, base: Colour) -> Picture:
+def strands(draw: np.random.Generator, base: Colour) -> Image:
     """Hair: streaks along y."""
     streaks = 0.22 * noise(draw, SIDE, 24, 3, (1, 5)) * np.array([[1.0]], np.float32)
     streaks = np.asarray(cv2.GaussianBlur(streaks, (1, 31), 0), np.float32)
     return np.clip(base * (1 + 1.6 * streaks[..., None]) + 0.04 * np.maximum(streaks, 0)[..., None], 0, 1).astype(np.float32)
 
 
-def skin(draw: np.random.Generator, base: Colour) -> Picture:
+def skin(draw: np.random.Generator, base: Colour) -> Image:
     blotches = noise(draw, SIDE, 4, 4)[..., None] * np.array([0.015, 0.03, 0.03], np.float32)
     return np.clip(base * (1 + blotches), 0, 1).astype(np.float32)
 
 
-def printed(draw: np.random.Generator, base: Colour) -> Picture:
+def printed(draw: np.random.Generator, base: Colour) -> Image:
     """A motif for a shirt's front: shapes or letters on nothing."""
     ink, other = contrasting(draw, base), contrasting(draw, base)
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
@@ -224,7 +224,7 @@ def printed(draw: np.random.Generator, base: Colour) -> Picture:
     return canvas
 
 
-def buttons(draw: np.random.Generator, base: Colour) -> Picture:
+def buttons(draw: np.random.Generator, base: Colour) -> Image:
     """A row of buttons, or a zip, down the middle."""
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
     dark, ink = (*(0.55 * base).tolist(), 0.9), (*contrasting(draw, base).tolist(), 1.0)

@@ -234,9 +234,9 @@ def _store(
 
 def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
     """The cropped frames as a new clip, which replaces the remains of an interrupted run."""
-    pictures = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
+    images = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": list(run)}
-    return create_clip(target, pictures, fps=clip.fps, storage="jpg", source=source, overwrite=True)
+    return create_clip(target, images, fps=clip.fps, storage="jpg", source=source, overwrite=True)
 
 
 __all__ = ["DatasetOptions", "build", "read_subjects"]

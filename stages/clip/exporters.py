@@ -14,8 +14,8 @@ import numpy as np
 from stages.clip.clip import Clip
 from stages.clip.coco import coco_file
 from stages.clip.flow_files import FORMS, FlowField, FlowForm, flow_bytes
+from stages.clip.images import Storage, encode
 from stages.clip.openpose import numbers_of, openpose_files
-from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.files import alone, building_directory, write_atomically, write_bytes
@@ -59,7 +59,7 @@ def _export(clip: Clip, kind: str, out: Path, form: Format, overwrite: bool) -> 
     elif kind == "poses" and chosen == "coco":
         _file(out, overwrite, coco_file(clip)) if out.suffix == ".json" else _folder(out, overwrite, _coco_files(clip))
     elif chosen in ("png", "jpg") and clip.layer(kind).payload == "images":
-        _folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
+        _folder(out, overwrite, _image_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
     else:
         what = "cannot be exported" if chosen == "auto" else f"cannot be exported as {chosen}"
         raise UsageError(f"the layer {kind} {what}")
@@ -86,7 +86,7 @@ def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
             writer.write(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
 
 
-def _picture_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[str, bytes]]:
+def _image_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[str, bytes]]:
     if storage == "jpg" and kind != "frames":
         raise UsageError(f"the layer {kind} would be damaged by JPEG", hint="Choose png")
     convert = _as_in_files(clip, kind)

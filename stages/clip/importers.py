@@ -16,8 +16,8 @@ from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_cli
 from stages.clip.datasets import LAYOUTS, import_layout
 from stages.clip.flow_files import list_flow, read_flow
 from stages.clip.foreign import add_layer, digest_of, write_layer
+from stages.clip.images import is_image, list_images, read_image
 from stages.clip.openpose import Body, list_json, read_openpose
-from stages.clip.pictures import is_picture, list_pictures, read_image
 from stages.clip.scaling import Poses, Size
 from stages.errors import InputError, UsageError
 
@@ -84,7 +84,7 @@ def each_clip(
 def guess_layout(source: Path) -> Layout:
     """The layout of `source`. Raises InputError when several fit."""
     if not source.is_dir():
-        return "images" if is_picture(source) else "coco" if source.suffix.lower() == ".json" else "video"
+        return "images" if is_image(source) else "coco" if source.suffix.lower() == ".json" else "video"
     if is_clip(source):
         return "images"
     sets = [name for name, layout in LAYOUTS.items() if layout.recognises(source)]
@@ -94,9 +94,9 @@ def guess_layout(source: Path) -> Layout:
 
 
 def _guess_files(files: Sequence[Path]) -> Layout:
-    pictures = [path for path in files if is_picture(path)]
-    if pictures:
-        return "densepose" if all(path.stem.endswith("_IUV") for path in pictures) else "images"
+    images = [path for path in files if is_image(path)]
+    if images:
+        return "densepose" if all(path.stem.endswith("_IUV") for path in images) else "images"
     if any(path.suffix == ".flo" for path in files):
         return "flow"
     return "openpose" if any(path.suffix == ".json" for path in files) else "images"
@@ -154,7 +154,7 @@ def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction 
 
     If some names end in _IUV, other images (_INDS) are ignored. Raises InputError unless there is one of the right size for each frame.
     """
-    files = list_pictures(folder)
+    files = list_images(folder)
     files = [path for path in files if path.stem.endswith("_IUV")] or files
     target = clip_path(folder, out)
     with all_or_nothing(target):

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from stages import __version__
+from stages.clip.images import Storage, decode_image, encode
 from stages.clip.kinds import KINDS, Payload, check_arrays, check_image, payload_of
-from stages.clip.pictures import Storage, decode_image, encode
 from stages.clip.schema import LAYER_SCHEMA, check_layer, dump, load
 from stages.clip.store import Store
 from stages.errors import InputError, InvalidClip

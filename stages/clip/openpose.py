@@ -16,8 +16,8 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
+from stages.clip.images import natural_key
 from stages.clip.people import Person
-from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, coordinates, one_size, poses_of
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError

@@ -18,8 +18,8 @@ import numpy as np
 
 from stages.clip.clip import Clip, open_clip
 from stages.clip.create import create_clip, kept_path
+from stages.clip.images import Storage
 from stages.clip.layers import Producer
-from stages.clip.pictures import Storage
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, ParametersDiffer
 from stages.files import alone

@@ -106,14 +106,15 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: 
     return [_example(clip, track, index, frames[index]) for index in sorted(set(chosen))]
 
 
-def frame_of(shown: Sequence[Sample], device: torch.device) -> Frame:
+def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
     """Sample frames of one size as tensors, [K, ...]; pictures in [-1, 1], where they all have one."""
-    pictures = [s.image for s in shown if s.image is not None]
-    images = None
-    if len(pictures) == len(shown):
-        images = image_tensor(np.stack(pictures)).to(device)
-    semantics, keypoints = np.stack([s.semantic for s in shown]), np.stack([s.keypoints for s in shown])
-    return Frame(torch.from_numpy(semantics).to(device), torch.from_numpy(keypoints).to(device), images)
+    images = [sample.image for sample in samples if sample.image is not None]
+    semantics, keypoints = np.stack([sample.semantic for sample in samples]), np.stack([sample.keypoints for sample in samples])
+    return Frame(
+        torch.from_numpy(semantics).to(device),
+        torch.from_numpy(keypoints).to(device),
+        image_tensor(np.stack(images)).to(device) if len(images) == len(samples) else None,
+    )
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:

@@ -47,8 +47,8 @@ class DenseNet(nn.Module):
         self.head = nn.Conv2d(width // 4 if config.stride == 2 else width * 3 // 4, config.outputs, 1)
         self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = (picture.flip(1) + 1) * 127.5 - self.mean
+    def forward(self, image: Tensor) -> Tensor:
+        x = (image.flip(1) + 1) * 127.5 - self.mean
         maps = []
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):

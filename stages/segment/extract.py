@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
-from stages.clip import Clip, Producer, list_pictures
+from stages.clip import Clip, Producer, list_images
 from stages.conditions import labels as tables
 from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
@@ -120,7 +120,7 @@ def _persons(clip: Clip, backend: Backend[PersonFinder], options: SegmentOptions
 
 
 def _import(clip: Clip, backend: Backend[LabelMapReader], options: SegmentOptions, overwrite: bool) -> Outcome:
-    files = list_pictures(_folder(clip, options.labels))
+    files = list_images(_folder(clip, options.labels))
     if len(files) != clip.num_frames:
         raise InputError(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")
     table = tables.table(options.table)

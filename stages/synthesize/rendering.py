@@ -70,9 +70,9 @@ class Rendering:
 
     def frames(self) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""
-        pictures = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
+        images = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show)
+        frames = _frames(self.renderer, images, self.track, self._device, select, self.options.show)
         return transformed(frames, [SideBySide(self.track)] if self.options.compare else [])
 
     def warnings(self) -> list[str]:
@@ -126,7 +126,7 @@ def _frames(
     past: Frame | None = None
     for index, step in enumerate(track.steps()):
         driving = frame_of([step.shown], device)
-        picture, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
-        if not picture.isfinite().all():
+        image, past = show_step(renderer, show, code_of(select(step)), driving, None if step.fresh else past)
+        if not image.isfinite().all():
             raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
-        yield image_array(picture[0])
+        yield image_array(image[0])

@@ -144,8 +144,8 @@ def test_attention_says_where_each_pixel_comes_from(papers):
     attention = torch.zeros(2, 2, 2, 2, 2)
     attention[0, 0, 1, 1, 0] = attention[0, 1, 0, 0, 0] = attention[1, 0, 0, 1, 1] = 1
     attention[1, 1, :, 0, 1] = 0.5
-    pictures = torch.arange(8.0).reshape(2, 1, 2, 2)
-    assert attending.read_through(attention, pictures).tolist() == [[[6, 0], [3, 3]]]
+    images = torch.arange(8.0).reshape(2, 1, 2, 2)
+    assert attending.read_through(attention, images).tolist() == [[[6, 0], [3, 3]]]
 
 
 def test_the_attention_shown_is_the_attention_used(papers):

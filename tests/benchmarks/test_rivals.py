@@ -146,14 +146,14 @@ def test_a_limb_seen_from_its_end_is_shifted_and_not_turned(posewarp: ModuleType
 
 def test_moved_limbs_are_those_of_a_slow_loop(posewarp: ModuleType):
     """Each pixel of each limb one at a time, bilinear by hand; the joints' similarity by numpy."""
-    here, there, picture = body(1), body(2), image()
+    here, there, source = body(1), body(2), image()
     masks = torch.rand(1, len(posewarp.LIMBS), HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
     known = torch.ones(1, len(NAMES), dtype=torch.bool)
     points = [(torch.from_numpy(person[None, :, :2].copy()), known) for person in (here, there)]
-    moved = posewarp.move_limbs(picture, masks, *points)[0].unflatten(0, (len(posewarp.LIMBS), 4)).numpy()
+    moved = posewarp.move_limbs(source, masks, *points)[0].unflatten(0, (len(posewarp.LIMBS), 4)).numpy()
     for number in (0, 3, 8):
         limb = posewarp.LIMBS[number]
-        cut = np.concatenate([picture[0].numpy() * masks[0, number].numpy(), masks[0, number : number + 1].numpy()])
+        cut = np.concatenate([source[0].numpy() * masks[0, number].numpy(), masks[0, number : number + 1].numpy()])
         assert np.abs(moved[number] - slowly_moved(cut, here, there, list(limb.joints), posewarp.SHORT * HEIGHT)).max() < 1e-3
 
 
@@ -191,15 +191,15 @@ def test_a_limb_without_joints_is_left_out(posewarp: ModuleType):
 
 
 def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: ModuleType):
-    network, picture, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
-    masks = network.masks(picture, maps)
+    network, source, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
+    masks = network.masks(source, maps)
     there = import_module("rivals.joints").places(maps)
-    moved = posewarp.move_limbs(picture, masks[:, :-1], there, there)
-    assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + picture * masks[:, -1:], picture, atol=1e-4)
+    moved = posewarp.move_limbs(source, masks[:, :-1], there, there)
+    assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + source * masks[:, -1:], source, atol=1e-4)
 
     laid, cover = posewarp.lay_together(moved)
     assert torch.allclose(cover, 1 - masks[:, -1:], atol=1e-4)
-    assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], picture[(cover > 0.1).expand_as(laid)], atol=1e-3)
+    assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], source[(cover > 0.1).expand_as(laid)], atol=1e-3)
 
 
 # MonkeyNet

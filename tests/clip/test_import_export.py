@@ -241,9 +241,9 @@ def test_the_real_densepose_has_parts_first(real_media, tmp_path):
     assert 1 <= clip.layer("densepose").image(0)[..., 0].max() <= 24
 
 
-def test_the_layout_is_told_by_what_is_there(imaginaire, pictures, video, tmp_path):
+def test_the_layout_is_told_by_what_is_there(imaginaire, images, video, tmp_path):
     assert guess_layout(imaginaire) == "imaginaire"
-    assert guess_layout(pictures) == "images"
+    assert guess_layout(images) == "images"
     assert guess_layout(video) == "video"
     assert guess_layout(write_openpose(tmp_path / "walk", [[]])) == "openpose"
 

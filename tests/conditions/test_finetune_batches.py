@@ -29,9 +29,9 @@ def body(tmp_path: Path) -> Example:
     keypoints = np.zeros((1, 1, len(NAMES), 3), np.float32)
     for name, place in {"right elbow": (12, 20), "right wrist": (12, 50), "left elbow": (40, 20), "left wrist": (40, 50)}.items():
         keypoints[0, 0, NAMES.index(name)] = *place, 1
-    picture = np.zeros((64, 64, 3), np.uint8)
-    picture[:, :32] = 200
-    clip = create_clip(tmp_path / "body.clip", iter([picture]), storage="png")
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32] = 200
+    clip = create_clip(tmp_path / "body.clip", iter([image]), storage="png")
     with clip.writing("poses", Producer("test"), {}) as layer:
         layer.arrays(keypoints=keypoints, boxes=np.zeros((1, 1, 4), np.float32), track_id=np.zeros((1, 1), np.int32))
     return examples_of(clip, "poses", (64, 64), "none", 1)[0]
@@ -70,7 +70,7 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
     for lesson in itertools.islice(finetune_batches(examples, 2, 0, torch.device("cpu")), 8):
         assert lesson.examples.semantic.shape == (2, 2, 7, 64, 64)
         for target, images in zip(lesson.targets.required_image, lesson.examples.required_image, strict=True):
-            shown = [int((walls - picture[:, 0, 0]).abs().sum(1).argmin()) for picture in (target, *images)]
+            shown = [int((walls - image[:, 0, 0]).abs().sum(1).argmin()) for image in (target, *images)]
             assert sorted(shown) == [0, 1, 2]
             assert is_moved(examples[shown[0]], target)
 
@@ -81,8 +81,8 @@ def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
 
 
 def both_sides(example: Example) -> list[torch.Tensor]:
-    picture = torch.from_numpy(example.shown.image).movedim(-1, 0) / 127.5 - 1
-    return [picture, picture.flip(-1)]
+    image = torch.from_numpy(example.shown.image).movedim(-1, 0) / 127.5 - 1
+    return [image, image.flip(-1)]
 
 
 def is_moved(example: Example, target: torch.Tensor) -> bool:
@@ -90,7 +90,7 @@ def is_moved(example: Example, target: torch.Tensor) -> bool:
     reach = round(64 * LARGEST_SHIFT)
     inner, offsets = slice(reach, -reach), list(itertools.product(range(-reach, reach + 1), repeat=2))
     within = target[:, inner, inner]
-    return any(torch.equal(picture.roll(o, (1, 2))[:, inner, inner], within) for picture in both_sides(example) for o in offsets)
+    return any(torch.equal(image.roll(o, (1, 2))[:, inner, inner], within) for image in both_sides(example) for o in offsets)
 
 
 def test_the_same_seed_gives_the_same_batches(face: Example):

@@ -118,8 +118,8 @@ def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
 
 
 def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
-    picture, told = np.zeros((64, 64, 3), np.uint8), []
-    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([picture] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
+    image, told = np.zeros((64, 64, 3), np.uint8), []
+    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([image] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
     list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
     assert [event["warning"] for event in told if "warning" in event] == [
         f"{slow.path} has 24 frames a second, its reference {fast.path} has 30: frames are compared by their number, not by their time"
@@ -155,8 +155,8 @@ def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(cr
     sizes, told = (64, 96 if crop == "none" else 64), []
     made = [np.zeros((size, size, 3), np.uint8) for size in sizes]
     result, other = (
-        create_clip(tmp_path / f"{index}.clip", iter([picture] * 2), fps=25, storage="png", producer=made_with(crop))
-        for index, picture in enumerate(made)
+        create_clip(tmp_path / f"{index}.clip", iter([image] * 2), fps=25, storage="png", producer=made_with(crop))
+        for index, image in enumerate(made)
     )
     list(evaluate([str(result.path)], [str(other.path)], PSNR, told.append))
     assert not [event for event in told if "warning" in event]
@@ -188,8 +188,8 @@ def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make, t
 
 
 def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make):
-    picture = make("truth", frames=1).path
-    scores = {score.metric: score for score in evaluate([picture], [picture], EvaluateOptions(device="cpu"))}
+    image = make("truth", frames=1).path
+    scores = {score.metric: score for score in evaluate([image], [image], EvaluateOptions(device="cpu"))}
     assert scores["psnr"].value == 100 and scores["psnr"].baseline is None and scores["psnr"].warped is None
     assert scores["warping-error"].value is None and scores["warping-error"].unavailable == "needs 2 frames"
 

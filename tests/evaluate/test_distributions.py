@@ -294,8 +294,8 @@ def test_equal_videos_are_no_distance_apart_and_black_ones_are_far(eye: Eye, mak
 
 
 def test_too_few_frames_are_told_with_their_number_and_never_looked_at(eye: Eye, make):
-    picture = make("one", frames=1).path
-    fid, kid, fvd = evaluate([picture], [picture], ALL)
+    image = make("one", frames=1).path
+    fid, kid, fvd = evaluate([image], [image], ALL)
     assert fid.unavailable == kid.unavailable == "needs 4 frames, there are 1"
     assert fvd.unavailable == "needs 4 windows of 3 frames, there are 0"
     assert eye.seen == 0 and fid.value is None

@@ -85,10 +85,10 @@ def test_a_clip_without_any_face_is_a_sentence_and_leaves_nothing(clip_of, visib
 @pytest.fixture
 def two_faces(portrait: np.ndarray) -> np.ndarray:
     """A small face on the left of a large one; the large one is farther from the centre."""
-    picture = blank(400, 720)
-    picture[60:316, 100:356] = portrait
-    picture[20:380, 356:716] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_LINEAR)
-    return picture
+    image = blank(400, 720)
+    image[60:316, 100:356] = portrait
+    image[20:380, 356:716] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_LINEAR)
+    return image
 
 
 @pytest.mark.parametrize(("face", "side"), [("largest", "right"), (0, "left"), ("1", "right"), ("center", "left")])
@@ -205,9 +205,9 @@ def test_mediapipe_and_dlib_agree_on_real_faces(shared: Path, clip_of: Callable[
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_face_on_its_head_is_warned_about(turned: bool, clip_of, portrait) -> None:
     """The detector finds one there, and would lay upright landmarks over it in silence."""
-    picture = np.ascontiguousarray(portrait[::-1, ::-1]) if turned else portrait
+    image = np.ascontiguousarray(portrait[::-1, ::-1]) if turned else portrait
     try:
-        outcome = extract(clip_of([picture] * 3), OFFLINE)
+        outcome = extract(clip_of([image] * 3), OFFLINE)
     except NoDetection:
         assert turned, "better still"
         return

@@ -27,8 +27,8 @@ PHASE = Phase(1, batch=2, frames=2)
 
 def truncated_jpeg(clip: Path) -> Path:
     """Every picture ends in the middle."""
-    for picture in (clip / "frames").glob("*.jpg"):
-        picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    for image in (clip / "frames").glob("*.jpg"):
+        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
     return clip
 
 
@@ -106,10 +106,10 @@ def test_batches_of_a_dataset_with_an_unreadable_clip_depend_on_seed_and_step_al
 
 
 def test_one_unreadable_frame_costs_the_windows_that_show_it_and_no_others(faces):
-    picture = faces / "clips" / "person1.clip" / "frames" / "000012.jpg"
+    image = faces / "clips" / "person1.clip" / "frames" / "000012.jpg"
     whole = Dataset(faces, "landmarks", "train")
     wholes = [whole.batch(TINY, step, PHASE) for step in range(40)]
-    picture.write_bytes(b"")
+    image.write_bytes(b"")
     data = Dataset(faces, "landmarks", "train")
     batches = [data.batch(TINY, step, PHASE) for step in range(40)]
     changed = sum(

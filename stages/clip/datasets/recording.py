@@ -10,9 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from stages.clip.clip import Clip
-from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_pictures
+from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_images
 from stages.clip.foreign import add_layer
-from stages.clip.pictures import is_picture, list_pictures, natural_key
+from stages.clip.images import is_image, list_images, natural_key
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, UsageError
 from stages.label_tables import table
@@ -86,7 +86,7 @@ def _import(layout: str, recording: Recording, out: Path, storage: FrameStorage 
 def _frames(recording: Recording, target: Path, storage: FrameStorage | None) -> Clip:
     if isinstance(recording.frames, Path):
         return as_clip(recording.frames, target, storage)
-    return clip_of_pictures(recording.frames, target, storage, recording.fps, recording.timestamps)
+    return clip_of_images(recording.frames, target, storage, recording.fps, recording.timestamps)
 
 
 # What the files of this folder share
@@ -98,9 +98,9 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The images of a folder in natural order."""
-    return list_pictures(folder) if folder.is_dir() and any(is_picture(entry) for entry in folder.iterdir()) else []
+    return list_images(folder) if folder.is_dir() and any(is_image(entry) for entry in folder.iterdir()) else []
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -119,16 +119,16 @@ def stem_of(path: Path, endings: str) -> str:
     return re.sub(f"({endings})$", "", path.stem)
 
 
-def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
+def matching(images: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
     """The file of `folder` for each image: the one with the same stem, apart from `endings`, a regular expression.
 
     Raises InputError naming the first frame that has none.
     """
     by_stem = {stem_of(path, endings): path for path in files_in(folder)}
-    for picture in pictures:
-        if picture.stem not in by_stem:
-            raise InputError(f"{folder} has no file for the frame {picture.stem}")
-    return tuple(by_stem[picture.stem] for picture in pictures)
+    for image in images:
+        if image.stem not in by_stem:
+            raise InputError(f"{folder} has no file for the frame {image.stem}")
+    return tuple(by_stem[image.stem] for image in images)
 
 
 def unbroken(numbers: Sequence[int], longest: int | None = None) -> list[slice]:

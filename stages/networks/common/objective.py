@@ -153,7 +153,7 @@ class Discriminators(nn.Module):
             boxes, there = boxes_of(target.frame.keypoints, points, *fake.shape[-2:])
             if there.any():
                 pair = [self._conditioned(target, image)[there] for image in (target.image, fake)]
-                real, made = (crop_region(picture, boxes[there], self.region_side) for picture in pair)
+                real, made = (crop_region(image, boxes[there], self.region_side) for image in pair)
                 found.append((discriminator, real, made))
         return found
 
@@ -180,7 +180,7 @@ def generator_losses(
         if weights.focus:
             boxes, there = boxes_of(target.frame.keypoints, weights.focus_points, frame.shape[-2], frame.shape[-1], FOCUS_ROOM)
             if there.any():
-                seen, true = (crop_region(picture[there], boxes[there], min(frame.shape[-2:]) // 2) for picture in (either, truth))
+                seen, true = (crop_region(image[there], boxes[there], min(frame.shape[-2:]) // 2) for image in (either, truth))
                 terms["focus"] = perceptual(seen, true).mean()
     terms |= _example_terms(synthesis, target)
     if synthesis.shares is not None and synthesis.shares.shape[1] > 1 and target.frame.keypoints.shape[1]:

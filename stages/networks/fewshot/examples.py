@@ -19,9 +19,9 @@ class AveragedExamples(Encoder):
         super().__init__(3 + config.semantic_channels, config.channels, spectral=config.spectral)
         self.level = config.attention_level
 
-    def before(self, picture: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels above it."""
-        x = activate(self.first(torch.cat([picture, semantic], 1)))
+        x = activate(self.first(torch.cat([image, semantic], 1)))
         averages = []
         for layer in self.down[: self.level]:
             x = activate(layer(x))
@@ -52,9 +52,9 @@ class OuterExamples(nn.Module):
         pairs = list(zip(config.channels, config.channels[1:], strict=False))[1:]
         self.reduce_image, self.reduce_label = (nn.ModuleList(conv(b, a, spectral=config.spectral) for a, b in pairs) for _ in range(2))
 
-    def before(self, picture: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> the features of both at the attention's level, one after the other [B, 2 C, h, w]; nothing else."""
-        return torch.cat([self._down(self.image, picture), self._down(self.label, semantic)], 1), []
+        return torch.cat([self._down(self.image, image), self._down(self.label, semantic)], 1), []
 
     def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
         """q [B, 2 C, h, w] -> the bottleneck of the picture, and a product [B, C, C] for each level but the first."""

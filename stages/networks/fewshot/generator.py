@@ -116,8 +116,8 @@ class FewShotGenerator(Generator):
         if self.config.method == "spade":
             nothing = examples.required_image.new_zeros(batch, count, 0, 1, 1)
             return self._complete(ExampleCode(examples, [], nothing, None, None, None))
-        pictures, labels = examples.required_image.flatten(0, 1), examples.semantic.flatten(0, 1)
-        values, pooled = self.example_encoder.before(pictures.to(labels.dtype), labels)
+        images, labels = examples.required_image.flatten(0, 1), examples.semantic.flatten(0, 1)
+        values, pooled = self.example_encoder.before(images.to(labels.dtype), labels)
         values, pooled = values.unflatten(0, (batch, count)), [p.unflatten(0, (batch, count)) for p in pooled]
         code = ExampleCode(examples, pooled, values, None, None, None)
         if count == 1:
@@ -254,8 +254,8 @@ def _attention(c: FewShotConfig) -> Attention:
 
 def _beside(some: Frame, more: Frame) -> Frame:
     """Sources [B, S, ...] and more of them, with their pictures."""
-    picture = torch.cat([some.required_image, more.required_image], 1)
-    return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), picture)
+    image = torch.cat([some.required_image, more.required_image], 1)
+    return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), image)
 
 
 def _guidance(c: FewShotConfig, guides: int) -> nn.Module | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend
-from stages.clip.pictures import opened, require_exact
+from stages.clip.images import opened, require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import InputError
 from stages.segment.backends import LabelMapReader
@@ -33,9 +33,9 @@ _TABLE_HINT = "Name the right one with --table"
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
     """ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
-    with opened(path) as picture:
-        require_exact(path, picture)
-        flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
+    with opened(path) as image:
+        require_exact(path, image)
+        flat = image if image.mode in ("P", "L", "1", "I", "I;16", "I;16B") else image.convert("RGB")
         values = np.array(flat)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise InputError(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
