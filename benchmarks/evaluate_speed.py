@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate_speed.py [--frames 300] [--cores 2]
 
-A picture that glides, and a darker copy as its result. A short and a long run, so that the start (imports, weights) can be told from the
+An image that glides, and a darker copy as its result. A short and a long run, so that the start (imports, weights) can be told from the
 frames: of the metrics that need no network, then of these and SqueezeNet's distance. Goals: 20 frames per second of the former, in no more
 than 1.05 times the memory in the long run; a second run of metrics of distributions, whose statistics the cache knows, in less than a
 tenth of the first one's time.

@@ -1,4 +1,4 @@
-"""Clips cut from the rows of a dataset, at the size of its pictures, with the layer that drives a model."""
+"""Clips cut from the rows of a dataset, at the size of its images, with the layer that drives a model."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python benchmarks/variants.py --data data/faces [--steps 600] [--only "paper" "outer products" ...]
 
-Small networks on 64x64 pictures, or those of another --side, without discriminators; each variant differs from the first row, which has
+Small networks on 64x64 images, or those of another --side, without discriminators; each variant differs from the first row, which has
 the papers' choices, in what its name says. PSNR and perceptual distance of the same windows of the split "val", with one example and with
 four; the last row repeats the example. A difference of 0.1 dB is within the noise of the seed.
 """
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--side", type=int, default=SIDE, help="of the pictures")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the images")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     asked = parser.parse_args()
     perceptual = open_distance("squeezenet", torch.device("cpu"))

@@ -4,7 +4,7 @@
 
 No person was filmed for it: 68 points of an average head, written down below in millimetres, are moved by a short score and seen
 through a pinhole camera. So the clip is free to use, always comes out the same, and shows what a driving clip is: change the score and
-drive your own example picture with it. To see it: fsv2v clip preview examples/driving.clip.
+drive your own example image with it. To see it: fsv2v clip preview examples/driving.clip.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ LETTERS = {
 OTHER_CONSONANT, PAUSE = (1, 1.5, 0.5, 0.0), (2, 0.0, 0.0, 0.0)
 BLINKS = ((22, 27), (58, 63), (101, 106))
 BROWS_UP = ((8, 24, 5.0), (88, 110, 4.0))  # millimetres
-YAW = ((24, 62, 20.0), (50, 90, -20.0))  # degrees, to the right of the picture and to the left
+YAW = ((24, 62, 20.0), (50, 90, -20.0))  # degrees, to the right of the image and to the left
 PITCH = ((4, 18, -3.0), (86, 100, 9.0), (98, 114, 7.0))  # degrees, down is positive
 ROLL = ((20, 60, 4.0), (62, 96, -5.0))  # degrees
 
-# The right half of an average head and its middle, (x, y, z) in millimetres: x to the right of the picture, y down, z away from the
+# The right half of an average head and its middle, (x, y, z) in millimetres: x to the right of the image, y down, z away from the
 # camera; the origin lies between the eyes. The other half is its mirror image.
 HALF_HEAD = {
     0: (-75, 0, 66), 1: (-74, 21, 63), 2: (-71, 42, 58), 3: (-66, 62, 51), 4: (-58, 80, 40), 5: (-47, 95, 25),
@@ -103,7 +103,7 @@ def expression(head: np.ndarray, jaw: float, wide: float, forward: float, closed
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
-    """Matrix [3, 3] that rolls, then nods (down is positive), then turns (right of the picture is positive); angles in degrees."""
+    """Matrix [3, 3] that rolls, then nods (down is positive), then turns (right of the image is positive); angles in degrees."""
     (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))
     turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])

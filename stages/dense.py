@@ -93,7 +93,7 @@ def fit(
     recipe: Fit,
     state_file: Path,
 ) -> DenseNet:
-    """Train on `batch(step)` = (pictures, what `loss(outputs, ...)` wants besides) and return the average of the weights over time.
+    """Train on `batch(step)` = (images, what `loss(outputs, ...)` wants besides) and return the average of the weights over time.
 
     The state is saved every few minutes; the same call again goes on from there.
     """

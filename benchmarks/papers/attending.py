@@ -1,4 +1,4 @@
-"""Pictures of attention (figure 7c of few-shot vid2vid): which pixel of which example each pixel of the frame attends to."""
+"""Images of attention (figure 7c of few-shot vid2vid): which pixel of which example each pixel of the frame attends to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def attended(generator: FewShotGenerator, code: ExampleCode, semantic: Tensor) -
 
 
 def read_through(attention: Tensor, images: Tensor) -> Tensor:
-    """What is seen of pictures [K, C, h, w] through an attention of `attended`: their mean under it, [C, h, w]."""
+    """What is seen of images [K, C, h, w] through an attention of `attended`: their mean under it, [C, h, w]."""
     return torch.einsum("yxkvu,kcvu->cyx", attention, images)
 
 

@@ -10,7 +10,7 @@ from textures import Colour, Image, colour, noise
 
 SIDE = 256
 REACH = 0.5
-"""The picture shows x and y from -REACH to REACH of the head's height about the middle between the eyes (y: from _SHARE_ABOVE above)."""
+"""The image shows x and y from -REACH to REACH of the head's height about the middle between the eyes (y: from _SHARE_ABOVE above)."""
 _SHARE_ABOVE = 0.4
 SKINS = ("f6d7c3", "efc4a6", "e8b48f", "d9a17a", "c68a5f", "ad7148", "8d5635", "6e4128", "52301f", "3b2217", "f3cdb5", "e0aa84")
 HAIRS = ("17120f", "241a14", "3a261a", "54371f", "7a5230", "a67a45", "d0ab6a", "8c3b1c", "9b9a98", "d9d6d0", "2c2a2e", "5d2a2a")

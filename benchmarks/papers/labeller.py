@@ -32,7 +32,7 @@ from weights import registry
 Image = NDArray[np.uint8]
 VOID = 255
 ENLARGED = 2
-"""Pictures are enlarged so many times, for their limbs are thin."""
+"""Images are enlarged so many times, for their limbs are thin."""
 BATCH = 8
 
 

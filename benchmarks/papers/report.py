@@ -1,4 +1,4 @@
-"""What an experiment found, as Markdown, as JSON, as a figure and as pictures to look at; and which claims of the papers hold here."""
+"""What an experiment found, as Markdown, as JSON, as a figure and as images to look at; and which claims of the papers hold here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 ROWS, MAGNIFIED = 4, 160
-"""Held-out clips on a sheet, and the height in pixels at which each picture is shown."""
+"""Held-out clips on a sheet, and the height in pixels at which each image is shown."""
 Table = dict[str, dict[str, dict[int, float]]]
 """variant -> metric -> seed -> value; nothing where nothing was measured."""
 Plot = Callable[[Path, Table, Sequence[str]], None]

@@ -1,4 +1,4 @@
-"""A picture of actors to look at: python benchmarks/papers/show_actors.py out/actors -o docs/actors.png
+"""An image of actors to look at: python benchmarks/papers/show_actors.py out/actors -o docs/actors.png
 
 The first rows show the middle frame of a clip each; the last row one clip's frames with pose, label map and flow.
 """

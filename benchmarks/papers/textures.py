@@ -1,4 +1,4 @@
-"""Flat pictures that are laid on surfaces: fabrics, grounds and walls that repeat; faces and prints that lie on the front of something.
+"""Flat images that are laid on surfaces: fabrics, grounds and walls that repeat; faces and prints that lie on the front of something.
 
 Colours are sRGB in [0, 1], float32. A fabric is a tile [SIDE, SIDE, 3] that repeats without a seam; a decal is RGBA [SIDE, SIDE, 4].
 """

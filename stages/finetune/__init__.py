@@ -1,4 +1,4 @@
-"""fsv2v finetune: a model adapted to the pictures of one person, as one small file."""
+"""fsv2v finetune: a model adapted to the images of one person, as one small file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def finetune(
         for example in shown:
             require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
         if not shown:
-            raise InputError("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
+            raise InputError("there is no example to adapt to", hint="name an image, a folder of images, a video or a clip")
         generator = copy.deepcopy(model.generator)
         save = _saver(out, model, generator, options.whole)
         device = choose_device(options.device)

@@ -76,7 +76,7 @@ class Driving:
             yield self.track.drawing(index, self._seen_through[index])
 
     def frames(self) -> Iterator[np.ndarray]:
-        """The driving pictures at the model's size, uint8 [H, W, 3]."""
+        """The driving images at the model's size, uint8 [H, W, 3]."""
         for frame, view in zip(self.clip.frames(), self.views, strict=True):
             yield view.image(frame)
 

@@ -83,7 +83,7 @@ class Rendering:
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
-    """All examples in which something is seen; pictures without are left out as long as one remains."""
+    """All examples in which something is seen; images without are left out as long as one remains."""
     shown: list[Example] = []
     failed: list[NoDetection] = []
     most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)

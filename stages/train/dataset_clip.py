@@ -76,11 +76,11 @@ class DatasetClip:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
     def show(self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None) -> list[Sample]:
-        """Frames of the clip through `view` of the row's pictures, in other colours."""
+        """Frames of the clip through `view` of the row's images, in other colours."""
         return [self._shown(index, frame, view, colours, noise) for index, frame in zip(indices, self._frames(indices), strict=True)]
 
     def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, noise: DetectorNoise | None) -> Sample:

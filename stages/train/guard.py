@@ -27,7 +27,7 @@ SATURATED = 0.9
 class Guard:
     """What is remembered of a run's health; part of its state.
 
-    Errors are mean absolute differences to the truth, in units of those of a grey picture: about 0.2 for a good frame, 1 for a grey one.
+    Errors are mean absolute differences to the truth, in units of those of a grey image: about 0.2 for a good frame, 1 for a grey one.
     """
 
     rate: float = 1.0
@@ -56,7 +56,7 @@ class Guard:
         if saturation > SATURATED:
             return f"{saturation:.0%} of what the network made is black or white"
         if self.recent > WORSE_THAN_GREY:
-            return f"frames are {self.recent:.1f} times as wrong as a grey picture"
+            return f"frames are {self.recent:.1f} times as wrong as a grey image"
         if self.recent > WORSE_THAN_BEFORE * self.best:
             return f"frames are {self.recent / self.best:.1f} times as wrong as before"
         return ""

@@ -1,4 +1,4 @@
-"""Sample sheets: for a few windows the driving image, example, warp, mask, result and truth, as one picture."""
+"""Sample sheets: for a few windows the driving image, example, warp, mask, result and truth, as one image."""
 
 from __future__ import annotations
 

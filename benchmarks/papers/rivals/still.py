@@ -1,4 +1,4 @@
-"""What both rivals are: methods that move one still picture, frame by frame, and know no past."""
+"""What both rivals are: methods that move one still image, frame by frame, and know no past."""
 
 from __future__ import annotations
 

@@ -52,6 +52,6 @@ KIND = Kind(
     pose=bodies.pose,
     remedies={
         **bodies.KIND.remedies,
-        "densepose": "run DensePose and import its IUV pictures with `fsv2v clip import --layout densepose`",
+        "densepose": "run DensePose and import its IUV images with `fsv2v clip import --layout densepose`",
     },
 )

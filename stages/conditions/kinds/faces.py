@@ -89,7 +89,7 @@ class LandmarkTrack(Track):
         found = []
         x, y, side = crop.head_boxes(points[None])[0]
         if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
-            found.append(f"the head reaches the border of {clip.id}: results will be worse, choose a picture with room around the head")
+            found.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
         if eye_distance(points) < SMALL_EYES:
             found.append(f"the face in {clip.id} is very small: results will be blurred")
         return tuple(found)

@@ -45,7 +45,7 @@ def _composed(flows: list[Tensor]) -> Tensor:
 
 
 def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int, room: float = 2.0) -> tuple[Tensor, Tensor]:
-    """A square box around some keypoints [B, N, 3], `room` times as wide as they are and within the picture.
+    """A square box around some keypoints [B, N, 3], `room` times as wide as they are and within the image.
 
     Returns boxes [B, 4] (x0, y0, x1, y1 in pixels) and whether any of the points is there, [B].
     """
@@ -63,7 +63,7 @@ def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int, 
 
 
 def crop_region(image: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """The boxes [B, 4] of pictures [B, C, H, W], resampled to [B, C, side, side]; differentiable in the picture."""
+    """The boxes [B, 4] of images [B, C, H, W], resampled to [B, C, side, side]; differentiable in the image."""
     place = torch.linspace(0, 1, side, device=image.device, dtype=torch.float32)
     x = boxes[:, 0:1] + (boxes[:, 2:3] - boxes[:, 0:1]) * place
     y = boxes[:, 1:2] + (boxes[:, 3:4] - boxes[:, 1:2]) * place

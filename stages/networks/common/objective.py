@@ -20,7 +20,7 @@ from stages.networks.common.generator import Synthesis
 FOCUS_ROOM = 1.3
 """Side of the region that the term `focus` sees, in units of its keypoints' box."""
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
-"""Two pictures [B, 3, H, W] in [-1, 1] -> distance [B], differentiable in the first."""
+"""Two images [B, 3, H, W] in [-1, 1] -> distance [B], differentiable in the first."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LossWeights:
     l1: float = 5.0
     perceptual: float = 1.0
     focus: float = 0.0
-    """The perceptual distance of a region alone, enlarged or reduced to half the picture's size."""
+    """The perceptual distance of a region alone, enlarged or reduced to half the image's size."""
     focus_points: tuple[int, ...] = ()
     """The keypoints around which that region lies."""
     raw: float = 2.5
@@ -55,7 +55,7 @@ class Target:
     """The truth about one frame of a window. The teacher's flow is None in a window's first frame."""
 
     frame: Frame
-    """[B, ...] with its true picture."""
+    """[B, ...] with its true image."""
     examples: Frame
     """All K, [B, K, ...]."""
     flow: Tensor | None = None
@@ -68,7 +68,7 @@ class Target:
 
     @property
     def image(self) -> Tensor:
-        """The true picture, [B, 3, H, W]."""
+        """The true image, [B, 3, H, W]."""
         return self.frame.required_image
 
 
@@ -115,7 +115,7 @@ class Discriminators(nn.Module):
         return total
 
     def penalty(self, target: Target) -> Tensor:
-        """R1: the squared gradient of D_I's output on real pictures (Mescheder et al. 2018), a mean over the batch."""
+        """R1: the squared gradient of D_I's output on real images (Mescheder et al. 2018), a mean over the batch."""
         image = target.image.detach().float().requires_grad_(True)
         output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(self._conditioned(target, image))]).mean(0)
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)

@@ -15,7 +15,7 @@ from stages.networks.fewshot.config import FewShotConfig
 from stages.networks.fewshot.motion import Candidates
 
 REACH = 0.1
-"""An output of 1 of the flow head means a tenth of the picture's height."""
+"""An output of 1 of the flow head means a tenth of the image's height."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Moved:
         return Warped(self.image[:, source], self.flow[:, source], self.mask[:, source])
 
     def best(self, count: int) -> Warped:
-        """The first `count` sources as one picture: each place takes after the source that suits it best."""
+        """The first `count` sources as one image: each place takes after the source that suits it best."""
         image, flow, mask = (x[:, :count] for x in (self.image, self.flow, self.mask))
         shares = self.suits[:, :count].softmax(1)
         largest = shares.argmax(1, keepdim=True)
@@ -43,7 +43,7 @@ class Moved:
 
 
 class FlowNetwork(nn.Module):
-    """From the driving frame and a source picture to the backward flow and the occlusion mask.
+    """From the driving frame and a source image to the backward flow and the occlusion mask.
 
     With `motion="keypoints"` it also sees the source as the keypoints' candidates move it, and answers with shares of them and a residual
     flow.
@@ -104,7 +104,7 @@ class FlowNetwork(nn.Module):
         return answer
 
     def _moved(self, small: Tensor, flow: Tensor) -> Tensor:
-        """A picture at W's size moved by a flow in pixels of the whole picture."""
+        """An image at W's size moved by a flow in pixels of the whole image."""
         return warp(small, flow / self.stride).to(small.dtype)
 
 

@@ -110,7 +110,7 @@ class FewShotGenerator(Generator):
         self.refine_mask = initialise_small(conv(c.channels[0], 2)) if c.refine_mask else None
 
     def encode_examples(self, examples: Frame | None) -> ExampleCode:
-        """examples [B, K, ...] with their pictures -> the code of the examples, for any K >= 1."""
+        """examples [B, K, ...] with their images -> the code of the examples, for any K >= 1."""
         assert examples is not None
         batch, count = examples.required_image.shape[:2]
         if self.config.method == "spade":
@@ -253,7 +253,7 @@ def _attention(c: FewShotConfig) -> Attention:
 
 
 def _beside(some: Frame, more: Frame) -> Frame:
-    """Sources [B, S, ...] and more of them, with their pictures."""
+    """Sources [B, S, ...] and more of them, with their images."""
     image = torch.cat([some.required_image, more.required_image], 1)
     return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), image)
 
