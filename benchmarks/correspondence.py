@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--copy", action="append", choices=list(COPIES), help=f"default: {', '.join(UPRIGHT)}; detectors want heads up")
     arguments = parser.parse_args()
     shown = list(images(arguments.videos, arguments.frames, arguments.side))
-    rows, verdicts = [], {}
+    rows, goals = [], {}
     for backend in arguments.backend:
         measure = measurer(backend)
         for name in arguments.copy or UPRIGHT:
@@ -209,8 +209,8 @@ def main() -> None:
             )
             print(*rows[-1].values(), file=sys.stderr)
             most = float(np.abs(mean).max())
-            verdicts[f"{backend} {name}"] = (most, GOAL, most < GOAL)
-    report("correspondence", rows, verdicts)
+            goals[f"{backend} {name}"] = (most, GOAL, most < GOAL)
+    report("correspondence", rows, goals)
 
 
 if __name__ == "__main__":

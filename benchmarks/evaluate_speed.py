@@ -72,12 +72,12 @@ def main() -> None:
         {"what": "distributions, first run", "seconds": first, "frames/s": asked.frames / first, "ratio": 1.0},
         {"what": "distributions, second run", "seconds": second, "frames/s": asked.frames / second, "ratio": second / first},
     ]
-    verdicts = {
+    goals = {
         f"frames per second on {asked.cores} cores": (rate, RATE_GOAL, rate >= RATE_GOAL),
         f"memory at {asked.frames} of {asked.frames // 3}": (growth, MEMORY_GOAL, growth <= MEMORY_GOAL),
         "second run of the first (at most)": (second / first, CACHE_GOAL, second / first <= CACHE_GOAL),
     }
-    report("evaluate_speed", rows, verdicts)
+    report("evaluate_speed", rows, goals)
 
 
 if __name__ == "__main__":

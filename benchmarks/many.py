@@ -104,12 +104,12 @@ def main() -> None:
         {"what": "one more finished clip", "clips": 1, "seconds": (many.seconds - few.seconds) / (asked.many - asked.few)},
         {"what": "files of a clip, its video apart", "clips": 1, "MiB": size / (1 << 20)},
     ]
-    verdicts = {
+    goals = {
         "Ray of --jobs 2": (ray.seconds / two.seconds, GOAL_OF_RAY, ray.seconds <= GOAL_OF_RAY * two.seconds),
         "--jobs 2 of --jobs 1": (one.seconds / two.seconds, GOAL_OF_JOBS, one.seconds >= GOAL_OF_JOBS * two.seconds),
         f"memory at {asked.many} of {asked.few}": (many.peak / few.peak, GOAL_OF_MEMORY, many.peak <= GOAL_OF_MEMORY * few.peak),
     }
-    report("many", rows, verdicts)
+    report("many", rows, goals)
 
 
 if __name__ == "__main__":

@@ -70,16 +70,16 @@ def loop_video(video: Path, frames: int, out: Path) -> Path:
     return out
 
 
-def report(benchmark: str, rows: Sequence[dict[str, float | str]], verdicts: dict[str, tuple[float, float, bool]]) -> None:
-    """Print one JSON line, then a table. verdicts: name -> (ratio or figure, goal, whether it is met)."""
-    goals = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in verdicts.items()}
-    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": goals}))
+def report(benchmark: str, rows: Sequence[dict[str, float | str]], goals: dict[str, tuple[float, float, bool]]) -> None:
+    """Print one JSON line, then a table. goals: name -> (ratio or figure, goal, whether it is met)."""
+    reached = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in goals.items()}
+    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": reached}))
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names] + [[_text(row.get(name, "")) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    for name, (value, goal, met) in verdicts.items():
+    for name, (value, goal, met) in goals.items():
         print(f"{name}: {value:.3f}, goal {goal:g}: {'met' if met else 'MISSED'}")
 
 

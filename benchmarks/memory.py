@@ -88,14 +88,14 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=3000)
     asked = parser.parse_args()
     rows: list[dict[str, float | str]] = []
-    verdicts: dict[str, tuple[float, float, bool]] = {}
+    goals: dict[str, tuple[float, float, bool]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         materials = [material(asked.video, frames, Path(temporary)) for frames in (asked.short, asked.long)]
         for stage in asked.stages:
             short, long = (STAGES[stage](one).peak for one in materials)
             rows.append({"stage": stage, f"MiB at {asked.short}": short, f"MiB at {asked.long}": long, "ratio": long / short})
-            verdicts[stage] = (long / short, GOAL, long / short <= GOAL)
-    report("memory", rows, verdicts)
+            goals[stage] = (long / short, GOAL, long / short <= GOAL)
+    report("memory", rows, goals)
 
 
 def material(video: Path, frames: int, folder: Path) -> Material:

@@ -48,8 +48,8 @@ def prepare(
     chosen = _model(model, drive, base)
     chosen = chosen if attention == "auto" else chosen.attending(attention)
     drive = with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
-    shown = [] if examples is None else examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
-    return Prepared(shown, drive, chosen)
+    prepared = [] if examples is None else examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
+    return Prepared(prepared, drive, chosen)
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -163,8 +163,8 @@ def finetune(
     start = model if isinstance(model, Model) else load_model(model, base)
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
     with temporary_clips(told) as place:
-        shown = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        prepared = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
         network = perceptual_of(start, told, perceptual)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
-        adapt(shown, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
+        adapt(prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
     return Path(out)

@@ -234,7 +234,7 @@ UNCHANGED = Colours(np.ones(3), 0.0)
 
 def _train_on(folder: Path) -> None:
     for footage in (clips[0] for clips in Dataset(folder, "landmarks", "train").subjects):
-        footage.show(footage.usable[:1], VIEW, UNCHANGED, None)
+        footage.samples(footage.usable[:1], VIEW, UNCHANGED, None)
 
 
 def _extend(folder: Path) -> None:

@@ -14,7 +14,7 @@ from report import save
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.conditions.framing import examples_of, frame_of, show
+from stages.conditions.framing import examples_of, frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.models import load_model
@@ -76,7 +76,7 @@ def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count
     shown, track, time = examples_of(examples, kind, size, "none", count), open_track(judged, kind), judged.num_frames // 2
     view = View.scaled(judged.height, judged.width, *size)
     cpu = torch.device("cpu")
-    encoded, driving = frame_of([example.shown for example in shown], cpu), frame_of([show(track, time, view)], cpu)
+    encoded, driving = frame_of([example.sample for example in shown], cpu), frame_of([sample_of(track, time, view)], cpu)
     code = generator.encode_examples(encoded.map(lambda x: x[None]))
     made, attention = generator.synthesize(code, driving), attended(generator, code, driving.semantic)
     small = attention.shape[:2]

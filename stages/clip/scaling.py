@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip.kinds import MAX_COORDINATE
+from stages.clip.layer_types import MAX_COORDINATE
 from stages.clip.people import Person, arrays_of
 from stages.errors import InputError
 from stages.skeletons import Points

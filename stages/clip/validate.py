@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.clip.clip import Clip, open_clip
-from stages.clip.kinds import check_image
+from stages.clip.layer_types import check_image
 from stages.clip.layers import DATA, Layer, combined_digest
 from stages.clip.schema import is_layer_name
 from stages.clip.store import DirectoryStore

@@ -30,8 +30,8 @@ def finetune_batches(examples: Sequence[Example], batch: int, seed: int, device:
     draw = np.random.default_rng(seed)
     while True:
         drawn = [_draw(examples, draw) for _ in range(batch)]
-        targets = frame_of([target.shown for target, _ in drawn], device)
-        together = frame_of([source.shown for _, sources in drawn for source in sources], device)
+        targets = frame_of([target.sample for target, _ in drawn], device)
+        together = frame_of([source.sample for _, sources in drawn for source in sources], device)
         yield FinetuneBatch(targets, together.map(lambda x: x.unflatten(0, (batch, -1))))
 
 
@@ -42,8 +42,8 @@ def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Examp
     others = [others[index] for index in draw.permutation(len(others))[:MAX_SOURCES]]
     height, width = target.view.height, target.view.width
     mirrored = bool(draw.random() < 0.5)
-    shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
-    return shown, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
+    moved = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
+    return moved, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
 
 
 def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:

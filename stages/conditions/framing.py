@@ -41,7 +41,7 @@ class Sample:
         return self.image
 
 
-def show(track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None) -> Sample:
+def sample_of(track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None) -> Sample:
     """The frame `index` of a track through a view; `image` is the frame's image, already through the view."""
     return Sample(track.semantic(index, view, noise), track.keypoints(index, view, noise), image)
 
@@ -54,7 +54,7 @@ class Example:
     track: Track
     index: int
     view: View
-    shown: Sample
+    sample: Sample
     warnings: tuple[str, ...] = ()
 
     def through(self, after: View) -> Example:
@@ -64,7 +64,7 @@ class Example:
         mirrored, and a mirrored view is drawn with the person's left and right exchanged.
         """
         view = self.view.then(after)
-        return replace(self, view=view, shown=show(self.track, self.index, view, view.image(self._frame)))
+        return replace(self, view=view, sample=sample_of(self.track, self.index, view, view.image(self._frame)))
 
     @cached_property
     def _frame(self) -> np.ndarray:
@@ -119,7 +119,7 @@ def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
     warnings = squeezed(clip, view) + track.complaints(index, clip)
-    return Example(clip, track, index, view, show(track, index, view, view.image(clip.frame(index))), warnings)
+    return Example(clip, track, index, view, sample_of(track, index, view, view.image(clip.frame(index))), warnings)
 
 
 def squeezed(clip: Clip, view: View) -> tuple[str, ...]:

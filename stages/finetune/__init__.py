@@ -64,17 +64,17 @@ def finetune(
     with alone(out):
         if out.exists() and not overwrite:
             return _skipped(out, settings)
-        shown = [
+        chosen = [
             e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)
         ]
-        for example in shown:
-            require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-        if not shown:
+        for example in chosen:
+            require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
+        if not chosen:
             raise InputError("there is no example to adapt to", hint="name an image, a folder of images, a video or a clip")
         generator = copy.deepcopy(model.generator)
         save = _saver(out, model, generator, options.whole)
         device = choose_device(options.device)
-        course = finetune_batches(shown, options.tuning.batch, options.tuning.seed, device)
+        course = finetune_batches(chosen, options.tuning.batch, options.tuning.seed, device)
         tuned = tune(generator.to(device), course, options.tuning, open_distance(options.perceptual, device), on_step)
         save({**model.info, "finetuning": settings, "tuned": tuned})
         return "done"
@@ -82,8 +82,8 @@ def finetune(
 
 def _settings(examples: Sequence[Clip], model: Model, options: FinetuneOptions) -> dict[str, Any]:
     kind = model.config.kind
-    shown = {"examples": [clip.frames_digest() for clip in examples], "layers": [layers_digest(clip, kind) for clip in examples]}
-    settings: dict[str, Any] = {**asdict(options), "model": model.sha256, **shown}
+    digests = {"examples": [clip.frames_digest() for clip in examples], "layers": [layers_digest(clip, kind) for clip in examples]}
+    settings: dict[str, Any] = {**asdict(options), "model": model.sha256, **digests}
     del settings["device"]
     return settings
 

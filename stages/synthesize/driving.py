@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
-from stages.conditions.framing import Crop, Sample, show, views
+from stages.conditions.framing import Crop, Sample, sample_of, views
 from stages.conditions.kinds import open_track
 from stages.conditions.reach import Reach, warnings
 from stages.conditions.tracks import Track
@@ -21,10 +21,10 @@ from stages.errors import NoDetection
 class Step:
     """What drives one frame."""
 
-    shown: Sample
-    """What the result is meant to show."""
-    fresh: bool
-    """A new shot begins: the frame before is no past of this one."""
+    sample: Sample
+    """Semantic image and keypoints."""
+    starts_shot: bool
+    """A new shot begins, so the frame before must not influence this one."""
 
 
 class Driving:
@@ -57,10 +57,10 @@ class Driving:
         before = None
         for index in self.source:
             view = self._seen_through[index]
-            shown = show(self.track, index, view)
-            fresh = before is None or _leapt(before, shown.keypoints)
-            before = shown.keypoints
-            yield Step(shown, fresh)
+            sample = sample_of(self.track, index, view)
+            starts_shot = before is None or _leapt(before, sample.keypoints)
+            before = sample.keypoints
+            yield Step(sample, starts_shot)
 
     def beyond(self, reach: Reach) -> list[str]:
         """Warnings of the frames whose subject is beyond what the examples show."""

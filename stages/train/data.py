@@ -119,8 +119,8 @@ class Dataset:
         colours = draw_colours(draw, config.jitter, config.hue)
         seed = int(draw.integers(1 << 62))
         noise, faults = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
-        frames = footage.show(window, view, colours, noise)
-        shown = footage.show(others, view, colours, faults)
+        frames = footage.samples(window, view, colours, noise)
+        shown = footage.samples(others, view, colours, faults)
         flows, confidence = _teach(zip(frames[1:], frames, strict=False), self.teacher, view)
         warped = shown if config.losses.example_flow and config.generator.warps_example else []
         to_examples, trusted = _teach(product(frames, warped), self.teacher, view)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.conditions.framing import frame_of, show
+from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.poses import NAMES
 from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
@@ -74,7 +74,7 @@ def driving(*bodies: np.ndarray) -> Frame:
     """Frames [B, ...] without pictures."""
     view = View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
     tracks = [import_module("rivals.joints").JointTrack(body[None, None]) for body in bodies]
-    return frame_of([show(track, 0, view) for track in tracks], torch.device("cpu"))
+    return frame_of([sample_of(track, 0, view) for track in tracks], torch.device("cpu"))
 
 
 def example(*bodies: np.ndarray, count: int = 1) -> Frame:

@@ -36,7 +36,7 @@ def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_
 
 
 def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
-    shown = [example.shown for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
+    shown = [example.sample for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
     frames = frame_of(shown, torch.device("cpu"))
 
     def error(model):
