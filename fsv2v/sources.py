@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from stages.clip.clip import is_clip
 from stages.clip.create import borrowed, clip_path
 from stages.clip.importers import import_clips
 from stages.conditions.kinds import find, kinds
-from stages.errors import Fsv2vError, InputError, NoDetection, UsageError
+from stages.errors import Fsv2vError, InputError, NoDetection, Sentence, UsageError
 from stages.runner import Outcome
 
 Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
@@ -78,9 +78,15 @@ class TemporaryClips:
 
     def plain(self, text: str) -> str:
         """A sentence about clips that are made here as one about what the caller gave."""
+        if isinstance(text, Sentence):
+            return Sentence(self.plain(text.message), hint=self.plain(text.hint), code=text.code, facts=self.plain_facts(text.facts))
         for place, source in self.given.items():
             text = text.replace(place, source)
         return text
+
+    def plain_facts(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """As `plain`, for the facts of a sentence."""
+        return {name: self.plain(value) if isinstance(value, str) else value for name, value in facts.items()}
 
 
 @contextlib.contextmanager
@@ -91,7 +97,7 @@ def temporary_clips(reporter: Reporter) -> Iterator[TemporaryClips]:
         try:
             yield place
         except Fsv2vError as error:
-            error.args, error.hint = (place.plain(error.args[0]),), place.plain(error.hint)
+            error.args, error.hint, error.facts = (place.plain(error.message),), place.plain(error.hint), place.plain_facts(error.facts)
             raise
 
 
@@ -153,7 +159,7 @@ def with_layer(clip: Clip, kind: str, place: TemporaryClips, *, device: str, bac
     if all(map(clip.has, wanted.layers)):
         return clip
     if not wanted.extractor:
-        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
+        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", code="layer-to-import")
     if str(clip.path) not in place.given:
         clip = borrowed(clip, place.place_for(clip.path))
     place.reporter.note(f"{clip.id}: extracting {wanted.layer}")

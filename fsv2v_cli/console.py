@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from fsv2v_cli.hints import in_full
 from fsv2v_cli.sizes import Sides
+from stages.errors import Sentence, prefixed
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -105,17 +107,22 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """Valid JSON in one line: names that are not valid text are escaped, and numbers that are not finite become null."""
-    data = _finite(data)
+    """Valid JSON in one line: names that are not valid text are escaped, and numbers that are not finite become null.
+
+    Sentences of the library get their hints.
+    """
+    data = _json_value(data)
     line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if line.isprintable() else json.dumps(data)
 
 
-def _finite(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: _json_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_json_value(item) for item in value]
+    if isinstance(value, Sentence):
+        return in_full(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -149,7 +156,7 @@ def _bar_cleared() -> Iterator[None]:
 
 def note(text: str) -> None:
     if not _settings.quiet:
-        _print(text)
+        _print(in_full(text))
 
 
 def detail(text: str) -> None:
@@ -159,11 +166,11 @@ def detail(text: str) -> None:
 
 def warning(text: str) -> None:
     if not _settings.quiet:
-        _print(f"fsv2v: warning: {text}")
+        _print(f"fsv2v: warning: {in_full(text)}")
 
 
 def error(text: str) -> None:
-    _print(f"fsv2v: error: {text}")
+    _print(f"fsv2v: error: {in_full(text)}")
 
 
 def plain(text: str) -> str:
@@ -242,9 +249,9 @@ def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
 
         def on_event(event: Event) -> None:
             if "message" in event:
-                note(str(event["message"]))
+                note(event["message"])
             if "warning" in event:
-                warning(str(event["warning"]))
+                warning(event["warning"])
             if "done" in event:
                 beside = {name: value for name, value in event.items() if name not in ("message", "warning", "done", "total")}
                 bar.move(event["done"], event.get("total"), **beside)
@@ -340,7 +347,7 @@ def print_report(report: Report, as_json: bool) -> None:
     elif report.status != "failed":
         emit(report.clip)
     if report.status == "failed":
-        error(report.reason if report.clip in report.reason else f"{report.clip}: {report.reason}")
+        error(report.reason if report.clip in report.reason else prefixed(f"{report.clip}: ", report.reason))
         if debugging() and report.traceback:
             for line in report.traceback.splitlines():
                 _print(line)
@@ -355,7 +362,7 @@ _shown_once: set[str] = set()
 def warn_of(name: str, notes: Mapping[str, Any]) -> None:
     """Print the warnings among a stage's notes about `name`; those of "once" only the first time."""
     for text in notes.get("warnings", ()):
-        warning(f"{name}: {text}")
+        warning(prefixed(f"{name}: ", text))
     for text in notes.get("once", ()):
         if text not in _shown_once:
             _shown_once.add(text)

@@ -143,7 +143,7 @@ def create_clip(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise ParametersDiffer(f"{path} exists already", hint="Replace it with --overwrite, or choose another place with -o")
+        raise ParametersDiffer(f"{path} exists already", code="output-exists")
     require_replaceable(path)
     with building_directory(path, replace=overwrite) as folder:
         if frames is not None:
@@ -157,9 +157,9 @@ def create_clip(
 
 
 def require_replaceable(path: Path) -> None:
-    """Raises ParametersDiffer when `path` is anything but a clip: --overwrite must not delete a user's folder."""
+    """Raises ParametersDiffer when `path` is anything but a clip: overwriting must not delete a user's folder."""
     if path.exists() and not (path / "clip.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ParametersDiffer(f"{path} exists and is not a clip, so it is not replaced", hint="Choose another place with -o")
+        raise ParametersDiffer(f"{path} exists and is not a clip, so it is not replaced", code="output-taken")
 
 
 def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
@@ -169,13 +169,12 @@ def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | Non
     """
     clip = open_clip(target)
     if (clip.source or {}).get("sha256") != sha256:
-        raise ParametersDiffer(f"{target} was made from another source than {source}", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} was made from another source than {source}", code="output-other")
     kept = clip.layer("frames").storage if clip.has("frames") else None
     if frames and frames != kept:
-        hint = "Choose another place with -o"
-        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {kept} -> {frames})", hint=hint)
+        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {kept} -> {frames})", code="output-taken")
     if fps and fps != clip.fps and (source.is_dir() or is_image(source)):
-        raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", code="output-other")
     return clip
 
 
@@ -260,7 +259,7 @@ def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = s
 def _copy_at(target: Path, clip: Clip) -> Clip:
     copy = open_clip(target)
     if any(copy.meta.get(key) != clip.meta.get(key) for key in ("id", "created", "width", "height", "num_frames")):
-        raise ParametersDiffer(f"{target} is another clip than {clip.path}", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} is another clip than {clip.path}", code="output-other")
     return copy
 
 

@@ -64,7 +64,7 @@ def write_layer(
         if not clip.needs(kind, producer, inputs):
             return
     except ParametersDiffer as error:
-        error.hint = f"Choose another place with -o, or remove {clip.path / kind}"
+        error.code, error.facts = "layer-imported-otherwise", {"layer": str(clip.path / kind)}
         raise
     content = read()
     with clip.writing(kind, producer, inputs, meaning) as writer:
@@ -136,7 +136,7 @@ def _label_maps(clip: Clip, files: Sequence[Path], names: LabelTable | None) -> 
         try:
             yield names.indices(ids) if names else ids
         except InputError as error:
-            raise InputError(f"{path}: {error}", hint="Name the right table with --table") from error
+            raise InputError(f"{path}: {error}", code="wrong-label-table") from error
 
 
 def _instance_ids(files: Sequence[Path]) -> list[int] | None:

@@ -60,7 +60,7 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
     path = Path(path)
     with opened(path) as image:
         if _is_animation(image):
-            raise InputError(f"{path} is an animation, not one image", hint="Make a clip of it: fsv2v clip import")
+            raise InputError(f"{path} is an animation, not one image", code="animation")
         if exact:
             require_exact(path, image)
             image.info.pop("icc_profile", None)  # its values are not colours

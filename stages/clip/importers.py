@@ -89,7 +89,7 @@ def guess_layout(source: Path) -> Layout:
         return "images"
     sets = [name for name, layout in LAYOUTS.items() if layout.recognises(source)]
     if len(sets) > 1:
-        raise InputError(f"{source} could have the layout {' or '.join(sets)}", hint="Name the right one with --layout")
+        raise InputError(f"{source} could have the layout {' or '.join(sets)}", code="layout-ambiguous")
     return sets[0] if sets else _guess_files([entry for entry in source.iterdir() if entry.is_file()])  # type: ignore[return-value]
 
 
@@ -120,8 +120,7 @@ def import_flow(folder: Path, out: str | Path | None) -> Clip:
     The file of the last frame may be missing, since no frame follows it. Raises UsageError when there is no clip at `out`.
     """
     if out is None or not is_clip(Path(out)) or not Path(out).exists():
-        hint = "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one"
-        raise UsageError(f"The optical flow in {folder} needs a clip that it belongs to", hint=hint)
+        raise UsageError(f"The optical flow in {folder} needs a clip that it belongs to", code="flow-without-clip")
     clip = open_clip(out)
     files = list_flow(folder)
     if len(files) not in (clip.num_frames - 1, clip.num_frames):

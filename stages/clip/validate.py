@@ -54,7 +54,7 @@ def require_valid(path: str | Path) -> Findings:
     """As `validate`, but errors are raised together as one InvalidClip. Returns the findings: warnings only."""
     findings = validate(path)
     if findings.errors:
-        raise InvalidClip(f"{path} is damaged: {'; '.join(findings.errors)}", hint="Make the damaged layers again with --overwrite")
+        raise InvalidClip(f"{path} is damaged: {'; '.join(findings.errors)}", code="layers-damaged")
     return findings
 
 

@@ -29,7 +29,7 @@ from stages.clip.ffmpeg import (
 )
 from stages.clip.probe import probe
 from stages.errors import Fsv2vError, InputError, MissingRequirement, UsageError
-from stages.files import building_file, hidden_file, room_for
+from stages.files import building_file, hidden_file, unwritable
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -162,7 +162,7 @@ class VideoWriter:
         if "Unknown encoder" in complaint:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
         reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
-        return InputError(f"{self.path} cannot be written: {reason}", hint=room_for(self.path))
+        return unwritable(self.path, reason)
 
 
 def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:

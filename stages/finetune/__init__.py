@@ -93,7 +93,7 @@ def _skipped(out: Path, settings: dict[str, Any]) -> str:
     if made == settings:
         return "skipped"
     changed = "; ".join(differences(made, settings))
-    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
+    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", code="output-differs")
 
 
 def _saver(out: Path, model: Model, generator: Generator, whole: bool) -> Callable[[dict[str, Any]], None]:
@@ -104,6 +104,6 @@ def _saver(out: Path, model: Model, generator: Generator, whole: bool) -> Callab
     if whole:
         return lambda info: save_model(out, generator.state_dict(), model.config, info)
     if out.exists() and out.samefile(model.whole):
-        raise UsageError(f"{out} is the base of what is to be written there", hint="choose another -o, or write a whole model (--whole)")
+        raise UsageError(f"{out} is the base of what is to be written there", code="output-is-base")
     base, of = describe_base(model.whole, model.whole_sha256, out), read_model(model.whole)[1]
     return lambda info: save_delta(out, generator.state_dict(), base, of, model.config, info)

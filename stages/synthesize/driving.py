@@ -38,7 +38,7 @@ class Driving:
         self.track: Track = open_track(clip, kind)
         seen = [index for index in range(self.track.num_frames) if self.track.seen(index)]
         if not seen:
-            raise NoDetection(f"nothing was detected in the driving clip {clip.path}", hint="`fsv2v clip preview` shows what is there")
+            raise NoDetection(f"nothing was detected in the driving clip {clip.path}", code="nothing-detected")
         self.held = clip.num_frames - len(seen)
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         self.views = self._seen_through = views(clip, self.track, size, crop)

@@ -31,9 +31,7 @@ def is_finished(out: Path, producer: Producer) -> bool:
         changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
     except ValueError:  # no comment, or not one of ours
         changed = "by something else"
-    raise ParametersDiffer(
-        f"{out} is there and was made with other parameters ({changed})", hint="Make it again with --overwrite, or use another -o"
-    )
+    raise ParametersDiffer(f"{out} is there and was made with other parameters ({changed})", code="output-differs")
 
 
 def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer) -> None:

@@ -39,4 +39,4 @@ def part_of(made: Synthesis, show: Show) -> Tensor:
 def require_shown(show: Show, config: GeneratorConfig) -> None:
     """Raises UsageError when the model makes no such part."""
     if show not in config.shows:
-        raise UsageError(f"this model makes no {show} that could be shown", hint=f"use --show {' or '.join(config.shows)}")
+        raise UsageError(f"this model makes no {show} that could be shown", code="view-missing", facts={"views": " or ".join(config.shows)})

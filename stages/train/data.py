@@ -67,7 +67,7 @@ class Dataset:
                 subjects[row["subject"]].append(DatasetClip(root, row, kind))
         self.subjects = [subjects[name] for name in sorted(subjects)]
         if not self.subjects:
-            raise InputError(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
+            raise InputError(f"{root} has no clips in its split {split!r}", code="split-empty")
         self.open: OrderedDict[DatasetClip, None] = OrderedDict()
         self.lock = Lock()
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
@@ -156,8 +156,8 @@ class _Unreadable:
                 self.known.add(path)
                 self.tell(path, str(error))
             if 2 * len(self.known) > self.clips:
-                hint = "build the dataset again with --overwrite"
-                raise type(error)(f"{len(self.known)} of {self.clips} clips of {self.root} cannot be used: {error}", hint=hint) from error
+                unusable = f"{len(self.known)} of {self.clips} clips of {self.root} cannot be used: {error.message}"
+                raise type(error)(unusable, code="dataset-unusable") from error
 
 
 class Prefetcher:

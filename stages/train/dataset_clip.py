@@ -100,5 +100,4 @@ def check_kind(root: Path, kind: str) -> None:
     header = read_header(root)
     has, wanted = header.get("kind", "landmarks"), find(kind).layer
     if has != wanted:
-        hint = f"train it with a recipe for {has}; `fsv2v train --help` names them"
-        raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)
+        raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", code="dataset-kind", facts={"kind": has})

@@ -64,8 +64,8 @@ class Guard:
     def slower(self, reason: str, step: int, back_to: int) -> Guard:
         """The guard of the run that goes back. Fsv2vError when it has done so too often."""
         if self.returns == MAX_RETURNS:
-            hint = "lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`"
-            raise Fsv2vError(f"training does not converge: at step {step} {reason}, after going back {self.returns} times", hint=hint)
+            what = f"training does not converge: at step {step} {reason}, after going back {self.returns} times"
+            raise Fsv2vError(what, code="no-convergence")
         rate = self.rate * SLOWER
         row = {"step": back_to, "went_back_from": step, "reason": reason, "rate": rate}
         kept = [old for old in self.history if old["step"] <= back_to]

@@ -106,5 +106,4 @@ KIND = Kind(
     keep=_keep,
     extractor="stages.extract_poses:extract_missing",
     default_model="pose-256.safetensors",
-    remedies={"poses": "make it with `fsv2v extract-poses {}`"},
 )

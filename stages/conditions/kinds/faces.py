@@ -137,7 +137,6 @@ KIND = Kind(
     keep=_keep,
     extractor="stages.extract_sketch:extract_missing",
     default_model="face-256.safetensors",
-    remedies={"landmarks": "make it with `fsv2v extract-sketch {}`"},
 )
 WITH_IRISES = replace(
     KIND, name="landmarks+iris", open=partial(_open, pupils=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS

@@ -77,5 +77,4 @@ KIND = Kind(
     draw=_draw,
     extractor="stages.segment:extract_missing",
     default_model="street-256.safetensors",
-    remedies={"segment": "make it with `fsv2v segment {}`"},
 )

@@ -76,7 +76,7 @@ def _session(model: Path, device: str) -> Any:
 
     cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device.startswith("cuda") and not cuda:
-        raise MissingRequirement("onnxruntime cannot use CUDA here", hint="Run: pip install onnxruntime-gpu, or choose --device cpu")
+        raise MissingRequirement("onnxruntime cannot use CUDA here", hint="Run: pip install onnxruntime-gpu, or choose the device cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)  # 0: every core
     options.log_severity_level = 4  # errors are raised
@@ -106,7 +106,7 @@ def _open(device: str) -> Opener:
 
 BACKEND = Backend(
     name="onnx",
-    produces="optical flow by a network of your own (--model FILE.onnx)",
+    produces="optical flow by a network of your own, a file .onnx",
     open=_open,
     packages=(Package("onnxruntime", "'fsv2v[onnx]'"),),
 )

@@ -28,9 +28,6 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
     return np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-_TABLE_HINT = "Name the right one with --table"
-
-
 def _pixels(path: Path) -> NDArray[np.uint8]:
     """ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
     with opened(path) as image:
@@ -46,7 +43,7 @@ def _ids(path: Path, values: NDArray[np.uint8], table: LabelTable) -> NDArray[np
     try:
         return table.indices(values) if values.ndim == 2 else ids_of_colours(values, table)
     except InputError as error:
-        raise InputError(f"{path}: {error}", hint=_TABLE_HINT) from error
+        raise InputError(f"{path}: {error}", code="wrong-label-table") from error
 
 
 def _open(device: str) -> LabelMapReader:

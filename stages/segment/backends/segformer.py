@@ -88,7 +88,7 @@ def _load(place: str, model: str) -> Any:
             raise UsageError(f"{place} is not a SegFormer that can be read: {str(error).splitlines()[0]}") from error
         raise MissingRequirement(
             f"The model {model} is not on this machine and cannot be fetched",
-            hint="With the network on, run it again; or name a folder with --model",
+            code="segformer-missing",
         ) from error
 
 

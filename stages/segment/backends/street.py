@@ -52,7 +52,7 @@ def _open(device: str) -> LabellerOpener:
 
     def labeller(model: str | None) -> StreetLabels:
         if model is not None:
-            raise UsageError("The backend street has a single model", hint="Leave out --model, or choose --backend segformer")
+            raise UsageError("The backend street has a single model", code="model-not-wanted")
         return StreetLabels(registry.path(WEIGHTS), device)
 
     return labeller
