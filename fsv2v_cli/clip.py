@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fsv2v_cli import prepare
-from fsv2v_cli.console import debugging, emit, error, note, progress, run_over_clips, warning
+from fsv2v_cli.console import debugging, emit, error, note, progress, warning
 from fsv2v_cli.options import (
     Inputs,
     Run,
@@ -25,6 +25,7 @@ from fsv2v_cli.options import (
     overwrite_option,
     path_option,
 )
+from fsv2v_cli.reports import run_over_clips
 from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")

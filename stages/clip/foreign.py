@@ -64,8 +64,7 @@ def write_layer(
         if not clip.needs(kind, producer, inputs):
             return
     except ParametersDiffer as error:
-        error.code, error.facts = "layer-imported-otherwise", {"layer": str(clip.path / kind)}
-        raise
+        raise ParametersDiffer(error.message, code="layer-imported-otherwise", facts={"layer": str(clip.path / kind)}) from error
     content = read()
     with clip.writing(kind, producer, inputs, meaning) as writer:
         if isinstance(content, Mapping):

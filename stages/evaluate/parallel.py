@@ -24,8 +24,6 @@ _FOR_EACH, _ON_RAY = 4, 1024
 """Number of shards for each process, and in all on a cluster with an unknown number of workers."""
 _INTERVAL = 0.2
 """Seconds between two reports of progress."""
-_SHARED = "parts-not-shared"
-"""The code of errors about a folder of partial results that not all nodes see."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,9 @@ def evaluate_parallel(
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
     """Measure the shard "i/n" and write its partial result. The notes hold the warnings. `on_step` may raise an interrupt."""
     if not work.folder.is_dir():
-        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", code=_SHARED)
+        raise UsageError(
+            f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", code="parts-not-shared"
+        )
     index, count = map(int, name.split("/"))
     warnings: list[str] = []
     reported = time.monotonic()
@@ -127,7 +127,7 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
         try:
             folder = stack.enter_context(hidden_directory(Cache(cache, lambda text: None).folder / "parts"))
         except InputError as problem:
-            raise InputError(problem.message, code=_SHARED) from problem
+            raise InputError(problem.message, code="parts-not-shared") from problem
         yield folder
 
 

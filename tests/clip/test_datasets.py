@@ -374,8 +374,9 @@ def test_each_layout_is_recognised(name, request):
 def test_a_folder_that_could_be_two_layouts_is_asked_about(cityscapes, tmp_path):
     (cityscapes / "original_sequences").mkdir()
 
-    with pytest.raises(InputError, match="could have the layout faceforensics or cityscapes. Name the right one with --layout"):
+    with pytest.raises(InputError, match="could have the layout faceforensics or cityscapes") as caught:
         import_clips(cityscapes, tmp_path / "out")
+    assert caught.value.code == "layout-ambiguous"
     assert len(import_clips(cityscapes, tmp_path / "out", layout="cityscapes")) == 6
 
 

@@ -184,7 +184,7 @@ def test_an_animation_has_its_own_times_or_the_rate_that_is_asked_for(fps, movin
 def test_an_animation_among_pictures_is_refused(moving):
     Image.new("RGB", (16, 12)).save(moving.with_name("a.png"))
 
-    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one image\. Make a clip of it"):
+    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one image"):
         as_clip(moving.parent)
 
 

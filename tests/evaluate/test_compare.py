@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fsv2v_cli.hints import in_full
 from stages.clip import Producer, VideoWriter, create_clip
 from stages.errors import InputError, InvalidClip, MissingRequirement, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
@@ -143,8 +144,7 @@ def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(t
         list(evaluate([str(result)], [str(whole.path)], PSNR, told.append))
     warned = [event["warning"] for event in told if "warning" in event]
     assert warned == [
-        f"{result} was made with --crop auto, and {whole.path} may show more than that crop: "
-        "make the result with --crop none, or crop the reference in the same way"
+        f"{result} was made with the crop 'auto', and {whole.path} may show more than that crop"
         for result in (head.path, tmp_path / "head.mp4")
     ]
 
@@ -207,7 +207,8 @@ def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path
     scores = {score.metric: score for score in evaluate([truth], [truth], EvaluateOptions(device="cpu", landmarks="mediapipe"))}
     assert scores["perceptual-squeezenet"].value is None and scores["landmark-error"].value is None
     assert "FSV2V_WEIGHTS_MIRROR" in scores["perceptual-squeezenet"].unavailable
-    assert "fsv2v weights fetch face_landmarker.task" in scores["landmark-error"].unavailable
+    assert scores["landmark-error"].unavailable.facts == {"name": "face_landmarker.task"}
+    assert in_full(scores["landmark-error"].unavailable).endswith("Run `fsv2v weights fetch face_landmarker.task`")
     assert scores["psnr"].value == 100
     with pytest.raises(MissingRequirement, match="squeezenet.*FSV2V_WEIGHTS_MIRROR"):
         list(evaluate([truth], [truth], EvaluateOptions(metrics=("perceptual",), device="cpu")))

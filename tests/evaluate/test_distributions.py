@@ -218,7 +218,7 @@ def test_a_cache_that_cannot_be_written_costs_no_result_and_is_told_of_once(eye:
     (score,) = evaluate([truth], [truth], options, told.append)
     assert score.value == pytest.approx(0, abs=1e-6)
     (message,) = (event["warning"] for event in told if "not cached" in event.get("warning", ""))
-    assert "--cache" in message
+    assert message.code == "cache-unwritable"
 
 
 def test_shards_add_up_to_the_whole(eye: Eye, study, tmp_path: Path):

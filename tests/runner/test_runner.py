@@ -243,7 +243,7 @@ def test_ray_is_an_extra(inputs, task, monkeypatch):
 
 
 def test_the_address_of_a_cluster_is_for_ray(inputs, task):
-    with pytest.raises(UsageError, match="Add --engine ray"):
+    with pytest.raises(UsageError, match="is that of a Ray cluster"):
         list(run_over_clips(task(), inputs("a"), address="auto"))
 
 

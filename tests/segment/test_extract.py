@@ -106,8 +106,9 @@ def test_one_label_map_for_each_frame(street, tmp_path) -> None:
     with pytest.raises(InputError, match="holds 1 label maps, but .* has 2 frames"):
         extract(clip, SegmentOptions(backend="labels"))
     shutil.rmtree(tmp_path / "street_labels")
-    with pytest.raises(InputError, match="Name their folder with --labels, or call it street_labels"):
+    with pytest.raises(InputError, match="There are no label maps beside") as caught:
         extract(clip, SegmentOptions(backend="labels"))
+    assert caught.value.facts == {"usual": "street_labels"}
 
 
 def test_labels_and_a_search_for_persons_exclude_each_other(street) -> None:

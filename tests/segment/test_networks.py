@@ -110,7 +110,7 @@ def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path
     pytest.importorskip("transformers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
-    with pytest.raises(MissingRequirement, match="name a folder with --model"):
+    with pytest.raises(MissingRequirement, match="not on this machine and cannot be fetched"):
         extract(clip, SegmentOptions(backend="segformer", model="nobody/nothing"))
     with pytest.raises(UsageError, match="needs its backend"):
         extract(clip, SegmentOptions(backend="street", model="x"))

@@ -36,7 +36,8 @@ def open_track(clip: Clip, name: str) -> Track:
     kind = find(name)
     for layer in kind.layers:
         if not clip.has(layer):
-            hint, facts = kind.remedies.get(layer, "").format(clip.path), {"clip": str(clip.path), "layer": layer}
+            hint = kind.remedies.get(layer, "").format(clip.path)
+            facts = {"clip": str(clip.path), "layer": layer}
             raise InputError(f"{clip.path} has no layer {layer!r}", hint=hint, code="layer-missing", facts=facts)
     return kind.open(clip)
 
