@@ -150,9 +150,7 @@ def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
 
         def require(self, name):
             if name == AUTO["poses"][0]:
-                raise MissingRequirement(
-                    "The weights x.task are not here", hint="put them there", code="weights-absent", facts={"name": "x.task"}
-                )
+                raise absent
             return super().require(name)
 
     monkeypatch.setattr("stages.backends._lacking", {})
