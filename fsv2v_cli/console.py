@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 Event = Mapping[str, Any]
-"""What a stage reports while it works: "message" and "warning" are sentences; "done" and "total" move the bar; other values are shown
-beside it."""
+"""A report of a stage about its progress. "message" and "warning" are sentences to print, "done" and "total" move the bar, and other values
+are shown beside it."""
 
 
 @dataclass
@@ -49,19 +49,19 @@ _settings = _Settings()
 
 
 def configure(quiet: bool, verbose: bool) -> None:
-    """Set by every command before it runs."""
+    """Set how much is printed, and print the warnings that the library logs. Every command calls this before it runs."""
     _settings.quiet, _settings.verbose = quiet or not is_first_rank(), verbose
-    logging.getLogger("stages").addHandler(_LOGGED)
+    logging.getLogger("stages").addHandler(_WARNINGS)
 
 
-class _LogHandler(logging.Handler):
-    """Shows the warnings that the library logs."""
+class _WarningHandler(logging.Handler):
+    """Prints the warnings that the library logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warning(record.getMessage())
 
 
-_LOGGED = _LogHandler(logging.WARNING)
+_WARNINGS = _WarningHandler(logging.WARNING)
 
 
 def is_first_rank() -> bool:
@@ -70,11 +70,12 @@ def is_first_rank() -> bool:
 
 
 def debugging() -> bool:
+    """Whether FSV2V_DEBUG asks for tracebacks."""
     return os.environ.get("FSV2V_DEBUG", "") not in ("", "0")
 
 
 class StdoutClosed(BaseException):
-    """The reader of stdout has closed it. Like Ctrl-C it is not an error of an input; it ends the program silently."""
+    """The reader of stdout has closed it. As Ctrl-C this is no error of an input; the program ends without a message."""
 
 
 class StdoutFull(click.ClickException):
@@ -90,9 +91,9 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     """One line of data on stdout, flushed. Raises StdoutClosed, and StdoutFull when it cannot be written."""
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
-        with _bar_cleared():
+        with _bar_hidden():
             stream = _real_stdout or sys.stdout.buffer
-            stream.write(os.fsencode(plain(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
+            stream.write(os.fsencode(escaped(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
@@ -121,6 +122,7 @@ def _json_value(value: Any) -> Any:
 
 
 _real_stdout: BinaryIO | None = None
+"""Where `emit` writes inside `only_data_on_stdout`."""
 
 
 @contextlib.contextmanager
@@ -136,7 +138,7 @@ def only_data_on_stdout() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar_cleared() -> Iterator[None]:
+def _bar_hidden() -> Iterator[None]:
     """Hide the bar while data is printed to the same terminal."""
     bar = _active_bar if _active_bar is not None and os.isatty(1) else None
     if bar is not None:
@@ -167,24 +169,24 @@ def error(text: str) -> None:
     _print(f"fsv2v: error: {in_full(text)}")
 
 
-def trace(traceback: str) -> None:
+def print_traceback(traceback: str) -> None:
     """A traceback on stderr, for FSV2V_DEBUG=1."""
     for line in traceback.splitlines():
         _print(line)
 
 
-def plain(text: str) -> str:
-    """`text` with control characters escaped: a file name must not recolour or clear a terminal, nor look like two lines."""
-    return "".join(f"\\x{ord(letter):02x}" if unicodedata.category(letter) in _UNSAFE else letter for letter in text)
+def escaped(text: str) -> str:
+    """`text` with escaped control characters, so that a file name cannot change colours, clear the terminal or span lines."""
+    return "".join(f"\\x{ord(character):02x}" if unicodedata.category(character) in _UNSAFE else character for character in text)
 
 
 _UNSAFE = ("Cc", "Cf")
-"""Unicode categories: control and format characters, such as those that reverse the direction of writing."""
+"""Unicode categories of control and format characters; the latter can reverse the direction of writing."""
 
 
 def _print(text: str) -> None:
-    """Print to stderr, above the bar, if one is shown. Brackets are not markup."""
-    text = plain(text)
+    """Print to stderr, above the bar if one is shown. Brackets in `text` are printed as they are and not as rich's markup."""
+    text = escaped(text)
     with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
         if _active_bar is not None:
             _active_bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -196,7 +198,7 @@ _active_bar: Progress | None = None
 
 
 class Bar:
-    """A progress bar, or a stand-in that shows nothing."""
+    """A progress bar, or without `progress` one that is not shown."""
 
     def __init__(self, progress: Progress | None = None, task: TaskID | None = None, unit: str = "") -> None:
         self._unit = unit
@@ -225,7 +227,7 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
-    """The progress bar, with elapsed and remaining time; `total` None: unknown. There is at most one at a time."""
+    """A progress bar with elapsed and remaining time. total: None if it is unknown. A bar inside the block of another one is not shown."""
     global _active_bar
     if _settings.quiet or not sys.stderr.isatty() or _active_bar is not None:
         yield Bar()
@@ -244,7 +246,7 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
 
 @contextlib.contextmanager
 def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
-    """A callback for stages that report their progress (see Event)."""
+    """A callback that prints what a stage reports (see Event)."""
     with progress(what, None, unit) as bar:
 
         def on_event(event: Event) -> None:
@@ -276,5 +278,5 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
     for name in names:
         grid.add_column(name)
     for row in rows:
-        grid.add_row(*(plain(str(cell)) for cell in row))
+        grid.add_row(*(escaped(str(cell)) for cell in row))
     Console(stderr=True).print(grid, markup=False)

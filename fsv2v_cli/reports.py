@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fsv2v_cli.console import Bar, debugging, detail, emit, error, only_data_on_stdout, progress, trace, warning
+from fsv2v_cli.console import Bar, debugging, detail, emit, error, only_data_on_stdout, print_traceback, progress, warning
 from stages.errors import prefixed
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def print_report(report: Report, as_json: bool) -> None:
     if report.status == "failed":
         error(report.reason if report.clip in report.reason else prefixed(f"{report.clip}: ", report.reason))
         if debugging() and report.traceback:
-            trace(report.traceback)
+            print_traceback(report.traceback)
         return
     warn_of(report.clip, report.notes)
     detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")

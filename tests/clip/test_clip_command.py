@@ -137,7 +137,7 @@ def test_decimals_of_television_rates_mean_these_rates(said, meant, fsv2v, image
 def test_two_inputs_never_go_to_one_output(name, fsv2v, small_clip, tmp_path):
     other = shutil.copytree(small_clip.path, tmp_path / "other" / small_clip.path.name)
     result = fsv2v("clip", name, small_clip.path, other, "-o", tmp_path / "out")
-    assert result.exit_code == 2 and f"{other} would go where {small_clip.path} went" in result.stderr
+    assert result.exit_code == 2 and f"{other} and {small_clip.path} have the same output" in result.stderr
     assert len(result.lines) == (1 if name == "pack" else 2)  # of the first one
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from fsv2v_cli.clip import DATA_SETS, FILE_LAYOUTS
 from stages.clip import Clip, open_clip, read_image
 from stages.clip.datasets import LAYOUTS
-from stages.clip.datasets.recording import times, unbroken
+from stages.clip.datasets.recording import consecutive_runs, timing
 from stages.clip.exporters import export
 from stages.clip.importers import Layout, guess_layout, import_clips
 from stages.clip.validate import validate
@@ -514,9 +514,9 @@ def test_real_landmarks_and_poses_go_out_as_they_came(real_media, tmp_path):
 
 
 def test_steps_and_times():
-    assert unbroken([5]) == [slice(0, 1)]
-    assert unbroken([0, 30, 60, 91, 120, 300, 330]) == [slice(0, 5), slice(5, 7)]
-    assert unbroken([1, 2, 4, 5, 6]) == [slice(0, 2), slice(2, 5)]
-    assert unbroken([0, 400, 900, 4000], longest=2000) == [slice(0, 3), slice(3, 4)]
-    assert times([10], 30, 2) == (15, None)
-    assert times([10, 12, 14], 30) == (15, None)
+    assert consecutive_runs([5]) == [slice(0, 1)]
+    assert consecutive_runs([0, 30, 60, 91, 120, 300, 330]) == [slice(0, 5), slice(5, 7)]
+    assert consecutive_runs([1, 2, 4, 5, 6]) == [slice(0, 2), slice(2, 5)]
+    assert consecutive_runs([0, 400, 900, 4000], max_step=2000) == [slice(0, 3), slice(3, 4)]
+    assert timing([10], 30, 2) == (15, None)
+    assert timing([10, 12, 14], 30) == (15, None)

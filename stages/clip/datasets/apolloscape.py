@@ -21,7 +21,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, images_in, times, unbroken
+from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, folders_in, images_in, timing
 from stages.errors import InputError
 
 _COLOUR = "ColorImage"
@@ -71,10 +71,10 @@ def _milliseconds(image: Path, stamp: str) -> int:
 def _runs(frames: Frames, name: str, labels: Path) -> Iterator[Recording]:
     for labelled, group in groupby(sorted(frames), lambda time: _label(frames[time], labels).is_file()):
         stamps = list(group)
-        for run in unbroken(stamps, _LONGEST_GAP):
+        for run in consecutive_runs(stamps, _LONGEST_GAP):
             images = tuple(frames[time] for time in stamps[run])
             layers = {"segment": tuple(_label(image, labels) for image in images)} if labelled else {}
-            fps, timestamps = times(stamps[run], 1000, 1000)
+            fps, timestamps = timing(stamps[run], 1000, 1000)
             yield Recording(f"{name}-{images[0].stem}", images, layers, fps, timestamps, labels="apolloscape")
 
 

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, images_in, matching, step_of, times, unbroken
+from stages.clip.datasets.recording import Layout, Recording, common_step, consecutive_runs, images_in, matching_files, timing
 from stages.errors import InputError
 
 RATE = 30
@@ -48,10 +48,10 @@ def _drives(folder: Path) -> list[dict[int, Path]]:
 
 def _runs(drive: dict[int, Path], split: str, annotations: Path) -> Iterator[Recording]:
     numbers = sorted(drive)
-    for run in unbroken(numbers):
+    for run in consecutive_runs(numbers):
         images = tuple(drive[number] for number in numbers[run])
-        layers = {"segment": matching(images, annotations)} if annotations.is_dir() else {}
-        fps, timestamps = times(numbers[run], RATE, step_of(numbers))
+        layers = {"segment": matching_files(images, annotations)} if annotations.is_dir() else {}
+        fps, timestamps = timing(numbers[run], RATE, common_step(numbers))
         yield Recording(f"{split}-{images[0].stem}", images, layers, fps, timestamps, labels="camvid")
 
 

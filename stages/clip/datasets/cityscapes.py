@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, images_in, unbroken
+from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, folders_in, images_in
 
 FPS = Fraction(17)
 _IMAGES = ("leftImg8bit_sequence", "leftImg8bit")
@@ -49,7 +49,7 @@ def _snippets(city: Path) -> list[dict[int, Path]]:
 
 def _runs(snippet: dict[int, Path], split: str, truth: Path) -> Iterator[Recording]:
     numbers = sorted(snippet)
-    for run in unbroken(numbers, 1):
+    for run in consecutive_runs(numbers, 1):
         images = [snippet[number] for number in numbers[run]]
         layers = _layers(images, truth)
         yield _recording(split, images, layers)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, matching
+from stages.clip.datasets.recording import Layout, Recording, folders_in, matching_files
 from stages.clip.images import list_images
 
 FOLDERS = {
@@ -37,7 +37,7 @@ def _recordings(root: Path) -> Iterator[Recording]:
     present = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
     for folder in folders_in(root / "images"):
         images = tuple(list_images(folder))
-        layers = {kind: matching(images, root / name / folder.name) for name, kind in present.items()}
+        layers = {kind: matching_files(images, root / name / folder.name) for name, kind in present.items()}
         yield Recording(folder.name, images, layers, labels="cityscapes-ids")
 
 
