@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from measuring import Ran, fsv2v, report
+from measuring import CommandRun, fsv2v, report
 
 from stages.clip import VideoWriter
 
@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(temporary)
         clips = {count: footage(folder, count) for count in (asked.frames // 3, asked.frames)}
 
-        def measured(count: int, metrics: tuple[str, ...], cache: str) -> Ran:
+        def measured(count: int, metrics: tuple[str, ...], cache: str) -> CommandRun:
             truth, result = clips[count]
             chosen = [part for name in metrics for part in ("--metric", name)]
             command = ("evaluate", result, "-r", truth, *chosen, "--cache", folder / cache, "--device", "cpu", "-q")

@@ -170,8 +170,8 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with temporary_clips(prepare.Console()) as place:
-            source = open_or_import(Path(path), place)
+        with temporary_clips(prepare.Console()) as temporary:
+            source = open_or_import(Path(path), temporary)
             shots = find_shots(source, min_seconds)
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")

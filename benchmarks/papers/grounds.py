@@ -43,7 +43,7 @@ class Backdrop:
     boxes: list[Box]
     sky: Callable[[Array], Array]
     outdoors: bool = False
-    words: str = field(default="")
+    description: str = field(default="")
 
 
 def draw_place(draw: np.random.Generator) -> Backdrop:
@@ -62,10 +62,10 @@ def _floor(tile: Image, size: float) -> Box:
 def _studio(draw: np.random.Generator) -> Backdrop:
     """A sheet of paper, evenly lit."""
     base = textures.colour(str(draw.choice(["8d9094", "c9c9c6", "4b4e54", "b8a58c", "7f93a8", "dcd8d0", "5b6a58", "a87f78", "2f3136"])))
-    paper = textures.worn(draw, _even(base * draw.uniform(0.85, 1.1)), 0.012)
+    paper = textures.uneven_tile(draw, _even(base * draw.uniform(0.85, 1.1)), 0.012)
     back = -draw.uniform(0.9, 2.5)
     floor = paper if draw.random() < 0.7 else _planks(draw)
-    return Backdrop([_floor(floor, 3.0), box((-60, 0, back - 1), (60, 60, back), paper, 4.0)], _plain_sky(base), words="studio")
+    return Backdrop([_floor(floor, 3.0), box((-60, 0, back - 1), (60, 60, back), paper, 4.0)], _plain_sky(base), description="studio")
 
 
 def _room(draw: np.random.Generator) -> Backdrop:
@@ -77,16 +77,16 @@ def _room(draw: np.random.Generator) -> Backdrop:
     floor = [_planks, _floor_tiles, _carpet][draw.integers(3)](draw)
     boxes = [_floor(floor, float(draw.uniform(0.9, 1.8)))]
     boxes.append(box((-60, 0, back - 1), (60, 4, back), wall, wall_size))
-    side = wall if draw.random() < 0.6 else textures.worn(draw, _even(paint * 0.85), 0.03)
+    side = wall if draw.random() < 0.6 else textures.uneven_tile(draw, _even(paint * 0.85), 0.03)
     boxes.append(box((left - 1, 0, -60), (left, 4, 3), side, wall_size))
     boxes.append(box((right, 0, -60), (right + 1, 4, 3), side, wall_size))
-    skirting = textures.worn(draw, _even(paint * (1.12 if draw.random() < 0.7 else 0.4)), 0.01)
+    skirting = textures.uneven_tile(draw, _even(paint * (1.12 if draw.random() < 0.7 else 0.4)), 0.01)
     boxes.append(box((-60, 0, back), (60, float(draw.uniform(0.06, 0.14)), back + 0.02), np.clip(skirting, 0, 1)))
     for _ in range(int(draw.integers(1, 5))):
         boxes += _on_wall(draw, back)
     for _ in range(int(draw.integers(0, 4))):
         boxes.append(_furniture(draw, back))
-    return Backdrop(boxes, _plain_sky(paint * 0.9), words="room")
+    return Backdrop(boxes, _plain_sky(paint * 0.9), description="room")
 
 
 def _on_wall(draw: np.random.Generator, back: float) -> list[Box]:
@@ -104,8 +104,8 @@ def _on_wall(draw: np.random.Generator, back: float) -> list[Box]:
     elif kind == "window":
         inner = textures.mixed(textures.colour("dfeefa"), textures.colour("8fae86"), textures.noise(draw, SIDE, 2, 4) * 0.4 + 0.3)
     else:
-        inner = textures.worn(draw, _even(textures.cloth_colour(draw, 0.8)), 0.04)
-    frame = textures.worn(draw, _even(textures.cloth_colour(draw, 0.9)), 0.03)
+        inner = textures.uneven_tile(draw, _even(textures.cloth_colour(draw, 0.8)), 0.04)
+    frame = textures.uneven_tile(draw, _even(textures.cloth_colour(draw, 0.9)), 0.03)
     outer = box((x - rim, low - rim, back), (x + wide + rim, low + high + rim, back + 0.03), frame)
     return [outer, box((x, low, back), (x + wide, low + high, back + 0.035), inner.astype(np.float32), max(wide, high))]
 
@@ -132,7 +132,7 @@ def _park(draw: np.random.Generator) -> Backdrop:
         x, z, thick = draw.uniform(-3.5, 3.5), -draw.uniform(1.5, 8), draw.uniform(0.1, 0.3)
         bark = np.clip(textures.colour("6a5540") * (1 + 0.3 * textures.noise(draw, SIDE, 6, 4, (1, 4))[..., None]), 0, 1)
         boxes.append(box((x, 0, z - thick), (x + thick, 8, z), bark, 0.8))
-    return Backdrop(boxes, _wooded_sky(draw, leaves), outdoors=True, words="park")
+    return Backdrop(boxes, _wooded_sky(draw, leaves), outdoors=True, description="park")
 
 
 def _street(draw: np.random.Generator) -> Backdrop:
@@ -147,7 +147,7 @@ def _street(draw: np.random.Generator) -> Backdrop:
     for _ in range(int(draw.integers(0, 4))):
         x, z, wide, high = draw.uniform(-3, 3), draw.uniform(back + 0.2, -0.8), draw.uniform(0.1, 1.2), draw.uniform(0.4, 2.6)
         boxes.append(box((x, 0, z - 0.3), (x + wide, high, z), textures.fabric(draw, textures.cloth_colour(draw), 10), 1.0))
-    return Backdrop(boxes, _wooded_sky(draw, textures.colour("7f8b93")), outdoors=True, words="street")
+    return Backdrop(boxes, _wooded_sky(draw, textures.colour("7f8b93")), outdoors=True, description="street")
 
 
 def _even(base: Colour) -> Image:
@@ -157,7 +157,7 @@ def _even(base: Colour) -> Image:
 def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Image, float]:
     kind = draw.random()
     if kind < 0.6:
-        return textures.worn(draw, _even(paint), 0.025), 2.5
+        return textures.uneven_tile(draw, _even(paint), 0.025), 2.5
     if kind < 0.8:
         return textures.fabric(draw, paint, 0.3) * 0.35 + _even(paint) * 0.65, float(draw.uniform(0.5, 1.0))
     return _bricks(draw, paint), 1.0
@@ -170,7 +170,7 @@ def _bricks(draw: np.random.Generator, paint: Colour) -> Image:
         for column in range(-1, 4):
             x, y = column * 64 + 32 * (row % 2), row * SIDE // 12
             cv2.rectangle(tile, (x + 2, y + 2), (x + 61, y + 19), np.clip(base * draw.uniform(0.85, 1.15), 0, 1).tolist(), cv2.FILLED)
-    return textures.worn(draw, tile, 0.05)
+    return textures.uneven_tile(draw, tile, 0.05)
 
 
 def _planks(draw: np.random.Generator) -> Image:
@@ -197,7 +197,7 @@ def _floor_tiles(draw: np.random.Generator) -> Image:
             part = tile[row * side : (row + 1) * side, column * side : (column + 1) * side]
             part[:] = (one if (row + column) % 2 else other) * draw.uniform(0.95, 1.05)
             part[:3], part[:, :3] = one * 0.65, one * 0.65
-    return textures.worn(draw, np.clip(tile, 0, 1), 0.04)
+    return textures.uneven_tile(draw, np.clip(tile, 0, 1), 0.04)
 
 
 def _carpet(draw: np.random.Generator) -> Image:
@@ -218,7 +218,7 @@ def _foliage(draw: np.random.Generator, leaves: Colour) -> Image:
 
 def _facade(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["b9a58c", "9a5a45", "c8c2b4", "8f9aa3", "d6c6a0", "77706a", "a8b0a0", "dcd8d0"])))
-    tile = _bricks(draw, base) if draw.random() < 0.3 else textures.worn(draw, _even(base), 0.04).copy()
+    tile = _bricks(draw, base) if draw.random() < 0.3 else textures.uneven_tile(draw, _even(base), 0.04).copy()
     glass = textures.colour(str(draw.choice(["3a4650", "566a7a", "28303a", "8fa3b0"])))
     for x in (0, SIDE // 2) if draw.random() < 0.6 else (0,):
         wide = int(draw.integers(50, 90))

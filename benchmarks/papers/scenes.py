@@ -64,7 +64,7 @@ class Scene:
 
     def __init__(self, camera: Camera, light: Light, place: Backdrop, pan: Array) -> None:
         """pan [T + 1, 2]: pixels by which the image has moved."""
-        self.camera, self.light, self.pan, self.words = camera, light, pan, place.words
+        self.camera, self.light, self.pan, self.description = camera, light, pan, place.description
         self.albedo = _cast(camera, place, FINE).albedo
         coarse = _cast(camera, place, 1)
         self.places, self.near = coarse.places, ~coarse.far
