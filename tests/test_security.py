@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fsv2v_cli import console
 from stages.clip import Producer, create_clip, open_clip, probe
@@ -252,6 +253,26 @@ def test_json(tmp_path: Path) -> None:
         load_json(tmp_path / "deep.json")
 
 
+@holds("A JPEG whose size is more than 512 pixels per byte is refused: Huffman coding stores fewer.")
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_small_jpeg_of_a_large_size(progressive: bool, tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "a.jpg"
+    Image.new("L", (4096, 4096)).save(path, progressive=progressive, optimize=True)  # of one colour: no image needs fewer bytes
+    data = path.read_bytes()
+    assert read_image(path).shape == decode_image(data, "a", 3).shape == (4096, 4096, 3)
+    frame = re.search(rb"\xff[\xc0\xc2]\0\x0b\x08", data)
+    assert frame
+    path.write_bytes(data[: frame.end()] + struct.pack(">HH", 9750, 14218) + data[frame.end() + 4 : 3000])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="far fewer bytes"):
+        read_image(path)
+    with pytest.raises(InvalidClip, match="not a readable image"):
+        decode_image(path.read_bytes(), "a", 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "in KiB"
+
+
 @holds("A model whose header is longer than its file is refused.")
 def test_model_headers(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 10 << 30) + b"{}")
@@ -261,13 +282,14 @@ def test_model_headers(tmp_path: Path) -> None:
 
 @holds(
     "A model whose configuration describes a much larger network than its file holds is refused before memory is taken for it.",
-    "A configuration with a number above 16384 or a list of more than 16 is refused.",
+    "A configuration with a number above 16384, a list of more than 16, or a layer of no channels is refused.",
 )
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
         ({"channels": (8, 8, 4096, 4096)}, "larger than what the file holds"),  # several GB
-        ({"channels": (10**6,) * 4}, "at most 16 numbers, from 0 to 16384"),
+        ({"channels": (10**6,) * 4}, "at most 16 numbers, from 1 to 16384"),
+        ({"channels": (8, 8, 0, 16)}, "from 1 to 16384"),
         ({"flow_blocks": 10**9}, "from 0 to 16384"),
         ({"flow_channels": (8,) * 17}, "at most 16 numbers"),
         ({"adaptive_levels": 100}, "does not fit"),

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import Media, arguments, executable, media_input, require_readable_file, running
 from stages.errors import DAMAGED, InputError, InvalidClip
-from stages.image_headers import MAX_SIDE, may_be_decoded
+from stages.image_headers import MAX_SIDE, may_be_decoded, size_of_jpeg
 
 IMAGE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
@@ -106,6 +106,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             with _open(path) as image:
                 _require_fitting(path, image.size)
+                if image.format == "JPEG" and min(size_of_jpeg(path.read_bytes())) == 0:
+                    raise InputError(f"{path} is damaged: it has far fewer bytes than an image of its size needs")
                 yield image
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image that can be read") from error
@@ -131,6 +133,7 @@ def _open(path: Path) -> Image.Image:
                 raise
     image: Image.Image = Image.open(io.BytesIO(_heic_as_png(path)))
     image.info["icc_profile"] = _profile_of_heic(path)
+    image.format = "HEIC"
     return image
 
 
@@ -160,7 +163,7 @@ def _heic_as_png(path: Path) -> bytes:
 
 def require_exact(path: Path, image: Image.Image) -> None:
     """Raises InputError for an image of ids in a lossy format, whose compression changes the ids along edges."""
-    lossy = image.format in ("JPEG", "MPO") or "jpeg" in str(image.info.get("compression"))
+    lossy = image.format in ("JPEG", "MPO", "HEIC", "AVIF") or "jpeg" in str(image.info.get("compression"))
     if lossy or (image.format == "WEBP" and b"VP8L" not in path.read_bytes()):
         hint = "Make it again as PNG; this one would stay damaged if it were converted"
         raise InputError(f"{path} is compressed as {image.format}, which changes ids along every edge", hint=hint)

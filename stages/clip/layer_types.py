@@ -73,8 +73,9 @@ def check_arrays(layer: str, arrays: Mapping[str, np.ndarray], num_frames: int) 
             raise InputError(f"{layer}/{name} has shape {array.shape}, but the clip has {num_frames} frames")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{layer}/{name} holds NaN or infinite numbers", hint="A missing detection has confidence 0, never NaN")
-        if layer in LAYER_TYPES and array.dtype.kind == "f" and array.size and np.abs(array).max() > MAX_COORDINATE:
-            raise InputError(f"{layer}/{name} holds the number {float(np.abs(array).max()):g}, which is not a position near an image")
+        largest = float(np.abs(array).max(initial=0)) if array.dtype.kind == "f" else 0.0
+        if layer in LAYER_TYPES and largest > MAX_COORDINATE:
+            raise InputError(f"{layer}/{name} holds the number {largest:g}, which is not a position near an image")
         if array.dtype.kind not in "fiub":
             raise InputError(f"{layer}/{name} has the type {array.dtype}, which is not a number")
         if name in expected:

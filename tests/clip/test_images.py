@@ -150,6 +150,12 @@ def test_a_heic_is_a_picture_in_a_clip_and_in_a_folder(tmp_path):
         assert np.array_equal(clip.frame(0), read_image(path))
 
 
+def test_a_heic_never_holds_exact_values(tmp_path):
+    path = write_heic(tmp_path / "dense.heic", TILES)
+    with pytest.raises(InputError, match=r"dense\.heic is compressed as HEIC, which changes ids"):
+        read_image(path, exact=True)
+
+
 def test_a_heic_that_is_named_like_a_video_is_refused_not_cut_to_its_first_tile(tmp_path):
     with pytest.raises(InputError, match=r"image made of tiles, not a video\. Give it a name that ends in \.heic"):
         probe(write_heic(tmp_path / "phone.mov", TILES))

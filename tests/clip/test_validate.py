@@ -170,3 +170,9 @@ def test_a_point_far_from_any_picture_is_refused(name, small_clip):
         small_clip.writing("landmarks", MADE, {}) as layer,
     ):
         layer.arrays(arrays)
+
+
+def test_half_precision_is_refused_by_its_type_without_a_warning_of_its_range(recwarn, small_clip):
+    with pytest.raises(InputError, match="float16 of shape"), small_clip.writing("landmarks", MADE, {}) as layer:
+        layer.arrays({"points": np.ones((6, 1, 68, 3), np.float16)})
+    assert not recwarn.list

@@ -73,6 +73,7 @@ class GeneratorConfig:
         plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in plain.items():
             several = value if isinstance(value, tuple) else (value,)
-            if len(several) > MAX_LEVELS or any(isinstance(number, (int, float)) and not 0 <= number <= MAX_NUMBER for number in several):
-                raise ValueError(f"{name} must have at most {MAX_LEVELS} numbers, from 0 to {MAX_NUMBER}")
+            smallest = 1 if name.endswith(("channels", "size")) else 0
+            if len(several) > MAX_LEVELS or any(isinstance(n, (int, float)) and not smallest <= n <= MAX_NUMBER for n in several):
+                raise ValueError(f"{name} must have at most {MAX_LEVELS} numbers, from {smallest} to {MAX_NUMBER}")
         return cls(**plain)
