@@ -41,9 +41,11 @@ def uses() -> Iterator[Use]:
         written_out = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
         for node in ast.walk(tree):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords} if isinstance(node, ast.Call) else {}
-            if isinstance(code := keywords.get("code"), ast.Constant):
+            if isinstance(node, ast.Call) and isinstance(code := keywords.get("code"), ast.Constant):
                 facts = keywords.get("facts", ast.Dict([], []))
-                yield Use(f"{file.relative_to(ROOT)}:{node.lineno}", code.value, names_in(facts) or written_out.get(ast.unparse(facts)))
+                yield Use(
+                    f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or written_out.get(ast.unparse(facts))
+                )
 
 
 def names_in(facts: ast.expr) -> frozenset[str] | None:
@@ -125,6 +127,7 @@ def test_an_error_and_its_sentence_keep_everything_across_processes():
         prefixed("", str(problem)),
         Fsv2vError.of(str(problem)).sentence,
     ):
+        assert isinstance(text, Sentence)
         assert (text, text.message, text.hint, text.code, text.facts) == (str(problem), "No shot lasts 3 s", "h", "no-shot", {"seconds": 3})
 
 

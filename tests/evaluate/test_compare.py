@@ -15,7 +15,7 @@ import pytest
 
 from fsv2v_cli.hints import in_full
 from stages.clip import Producer, VideoWriter, create_clip
-from stages.errors import InputError, InvalidClip, MissingRequirement, UsageError
+from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
 from stages.evaluate.frame_source import FrameSource, open_frame_source
@@ -207,8 +207,9 @@ def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path
     scores = {score.metric: score for score in evaluate([truth], [truth], EvaluateOptions(device="cpu", landmarks="mediapipe"))}
     assert scores["perceptual-squeezenet"].value is None and scores["landmark-error"].value is None
     assert "FSV2V_WEIGHTS_MIRROR" in scores["perceptual-squeezenet"].unavailable
-    assert scores["landmark-error"].unavailable.facts == {"name": "face_landmarker.task"}
-    assert in_full(scores["landmark-error"].unavailable).endswith("Run `fsv2v weights fetch face_landmarker.task`")
+    reason = scores["landmark-error"].unavailable
+    assert isinstance(reason, Sentence) and reason.facts == {"name": "face_landmarker.task"}
+    assert in_full(reason).endswith("Run `fsv2v weights fetch face_landmarker.task`")
     assert scores["psnr"].value == 100
     with pytest.raises(MissingRequirement, match="squeezenet.*FSV2V_WEIGHTS_MIRROR"):
         list(evaluate([truth], [truth], EvaluateOptions(metrics=("perceptual",), device="cpu")))
