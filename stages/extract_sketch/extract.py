@@ -62,7 +62,8 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
         points = _draw(clip, frames, sketch)
         if not points[..., 2].any():
             nothing = f"No face was found in any of the {clip.num_frames} frames of {clip.path}"
-            raise NoDetection(nothing, code="no-face", facts=_alternatives(backend.name, options.face))
+            numbered = f"Face {options.face} was chosen: they count from 0, from the left" if str(options.face).isdigit() else ""
+            raise NoDetection(nothing, hint=numbered, code="no-face", facts=_alternatives(backend.name, options.face))
         if "landmarks" in needed:
             with clip.writing("landmarks", making["landmarks"], inputs) as landmarks:
                 landmarks.arrays(_arrays(points))
