@@ -8,6 +8,7 @@ import json
 import pickle
 import string
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from fsv2v_cli.hints import HINTS, in_full
 from stages import errors
 from stages.backends import AUTO, Backend, Backends
 from stages.errors import Fsv2vError, InputError, MissingRequirement, ParametersDiffer, Sentence, prefixed
+from stages.evaluate import Score
+from stages.evaluate.partial_result import PartialResult, load
 from stages.runner import Report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +145,15 @@ def test_sentences_within_records_get_their_hints_in_json(capfdbinary):
     record = json.loads(capfdbinary.readouterr().out)
     assert record["reason"] == "No shot. Lower --min-seconds" and record.keys() == Report("", "", "done").json().keys()
     assert record["notes"] == {"warnings": ["a.clip has two layers. Choose another one with --kind"]}
+
+
+def test_a_reason_keeps_its_hint_in_the_file_of_a_partial_result(tmp_path):
+    reason = Sentence("the weights x are not here", code="weights-to-fetch", facts={"name": "x"})
+    score = Score("a.mp4", "truth.mp4", "fid", "", "lower", unavailable=reason)
+    for text in (reason, "needs 2 frames"):
+        PartialResult(("fid",), scores=[replace(score, unavailable=text)], reasons={("a.mp4", "fid"): text}).save(tmp_path / "part.npz")
+        part = load(tmp_path / "part.npz")
+        assert [in_full(part.scores[0].unavailable), in_full(part.reasons["a.mp4", "fid"])] == [in_full(text)] * 2
 
 
 def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
