@@ -1,10 +1,10 @@
-"""Whether what a detector finds moves with the picture: in mirrored, doubled, padded and turned copies, by the mean shift.
+"""Whether what a detector finds moves with the image: in mirrored, doubled, padded and turned copies, by the mean shift.
 
     python benchmarks/correspondence.py VIDEO... [--frames 3] [--side 400] [--backend landmarks/dlib ...]
 
 A pixel at (x, y) lies at (W - 1 - x, y) in the mirrored copy, at (2 x + 0.5, 2 y + 0.5) in the doubled one, where it is the mean of four,
-at (x + left, y + top) in the padded one, at (y, W - 1 - x) in the one turned to the left. Each point that is found in a picture is taken
-there and compared with what is found in the copy. dx and dy are means over the pictures, in pixels of the copy, and `+-` is the larger of
+at (x + left, y + top) in the padded one, at (y, W - 1 - x) in the one turned to the left. Each point that is found in an image is taken
+there and compared with what is found in the copy. dx and dy are means over the images, in pixels of the copy, and `+-` is the larger of
 their standard errors: the noise of a detector averages out, a wrong half pixel does not. Goal: less than half a pixel.
 
 Masks and label maps are compared by the shift that explains the difference of their blurred edges best (Lucas and Kanade 1981).
@@ -30,13 +30,13 @@ from weights import registry
 
 GOAL = 0.5
 LEFT, TOP, RIGHT, BOTTOM = 37, 21, 16, 30
-"""Pixels of padding, in which the border of the picture is repeated."""
+"""Pixels of padding, in which the border of the image is repeated."""
 MIN_CONFIDENCE = 0.5
 MIN_POINTS = 8
 BLUR = 4.0
 """Standard deviation, in pixels, of the blur under which masks are compared."""
 STREET = 480
-"""The width at which streets are labelled: copies of pictures that wide are not scaled on the way."""
+"""The width at which streets are labelled: copies of images that wide are not scaled on the way."""
 
 Image = np.ndarray
 Find = Callable[[Image], "np.ndarray | None"]
@@ -45,7 +45,7 @@ Find = Callable[[Image], "np.ndarray | None"]
 
 @dataclass(frozen=True)
 class Copy:
-    """make: of a picture [H, W(, C)]; place: x, y, W, H -> x and y in the copy."""
+    """make: of an image [H, W(, C)]; place: x, y, W, H -> x and y in the copy."""
 
     make: Callable[[Image], Image]
     place: Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -67,7 +67,7 @@ UPRIGHT = ("mirrored", "doubled", "padded")
 
 
 def shift_of_points(find: Find, image: Image, copy: Copy, mirror: np.ndarray) -> np.ndarray | None:
-    """The mean of (found in the copy) - (found in the picture, taken there), [2]; `mirror` puts points of a mirrored picture in order."""
+    """The mean of (found in the copy) - (found in the image, taken there), [2]; `mirror` puts points of a mirrored image in order."""
     before, after = find(image), find(np.ascontiguousarray(copy.make(image)))
     if before is None or after is None:
         return None
@@ -95,10 +95,10 @@ def _blurred(mask: np.ndarray) -> np.ndarray:
 
 
 def shift_between(pairs: Sequence[tuple[Image, Image]]) -> np.ndarray | None:
-    """The d for which other(x) = one(x - d) holds best in all pairs of smooth pictures [H, W]."""
+    """The d for which other(x) = one(x - d) holds best in all pairs of smooth images [H, W]."""
     system, right = np.zeros((2, 2)), np.zeros(2)
     for one, other in pairs:
-        slope = np.stack(np.gradient((one + other) / 2)[::-1], -1)[16:-16, 16:-16].reshape(-1, 2)  # the picture's border is no edge
+        slope = np.stack(np.gradient((one + other) / 2)[::-1], -1)[16:-16, 16:-16].reshape(-1, 2)  # the image's border is no edge
         system += slope.T @ slope
         right += slope.T @ (one - other)[16:-16, 16:-16].ravel()
     return np.linalg.solve(system, right) if np.linalg.cond(system) < 1e6 else None
@@ -110,7 +110,7 @@ def face_finder(name: str) -> Find:
 
     weights = str(registry.path(Backends("landmarks").get(name).weights[0]))
     if name == "mediapipe":
-        detect = MediapipeFaces(weights, "picture")
+        detect = MediapipeFaces(weights, "image")
         return lambda image: faces[0].points[:68] if len(faces := detect(image)) == 1 else None
     return lambda image: _certain(faces[0].points) if len(faces := DlibFaces(weights)(image)) == 1 else None
 
@@ -126,12 +126,12 @@ def body_finder(name: str) -> Find:
 
     weights = registry.path(Backends("poses").get(name).weights[0])
     if name == "mediapipe":
-        detect = MediapipePoses(str(weights), "picture")
+        detect = MediapipePoses(str(weights), "image")
         return lambda image: people[0].points if len(people := detect(image)) == 1 else None
     network = SmallPoses(weights, "cpu")
 
     def find(image: Image) -> np.ndarray | None:
-        network._window = None  # every picture is the first one
+        network._window = None  # every image is the first one
         return people[0].points if (people := network(image)) else None
 
     return find
@@ -167,7 +167,7 @@ def _person_task(vision: Any, weights: str) -> Any:
 
 
 def measurer(backend: str) -> Callable[[Image, Copy], np.ndarray | None]:
-    """kind/name of a backend -> the shift in a copy of a picture."""
+    """kind/name of a backend -> the shift in a copy of an image."""
     kind, name = backend.split("/")
     if kind == "segment":
         find = mask_finder(name)
@@ -176,7 +176,7 @@ def measurer(backend: str) -> Callable[[Image, Copy], np.ndarray | None]:
     return lambda image, copy: shift_of_points(find, image, copy, mirror)
 
 
-def pictures(videos: Sequence[Path], frames: int, side: int) -> Iterator[Image]:
+def images(videos: Sequence[Path], frames: int, side: int) -> Iterator[Image]:
     """Frames spread over each video, reduced so that the longer side has at most `side` pixels."""
     for video in videos:
         count = probe(video).num_frames
@@ -190,13 +190,13 @@ def pictures(videos: Sequence[Path], frames: int, side: int) -> Iterator[Image]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="+")
-    parser.add_argument("--frames", type=int, default=3, help="pictures of each video")
+    parser.add_argument("--frames", type=int, default=3, help="images of each video")
     parser.add_argument("--side", type=int, default=400, help="pixels of the longer side at most")
     parser.add_argument("--backend", action="append", required=True, help="landmarks/mediapipe, poses/small, segment/person, ...")
     parser.add_argument("--copy", action="append", choices=list(COPIES), help=f"default: {', '.join(UPRIGHT)}; detectors want heads up")
     arguments = parser.parse_args()
-    shown = list(pictures(arguments.videos, arguments.frames, arguments.side))
-    rows, verdicts = [], {}
+    shown = list(images(arguments.videos, arguments.frames, arguments.side))
+    rows, goals = [], {}
     for backend in arguments.backend:
         measure = measurer(backend)
         for name in arguments.copy or UPRIGHT:
@@ -209,8 +209,8 @@ def main() -> None:
             )
             print(*rows[-1].values(), file=sys.stderr)
             most = float(np.abs(mean).max())
-            verdicts[f"{backend} {name}"] = (most, GOAL, most < GOAL)
-    report("correspondence", rows, verdicts)
+            goals[f"{backend} {name}"] = (most, GOAL, most < GOAL)
+    report("correspondence", rows, goals)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate_speed.py [--frames 300] [--cores 2]
 
-A picture that glides, and a darker copy as its result. A short and a long run, so that the start (imports, weights) can be told from the
+An image that glides, and a darker copy as its result. A short and a long run, so that the start (imports, weights) can be told from the
 frames: of the metrics that need no network, then of these and SqueezeNet's distance. Goals: 20 frames per second of the former, in no more
 than 1.05 times the memory in the long run; a second run of metrics of distributions, whose statistics the cache knows, in less than a
 tenth of the first one's time.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from measuring import Ran, fsv2v, report
+from measuring import CommandRun, fsv2v, report
 
 from stages.clip import VideoWriter
 
@@ -31,11 +31,11 @@ RATE_GOAL, MEMORY_GOAL, CACHE_GOAL = 20.0, 1.05, 0.1
 def footage(folder: Path, frames: int) -> tuple[Path, Path]:
     """(a video of the gliding portrait, a darker one)."""
     paths = folder / f"truth{frames}.mp4", folder / f"result{frames}.mp4"
-    picture = skimage.data.astronaut()
+    image = skimage.data.astronaut()
     with VideoWriter(paths[0], SIDE, SIDE, Fraction(25)) as truth, VideoWriter(paths[1], SIDE, SIDE, Fraction(25)) as result:
         for index in range(frames):
             left = 100 + round(60 * np.sin(index / 20))
-            frame = np.ascontiguousarray(picture[:SIDE, left : left + SIDE])
+            frame = np.ascontiguousarray(image[:SIDE, left : left + SIDE])
             truth.write(frame)
             result.write((frame * 0.9).astype(np.uint8))
     return paths
@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(temporary)
         clips = {count: footage(folder, count) for count in (asked.frames // 3, asked.frames)}
 
-        def measured(count: int, metrics: tuple[str, ...], cache: str) -> Ran:
+        def measured(count: int, metrics: tuple[str, ...], cache: str) -> CommandRun:
             truth, result = clips[count]
             chosen = [part for name in metrics for part in ("--metric", name)]
             command = ("evaluate", result, "-r", truth, *chosen, "--cache", folder / cache, "--device", "cpu", "-q")
@@ -72,12 +72,12 @@ def main() -> None:
         {"what": "distributions, first run", "seconds": first, "frames/s": asked.frames / first, "ratio": 1.0},
         {"what": "distributions, second run", "seconds": second, "frames/s": asked.frames / second, "ratio": second / first},
     ]
-    verdicts = {
+    goals = {
         f"frames per second on {asked.cores} cores": (rate, RATE_GOAL, rate >= RATE_GOAL),
         f"memory at {asked.frames} of {asked.frames // 3}": (growth, MEMORY_GOAL, growth <= MEMORY_GOAL),
         "second run of the first (at most)": (second / first, CACHE_GOAL, second / first <= CACHE_GOAL),
     }
-    report("evaluate_speed", rows, verdicts)
+    report("evaluate_speed", rows, goals)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clips cut from the rows of a dataset, at the size of its pictures, with the layer that drives a model."""
+"""Clips cut from the rows of a dataset, at the size of its images, with the layer that drives a model."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def cut(root: Path, row: dict[str, Any], kind: str, frames: int, out: Path, coun
 def _part(footage: DatasetClip, indices: Sequence[int], path: Path) -> Clip:
     views = [_view(footage, index) for index in indices]
     if not path.exists():
-        pictures = (view.image(footage.clip.frame(index)) for index, view in zip(indices, views, strict=True))
-        create_clip(path, pictures, fps=footage.clip.fps, storage="png")
+        images = (view.image(footage.clip.frame(index)) for index, view in zip(indices, views, strict=True))
+        create_clip(path, images, fps=footage.clip.fps, storage="png")
     clip = open_clip(path)
     for kind in find(footage.kind).layers:
         if not clip.has(kind):

@@ -147,12 +147,12 @@ def main() -> None:
     tracking(1, 5)  # imports
     cost = {persons: sum(tracking(persons)) for persons in (1, 4)}
     rows += [{"what": f"following and drawing {persons}", "ms per frame": value} for persons, value in cost.items()]
-    verdicts = {
+    goals = {
         f"{extractor.command} of the bare backend": (alone / stage, GOAL_OF_BARE, alone / stage >= GOAL_OF_BARE),
         "--jobs 2 of --jobs 1": (one / two, GOAL_OF_JOBS, one / two >= GOAL_OF_JOBS),
         "ms to follow and draw one person": (cost[1], GOAL_OF_TRACKING, cost[1] < GOAL_OF_TRACKING),
     }
-    report("extract_speed", rows, verdicts)
+    report("extract_speed", rows, goals)
 
 
 if __name__ == "__main__":

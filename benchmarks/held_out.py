@@ -9,7 +9,7 @@ four only. Beside them stand the model adapted to the four (--finetune STEPS), "
 means over the frames of a clip, then over the clips of a person or place, then over these.
 
 What it runs are the commands themselves: finetune, synthesize, evaluate; what is made already is not made again. It prints Markdown;
-results.json holds every figure, sheets/ a picture of each clip to look at. `face-perceptual` stands for identity: the perceptual distance
+results.json holds every figure, sheets/ an image of each clip to look at. `face-perceptual` stands for identity: the perceptual distance
 of the face alone, cut out where the driving landmarks are and scaled to 128x128; it is no measure of recognition.
 """
 
@@ -174,8 +174,8 @@ def identities(examples: Clip, judged: Clip, made: Mapping[str, Clip]) -> dict[s
         if not points[:, 2].any():
             continue
         view = _face(points)
-        pictures = [view.image(picture) for picture in (*results, examples.frame(0), truth)]
-        stack = image_tensor(np.stack(pictures))
+        images = [view.image(image) for image in (*results, examples.frame(0), truth)]
+        stack = image_tensor(np.stack(images))
         with torch.inference_mode():
             apart = distance(stack[:-1], stack[-1:].expand_as(stack[:-1]).contiguous())
         for variant, value in zip((*made, "repeat"), apart.tolist(), strict=True):

@@ -85,7 +85,7 @@ def ways_to_read(windows: list[Window]) -> dict[str, Callable[[], object]]:
 
     def show() -> None:
         for footage, window in windows:
-            footage.show(window, view, colours, None)
+            footage.samples(window, view, colours, None)
 
     def reopen() -> None:
         for footage, window in windows:
@@ -120,11 +120,11 @@ def main() -> None:
         {"what": name, "frames per second": speed, "of bare decoding": speed / bare} for name, speed in found.items()
     ]
     pixels = height * width / 256**2
-    verdicts = {
+    goals = {
         "256x256 frames per second and core": (read * pixels, FRAMES_PER_SECOND, read * pixels >= FRAMES_PER_SECOND),
         "of bare decoding": (read / bare, OF_BARE, read / bare >= OF_BARE),
     }
-    report("loading", rows, verdicts)
+    report("loading", rows, goals)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ main()
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandRun:
     """Wall time in seconds, start included; peak resident memory in MiB of the command's own process, without its workers; seconds of
     all cores together in it and in its workers (those of Ray are not its children)."""
 
@@ -44,7 +44,7 @@ class Ran:
     cpu: float
 
 
-def fsv2v(*arguments: str | Path, stdin: str = "") -> Ran:
+def fsv2v(*arguments: str | Path, stdin: str = "") -> CommandRun:
     """Run `fsv2v ARGUMENTS` on two cores. Raises RuntimeError with its complaints when it fails."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     cores = set(sorted(os.sched_getaffinity(0))[:2])
@@ -56,10 +56,10 @@ def fsv2v(*arguments: str | Path, stdin: str = "") -> Ran:
     spent = re.search(r"peak (\d+) cpu ([\d.]+)", ran.stderr)
     if ran.returncode or spent is None:
         raise RuntimeError(ran.stderr)
-    return Ran(time.perf_counter() - begun, int(spent[1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10), float(spent[2]))
+    return CommandRun(time.perf_counter() - begun, int(spent[1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10), float(spent[2]))
 
 
-def skipping(finished: Path, count: int, command: list[str], folder: Path) -> Ran:
+def skipping(finished: Path, count: int, command: list[str], folder: Path) -> CommandRun:
     """A run over `count` names of one finished clip."""
     folder.mkdir()
     names = [folder / f"{index}.clip" for index in range(count)]
@@ -91,7 +91,7 @@ def main() -> None:
         few, many = (skipping(finished, count, command, folder / f"{count} names") for count in (asked.few, asked.many))
     frames = sum(asked.frames + index % 7 for index in range(asked.clips))
 
-    def of(ran: Ran) -> dict[str, float | str]:
+    def of(ran: CommandRun) -> dict[str, float | str]:
         return {"clips": asked.clips, "seconds": ran.seconds, "frames/s": frames / ran.seconds, "MiB": ran.peak}
 
     rows: list[dict[str, float | str]] = [
@@ -104,12 +104,12 @@ def main() -> None:
         {"what": "one more finished clip", "clips": 1, "seconds": (many.seconds - few.seconds) / (asked.many - asked.few)},
         {"what": "files of a clip, its video apart", "clips": 1, "MiB": size / (1 << 20)},
     ]
-    verdicts = {
+    goals = {
         "Ray of --jobs 2": (ray.seconds / two.seconds, GOAL_OF_RAY, ray.seconds <= GOAL_OF_RAY * two.seconds),
         "--jobs 2 of --jobs 1": (one.seconds / two.seconds, GOAL_OF_JOBS, one.seconds >= GOAL_OF_JOBS * two.seconds),
         f"memory at {asked.many} of {asked.few}": (many.peak / few.peak, GOAL_OF_MEMORY, many.peak <= GOAL_OF_MEMORY * few.peak),
     }
-    report("many", rows, verdicts)
+    report("many", rows, goals)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: running the command line with its peak memory, looped videos, and printing ratios."""
+"""Shared by the benchmarks: run a command and measure its time and memory, make long videos, print results."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ FSV2V = (sys.executable, "-c", "from fsv2v_cli.main import main; main()")
 
 
 @dataclass(frozen=True)
-class Ran:
-    """Wall time in seconds, largest resident memory of the process or any of its children in MiB, and what it printed."""
+class CommandRun:
+    """A finished run of a command."""
 
     seconds: float
+    """Wall time."""
     peak: float
+    """Largest resident memory of the process or of any of its children, in MiB."""
     output: str
+    """What it printed on stdout."""
 
 
-def fsv2v(*arguments: object, cores: int = 2) -> Ran:
-    """Run `fsv2v ARGUMENTS` on `cores` cores. Raises RuntimeError with its complaints when it fails."""
+def fsv2v(*arguments: object, cores: int = 2) -> CommandRun:
+    """Run `fsv2v ARGUMENTS` on `cores` cores. Raises RuntimeError when it fails."""
     command = [*FSV2V, *map(str, arguments)]
     chosen = set(sorted(os.sched_getaffinity(0))[:cores])
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
@@ -43,12 +46,12 @@ def fsv2v(*arguments: object, cores: int = 2) -> Ran:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"fsv2v {' '.join(map(str, arguments))} ended with {process.returncode}")
-    return Ran(time.perf_counter() - begun, _mebibytes(usage), output)
+    return CommandRun(time.perf_counter() - begun, _mebibytes(usage), output)
 
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Meanwhile so many others compute without end, at a lower priority (nice 10)."""
+    """Keep this number of other processes computing during the block, at a lower priority (nice 10)."""
     others = [subprocess.Popen(["nice", sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
@@ -63,23 +66,23 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
 
 
 def loop_video(video: Path, frames: int, out: Path) -> Path:
-    """`out`: the frames of `video`, repeated until there are `frames` of them, re-encoded without sound."""
+    """Write `out`: the frames of `video`, repeated up to the number `frames`, encoded again without sound."""
     repeats = -(-frames // probe(video).num_frames)
     command = [executable(), "-v", "error", "-y", "-stream_loop", str(repeats), "-i", str(video), "-an", "-frames:v", str(frames)]
     subprocess.run([*command, "-preset", "ultrafast", "-pix_fmt", "yuv420p", str(out)], check=True)
     return out
 
 
-def report(benchmark: str, rows: Sequence[dict[str, float | str]], verdicts: dict[str, tuple[float, float, bool]]) -> None:
-    """Print one JSON line, then a table. verdicts: name -> (ratio or figure, goal, whether it is met)."""
-    goals = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in verdicts.items()}
-    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": goals}))
+def report(benchmark: str, rows: Sequence[dict[str, float | str]], goals: dict[str, tuple[float, float, bool]]) -> None:
+    """Print one JSON line, then a table. goals: name -> (ratio or figure, goal, whether it is met)."""
+    reached = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in goals.items()}
+    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": reached}))
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names] + [[_text(row.get(name, "")) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    for name, (value, goal, met) in verdicts.items():
+    for name, (value, goal, met) in goals.items():
         print(f"{name}: {value:.3f}, goal {goal:g}: {'met' if met else 'MISSED'}")
 
 

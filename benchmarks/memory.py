@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from measuring import Ran, fsv2v, loop_video, report
+from measuring import CommandRun, fsv2v, loop_video, report
 
 GOAL = 1.05
 
@@ -43,31 +43,31 @@ class Material:
         return self.folder / "result.mp4"
 
 
-def per_clip(stage: str) -> Callable[[Material], Ran]:
+def per_clip(stage: str) -> Callable[[Material], CommandRun]:
     return lambda material: fsv2v(stage, material.video, "-o", material.clips, "-q")
 
 
-def build_dataset(material: Material) -> Ran:
+def build_dataset(material: Material) -> CommandRun:
     return fsv2v("build-dataset", material.clip, "-o", material.faces, "-q")
 
 
-def train(material: Material) -> Ran:
+def train(material: Material) -> CommandRun:
     return fsv2v("train", "--data", material.faces, "--preset", "tiny", "--steps", "4", "-o", material.folder / "run", "-q")
 
 
-def finetune(material: Material) -> Ran:
+def finetune(material: Material) -> CommandRun:
     return fsv2v("finetune", "--examples", material.clip, "--steps", "2", "-o", material.folder / "tuned.safetensors", "-q")
 
 
-def synthesize(material: Material) -> Ran:
+def synthesize(material: Material) -> CommandRun:
     return fsv2v("synthesize", "--examples", material.clip, "--driving", material.clip, "-o", material.result, "-q")
 
 
-def evaluate(material: Material) -> Ran:
+def evaluate(material: Material) -> CommandRun:
     return fsv2v("evaluate", material.video, "--reference", material.video, "--cache", material.folder / "cache", "--json", "-q")
 
 
-STAGES: dict[str, Callable[[Material], Ran]] = {
+STAGES: dict[str, Callable[[Material], CommandRun]] = {
     "extract-sketch": per_clip("extract-sketch"),
     "extract-poses": per_clip("extract-poses"),
     "segment": per_clip("segment"),
@@ -88,14 +88,14 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=3000)
     asked = parser.parse_args()
     rows: list[dict[str, float | str]] = []
-    verdicts: dict[str, tuple[float, float, bool]] = {}
+    goals: dict[str, tuple[float, float, bool]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         materials = [material(asked.video, frames, Path(temporary)) for frames in (asked.short, asked.long)]
         for stage in asked.stages:
             short, long = (STAGES[stage](one).peak for one in materials)
             rows.append({"stage": stage, f"MiB at {asked.short}": short, f"MiB at {asked.long}": long, "ratio": long / short})
-            verdicts[stage] = (long / short, GOAL, long / short <= GOAL)
-    report("memory", rows, verdicts)
+            goals[stage] = (long / short, GOAL, long / short <= GOAL)
+    report("memory", rows, goals)
 
 
 def material(video: Path, frames: int, folder: Path) -> Material:

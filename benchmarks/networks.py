@@ -33,7 +33,7 @@ from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.networks.fewshot.generator import FewShotGenerator
 
 Row = dict[str, float | str]
-Verdicts = dict[str, tuple[float, float, bool]]
+Goals = dict[str, tuple[float, float, bool]]
 KEYPOINTS = 68
 MEMORY_GOAL, TRAINING_GOAL, EVEN_GOAL = 200.0, 0.78, 1.05
 
@@ -99,11 +99,11 @@ def straightforward(config: FewShotConfig, count: int, repeats: int) -> float:
         return seconds(lambda: plain.step(examples, driving, past), repeats)
 
 
-def frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
+def frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Goals]:
     """Seconds per steady frame for K = 1, 4, and 8 with compact attention; 16 against 2 examples."""
     compact = replace(config, attention="compact")
     rows: list[Row] = []
-    verdicts: Verdicts = {}
+    goals: Goals = {}
     for name, kind, count, goal in (("K = 1", config, 1, 2.0), ("K = 4, pixel", config, 4, 3.5), ("K = 8, compact", compact, 8, 6.0)):
         base = straightforward(config, count, repeats)
         rows.append({"what": f"{name}: straightforward, pixel", "seconds": base, "ratio": 1.0})
@@ -113,12 +113,12 @@ def frames(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
         for precision in ("fp32", "auto"):
             taken = fast(kind, count, Speed(precision), repeats)
             rows.append({"what": f"{name}: {precision}", "seconds": taken, "ratio": base / taken})
-        verdicts[name] = (base / taken, goal, base / taken >= goal)
+        goals[name] = (base / taken, goal, base / taken >= goal)
     few, many = (fast(compact, count, Speed(), max(repeats, 7)) for count in (2, 16))
     rows.append({"what": "compact, K = 2", "seconds": few, "ratio": 1.0})
     rows.append({"what": "compact, K = 16", "seconds": many, "ratio": few / many})
-    verdicts["compact, K = 16 of K = 2 (at most)"] = (many / few, EVEN_GOAL, many / few <= EVEN_GOAL)
-    return rows, verdicts
+    goals["compact, K = 16 of K = 2 (at most)"] = (many / few, EVEN_GOAL, many / few <= EVEN_GOAL)
+    return rows, goals
 
 
 def attention_memory() -> float:
@@ -140,7 +140,7 @@ def _status(field: str) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
-def attention() -> tuple[list[Row], Verdicts]:
+def attention() -> tuple[list[Row], Goals]:
     """In a process of its own, whose peak nothing else has raised."""
     command = [sys.executable, __file__, "--attention-memory"]
     grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -148,7 +148,7 @@ def attention() -> tuple[list[Row], Verdicts]:
     return rows, {"attention, K = 4, 512x512, MB (at most)": (grown, MEMORY_GOAL, grown < MEMORY_GOAL)}
 
 
-def training(config: FewShotConfig, repeats: int) -> tuple[list[Row], Verdicts]:
+def training(config: FewShotConfig, repeats: int) -> tuple[list[Row], Goals]:
     """Forward and backward of the generator at K = 4, batch 1, fp32."""
     examples, driving, past = scene(config, 4)
 
@@ -194,12 +194,12 @@ def main() -> None:
         "training": lambda: training(config, max(2, asked.frames // 2)),
     }
     rows: list[Row] = []
-    verdicts: Verdicts = {}
+    goals: Goals = {}
     for name in asked.only:
         more, said = parts[name]()
         rows += more
-        verdicts |= said
-    report(f"networks: {asked.preset} on {processor()}, {torch.get_num_threads()} threads", rows, verdicts)
+        goals |= said
+    report(f"networks: {asked.preset} on {processor()}, {torch.get_num_threads()} threads", rows, goals)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def contact_sheet(path: Path, kind: str, size: tuple[int, int], examples: Clip, 
     view = View.scaled(judged.height, judged.width, *size)
     times = np.linspace(0, judged.num_frames - 1, TIMES + 2).round().astype(int)[1:-1]
     rows = [
-        [view.image(examples.frame(number % examples.num_frames)), track.picture(int(time), view)]
+        [view.image(examples.frame(number % examples.num_frames)), track.drawing(int(time), view)]
         + [result.frame(int(time)) for result in results.values()]
         + [view.image(judged.frame(int(time)))]
         for number, time in enumerate(times)

@@ -66,8 +66,8 @@ def main() -> None:
         {"what": "raw", "tremble in pixels": tremble(raw), "lag in frames": 0.0},
         {"what": f"--smoothing {arguments.smoothing:g}", "tremble in pixels": tremble(smooth), "lag in frames": late},
     ]
-    verdicts = {"less tremble": (less, LESS, less >= LESS), "lag in frames": (abs(late), LAG, abs(late) < LAG)}
-    report("smoothing", rows, verdicts)
+    goals = {"less tremble": (less, LESS, less >= LESS), "lag in frames": (abs(late), LAG, abs(late) < LAG)}
+    report("smoothing", rows, goals)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Which variant of the networks learns better: the same short training of each, measured on people that it never saw.
+"""Compares variants of the networks: each is trained briefly in the same way and measured on held-out people.
 
     python benchmarks/variants.py --data data/faces [--steps 600] [--only "paper" "outer products" ...]
 
-Small networks on 64x64 pictures, or those of another --side, without discriminators; each variant differs from the first row, which has
-the papers' choices, in what its name says. PSNR and perceptual distance of the same windows of the split "val", with one example and with
-four; the last row repeats the example. A difference of 0.1 dB is within the noise of the seed.
+The networks are small, work on images of 64x64 pixels (or --side) and are trained without discriminators. The first row has the papers'
+choices; each other variant differs from it in what its name says, and the last row repeats the example. The figures are PSNR and perceptual
+distance over the same windows of the split "val", with one example and with four. A difference of 0.1 dB is within the noise of the seed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BASE = FewShotConfig(
     combine="matting",
 )  # fmt: skip
 LEARNED: dict[str, Any] = {"combine": "both", "refine_mask": True, "flow_stride": 4, "flow_channels": (32, 64, 96)}
-"""W as the shipped models have it: at a quarter of the size."""
+"""As in the shipped models: W works at a quarter of the image's size."""
 KEYPOINTS: dict[str, Any] = {**LEARNED, "motion": "keypoints"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -76,16 +76,16 @@ def trained(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) 
 
 @torch.no_grad()
 def measured(generator: FewShotGenerator | None, batches: list[Batch], perceptual: PerceptualDistance) -> tuple[float, float]:
-    """(PSNR in dB, perceptual distance), means over all windows; without a generator of the first example itself."""
-    levels, distances = [], []
+    """(PSNR in dB, perceptual distance), means over all windows. Without a generator the first example is the result."""
+    psnr, distances = [], []
     for batch in batches:
-        made, driving = batch.examples.picture[:, 0], batch.frame(0)
+        made, driving = batch.examples.required_image[:, 0], batch.frame(0)
         if generator is not None:
             made = generator.synthesize(generator.encode_examples(batch.examples), driving).frame
-        truth = driving.picture
-        levels.append(10 * torch.log10(4 / (made - truth).square().mean((1, 2, 3))))
+        truth = driving.required_image
+        psnr.append(10 * torch.log10(4 / (made - truth).square().mean((1, 2, 3))))
         distances.append(perceptual(made, truth))
-    return torch.cat(levels).mean().item(), torch.cat(distances).mean().item()
+    return torch.cat(psnr).mean().item(), torch.cat(distances).mean().item()
 
 
 def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
@@ -95,7 +95,7 @@ def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
     while len(batches) < 12:
         batch = data.batch(replace(config, jitter=0.0, seed=1), step, Phase(1, batch=8))
         step += 1
-        if batch.examples.picture.shape[1] >= count:
+        if batch.examples.required_image.shape[1] >= count:
             batches.append(replace(batch, examples=batch.examples.map(lambda x: x[:, :count])))
     return batches
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--side", type=int, default=SIDE, help="of the pictures")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the images")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     asked = parser.parse_args()
     perceptual = open_distance("squeezenet", torch.device("cpu"))
@@ -114,20 +114,20 @@ def main() -> None:
     for name in asked.only:
         config = replace(base, generator=replace(BASE, size=(asked.side, asked.side), **VARIANTS[name]))
         data, unseen = (Dataset(asked.data, config.generator.kind, split) for split in ("train", "val"))
-        questions = {count: held_out(unseen, config, count) for count in (1, 4)}
+        batches = {count: held_out(unseen, config, count) for count in (1, 4)}
         trainer = trained(config, data, perceptual)
         with trainer.averaged() as generator:
             assert isinstance(generator, FewShotGenerator)
-            rows.append(_row(name, {count: measured(generator, batches, perceptual) for count, batches in questions.items()}))
+            rows.append(_row(name, {count: measured(generator, few, perceptual) for count, few in batches.items()}))
         print(rows[-1], flush=True)
-    rows.append(_row("repeat the example", {count: measured(None, batches, perceptual) for count, batches in questions.items()}))
+    rows.append(_row("repeat the example", {count: measured(None, few, perceptual) for count, few in batches.items()}))
     report("variants", rows, {})
 
 
 def _row(name: str, figures: dict[int, tuple[float, float]]) -> dict[str, float | str]:
     row: dict[str, float | str] = {"variant": name}
-    for count, (level, distance) in figures.items():
-        row |= {f"PSNR, K = {count}": level, f"perceptual, K = {count}": distance}
+    for count, (psnr, distance) in figures.items():
+        row |= {f"PSNR, K = {count}": psnr, f"perceptual, K = {count}": distance}
     return row
 
 

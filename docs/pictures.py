@@ -48,10 +48,10 @@ def dancing(person: np.ndarray, phase: float) -> np.ndarray:
 
 
 def panel(person: np.ndarray, title: str) -> np.ndarray:
-    picture = draw_pose(person[None], *SIZE)
-    cv2.line(picture, (0, 330), (SIZE[1], 330), (70, 70, 70), 1)
-    cv2.putText(picture, title, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (220, 220, 220), 1, cv2.LINE_AA)
-    return picture
+    image = draw_pose(person[None], *SIZE)
+    cv2.line(image, (0, 330), (SIZE[1], 330), (70, 70, 70), 1)
+    cv2.putText(image, title, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (220, 220, 220), 1, cv2.LINE_AA)
+    return image
 
 
 def retargeting() -> np.ndarray:

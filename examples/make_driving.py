@@ -2,9 +2,9 @@
 
     python examples/make_driving.py [OUT.clip]
 
-No person was filmed for it: 68 points of an average head, written down below in millimetres, are moved by a short score and seen
-through a pinhole camera. So the clip is free to use, always comes out the same, and shows what a driving clip is: change the score and
-drive your own example picture with it. To see it: fsv2v clip preview examples/driving.clip.
+No person was filmed for it. The 68 points of an average head, listed below in millimetres, are moved by a score of speech and movements and
+projected by a pinhole camera. The clip is free to use and reproducible, and shows what a driving clip is: change the score, and drive your
+own example image with it. `fsv2v clip preview examples/driving.clip` draws it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stages.conditions.landmarks import MIRROR, draw_sketch
 
 SIZE, FRAMES, FPS = 256, 120, Fraction(25)
 
-# The score. Letters of SPEECH last as long as LETTERS says; the other motions are (first frame, last frame, amount).
+# The score. LETTERS has the duration of each letter of SPEECH; other movements are (first frame, last frame, amount).
 SPEECH = " hela, aim a fes. ai tok, ai tan, end bau. bai! "
 LETTERS = {
     # letter: (frames, jaw in degrees, lips wide in millimetres, lips forward in millimetres)
@@ -30,11 +30,11 @@ LETTERS = {
 OTHER_CONSONANT, PAUSE = (1, 1.5, 0.5, 0.0), (2, 0.0, 0.0, 0.0)
 BLINKS = ((22, 27), (58, 63), (101, 106))
 BROWS_UP = ((8, 24, 5.0), (88, 110, 4.0))  # millimetres
-YAW = ((24, 62, 20.0), (50, 90, -20.0))  # degrees, to the right of the picture and to the left
+YAW = ((24, 62, 20.0), (50, 90, -20.0))  # degrees, to the right of the image and to the left
 PITCH = ((4, 18, -3.0), (86, 100, 9.0), (98, 114, 7.0))  # degrees, down is positive
 ROLL = ((20, 60, 4.0), (62, 96, -5.0))  # degrees
 
-# The right half of an average head and its middle, (x, y, z) in millimetres: x to the right of the picture, y down, z away from the
+# The right half of an average head and its middle, (x, y, z) in millimetres: x to the right of the image, y down, z away from the
 # camera; the origin lies between the eyes. The other half is its mirror image.
 HALF_HEAD = {
     0: (-75, 0, 66), 1: (-74, 21, 63), 2: (-71, 42, 58), 3: (-66, 62, 51), 4: (-58, 80, 40), 5: (-47, 95, 25),
@@ -46,12 +46,12 @@ HALF_HEAD = {
     59: (-16, 84, -13), 60: (-21.5, 78, -8), 61: (-8, 77, -17), 62: (0, 77.7, -18), 66: (0, 78.6, -17.5), 67: (-8, 78.4, -16.5),
 }  # fmt: skip
 JAW_JOINT = np.array([0.0, 12.0, 62.0])
-JAW_FOLLOWS = {  # share of the jaw's turn that a landmark takes part in
+JAW_FOLLOWS = {  # landmark -> share of the jaw's rotation that it follows
     2: 0.1, 3: 0.3, 4: 0.6, 5: 0.85, 6: 1.0, 7: 1.0, 8: 1.0, 48: 0.4, 60: 0.42, 59: 0.8, 58: 0.97, 57: 1.0, 67: 0.95, 66: 1.0,
     49: -0.04, 50: -0.08, 51: -0.08, 61: -0.08, 62: -0.08,
 }  # fmt: skip
 NECK = np.array([0.0, 85.0, 95.0])
-CHEEK_SCALE, CHEEK_SHIFT = np.array([0.93, 1.0, 0.4]), np.array([0.0, 0.0, -6.0])  # from the jaw line to the cheek before it
+CHEEK_SCALE, CHEEK_SHIFT = np.array([0.93, 1.0, 0.4]), np.array([0.0, 0.0, -6.0])  # from the jaw line to the cheek in front of it
 CAMERA_DISTANCE, FOCAL_LENGTH = 700.0, 555.0  # millimetres, pixels
 CENTRE = np.array([127.5, 112.0])  # pixel where the point between the eyes is seen
 
@@ -66,7 +66,7 @@ def mean_head() -> np.ndarray:
 
 
 def over_time(events: tuple[tuple[int, int, float], ...]) -> np.ndarray:
-    """Sum of bumps [FRAMES]: each rises from 0 to its amount in the middle of its frames and falls again, without a jerk."""
+    """Sum of smooth bumps [FRAMES]. Each rises from 0 to its amount in the middle of its frames and falls to 0 again."""
     time = np.arange(FRAMES)
     curve = np.zeros(FRAMES)
     for first, last, amount in events:
@@ -76,7 +76,7 @@ def over_time(events: tuple[tuple[int, int, float], ...]) -> np.ndarray:
 
 
 def speech() -> np.ndarray:
-    """SPEECH as mouth shapes [FRAMES, 3]: jaw, wide, forward as in LETTERS, one flowing into the next."""
+    """SPEECH as smoothed mouth shapes [FRAMES, 3]: jaw, wide and forward as in LETTERS."""
     shapes = []
     for letter in SPEECH:
         frames, *shape = LETTERS.get(letter, OTHER_CONSONANT if letter.isalpha() else PAUSE)
@@ -103,7 +103,7 @@ def expression(head: np.ndarray, jaw: float, wide: float, forward: float, closed
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
-    """Matrix [3, 3] that rolls, then nods (down is positive), then turns (right of the picture is positive); angles in degrees."""
+    """Matrix [3, 3] that rolls, then nods (down is positive), then turns (right of the image is positive); angles in degrees."""
     (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))
     turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])

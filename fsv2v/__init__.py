@@ -6,7 +6,8 @@
     for frame in fsv2v.synthesize("portrait.jpg", "talk.mp4"):  # uint8 RGB [H, W, 3]
         ...
 
-Functions take paths, clips or arrays. Their options are those of the commands, with the same defaults. Errors derive from `fsv2v.Error`.
+Functions take paths, clips or arrays. Their options are those of the commands, with the same defaults. Errors derive from `fsv2v.Error`:
+each has a `message`, a `hint`, a stable `code` and `facts`, the values that the message is about.
 Importing this is quick: PyTorch and OpenCV are loaded by the first call that needs them.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fsv2v.reporting import Reporter
 from stages.clip import Clip
 from stages.conditions.kinds import kinds
-from stages.errors import MissingRequirement
+from stages.errors import MissingRequirement, Sentence
 from stages.models import Model
 from stages.models import load_model as load_file
 from stages.perceptual import choose
@@ -33,7 +33,7 @@ def default_model(driving: Clip | None) -> Model:
         if kind in DEFAULT_MODELS:
             return load_file(registry.path(DEFAULT_MODELS[kind]))
     have = ", ".join(driving.layers()) if driving is not None else "nothing"
-    raise MissingRequirement(f"no model is shipped that is driven by {have}", hint="name one with --model, or extract landmarks")
+    raise MissingRequirement(f"no model is shipped that is driven by {have}", code="no-default-model")
 
 
 def model_path(name: str | PathLike[str]) -> Path:
@@ -46,7 +46,7 @@ def perceptual(asked: str, usual: str, reporter: Reporter) -> str:
     """`asked`; "auto" becomes what can be had where a recipe or a model has `usual`. When that is "none", the reporter is told."""
     chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose(asked)
     if chosen == "none":
-        reporter.note("without a perceptual loss results are less sharp; `fsv2v weights list` says how to get its weights")
+        reporter.note(Sentence("without a perceptual loss results are less sharp", code="no-perceptual-loss"))
     return chosen
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 
 class Reporter:
-    """Receives notes, warnings and progress. This one ignores them; derive from it to show or collect them."""
+    """Receives notes, warnings and progress. This one ignores them; derive from it to show or collect them.
+
+    A text may be a `stages.errors.Sentence`, a str with a `code` and `facts`.
+    """
 
     def note(self, text: str) -> None:
         """A sentence about what is being done, and why."""

@@ -1,27 +1,27 @@
-"""Clips of whatever a caller names: a path, a clip or arrays of frames. What has to be made on the way lies in a temporary folder."""
+"""Clips of what a caller gives: a path, a clip or arrays of frames. Intermediate clips are made in a temporary folder."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsv2v.reporting import Reporter
-from stages.clip import Clip, as_clip, create_clip, list_pictures
+from stages.clip import Clip, as_clip, create_clip, list_images
 from stages.clip import open_clip as open_clip_folder
 from stages.clip.clip import is_clip
 from stages.clip.create import borrowed, clip_path
 from stages.clip.importers import import_clips
 from stages.conditions.kinds import find, kinds
-from stages.errors import Fsv2vError, InputError, NoDetection, UsageError
+from stages.errors import Fsv2vError, InputError, NoDetection, Sentence, UsageError
 from stages.runner import Outcome
 
 Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
@@ -64,100 +64,116 @@ def _clip_of_array(frames: NDArray[np.uint8], out: Path, fps: float) -> Clip:
 
 
 class TemporaryClips:
-    """A folder for clips that are made on the way and not kept, and what the caller calls them."""
+    """A folder for intermediate clips, which are not kept, and the sources that they were made from."""
 
     def __init__(self, folder: Path, reporter: Reporter) -> None:
         self.folder, self.reporter = folder, reporter
-        self.given: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        """Path of an intermediate clip -> what the caller gave."""
 
-    def place_for(self, source: Path) -> Path:
+    def path_for(self, source: Path) -> Path:
         """Where a clip of `source` can be made; it has the same name."""
-        place = clip_path(source, self.folder / str(len(self.given)))
-        self.given[str(place)] = str(source)
-        return place
+        path = clip_path(source, self.folder / str(len(self.sources)))
+        self.sources[str(path)] = str(source)
+        return path
 
-    def plain(self, text: str) -> str:
-        """A sentence about clips that are made here as one about what the caller gave."""
-        for place, source in self.given.items():
-            text = text.replace(place, source)
+    def with_sources(self, text: str) -> str:
+        """A text with the paths of intermediate clips replaced by what the caller gave."""
+        if isinstance(text, Sentence):
+            facts = self.facts_with_sources(text.facts)
+            return Sentence(self.with_sources(text.message), hint=self.with_sources(text.hint), code=text.code, facts=facts)
+        for path, source in self.sources.items():
+            text = text.replace(path, source)
         return text
+
+    def facts_with_sources(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """As `with_sources`, for the facts of a sentence."""
+        return {name: self.with_sources(value) if isinstance(value, str) else value for name, value in facts.items()}
 
 
 @contextlib.contextmanager
 def temporary_clips(reporter: Reporter) -> Iterator[TemporaryClips]:
-    """Errors that leave the block are about what the caller gave."""
+    """Intermediate clips for the block. Errors that leave it name what the caller gave."""
     with tempfile.TemporaryDirectory(prefix="fsv2v-") as folder:
-        place = TemporaryClips(Path(folder), reporter)
+        temporary = TemporaryClips(Path(folder), reporter)
         try:
-            yield place
+            yield temporary
         except Fsv2vError as error:
-            error.args, error.hint = (place.plain(error.args[0]),), place.plain(error.hint)
+            error.args = (temporary.with_sources(error.message),)
+            error.hint, error.facts = temporary.with_sources(error.hint), temporary.facts_with_sources(error.facts)
             raise
 
 
-def driving_clip(source: Source, place: TemporaryClips, *, fps: float = 25) -> Clip:
-    """Of a clip, a layer's folder inside one, a video, a folder of images or of OpenPose JSON files, or frames [T, H, W, 3]."""
+def driving_clip(source: Source, temporary: TemporaryClips, *, fps: float = 25) -> Clip:
+    """The driving clip. source: a clip, the folder of one of its layers, a video, a folder of images or of OpenPose JSON files, or frames
+    [T, H, W, 3].
+    """
     if isinstance(source, Clip):
         return source
     if isinstance(source, np.ndarray):
-        return _clip_of_array(source, place.place_for(Path("driving")), fps)
-    return open_or_import(clip_of_layer(Path(source)), place)
+        return _clip_of_array(source, temporary.path_for(Path("driving")), fps)
+    return open_or_import(clip_of_layer(Path(source)), temporary)
 
 
-def open_or_import(path: Path, place: TemporaryClips) -> Clip:
-    """A clip where it lies; anything else that can be imported as a clip in `place`."""
-    return open_clip_folder(path) if is_clip(path) else import_clips(path, place.place_for(path))[0]
+def open_or_import(path: Path, temporary: TemporaryClips) -> Clip:
+    """The clip at `path`; anything else is imported as an intermediate clip."""
+    return open_clip_folder(path) if is_clip(path) else import_clips(path, temporary.path_for(path))[0]
 
 
 def clip_of_layer(path: Path) -> Path:
-    """The clip whose layer's folder this is; any other path as it is."""
+    """For the folder of a driving layer the clip that holds it; any other path as it is."""
     layers = {"sketch", *(kind.layer for kind in kinds().values())}
     return path.parent if path.name in layers and (path.parent / "clip.json").is_file() else path
 
 
-def examples_with_layer(sources: Source | Sequence[Source], kind: str, place: TemporaryClips, *, device: str, backend: str) -> list[Clip]:
-    """The example clips with their layer. Images in which nothing is found are left out, with a warning, while others remain."""
+def examples_with_layer(
+    sources: Source | Sequence[Source], kind: str, temporary: TemporaryClips, *, device: str, backend: str
+) -> list[Clip]:
+    """The example clips with the layer of a driving kind.
+
+    Those in which nothing is detected are left out with a warning. Raises NoDetection when nothing is detected in any of them.
+    """
     found: list[Clip] = []
     failed: list[NoDetection] = []
-    for clip in example_clips(sources, place):
+    for clip in example_clips(sources, temporary):
         try:
-            found.append(with_layer(clip, kind, place, device=device, backend=backend))
+            found.append(with_layer(clip, kind, temporary, device=device, backend=backend))
         except NoDetection as error:
             failed.append(error)
     if not found:
         raise failed[0] if failed else InputError(f"{sources} holds no example")
     for reason in failed:
-        place.reporter.warning(place.plain(str(reason)))
+        temporary.reporter.warning(temporary.with_sources(str(reason)))
     return found
 
 
-def example_clips(sources: Source | Sequence[Source], place: TemporaryClips) -> list[Clip]:
-    """One clip for each image of a folder; one for an image, a video or a clip; all of those of several sources."""
+def example_clips(sources: Source | Sequence[Source], temporary: TemporaryClips) -> list[Clip]:
+    """One clip for each image of a folder, and one for any other source; of several sources all of their clips."""
     if isinstance(sources, Sequence) and not isinstance(sources, str):
-        return [clip for source in sources for clip in example_clips(source, place)]
+        return [clip for source in sources for clip in example_clips(source, temporary)]
     if isinstance(sources, Clip):
         return [sources]
     if isinstance(sources, np.ndarray):
-        return [_clip_of_array(sources, place.place_for(Path(f"example-{len(place.given)}")), 25)]
+        return [_clip_of_array(sources, temporary.path_for(Path(f"example-{len(temporary.sources)}")), 25)]
     path = Path(sources)
     if is_clip(path):
         return [open_clip_folder(path)]
     if path.is_dir():
-        return [as_clip(picture, place.place_for(picture)) for picture in list_pictures(path)]
-    return [as_clip(path, place.place_for(path))]
+        return [as_clip(image, temporary.path_for(image)) for image in list_images(path)]
+    return [as_clip(path, temporary.path_for(path))]
 
 
-def with_layer(clip: Clip, kind: str, place: TemporaryClips, *, device: str, backend: str) -> Clip:
-    """`clip` if it has the layer `kind`; otherwise a clip in `place` of the same frames, from which the layer was extracted."""
+def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str, backend: str) -> Clip:
+    """`clip` if it has the layers of the driving kind `kind`; else an intermediate clip of the same frames with the extracted layer."""
     wanted = find(kind)
     if all(map(clip.has, wanted.layers)):
         return clip
     if not wanted.extractor:
-        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be made on the way", hint="see `fsv2v clip import --help`")
-    if str(clip.path) not in place.given:
-        clip = borrowed(clip, place.place_for(clip.path))
-    place.reporter.note(f"{clip.id}: extracting {wanted.layer}")
+        raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be extracted", code="layer-to-import")
+    if str(clip.path) not in temporary.sources:
+        clip = borrowed(clip, temporary.path_for(clip.path))
+    temporary.reporter.note(f"{clip.id}: extracting {wanted.layer}")
     module, _, function = wanted.extractor.partition(":")
     outcome: Outcome = getattr(importlib.import_module(module), function)(clip, backend, device)
-    place.reporter.notes_of(place.plain(str(clip.path)), outcome.notes)
+    temporary.reporter.notes_of(temporary.with_sources(str(clip.path)), outcome.notes)
     return open_clip_folder(clip.path)

@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
 def prepare(
     examples: Examples,
     driving: Source,
-    place: TemporaryClips,
+    temporary: TemporaryClips,
     *,
     model: Model | str | PathLike[str] | None = None,
     base: str | PathLike[str] | None = None,
@@ -43,18 +43,19 @@ def prepare(
     fps: float = 25,
     start: Source | None = None,
 ) -> Prepared:
-    """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `place`."""
-    drive = driving_clip(driving, place, fps=fps)
+    """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `temporary`."""
+    drive = driving_clip(driving, temporary, fps=fps)
     if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
-        drive = with_layer(drive, "landmarks", place, device=device, backend=backend)
+        drive = with_layer(drive, "landmarks", temporary, device=device, backend=backend)
     chosen = _model(model, drive, base)
     chosen = chosen if attention == "auto" else chosen.attending(attention)
-    drive = with_layer(drive, chosen.config.kind, place, device=device, backend=backend)
-    shown = [] if examples is None else examples_with_layer(examples, chosen.config.kind, place, device=device, backend=backend)
+    kind = chosen.config.kind
+    drive = with_layer(drive, kind, temporary, device=device, backend=backend)
+    prepared = [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend)
     given = None
     if start is not None:
-        given = with_layer(driving_clip(start, place, fps=fps), chosen.config.kind, place, device=device, backend=backend)
-    return Prepared(shown, drive, chosen, given)
+        given = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
+    return Prepared(prepared, drive, chosen, given)
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -111,8 +112,8 @@ def synthesize(
     told = reporter or Reporter()
     if out is None:
         return _frames(examples, driving, chosen, told, settings)
-    with temporary_clips(told) as place:
-        ready = prepare(examples, driving, place, **settings)
+    with temporary_clips(told) as temporary:
+        ready = prepare(examples, driving, temporary, **settings)
         return write(
             ready.examples,
             ready.driving,
@@ -129,14 +130,14 @@ def synthesize(
 def _frames(
     examples: Examples, driving: Source, options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
-    with temporary_clips(reporter) as place:
-        ready = prepare(examples, driving, place, **settings)
+    with temporary_clips(reporter) as temporary:
+        ready = prepare(examples, driving, temporary, **settings)
         require_examples(ready.examples, ready.model, options)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
         rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start)
         for text in rendering.warnings():
-            reporter.warning(place.plain(text))
+            reporter.warning(temporary.with_sources(text))
         for done, frame in enumerate(rendering.frames(), 1):
             yield frame
             reporter.progress(done, ready.driving.num_frames)
@@ -171,9 +172,9 @@ def finetune(
     told = reporter or Reporter()
     start = model if isinstance(model, Model) else load_model(model, base)
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    with temporary_clips(told) as place:
-        shown = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+    with temporary_clips(told) as temporary:
+        prepared = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
         network = perceptual_of(start, told, perceptual)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
-        adapt(shown, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
+        adapt(prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
     return Path(out)

@@ -6,6 +6,7 @@ import click
 
 from fsv2v_cli import console
 from fsv2v_cli.options import Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option, path_option
+from fsv2v_cli.reports import print_report
 from fsv2v_cli.sizes import Sides, Size
 
 
@@ -53,7 +54,7 @@ def build_dataset(
     assert run.out is not None
     with console.progress("dataset", inputs.total, "clips") as bar:
         for report in build(inputs, run.out, options, subjects=read_subjects(subjects), overwrite=run.overwrite):
-            console.print_report(report, run.json)
+            print_report(report, run.json)
             bar.advance()
             failures += [report.exit_code] if report.status == "failed" else []
     return exit_code(failures)

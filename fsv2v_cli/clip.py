@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fsv2v_cli import prepare
-from fsv2v_cli.console import debugging, emit, error, note, progress, run_over_clips, warning
+from fsv2v_cli.console import debugging, emit, error, note, progress, warning
 from fsv2v_cli.options import (
     Inputs,
     Run,
@@ -25,14 +25,15 @@ from fsv2v_cli.options import (
     overwrite_option,
     path_option,
 )
+from fsv2v_cli.reports import run_over_clips
 from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
 """A copy of `stages.clip.importers.Layout`, whose import would slow --help."""
 
-Printed = tuple[str | Path, dict[str, Any]]
-"""The output for an input: the path to print, and further fields for --json."""
+Result = tuple[str | Path, dict[str, Any]]
+"""A line of output: the path to print, and further fields for --json."""
 
 
 @group("clip")
@@ -49,14 +50,14 @@ def clip() -> None:
 def info(inputs: Inputs, run: Run) -> int:
     """Print the content of each INPUT (a clip)."""
 
-    def show(path: str) -> Iterable[Printed]:
+    def describe_clip(path: str) -> Iterable[Result]:
         from stages.clip import open_clip
         from stages.clip.describe import describe
 
         about = describe(open_clip(path))
         yield (path, about) if run.json else ("\n".join(_readable(about)), {})
 
-    return _each(inputs, run, show)
+    return _for_each(inputs, run, describe_clip)
 
 
 def _readable(about: dict[str, Any]) -> Iterable[str]:
@@ -81,24 +82,24 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
     INPUT is a clip; for a video or a folder of images, the preview shows the frames.
     """
-    sheet_of = _places(run, ".preview.png")
+    sheet_path = _output_paths(run, ".preview.png")
 
-    def draw(path: str) -> Iterable[Printed]:
+    def draw(path: str) -> Iterable[Result]:
         from fsv2v.sources import open_or_import, temporary_clips
         from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
         from stages.errors import InputError
         from stages.files import alone
 
-        source, sheet = Path(path).absolute(), sheet_of(path)
+        source, sheet = Path(path).absolute(), sheet_path(path)
         stem = sheet.with_suffix("")
         with alone(stem, refusal=InputError), temporary_clips(prepare.Console()) as temporary:
             opened = open_or_import(source, temporary)
             yield contact_sheet(opened, sheet, columns, height), {}
             if video:
-                yield side_by_side(opened, f"{stem}.mp4", height), _warned(path, out_of_time(opened))
+                yield side_by_side(opened, f"{stem}.mp4", height), _print_warnings(path, out_of_time(opened))
 
-    return _each(inputs, run, draw)
+    return _for_each(inputs, run, draw)
 
 
 @clip.command("validate")
@@ -107,14 +108,14 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 def validate(inputs: Inputs, run: Run) -> int:
     """Read every byte of each INPUT (a clip) and print the paths of valid ones; exit with 5 if all failures are damaged clips, else 3."""
 
-    def check(path: str) -> Iterable[Printed]:
+    def check(path: str) -> Iterable[Result]:
         from stages.clip.validate import require_valid
 
         findings = require_valid(path)
-        _warned(path, findings.warnings)
+        _print_warnings(path, findings.warnings)
         yield path, {"warnings": findings.warnings}
 
-    return _each(inputs, run, check)
+    return _for_each(inputs, run, check)
 
 
 @clip.command("pack")
@@ -124,14 +125,14 @@ def validate(inputs: Inputs, run: Run) -> int:
 @common_options
 def pack(inputs: Inputs, run: Run) -> int:
     """Put each INPUT (a clip directory) into one uncompressed zip, with the video that its frames refer to."""
-    output_path = _places(run, ".zip")
+    output_path = _output_paths(run, ".zip")
 
-    def work(path: str) -> Iterable[Printed]:
+    def work(path: str) -> Iterable[Result]:
         from stages.clip.pack import pack as pack_clip
 
         yield pack_clip(path, output_path(path), run.overwrite), {}
 
-    return _each(inputs, run, work)
+    return _for_each(inputs, run, work)
 
 
 @clip.command("unpack")
@@ -141,14 +142,14 @@ def pack(inputs: Inputs, run: Run) -> int:
 @common_options
 def unpack(inputs: Inputs, run: Run) -> int:
     """Unpack each INPUT (a packed clip) into a clip directory."""
-    output_path = _places(run, ".clip")
+    output_path = _output_paths(run, ".clip")
 
-    def work(path: str) -> Iterable[Printed]:
+    def work(path: str) -> Iterable[Result]:
         from stages.clip.pack import unpack as unpack_clip
 
         yield unpack_clip(path, output_path(path), run.overwrite), {}
 
-    return _each(inputs, run, work)
+    return _for_each(inputs, run, work)
 
 
 @clip.command("split")
@@ -164,13 +165,13 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
     INPUT is a video, a folder of images or a clip. The new clips have frames only, without sound or other layers.
     """
 
-    def work(path: str) -> Iterable[Printed]:
+    def work(path: str) -> Iterable[Result]:
         from fsv2v.sources import open_or_import, temporary_clips
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with temporary_clips(prepare.Console()) as place:
-            source = open_or_import(Path(path), place)
+        with temporary_clips(prepare.Console()) as temporary:
+            source = open_or_import(Path(path), temporary)
             shots = find_shots(source, min_seconds)
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")
@@ -179,7 +180,7 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
                 assert made.source is not None
                 yield made.path, {"status": status, "frames": made.num_frames, "range": made.source["range"]}
 
-    return _each(inputs, run, work)
+    return _for_each(inputs, run, work)
 
 
 @clip.command("flow")
@@ -251,13 +252,13 @@ def import_(
     Poses and DensePose images are added to the clip that -o names, if it exists.
     """
 
-    def work(path: str) -> Iterable[Printed]:
+    def work(path: str) -> Iterable[Result]:
         from stages.clip.importers import each_clip
 
         for made in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
             yield made.path, {"layers": made.layers(), "frames": made.num_frames}
 
-    return _each(inputs, run, work)
+    return _for_each(inputs, run, work)
 
 
 @clip.command("export")
@@ -277,49 +278,50 @@ def import_(
 @common_options
 def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     """Write one layer of INPUT (a clip) in a format of other tools. Each of several inputs gets a folder of its own below that of -o."""
-    several = len(inputs.named) > 1 or "-" in inputs.named
+    several_inputs = len(inputs.named) > 1 or "-" in inputs.named
 
-    def work(path: str) -> Iterable[Printed]:
+    def work(path: str) -> Iterable[Result]:
         from stages.clip import open_clip, out_of_time
         from stages.clip.exporters import export as export_layer
 
         source = open_clip(path)
         assert run.out is not None
-        made = export_layer(source, layer, run.out / source.id if several else run.out, form, run.overwrite)
-        yield made, _warned(path, out_of_time(source) if made.is_file() and made.suffix != ".json" else [])
+        made = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
+        yield made, _print_warnings(path, out_of_time(source) if made.is_file() and made.suffix != ".json" else [])
 
-    return _each(inputs, run, work)
+    return _for_each(inputs, run, work)
 
 
-def _places(run: Run, suffix: str) -> Callable[[str], Path]:
-    """Where the output for an input goes: `-o` itself if it has the suffix, else a file in the folder that it names, or beside the input.
+def _output_paths(run: Run, suffix: str) -> Callable[[str], Path]:
+    """A function from the path of an input to that of its output.
 
-    UsageError for the second input that would go where another one of this run went.
+    The output is `-o` itself if that has the suffix, else a file in the folder `-o`, by default that of the input. The function raises
+    UsageError for an input whose output would be that of an earlier one.
     """
     taken: dict[Path, str] = {}
 
-    def place(path: str) -> Path:
+    def output_path(path: str) -> Path:
         from stages.errors import UsageError
 
         source = Path(path).absolute()
         stem = source.name.removesuffix(".zip").removesuffix(".clip") if suffix in (".zip", ".clip") else source.stem
-        found = run.out if run.out is not None and run.out.name.lower().endswith(suffix) else (run.out or source.parent) / f"{stem}{suffix}"
-        if (other := taken.setdefault(found, path)) != path:
-            raise UsageError(f"{path} would go where {other} went, to {found}", hint="Name a folder with -o, and inputs of other names")
-        return found
+        out = run.out if run.out is not None and run.out.name.lower().endswith(suffix) else (run.out or source.parent) / f"{stem}{suffix}"
+        if (other := taken.setdefault(out, path)) != path:
+            raise UsageError(f"{path} and {other} have the same output, {out}", hint="Name a folder with -o, and inputs of other names")
+        return out
 
-    return place
+    return output_path
 
 
-def _warned(path: str, texts: list[str]) -> dict[str, Any]:
-    """Print the warnings; returns them as fields for --json."""
+def _print_warnings(path: str, texts: list[str]) -> dict[str, Any]:
+    """Print warnings about an input, and return them as fields for --json."""
     for text in texts:
         warning(f"{path}: {text}")
     return {"warnings": texts} if texts else {}
 
 
-def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Printed]]) -> int:
-    """Do `work` on every input, print what comes of it, go on after a failure, and return the exit code."""
+def _for_each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Result]]) -> int:
+    """Call `work` with the path of each input, print its results, continue after a failed input, and return the exit code."""
     from stages.errors import Fsv2vError, MissingRequirement, UsageError
     from stages.runner import exit_code
 
@@ -327,8 +329,8 @@ def _each(inputs: Inputs, run: Run, work: Callable[[str], Iterable[Printed]]) ->
     with progress("clip", inputs.total, "inputs") as bar:
         for path in inputs:
             try:
-                for made, more in work(path):
-                    emit({"clip": str(made), "status": "done", **more} if run.json else made)
+                for result, fields in work(path):
+                    emit({"clip": str(result), "status": "done", **fields} if run.json else result)
             except (MissingRequirement, UsageError):
                 raise
             except Fsv2vError as problem:

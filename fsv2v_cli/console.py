@@ -7,9 +7,9 @@
     progress(what, total)      a bar on stderr: `with progress("training", 1000) as bar: bar.advance(1, loss=0.3)`
     events(what)               the same as a callback for a stage: `with events("training") as on_event: train(..., on_event)`
     table(title, names, rows)  a table on stderr, for people
-    run_over_clips(...)        a per-clip stage over all inputs, with progress, reports and the exit code
 
-Nothing but errors appears with -q or on a rank other than 0; bars only when stderr is a terminal.
+With -q, and on all ranks but 0, only errors are printed. Bars need a terminal. Sentences of the library get the hints of the command line
+(hints.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import logging
 import math
 import os
 import sys
-import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,18 +28,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from fsv2v_cli.sizes import Sides
+from fsv2v_cli.hints import in_full
+from stages.errors import Sentence
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from fsv2v_cli.options import Inputs, Run
-    from fsv2v_cli.precedence import Resolved
-    from stages.runner import FailureList, Report, Step
-
 Event = Mapping[str, Any]
-"""What a stage reports while it works: "message" and "warning" are sentences; "done" and "total" move the bar; other values are shown
-beside it."""
+"""A report of a stage about its progress. "message" and "warning" are sentences to print, "done" and "total" move the bar, and other values
+are shown beside it."""
 
 
 @dataclass
@@ -53,19 +49,19 @@ _settings = _Settings()
 
 
 def configure(quiet: bool, verbose: bool) -> None:
-    """Set by every command before it runs."""
+    """Set how much is printed, and print the warnings that the library logs. Every command calls this before it runs."""
     _settings.quiet, _settings.verbose = quiet or not is_first_rank(), verbose
-    logging.getLogger("stages").addHandler(_LOGGED)
+    logging.getLogger("stages").addHandler(_WARNINGS)
 
 
-class _LogHandler(logging.Handler):
-    """Shows the warnings that the library logs."""
+class _WarningHandler(logging.Handler):
+    """Prints the warnings that the library logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warning(record.getMessage())
 
 
-_LOGGED = _LogHandler(logging.WARNING)
+_WARNINGS = _WarningHandler(logging.WARNING)
 
 
 def is_first_rank() -> bool:
@@ -74,11 +70,12 @@ def is_first_rank() -> bool:
 
 
 def debugging() -> bool:
+    """Whether FSV2V_DEBUG asks for tracebacks."""
     return os.environ.get("FSV2V_DEBUG", "") not in ("", "0")
 
 
 class StdoutClosed(BaseException):
-    """The reader of stdout has closed it. Like Ctrl-C it is not an error of an input; it ends the program silently."""
+    """The reader of stdout has closed it. As Ctrl-C this is no error of an input; the program ends without a message."""
 
 
 class StdoutFull(click.ClickException):
@@ -94,9 +91,9 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     """One line of data on stdout, flushed. Raises StdoutClosed, and StdoutFull when it cannot be written."""
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
-        with _bar_cleared():
+        with _bar_hidden():
             stream = _real_stdout or sys.stdout.buffer
-            stream.write(os.fsencode(plain(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
+            stream.write(os.fsencode(escaped(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
@@ -105,21 +102,27 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """Valid JSON in one line: names that are not valid text are escaped, and numbers that are not finite become null."""
-    data = _finite(data)
+    """Valid JSON in one line: names that are not valid text are escaped, and numbers that are not finite become null.
+
+    Sentences of the library get their hints.
+    """
+    data = _json_value(data)
     line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if line.isprintable() else json.dumps(data)
 
 
-def _finite(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: _json_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_json_value(item) for item in value]
+    if isinstance(value, Sentence):
+        return in_full(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _real_stdout: BinaryIO | None = None
+"""Where `emit` writes inside `only_data_on_stdout`."""
 
 
 @contextlib.contextmanager
@@ -135,7 +138,7 @@ def only_data_on_stdout() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar_cleared() -> Iterator[None]:
+def _bar_hidden() -> Iterator[None]:
     """Hide the bar while data is printed to the same terminal."""
     bar = _active_bar if _active_bar is not None and os.isatty(1) else None
     if bar is not None:
@@ -149,7 +152,7 @@ def _bar_cleared() -> Iterator[None]:
 
 def note(text: str) -> None:
     if not _settings.quiet:
-        _print(text)
+        _print(in_full(text))
 
 
 def detail(text: str) -> None:
@@ -159,25 +162,31 @@ def detail(text: str) -> None:
 
 def warning(text: str) -> None:
     if not _settings.quiet:
-        _print(f"fsv2v: warning: {text}")
+        _print(f"fsv2v: warning: {in_full(text)}")
 
 
 def error(text: str) -> None:
-    _print(f"fsv2v: error: {text}")
+    _print(f"fsv2v: error: {in_full(text)}")
 
 
-def plain(text: str) -> str:
-    """`text` with control characters escaped: a file name must not recolour or clear a terminal, nor look like two lines."""
-    return "".join(f"\\x{ord(letter):02x}" if unicodedata.category(letter) in _UNSAFE else letter for letter in text)
+def print_traceback(traceback: str) -> None:
+    """A traceback on stderr, for FSV2V_DEBUG=1."""
+    for line in traceback.splitlines():
+        _print(line)
+
+
+def escaped(text: str) -> str:
+    """`text` with escaped control characters, so that a file name cannot change colours, clear the terminal or span lines."""
+    return "".join(f"\\x{ord(character):02x}" if unicodedata.category(character) in _UNSAFE else character for character in text)
 
 
 _UNSAFE = ("Cc", "Cf")
-"""Unicode categories: control and format characters, such as those that reverse the direction of writing."""
+"""Unicode categories of control and format characters; the latter can reverse the direction of writing."""
 
 
 def _print(text: str) -> None:
-    """Print to stderr, above the bar, if one is shown. Brackets are not markup."""
-    text = plain(text)
+    """Print to stderr, above the bar if one is shown. Brackets in `text` are printed as they are and not as rich's markup."""
+    text = escaped(text)
     with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
         if _active_bar is not None:
             _active_bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -189,7 +198,7 @@ _active_bar: Progress | None = None
 
 
 class Bar:
-    """A progress bar, or a stand-in that shows nothing."""
+    """A progress bar, or without `progress` one that is not shown."""
 
     def __init__(self, progress: Progress | None = None, task: TaskID | None = None, unit: str = "") -> None:
         self._unit = unit
@@ -218,7 +227,7 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
-    """The progress bar, with elapsed and remaining time; `total` None: unknown. There is at most one at a time."""
+    """A progress bar with elapsed and remaining time. total: None if it is unknown. A bar inside the block of another one is not shown."""
     global _active_bar
     if _settings.quiet or not sys.stderr.isatty() or _active_bar is not None:
         yield Bar()
@@ -237,14 +246,14 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
 
 @contextlib.contextmanager
 def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
-    """A callback for stages that report their progress (see Event)."""
+    """A callback that prints what a stage reports (see Event)."""
     with progress(what, None, unit) as bar:
 
         def on_event(event: Event) -> None:
             if "message" in event:
-                note(str(event["message"]))
+                note(event["message"])
             if "warning" in event:
-                warning(str(event["warning"]))
+                warning(event["warning"])
             if "done" in event:
                 beside = {name: value for name, value in event.items() if name not in ("message", "warning", "done", "total")}
                 bar.move(event["done"], event.get("total"), **beside)
@@ -269,130 +278,5 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
     for name in names:
         grid.add_column(name)
     for row in rows:
-        grid.add_row(*(plain(str(cell)) for cell in row))
+        grid.add_row(*(escaped(str(cell)) for cell in row))
     Console(stderr=True).print(grid, markup=False)
-
-
-def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
-    """Run the per-clip stage at the import path `function` over all inputs, report each, and return the exit code.
-
-    `layer` names the result in the reports of failed inputs.
-    """
-    from stages.runner import ClipTask, exit_code
-    from stages.runner import run_over_clips as stream
-
-    task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
-    total = inputs.total
-    in_shard = None if total is None else len(range(run.shard[0], total, run.shard[1]))
-    failures: set[int] = set()
-    with progress(layer, in_shard, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
-        steps = _ClipSteps(bar)
-        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
-        with only_data_on_stdout(), contextlib.closing(reports):
-            for report in reports:
-                steps.finished(report)
-                if report.status == "failed":
-                    failures.add(report.exit_code)
-                    listed.add(report.source)
-                print_report(report, run.json)
-        if run.shard[1] == 1 and (run.keep_going or not failures):  # otherwise inputs remain untried, and the old list must stay
-            listed.complete()
-    return exit_code(failures)
-
-
-@contextlib.contextmanager
-def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
-    """The file of --failures, or the null device without the option."""
-    from stages.runner import FailureList
-
-    with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as listed:
-        yield listed
-
-
-class _ClipSteps:
-    """Moves a bar that counts clips, including the finished share of those in progress."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar, self._done, self._frames, self._begun = bar, 0, 0, time.monotonic()
-        self._parts: dict[str, Step] = {}
-
-    def step(self, step: Step) -> None:
-        before = self._parts.get(step.source)
-        self._frames += max(0, step.read - (before.read if before else 0))
-        self._parts[step.source] = step
-        self._show()
-
-    def finished(self, report: Report) -> None:
-        self._done += 1
-        self._parts.pop(report.source, None)
-        self._show()
-
-    def _show(self) -> None:
-        parts = sum(min(0.99, step.read / max(1, step.frames)) for step in self._parts.values())
-        rate = self._frames / max(1e-3, time.monotonic() - self._begun)
-        self._bar.move(self._done + parts, **({"frames/s": round(rate, 1)} if rate else {}))
-
-
-def print_report(report: Report, as_json: bool) -> None:
-    """Print the result of one input: its path or record on stdout; errors and warnings on stderr."""
-    if as_json:
-        emit(report.json())
-    elif report.status != "failed":
-        emit(report.clip)
-    if report.status == "failed":
-        error(report.reason if report.clip in report.reason else f"{report.clip}: {report.reason}")
-        if debugging() and report.traceback:
-            for line in report.traceback.splitlines():
-                _print(line)
-        return
-    warn_of(report.clip, report.notes)
-    detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
-
-
-_shown_once: set[str] = set()
-
-
-def warn_of(name: str, notes: Mapping[str, Any]) -> None:
-    """Print the warnings among a stage's notes about `name`; those of "once" only the first time."""
-    for text in notes.get("warnings", ()):
-        warning(f"{name}: {text}")
-    for text in notes.get("once", ()):
-        if text not in _shown_once:
-            _shown_once.add(text)
-            warning(text)
-
-
-def dry_run(what: Resolved, decisions: dict[str, str], as_json: bool) -> None:
-    """Print the resolved configuration as data: JSON, or TOML that --config accepts, with the source of each value as a comment.
-
-    decisions: option -> the value that its `auto` stands for, and why.
-    """
-    if as_json:
-        values, sources = ({what.keys[name]: _toml_value(value) for name, value in table.items()} for table in (what.values, what.sources))
-        emit({"command": what.command, "values": values, "sources": sources} | ({"decisions": decisions} if decisions else {}))
-        return
-    lines = {name: _toml_line(what.keys[name], value) for name, value in what.values.items()}
-    width = max(map(len, lines.values()), default=0)
-    emit(f"[{'.'.join(what.command.split())}]")
-    for name, line in lines.items():
-        emit(f"{line:{width}}  # {what.sources[name]}")
-    for name, text in decisions.items():
-        emit(f"# {name}: {text}")
-
-
-def _toml_line(name: str, value: Any) -> str:
-    if value is None:
-        return f"# {name} is not set"
-    if name == "inputs":
-        return f"# inputs = {json.dumps(_toml_value(value), ensure_ascii=False)}"
-    return f"{name.replace('_', '-')} = {json.dumps(_toml_value(value), ensure_ascii=False)}"
-
-
-def _toml_value(value: Any) -> Any:
-    if isinstance(value, Sides):
-        return str(value)
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, int) for item in value):
-        return f"{value[0]}/{value[1]}"  # a shard
-    if isinstance(value, (list, tuple)):
-        return [_toml_value(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from fsv2v_cli.console import emit
+from fsv2v_cli.hints import hint_for
 from fsv2v_cli.options import Run, command, common_options
-from stages.errors import MissingRequirement
+from stages.errors import MissingRequirement, Sentence
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _guarded(check: Callable[[], Finding], what: str, required: bool = False) ->
     try:
         return check()
     except MissingRequirement as missing:
-        return Finding(what, False, missing.args[0], missing.hint, required)
+        return Finding(what, False, missing.message, hint_for(missing.sentence), required)
     except Exception as error:
         return Finding(what, False, f"{type(error).__name__}: {error}", "install fsv2v again", required)
 
@@ -97,6 +98,8 @@ def _backend(kind: str, name: str) -> Finding:
 
     backend = Backends(kind).get(name)
     missing = backend.missing()
+    if isinstance(missing, Sentence):
+        return Finding(f"{kind} backend {name}", False, missing.message, f"fsv2v weights fetch {missing.facts['name']}")
     reason, _, remedy = missing.partition(": ")
     return Finding(f"{kind} backend {name}", not missing, reason or f"makes {backend.produces}", remedy)
 

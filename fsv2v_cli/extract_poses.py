@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fsv2v_cli.console import run_over_clips
 from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.reports import run_over_clips
 from fsv2v_cli.subjects import subject_option
 
 

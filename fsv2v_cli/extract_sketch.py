@@ -6,8 +6,8 @@ from typing import Literal
 
 import click
 
-from fsv2v_cli.console import run_over_clips
 from fsv2v_cli.options import Inputs, Run, backend_option, clip_stage, command, device_option, inputs_argument
+from fsv2v_cli.reports import run_over_clips
 from fsv2v_cli.subjects import subject_option
 
 

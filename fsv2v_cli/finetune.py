@@ -44,9 +44,9 @@ def finetune(
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
     reporter = prepare.Console()
-    with temporary_clips(reporter) as place:
+    with temporary_clips(reporter) as temporary:
         start = default_model(None) if model is None else load_model(model, base)
-        clips = examples_with_layer(examples, start.config.kind, place, device=device, backend=backend)
+        clips = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=perceptual_of(start, reporter, perceptual), device=device)
         with console.progress("finetune", steps, "steps") as bar:
             status = adapt(

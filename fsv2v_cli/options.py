@@ -34,6 +34,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from fsv2v_cli import console, precedence
+from fsv2v_cli.dry_run import print_options
 from fsv2v_cli.precedence import Resolved, resolved
 from stages.backends import Backends
 
@@ -162,7 +163,7 @@ class Command(precedence.Command):
     def invoke(self, ctx: click.Context) -> Any:
         console.configure(quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False))
         if ctx.params.pop("dry_run", False):
-            console.dry_run(resolved(), self.explain(ctx.params), as_json=ctx.params.get("json", False))
+            print_options(resolved(), self.explain(ctx.params), as_json=ctx.params.get("json", False))
             return 0
         ctx.params.pop("config", None)
         self._gather(ctx.params)

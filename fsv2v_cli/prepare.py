@@ -10,6 +10,7 @@ import click
 from fsv2v.reporting import Reporter
 from fsv2v_cli import console
 from fsv2v_cli.options import path_option
+from fsv2v_cli.reports import warn_of
 
 base_option = path_option("--base", metavar="FILE", help="Where the base of a finetuned model is, when it is not found.")
 perceptual_option = click.option(
@@ -35,7 +36,7 @@ class Console(Reporter):
         console.warning(text)
 
     def notes_of(self, name: str, notes: Mapping[str, Any]) -> None:
-        console.warn_of(name, notes)
+        warn_of(name, notes)
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         self._move(done, total, **figures)

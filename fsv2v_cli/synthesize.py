@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from fsv2v_cli import console, prepare
+from fsv2v_cli.hints import in_full
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 
 _FITTED = {
@@ -18,14 +19,14 @@ _FITTED = {
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
     """The meaning of `--normalize auto`, as far as it is known without extraction."""
-    from stages.errors import Fsv2vError
+    from stages.errors import Fsv2vError, prefixed
 
     if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
         return {"normalize": _what_auto_does(values)}
     except Fsv2vError as error:
-        return {"normalize": f"unknown: {error}"}
+        return {"normalize": in_full(prefixed("unknown: ", str(error)))}
 
 
 def _what_auto_does(values: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from stages import plugins
-from stages.errors import MissingRequirement, UsageError
+from stages.errors import MissingRequirement, Sentence, UsageError, prefixed
 
 if TYPE_CHECKING:
     from stages.clip import Clip
@@ -81,11 +81,15 @@ class Backend(Generic[Opened]):
     """Set where `auto` fell back to this backend: which better one cannot be used, and why."""
 
     def missing(self) -> str:
-        """Empty if this backend can run now without the network, else a sentence that ends in the command that fixes it."""
+        """Empty if this backend can run now without the network, else a sentence about the first thing that is missing."""
         from weights import registry
 
         lacking = (package.missing() for package in self.packages)
-        absent = (f"the weights {name} are not here: fsv2v weights fetch {name}" for name in self.weights if not registry.available(name))
+        absent = (
+            Sentence(f"the weights {name} are not here", code="weights-to-fetch", facts={"name": name})
+            for name in self.weights
+            if not registry.available(name)
+        )
         return next(filter(None, lacking), "") or next(absent, "") or self.also_missing()
 
     def open_for(self, choice: str | int, device: str) -> Opened:
@@ -100,7 +104,7 @@ class Backend(Generic[Opened]):
     @property
     def notes(self) -> dict[str, Any]:
         """Notes for a stage's outcome: why `auto` fell back to this backend, to be reported once in a run."""
-        return {"once": [f"{self.name} is used, because {self.instead_of}"]} if self.instead_of else {}
+        return {"once": [prefixed(f"{self.name} is used, because ", self.instead_of)]} if self.instead_of else {}
 
     def parameters(self) -> dict[str, int]:
         """The backend's own entries among the parameters of a layer's producer."""
@@ -162,7 +166,7 @@ class Backends(Generic[Opened]):
     def require(self, name: str) -> Backend[Opened]:
         """The backend, ready to be opened: its packages are installed, and its weights are fetched if need be.
 
-        "auto" is the first of AUTO that is available. Raises MissingRequirement with the command that fixes it.
+        "auto" is the first of AUTO that is available. Raises MissingRequirement.
         """
         if name == "auto":
             return self._first_of(AUTO[self.kind])
@@ -195,9 +199,9 @@ class Backends(Generic[Opened]):
                 if tried not in _lacking:
                     return self.require(name)
             except MissingRequirement as problem:
-                _lacking[tried] = f"the better {name} is not available: {problem}"
+                _lacking[tried] = prefixed(f"the better {name} is not available: ", str(problem))
             lacking.append(_lacking[tried])
-        return replace(self.require(names[-1]), instead_of="; ".join(lacking))
+        return replace(self.require(names[-1]), instead_of=next(iter(lacking), ""))
 
 
 _lacking: dict[tuple[str | None, ...], str] = {}

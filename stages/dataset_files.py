@@ -16,7 +16,6 @@ from stages.reading import parse_object
 SCHEMA = "fsv2v.dataset/1"
 FARTHEST = 2.0**20
 """Largest coordinate of a crop, in pixels."""
-HINT = "build the dataset again with --overwrite, or use another -o"
 
 
 def read_header(root: Path) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def read_header(root: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as error:
-        raise InvalidClip(f"{path} is damaged: {error}", hint=HINT) from error
+        raise InvalidClip(f"{path} is damaged: {error}", code="dataset-damaged") from error
     return header
 
 
@@ -51,7 +50,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise InvalidClip(f"{path} is damaged in line {len(rows) + 1}: {error}", hint=HINT) from error
+        raise InvalidClip(f"{path} is damaged in line {len(rows) + 1}: {error}", code="dataset-damaged") from error
     return rows
 
 
@@ -61,8 +60,7 @@ def read_index(root: Path) -> list[dict[str, Any]]:
         read_header(root)
         return list(read_rows(root).values())
     except (FileNotFoundError, NotADirectoryError):
-        hint = "make one with `fsv2v build-dataset CLIPS -o FOLDER`"
-        raise InputError(f"{root} is not a dataset: it has no dataset.json", hint=hint) from None
+        raise InputError(f"{root} is not a dataset: it has no dataset.json", code="no-dataset") from None
 
 
 def _check_row(row: Mapping[str, Any]) -> None:

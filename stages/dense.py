@@ -64,9 +64,9 @@ def _channels_last(network: DenseNet) -> DenseNet:
     return moved
 
 
-def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
+def relit(image: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
     """Another light: contrast, brightness, saturation and tint."""
-    value = picture.astype(np.float32)
+    value = image.astype(np.float32)
     grey = value.mean(axis=2, keepdims=True)
     value = grey + (value - grey) * random.uniform(0.5, 1.5)
     value = (value - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-30, 30) + random.uniform(-10, 10, 3)
@@ -93,7 +93,7 @@ def fit(
     recipe: Fit,
     state_file: Path,
 ) -> DenseNet:
-    """Train on `batch(step)` = (pictures, what `loss(outputs, ...)` wants besides) and return the average of the weights over time.
+    """Train on `batch(step)` = (images, what `loss(outputs, ...)` wants besides) and return the average of the weights over time.
 
     The state is saved every few minutes; the same call again goes on from there.
     """
@@ -113,9 +113,9 @@ def fit(
         first = state["step"]
     _channels_last(network.train())
     saved, seen = time.monotonic(), 0.0
-    for step, (pictures, *targets) in beside(batch, range(first, recipe.steps)):
+    for step, (images, *targets) in beside(batch, range(first, recipe.steps)):
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = network(pictures.contiguous(memory_format=torch.channels_last))
+            outputs = network(images.contiguous(memory_format=torch.channels_last))
         value = loss(outputs.float(), *targets)
         optimiser.zero_grad()
         value.backward()

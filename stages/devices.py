@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
-        raise MissingRequirement(f"the device {name!r} cannot be used: {first}", hint="see `fsv2v doctor` for those that can") from error
+        raise MissingRequirement(f"the device {name!r} cannot be used: {first}", code="device-unusable") from error
     return device
 
 

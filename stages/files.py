@@ -56,13 +56,15 @@ def write_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _SENTENCES.get(error.errno or 0, error.strerror or str(error))
-        raise InputError(f"{target} cannot be written: {reason}", hint=room_for(target)) from error
+        raise unwritable(target, reason) from error
 
 
-def room_for(target: Path) -> str:
-    """The hint for an error when `target` cannot be written."""
-    passing = tempfile.tempdir is not None and str(target).startswith(os.path.join(tempfile.tempdir, TEMPORARY))
-    return TEMPORARY_FULL if passing else "Choose another place with -o, or free some space"
+def unwritable(target: Path, reason: str) -> InputError:
+    """The error for a file or folder that cannot be written."""
+    message = f"{target} cannot be written: {reason}"
+    if tempfile.tempdir is not None and str(target).startswith(os.path.join(tempfile.tempdir, TEMPORARY)):
+        return InputError(message, hint=TEMPORARY_FULL)
+    return InputError(message, code="output-unwritable")
 
 
 @contextlib.contextmanager
@@ -113,7 +115,7 @@ def hidden_file(target: Path) -> Iterator[Path]:
         real = _real(target)
         if real.exists() and not real.is_file():
             what = "a folder of this name exists" if real.is_dir() else "it is a device or a pipe, not a file"
-            raise InputError(f"{target} cannot be written: {what}", hint="Choose another place with -o")
+            raise InputError(f"{target} cannot be written: {what}", code="output-taken")
         real.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(real)
         hidden = _hidden_name(real)
@@ -162,8 +164,7 @@ def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = Usa
     try:
         descriptor = _hold(lock)
     except BlockingIOError as error:
-        hint = "Wait for it, or choose another place with -o"
-        refused = refusal(f"{target} is being made by another process", hint=hint)
+        refused = refusal(f"{target} is being made by another process", code="output-in-progress")
         if isinstance(refused, InProgress):
             refused.target = target
         raise refused from error

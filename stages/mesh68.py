@@ -2,7 +2,7 @@
 
 The contour of the mesh is a closed oval with uneven steps and its brows are bands; where an iBUG point falls between two vertices, their
 mean is taken.
-Point 0 of the contour is at the left temple of the picture, point 16 at the right one.
+Point 0 of the contour is at the left temple of the image, point 16 at the right one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 MESH_POINTS = 478
 IRISES = slice(468, 478)
-"""Five points of each iris, first of the eye at the left of the picture: centre, then its right, upper, left and lower end."""
+"""Five points of each iris, first of the eye at the left of the image: centre, then its right, upper, left and lower end."""
 
 _CONTOUR = [(127, 127), (234, 93), (93, 132), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148), (152, 152)]
 _CONTOUR += [(377, 400), (378, 379), (365, 365), (397, 288), (288, 361), (361, 323), (323, 454), (356, 356)]

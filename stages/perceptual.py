@@ -1,4 +1,4 @@
-"""The perceptual distances by name: a feature network, its weights from the registry, the distance of two pictures."""
+"""The perceptual distances by name: a feature network, its weights from the registry, the distance of two images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _read(name: str) -> dict[str, Tensor]:
 
 
 class PerceptualDistance(nn.Module):
-    """Distance of pictures [B, 3, H, W] in [-1, 1] by the features of a fixed network, averaged over the picture and its halves."""
+    """Distance of images [B, 3, H, W] in [-1, 1] by the features of a fixed network, averaged over the image and its halves."""
 
     def __init__(self, features: nn.Module, distance: Distance, scales: int = 1) -> None:
         super().__init__()

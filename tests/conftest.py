@@ -176,11 +176,11 @@ def swaying_face(num_frames: int, size: int = 256) -> Iterator[np.ndarray]:
     """The portrait of `skimage.data.astronaut` (public domain), seen through a window that sways around the face."""
     from skimage.data import astronaut
 
-    picture = astronaut()
+    image = astronaut()
     for index in range(num_frames):
         left = 100 + round(20 * np.sin(index / 5))
         top = 2 + round(2 * np.cos(index / 7))
-        yield np.ascontiguousarray(picture[top : top + size, left : left + size])
+        yield np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 @pytest.fixture(scope="session")
@@ -273,16 +273,16 @@ def painted_face(points: np.ndarray, size: int, seed: int) -> np.ndarray:
     from stages.conditions.landmarks import face_curves
 
     random = np.random.default_rng(seed)
-    picture = np.full((size, size, 3), random.integers(120, 250, 3), np.uint8)
+    image = np.full((size, size, 3), random.integers(120, 250, 3), np.uint8)
     curves = {name: np.round(curve * 16).astype(np.int32) for name, curve in face_curves(points).items()}
     skin, hair, lips = (tuple(int(v) for v in random.integers(low, high, 3)) for low, high in ((90, 230), (0, 120), (60, 200)))
     outline = np.concatenate([curves["contour"], curves["forehead"][::-1]])
-    cv2.fillPoly(picture, [outline], skin, cv2.LINE_AA, 4)
-    cv2.polylines(picture, [curves["forehead"], curves["right brow"], curves["left brow"]], False, hair, 2, cv2.LINE_AA, 4)
+    cv2.fillPoly(image, [outline], skin, cv2.LINE_AA, 4)
+    cv2.polylines(image, [curves["forehead"], curves["right brow"], curves["left brow"]], False, hair, 2, cv2.LINE_AA, 4)
     for name, colour in (("right eye", (255, 255, 255)), ("left eye", (255, 255, 255)), ("outer lips", lips), ("inner lips", (30, 0, 0))):
-        cv2.fillPoly(picture, [curves[name]], colour, cv2.LINE_AA, 4)
-    cv2.polylines(picture, [curves["nose ridge"], curves["nose base"]], False, hair, 1, cv2.LINE_AA, 4)
-    return picture
+        cv2.fillPoly(image, [curves[name]], colour, cv2.LINE_AA, 4)
+    cv2.polylines(image, [curves["nose ridge"], curves["nose base"]], False, hair, 1, cv2.LINE_AA, 4)
+    return image
 
 
 @pytest.fixture(scope="session")

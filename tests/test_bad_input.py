@@ -53,7 +53,7 @@ def nothing_there(folder: Path) -> Path:
     return folder / "nothing.mp4"
 
 
-def folder_without_pictures(folder: Path) -> Path:
+def folder_without_images(folder: Path) -> Path:
     (folder / "texts").mkdir()
     (folder / "texts" / "a.txt").touch()
     return folder / "texts"
@@ -79,7 +79,7 @@ BAD = [
     (not_a_video, 3, "notes.mp4"),
     (empty_file, 3, "empty"),
     (nothing_there, 3, "does not exist"),
-    (folder_without_pictures, 3, "texts"),
+    (folder_without_images, 3, "texts"),
     (no_face, 3, "face"),
     (one_pixel, 3, "face"),
     (newer_clip, 5, "fsv2v.clip/2"),
@@ -127,7 +127,7 @@ def test_a_truncated_video_is_reported_and_the_others_go_on(fsv2v, face_video, t
     assert "sketch" in visible_layers(tmp_path / "out" / "face.clip")
 
 
-PICTURES = {
+IMAGES = {
     "16-bit": lambda path: cv2.imwrite(str(path), (astronaut()[..., ::-1].astype(np.uint16) * 257)),
     "CMYK": lambda path: Image.fromarray(astronaut()).convert("CMYK").save(path),
     "palette": lambda path: Image.fromarray(astronaut()).quantize(255).save(path),
@@ -136,11 +136,11 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("kind", [name if name != "12,000 pixels" else pytest.param(name, marks=pytest.mark.slow) for name in PICTURES])
+@pytest.mark.parametrize("kind", [name if name != "12,000 pixels" else pytest.param(name, marks=pytest.mark.slow) for name in IMAGES])
 def test_unusual_pictures_are_animated_like_any_other(kind, fsv2v, tmp_path, model, driving):
-    picture = tmp_path / ("face.jpg" if kind in ("CMYK", "12,000 pixels") else "face.png")
-    PICTURES[kind](picture)
-    done = fsv2v("synthesize", "--examples", picture, "--driving", driving, "--model", model, "-o", tmp_path / "o.mp4", "--backend", "dlib")
+    image = tmp_path / ("face.jpg" if kind in ("CMYK", "12,000 pixels") else "face.png")
+    IMAGES[kind](image)
+    done = fsv2v("synthesize", "--examples", image, "--driving", driving, "--model", model, "-o", tmp_path / "o.mp4", "--backend", "dlib")
     assert done.exit_code == 0, done.stderr
     assert done.lines == [str(tmp_path / "o.mp4")]
 
@@ -159,10 +159,10 @@ def test_awkward_names_are_only_names(name, fsv2v, tmp_path, model, driving):
 
 def test_the_largest_of_several_faces_is_taken(fsv2v, tmp_path):
     face = astronaut()[:256, 96:352]
-    picture = np.full((256, 400, 3), 255, np.uint8)
-    picture[:, 144:] = face
-    picture[:128, :128] = cv2.resize(face, (128, 128), interpolation=cv2.INTER_AREA)
-    write(tmp_path / "two.png", picture)
+    image = np.full((256, 400, 3), 255, np.uint8)
+    image[:, 144:] = face
+    image[:128, :128] = cv2.resize(face, (128, 128), interpolation=cv2.INTER_AREA)
+    write(tmp_path / "two.png", image)
     assert fsv2v("extract-sketch", tmp_path / "two.png", "-o", tmp_path, "--backend", "dlib").exit_code == 0
     points = open_clip(tmp_path / "two.clip").layer("landmarks").arrays()["points"][0, 0]
     assert points[:, 0].min() > 144

@@ -80,10 +80,10 @@ def test_a_scaled_picture_and_its_points_keep_together(size: tuple[int, int]) ->
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 1.6, 3.0])
 def test_windows_and_patches_know_the_places_of_their_pixels(scale: float) -> None:
-    picture = blob(150.5, 120.25, 320, 240, spread=6)
-    shown = centre(cut_window(picture, (101.3, 80.6), scale, (int(120 / scale), int(90 / scale))))
+    image = blob(150.5, 120.25, 320, 240, spread=6)
+    shown = centre(cut_window(image, (101.3, 80.6), scale, (int(120 / scale), int(90 / scale))))
     assert shown * scale + (101.3, 80.6) == pytest.approx((150.5, 120.25), abs=0.1)
-    patch = cut_patch(picture, Square(148.3, 118.7, 40 * scale))
+    patch = cut_patch(image, Square(148.3, 118.7, 40 * scale))
     assert patch.grey.shape == (SIDE, SIDE)
     assert patch.to_frame(centre(patch.grey)) == pytest.approx((150.5, 120.25), abs=0.1)
     assert patch.to_patch(patch.to_frame(np.array([3.5, 7.25]))) == pytest.approx((3.5, 7.25), abs=1e-3)
@@ -188,10 +188,10 @@ def test_flow_and_grids_of_the_networks_are_in_pixels_whose_centres_are_at_integ
     from stages.networks.common.discriminator_inputs import boxes_of, crop_region
     from stages.networks.fewshot.motion import pixel_grid
 
-    picture = torch.from_numpy(blob(*PLACE)).float()[None, None]
+    image = torch.from_numpy(blob(*PLACE)).float()[None, None]
     flow = torch.tensor([4.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, HEIGHT, WIDTH)
-    assert torch.allclose(warp(picture, flow)[..., 3:, :-4], picture[..., :-3, 4:], atol=1e-3)
-    half = warp(picture, flow / 8)[0, 0].numpy()
+    assert torch.allclose(warp(image, flow)[..., 3:, :-4], image[..., :-3, 4:], atol=1e-3)
+    half = warp(image, flow / 8)[0, 0].numpy()
     assert centre(half) == pytest.approx((PLACE[0] - 0.5, PLACE[1] + 0.375), abs=0.03)
 
     coarse = pixel_grid((64, 96), 4, torch.device("cpu")).movedim(-1, 0)[None]
@@ -217,8 +217,8 @@ def correspondence() -> ModuleType:
 @pytest.fixture(scope="module")
 def astronaut() -> list[np.ndarray]:
     """Four crops of the portrait of a person who faces us."""
-    picture = pytest.importorskip("skimage.data").astronaut()
-    return [np.ascontiguousarray(picture[top : top + 300, left : left + 300]) for left, top in itertools.product((60, 71), (0, 9))]
+    image = pytest.importorskip("skimage.data").astronaut()
+    return [np.ascontiguousarray(image[top : top + 300, left : left + 300]) for left, top in itertools.product((60, 71), (0, 9))]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def astronaut() -> list[np.ndarray]:
 def test_what_detectors_find_moves_with_the_picture(backend, copy, shared, correspondence: ModuleType, astronaut) -> None:
     """MediaPipe's mesh of a mirrored face is not the mirrored mesh: it lies to one side by 0.15 % of the picture, whatever its size."""
     measure = MEASURERS.setdefault(backend, correspondence.measurer(backend))
-    shifts = [measure(picture, correspondence.COPIES[copy]) for picture in astronaut]
+    shifts = [measure(image, correspondence.COPIES[copy]) for image in astronaut]
     assert np.abs(np.mean([shift for shift in shifts if shift is not None], axis=0)).max() < correspondence.GOAL
 
 

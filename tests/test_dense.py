@@ -21,8 +21,8 @@ def halves(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures with one bright half, and which half of each place it is: the easiest thing to segment."""
     random = np.random.default_rng(step)
     bright = np.zeros((4, 32, 32), np.int64)
-    for picture in bright:
-        picture[:, : random.integers(8, 24)] = 1
+    for image in bright:
+        image[:, : random.integers(8, 24)] = 1
     noisy = 60 + 120 * bright[..., None] + random.normal(0, 10, (4, 32, 32, 3))
     return image_tensor(noisy.clip(0, 255).astype(np.uint8)), torch.from_numpy(bright[:, ::4, ::4].copy())
 
@@ -41,13 +41,13 @@ def test_training_learns_and_a_file_gives_the_same_network_again(tmp_path: Path)
     torch.manual_seed(0)
     network = DenseNet(TINY)
     trained = fit(network, halves, loss, Fit(60, rate=3e-3, encoder_rate=1.0, average=0.8, warm_up=5), tmp_path / "state")
-    pictures, labels = halves(1000)
-    assert (trained(pictures).argmax(1) == labels).float().mean() > 0.9
+    images, labels = halves(1000)
+    assert (trained(images).argmax(1) == labels).float().mean() > 0.9
 
     save_dense(tmp_path / "net.safetensors", trained, {"names": ["dark", "bright"]})
     loaded, info = load_dense(tmp_path / "net.safetensors", "cpu")
     assert info["names"] == ["dark", "bright"] and loaded.config == TINY
-    assert torch.allclose(loaded(pictures), trained(pictures), atol=0.1), "float16 in the file"
+    assert torch.allclose(loaded(images), trained(images), atol=0.1), "float16 in the file"
 
 
 def test_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
@@ -88,6 +88,6 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_light_keeps_the_shape_and_the_range() -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
-    lit = relit(picture, np.random.default_rng(1))
-    assert lit.shape == picture.shape and lit.dtype == np.uint8 and not np.array_equal(lit, picture)
+    image = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
+    lit = relit(image, np.random.default_rng(1))
+    assert lit.shape == image.shape and lit.dtype == np.uint8 and not np.array_equal(lit, image)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fsv2v_cli.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(file for folder in ("fsv2v", "fsv2v_cli", "stages", "weights") for file in (ROOT / folder).rglob("*.py"))
+LIBRARY = [file for file in SOURCES if not file.is_relative_to(ROOT / "fsv2v_cli")]
 COMMAND_STAGES = {
     "extract_poses",
     "extract_sketch",
@@ -102,12 +105,46 @@ def test_a_circle_is_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [("a", "b", "c")]
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if not file.is_relative_to(ROOT / "fsv2v_cli")], ids=name)
+@pytest.mark.parametrize("file", LIBRARY, ids=name)
 def test_the_library_knows_no_command_line(file):
     assert not [module for module in imported(file) if module.split(".")[0] in ("click", "rich", "fsv2v_cli")]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in ("print", "sys.exit", "exit"), f"line {node.lineno}"
+
+
+NAMES_OF_OPTIONS_AND_COMMANDS = re.compile(rf"(?<![\w-])--[a-z]|(?<![\w-])-o\b|`fsv2v |\bfsv2v ({'|'.join(COMMANDS)})\b")
+THEIR_OWN = {
+    "stages/extract_sketch/backends/face_alignment.py",  # options of curl
+    "stages/extract_poses/train_small.py",  # programs with options of their own
+    "stages/extract_sketch/train_predictor.py",
+    "stages/segment/train_street.py",
+}
+
+
+def sentences(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, text) of every string literal that is not a docstring; f-strings with {} for their values."""
+    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    docstrings = {statement.value for body in bodies for statement in body if isinstance(statement, ast.Expr)}
+    parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - docstrings
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings | parts:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("file", [file for file in LIBRARY if name(file) not in THEIR_OWN], ids=name)
+def test_no_sentence_of_the_library_names_an_option_or_a_command(file):
+    """The command line does, in fsv2v_cli/hints.py."""
+    found = sentences(ast.parse(file.read_text(encoding="utf-8")))
+    assert [(line, text) for line, text in found if NAMES_OF_OPTIONS_AND_COMMANDS.search(text)] == []
+
+
+def test_an_option_in_a_sentence_is_found():
+    source = 'def f(x):\n    """Give --size."""\n    raise E(f"{x} is there", hint=f"Run `fsv2v {x}` with --size {x}, or another -o")\n'
+    (hint,) = [text for _, text in sentences(ast.parse(source)) if NAMES_OF_OPTIONS_AND_COMMANDS.search(text)]
+    assert hint == "Run `fsv2v {}` with --size {}, or another -o"
 
 
 @pytest.mark.parametrize("file", of_packages(*COMMAND_STAGES), ids=name)

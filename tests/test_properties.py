@@ -23,9 +23,9 @@ from stages.build_dataset import read_subjects
 from stages.clip.coco import read_coco
 from stages.clip.flow_files import FlowField, flow_bytes, read_flow
 from stages.clip.foreign import read_labels, read_landmarks
+from stages.clip.images import decode_image, encode
 from stages.clip.layers import Producer, npz_bytes
 from stages.clip.openpose import read_openpose
-from stages.clip.pictures import decode_image, encode
 from stages.clip.probe import Timestamps
 from stages.clip.schema import check_clip, dump, load, rational, rational_text, seconds, timestamps, timestamps_json
 from stages.dataset_files import read_rows

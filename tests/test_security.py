@@ -27,9 +27,9 @@ from stages.clip.comments import read_comment
 from stages.clip.exporters import export
 from stages.clip.ffmpeg import executable
 from stages.clip.flow_files import read_flow
+from stages.clip.images import decode_image, read_image
 from stages.clip.openpose import load_json
 from stages.clip.pack import pack, unpack
-from stages.clip.pictures import decode_image, read_image
 from stages.errors import InputError, InvalidClip, MissingRequirement
 from stages.models import load_model
 from stages.models.files import save_model

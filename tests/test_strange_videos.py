@@ -46,8 +46,8 @@ def test_it_goes_out_with_its_sound_in_time(name: str, tmp_path: Path) -> None:
 def test_colours_of_a_video_are_not_shifted(bits: int, tmp_path: Path) -> None:
     """2048 colours, 4:2:0: rounding alone is left, of which the mean is nothing."""
     colours = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
-    picture = colours.repeat(8, 0).repeat(8, 1)
-    write(Bench(tmp_path), tmp_path / "colours.mp4", Coding(bits=bits), frames=[picture])
+    image = colours.repeat(8, 0).repeat(8, 1)
+    write(Bench(tmp_path), tmp_path / "colours.mp4", Coding(bits=bits), frames=[image])
     off = next(read_frames(tmp_path / "colours.mp4"))[4::8, 4::8].astype(int) - colours
     assert np.abs(off).max() <= 2 and np.abs(off.mean((0, 1))).max() < 0.1
 

@@ -153,11 +153,11 @@ def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_re
     cv2.imwrite(str(tmp_path / "pictures" / "0.png"), np.zeros((48, 64, 3), np.uint8))
     usual, others = create.same_size, []
 
-    def read_later(pictures):
+    def read_later(images):
         if not others:
             others.append(None)
             as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(30))
-        return usual(pictures)
+        return usual(images)
 
     monkeypatch.setattr(create, "same_size", read_later)
     with pytest.raises(ParametersDiffer, match="fps: 30 -> 25"):

@@ -28,9 +28,9 @@ from stages.clip.describe import describe
 from stages.clip.ffmpeg import executable
 from stages.clip.flow_files import FlowField, FlowForm, flow_bytes, read_flow
 from stages.clip.foreign import add_layer, read_labels, read_landmarks
+from stages.clip.images import read_image
 from stages.clip.openpose import read_openpose
 from stages.clip.pack import pack, unpack
-from stages.clip.pictures import read_image
 from stages.clip.validate import validate
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
@@ -130,7 +130,7 @@ def _use(clip: Clip) -> None:
         layer.arrays() if layer.payload == "arrays" else layer.image(0) if layer.payload != "file" else None
     for kind in ("landmarks+iris", "poses", "segment"):
         track = open_track(clip, kind)
-        track.seen(0), track.semantic(0, VIEW), track.keypoints(0, VIEW), track.picture(0, VIEW)
+        track.seen(0), track.semantic(0, VIEW), track.keypoints(0, VIEW), track.drawing(0, VIEW)
 
 
 def _read_clip(folder: Path) -> None:
@@ -234,7 +234,7 @@ UNCHANGED = Colours(np.ones(3), 0.0)
 
 def _train_on(folder: Path) -> None:
     for footage in (clips[0] for clips in Dataset(folder, "landmarks", "train").subjects):
-        footage.show(footage.usable[:1], VIEW, UNCHANGED, None)
+        footage.samples(footage.usable[:1], VIEW, UNCHANGED, None)
 
 
 def _extend(folder: Path) -> None:

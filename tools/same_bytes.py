@@ -70,13 +70,13 @@ def _make(source: Path, folder: Path, video: Path, frames: int) -> dict[str, str
     run("cut", "clip", "import", video, "-o", "whole")
     whole = next((folder / "whole").glob("*.clip"), folder / "whole")
     run("export", "clip", "export", whole, "-o", "frames")
-    pictures = sorted((folder / "frames").rglob("*.png"))
+    images = sorted((folder / "frames").rglob("*.png"))
     talk, other = "talk.clip", "other.clip"
-    for name, part in ((talk, pictures[:frames]), (other, pictures[frames : 2 * frames])):
+    for name, part in ((talk, images[:frames]), (other, images[frames : 2 * frames])):
         parted = folder / name.removesuffix(".clip")
         parted.mkdir()
-        for picture in part:
-            picture.rename(parted / picture.name)
+        for image in part:
+            image.rename(parted / image.name)
         run(name, "clip", "import", parted, "-o", name)
     run("sketch", "extract-sketch", talk, other, "--backend", "dlib")
     run("poses", "extract-poses", talk, "--backend", "small")

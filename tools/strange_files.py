@@ -665,7 +665,7 @@ def _still(bench: Bench, **known: object) -> Truth:
     return replace(bench.truth(numbers=(7,), times=(Fraction(0),), probed=False), **known)  # type: ignore[arg-type]
 
 
-def _picture(save: Callable[[Image.Image, Path], object], **known: object) -> Callable[[Bench, Path], Truth]:
+def _image(save: Callable[[Image.Image, Path], object], **known: object) -> Callable[[Bench, Path], Truth]:
     def make(bench: Bench, path: Path) -> Truth:
         save(Image.fromarray(drawn(7, bench.size)), path)
         return _still(bench, **known)
@@ -673,7 +673,7 @@ def _picture(save: Callable[[Image.Image, Path], object], **known: object) -> Ca
     return make
 
 
-def _turned_picture(turn: int) -> Callable[[Bench, Path], Truth]:
+def _rotated_image(turn: int) -> Callable[[Bench, Path], Truth]:
     def make(bench: Bench, path: Path) -> Truth:
         exif = Image.Exif()
         exif[0x0112] = turn
@@ -686,15 +686,15 @@ def _turned_picture(turn: int) -> Callable[[Bench, Path], Truth]:
 
 
 for _turn in TURNS:
-    kind(f"EXIF {_turn}", "photo.jpg")(_turned_picture(_turn))
-kind("EXIF 6 in WebP", "photo.webp")(_turned_picture(6))
-kind("EXIF 5 in PNG", "photo.png")(_turned_picture(5))
-kind("EXIF 8 in TIFF", "photo.tiff")(_turned_picture(8))
-kind("turned AVIF", "photo.avif")(_turned_picture(6))
-kind("AVIF", "photo.avif")(_picture(lambda image, path: image.save(path, quality=100)))
-kind("WebP", "photo.webp")(_picture(lambda image, path: image.save(path, lossless=True)))
-kind("CMYK JPEG", "print.jpg")(_picture(lambda image, path: image.convert("CMYK").save(path, quality=100), within=3))
-kind("palette PNG", "palette.png")(_picture(lambda image, path: image.quantize(16).save(path)))
+    kind(f"EXIF {_turn}", "photo.jpg")(_rotated_image(_turn))
+kind("EXIF 6 in WebP", "photo.webp")(_rotated_image(6))
+kind("EXIF 5 in PNG", "photo.png")(_rotated_image(5))
+kind("EXIF 8 in TIFF", "photo.tiff")(_rotated_image(8))
+kind("turned AVIF", "photo.avif")(_rotated_image(6))
+kind("AVIF", "photo.avif")(_image(lambda image, path: image.save(path, quality=100)))
+kind("WebP", "photo.webp")(_image(lambda image, path: image.save(path, lossless=True)))
+kind("CMYK JPEG", "print.jpg")(_image(lambda image, path: image.convert("CMYK").save(path, quality=100), within=3))
+kind("palette PNG", "palette.png")(_image(lambda image, path: image.quantize(16).save(path)))
 
 
 @kind("16 bit PNG", "deep.png", "png")

@@ -149,12 +149,12 @@ def fetch(name: str, patience: Patience = PATIENT, on_bytes: Callable[[int, int]
         raise MissingRequirement(f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR[found.place])
     addresses = _addresses(weight)
     if not addresses:
-        raise MissingRequirement(f"The weights {name} are not on this machine and have no public address", hint=_remedy(weight))
+        raise _absent(weight, f"The weights {name} are not on this machine and have no public address")
     wanted = Wanted(name, weight.sha256, weight.bytes)
     try:
         return download(wanted, addresses, cache_folder(), patience, on_bytes)
     except MissingRequirement as problem:
-        raise MissingRequirement(problem.args[0], hint=_remedy(weight)) from problem
+        raise _absent(weight, problem.message) from problem
 
 
 def problem(name: str) -> str:
@@ -162,7 +162,7 @@ def problem(name: str) -> str:
     weight = entry(name)
     found = find(name)
     if found is None:
-        raise MissingRequirement(f"The weights {name} are not on this machine", hint=_remedy(weight))
+        raise _absent(weight, f"The weights {name} are not on this machine")
     digest = sha256_of(found.path)
     if not weight.sha256:
         return f"the manifest records no sha256 for it (it has {digest})"
@@ -197,11 +197,14 @@ def _addresses(weight: Weight) -> list[str]:
     return mirrored + ([weight.url] if weight.url else [])
 
 
-def _remedy(weight: Weight) -> str:
+def _absent(weight: Weight, message: str) -> MissingRequirement:
+    """The error for a file that is not on this machine."""
     if weight.shipped:
-        return "It belongs to the package: install fsv2v again"
+        return MissingRequirement(message, hint="It belongs to the package: install fsv2v again")
     by_hand = f"put the file into {cache_folder()}, or name a folder that has it in FSV2V_WEIGHTS_MIRROR"
-    return f"Run `fsv2v weights fetch {weight.name}` with the network on, or {by_hand}" if weight.url else f"To use it, {by_hand}"
+    if weight.url:
+        return MissingRequirement(message, hint=by_hand, code="weights-absent", facts={"name": weight.name})
+    return MissingRequirement(message, hint=f"To use it, {by_hand}")
 
 
 def _digest(file: Path) -> str:

@@ -62,11 +62,11 @@ class Take:
 
 @dataclass(frozen=True)
 class Film:
-    """keypoints [T, 25, 3] (x, y, 1) in pixels, the shots, and `words` on who does what where."""
+    """keypoints [T, 25, 3] (x, y, 1) in pixels, the shots, and a description: who does what where."""
 
     keypoints: NDArray[np.float32]
     shots: list[Shot]
-    words: str
+    description: str
 
 
 def film(take: Take) -> Film:
@@ -82,7 +82,7 @@ def film(take: Take) -> Film:
     shots = [renderer.shoot(world[time], world[min(time + 1, last)], time, grain) for time in range(take.frames)]
     places = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(take.frames)])
     keypoints = np.concatenate([places, np.ones((*places.shape[:2], 1), np.float32)], -1).astype(np.float32)
-    return Film(keypoints, shots, f"{figure.words}; {motion.words}; {scene.words}")
+    return Film(keypoints, shots, f"{figure.description}; {motion.description}; {scene.description}")
 
 
 @lru_cache(maxsize=1)
@@ -118,7 +118,7 @@ def write(take: Take, out: Path, flow: bool, overwrite: bool) -> Path:
 
 def _write_layers(clip: Clip, made: Film, producer: Producer, kinds: tuple[str, ...]) -> None:
     inputs = {"frames": clip.frames_digest()}
-    with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "words": made.words}) as layer:
+    with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "words": made.description}) as layer:
         boxes = np.array([_box(shot.labels) for shot in made.shots], np.float32)
         layer.arrays(keypoints=made.keypoints[:, None], boxes=boxes[:, None], track_id=np.zeros((len(boxes), 1), np.int32))
     meta = {"segment": LABELS.meta()}

@@ -1,4 +1,4 @@
-"""Pictures of attention (figure 7c of few-shot vid2vid): which pixel of which example each pixel of the frame attends to."""
+"""Images of attention (figure 7c of few-shot vid2vid): which pixel of which example each pixel of the frame attends to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from report import save
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.conditions.framing import examples_of, frame_of, show
+from stages.conditions.framing import examples_of, frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.models import load_model
@@ -34,9 +34,9 @@ def attended(generator: FewShotGenerator, code: ExampleCode, semantic: Tensor) -
     return weights.unflatten(1, (count, height, width)).unflatten(0, (height, width))
 
 
-def read_through(attention: Tensor, pictures: Tensor) -> Tensor:
-    """What is seen of pictures [K, C, h, w] through an attention of `attended`: their mean under it, [C, h, w]."""
-    return torch.einsum("yxkvu,kcvu->cyx", attention, pictures)
+def read_through(attention: Tensor, images: Tensor) -> Tensor:
+    """What is seen of images [K, C, h, w] through an attention of `attended`: their mean under it, [C, h, w]."""
+    return torch.einsum("yxkvu,kcvu->cyx", attention, images)
 
 
 def place_colours(count: int, height: int, width: int) -> Tensor:
@@ -45,11 +45,11 @@ def place_colours(count: int, height: int, width: int) -> Tensor:
     across = np.broadcast_to(np.linspace(80, 255, width), hues.shape)
     down = np.broadcast_to(np.linspace(90, 255, height)[:, None], hues.shape)
     hsv = np.stack([hues, across, down], -1).astype(np.uint8)
-    return torch.from_numpy(np.stack([cv2.cvtColor(picture, cv2.COLOR_HSV2RGB) for picture in hsv])).movedim(-1, 1).float() / 255
+    return torch.from_numpy(np.stack([cv2.cvtColor(image, cv2.COLOR_HSV2RGB) for image in hsv])).movedim(-1, 1).float() / 255
 
 
 @torch.no_grad()
-def pictures(experiment: Experiment, variant: Variant, path: Path) -> None:
+def images(experiment: Experiment, variant: Variant, path: Path) -> None:
     """Three lines for each of a few clips. The examples, what drives, the frame, the truth; a colour for each place of each example,
     and in these colours where each pixel of the frame looks, with what it sees there; each example's share of every pixel. PNG."""
     generator = load_model(trained(experiment, variant, 0)).generator
@@ -61,8 +61,8 @@ def pictures(experiment: Experiment, variant: Variant, path: Path) -> None:
     for panel in panels.flat:
         panel.axis("off")
     for row, cells in zip(panels, lines, strict=True):
-        for panel, (name, picture) in zip(row, cells, strict=False):
-            panel.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        for panel, (name, image) in zip(row, cells, strict=False):
+            panel.imshow(image, cmap="gray", vmin=0, vmax=1)
             panel.set_title(name, fontsize=7)
     save(figure, path)
 
@@ -76,21 +76,21 @@ def _lines(experiment: Experiment, generator: FewShotGenerator, clip: int, count
     shown, track, time = examples_of(examples, kind, size, "none", count), open_track(judged, kind), judged.num_frames // 2
     view = View.scaled(judged.height, judged.width, *size)
     cpu = torch.device("cpu")
-    pictures, driving = frame_of([example.shown for example in shown], cpu), frame_of([show(track, time, view)], cpu)
-    code, images = generator.encode_examples(pictures.map(lambda x: x[None])), pictures.picture
+    encoded, driving = frame_of([example.sample for example in shown], cpu), frame_of([sample_of(track, time, view)], cpu)
+    code = generator.encode_examples(encoded.map(lambda x: x[None]))
     made, attention = generator.synthesize(code, driving), attended(generator, code, driving.semantic)
     small = attention.shape[:2]
     places = place_colours(len(shown), *small)
-    pixels = F.interpolate(images, small, mode="area") / 2 + 0.5
-    first: list[Cell] = [(f"example {k + 1}", _picture(image / 2 + 0.5)) for k, image in enumerate(images)]
-    first += [("driving", track.picture(time, view) / 255), ("frame", _picture(made.frame[0] / 2 + 0.5))]
+    pixels = F.interpolate(encoded.required_image, small, mode="area") / 2 + 0.5
+    first: list[Cell] = [(f"example {k + 1}", _image(image / 2 + 0.5)) for k, image in enumerate(encoded.required_image)]
+    first += [("driving", track.drawing(time, view) / 255), ("frame", _image(made.frame[0] / 2 + 0.5))]
     first += [("truth", view.image(judged.frame(time)) / 255)]
-    second: list[Cell] = [(f"places of {k + 1}", _picture(place)) for k, place in enumerate(places)]
-    second += [("looks where", _picture(read_through(attention, places))), ("sees what", _picture(read_through(attention, pixels)))]
+    second: list[Cell] = [(f"places of {k + 1}", _image(place)) for k, place in enumerate(places)]
+    second += [("looks where", _image(read_through(attention, places))), ("sees what", _image(read_through(attention, pixels)))]
     shares = attention.sum((3, 4))
     return [first, second, [(f"share of {k + 1}: {shares[..., k].mean():.2f}", shares[..., k].numpy()) for k in range(len(shown))]]
 
 
-def _picture(channels: Tensor) -> NDArray[np.float32]:
+def _image(channels: Tensor) -> NDArray[np.float32]:
     """[3, H, W] in [0, 1] -> [H, W, 3]."""
     return channels.clamp(0, 1).movedim(0, -1).numpy()

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from textures import Colour, Picture, colour, noise
+from textures import Colour, Image, colour, noise
 
 SIDE = 256
 REACH = 0.5
-"""The picture shows x and y from -REACH to REACH of the head's height about the middle between the eyes (y: from _SHARE_ABOVE above)."""
+"""The image shows x and y from -REACH to REACH of the head's height about the middle between the eyes (y: from _SHARE_ABOVE above)."""
 _SHARE_ABOVE = 0.4
 SKINS = ("f6d7c3", "efc4a6", "e8b48f", "d9a17a", "c68a5f", "ad7148", "8d5635", "6e4128", "52301f", "3b2217", "f3cdb5", "e0aa84")
 HAIRS = ("17120f", "241a14", "3a261a", "54371f", "7a5230", "a67a45", "d0ab6a", "8c3b1c", "9b9a98", "d9d6d0", "2c2a2e", "5d2a2a")
@@ -57,7 +57,7 @@ def draw_face(draw: np.random.Generator, feminine: float) -> Face:
     )
 
 
-def paint(face: Face, draw: np.random.Generator) -> Picture:
+def paint(face: Face, draw: np.random.Generator) -> Image:
     """RGBA [SIDE, SIDE, 4] to lay on the front of the head."""
     brush = _Brush(face.skin)
     brush.blob((0, 0.33), (0.3, 0.2), face.hair * 0.8 + 0.2 * face.skin, 0.75 * face.beard, 9)
@@ -75,7 +75,7 @@ def paint(face: Face, draw: np.random.Generator) -> Picture:
         for side in (-1, 1):
             brush.ring((side * 0.145, 0.01), (0.1, 0.075), frame, 0.018)
         brush.line((-0.05, -0.01), (0.05, -0.01), frame, 0.016)
-    return brush.picture()
+    return brush.image()
 
 
 def _paint_eyes(brush: _Brush, face: Face) -> None:
@@ -126,13 +126,13 @@ class _Brush:
         cv2.ellipse(mask, self._pixel(centre), tuple(round(r * SIDE) for r in radii), 0, 0, 360, 1.0, max(1, round(width * SIDE)))
         self._lay(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
 
-    def picture(self) -> Picture:
+    def image(self) -> Image:
         return np.dstack([self.colours, self.alpha])
 
     def _pixel(self, place: tuple[float, float]) -> tuple[int, int]:
         return round((place[0] + REACH) * SIDE), round((place[1] + _SHARE_ABOVE) * SIDE)
 
-    def _lay(self, mask: Picture, paint: Colour) -> None:
+    def _lay(self, mask: Image, paint: Colour) -> None:
         self.colours += (np.asarray(paint, np.float32) - self.colours) * mask[..., None]
         self.alpha = np.maximum(self.alpha, mask)
 

@@ -3,7 +3,7 @@
     python benchmarks/papers/figure7.py --data data/actors --out out/papers [--part a b c] [--quick] [--jobs 2]
 
 a: models that were trained on an eighth, a quarter, half and all of the subjects, the same steps each; K = 1. b: one model that was trained
-with up to four examples, asked with 1, 2, 4 and 8. c: pictures of that model's attention. The claims: (a) the most subjects beat the
+with up to four examples, asked with 1, 2, 4 and 8. c: images of that model's attention. The claims: (a) the most subjects beat the
 fewest, (b) the most examples beat one.
 """
 
@@ -31,7 +31,7 @@ def main() -> None:
     if "b" in given.part:
         more_examples(several, given.jobs)
     if "c" in given.part:
-        attending.pictures(several, asked(4), several.out / "figure7c.png")
+        attending.images(several, asked(4), several.out / "figure7c.png")
 
 
 def more_subjects(bench: Experiment, jobs: int) -> None:

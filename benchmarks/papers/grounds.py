@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import textures
 from numpy.typing import NDArray
-from textures import SIDE, Colour, Picture
+from textures import SIDE, Colour, Image
 
 Array = NDArray[np.floating]
 
@@ -20,7 +20,7 @@ class Box:
 
     low: Array
     high: Array
-    tile: Picture
+    tile: Image
     size: float
 
     def colours(self, across: Array, down: Array) -> Array:
@@ -43,7 +43,7 @@ class Backdrop:
     boxes: list[Box]
     sky: Callable[[Array], Array]
     outdoors: bool = False
-    words: str = field(default="")
+    description: str = field(default="")
 
 
 def draw_place(draw: np.random.Generator) -> Backdrop:
@@ -51,21 +51,21 @@ def draw_place(draw: np.random.Generator) -> Backdrop:
     return {"studio": _studio, "room": _room, "park": _park, "street": _street}[kind](draw)
 
 
-def box(low: tuple[float, float, float], high: tuple[float, float, float], tile: Picture, size: float = 1.0) -> Box:
+def box(low: tuple[float, float, float], high: tuple[float, float, float], tile: Image, size: float = 1.0) -> Box:
     return Box(np.array(low, np.float32), np.array(high, np.float32), tile.astype(np.float32), size)
 
 
-def _floor(tile: Picture, size: float) -> Box:
+def _floor(tile: Image, size: float) -> Box:
     return box((-60, -1, -80), (60, 0, 8), tile, size)
 
 
 def _studio(draw: np.random.Generator) -> Backdrop:
     """A sheet of paper, evenly lit."""
     base = textures.colour(str(draw.choice(["8d9094", "c9c9c6", "4b4e54", "b8a58c", "7f93a8", "dcd8d0", "5b6a58", "a87f78", "2f3136"])))
-    paper = textures.worn(draw, _even(base * draw.uniform(0.85, 1.1)), 0.012)
+    paper = textures.uneven_tile(draw, _even(base * draw.uniform(0.85, 1.1)), 0.012)
     back = -draw.uniform(0.9, 2.5)
     floor = paper if draw.random() < 0.7 else _planks(draw)
-    return Backdrop([_floor(floor, 3.0), box((-60, 0, back - 1), (60, 60, back), paper, 4.0)], _plain_sky(base), words="studio")
+    return Backdrop([_floor(floor, 3.0), box((-60, 0, back - 1), (60, 60, back), paper, 4.0)], _plain_sky(base), description="studio")
 
 
 def _room(draw: np.random.Generator) -> Backdrop:
@@ -77,16 +77,16 @@ def _room(draw: np.random.Generator) -> Backdrop:
     floor = [_planks, _floor_tiles, _carpet][draw.integers(3)](draw)
     boxes = [_floor(floor, float(draw.uniform(0.9, 1.8)))]
     boxes.append(box((-60, 0, back - 1), (60, 4, back), wall, wall_size))
-    side = wall if draw.random() < 0.6 else textures.worn(draw, _even(paint * 0.85), 0.03)
+    side = wall if draw.random() < 0.6 else textures.uneven_tile(draw, _even(paint * 0.85), 0.03)
     boxes.append(box((left - 1, 0, -60), (left, 4, 3), side, wall_size))
     boxes.append(box((right, 0, -60), (right + 1, 4, 3), side, wall_size))
-    skirting = textures.worn(draw, _even(paint * (1.12 if draw.random() < 0.7 else 0.4)), 0.01)
+    skirting = textures.uneven_tile(draw, _even(paint * (1.12 if draw.random() < 0.7 else 0.4)), 0.01)
     boxes.append(box((-60, 0, back), (60, float(draw.uniform(0.06, 0.14)), back + 0.02), np.clip(skirting, 0, 1)))
     for _ in range(int(draw.integers(1, 5))):
         boxes += _on_wall(draw, back)
     for _ in range(int(draw.integers(0, 4))):
         boxes.append(_furniture(draw, back))
-    return Backdrop(boxes, _plain_sky(paint * 0.9), words="room")
+    return Backdrop(boxes, _plain_sky(paint * 0.9), description="room")
 
 
 def _on_wall(draw: np.random.Generator, back: float) -> list[Box]:
@@ -104,8 +104,8 @@ def _on_wall(draw: np.random.Generator, back: float) -> list[Box]:
     elif kind == "window":
         inner = textures.mixed(textures.colour("dfeefa"), textures.colour("8fae86"), textures.noise(draw, SIDE, 2, 4) * 0.4 + 0.3)
     else:
-        inner = textures.worn(draw, _even(textures.cloth_colour(draw, 0.8)), 0.04)
-    frame = textures.worn(draw, _even(textures.cloth_colour(draw, 0.9)), 0.03)
+        inner = textures.uneven_tile(draw, _even(textures.cloth_colour(draw, 0.8)), 0.04)
+    frame = textures.uneven_tile(draw, _even(textures.cloth_colour(draw, 0.9)), 0.03)
     outer = box((x - rim, low - rim, back), (x + wide + rim, low + high + rim, back + 0.03), frame)
     return [outer, box((x, low, back), (x + wide, low + high, back + 0.035), inner.astype(np.float32), max(wide, high))]
 
@@ -132,7 +132,7 @@ def _park(draw: np.random.Generator) -> Backdrop:
         x, z, thick = draw.uniform(-3.5, 3.5), -draw.uniform(1.5, 8), draw.uniform(0.1, 0.3)
         bark = np.clip(textures.colour("6a5540") * (1 + 0.3 * textures.noise(draw, SIDE, 6, 4, (1, 4))[..., None]), 0, 1)
         boxes.append(box((x, 0, z - thick), (x + thick, 8, z), bark, 0.8))
-    return Backdrop(boxes, _wooded_sky(draw, leaves), outdoors=True, words="park")
+    return Backdrop(boxes, _wooded_sky(draw, leaves), outdoors=True, description="park")
 
 
 def _street(draw: np.random.Generator) -> Backdrop:
@@ -147,33 +147,33 @@ def _street(draw: np.random.Generator) -> Backdrop:
     for _ in range(int(draw.integers(0, 4))):
         x, z, wide, high = draw.uniform(-3, 3), draw.uniform(back + 0.2, -0.8), draw.uniform(0.1, 1.2), draw.uniform(0.4, 2.6)
         boxes.append(box((x, 0, z - 0.3), (x + wide, high, z), textures.fabric(draw, textures.cloth_colour(draw), 10), 1.0))
-    return Backdrop(boxes, _wooded_sky(draw, textures.colour("7f8b93")), outdoors=True, words="street")
+    return Backdrop(boxes, _wooded_sky(draw, textures.colour("7f8b93")), outdoors=True, description="street")
 
 
-def _even(base: Colour) -> Picture:
+def _even(base: Colour) -> Image:
     return np.broadcast_to(np.clip(base, 0, 1), (SIDE, SIDE, 3)).astype(np.float32)
 
 
-def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Picture, float]:
+def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Image, float]:
     kind = draw.random()
     if kind < 0.6:
-        return textures.worn(draw, _even(paint), 0.025), 2.5
+        return textures.uneven_tile(draw, _even(paint), 0.025), 2.5
     if kind < 0.8:
         return textures.fabric(draw, paint, 0.3) * 0.35 + _even(paint) * 0.65, float(draw.uniform(0.5, 1.0))
     return _bricks(draw, paint), 1.0
 
 
-def _bricks(draw: np.random.Generator, paint: Colour) -> Picture:
+def _bricks(draw: np.random.Generator, paint: Colour) -> Image:
     base = textures.colour(str(draw.choice(["9a5a45", "8a6a55", "b0a090", "d8d4cc"]))) if draw.random() < 0.7 else paint
     tile = _even(base * 0.75).copy()
     for row in range(12):
         for column in range(-1, 4):
             x, y = column * 64 + 32 * (row % 2), row * SIDE // 12
             cv2.rectangle(tile, (x + 2, y + 2), (x + 61, y + 19), np.clip(base * draw.uniform(0.85, 1.15), 0, 1).tolist(), cv2.FILLED)
-    return textures.worn(draw, tile, 0.05)
+    return textures.uneven_tile(draw, tile, 0.05)
 
 
-def _planks(draw: np.random.Generator) -> Picture:
+def _planks(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["a67c52", "c8a577", "7a5638", "d6c3a3", "5a4636", "9a8c7c", "8b5a3a"])))
     tile = _even(base).copy()
     count = int(draw.integers(5, 9))
@@ -187,7 +187,7 @@ def _planks(draw: np.random.Generator) -> Picture:
     return turned if draw.random() < 0.5 else np.ascontiguousarray(turned.swapaxes(0, 1))
 
 
-def _floor_tiles(draw: np.random.Generator) -> Picture:
+def _floor_tiles(draw: np.random.Generator) -> Image:
     one = textures.colour(str(draw.choice(["d8d4cc", "b7b2a8", "8c8c8c", "c4a98a", "5e6468"])))
     other = one * draw.uniform(0.5, 0.9) if draw.random() < 0.35 else one
     count = int(draw.choice([2, 4]))
@@ -197,28 +197,28 @@ def _floor_tiles(draw: np.random.Generator) -> Picture:
             part = tile[row * side : (row + 1) * side, column * side : (column + 1) * side]
             part[:] = (one if (row + column) % 2 else other) * draw.uniform(0.95, 1.05)
             part[:3], part[:, :3] = one * 0.65, one * 0.65
-    return textures.worn(draw, np.clip(tile, 0, 1), 0.04)
+    return textures.uneven_tile(draw, np.clip(tile, 0, 1), 0.04)
 
 
-def _carpet(draw: np.random.Generator) -> Picture:
+def _carpet(draw: np.random.Generator) -> Image:
     base = textures.cloth_colour(draw, 0.85) * 0.85
     return np.clip(base * (1 + 0.08 * textures.noise(draw, SIDE, 40, 2)[..., None]), 0, 1).astype(np.float32)
 
 
-def _gravel(draw: np.random.Generator) -> Picture:
+def _gravel(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["8b8a87", "6e6f72", "a39a8a", "b7ab95", "55575b"])))
     rough = 0.1 * textures.noise(draw, SIDE, 24, 3) + 0.06 * textures.noise(draw, SIDE, 2, 3)
     return np.clip(base * (1 + rough[..., None]), 0, 1).astype(np.float32)
 
 
-def _foliage(draw: np.random.Generator, leaves: Colour) -> Picture:
+def _foliage(draw: np.random.Generator, leaves: Colour) -> Image:
     light = textures.noise(draw, SIDE, 12, 4) * 0.28 + textures.noise(draw, SIDE, 3, 2) * 0.2
     return np.clip(leaves * (1 + light[..., None] * np.array([1.0, 1.1, 0.7])), 0, 1).astype(np.float32)
 
 
-def _facade(draw: np.random.Generator) -> Picture:
+def _facade(draw: np.random.Generator) -> Image:
     base = textures.colour(str(draw.choice(["b9a58c", "9a5a45", "c8c2b4", "8f9aa3", "d6c6a0", "77706a", "a8b0a0", "dcd8d0"])))
-    tile = _bricks(draw, base) if draw.random() < 0.3 else textures.worn(draw, _even(base), 0.04).copy()
+    tile = _bricks(draw, base) if draw.random() < 0.3 else textures.uneven_tile(draw, _even(base), 0.04).copy()
     glass = textures.colour(str(draw.choice(["3a4650", "566a7a", "28303a", "8fa3b0"])))
     for x in (0, SIDE // 2) if draw.random() < 0.6 else (0,):
         wide = int(draw.integers(50, 90))

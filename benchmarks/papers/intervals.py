@@ -1,4 +1,4 @@
-"""What a few runs with other seeds allow to say: means with 95 % intervals, and whether one method beats another."""
+"""Statistics of a few runs with different seeds: means with 95 % confidence intervals, and whether one method beats another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import t
 
 LEVEL = 0.95
-Verdict = Literal["holds", "does not hold", "undecided"]
+Finding = Literal["holds", "does not hold", "undecided"]
 
 
-def mean_and_half(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean and half the width of its 95 % interval (Student's t); None of a single value."""
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and half the width of its 95 % confidence interval (Student's t), which is None for a single value."""
     count = len(values)
     if count < 2:
         return float(values[0]), None
@@ -21,20 +21,20 @@ def mean_and_half(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(half)
 
 
-def beats(ours: Sequence[float], theirs: Sequence[float], better: str) -> Verdict:
-    """Whether ours are better ("lower" or "higher") than theirs, pair by pair of the same seed.
+def beats(ours: Sequence[float], theirs: Sequence[float], better: str) -> Finding:
+    """Whether "ours beats theirs" holds, from pairs of runs with the same seed. better: "lower" or "higher" values.
 
-    The 95 % interval of the mean difference decides: undecided where it contains 0, or where there is one pair only.
+    The 95 % interval of the mean difference decides; it is undecided if the interval contains 0, or if there is a single pair.
     """
     sign = 1 if better == "higher" else -1
-    mean, half = mean_and_half([sign * (a - b) for a, b in zip(ours, theirs, strict=True)])
+    mean, half = mean_and_half_width([sign * (a - b) for a, b in zip(ours, theirs, strict=True)])
     if half is None or abs(mean) <= half:
         return "undecided"
     return "holds" if mean > 0 else "does not hold"
 
 
-def shown(mean: float, half: float | None) -> str:
-    """12.3 ± 0.4, with as many digits as the interval bears; three where there is none."""
+def formatted(mean: float, half: float | None) -> str:
+    """A text such as 12.3 ± 0.42: two significant digits of the half-width, and the same decimals of the mean; without it three digits."""
     if half is None:
         return f"{mean:.3g}"
     if half == 0:

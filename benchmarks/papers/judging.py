@@ -110,15 +110,15 @@ def _add_labels(found: Figures, triples: Sequence[Triple], labels: Path | None, 
         into.update(labelling.scores(network, [(frames(*triple), triple[2]) for triple in triples]))
 
 
-def _own(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Picture]:
+def _own(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Image]:
     return result.frames()
 
 
-def _repeated(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Picture]:
+def _repeated(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Image]:
     return repeat(_sized(examples, result).image(examples.frame(0)), judged.num_frames)
 
 
-def _real(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Picture]:
+def _real(result: Clip, examples: Clip, judged: Clip) -> Iterator[labelling.Image]:
     return map(_sized(judged, result).image, judged.frames())
 
 

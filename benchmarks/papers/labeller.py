@@ -29,10 +29,10 @@ from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 from weights import registry
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 VOID = 255
 ENLARGED = 2
-"""Pictures are enlarged so many times, for their limbs are thin."""
+"""Images are enlarged so many times, for their limbs are thin."""
 BATCH = 8
 
 
@@ -56,7 +56,7 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         drawn = dataset.batch(plain, step, Phase(1, batch=BATCH), examples=1)
-        return _enlarged(drawn.frames.picture[:, 0]), ids_of(drawn.frames.semantic[:, 0])
+        return _enlarged(drawn.frames.required_image[:, 0]), ids_of(drawn.frames.semantic[:, 0])
 
     def loss(outputs: Tensor, ids: Tensor) -> Tensor:
         sized = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)
@@ -80,20 +80,20 @@ class Labeller:
         self.device = next(self.network.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, frame: Picture) -> NDArray[np.int64]:
-        picture = _enlarged(image_tensor(frame[None])).to(self.device)
-        scores = F.interpolate(self.network(picture), size=frame.shape[:2], mode="bilinear", align_corners=False)
+    def __call__(self, frame: Image) -> NDArray[np.int64]:
+        image = _enlarged(image_tensor(frame[None])).to(self.device)
+        scores = F.interpolate(self.network(image), size=frame.shape[:2], mode="bilinear", align_corners=False)
         return np.asarray(scores[0].argmax(0).cpu().numpy())
 
 
-def scores(labeller: Labeller, pairs: Sequence[tuple[Iterable[Picture], Clip]]) -> dict[str, float]:
+def scores(labeller: Labeller, pairs: Sequence[tuple[Iterable[Image], Clip]]) -> dict[str, float]:
     """Of (frames, the clip that drove them): label-accuracy and label-miou in [0, 1], over the pixels of all frames together."""
     confusion = sum(_confusion(labeller, frames, judged) for frames, judged in pairs)
     assert isinstance(confusion, np.ndarray)
     return accuracy_and_iou(confusion)
 
 
-def _confusion(labeller: Labeller, frames: Iterable[Picture], judged: Clip) -> NDArray[np.int64]:
+def _confusion(labeller: Labeller, frames: Iterable[Image], judged: Clip) -> NDArray[np.int64]:
     track = open_track(judged, "segment")
     confusion = np.zeros((track.channels, track.channels), np.int64)
     for index, frame in enumerate(frames):
@@ -122,5 +122,5 @@ def ids_of(semantics: Tensor) -> Tensor:
     return torch.where(semantics.amax(1) > 0.5, semantics.argmax(1), VOID)
 
 
-def _enlarged(pictures: Tensor) -> Tensor:
-    return F.interpolate(pictures, scale_factor=ENLARGED, mode="bilinear", align_corners=False)
+def _enlarged(images: Tensor) -> Tensor:
+    return F.interpolate(images, scale_factor=ENLARGED, mode="bilinear", align_corners=False)

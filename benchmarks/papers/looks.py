@@ -12,7 +12,7 @@ from anatomy import Anatomy
 from body import Array, Skeleton, draw_proportions
 from hair import HATS, HairStyle, hair_of, hat_of
 from shapes import Ball, Loft, Mesh, Shape, Solid, bind_skirt, joined, mesh
-from textures import Colour, Picture
+from textures import Colour, Image
 
 from stages.label_tables import LabelTable
 
@@ -26,57 +26,62 @@ LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
 """Arms and legs are bare skin, hands included; left and right are the person's."""
 
 SLACK = 0.003
-"""Metres below a surface that is worn over it from which on nothing is drawn; see also `Part.through`."""
+"""What lies deeper than this below a garment, in metres, is not drawn; see also `Part.through`."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """tile: repeats every `size` metres; decal: RGBA laid on the front at (left x, top y, side) in metres at rest."""
+    """What a surface looks like."""
 
-    tile: Picture
+    tile: Image
+    """A texture that repeats every `size` metres."""
     size: float = 0.5
     gloss: float = 0.0
-    decal: Picture | None = None
+    decal: Image | None = None
+    """RGBA, laid on the front."""
     place: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """Of the decal: left x, top y and side, in metres at rest."""
     fleshy: bool = False
 
 
 @dataclass(frozen=True)
 class Part:
-    """A solid with its label ("arm", "leg" and "shoe" are told apart by side) and material.
-
-    What lies inside a later part that `hides` is not drawn, nor what bulges through it by less than `through` metres away from its edges.
-    """
+    """A solid with its label and material."""
 
     label: str
+    """One of LABELS; "arm", "leg" and "shoe" get their side when the mesh is made."""
     solid: Solid
     material: Material
     cell: float = 0.013
+    """Size of the mesh's triangles, in metres."""
     skirt: bool = False
+    """Bound to the bones by `bind_skirt`."""
     hides: bool = True
+    """Earlier parts are not drawn inside this one."""
     through: float = 0.012
+    """Earlier parts that stick out of it by less than this, in metres, are hidden too, except at its edges."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A subject ready to be posed. labels and materials [F] are those of the faces of `mesh`."""
+    """A subject that can be posed. labels [F] and materials [F], indices into `palette`, belong to the faces of `mesh`."""
 
     skeleton: Skeleton
     mesh: Mesh
     labels: np.ndarray
     materials: np.ndarray
     palette: Sequence[Material]
-    words: str = ""
+    description: str = ""
 
 
 @dataclass
 class _Wardrobe:
-    """Parts in the making, from the skin outward."""
+    """The parts of a figure while it is dressed, from the skin outward."""
 
     anatomy: Anatomy
     draw: np.random.Generator
     parts: list[Part] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
+    worn: list[str] = field(default_factory=list)
 
     def seed(self) -> int:
         return int(self.draw.integers(1 << 31))
@@ -85,22 +90,23 @@ class _Wardrobe:
         base = textures.cloth_colour(self.draw, neutral)
         return Material(textures.fabric(self.draw, base, plainness), float(self.draw.uniform(0.3, 0.7))), base
 
-    def wear(self, part: Part, words: str) -> None:
+    def wear(self, part: Part, name: str) -> None:
+        """Add a part over the others. name: for the description of the figure; empty for a part of a garment that has one."""
         self.parts.append(part)
-        self.words.append(words)
+        self.worn.append(name)
 
 
 def draw_figure(draw: np.random.Generator) -> Figure:
     skeleton = Skeleton(draw_proportions(draw))
     wardrobe = _Wardrobe(Anatomy(skeleton), draw)
     face = faces.draw_face(draw, skeleton.proportions.feminine)
-    _undressed(wardrobe, face)
+    _add_body(wardrobe, face)
     _dress(wardrobe)
     _head(wardrobe, face)
     return _assembled(skeleton, wardrobe)
 
 
-def _undressed(w: _Wardrobe, face: faces.Face) -> None:
+def _add_body(w: _Wardrobe, face: faces.Face) -> None:
     a, u = w.anatomy, w.anatomy.unit
     flesh = Material(textures.skin(w.draw, face.skin), 0.4, gloss=0.12, fleshy=True)
     painted = replace(flesh, decal=faces.paint(face, w.draw), place=faces.corner(a.skeleton.skull, u))
@@ -114,12 +120,12 @@ def _undressed(w: _Wardrobe, face: faces.Face) -> None:
 
 
 def _dress(w: _Wardrobe) -> None:
-    """An outfit: shoes, then a dress, or something below and something above, perhaps a jacket and gloves."""
+    """An outfit: shoes; a dress, or trousers or a skirt with a top; sometimes a jacket and gloves."""
     feminine = w.anatomy.feminine
     _shoes(w)
     kind = w.draw.random()
     if kind < 0.22 * (0.1 + 1.6 * feminine):
-        _dress_in_one(w)
+        _wear_dress(w)
     else:
         tucked = w.draw.random() < 0.35
         below: Callable[[_Wardrobe, float], None] = _skirt if w.draw.random() < 0.3 * feminine else _trousers
@@ -136,8 +142,10 @@ def _dress(w: _Wardrobe) -> None:
 def _shoes(w: _Wardrobe) -> None:
     base = textures.cloth_colour(w.draw, 0.7)
     high = float(w.draw.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
-    material = Material(textures.worn(w.draw, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.draw.choice([0.05, 0.5])))
-    pale = Material(textures.worn(w.draw, np.broadcast_to(textures.colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
+    material = Material(
+        textures.uneven_tile(w.draw, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.draw.choice([0.05, 0.5]))
+    )
+    pale = Material(textures.uneven_tile(w.draw, np.broadcast_to(textures.colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
     rim = w.draw.random() < 0.45
     for side in ("left", "right"):
         w.wear(Part("shoe", w.anatomy.foot(side, 0.006, high), material, 0.009), "shoes")
@@ -156,19 +164,19 @@ def _trousers(w: _Wardrobe, ease: float) -> None:
     else:
         material, name = w.cloth(9, 0.7)[0], "trousers"
     shapes: list[Shape] = [*a.trunk(cut), *a.leg("left", cut, reach, flare), *a.leg("right", cut, reach, flare)]
-    shapes[0] = _lower(shapes[0], ease)
+    shapes[0] = _waistband(shapes[0], ease)
     solid = Solid(shapes, below=a.at["abdomen"][1] + float(draw.uniform(-0.02, 0.04)), folds=0.004, fold_length=0.13, seed=w.seed())
     w.wear(Part("lower garment", solid, material), name if reach > 1.1 else f"short {name}")
 
 
-def _lower(trunk: Shape, ease: float) -> Shape:
-    """The trunk with `ease` at the waist, for what holds it there."""
+def _waistband(trunk: Shape, ease: float) -> Shape:
+    """The trunk as the upper end of trousers, looser by `ease` less a centimetre."""
     assert isinstance(trunk, Loft)
     return replace(trunk, widths=[width + ease - 0.01 for width in trunk.widths], depths=[depth + ease - 0.01 for depth in trunk.depths])
 
 
-def _cone(w: _Wardrobe, top: float, ease: float, length: float, flare: float) -> Loft:
-    """A skirt from the height `top` on; length counts leg segments."""
+def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: float) -> Loft:
+    """A skirt from the height `top` down; its length is in segments of the leg: 1 reaches the knee, 2 the ankle."""
     a = w.anatomy
     trunk = a.trunk(ease)[0]
     assert isinstance(trunk, Loft)
@@ -191,7 +199,7 @@ def _skirt(w: _Wardrobe, ease: float) -> None:
     material, _ = w.cloth(1.0, 0.4)
     length, flare = float(w.draw.choice([0.6, 0.95, 1.3, 1.75])), float(w.draw.uniform(0.0, 0.16))
     top = w.anatomy.at["abdomen"][1] + 0.01
-    solid = Solid([_cone(w, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=w.seed())
+    solid = Solid([_skirt_shape(w, top, ease, length, flare)], below=top, folds=0.008, fold_length=0.12, seed=w.seed())
     w.wear(Part("lower garment", solid, material, skirt=True), "skirt")
 
 
@@ -246,7 +254,7 @@ def _on_chest(a: Anatomy, side: float) -> tuple[float, float, float]:
     return -side / 2, a.at["chest"][1] + 0.065 * a.height + side / 2 - 0.03, side
 
 
-def _dress_in_one(w: _Wardrobe) -> None:
+def _wear_dress(w: _Wardrobe) -> None:
     a, draw = w.anatomy, w.draw
     material, _ = w.cloth(0.8, 0.3)
     reach = float(draw.choice([0.0, 0.5, 1.3, 1.95], p=[0.4, 0.3, 0.1, 0.2]))
@@ -261,7 +269,7 @@ def _dress_in_one(w: _Wardrobe) -> None:
     shapes = [*a.trunk(0.013), *(a.yoke(0.008) if reach else []), *_sleeves(w, 0.01, reach, 0.01)]
     seed = w.seed()
     w.wear(Part("dress", Solid(shapes, holes, above=waist - 0.06, folds=0.003, seed=seed), material), "dress")
-    skirt = Solid([_cone(w, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
+    skirt = Solid([_skirt_shape(w, waist, 0.013, length, flare)], below=waist, folds=0.008, fold_length=0.12, seed=seed)
     w.wear(Part("dress", skirt, material, skirt=True), "")
     if draw.random() < 0.4:
         belt = Solid([a.trunk(0.021)[0]], above=waist - 0.035, below=waist)
@@ -269,7 +277,7 @@ def _dress_in_one(w: _Wardrobe) -> None:
 
 
 def _jacket(w: _Wardrobe) -> None:
-    """Open in front, over what is worn."""
+    """A jacket over the other clothes, open in front."""
     a, draw, h = w.anatomy, w.draw, w.anatomy.height
     material, _ = w.cloth(5, 0.6)
     hem = a.at["pelvis"][1] + float(draw.choice([0.04, -0.06, -0.14]))
@@ -299,7 +307,7 @@ def _head(w: _Wardrobe, face: faces.Face) -> None:
 
 
 def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
-    """One mesh of all parts; of each, what lies inside a later one is left out."""
+    """One mesh of all parts, without faces that a later part hides."""
     meshes, labels, materials = [], [], []
     for index, part in enumerate(w.parts):
         surface = mesh(part.solid, part.cell, skeleton)
@@ -315,11 +323,12 @@ def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
             labels.append(_labels(part.label, surface))
             materials.append(np.full(len(surface.faces), index, np.int32))
     palette = [part.material for part in w.parts]
-    words = ", ".join(dict.fromkeys(word for word in w.words if word))
-    return Figure(skeleton, joined(meshes), np.concatenate(labels), np.concatenate(materials), palette, words)
+    description = ", ".join(dict.fromkeys(name for name in w.worn if name))
+    return Figure(skeleton, joined(meshes), np.concatenate(labels), np.concatenate(materials), palette, description)
 
 
 def _inside(part: Part, points: Array) -> np.ndarray:
+    """Which of the points [N, 3] the part hides, [N]."""
     low, high = part.solid.bounds()
     near = np.flatnonzero(((points > low - part.through) & (points < high + part.through)).all(1))
     found = np.zeros(len(points), bool)

@@ -1,4 +1,4 @@
-"""What actors do: smooth curves of joint angles over time, drawn per clip."""
+"""Random motion of the actors: smooth curves of joint angles over time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ BLEND_SECONDS = 0.5
 
 @dataclass
 class Motion:
-    """angles [T, bones, 3] degrees, yaw [T] degrees, place [T, 2] metres on the floor, planted and lift [T]: see `Skeleton.pose`."""
+    """The motion of one actor over T frames; see `Skeleton.pose`."""
 
     angles: Array
+    """Degrees, [T, bones, 3]: BEND, TWIST and SIDE."""
     yaw: Array
+    """Degrees, [T]."""
     place: Array
+    """Metres on the floor, [T, 2]."""
     planted: Array
+    """[T]"""
     lift: Array
-    words: str = ""
+    """[T]"""
+    description: str = ""
 
     @staticmethod
     def still(length: int) -> Motion:
@@ -29,17 +34,17 @@ class Motion:
         return Motion(np.zeros((length, len(BONES), 3)), zero.copy(), np.zeros((length, 2)), np.ones(length), zero.copy())
 
     def turn(self, part: str, axis: int, degrees: Array | float) -> None:
-        """Add to one bone, or with a part such as "forearm" to both sides' alike."""
+        """Rotate a bone further, or for a part such as "forearm" the bones of both sides."""
         for name in [part] if part in BONE else [f"left {part}", f"right {part}"]:
             self.angles[:, BONE[name], axis] += degrees
 
 
 Act = Callable[[Motion, Array, np.random.Generator], None]
-"""Adds to a still motion what happens at the times [T] in seconds."""
+"""Adds an action to a motion whose frames are at the times [T], in seconds."""
 
 
 def draw_motion(draw: np.random.Generator, length: int, fps: float, height: float) -> Motion:
-    """A clip of one to three acts that melt into one another, with a facing that may drift or turn, and some unrest."""
+    """The motion of a clip: a few actions that are blended into one another, a facing direction that may drift or turn, and fidgeting."""
     time = np.arange(length) / fps
     seconds = float(time[-1]) if length > 1 else 1.0
     count = int(np.clip(1 + draw.poisson(seconds / 3.0), 1, 1 + int(seconds / 1.2)))
@@ -48,18 +53,18 @@ def draw_motion(draw: np.random.Generator, length: int, fps: float, height: floa
         for name in draw.choice(list(ACTS), count, p=np.array([often for _, often in ACTS.values()]) / sum(o for _, o in ACTS.values()))
     ]
     borders = np.linspace(0, seconds, count + 1)[1:-1] + draw.uniform(-0.2, 0.2, count - 1)
-    total = _performed(names[0], time, draw)
+    total = _action(names[0], time, draw)
     for border, name in zip(borders, names[1:], strict=True):
         share = _smooth((time - border) / BLEND_SECONDS + 0.5)
-        total = _blended(total, _performed(name, time, draw), share)
+        total = _blended(total, _action(name, time, draw), share)
     _face(total, time, draw)
     _fidget(total, time, draw)
     total.place *= height / 1.75
-    total.words = " then ".join(names)
+    total.description = " then ".join(names)
     return total
 
 
-def _performed(name: str, time: Array, draw: np.random.Generator) -> Motion:
+def _action(name: str, time: Array, draw: np.random.Generator) -> Motion:
     motion = Motion.still(len(time))
     _stand(motion, draw)
     ACTS[name][0](motion, time, draw)
@@ -80,7 +85,7 @@ def _blended(one: Motion, other: Motion, share: Array) -> Motion:
 
 
 def _stand(m: Motion, draw: np.random.Generator) -> None:
-    """How this person holds himself."""
+    """The posture, which is the same for the whole action."""
     m.turn("upper arm", SIDE, draw.uniform(5, 14))
     m.turn("upper arm", BEND, draw.normal(0, 5))
     m.turn("upper arm", TWIST, draw.uniform(-25, 5))
@@ -93,7 +98,7 @@ def _stand(m: Motion, draw: np.random.Generator) -> None:
 
 
 def _face(m: Motion, time: Array, draw: np.random.Generator) -> None:
-    """Where the actor looks: mostly to the camera, sometimes aside or away, at times turning about."""
+    """The facing direction: mostly to the camera, sometimes aside or away, and at times turning."""
     m.yaw += draw.normal(0, 28) if draw.random() < 0.8 else draw.uniform(-180, 180)
     kind = draw.random()
     seconds = max(float(time[-1]), 0.5)
@@ -107,7 +112,7 @@ def _face(m: Motion, time: Array, draw: np.random.Generator) -> None:
 
 
 def _fidget(m: Motion, time: Array, draw: np.random.Generator) -> None:
-    """Slow unrest of all joints."""
+    """Small, slow movements of all joints but the feet."""
     reach = np.where([name.endswith("foot") for name in BONES], 0, draw.uniform(1, 3.5))
     for _ in range(2):
         speed, start = draw.uniform(0.8, 4, (len(BONES), 3)), draw.uniform(0, 6.3, (len(BONES), 3))
@@ -258,7 +263,7 @@ ACTS: dict[str, tuple[Act, float]] = {
     "bowing": (_bow, 0.8), "boxing": (_box, 0.8), "stretching": (_stretch, 1.0), "hands on hips": (_akimbo, 0.7), "kicking": (_kick, 0.7),
     "talking": (_gesture, 1.5), "standing": (_idle, 0.6),
 }  # fmt: skip
-"""Name -> (what it does, how often it is drawn)."""
+"""name -> (the action, how often it is drawn relative to the others)."""
 
 
 def _smooth(share: Array) -> Array:

@@ -12,7 +12,7 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Fragments:
-    """What is seen in N pixels of a picture [H, W]: pixel index (flat), face, and the barycentric weights [N, 3] of its corners."""
+    """What is seen in N pixels of an image [H, W]: pixel index (flat), face, and the barycentric weights [N, 3] of its corners."""
 
     pixels: np.ndarray
     faces: np.ndarray

@@ -1,4 +1,4 @@
-"""A posed figure in a scene as a picture, with label map and exact flow from the same z-buffer."""
+"""A posed figure in a scene as an image, with label map and exact flow from the same z-buffer."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Renderer:
         )
         shadows = ShadowMap(self.scene.light, vertices)
         linear = self._shade(fine, values, camera, shadows)
-        ground = self.scene.picture_at(time, shadows.lit)
+        ground = self.scene.image_at(time, shadows.lit)
         frame = self._develop(fine, linear, values[:, 12], ground, grain)
         labels, choice = _vote(fine, self.figure.labels)
         shift = following_camera.centre - camera.centre
@@ -109,7 +109,7 @@ class Renderer:
         return self._albedo(fine, values) * arriving + 0.35 * shine * light.colour
 
     def _open(self, fine: Fragments, values: Array) -> Array:
-        """How far light from around reaches [N]: less where the neighbourhood in the picture is nearer (screen-space occlusion)."""
+        """How far light from around reaches [N]: less where the neighbourhood in the image is nearer (screen-space occlusion)."""
         depth, covered = _spread(fine, 1 / values[:, 12]), _spread(fine, np.ones(len(values), np.float32))
         dark = np.zeros_like(values[:, 12])
         for radius in (3, 9):

@@ -1,4 +1,4 @@
-"""What an experiment found, as Markdown, as JSON, as a figure and as pictures to look at; and which claims of the papers hold here."""
+"""What an experiment found, as Markdown, as JSON, as a figure and as images to look at; and which claims of the papers hold here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib
 import torch
 from experiment import Experiment, Variant
-from intervals import beats, mean_and_half, shown
+from intervals import beats, formatted, mean_and_half_width
 from judging import REAL, REPEAT, Figures, better, unit
 
 from stages.clip import open_clip
@@ -27,7 +27,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 ROWS, MAGNIFIED = 4, 160
-"""Held-out clips on a sheet, and the height in pixels at which each picture is shown."""
+"""Held-out clips on a sheet, and the height in pixels at which each image is formatted."""
 Table = dict[str, dict[str, dict[int, float]]]
 """variant -> metric -> seed -> value; nothing where nothing was measured."""
 Plot = Callable[[Path, Table, Sequence[str]], None]
@@ -83,17 +83,17 @@ def _best(table: Table, metric: str) -> str:
 
 
 def _mean(values: Mapping[int, float]) -> float:
-    return mean_and_half(list(values.values()))[0]
+    return mean_and_half_width(list(values.values()))[0]
 
 
 def _cell(values: Mapping[int, float] | None, best: bool) -> str:
     if values is None:
         return "n/a"
-    text = shown(*mean_and_half(list(values.values())))
+    text = formatted(*mean_and_half_width(list(values.values())))
     return f"**{text}**" if best else text
 
 
-def verdicts(table: Table, claims: Sequence[Claim]) -> list[str]:
+def findings(table: Table, claims: Sequence[Claim]) -> list[str]:
     """A sentence for each claim: whether it holds here against the best of the others, and by how much."""
     said = []
     for claim in claims:
@@ -107,9 +107,9 @@ def verdicts(table: Table, claims: Sequence[Claim]) -> list[str]:
         ratio = f"{_mean(ours) / _mean(theirs):.2f}" if _mean(theirs) else "none, theirs being 0"
         beside = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
         both = sorted(ours.keys() & theirs.keys())
-        verdict = beats([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
+        finding = beats([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
         than = best if len(claim.others) == 1 else f"the best of the others, {best}"
-        said.append(f"{claim.metric}: {claim.ours} better than {than}: **{verdict}**; ratio {ratio}{beside}")
+        said.append(f"{claim.metric}: {claim.ours} better than {than}: **{finding}**; ratio {ratio}{beside}")
     return said
 
 
@@ -121,7 +121,7 @@ def write(
     table = table_of(figures)
     known = measured(table, experiment.metrics)
     missing = {metric: reason for found in figures for metric, reason in found.missing.items()}
-    said = verdicts(table, [claim for claim in claims if claim.metric in known])
+    said = findings(table, [claim for claim in claims if claim.metric in known])
     hardware = f"{platform.machine()}, torch {torch.__version__}, {_device()}"
     seeds, clips, command = len({found.seed for found in figures}), len(experiment.held_out), shlex.join(["python", *sys.argv])
     parts = [
@@ -170,7 +170,7 @@ def bars(path: Path, table: Table, metrics: Sequence[str]) -> None:
     figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 0.34 * len(table) + 1.1), squeeze=False)
     for column, metric in enumerate(metrics):
         panel, names = panels[0, column], [name for name in table if metric in table[name]]
-        pairs = [mean_and_half(list(table[name][metric].values())) for name in names]
+        pairs = [mean_and_half_width(list(table[name][metric].values())) for name in names]
         colours = ["#999999" if name in (REPEAT, REAL) else "#3b6ea5" for name in names]
         panel.barh(names, [mean for mean, _ in pairs], xerr=[half or 0 for _, half in pairs], color=colours, capsize=3)
         panel.invert_yaxis()
@@ -186,7 +186,7 @@ def lines(places: Mapping[str, float], label: str) -> Plot:
         figure, panels = pyplot.subplots(1, len(metrics), figsize=(3.2 * len(metrics), 2.6), squeeze=False)
         for panel, metric in zip(panels[0], metrics, strict=True):
             known = [name for name in places if metric in table.get(name, {})]
-            pairs = [mean_and_half(list(table[name][metric].values())) for name in known]
+            pairs = [mean_and_half_width(list(table[name][metric].values())) for name in known]
             x = [places[name] for name in known]
             panel.errorbar(x, [mean for mean, _ in pairs], [half or 0 for _, half in pairs], marker="o", capsize=3)
             panel.set(xlabel=label, title=f"{metric} {_ARROW[better(metric)]}", xticks=x)
@@ -203,10 +203,10 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
     for line, (row, examples, judged) in zip(panels, clips, strict=True):
         results = [open_clip(experiment.out / "results" / v.folder / "seed-0" / f"{row['id']}.clip") for v in variants]
         time, view = judged.num_frames // 2, View.scaled(judged.height, judged.width, judged.height, judged.width)
-        driving = open_track(judged, experiment.kind).picture(time, view)
-        pictures = [examples.frame(0), driving, *(result.frame(time) for result in results), judged.frame(time)]
-        for panel, name, picture in zip(line, names, pictures, strict=True):
-            panel.imshow(picture, extent=(0, judged.width, judged.height, 0))
+        driving = open_track(judged, experiment.kind).drawing(time, view)
+        images = [examples.frame(0), driving, *(result.frame(time) for result in results), judged.frame(time)]
+        for panel, name, image in zip(line, names, images, strict=True):
+            panel.imshow(image, extent=(0, judged.width, judged.height, 0))
             panel.set_title(name, fontsize=7)
             panel.axis("off")
     save(figure, path)

@@ -13,7 +13,7 @@ SMALL = FewShotConfig(
     size=(128, 64), channels=(16, 32, 64, 128, 128), label_channels=(16, 32, 48, 64, 64), adaptive_levels=3, attention_level=2,
     flow_stride=2, flow_channels=(32, 64, 96, 128), flow_blocks=1, guided_levels=3, bases=64,
 )  # fmt: skip
-"""The shipped networks, for pictures of half the size."""
+"""The shipped networks, for images of half the size."""
 TINY = replace(
     SMALL, size=(64, 32), channels=(8, 16, 32, 32), label_channels=(8, 16, 16, 16), hidden=16, weight_hidden=32, attention_channels=16,
     adaptive_levels=2, flow_stride=1, flow_channels=(16, 32, 48), guided_levels=2, bases=16,
@@ -34,7 +34,7 @@ class Scale:
     labeller_steps: int = 3000
 
     def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Of pictures of that shape: they are halved until they have about as many pixels as the network's."""
+        """Of images of that shape: they are halved until they have about as many pixels as the network's."""
         height, width = shape
         while height * width > 1.5 * self.network.size[0] * self.network.size[1]:
             height, width = height // 2, width // 2

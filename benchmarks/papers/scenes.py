@@ -63,8 +63,8 @@ class Scene:
     """The ground around the frame, cast once; per frame the figure's shadow falls on it and the camera pans over it."""
 
     def __init__(self, camera: Camera, light: Light, place: Backdrop, pan: Array) -> None:
-        """pan [T + 1, 2]: pixels by which the picture has moved."""
-        self.camera, self.light, self.pan, self.words = camera, light, pan, place.words
+        """pan [T + 1, 2]: pixels by which the image has moved."""
+        self.camera, self.light, self.pan, self.description = camera, light, pan, place.description
         self.albedo = _cast(camera, place, FINE).albedo
         coarse = _cast(camera, place, 1)
         self.places, self.near = coarse.places, ~coarse.far
@@ -77,7 +77,7 @@ class Scene:
     def camera_at(self, time: int) -> Camera:
         return replace(self.camera, centre=(self.camera.centre + self.pan[time]).astype(np.float32))
 
-    def picture_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
+    def image_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
         """Linear RGB [FINE H, FINE W, 3] of frame `time`; lit: points [N, 3] -> 1 where the lamp reaches them, 0 in the figure's shadow."""
         reached: Array = np.ones(self.near.shape, np.float32)
         reached[self.near] = lit(self.places[self.near])
@@ -147,14 +147,14 @@ def draw_scene(draw: np.random.Generator, points: NDArray[np.float64], height: i
 
 
 def _framed(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Camera:
-    """Far enough that the body stays in the picture, with some room."""
+    """Far enough that the body stays in the image, with some room."""
     eye = np.array([draw.normal(0, 0.15), draw.uniform(0.8, 1.7), draw.uniform(3.2, 6.0)], np.float32)
     camera = Camera(eye, float(draw.normal(2 * (eye[1] - 1), 1.5)), 1000.0, np.zeros(2, np.float32), height, width)
     flat, depth = camera.project(points.reshape(-1, 3))
     room = 0.14 / depth[:, None] * 1000
     low, high = (flat - room * (0.6, 1)).min(0), (flat + room * (0.6, 0.6)).max(0)
     fits = np.array([width, height]) / (high - low)
-    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # hands may leave the picture then
+    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # hands may leave the image then
     zoom = float(draw.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
     spare = np.array([width, height]) - zoom * (high - low)
     centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * draw.uniform(-0.3, 0.3, 2)

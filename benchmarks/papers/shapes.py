@@ -1,4 +1,4 @@
-"""Surfaces of bodies, clothes and hair: distance fields blended smoothly, made triangles once per subject, bound to bones."""
+"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, meshed once per subject and bound to bones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from body import BONE, BONES, PARENTS, SIDES, Array, Skeleton
 from skimage.measure import marching_cubes
 
 SMOOTH = 0.026
-"""Metres over which two shapes melt into one another."""
+"""Metres over which two shapes are blended."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Loft:
     cut: tuple[bool, bool] = (False, False)
 
     def distance(self, points: Array, grown: float = 0.0) -> Array:
-        """About the signed distance [...] of points [..., 3], negative inside; `grown` by metres, but not past flat ends."""
+        """The approximate signed distance [...] of points [..., 3], negative inside.
+
+        The shape is grown by `grown` metres, except at flat ends.
+        """
         along, across, ahead, beyond, length = self._local(points)
         share = np.clip(along / length, 0, 1) * (len(self.widths) - 1)
         width = np.interp(share, np.arange(len(self.widths)), self.widths)
@@ -75,26 +78,31 @@ Shape = Loft | Ball
 
 @dataclass(frozen=True)
 class Solid:
-    """Shapes melted together, then `holes` cut out; `above` and `below` bound its height. `folds`: metres of wrinkles, seeded."""
+    """The union of shapes, smoothly blended, without the holes. Lengths are in metres."""
 
     shapes: Sequence[Shape]
     holes: Sequence[Shape] = ()
     above: float = -np.inf
+    """It is cut off below this height."""
     below: float = np.inf
+    """It is cut off above this height."""
     smooth: float = SMOOTH
+    """Width of the blend between shapes."""
     folds: float = 0.0
+    """Depth of wrinkles."""
     fold_length: float = 0.16
     seed: int = 0
+    """Of the wrinkles."""
 
     def distance(self, points: Array, grown: float = 0.0) -> Array:
-        """As of its shapes; where holes, heights and flat ends cut it, it does not grow."""
+        """As `Loft.distance`. Holes, heights and flat ends cut the solid where they are, whatever `grown` is."""
         found = self.shapes[0].distance(points, grown)
         for shape in self.shapes[1:]:
-            found = _melt(found, shape.distance(points, grown), self.smooth)
+            found = _smooth_minimum(found, shape.distance(points, grown), self.smooth)
         if self.folds:
             found = found + self.folds * _wrinkles(points, self.fold_length, self.seed)
         for hole in self.holes:
-            found = -_melt(-found, hole.distance(points), 0.3 * self.smooth)
+            found = -_smooth_minimum(-found, hole.distance(points), 0.3 * self.smooth)
         return np.maximum(np.maximum(found, self.above - points[..., 1]), points[..., 1] - self.below)
 
     def bounds(self) -> tuple[Array, Array]:
@@ -120,7 +128,7 @@ class Mesh:
     weights: Array
 
     def without(self, dropped: np.ndarray) -> Mesh:
-        """Without the faces [F] that are marked, and without the vertices that only these had."""
+        """The mesh without the faces that `dropped` [F] marks, and without vertices that no other face has."""
         faces = self.faces[~dropped]
         kept, places = np.unique(faces, return_inverse=True)
         return Mesh(self.vertices[kept], self.normals[kept], places.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
@@ -146,7 +154,7 @@ def mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
 
 
 def _texture(solid: Solid, corners: Array) -> Array:
-    """Each face takes the coordinates of the tube it is nearest to, without a leap where the angle starts anew."""
+    """Texture coordinates [F, 3, 2]: those of the nearest tube. The angle does not wrap around within a face."""
     centres = corners.mean(1)
     tubes = [shape for shape in solid.shapes if isinstance(shape, Loft)] or solid.shapes
     nearest = np.argmin([shape.distance(centres) for shape in tubes], 0)
@@ -163,15 +171,15 @@ def _texture(solid: Solid, corners: Array) -> Array:
 def bind(points: Array, skeleton: Skeleton) -> Array:
     """Weights [V, bones] by the distance from the bones; a vertex belongs to its nearest bone and those at most two joints from it."""
     closeness = np.zeros((len(points), len(BONES)))
-    for bone, start, end, radius in _handles(skeleton):
+    for bone, start, end, radius in _bone_segments(skeleton):
         away = np.linalg.norm(points - _nearest(points, start, end), axis=1) / radius
         closeness[:, bone] = np.maximum(closeness[:, bone], (away + 0.15) ** -7)
-    closeness *= _NEAR[closeness.argmax(1)]
+    closeness *= _CLOSE[closeness.argmax(1)]
     return closeness / closeness.sum(1, keepdims=True)
 
 
 def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
-    """Weights of a skirt: the pelvis at the waist, further down more and more the thighs, each on its side."""
+    """Weights of a skirt: the pelvis at the waist, and further down increasingly the thigh of the same side."""
     hip, knee = skeleton.at["left thigh"], skeleton.at["left shin"]
     lower = np.clip((hip[1] + 0.06 - points[:, 1]) / (hip[1] + 0.06 - knee[1]), 0, 1) ** 0.8
     left = 1 / (1 + np.exp(-points[:, 0] / (0.45 * hip[0])))
@@ -190,8 +198,8 @@ def joined(meshes: Sequence[Mesh]) -> Mesh:
     return replace(meshes[0], faces=faces, **fields)
 
 
-def _handles(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
-    """(bone, segment, radius): what pulls at the surface around it."""
+def _bone_segments(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
+    """(bone, start, end, radius) of line segments; the surface near a segment follows its bone."""
     at, h = skeleton.at, skeleton.proportions.height
     wide = np.array([0.045 * h, 0, 0])
     crown = skeleton.skull + np.array([0, 0.1 * skeleton.head_height, 0])
@@ -218,14 +226,14 @@ def _nearest(points: Array, start: Array, end: Array) -> Array:
     return start + share[:, None] * axis
 
 
-def _melt(one: Array, other: Array, smooth: float) -> Array:
+def _smooth_minimum(one: Array, other: Array, smooth: float) -> Array:
     """A smooth minimum (polynomial, Inigo Quilez)."""
     overlap = np.maximum(smooth - np.abs(one - other), 0) / smooth
     return np.minimum(one, other) - 0.25 * smooth * overlap**2
 
 
 def _wrinkles(points: Array, length: float, seed: int) -> Array:
-    """Smooth noise in [-1, 1]: a few waves in directions that lie rather across than up."""
+    """Smooth noise of about unit amplitude: a few waves, most of them horizontal."""
     draw = np.random.default_rng(seed)
     total = np.zeros(points.shape[:-1])
     for _ in range(6):
@@ -235,11 +243,12 @@ def _wrinkles(points: Array, length: float, seed: int) -> Array:
     return total / 4
 
 
-def _joints_between() -> np.ndarray:
+def _close_bones() -> np.ndarray:
+    """Which bones are at most two joints apart, bool [bones, bones]."""
     near = np.eye(len(BONES), dtype=bool)
     for bone, parent in enumerate(PARENTS[1:], 1):
         near[bone, parent] = near[parent, bone] = True
     return near @ near
 
 
-_NEAR = _joints_between()
+_CLOSE = _close_bones()

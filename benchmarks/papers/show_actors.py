@@ -1,4 +1,4 @@
-"""A picture of actors to look at: python benchmarks/papers/show_actors.py out/actors -o docs/actors.png
+"""An image of actors to look at: python benchmarks/papers/show_actors.py out/actors -o docs/actors.png
 
 The first rows show the middle frame of a clip each; the last row one clip's frames with pose, label map and flow.
 """
@@ -18,7 +18,7 @@ from stages.clip.preview import spread
 from stages.conditions.labels import LabelLayer, colourise
 from stages.conditions.poses import draw_pose
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
@@ -32,11 +32,11 @@ def main() -> None:
     palette.save(options.out, optimize=True)
 
 
-def layers(clip: Clip, columns: int) -> list[Picture]:
+def layers(clip: Clip, columns: int) -> list[Pixels]:
     """Two moments of a clip as frame, pose, label map and flow."""
     labels = LabelLayer(clip.layer("segment"))
     poses = clip.layer("poses").arrays()["keypoints"]
-    found: list[Picture] = []
+    found: list[Pixels] = []
     for index in spread(clip.num_frames - 1, columns // 4):
         found.append(clip.frame(index))
         found.append(draw_pose(poses[index], clip.height, clip.width))
@@ -45,7 +45,7 @@ def layers(clip: Clip, columns: int) -> list[Picture]:
     return found
 
 
-def _flow_colours(flow: NDArray[np.float32]) -> Picture:
+def _flow_colours(flow: NDArray[np.float32]) -> Pixels:
     """Direction as hue, length as strength."""
     length, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
     strength = np.clip(length / max(float(np.percentile(length, 99)), 1.0), 0, 1)

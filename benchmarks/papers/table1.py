@@ -5,7 +5,7 @@
 
 With poses all six methods; "ours, no warped example", which has the generated weights alone in common with the paper's claim against the
 baselines; and "ours, heat maps", which is driven by what drives PoseWarp and MonkeyNet. With label maps (--kind segment) those that know no
-joints. Every method has the same trainer, losses, steps, pictures and seeds.
+joints. Every method has the same trainer, losses, steps, images and seeds.
 """
 
 from __future__ import annotations

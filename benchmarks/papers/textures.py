@@ -1,4 +1,4 @@
-"""Flat pictures that are laid on surfaces: fabrics, grounds and walls that repeat; faces and prints that lie on the front of something.
+"""Textures: tiles of fabrics, grounds and walls, which repeat; decals such as faces and prints, which are laid on the front of a part.
 
 Colours are sRGB in [0, 1], float32. A fabric is a tile [SIDE, SIDE, 3] that repeats without a seam; a decal is RGBA [SIDE, SIDE, 4].
 """
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.floating]
+Image = NDArray[np.floating]
 Colour = NDArray[np.floating]
 
 SIDE = 256
@@ -38,7 +38,7 @@ def colour(text: str) -> Colour:
 
 
 def cloth_colour(draw: np.random.Generator, neutral: float = 0.45) -> Colour:
-    """What people wear: often a neutral, else any hue."""
+    """A random colour of clothes: a neutral one with the probability `neutral`, else any hue."""
     if draw.random() < neutral:
         return np.clip(colour(str(draw.choice(_NEUTRALS))) + draw.normal(0, 0.02, 3).astype(np.float32), 0.02, 0.97)
     hue, strength, value = draw.random(), draw.beta(2.6, 2.6), 0.22 + 0.7 * draw.beta(2.0, 1.8)
@@ -46,7 +46,7 @@ def cloth_colour(draw: np.random.Generator, neutral: float = 0.45) -> Colour:
 
 
 def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
-    """Another cloth colour that can be told from `base`."""
+    """Another colour of clothes that differs clearly from `base`."""
     other = cloth_colour(draw)
     for _ in range(8):
         if np.abs(other - base).sum() > 0.6:
@@ -55,8 +55,11 @@ def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
     return other
 
 
-def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, squeeze: tuple[int, int] = (1, 1)) -> Picture:
-    """Seamless noise [side, side] about 0 with deviation 1; `cells` waves across, `squeeze` times as many down and across."""
+def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, squeeze: tuple[int, int] = (1, 1)) -> Image:
+    """Seamless noise [side, side] with a mean of about 0 and a standard deviation of 1.
+
+    The coarsest octave has cells * squeeze[0] rows and cells * squeeze[1] columns; each octave has twice as many as the one before.
+    """
     total = np.zeros((side, side), np.float32)
     for octave in range(octaves):
         rows, columns = (min(side, cells * factor * 2**octave) for factor in squeeze)
@@ -67,36 +70,36 @@ def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, sq
     return total / max(float(total.std()), 1e-6)
 
 
-def mixed(one: Colour, other: Colour, share: Picture) -> Picture:
+def mixed(one: Colour, other: Colour, share: Image) -> Image:
     return (one + (other - one) * np.clip(share, 0, 1)[..., None]).astype(np.float32)
 
 
-def _across() -> tuple[Picture, Picture]:
+def _axes() -> tuple[Image, Image]:
     """x and y in [0, 1) of a tile."""
     axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
     return np.broadcast_to(axis, (SIDE, SIDE)), np.broadcast_to(axis[:, None], (SIDE, SIDE))
 
 
-def _bands(position: Picture, count: int, share: float) -> Picture:
-    """Soft-edged bands: 1 on `share` of each period."""
+def _bands(position: Image, count: int, share: float) -> Image:
+    """`count` bands with soft edges: 1 on `share` of each period, else 0."""
     phase = np.abs((position * count) % 1 - 0.5) * 2
     return np.clip((share - phase) * SIDE / count / 3 + 0.5, 0, 1)
 
 
-def _plain(draw: np.random.Generator, base: Colour) -> Picture:
+def _plain(draw: np.random.Generator, base: Colour) -> Image:
     return np.broadcast_to(base, (SIDE, SIDE, 3)).astype(np.float32)
 
 
-def _hoops(draw: np.random.Generator, base: Colour) -> Picture:
-    return mixed(base, contrasting(draw, base), _bands(_across()[1], int(draw.integers(3, 10)), draw.uniform(0.25, 0.6)))
+def _hoops(draw: np.random.Generator, base: Colour) -> Image:
+    return mixed(base, contrasting(draw, base), _bands(_axes()[1], int(draw.integers(3, 10)), draw.uniform(0.25, 0.6)))
 
 
-def _stripes(draw: np.random.Generator, base: Colour) -> Picture:
-    return mixed(base, contrasting(draw, base), _bands(_across()[0], int(draw.integers(4, 12)), draw.uniform(0.15, 0.5)))
+def _stripes(draw: np.random.Generator, base: Colour) -> Image:
+    return mixed(base, contrasting(draw, base), _bands(_axes()[0], int(draw.integers(4, 12)), draw.uniform(0.15, 0.5)))
 
 
-def _checks(draw: np.random.Generator, base: Colour) -> Picture:
-    x, y = _across()
+def _checks(draw: np.random.Generator, base: Colour) -> Image:
+    x, y = _axes()
     count = int(draw.integers(3, 8))
     share = draw.uniform(0.35, 0.55)
     woven = 0.5 * (_bands(x, count, share) + _bands(y, count, share))
@@ -104,14 +107,14 @@ def _checks(draw: np.random.Generator, base: Colour) -> Picture:
     return mixed(mixed(base, contrasting(draw, base), woven), contrasting(draw, base), thin)
 
 
-def _dots(draw: np.random.Generator, base: Colour) -> Picture:
+def _dots(draw: np.random.Generator, base: Colour) -> Image:
     count = int(draw.integers(3, 8))
-    x, y = (axis * count for axis in _across())
+    x, y = (axis * count for axis in _axes())
     away = np.minimum(np.hypot(x % 1 - 0.5, y % 1 - 0.5), np.hypot((x + 0.5) % 1 - 0.5, (y + 0.5) % 1 - 0.5))
     return mixed(base, contrasting(draw, base), (draw.uniform(0.14, 0.28) - away) * SIDE / count / 2 + 0.5)
 
 
-def _blooms(draw: np.random.Generator, base: Colour) -> Picture:
+def _flowers(draw: np.random.Generator, base: Colour) -> Image:
     tile = _plain(draw, base).copy()
     inks = [contrasting(draw, base) for _ in range(3)]
     for _ in range(int(draw.integers(14, 40))):
@@ -125,75 +128,75 @@ def _blooms(draw: np.random.Generator, base: Colour) -> Picture:
     return tile
 
 
-def _camouflage(draw: np.random.Generator, base: Colour) -> Picture:
+def _camouflage(draw: np.random.Generator, base: Colour) -> Image:
     tile = _plain(draw, base)
     for level in (0.35, 0.7):
         tile = mixed(tile, np.clip(base * draw.uniform(0.45, 1.6) + draw.normal(0, 0.05, 3), 0, 1), (noise(draw, SIDE, 4, 2) - level) * 6)
     return tile
 
 
-def _melange(draw: np.random.Generator, base: Colour) -> Picture:
+def _melange(draw: np.random.Generator, base: Colour) -> Image:
     return np.clip(base + 0.05 * noise(draw, SIDE, 40, 2, (1, 3))[..., None], 0, 1)
 
 
-def _knit(draw: np.random.Generator, base: Colour) -> Picture:
-    x, y = _across()
+def _knit(draw: np.random.Generator, base: Colour) -> Image:
+    x, y = _axes()
     count = int(draw.integers(10, 18))
     cable = np.abs(np.sin(np.pi * count * x)) * (0.75 + 0.25 * np.sin(2 * np.pi * (1.5 * count * y + np.abs((count * x) % 1 - 0.5))))
     return (base * (0.72 + 0.4 * cable)[..., None]).astype(np.float32)
 
 
-def _blocks(draw: np.random.Generator, base: Colour) -> Picture:
-    return mixed(base, contrasting(draw, base), _bands(_across()[1] + draw.random(), 1, draw.uniform(0.3, 0.6)))
+def _blocks(draw: np.random.Generator, base: Colour) -> Image:
+    return mixed(base, contrasting(draw, base), _bands(_axes()[1] + draw.random(), 1, draw.uniform(0.3, 0.6)))
 
 
-def _zigzag(draw: np.random.Generator, base: Colour) -> Picture:
-    x, y = _across()
+def _zigzag(draw: np.random.Generator, base: Colour) -> Image:
+    x, y = _axes()
     count = int(draw.integers(4, 9))
     return mixed(base, contrasting(draw, base), _bands(y + np.abs((x * count) % 1 - 0.5) / count, count, draw.uniform(0.3, 0.6)))
 
 
-FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Picture], float]] = {
+FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Image], float]] = {
     "plain": (_plain, 5.0), "hoops": (_hoops, 1.6), "stripes": (_stripes, 1.0), "checks": (_checks, 1.3), "dots": (_dots, 0.7),
-    "blooms": (_blooms, 1.0), "camouflage": (_camouflage, 0.5), "melange": (_melange, 1.5), "knit": (_knit, 0.8), "blocks": (_blocks, 0.7),
+    "blooms": (_flowers, 1.0), "camouflage": (_camouflage, 0.5), "melange": (_melange, 1.5), "knit": (_knit, 0.8), "blocks": (_blocks, 0.7),
     "zigzag": (_zigzag, 0.5),
 }  # fmt: skip
-"""Name -> (what makes it of a colour, how often it is worn)."""
+"""name -> (a function from a base colour to a tile, how often it is drawn relative to the others)."""
 
 
-def fabric(draw: np.random.Generator, base: Colour, plainness: float = 1.0) -> Picture:
-    """A tile in any of the FABRICS, those without a pattern `plainness` times as often as usual; with a weave's slight unevenness."""
+def fabric(draw: np.random.Generator, base: Colour, plainness: float = 1.0) -> Image:
+    """A tile of a random fabric, slightly uneven. plainness: factor of the frequency of those without a pattern."""
     odds = np.array([often * (plainness if name in ("plain", "melange") else 1) for name, (_, often) in FABRICS.items()])
     make, _ = FABRICS[str(draw.choice(list(FABRICS), p=odds / odds.sum()))]
-    return worn(draw, make(draw, base), 0.05)
+    return uneven_tile(draw, make(draw, base), 0.05)
 
 
-def worn(draw: np.random.Generator, tile: Picture, amount: float) -> Picture:
-    """Uneven by `amount`, coarse and fine."""
+def uneven_tile(draw: np.random.Generator, tile: Image, amount: float) -> Image:
+    """A tile with coarse and fine noise in its brightness, of relative amplitude `amount`."""
     uneven = amount * (0.6 * noise(draw, SIDE, 3, 4) + 0.5 * draw.normal(size=(SIDE, SIDE)))
     return np.clip(tile * (1 + uneven[..., None]), 0, 1).astype(np.float32)
 
 
-def denim(draw: np.random.Generator, base: Colour) -> Picture:
-    x, y = _across()
+def denim(draw: np.random.Generator, base: Colour) -> Image:
+    x, y = _axes()
     twill = 0.08 * np.sin(2 * np.pi * 60 * (x + y)) + 0.1 * noise(draw, SIDE, 3, 3, (1, 2)) + 0.06 * noise(draw, SIDE, 50, 1)
     return np.clip(base * (1 + twill[..., None]) + 0.06 * twill[..., None], 0, 1).astype(np.float32)
 
 
-def strands(draw: np.random.Generator, base: Colour) -> Picture:
-    """Hair: streaks along y."""
+def strands(draw: np.random.Generator, base: Colour) -> Image:
+    """A tile of hair: streaks along y."""
     streaks = 0.22 * noise(draw, SIDE, 24, 3, (1, 5)) * np.array([[1.0]], np.float32)
     streaks = np.asarray(cv2.GaussianBlur(streaks, (1, 31), 0), np.float32)
     return np.clip(base * (1 + 1.6 * streaks[..., None]) + 0.04 * np.maximum(streaks, 0)[..., None], 0, 1).astype(np.float32)
 
 
-def skin(draw: np.random.Generator, base: Colour) -> Picture:
+def skin(draw: np.random.Generator, base: Colour) -> Image:
     blotches = noise(draw, SIDE, 4, 4)[..., None] * np.array([0.015, 0.03, 0.03], np.float32)
     return np.clip(base * (1 + blotches), 0, 1).astype(np.float32)
 
 
-def printed(draw: np.random.Generator, base: Colour) -> Picture:
-    """A motif for a shirt's front: shapes or letters on nothing."""
+def printed(draw: np.random.Generator, base: Colour) -> Image:
+    """A decal for the front of a shirt: shapes or letters on a transparent ground."""
     ink, other = contrasting(draw, base), contrasting(draw, base)
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
     middle = (SIDE // 2, SIDE // 2)
@@ -224,8 +227,8 @@ def printed(draw: np.random.Generator, base: Colour) -> Picture:
     return canvas
 
 
-def buttons(draw: np.random.Generator, base: Colour) -> Picture:
-    """A row of buttons, or a zip, down the middle."""
+def buttons(draw: np.random.Generator, base: Colour) -> Image:
+    """A decal of buttons or a zip down the middle."""
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
     dark, ink = (*(0.55 * base).tolist(), 0.9), (*contrasting(draw, base).tolist(), 1.0)
     cv2.line(canvas, (134, 0), (134, 255), dark, 5)

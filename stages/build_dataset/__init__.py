@@ -18,7 +18,7 @@ from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
 from stages.conditions.view import View
-from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, UsageError
+from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, Sentence, UsageError
 from stages.files import alone
 from stages.runner.report import Report
 
@@ -90,8 +90,7 @@ def build(
                     failed.add(clip_name(source))
                 yield report
         if not rows:
-            hint = "see the reasons above; `fsv2v clip preview` shows what was detected"
-            raise NoDetection(f"no clip was left for the dataset {out}", hint=hint)
+            raise NoDetection(f"no clip was left for the dataset {out}", code="dataset-empty")
         assign_subjects(rows, subjects or {}, failed)
         splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
         write_index(out, work.header(), rows, splits)
@@ -177,12 +176,12 @@ class _Work:
             return {}
         present = [kind for kind in MATERIALS if clip.has(kind)]
         if not present:
-            makers = ", ".join(f"fsv2v {material.extractor}" for material in MATERIALS.values())
-            raise NoDetection(f"{clip.path} has none of the layers {', '.join(MATERIALS)}", hint=f"run one of {makers} first")
+            raise NoDetection(f"{clip.path} has none of the layers {', '.join(MATERIALS)}", code="no-driving-layer")
         self.options = self.options.settled(present[0])
         if len(present) == 1:
             return {}
-        return {"warnings": [f"{clip.path} has the layers {', '.join(present)}: the dataset is of {present[0]}; choose with --kind"]}
+        several = f"{clip.path} has the layers {', '.join(present)}: the dataset is of {present[0]}"
+        return {"warnings": [Sentence(several, code="several-kinds")]}
 
     def _material(self, clip: Clip) -> Material:
         """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels differ from the dataset's."""
@@ -190,7 +189,8 @@ class _Work:
         if not clip.has(wanted.kind):
             others = [kind for kind in MATERIALS if clip.has(kind)]
             has = f", but {', '.join(others)}: a dataset is of one kind" if others else ""
-            raise NoDetection(f"{clip.path} has no {wanted.kind}{has}", hint=f"run `fsv2v {wanted.extractor} {clip.path}` first")
+            facts = {"clip": str(clip.path), "layer": wanted.kind}
+            raise NoDetection(f"{clip.path} has no {wanted.kind}{has}", code="layer-missing", facts=facts)
         material = wanted(clip)
         if material.labels is not None:
             self.labels = same_labels(clip.path, material.labels.meta(), self.labels)
@@ -201,8 +201,9 @@ def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, in
     runs = runs_of(material.usable(), cuts(clip.frames()) | material.breaks())
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
-        hint = f"lower --min-frames, or check the {material.kind} with `fsv2v clip preview`"
-        raise NoDetection(f"{clip.path} has no {min_frames} frames in a row with {material.shows}", hint=hint)
+        raise NoDetection(
+            f"{clip.path} has no {min_frames} frames in a row with {material.shows}", code="no-run", facts={"layer": material.kind}
+        )
     return long
 
 
@@ -234,9 +235,9 @@ def _store(
 
 def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
     """The cropped frames as a new clip, which replaces the remains of an interrupted run."""
-    pictures = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
+    images = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": list(run)}
-    return create_clip(target, pictures, fps=clip.fps, storage="jpg", source=source, overwrite=True)
+    return create_clip(target, images, fps=clip.fps, storage="jpg", source=source, overwrite=True)
 
 
 __all__ = ["DatasetOptions", "build", "read_subjects"]

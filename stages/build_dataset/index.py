@@ -31,7 +31,7 @@ def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
     if header.exists():
         return None if overwrite else dataset_files.read_header(root)
     if root.is_dir() and any(p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()):
-        raise InputError(f"{root} is not empty and holds no dataset", hint="use another -o")
+        raise InputError(f"{root} is not empty and holds no dataset", code="output-taken")
     return None
 
 
@@ -45,8 +45,7 @@ def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, An
     before, after = {"kind": kind_of(old), **old.get("parameters", {})}, {"kind": kind, **parameters}
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name) != value]
     if changed:
-        hint = "use another -o, or --overwrite"
-        raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", hint=hint)
+        raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", code="output-differs")
 
 
 def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
@@ -54,8 +53,7 @@ def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None
     if known is None or labels["names"] == known["names"]:
         return known or labels
     ours, theirs = (f"{table.get('table') or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
-    hint = "a dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets"
-    raise InputError(f"{path} has the labels {ours}, the dataset has {theirs}", hint=hint)
+    raise InputError(f"{path} has the labels {ours}, the dataset has {theirs}", code="labels-differ")
 
 
 def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, str], failed: Container[str]) -> None:

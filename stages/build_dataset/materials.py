@@ -81,7 +81,7 @@ class Faces(Material):
     @classmethod
     def check_size(cls, size: Size) -> None:
         if size[0] != size[1]:
-            raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give --size {size[0]}")
+            raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give the size {size[0]}")
 
     def usable(self) -> np.ndarray:
         return np.asarray(self.points[..., 2].max(1) > 0)
@@ -165,7 +165,7 @@ MATERIALS: Mapping[str, type[Material]] = {material.kind: material for material 
 def _followed(clip: Clip, points: np.ndarray) -> int:
     chosen = main_subject(points)
     if chosen is None:
-        raise NoDetection(f"{clip.path} shows no subject", hint="check it with `fsv2v clip preview`")
+        raise NoDetection(f"{clip.path} shows no subject", code="nothing-detected")
     return chosen
 
 

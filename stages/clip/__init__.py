@@ -2,8 +2,8 @@
 
 from stages.clip.clip import Clip, open_clip
 from stages.clip.create import as_clip, create_clip
+from stages.clip.images import list_images, read_image
 from stages.clip.layers import Layer, LayerWriter, Producer
-from stages.clip.pictures import list_pictures, read_image
 from stages.clip.probe import Timestamps, VideoInfo, probe
 from stages.clip.reader import read_frames
 from stages.clip.writer import VideoWriter, out_of_time
@@ -18,7 +18,7 @@ __all__ = [
     "VideoWriter",
     "as_clip",
     "create_clip",
-    "list_pictures",
+    "list_images",
     "open_clip",
     "out_of_time",
     "probe",

@@ -60,13 +60,13 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
     exactly = "alac" if found.codec == "alac" else "copy"  # out of Matroska a copy of ALAC has no length in its last packet
     complaint = ""
     for codec in [exactly, "aac"] if copied else ["aac"]:
-        pictures = media_input(Media(video))["v:0"]
+        video_stream = media_input(Media(video))["v:0"]
         tones = media_input(sound, itsoffset=f"{float(shift):.6f}")["a:0"]
         if codec != "copy":  # encoded sound would begin before the first frame and end too early by the same amount
             tones = tones.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
         options["map_metadata"] = 0  # keep the comment, which says how the frames were made
-        result = run(composer.output(pictures, tones, file_url(target), **options).compile(cmd=executable()))
+        result = run(composer.output(video_stream, tones, file_url(target), **options).compile(cmd=executable()))
         if result.returncode == 0:
             return
         complaint = result.stderr

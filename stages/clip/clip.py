@@ -125,7 +125,7 @@ class Clip:
         if found:
             raise ParametersDiffer(
                 f"{self.path} has a layer {kind} that was made otherwise ({'; '.join(found)})",
-                hint="Make it again with --overwrite, or choose another place with -o",
+                code="output-differs",
             )
         return False
 
@@ -140,7 +140,7 @@ class Clip:
         while another process makes the layer, and when one has made it since `needs` was called.
         """
         if not isinstance(self.store, DirectoryStore):
-            raise InputError(f"{self.path} is packed and cannot be added to", hint="Unpack it first: fsv2v clip unpack")
+            raise InputError(f"{self.path} is packed and cannot be added to", code="clip-packed")
         if not is_layer_name(kind):
             raise InputError(f"{kind!r} cannot be the name of a layer")
         with self._alone(kind), building_directory(self.path / kind, replace=True) as folder:
@@ -165,7 +165,7 @@ class Clip:
         """Raises UsageError when writing to `out` would replace this clip or its source."""
         for own in (self.path, self.source_path()):
             if own is not None and own.exists() and out.exists() and own.samefile(out):
-                raise UsageError(f"{out} is its own source, and is not replaced", hint="Choose another place with -o")
+                raise UsageError(f"{out} is its own source, and is not replaced", code="output-taken")
 
     def source_path(self) -> Path | None:
         """The path of the clip's source, which may no longer exist; None if it has none."""

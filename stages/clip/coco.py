@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from stages.clip.clip import Clip
+from stages.clip.images import natural_key
 from stages.clip.openpose import load_json, numbers_of, people_in, read_points
 from stages.clip.people import Person
-from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, one_size, poses_of
 from stages.errors import InputError
 from stages.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert

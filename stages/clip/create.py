@@ -19,8 +19,8 @@ import numpy as np
 from stages.clip.audio import copy_sound, find_sound
 from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.ffmpeg import Media, require_readable_file
+from stages.clip.images import Storage, is_animation, is_image, list_images, read_animation, read_image
 from stages.clip.layers import VERSION, LayerWriter, Producer, layer_json
-from stages.clip.pictures import Storage, is_animation, is_picture, list_pictures, read_animation, read_image
 from stages.clip.probe import Timestamps, VideoInfo, probe, rate_of
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
@@ -53,11 +53,11 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
     if (target / "clip.json").exists():
         return finished(target, source, identity["sha256"], frames, fps)
     try:
-        if is_picture(source) and source.is_file() and is_animation(source):
+        if is_image(source) and source.is_file() and is_animation(source):
             _from_animation(source, target, identity, frames, fps)
-        elif source.is_dir() or is_picture(source):
-            pictures = list_pictures(source) if source.is_dir() else [source]
-            _from_pictures(source, pictures, target, identity, frames, fps or DEFAULT_FPS)
+        elif source.is_dir() or is_image(source):
+            images = list_images(source) if source.is_dir() else [source]
+            _from_images(source, images, target, identity, frames, fps or DEFAULT_FPS)
         else:
             _from_video(source, target, identity, frames or "reference")
     except InputError as error:
@@ -67,18 +67,18 @@ def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStor
     return open_clip(target)
 
 
-def clip_of_pictures(
-    pictures: Sequence[Path],
+def clip_of_images(
+    images: Sequence[Path],
     target: Path,
     frames: FrameStorage | None = None,
     fps: Fraction = DEFAULT_FPS,
     timestamps: Timestamps | None = None,
 ) -> Clip:
     """A clip of these images of one folder, in this order. A finished one of the same images is reused; see `as_clip`."""
-    identity = pictures_identity(pictures)
+    identity = images_identity(images)
     if (target / "clip.json").exists():
-        return finished(target, pictures[0].parent, identity["sha256"], frames, fps)
-    _from_pictures(pictures[0].parent, pictures, target, identity, frames, fps, timestamps)
+        return finished(target, images[0].parent, identity["sha256"], frames, fps)
+    _from_images(images[0].parent, images, target, identity, frames, fps, timestamps)
     return open_clip(target)
 
 
@@ -111,14 +111,14 @@ def source_identity(source: Path) -> dict[str, Any]:
     if not source.is_dir():
         require_readable_file(source)
         return {"sha256": file_sha256(source), "bytes": source.stat().st_size}
-    return pictures_identity(list_pictures(source))
+    return images_identity(list_images(source))
 
 
-def pictures_identity(pictures: Sequence[Path]) -> dict[str, Any]:
+def images_identity(images: Sequence[Path]) -> dict[str, Any]:
     """sha256 of their names and contents, and bytes."""
-    lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in pictures)
+    lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in images)
     digest = hashlib.sha256(os.fsencode(lines)).hexdigest()
-    return {"sha256": digest, "bytes": sum(path.stat().st_size for path in pictures)}
+    return {"sha256": digest, "bytes": sum(path.stat().st_size for path in images)}
 
 
 def create_clip(
@@ -143,7 +143,7 @@ def create_clip(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise ParametersDiffer(f"{path} exists already", hint="Replace it with --overwrite, or choose another place with -o")
+        raise ParametersDiffer(f"{path} exists already", code="output-exists")
     require_replaceable(path)
     with building_directory(path, replace=overwrite) as folder:
         if frames is not None:
@@ -157,9 +157,9 @@ def create_clip(
 
 
 def require_replaceable(path: Path) -> None:
-    """Raises ParametersDiffer when `path` is anything but a clip: --overwrite must not delete a user's folder."""
+    """Raises ParametersDiffer when `path` is anything but a clip: overwriting must not delete a user's folder."""
     if path.exists() and not (path / "clip.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ParametersDiffer(f"{path} exists and is not a clip, so it is not replaced", hint="Choose another place with -o")
+        raise ParametersDiffer(f"{path} exists and is not a clip, so it is not replaced", code="output-taken")
 
 
 def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
@@ -169,13 +169,12 @@ def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | Non
     """
     clip = open_clip(target)
     if (clip.source or {}).get("sha256") != sha256:
-        raise ParametersDiffer(f"{target} was made from another source than {source}", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} was made from another source than {source}", code="output-other")
     kept = clip.layer("frames").storage if clip.has("frames") else None
     if frames and frames != kept:
-        hint = "Choose another place with -o"
-        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {kept} -> {frames})", hint=hint)
-    if fps and fps != clip.fps and (source.is_dir() or is_picture(source)):
-        raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {kept} -> {frames})", code="output-taken")
+    if fps and fps != clip.fps and (source.is_dir() or is_image(source)):
+        raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", code="output-other")
     return clip
 
 
@@ -193,9 +192,9 @@ def _from_video(source: Path, target: Path, identity: Mapping[str, Any], storage
         _write_clip_json(folder, target.stem, (info.width, info.height), info.num_frames, info.fps, info.timestamps, described)
 
 
-def _from_pictures(
+def _from_images(
     source: Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     target: Path,
     identity: Mapping[str, Any],
     storage: FrameStorage | None,
@@ -207,7 +206,7 @@ def _from_pictures(
     described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
-        size = _store_frames(folder, same_size(pictures), storage or "png", producer, len(pictures))
+        size = _store_frames(folder, same_size(images), storage or "png", producer, len(images))
         _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, described)
 
 
@@ -260,7 +259,7 @@ def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = s
 def _copy_at(target: Path, clip: Clip) -> Clip:
     copy = open_clip(target)
     if any(copy.meta.get(key) != clip.meta.get(key) for key in ("id", "created", "width", "height", "num_frames")):
-        raise ParametersDiffer(f"{target} is another clip than {clip.path}", hint="Choose another place with -o, or remove it")
+        raise ParametersDiffer(f"{target} is another clip than {clip.path}", code="output-other")
     return copy
 
 
@@ -284,10 +283,10 @@ def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
     return ((name, clip.store.read(name) if packed else clip.path / name) for name in names)
 
 
-def same_size(pictures: Sequence[Path]) -> Iterator[np.ndarray]:
+def same_size(images: Sequence[Path]) -> Iterator[np.ndarray]:
     """Read images one at a time. Raises InputError naming the first one of another size."""
     first: tuple[int, ...] | None = None
-    for path in pictures:
+    for path in images:
         image = read_image(path)
         first = first or image.shape
         if image.shape != first:

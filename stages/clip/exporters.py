@@ -14,16 +14,13 @@ import numpy as np
 from stages.clip.clip import Clip
 from stages.clip.coco import coco_file
 from stages.clip.flow_files import FORMS, FlowField, FlowForm, flow_bytes
+from stages.clip.images import Storage, encode
 from stages.clip.openpose import numbers_of, openpose_files
-from stages.clip.pictures import Storage, encode
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.files import alone, building_directory, write_atomically, write_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
-_REMEDY = "Replace it with --overwrite, or choose another place with -o"
-_ELSEWHERE = "Choose another place with -o"
-_ONE_EACH = "Choose another folder with -o, or replace it with --overwrite; several clips in one command get a folder each"
 _OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt|flo|npz)|.*_\d{12}_keypoints\.json|person_keypoints\.json")
 Format = Literal["auto", "png", "jpg", "video", "openpose", "coco", "json", "txt", "flo", "npz"]
 
@@ -59,7 +56,7 @@ def _export(clip: Clip, kind: str, out: Path, form: Format, overwrite: bool) -> 
     elif kind == "poses" and chosen == "coco":
         _file(out, overwrite, coco_file(clip)) if out.suffix == ".json" else _folder(out, overwrite, _coco_files(clip))
     elif chosen in ("png", "jpg") and clip.layer(kind).payload == "images":
-        _folder(out, overwrite, _picture_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
+        _folder(out, overwrite, _image_files(clip, kind, "jpg" if chosen == "jpg" else "png"))
     else:
         what = "cannot be exported" if chosen == "auto" else f"cannot be exported as {chosen}"
         raise UsageError(f"the layer {kind} {what}")
@@ -80,13 +77,13 @@ def _images(clip: Clip, kind: str) -> Iterator[np.ndarray]:
 
 def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
-        raise ParametersDiffer(f"{out} exists already", hint=_REMEDY)
+        raise ParametersDiffer(f"{out} exists already", code="output-exists")
     with VideoWriter(out, clip.width, clip.height, clip.fps, audio_from=clip) as writer:
         for image in _images(clip, kind):
             writer.write(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
 
 
-def _picture_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[str, bytes]]:
+def _image_files(clip: Clip, kind: str, storage: Storage) -> Iterator[tuple[str, bytes]]:
     if storage == "jpg" and kind != "frames":
         raise UsageError(f"the layer {kind} would be damaged by JPEG", hint="Choose png")
     convert = _as_in_files(clip, kind)
@@ -135,7 +132,7 @@ def _file(out: Path, overwrite: bool, data: bytes) -> None:
     """Write one file, unless it exists with the same content."""
     if out.exists() and not overwrite:
         if not out.is_file() or out.read_bytes() != data:
-            raise ParametersDiffer(f"{out} exists and holds something else", hint=_REMEDY)
+            raise ParametersDiffer(f"{out} exists and holds something else", code="output-exists")
         return
     write_atomically(out, data)
 
@@ -145,7 +142,7 @@ def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> N
     if out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
         if not _holds_exactly(out, files):
             _require_replaceable(out)
-            raise ParametersDiffer(f"{out} holds another export", hint=_ONE_EACH)
+            raise ParametersDiffer(f"{out} holds another export", code="export-differs")
         return
     _require_replaceable(out)
     with building_directory(out, replace=overwrite) as folder:
@@ -154,10 +151,11 @@ def _folder(out: Path, overwrite: bool, files: Iterator[tuple[str, bytes]]) -> N
 
 
 def _require_replaceable(out: Path) -> None:
-    """Raises ParametersDiffer when `out` holds files that no export writes: --overwrite must not delete a user's files."""
+    """Raises ParametersDiffer when `out` holds files that no export writes: overwriting must not delete a user's files."""
     others = [path.name for path in out.iterdir() if not _OURS.fullmatch(path.name)] if out.is_dir() else []
     if others or (out.exists() and not out.is_dir()):
-        raise ParametersDiffer(f"{out} holds other things ({', '.join(others[:3]) or 'a file'}), so it is not replaced", hint=_ELSEWHERE)
+        things = ", ".join(others[:3]) or "a file"
+        raise ParametersDiffer(f"{out} holds other things ({things}), so it is not replaced", code="output-taken")
 
 
 def _holds_exactly(out: Path, files: Iterator[tuple[str, bytes]]) -> bool:

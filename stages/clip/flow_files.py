@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.clip.images import natural_key
 from stages.clip.layers import npz_bytes
-from stages.clip.pictures import natural_key
 from stages.errors import InputError
 from stages.image_headers import may_be_decoded
 from stages.reading import load_npz

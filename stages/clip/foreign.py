@@ -12,9 +12,9 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
+from stages.clip.images import opened, read_image, require_exact
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
-from stages.clip.pictures import opened, read_image, require_exact
 from stages.clip.scaling import Size, coordinates, scaling_of
 from stages.digests import file_sha256
 from stages.errors import InputError, ParametersDiffer
@@ -64,8 +64,7 @@ def write_layer(
         if not clip.needs(kind, producer, inputs):
             return
     except ParametersDiffer as error:
-        error.hint = f"Choose another place with -o, or remove {clip.path / kind}"
-        raise
+        raise ParametersDiffer(error.message, code="layer-imported-otherwise", facts={"layer": str(clip.path / kind)}) from error
     content = read()
     with clip.writing(kind, producer, inputs, meaning) as writer:
         if isinstance(content, Mapping):
@@ -122,9 +121,9 @@ def read_labels(path: Path) -> np.ndarray:
 
 def _ids(path: Path) -> np.ndarray:
     """The integers [H, W] of an image of 8 or 16 bits."""
-    with opened(path) as picture:
-        require_exact(path, picture)
-        values = np.array(picture)
+    with opened(path) as image:
+        require_exact(path, image)
+        values = np.array(image)
     if values.ndim != 2 or values.dtype.kind not in "uib" or values.min(initial=0) < 0:
         raise InputError(f"{path} is not a label map: it must have one channel with ids from 0 to 255")
     return values
@@ -136,7 +135,7 @@ def _label_maps(clip: Clip, files: Sequence[Path], names: LabelTable | None) -> 
         try:
             yield names.indices(ids) if names else ids
         except InputError as error:
-            raise InputError(f"{path}: {error}", hint="Name the right table with --table") from error
+            raise InputError(f"{path}: {error}", code="wrong-label-table") from error
 
 
 def _instance_ids(files: Sequence[Path]) -> list[int] | None:

@@ -16,8 +16,8 @@ from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_cli
 from stages.clip.datasets import LAYOUTS, import_layout
 from stages.clip.flow_files import list_flow, read_flow
 from stages.clip.foreign import add_layer, digest_of, write_layer
+from stages.clip.images import is_image, list_images, read_image
 from stages.clip.openpose import Body, list_json, read_openpose
-from stages.clip.pictures import is_picture, list_pictures, read_image
 from stages.clip.scaling import Poses, Size
 from stages.errors import InputError, UsageError
 
@@ -84,19 +84,19 @@ def each_clip(
 def guess_layout(source: Path) -> Layout:
     """The layout of `source`. Raises InputError when several fit."""
     if not source.is_dir():
-        return "images" if is_picture(source) else "coco" if source.suffix.lower() == ".json" else "video"
+        return "images" if is_image(source) else "coco" if source.suffix.lower() == ".json" else "video"
     if is_clip(source):
         return "images"
     sets = [name for name, layout in LAYOUTS.items() if layout.recognises(source)]
     if len(sets) > 1:
-        raise InputError(f"{source} could have the layout {' or '.join(sets)}", hint="Name the right one with --layout")
+        raise InputError(f"{source} could have the layout {' or '.join(sets)}", code="layout-ambiguous")
     return sets[0] if sets else _guess_files([entry for entry in source.iterdir() if entry.is_file()])  # type: ignore[return-value]
 
 
 def _guess_files(files: Sequence[Path]) -> Layout:
-    pictures = [path for path in files if is_picture(path)]
-    if pictures:
-        return "densepose" if all(path.stem.endswith("_IUV") for path in pictures) else "images"
+    images = [path for path in files if is_image(path)]
+    if images:
+        return "densepose" if all(path.stem.endswith("_IUV") for path in images) else "images"
     if any(path.suffix == ".flo" for path in files):
         return "flow"
     return "openpose" if any(path.suffix == ".json" for path in files) else "images"
@@ -120,8 +120,7 @@ def import_flow(folder: Path, out: str | Path | None) -> Clip:
     The file of the last frame may be missing, since no frame follows it. Raises UsageError when there is no clip at `out`.
     """
     if out is None or not is_clip(Path(out)) or not Path(out).exists():
-        hint = "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one"
-        raise UsageError(f"The optical flow in {folder} needs a clip that it belongs to", hint=hint)
+        raise UsageError(f"The optical flow in {folder} needs a clip that it belongs to", code="flow-without-clip")
     clip = open_clip(out)
     files = list_flow(folder)
     if len(files) not in (clip.num_frames - 1, clip.num_frames):
@@ -154,7 +153,7 @@ def import_densepose(folder: Path, out: str | Path | None = None, fps: Fraction 
 
     If some names end in _IUV, other images (_INDS) are ignored. Raises InputError unless there is one of the right size for each frame.
     """
-    files = list_pictures(folder)
+    files = list_images(folder)
     files = [path for path in files if path.stem.endswith("_IUV")] or files
     target = clip_path(folder, out)
     with all_or_nothing(target):

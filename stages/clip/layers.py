@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from stages import __version__
-from stages.clip.kinds import KINDS, Payload, check_arrays, check_image, payload_of
-from stages.clip.pictures import Storage, decode_image, encode
+from stages.clip.images import Storage, decode_image, encode
+from stages.clip.layer_types import LAYER_TYPES, Payload, check_arrays, check_image, payload_of
 from stages.clip.schema import LAYER_SCHEMA, check_layer, dump, load
 from stages.clip.store import Store
 from stages.errors import InputError, InvalidClip
@@ -97,7 +97,7 @@ class Layer:
         data = self._store.read(name)
         if self.payload == "flow":
             return _flow_of(_read_npz(data, f"{self._store.path}/{name}"), f"{self._store.path}/{name}")
-        channels = KINDS[self.kind].channels if self.kind in KINDS else self.meta.get("channels", 1)
+        channels = LAYER_TYPES[self.kind].channels if self.kind in LAYER_TYPES else self.meta.get("channels", 1)
         return decode_image(data, f"{self._store.path}/{name}", channels)
 
     def images(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
@@ -121,7 +121,7 @@ class LayerWriter:
         self._folder = folder
         self._num_frames = num_frames
         self._size = size
-        self._payload: Payload | None = KINDS[kind].payload if kind in KINDS else None
+        self._payload: Payload | None = LAYER_TYPES[kind].payload if kind in LAYER_TYPES else None
         self._storage: Storage | Literal["flow"] = "flow" if self._payload == "flow" else storage
         self._entries: list[tuple[str, str, int]] = []
         self._channels = 1
@@ -164,8 +164,8 @@ class LayerWriter:
         if self._images and self._images != self._num_frames:
             raise InputError(f"the layer {self.kind} got {self._images} images, but the clip has {self._num_frames} frames")
         about: dict[str, Any] = {"payload": self._payload, "channels": self._channels}
-        if self.kind in KINDS:
-            about = dict(KINDS[self.kind].about)
+        if self.kind in LAYER_TYPES:
+            about = dict(LAYER_TYPES[self.kind].about)
         if self._images:
             about["storage"] = self._storage
         seconds = round(time.monotonic() - self._started, 3)

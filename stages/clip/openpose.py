@@ -16,8 +16,8 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
+from stages.clip.images import natural_key
 from stages.clip.people import Person
-from stages.clip.pictures import natural_key
 from stages.clip.scaling import Poses, Size, coordinates, one_size, poses_of
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError
@@ -72,8 +72,7 @@ def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
         if there[0] and len(near) > 1 and len(far):
             nearer.append(far.min() > 1.5 * near.max())
     if nearer and np.mean(nearer) > 0.5:
-        hint = "If it is BODY_25B, use `fsv2v clip import --skeleton body_25b`; --skeleton body_25 takes it as it is"
-        raise InputError(f"{folder} cannot be BODY_25: its points 1 to 4, neck and right arm, lie around the nose", hint=hint)
+        raise InputError(f"{folder} cannot be BODY_25: its points 1 to 4, neck and right arm, lie around the nose", code="not-body-25")
 
 
 def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:

@@ -93,7 +93,7 @@ def _is_there(target: Path, clip: Clip) -> bool:
     with contextlib.suppress(InputError, InvalidClip):
         if _identity(open_clip(target)) == _identity(clip):
             return True
-    raise ParametersDiffer(f"{target} exists and is not this clip", hint="Replace it with --overwrite, or choose another place with -o")
+    raise ParametersDiffer(f"{target} exists and is not this clip", code="output-exists")
 
 
 def _identity(clip: Clip) -> tuple[object, ...]:

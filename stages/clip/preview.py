@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.drawing import Overlay
-from stages.clip.pictures import encode
+from stages.clip.images import encode
 from stages.clip.writer import VideoWriter
 from stages.errors import UsageError
 from stages.files import building_file, write_bytes
@@ -81,10 +81,10 @@ def _caption(clip: Clip, index: int) -> str:
 
 def _row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
     """Cells side by side under a strip that names the layer and the frames."""
-    picture = np.concatenate(cells, axis=1)
-    strip = np.full((_CAPTION, picture.shape[1], 3), 24, np.uint8)
+    image = np.concatenate(cells, axis=1)
+    strip = np.full((_CAPTION, image.shape[1], 3), 24, np.uint8)
     for number, caption in enumerate(captions):
         text = f"{title}  {caption}" if number == 0 else caption
         place = (6 + number * cells[0].shape[1], _CAPTION - 7)
         cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
-    return np.concatenate([strip, picture])
+    return np.concatenate([strip, image])

@@ -146,8 +146,10 @@ def probe_media(media: Media) -> VideoInfo:
     if header.colour.foreign and not has_filter("zscale"):
         wanted = "it is HDR or has wide colours, and this ffmpeg lacks the filter zscale"
         raise MissingRequirement(f"{media.path} cannot be read: {wanted}", hint="Put an ffmpeg with libzimg on PATH, or none")
-    pictures = _PICTURE_UNITS.get(header.codec)
-    packets, time_base, complaint = _packets(media, {**_COPY, **({"bsf:v": f"filter_units=pass_types={pictures}"} if pictures else {})})
+    picture_units = _PICTURE_UNITS.get(header.codec)
+    packets, time_base, complaint = _packets(
+        media, {**_COPY, **({"bsf:v": f"filter_units=pass_types={picture_units}"} if picture_units else {})}
+    )
     damaged = "bitstream filter" in complaint
     if damaged:
         packets, time_base, complaint = _packets(media, _COPY)

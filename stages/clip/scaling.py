@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip.kinds import MAX_COORDINATE
+from stages.clip.layer_types import MAX_COORDINATE
 from stages.clip.people import Person, arrays_of
 from stages.errors import InputError
 from stages.skeletons import Points
@@ -91,8 +91,7 @@ def scaling_of(name: str | Path, seen: NDArray[np.float32], own: Size | None, si
         return Scaling("pixels", own, size or own)
     unit: Unit = "-1 to 1" if (seen < 0).mean() > _NEGATIVE else "0 to 1"
     if own is None and size is None:
-        hint = "Name the size with `fsv2v clip import --size WxH`, or the clip that they belong to with -o"
-        raise InputError(f"{name} has points from {unit}, not in pixels, and does not say the size of the image", hint=hint)
+        raise InputError(f"{name} has points from {unit}, not in pixels, and does not say the size of the image", code="image-size-unknown")
     return Scaling(unit, own, size or own)
 
 

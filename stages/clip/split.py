@@ -18,8 +18,8 @@ import numpy as np
 
 from stages.clip.clip import Clip, open_clip
 from stages.clip.create import create_clip, kept_path
+from stages.clip.images import Storage
 from stages.clip.layers import Producer
-from stages.clip.pictures import Storage
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, ParametersDiffer
 from stages.files import alone
@@ -44,7 +44,7 @@ def find_shots(clip: Clip, min_seconds: float = 0.5) -> Shots:
     shots = list(zip(bounds, bounds[1:], strict=False))
     kept = [shot for shot in shots if _seconds(clip, shot) >= min_seconds]
     if not kept:
-        raise InputError(f"No shot of {clip.path} lasts {min_seconds:g} s", hint="Lower --min-seconds")
+        raise InputError(f"No shot of {clip.path} lasts {min_seconds:g} s", code="no-shot")
     return Shots(kept, [shot for shot in shots if shot not in kept])
 
 
@@ -96,9 +96,7 @@ def _refuse_others(out: Path, name: str, count: int) -> None:
     pattern = re.compile(rf"{re.escape(name)}-(\d{{3,}})\.clip")
     found = [match for match in map(pattern.fullmatch, sorted(os.listdir(out)) if out.is_dir() else []) if match]
     if others := [match[0] for match in found if int(match[1]) >= count]:
-        raise ParametersDiffer(
-            f"{out} holds {len(others)} more shots of another split ({others[0]})", hint="Remove them, or choose another place with -o"
-        )
+        raise ParametersDiffer(f"{out} holds {len(others)} more shots of another split ({others[0]})", code="other-shots")
 
 
 def _seconds(clip: Clip, shot: Shot) -> Fraction:

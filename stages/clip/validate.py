@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.clip.clip import Clip, open_clip
-from stages.clip.kinds import check_image
+from stages.clip.layer_types import check_image
 from stages.clip.layers import DATA, Layer, combined_digest
 from stages.clip.schema import is_layer_name
 from stages.clip.store import DirectoryStore
@@ -54,7 +54,7 @@ def require_valid(path: str | Path) -> Findings:
     """As `validate`, but errors are raised together as one InvalidClip. Returns the findings: warnings only."""
     findings = validate(path)
     if findings.errors:
-        raise InvalidClip(f"{path} is damaged: {'; '.join(findings.errors)}", hint="Make the damaged layers again with --overwrite")
+        raise InvalidClip(f"{path} is damaged: {'; '.join(findings.errors)}", code="layers-damaged")
     return findings
 
 

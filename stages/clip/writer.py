@@ -29,7 +29,7 @@ from stages.clip.ffmpeg import (
 )
 from stages.clip.probe import probe
 from stages.errors import Fsv2vError, InputError, MissingRequirement, UsageError
-from stages.files import building_file, hidden_file, room_for
+from stages.files import building_file, hidden_file, unwritable
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -88,7 +88,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         with contextlib.ExitStack() as stack:
             self._final = stack.enter_context(building_file(self.path))
-            self._pictures = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
+            self._silent = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
             self._log: IO[bytes] = stack.enter_context(log_file())
             self._process = stack.enter_context(
                 running(self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True)
@@ -126,7 +126,7 @@ class VideoWriter:
             raise self._failure()
         if self._sound:
             media, shift = self._sound
-            add_sound(self._pictures, media, shift, self.num_frames / self._fps, self._final, self._container)
+            add_sound(self._silent, media, shift, self.num_frames / self._fps, self._final, self._container)
 
     def _command(self) -> list[str]:
         height, width, _ = self._shape
@@ -151,7 +151,7 @@ class VideoWriter:
         }
         if self._comment:
             options["metadata"] = f"comment={self._comment}"
-        command = composer.output(frames, file_url(self._pictures), **options).compile(cmd=executable())
+        command = composer.output(frames, file_url(self._silent), **options).compile(cmd=executable())
         return [argument for argument in arguments(command) if argument != "-nostdin"]
 
     def _failure(self) -> Fsv2vError:
@@ -162,7 +162,7 @@ class VideoWriter:
         if "Unknown encoder" in complaint:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
         reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
-        return InputError(f"{self.path} cannot be written: {reason}", hint=room_for(self.path))
+        return unwritable(self.path, reason)
 
 
 def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:

@@ -25,7 +25,7 @@ _RIGHT_SHOULDER, _LEFT_SHOULDER, _NECK, _MID_HIP, _WRISTS = 2, 5, 1, 8, (4, 7)
 def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
     """Pitch, yaw and roll in degrees of a face with landmarks [68, >=2], by PnP on nine of them.
 
-    Positive pitch looks down, positive yaw to the right of the picture, positive roll leans to the right of the picture. People differ from
+    Positive pitch looks down, positive yaw to the right of the image, positive roll leans to the right of the image. People differ from
     the generic head, so all angles of one person are off by the same few degrees, the pitch by up to 20.
     """
     points = landmarks[_RIGID, :2].astype(np.float64)

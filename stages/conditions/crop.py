@@ -1,4 +1,4 @@
-"""Crops that hold the whole head or body, move smoothly, and leave the frame only by padding; and the middle of a picture."""
+"""Crops that hold the whole head or body, move smoothly, and leave the frame only by padding; and the middle of an image."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def smooth_body_crops(keypoints: np.ndarray, width: int, height: int, fps: float
 
 
 def centre_crop(width: int, height: int, aspect: float) -> np.ndarray:
-    """The largest crop (left, top, height) of a width x height picture, `aspect` times as wide as high, around its middle."""
+    """The largest crop (left, top, height) of a width x height image, `aspect` times as wide as high, around its middle."""
     side = min(height, width / aspect)
     return np.array([(width - side * aspect) / 2, (height - side) / 2, side])
 

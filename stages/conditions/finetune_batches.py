@@ -14,7 +14,7 @@ from stages.networks.common.tuning import FinetuneBatch
 LARGEST_SHIFT = 1 / 16
 """An example is shown shifted by up to this share of its size (the public code's)."""
 LARGEST_TURN = 6.0
-"""Degrees by which the pictures are turned that a target is made from."""
+"""Degrees by which the images are turned that a target is made from."""
 LARGEST_ZOOM = 0.06
 """And the share by which they are larger or smaller."""
 MAX_SOURCES = 3
@@ -30,8 +30,8 @@ def finetune_batches(examples: Sequence[Example], batch: int, seed: int, device:
     draw = np.random.default_rng(seed)
     while True:
         drawn = [_draw(examples, draw) for _ in range(batch)]
-        targets = frame_of([target.shown for target, _ in drawn], device)
-        together = frame_of([source.shown for _, sources in drawn for source in sources], device)
+        targets = frame_of([target.sample for target, _ in drawn], device)
+        together = frame_of([source.sample for _, sources in drawn for source in sources], device)
         yield FinetuneBatch(targets, together.map(lambda x: x.unflatten(0, (batch, -1))))
 
 
@@ -42,12 +42,12 @@ def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Examp
     others = [others[index] for index in draw.permutation(len(others))[:MAX_SOURCES]]
     height, width = target.view.height, target.view.width
     mirrored = bool(draw.random() < 0.5)
-    shown = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
-    return shown, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
+    moved = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
+    return moved, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
 
 
 def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:
-    """A picture moved by the shares `shift` (x, y) of its size, perhaps mirrored at its middle first.
+    """An image moved by the shares `shift` (x, y) of its size, perhaps mirrored at its middle first.
 
     It moves by whole pixels, which keeps it as sharp as it is: from blurred targets a generator would learn to blur.
     """
@@ -57,7 +57,7 @@ def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> 
 
 
 def moved_view(height: int, width: int, draw: np.random.Generator, mirrored: bool) -> View:
-    """A picture shifted, turned around its middle and zoomed at random, perhaps mirrored."""
+    """An image shifted, turned around its middle and zoomed at random, perhaps mirrored."""
     scale, degrees = np.exp(LARGEST_ZOOM * draw.uniform(-1, 1)), LARGEST_TURN * draw.uniform(-1, 1)
     shift = draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2) * (width, height)
     return View.turned((height, width), height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)

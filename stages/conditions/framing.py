@@ -1,4 +1,4 @@
-"""How the pictures of a clip become those of a model: crops of heads or bodies, else the whole picture; and examples cut that way."""
+"""How the images of a clip become those of a model: crops of heads or bodies, else the whole image; and examples cut that way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stages.networks.common.images import image_tensor
 
 Crop = Literal["auto", "subject", "none"]
 FILLED_SHARE = 0.9
-"""Share of the picture's height from which on a crop is the picture: crops that are cropped again have 0.97 and more."""
+"""A crop of at least this share of the image's height is replaced by the whole image; clips that are already crops have 0.97 and more."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Sample:
     """uint8 [H, W, 3]; None where only what drives is of interest."""
 
     @property
-    def picture(self) -> np.ndarray:
-        """`image`, where there must be one."""
+    def required_image(self) -> np.ndarray:
+        """`image` of a sample that must have one."""
         assert self.image is not None
         return self.image
 
 
-def show(track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None) -> Sample:
-    """The frame `index` of a track through a view; `image` is its picture, as the view shows it."""
+def sample_of(track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None) -> Sample:
+    """The frame `index` of a track through a view; `image` is the frame's image, already through the view."""
     return Sample(track.semantic(index, view, noise), track.keypoints(index, view, noise), image)
 
 
@@ -54,17 +54,17 @@ class Example:
     track: Track
     index: int
     view: View
-    shown: Sample
+    sample: Sample
     warnings: tuple[str, ...] = ()
 
     def through(self, after: View) -> Example:
         """This example as another view of it shows it.
 
-        Picture and semantic image are made anew from the clip: what comes in at the border is there, or mirrored; and in a mirrored view
-        left and right are the person's again, which a flipped drawing would confuse.
+        Both are made from the clip again, not transformed: pixels from beyond the old border are the clip's where it has them, else
+        mirrored, and a mirrored view is drawn with the person's left and right exchanged.
         """
         view = self.view.then(after)
-        return replace(self, view=view, shown=show(self.track, self.index, view, view.image(self._frame)))
+        return replace(self, view=view, sample=sample_of(self.track, self.index, view, view.image(self._frame)))
 
     @cached_property
     def _frame(self) -> np.ndarray:
@@ -72,9 +72,9 @@ class Example:
 
 
 def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[View]:
-    """One view per frame onto pictures of `size` (height, width).
+    """One view per frame onto images of `size` (height, width).
 
-    auto: cropped to the subject, the head of a face or the whole of a body, unless that fills the picture already (as in what
+    auto: cropped to the subject, the head of a face or the whole of a body, unless that fills the image already (as in what
     build-dataset makes). Label maps have no subject.
     """
     boxes = track.crops(clip, size[1] / size[0])
@@ -85,7 +85,7 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
 
 
 def _fills(boxes: np.ndarray, clip: Clip) -> bool:
-    """Whether crops [T, 3] (left, top, height) are nearly the whole picture in most frames."""
+    """Whether crops [T, 3] (left, top, height) are nearly the whole image in most frames."""
     return bool(np.median(boxes[:, 2]) > FILLED_SHARE * clip.height)
 
 
@@ -100,25 +100,26 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: 
         raise InputError(f"{clip.path} has {track.num_frames} frames, and none of them is asked for", hint="name others as examples")
     seen = [index for index in part if track.seen(index)]
     if not seen:
-        raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use a picture in which the face is well visible")
+        raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use an image in which the face is well visible")
     chosen = [seen[round(i)] for i in np.linspace(0, len(seen) - 1, min(most, len(seen)))] if most > 1 else seen[:1]
     frames = views(clip, track, size, mode)
     return [_example(clip, track, index, frames[index]) for index in sorted(set(chosen))]
 
 
-def frame_of(shown: Sequence[Sample], device: torch.device) -> Frame:
-    """Sample frames of one size as tensors, [K, ...]; pictures in [-1, 1], where they all have one."""
-    pictures = [s.image for s in shown if s.image is not None]
-    images = None
-    if len(pictures) == len(shown):
-        images = image_tensor(np.stack(pictures)).to(device)
-    semantics, keypoints = np.stack([s.semantic for s in shown]), np.stack([s.keypoints for s in shown])
-    return Frame(torch.from_numpy(semantics).to(device), torch.from_numpy(keypoints).to(device), images)
+def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
+    """Sample frames of one size as tensors, [K, ...]; images in [-1, 1], where they all have one."""
+    images = [sample.image for sample in samples if sample.image is not None]
+    semantics, keypoints = np.stack([sample.semantic for sample in samples]), np.stack([sample.keypoints for sample in samples])
+    return Frame(
+        torch.from_numpy(semantics).to(device),
+        torch.from_numpy(keypoints).to(device),
+        image_tensor(np.stack(images)).to(device) if len(images) == len(samples) else None,
+    )
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
     warnings = squeezed(clip, view) + track.complaints(index, clip)
-    return Example(clip, track, index, view, show(track, index, view, view.image(clip.frame(index))), warnings)
+    return Example(clip, track, index, view, sample_of(track, index, view, view.image(clip.frame(index))), warnings)
 
 
 def squeezed(clip: Clip, view: View) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class LabelLayer:
 INSTANCES_FOLLOWED = 8
 """Instances of a clip whose boxes are keypoints, the largest ones."""
 MIN_INSTANCE = 1 / 500
-"""Share of the picture that an instance covers at least to count as seen."""
+"""Share of the image that an instance covers at least to count as seen."""
 _LOOKED_AT = 16
 """Frames of a clip in which the largest instances are looked for."""
 _FIRST_THING = 1000
@@ -103,7 +103,7 @@ def corners(numbers: NDArray[np.uint8], followed: Sequence[int]) -> NDArray[np.f
     """Upper left and lower right corner of the box of each followed instance, [2 * INSTANCES_FOLLOWED, 3] (x, y in pixels, confidence).
 
     A box reaches half a pixel beyond the centres of its outermost pixels, so that it has the instance's size. numbers: uint8 [H, W]. What
-    covers less than `MIN_INSTANCE` of the picture is not there.
+    covers less than `MIN_INSTANCE` of the image is not there.
     """
     points = np.zeros((2 * INSTANCES_FOLLOWED, 3), np.float32)
     for slot, number in enumerate(followed):
@@ -115,7 +115,7 @@ def corners(numbers: NDArray[np.uint8], followed: Sequence[int]) -> NDArray[np.f
 
 
 def mirror(names: Sequence[str]) -> NDArray[np.uint8]:
-    """A lookup [256] of ids in a mirrored picture: "left arm" and "right arm" are exchanged; what has no counterpart keeps its id."""
+    """A lookup [256] of ids in a mirrored image: "left arm" and "right arm" are exchanged; what has no counterpart keeps its id."""
     lookup = np.arange(256, dtype=np.uint8)
     for index, name in enumerate(names):
         other = re.sub(r"left|right", lambda side: {"left": "right", "right": "left"}[side[0]], name)

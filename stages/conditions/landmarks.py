@@ -13,7 +13,7 @@ import numpy as np
 
 LANDMARKS = 68
 IRIS_POINTS = 10
-"""Five points of each iris, first of the eye at the left of the picture: centre, then its right, upper, left and lower end."""
+"""Five points of each iris, first of the eye at the left of the image: centre, then its right, upper, left and lower end."""
 SEMANTIC_CHANNELS = 7
 """One channel for the sketch, one distance map for each group of `GROUPS`."""
 PUPIL_CHANNELS = 1
@@ -44,7 +44,7 @@ MIRROR = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
-"""`points[MIRROR]` of a mirrored picture is in iBUG order again."""
+"""`points[MIRROR]` of a mirrored image is in iBUG order again."""
 
 MIRROR_IRISES = np.array([5, 8, 7, 6, 9, 0, 3, 2, 1, 4])
 """As MIRROR, for the points of the irises."""
@@ -62,7 +62,7 @@ def eye_distance(points: np.ndarray) -> np.ndarray:
 
 
 def mirror(points: np.ndarray, width: int) -> np.ndarray:
-    """The landmarks of the picture flipped left to right. points [..., 68, 3]."""
+    """The landmarks of the image flipped left to right. points [..., 68, 3]."""
     flipped: np.ndarray = points[..., MIRROR, :].copy()
     flipped[..., 0] = np.where(flipped[..., 2] > 0, width - 1 - flipped[..., 0], 0)
     return flipped

@@ -45,7 +45,7 @@ COLOURS: tuple[tuple[int, int, int], ...] = (
 MIRROR: NDArray[np.int64] = np.array(
     [0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21], dtype=np.int64
 )
-"""`keypoints[MIRROR]` of a mirrored picture is in BODY_25 order again."""
+"""`keypoints[MIRROR]` of a mirrored image is in BODY_25 order again."""
 
 FACE, HAND_LEFT, HAND_RIGHT = slice(25, 95), slice(95, 116), slice(116, 137)
 """Where a whole body [137, 3] has them; a body without hands and face is [25, 3]."""
@@ -87,14 +87,14 @@ def with_hands(body: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def mirrored(bodies: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bodies [..., 25 or 137, 3] of a mirrored picture with left and right named as the person's again."""
+    """Bodies [..., 25 or 137, 3] of a mirrored image with left and right named as the person's again."""
     return bodies[..., WHOLE_MIRROR if bodies.shape[-2] > len(NAMES) else MIRROR, :]
 
 
 def person_height(keypoints: NDArray[np.float32]) -> float:
-    """Height in pixels of the person with keypoints [25, 3], as if upright and wholly in the picture; 0 without keypoints.
+    """Height in pixels of the person with keypoints [25, 3], as if upright and wholly in the image; 0 without keypoints.
 
-    The larger of what is seen and what follows from the trunk, so that it does not collapse when the legs leave the picture.
+    The larger of what is seen and what follows from the trunk, so that it does not collapse when the legs leave the image.
     """
     keypoints = keypoints[: len(NAMES)]
     seen = keypoints[keypoints[:, 2] > MIN_CONFIDENCE]

@@ -1,6 +1,6 @@
 """The driver's body made to fit the example's: the example's limbs, standing where he stands, moving as the driver does.
 
-A tall dancer can so drive a child. Lengths are compared over the whole clip, so no frame waits for another and nothing lags. In a picture
+A tall dancer can so drive a child. Lengths are compared over the whole clip, so no frame waits for another and nothing lags. In an image
 limbs look shorter than they are, never longer: what is compared are the lengths that are seen at best.
 """
 
@@ -153,7 +153,7 @@ def _placed(
 
 
 def _ground(bodies: Points) -> float | None:
-    """Height in the picture on which a body stands."""
+    """Height in the image on which a body stands."""
     lowest = np.array([_lowest(body) for body in bodies])
     lowest = lowest[~np.isnan(lowest)]
     return float(np.percentile(lowest, BEST_SEEN)) if len(lowest) else None

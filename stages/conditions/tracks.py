@@ -50,7 +50,7 @@ class Track(ABC):
         """Points that correspond between frames, float32 [N, 3]; N is the same for all clips of a kind, and may be 0."""
 
     @abstractmethod
-    def picture(self, index: int, view: View) -> np.ndarray:
+    def drawing(self, index: int, view: View) -> np.ndarray:
         """A drawing of frame `index` for people: uint8 RGB [height, width, 3]."""
 
     def seen(self, index: int) -> bool:

@@ -1,4 +1,4 @@
-"""Views: the affine map from a source picture to the picture that a network sees; for pixels and for points alike."""
+"""Views: the affine map from a source image to the image that a network sees; for pixels and for points alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHAPE_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class View:
-    """Where the pixels of an output picture come from: `matrix` [2, 3] maps source (x, y) to output (x, y)."""
+    """Where the pixels of an output image come from: `matrix` [2, 3] maps source (x, y) to output (x, y)."""
 
     matrix: np.ndarray
     height: int
@@ -20,13 +20,13 @@ class View:
 
     @classmethod
     def scaled(cls, height: int, width: int, to_height: int, to_width: int) -> View:
-        """The whole height x width picture at another size; pixel centres are at integers."""
+        """The whole height x width image at another size; pixel centres are at integers."""
         sx, sy = to_width / width, to_height / height
         return cls(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), to_height, to_width)
 
     @classmethod
     def crop(cls, box: np.ndarray, to_height: int, to_width: int) -> View:
-        """A crop (left, top, height) of the shape of the result, at to_height x to_width; left and top are borders: the picture's are 0."""
+        """A crop (left, top, height) of the shape of the result, at to_height x to_width; left and top are borders: the image's are 0."""
         left, top, side = (float(value) for value in box)
         scale = to_height / side
         return cls(np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]]), to_height, to_width)
@@ -35,7 +35,7 @@ class View:
     def turned(
         cls, source: tuple[int, int], height: int, width: int, *, scale: float, degrees: float, shift: np.ndarray, mirrored: bool
     ) -> View:
-        """A picture of size `source` (height, width), perhaps mirrored, scaled and turned around its middle, which then moves by `shift`.
+        """An image of size `source` (height, width), perhaps mirrored, scaled and turned around its middle, which then moves by `shift`.
 
         shift: x, y in pixels of the height x width result, from its middle.
         """
@@ -67,7 +67,7 @@ class View:
         return moved
 
     def image(self, image: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
-        """uint8 [H, W(, C)] seen through the view; outside the picture it is mirrored."""
+        """uint8 [H, W(, C)] seen through the view; outside the image it is mirrored."""
         shrink = np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
         matrix = self.matrix
         if shrink < 0.75 and interpolation == cv2.INTER_LINEAR:  # a plain bilinear reading would alias

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import DAMAGED, InputError
+from stages.errors import DAMAGED, InputError, Sentence
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 from stages.reading import load_npz
@@ -58,5 +58,4 @@ class Cache:
             write_atomically(path, data.getvalue())
         except InputError as problem:
             self._writable = False
-            problem.hint = "Name another folder with --cache, or free some space"
-            self._warn(f"statistics are not cached: {problem}")
+            self._warn(Sentence(f"statistics are not cached: {problem.message}", code="cache-unwritable"))

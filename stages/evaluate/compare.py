@@ -13,7 +13,7 @@ from pathlib import Path
 from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.comments import read_comment
-from stages.errors import InputError, UsageError
+from stages.errors import InputError, Sentence, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.extractor import Extractor
@@ -206,8 +206,8 @@ def _warn_of_a_crop(result: FrameSource, reference: FrameSource, on_event: OnEve
         return
     crop = _crop_of(result)
     if crop not in (None, "none") and _crop_of(reference) is None:
-        unlike = f"{result.path} was made with --crop {crop}, and {reference.path} may show more than that crop"
-        on_event({"warning": f"{unlike}: make the result with --crop none, or crop the reference in the same way"})
+        unlike = f"{result.path} was made with the crop {crop!r}, and {reference.path} may show more than that crop"
+        on_event({"warning": Sentence(unlike, code="crop-differs")})
 
 
 def _crop_of(source: FrameSource) -> str | None:

@@ -25,13 +25,8 @@ def layer_of_driving(context: EvaluationContext, kind: str) -> tuple[FrameSource
     """The driving and its layer `kind`. Raises UsageError when it has none."""
     driving = context.driving
     if driving is None or driving.clip is None or not driving.clip.has(kind):
-        raise UsageError(
-            f"The driving has no layer {kind}", hint=f"Run `fsv2v {_MAKERS[kind]}` on the driving clip, and name that with --driving"
-        )
+        raise UsageError(f"The driving has no layer {kind}", code="driving-without-layer", facts={"layer": kind})
     return driving, driving.clip.layer(kind)
-
-
-_MAKERS = {"poses": "extract-poses", "segment": "segment"}
 
 
 def points_at_size(driving: FrameSource, points: Iterable[NDArray[np.float32]], width: int, height: int) -> Iterator[NDArray[np.float32]]:
@@ -58,6 +53,6 @@ def _scale(driving: FrameSource, width: int, height: int) -> NDArray[np.float32]
     if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
         raise InputError(
             f"The driving {driving.path} ({driving.width}x{driving.height}) cannot be compared with a result of {width}x{height}",
-            hint="Give the clip that drove the result as --driving; `fsv2v synthesize -o OUT.clip` keeps it",
+            code="driving-shape",
         )
     return scale

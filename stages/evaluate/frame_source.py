@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip import Clip, list_pictures, open_clip, probe, read_frames, read_image
+from stages.clip import Clip, list_images, open_clip, probe, read_frames, read_image
 from stages.clip.clip import is_clip
 from stages.clip.create import same_size
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
-from stages.clip.pictures import is_animation, is_picture, read_animation
+from stages.clip.images import is_animation, is_image, read_animation
 from stages.digests import file_sha256
 from stages.errors import InputError
 
@@ -45,7 +45,7 @@ class FrameSource:
             return self.clip.frames_digest()
         if not place.is_dir():
             return file_sha256(place)
-        return hashlib.sha256("\n".join(map(file_sha256, list_pictures(place))).encode()).hexdigest()
+        return hashlib.sha256("\n".join(map(file_sha256, list_images(place))).encode()).hexdigest()
 
 
 def stem(path: str | Path) -> str:
@@ -58,7 +58,7 @@ def stem(path: str | Path) -> str:
 
 def is_collection(path: Path) -> bool:
     """Whether this is a folder of videos: neither a clip nor a folder of images."""
-    return path.is_dir() and not is_clip(path) and not any(map(is_picture, path.iterdir()))
+    return path.is_dir() and not is_clip(path) and not any(map(is_image, path.iterdir()))
 
 
 def is_frame_source(path: Path) -> bool:
@@ -86,9 +86,9 @@ def open_frame_source(path: str) -> FrameSource:
     if is_collection(place) and any(is_frame_source(entry) for entry in place.iterdir() if not entry.name.startswith(".")):
         raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Name what it holds: {place}/*")
     if place.is_dir():
-        return _of_pictures(path, list_pictures(place))
-    if is_picture(place):
-        return _of_animation(path) if is_animation(place) else _of_pictures(path, [place])
+        return _of_images(path, list_images(place))
+    if is_image(place):
+        return _of_animation(path) if is_animation(place) else _of_images(path, [place])
     info = probe(place)
     return FrameSource(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
 
@@ -102,6 +102,6 @@ def _of_animation(path: str) -> FrameSource:
     return FrameSource(path, *sizes[0], len(sizes), lambda: (image for image, _ in read_animation(Path(path))))
 
 
-def _of_pictures(path: str, pictures: list[Path]) -> FrameSource:
-    height, width = read_image(pictures[0]).shape[:2]
-    return FrameSource(path, width, height, len(pictures), lambda: same_size(pictures))
+def _of_images(path: str, images: list[Path]) -> FrameSource:
+    height, width = read_image(images[0]).shape[:2]
+    return FrameSource(path, width, height, len(images), lambda: same_size(images))

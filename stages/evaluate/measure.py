@@ -206,7 +206,7 @@ def fit(image: Image, width: int, height: int) -> Image:
     if not same_shape((own_width, own_height), (width, height)):
         raise InputError(
             f"A frame of {own_width}x{own_height} pixels cannot be compared with a result of {width}x{height}",
-            hint="Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
+            code="reference-shape",
         )
     shrinks = own_width > width
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)

@@ -68,7 +68,7 @@ class Metric:
     """One figure of merit.
 
     open: loads the metric's networks and returns its scorer.
-    missing: "" or a sentence that names the missing file or package and the command that fixes it; does not use the network.
+    missing: "" or a sentence about the missing file or package, if possible a `Sentence` with a code; does not use the network.
     layer: the layer that the driving must have; without it the metric runs only when it is named.
     min_frames, min_side: it needs at least this number of frames, with sides of at least this number of pixels.
     floor: the reference itself scores worse than perfect, and its score is reported.

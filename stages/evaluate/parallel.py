@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.errors import Fsv2vError, InputError, UsageError
+from stages.errors import Fsv2vError, InputError, UsageError, prefixed
 from stages.evaluate.cache import Cache
 from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
@@ -24,7 +24,6 @@ _FOR_EACH, _ON_RAY = 4, 1024
 """Number of shards for each process, and in all on a cluster with an unknown number of workers."""
 _INTERVAL = 0.2
 """Seconds between two reports of progress."""
-_SHARED = "Name a folder that all nodes share with --cache"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,9 @@ def evaluate_parallel(
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:
     """Measure the shard "i/n" and write its partial result. The notes hold the warnings. `on_step` may raise an interrupt."""
     if not work.folder.is_dir():
-        raise UsageError(f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", hint=_SHARED)
+        raise UsageError(
+            f"{socket.gethostname()} does not see {work.folder}, where the partial results are merged", code="parts-not-shared"
+        )
     index, count = map(int, name.split("/"))
     warnings: list[str] = []
     reported = time.monotonic()
@@ -105,7 +106,7 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
     def on_event(event: Mapping[str, Any]) -> None:
         nonlocal reported
         if "warning" in event:
-            warnings.append(str(event["warning"]))
+            warnings.append(event["warning"])
         elif on_step is not None and time.monotonic() - reported > _INTERVAL:
             reported = time.monotonic()
             on_step(Step(name, event["done"], event["total"]))
@@ -126,14 +127,14 @@ def _folder_of_parts(cache: str, engine: str) -> Iterator[Path]:
         try:
             folder = stack.enter_context(hidden_directory(Cache(cache, lambda text: None).folder / "parts"))
         except InputError as problem:
-            raise InputError(problem.args[0], hint=_SHARED) from problem
+            raise InputError(problem.message, code="parts-not-shared") from problem
         yield folder
 
 
 def _taken(report: Report, work: _Work) -> PartialResult:
     """Load the partial result that a report is about and remove its file. Raises the error of a shard that failed."""
     if report.status == "failed":
-        error = Fsv2vError(f"shard {report.source}: {report.reason}")
+        error = Fsv2vError.of(prefixed(f"shard {report.source}: ", report.reason))
         error.exit_code = report.exit_code
         raise error from RuntimeError(report.traceback)
     part = load(work.part(report.source))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import DAMAGED, InputError, ParametersDiffer, UsageError
+from stages.errors import DAMAGED, InputError, ParametersDiffer, Sentence, UsageError
 from stages.evaluate import intervals
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
@@ -86,8 +86,8 @@ class PartialResult:
         kept = [[side for side in _SIDES if getattr(sides, side) is not None] for sides in self.sides.values()]
         header = {
             "schema": SCHEMA, "metrics": self.metrics, "shards": self.shards, "whose": self.fingerprint, "pairs": self.pairs,
-            "scores": [asdict(score) for score in self.scores],
-            "pools": list(self.sides), "clips": self.clips, "reasons": [[*of, text] for of, text in self.reasons.items()],
+            "scores": [{**asdict(score), "unavailable": _reason_json(score.unavailable)} for score in self.scores],
+            "pools": list(self.sides), "clips": self.clips, "reasons": [[*of, _reason_json(text)] for of, text in self.reasons.items()],
             "sides": kept,
         }  # fmt: skip
         arrays: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
@@ -110,17 +110,31 @@ def load(path: Path) -> PartialResult:
         for index, (pool, kept) in enumerate(zip(header["pools"], header["sides"], strict=True)):
             sides[pool[0], pool[1]] = SetStatistics(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
         series = ("series", "baseline_series", "warped_series")
-        scores = [Score(**{**score, **{name: tuple(score[name]) for name in series}}) for score in header["scores"]]
-        reasons = {(pool, metric): text for pool, metric, text in header["reasons"]}
+        scores = [
+            Score(**{**score, **{name: tuple(score[name]) for name in series}, "unavailable": _reason(score["unavailable"])})
+            for score in header["scores"]
+        ]
+        reasons = {(pool, metric): _reason(text) for pool, metric, text in header["reasons"]}
         shards = tuple((index, count) for index, count in header["shards"])
         pairs = tuple((result, reference) for result, reference in header["pairs"])
         return PartialResult(tuple(header["metrics"]), shards, header["whose"], pairs, scores, sides, header["clips"], reasons)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except DAMAGED as problem:
-        raise InputError(
-            f"{path} is not a partial result of an evaluation", hint="`fsv2v evaluate ... -o PART.npz` writes one"
-        ) from problem
+        raise InputError(f"{path} is not a partial result of an evaluation", code="no-partial-result") from problem
+
+
+def _reason_json(text: str) -> str | dict[str, Any]:
+    """A reason for having no figure, as the file holds it."""
+    if not isinstance(text, Sentence):
+        return text
+    return {"message": text.message, "hint": text.hint, "code": text.code, "facts": text.facts}
+
+
+def _reason(value: str | dict[str, Any]) -> str:
+    if isinstance(value, str):
+        return value
+    return Sentence(str(value["message"]), hint=str(value["hint"]), code=str(value["code"]), facts=dict(value["facts"]))
 
 
 def require_same(path: Path, part: PartialResult) -> None:
@@ -129,7 +143,7 @@ def require_same(path: Path, part: PartialResult) -> None:
         return
     existing = load(path)
     if (existing.metrics, existing.shards, existing.fingerprint) != (part.metrics, part.shards, part.fingerprint):
-        raise ParametersDiffer(f"{path} holds a part of another evaluation, and is not replaced", hint="Remove it, or choose another -o")
+        raise ParametersDiffer(f"{path} holds a part of another evaluation, and is not replaced", code="output-other")
 
 
 def merge(paths: Sequence[Path]) -> PartialResult:

@@ -1,7 +1,7 @@
-"""The registry of metrics: the files of `stages/evaluate/metrics`, and the metrics that other packages declare.
+"""The registry of metrics: those of the files in `stages/evaluate/metrics`, and those that other packages declare.
 
-Each file has a METRIC, or a list METRICS. Another package declares each as an entry point of the group `fsv2v.metrics`, whose name
-is that of the metric.
+Each file has a METRIC, or a list METRICS. Another package declares an entry point of the group `fsv2v.metrics` for each of its metrics,
+with the metric's name.
 """
 
 from __future__ import annotations
@@ -19,44 +19,46 @@ GROUP = "fsv2v.metrics"
 """Entry points of other packages: name -> a `Metric` or a `Distribution`."""
 
 AnyMetric = Metric | Distribution
+"""A metric of frames, or one of distributions."""
 
 
 def metric_names() -> list[str]:
     """All metrics, whether they can run here or not."""
-    return [metric.name for metric in _every()]
+    return [metric.name for metric in _all_metrics()]
 
 
 def find_metric(name: str) -> AnyMetric:
-    """The first metric of that name or alias."""
+    """The first metric with this name or alias. Raises as `find_metrics`."""
     return find_metrics(name)[0]
 
 
 def find_metrics(name: str) -> list[AnyMetric]:
-    """The metrics of that name or alias.
+    """All metrics with this name or alias.
 
     Raises UsageError for an unknown name, MissingRequirement when the package that declares it cannot be loaded.
     """
-    found = [metric for metric in _every() if name in (metric.name, *metric.aliases)]
-    if not found and (entry := _entries().get(name)):
-        plugins.load(entry, (Metric, Distribution))  # raises, and says why that package cannot be loaded
+    found = [metric for metric in _all_metrics() if name in (metric.name, *metric.aliases)]
+    if not found and (entry := _declared().get(name)):
+        plugins.load(entry, (Metric, Distribution))  # raises with the reason why it cannot be loaded
     if not found:
         raise UsageError(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
     return found
 
 
-def _every() -> list[AnyMetric]:
-    """fsv2v's own, then those of other packages by name."""
-    loaded = [(name, plugins.load_or_warn(entry, (Metric, Distribution))) for name, entry in _entries().items()]
-    return [*_own(), *(replace(metric, name=name) for name, metric in loaded if metric)]
+def _all_metrics() -> list[AnyMetric]:
+    """The built-in metrics, then those of other packages that can be loaded, by name."""
+    loaded = [(name, plugins.load_or_warn(entry, (Metric, Distribution))) for name, entry in _declared().items()]
+    return [*_built_in(), *(replace(metric, name=name) for name, metric in loaded if metric)]
 
 
-def _own() -> list[AnyMetric]:
-    """Sorted by the first word of the name; within one file the order is kept."""
+def _built_in() -> list[AnyMetric]:
+    """By the part of their names before the first hyphen; metrics of one file stay in its order."""
     folder = importlib.import_module("stages.evaluate.metrics").__path__
     modules = [importlib.import_module(f"stages.evaluate.metrics.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(folder))]
     metrics = [metric for module in modules for metric in getattr(module, "METRICS", None) or (module.METRIC,)]
     return sorted(metrics, key=lambda metric: metric.name.partition("-")[0])
 
 
-def _entries() -> dict[str, plugins.EntryPoint]:
-    return plugins.found(GROUP, [metric.name for metric in _own()])
+def _declared() -> dict[str, plugins.EntryPoint]:
+    """name -> entry point of another package."""
+    return plugins.found(GROUP, [metric.name for metric in _built_in()])

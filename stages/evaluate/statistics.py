@@ -43,7 +43,7 @@ class Statistics:
     def of(vectors: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
         """vectors: [N, D]; keys: [N], a number for each (see `keys_of`). Raises InputError when a vector is not finite."""
         if not np.isfinite(vectors).all():
-            raise InputError("The features of a frame are not finite numbers", hint="Check the network with `fsv2v weights verify`")
+            raise InputError("The features of a frame are not finite numbers", code="features-not-finite")
         exact = vectors.astype(np.float64)
         kept = np.argsort(keys, kind="stable")[:KEPT]
         return Statistics(len(vectors), exact.sum(0), exact.T @ exact, vectors[kept].astype(np.float32), keys[kept])

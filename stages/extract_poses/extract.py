@@ -105,7 +105,7 @@ def _drop(arrays: dict[str, NDArray[Any]], all_boxes: list[Boxes], clip: Clip, n
         array[out] = -1 if name == "track_id" else 0
     if not (arrays["track_id"] >= 0).any():
         most = max(counts, key=lambda name: counts[name])
-        raise NoDetection(f"The rules of --drop leave no person in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
+        raise NoDetection(f"The rules leave no person in {clip.path}", hint=f"The rule {most} alone met {counts[most]} frames")
     return counts
 
 
@@ -115,7 +115,8 @@ def _no_person(clip: Clip, person: str | int, most: int) -> NoDetection:
         return NoDetection(f"{clip.path} has no person number {person}: {count} seen at once", hint="They count from the left, from 0")
     return NoDetection(
         f"No person was found in any of the {clip.num_frames} frames of {clip.path}",
-        hint="Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the image high",
+        hint="A person should be at least a fifth of the image high",
+        code="no-person",
     )
 
 

@@ -61,9 +61,9 @@ def extract(clip: Clip, options: SketchOptions, overwrite: bool = False) -> Outc
     with clip.writing("sketch", making["sketch"], inputs) as sketch:
         points = _draw(clip, frames, sketch)
         if not points[..., 2].any():
-            raise NoDetection(
-                f"No face was found in any of the {clip.num_frames} frames of {clip.path}", hint=_remedy(backend.name, options.face)
-            )
+            nothing = f"No face was found in any of the {clip.num_frames} frames of {clip.path}"
+            numbered = f"Face {options.face} was chosen: they count from 0, from the left" if str(options.face).isdigit() else ""
+            raise NoDetection(nothing, hint=numbered, code="no-face", facts=_alternatives(backend.name, options.face))
         if "landmarks" in needed:
             with clip.writing("landmarks", making["landmarks"], inputs) as landmarks:
                 landmarks.arrays(_arrays(points))
@@ -147,13 +147,12 @@ def _notes(points: NDArray[np.float32], width: int, height: int, upside_down: bo
     return notes | ({"warnings": warnings} if warnings else {})
 
 
-def _remedy(backend: str, face: str | int) -> str:
-    usable = [one for one in Backends("landmarks").every() if one.available and (one.name != backend or one.open_many)]
-    tries = []
-    for one in sorted(usable, key=lambda one: one.open_many is None):
-        named = [] if one.name == backend else [f"--backend {one.name}"]
-        many = ["--face 0, which also looks for small faces"] if one.open_many and face in ("largest", "center") else []
-        tries += [" ".join(named + many)] if named or many else []
-    advice = f"Try {', or '.join(tries)}; or look" if tries else "Look"
-    wanted = f" (face {face} was chosen: they count from 0, from the left)" if str(face).isdigit() else ""
-    return f"{advice} at the clip with `fsv2v clip preview`{wanted}"
+def _alternatives(backend: str, face: str | int) -> dict[str, Any]:
+    """What else can be tried here: other backends, and those that find smaller faces when a face is chosen by its number."""
+    usable = [one for one in Backends("landmarks").every() if one.available]
+    return {
+        "backend": backend,
+        "face": str(face),
+        "others": [one.name for one in usable if one.name != backend],
+        "find_smaller": [one.name for one in usable if one.open_many and face in ("largest", "center")],
+    }

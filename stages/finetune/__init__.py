@@ -1,4 +1,4 @@
-"""fsv2v finetune: a model adapted to the pictures of one person, as one small file."""
+"""fsv2v finetune: a model adapted to the images of one person, as one small file."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ def finetune(
     with alone(out):
         if out.exists() and not overwrite:
             return _skipped(out, settings)
-        shown = [
+        chosen = [
             e for clip in examples for e in examples_of(clip, model.config.kind, model.config.size, options.crop, options.num_examples)
         ]
-        for example in shown:
-            require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
-        if not shown:
-            raise InputError("there is no example to adapt to", hint="name a picture, a folder of pictures, a video or a clip")
+        for example in chosen:
+            require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
+        if not chosen:
+            raise InputError("there is no example to adapt to", hint="name an image, a folder of images, a video or a clip")
         generator = copy.deepcopy(model.generator)
         save = _saver(out, model, generator, options.whole)
         device = choose_device(options.device)
-        course = finetune_batches(shown, options.tuning.batch, options.tuning.seed, device)
+        course = finetune_batches(chosen, options.tuning.batch, options.tuning.seed, device)
         tuned = tune(generator.to(device), course, options.tuning, open_distance(options.perceptual, device), on_step)
         save({**model.info, "finetuning": settings, "tuned": tuned})
         return "done"
@@ -82,8 +82,8 @@ def finetune(
 
 def _settings(examples: Sequence[Clip], model: Model, options: FinetuneOptions) -> dict[str, Any]:
     kind = model.config.kind
-    shown = {"examples": [clip.frames_digest() for clip in examples], "layers": [layers_digest(clip, kind) for clip in examples]}
-    settings: dict[str, Any] = {**asdict(options), "model": model.sha256, **shown}
+    digests = {"examples": [clip.frames_digest() for clip in examples], "layers": [layers_digest(clip, kind) for clip in examples]}
+    settings: dict[str, Any] = {**asdict(options), "model": model.sha256, **digests}
     del settings["device"]
     return settings
 
@@ -93,7 +93,7 @@ def _skipped(out: Path, settings: dict[str, Any]) -> str:
     if made == settings:
         return "skipped"
     changed = "; ".join(differences(made, settings))
-    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", hint="Make it again with --overwrite, or use another -o")
+    raise ParametersDiffer(f"{out} is there and was made otherwise ({changed})", code="output-differs")
 
 
 def _saver(out: Path, model: Model, generator: Generator, whole: bool) -> Callable[[dict[str, Any]], None]:
@@ -104,6 +104,6 @@ def _saver(out: Path, model: Model, generator: Generator, whole: bool) -> Callab
     if whole:
         return lambda info: save_model(out, generator.state_dict(), model.config, info)
     if out.exists() and out.samefile(model.whole):
-        raise UsageError(f"{out} is the base of what is to be written there", hint="choose another -o, or write a whole model (--whole)")
+        raise UsageError(f"{out} is the base of what is to be written there", code="output-is-base")
     base, of = describe_base(model.whole, model.whole_sha256, out), read_model(model.whole)[1]
     return lambda info: save_delta(out, generator.state_dict(), base, of, model.config, info)

@@ -39,10 +39,10 @@ def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Te
     found = Backends("flow").require(name)
     if model is None:
         if name == "onnx":
-            raise UsageError("The flow backend onnx needs a network", hint="Name its file with --model FILE.onnx")
+            raise UsageError("The flow backend onnx needs a network", code="flow-model-needed")
         return Teacher(found)
     if name == "dis":
-        raise UsageError("The flow backend dis has no network", hint="Leave out --model or --backend dis")
+        raise UsageError("The flow backend dis has no network", code="flow-model-unused")
     path = Path(model)
     if not path.is_file():
         raise MissingRequirement(f"The flow network {path} does not exist", hint="Name an ONNX file")

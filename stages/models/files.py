@@ -73,11 +73,11 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = (file.metadata() or {}).get(HEADER)
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
-        raise MissingRequirement(f"the model {path} is not there", hint="name a .safetensors file or a run's folder with --model") from None
+        raise MissingRequirement(f"the model {path} is not there", code="model-not-found") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
     if header is None:
-        raise InputError(f"{path} holds weights of something else, not of an fsv2v model", hint="name a model that `fsv2v train` made")
+        raise InputError(f"{path} holds weights of something else, not of an fsv2v model", code="not-a-model")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
     if strange := [name for name, value in tensors.items() if value.dim() > _MOST_DIMENSIONS]:
         raise InputError(f"{path} is no model: its tensor {strange[0]!r:.100} has {tensors[strange[0]].dim()} dimensions")

@@ -111,5 +111,5 @@ def find_model(path: Path) -> Path:
         return path
     snapshots = sorted(path.glob("snapshot-*.safetensors"))
     if not snapshots:
-        raise MissingRequirement(f"{path} holds no model yet", hint=f"go on with `fsv2v train ... -o {os.fspath(path)}`")
+        raise MissingRequirement(f"{path} holds no model yet", code="run-without-model", facts={"run": os.fspath(path)})
     return snapshots[-1]

@@ -1,4 +1,4 @@
-"""The small networks that look at one picture and say something about each of its places: the street segmenter and the pose estimator.
+"""The small networks that look at one image and say something about each of its places: the street segmenter and the pose estimator.
 
 An encoder of SqueezeNet's shape, so that its ImageNet weights can be the start, and a decoder that sums what is known at each size from
 coarse to fine. Where SqueezeNet has no padding and so shifts its maps by a few pixels, this one pads.
@@ -18,7 +18,7 @@ from stages.networks.features.squeezenet import MEAN_BGR, Fire
 
 @dataclass(frozen=True)
 class DenseConfig:
-    """outputs: channels of the result, `stride` times smaller than the picture (2 or 4). width: channels of the decoder."""
+    """outputs: channels of the result, `stride` times smaller than the image (2 or 4). width: channels of the decoder."""
 
     outputs: int
     stride: int = 4
@@ -26,7 +26,7 @@ class DenseConfig:
 
 
 class DenseNet(nn.Module):
-    """Pictures [B, 3, H, W], RGB in [-1, 1], sides multiples of 16 -> [B, outputs, H / stride, W / stride]."""
+    """Images [B, 3, H, W], RGB in [-1, 1], sides multiples of 16 -> [B, outputs, H / stride, W / stride]."""
 
     mean: Tensor
 
@@ -47,8 +47,8 @@ class DenseNet(nn.Module):
         self.head = nn.Conv2d(width // 4 if config.stride == 2 else width * 3 // 4, config.outputs, 1)
         self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = (picture.flip(1) + 1) * 127.5 - self.mean
+    def forward(self, image: Tensor) -> Tensor:
+        x = (image.flip(1) + 1) * 127.5 - self.mean
         maps = []
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
@@ -66,7 +66,7 @@ class DenseNet(nn.Module):
 
 
 class Context(nn.Module):
-    """What lies around: depthwise convolutions at growing distances in turn, and the mean of the whole picture."""
+    """What lies around: depthwise convolutions at growing distances in turn, and the mean of the whole image."""
 
     def __init__(self, channels: int, width: int, dilations: tuple[int, ...] = (1, 2, 4, 8)) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ def run_over_clips(
     if jobs < 1:
         raise UsageError(f"The number of jobs must be at least 1, not {jobs}")
     if address is not None and engine != "ray":
-        raise UsageError(f"The address {address} is that of a Ray cluster", hint="Add --engine ray")
+        raise UsageError(f"The address {address} is that of a Ray cluster", code="ray-not-chosen")
     reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step, address)
     for report in reports:
         yield report

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-from stages.errors import Fsv2vError
+from stages.errors import Fsv2vError, Sentence
 from stages.runner.feeder import Feeder
 from stages.runner.report import ClipTask, Report, Step
 from stages.runner.work import CONCERNS_ALL, cores, limit_threads, run_one
@@ -127,7 +127,7 @@ def _revive(worker: _Worker, workers: list[_Worker], task: ClipTask, jobs: int) 
     workers.remove(worker)
     assert worker.source is not None
     if worker.second_try:
-        reason = f"Its worker process ended twice ({_cause(worker.process.exitcode)}). Perhaps memory ran out; try --jobs 1"
+        reason = Sentence(f"Its worker process ended twice ({_cause(worker.process.exitcode)})", code="worker-died")
         return Report(worker.source, task.layer, "failed", reason=reason, exit_code=3, source=worker.source)
     fresh = _start(task, jobs)
     fresh.second_try = True

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stages.errors import Fsv2vError, MissingRequirement
+from stages.errors import Fsv2vError, MissingRequirement, Sentence
 from stages.runner.ray_worker import RayWorker
 from stages.runner.report import ClipTask, Report, Step
 
@@ -145,7 +145,7 @@ class Crew:
             self.waiting.appendleft(lost)
             return
         what = "worker process ended twice" if lost.deaths == _DEATHS else f"node died {_NODE_DEATHS} times"
-        reason = f"Its {what} on the Ray cluster. Perhaps memory ran out; try fewer --jobs"
+        reason = Sentence(f"Its {what} on the Ray cluster", code="worker-died")
         yield Report(lost.source, self._task.layer, "failed", reason=reason, exit_code=3, traceback=str(error), source=lost.source)
 
     def _node_died(self, worker: Worker, error: Exception) -> bool:

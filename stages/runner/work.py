@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import Fsv2vError, InProgress, MissingRequirement, UsageError, was_interrupted
+from stages.errors import Fsv2vError, InProgress, MissingRequirement, Sentence, UsageError, was_interrupted
 from stages.files import discard, using, wait_for
 from stages.runner.report import ClipTask, Outcome, Report, Step
 
@@ -98,7 +98,7 @@ def _failure(task: ClipTask, source: str, error: Exception, seconds: float) -> R
 
 def missing_package(error: ModuleNotFoundError) -> MissingRequirement:
     """The error for a required package that is not installed."""
-    return MissingRequirement(f"The Python package {error.name} is not installed", hint="Install fsv2v again, or see `fsv2v doctor`")
+    return MissingRequirement(f"The Python package {error.name} is not installed", code="package-missing")
 
 
 def _watched(clip: Clip, source: str, on_step: Callable[[Step], None]) -> Clip:
@@ -140,5 +140,5 @@ def _sentence(error: Exception) -> tuple[str, int]:
         where = f": {error.filename}" if error.filename else ""
         return f"{os.strerror(error.errno)}{where}{hint}", 3
     if isinstance(error, MemoryError):
-        return "There is not enough memory for it. Fewer --jobs need less", 3
+        return Sentence("There is not enough memory for it", code="out-of-memory"), 3
     return f"Unexpected {type(error).__name__}: {error}. FSV2V_DEBUG=1 shows where", 1

@@ -22,11 +22,11 @@ def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
     for edit in edits:
         before, equals, after = edit.partition("=")
         if not equals:
-            raise UsageError(f"{edit!r} is no edit of labels", hint="Write it as --map tree=building")
+            raise UsageError(f"{edit!r} is no edit of labels", hint="Write it as tree=building")
         old, new = _id(before.strip(), table), _id(after.strip(), table)
         if edited.setdefault(old, new) != new:
             both = f"{table.names[edited[old]]} and {table.names[new]}"
-            raise UsageError(f"{table.names[old]} cannot become both {both}", hint="Leave one --map out")
+            raise UsageError(f"{table.names[old]} cannot become both {both}", code="label-edited-twice")
         lookup[old] = new
     return lookup
 

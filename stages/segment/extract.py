@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
-from stages.clip import Clip, Producer, list_pictures
+from stages.clip import Clip, Producer, list_images
 from stages.conditions import labels as tables
 from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
@@ -60,9 +60,9 @@ def extract(clip: Clip, options: SegmentOptions, overwrite: bool = False) -> Out
 
 def _backend(clip: Clip, options: SegmentOptions) -> Backend[SegmentBackend]:
     if options.backend not in ("auto", "labels") and options.labels is not None:
-        raise UsageError("Label maps are either imported or predicted", hint=f"Leave out --labels or --backend {options.backend}")
+        raise UsageError("Label maps are either imported or predicted", code="labels-or-backend", facts={"backend": options.backend})
     if options.model is not None and options.backend not in DEFAULT_MODELS:
-        raise UsageError("A --model needs its backend", hint=f"Name it with --backend {' or '.join(DEFAULT_MODELS)}")
+        raise UsageError("A model needs its backend", code="model-without-backend", facts={"backends": " or ".join(DEFAULT_MODELS)})
     if not 0 <= options.smoothing <= 100:
         raise UsageError(f"Smoothing cannot be {options.smoothing}", hint="Choose a number from 0 (off); 1 is the default")
     if options.labels is not None:
@@ -98,7 +98,7 @@ def largest(probabilities: NDArray[np.float32], width: int, height: int) -> NDAr
 
 def _persons(clip: Clip, backend: Backend[PersonFinder], options: SegmentOptions, overwrite: bool) -> Outcome:
     if options.edits:
-        raise UsageError("Persons are the only label of the backend person", hint="Leave out --map")
+        raise UsageError("Persons are the only label of the backend person", code="edits-of-persons")
     producer = Producer(STAGE, backend.name, {}, backend.weight_digests(), device=options.device)
     inputs = {"frames": clip.frames_digest()}
     needed = [kind for kind in ("mask", "segment") if clip.needs(kind, producer, inputs, overwrite)]
@@ -113,14 +113,12 @@ def _persons(clip: Clip, backend: Backend[PersonFinder], options: SegmentOptions
             for kind, writer in writers.items():
                 writer.image(mask * np.uint8(255 if kind == "mask" else 1))
         if empty == clip.num_frames:
-            raise NoDetection(
-                f"No person was found in any of the {clip.num_frames} frames of {clip.path}", hint="Import label maps with --labels instead"
-            )
+            raise NoDetection(f"No person was found in any of the {clip.num_frames} frames of {clip.path}", code="no-person-to-mask")
     return Outcome("segment", "done", clip.num_frames, {"frames_without_person": empty})
 
 
 def _import(clip: Clip, backend: Backend[LabelMapReader], options: SegmentOptions, overwrite: bool) -> Outcome:
-    files = list_pictures(_folder(clip, options.labels))
+    files = list_images(_folder(clip, options.labels))
     if len(files) != clip.num_frames:
         raise InputError(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")
     table = tables.table(options.table)
@@ -145,7 +143,7 @@ def _folder(clip: Clip, given: str | None) -> Path:
     for folder in places:
         if folder.is_dir():
             return folder
-    raise InputError(f"There are no label maps beside {source}", hint=f"Name their folder with --labels, or call it {places[0].name}")
+    raise InputError(f"There are no label maps beside {source}", code="no-label-maps", facts={"usual": places[0].name})
 
 
 def _digest(files: list[Path]) -> str:

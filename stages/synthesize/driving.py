@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
-from stages.conditions.framing import Crop, Sample, show, views
+from stages.conditions.framing import Crop, Sample, sample_of, views
 from stages.conditions.kinds import open_track
 from stages.conditions.reach import Reach, warnings
 from stages.conditions.tracks import Track
@@ -21,10 +21,10 @@ from stages.errors import NoDetection
 class Step:
     """What drives one frame."""
 
-    shown: Sample
-    """What the result is meant to show."""
-    fresh: bool
-    """A new shot begins: the frame before is no past of this one."""
+    sample: Sample
+    """Semantic image and keypoints."""
+    starts_shot: bool
+    """A new shot begins, so the frame before must not influence this one."""
 
 
 class Driving:
@@ -38,7 +38,7 @@ class Driving:
         self.track: Track = open_track(clip, kind)
         seen = [index for index in range(self.track.num_frames) if self.track.seen(index)]
         if not seen:
-            raise NoDetection(f"nothing was detected in the driving clip {clip.path}", hint="`fsv2v clip preview` shows what is there")
+            raise NoDetection(f"nothing was detected in the driving clip {clip.path}", code="nothing-detected")
         self.held = clip.num_frames - len(seen)
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         self.views = self._seen_through = views(clip, self.track, size, crop)
@@ -57,10 +57,10 @@ class Driving:
         before = None
         for index in self.source:
             view = self._seen_through[index]
-            shown = show(self.track, index, view)
-            fresh = before is None or _leapt(before, shown.keypoints)
-            before = shown.keypoints
-            yield Step(shown, fresh)
+            sample = sample_of(self.track, index, view)
+            starts_shot = before is None or _leapt(before, sample.keypoints)
+            before = sample.keypoints
+            yield Step(sample, starts_shot)
 
     def beyond(self, reach: Reach) -> list[str]:
         """Warnings of the frames whose subject is beyond what the examples show."""
@@ -73,10 +73,10 @@ class Driving:
     def drawings(self) -> Iterator[np.ndarray]:
         """The driving layer drawn as a person would, uint8 [H, W, 3]."""
         for index in self.source:
-            yield self.track.picture(index, self._seen_through[index])
+            yield self.track.drawing(index, self._seen_through[index])
 
     def frames(self) -> Iterator[np.ndarray]:
-        """The driving pictures at the model's size, uint8 [H, W, 3]."""
+        """The driving images at the model's size, uint8 [H, W, 3]."""
         for frame, view in zip(self.clip.frames(), self.views, strict=True):
             yield view.image(frame)
 

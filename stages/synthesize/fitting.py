@@ -49,7 +49,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         return Fitting("none", "there is no example")
     if not find(kind).normalizable:
         if normalize == "on":
-            raise UsageError(f"a model driven by {kind} cannot be normalized", hint="use --normalize off")
+            raise UsageError(f"a model driven by {kind} cannot be normalized", code="not-normalizable")
         return Fitting("none", f"{kind} has no proportions to fit")
     if normalize == "on":
         return Fitting("proportions", "it is switched on")

@@ -31,23 +31,22 @@ def is_finished(out: Path, producer: Producer) -> bool:
         changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
     except ValueError:  # no comment, or not one of ours
         changed = "by something else"
-    raise ParametersDiffer(
-        f"{out} is there and was made with other parameters ({changed})", hint="Make it again with --overwrite, or use another -o"
-    )
+    raise ParametersDiffer(f"{out} is there and was made with other parameters ({changed})", code="output-differs")
 
 
-def write_output(out: Path, frames: Iterator[np.ndarray], track: Driving, producer: Producer) -> None:
-    driving = track.clip
-    sound = driving if driving.has("audio") else None
+def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer) -> None:
+    """Write the frames of a synthesis as the video or clip `out`, with rate and sound of the driving clip."""
+    source = driving.clip
+    sound = source if source.has("audio") else None
     if out.suffix == ".clip":
         clip = create_clip(
-            out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
+            out, frames, fps=source.fps, timestamps=source.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
         if _kept_layer(producer) is not None:
-            _keep_driving(clip, track, find(producer.backend), producer)
+            _keep_driving(clip, driving, find(producer.backend), producer)
         return
     first = next(frames)
-    with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key()) as video:
+    with VideoWriter(out, first.shape[1], first.shape[0], source.fps, audio_from=sound, comment=producer.key()) as video:
         video.write(first)
         for frame in frames:
             video.write(frame)
@@ -62,8 +61,8 @@ def _kept_layer(producer: Producer) -> str | None:
     return None if kind.keep is None or producer.parameters["compare"] else kind.layer
 
 
-def _keep_driving(clip: Clip, track: Driving, kind: Kind, producer: Producer) -> None:
+def _keep_driving(clip: Clip, driving: Driving, kind: Kind, producer: Producer) -> None:
     assert kind.keep is not None
-    keypoints = np.stack([step.shown.keypoints for step in track.steps()])[:, None]
+    keypoints = np.stack([step.sample.keypoints for step in driving.steps()])[:, None]
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
         layer.arrays(kind.keep(keypoints))

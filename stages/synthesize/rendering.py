@@ -12,7 +12,7 @@ import torch
 
 from stages.clip import Clip
 from stages.conditions.finetune_batches import finetune_batches
-from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, show, squeezed, views
+from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.reach import Reach
 from stages.devices import choose_device
@@ -53,19 +53,19 @@ class Rendering:
         start: Clip | None = None,
     ) -> None:
         require_shown(options.show, model.config)
-        self.options, self._driving = options, driving
+        self.options, self._clip = options, driving
         self._kind, size = model.config.kind, model.config.size
         self._examples = _examples(examples, self._kind, size, options) if model.config.few_shot else []
-        self.track = Driving(driving, self._kind, size, options.crop)
-        require_channels(driving, self.track.track.channels, model.config.semantic_channels)
+        self.driving = Driving(driving, self._kind, size, options.crop)
+        require_channels(driving, self.driving.track.channels, model.config.semantic_channels)
         for example in self._examples:
-            require_channels(example.clip, len(example.shown.semantic), model.config.semantic_channels)
+            require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
-        self._given = [] if start is None else _last_frames(start, self._kind, size, options.crop, model.config.past_frames)
-        self._keypoints = [example.shown.keypoints for example in self._examples]
+        self._start = [] if start is None else _last_frames(start, self._kind, size, options.crop, model.config.past_frames)
+        self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
-            self.track.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+            self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         if options.finetune:
@@ -75,31 +75,31 @@ class Rendering:
 
     def frames(self) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""
-        pictures = frame_of([example.shown for example in self._examples], self._device) if self._examples else None
+        examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, pictures, self.track, self._device, select, self.options.show, self._given)
-        return transformed(frames, [SideBySide(self.track)] if self.options.compare else [])
+        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start)
+        return transformed(frames, [SideBySide(self.driving)] if self.options.compare else [])
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
         complaints = [text for example in self._examples for text in example.warnings]
-        too_far = [f"{self._driving.id}: {text}" for text in self.track.beyond(Reach(find(self._kind).pose, self._keypoints))]
-        return [*complaints, *squeezed(self._driving, self.track.views[0]), *too_far]
+        too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
+        return [*complaints, *squeezed(self._clip, self.driving.views[0]), *too_far]
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
-    """All examples in which something is seen; pictures without are left out as long as one remains."""
-    shown: list[Example] = []
+    """Those examples in which the subject is detected. Raises NoDetection when there is none."""
+    found: list[Example] = []
     failed: list[NoDetection] = []
     most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
     for clip in clips:
         try:
-            shown += examples_of(clip, kind, size, options.crop, most, slice(*options.example_frames))
+            found += examples_of(clip, kind, size, options.crop, most, slice(*options.example_frames))
         except NoDetection as error:
             failed.append(error)
-    if not shown:
+    if not found:
         raise failed[0] if failed else InputError("there is no example", hint="name an image, a folder of images, a video or a clip")
-    return shown
+    return found
 
 
 def _last_frames(clip: Clip, kind: str, size: tuple[int, int], crop: Crop, count: int) -> list[Sample]:
@@ -107,30 +107,30 @@ def _last_frames(clip: Clip, kind: str, size: tuple[int, int], crop: Crop, count
     track = open_track(clip, kind)
     seen_through = views(clip, track, size, crop)
     last = range(max(0, clip.num_frames - count), clip.num_frames)
-    return [show(track, index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last]
+    return [sample_of(track, index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last]
 
 
-def _selector(kind: str, shown: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
-    """Tells of each driving frame which examples it is made from."""
-    count = {"all": len(shown), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
-    if count >= len(shown):
-        return lambda step: tuple(range(len(shown)))
-    places = [find(kind).place(example.shown.keypoints, example.shown.semantic) for example in shown]
+def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
+    """A function from a driving frame to the indices of the examples that it is made from."""
+    count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
+    if count >= len(examples):
+        return lambda step: tuple(range(len(examples)))
+    places = [find(kind).place(example.sample.keypoints, example.sample.semantic) for example in examples]
     selector = Selector(AppearanceMap(places), count, options.hysteresis)
-    return lambda step: selector(find(kind).place(step.shown.keypoints, step.shown.semantic))
+    return lambda step: selector(find(kind).place(step.sample.keypoints, step.sample.semantic))
 
 
 def _frames(
     renderer: Renderer,
     examples: Frame | None,
-    track: Driving,
+    driving: Driving,
     device: torch.device,
     select: Callable[[Step], tuple[int, ...]],
-    show_part: Show,
-    given: Sequence[Sample],
+    show: Show,
+    start: Sequence[Sample],
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per driving frame; `given` are the frames before the first."""
-    count = 0 if examples is None else len(examples.picture)
+    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first."""
+    count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
 
     @lru_cache(maxsize=MAX_SELECTIONS)
@@ -138,13 +138,13 @@ def _frames(
         return whole if len(chosen) == count else renderer.choose(whole, chosen)
 
     past: Frame | None = None
-    for sample in given:
+    for sample in start:
         frame = frame_of([sample], device)
-        past = renderer.remember(frame, Synthesis(frame.picture, frame.picture), past)
-    for index, step in enumerate(track.steps()):
-        driving = frame_of([step.shown], device)
-        known = None if step.fresh and index else past
-        picture, past = show_step(renderer, show_part, code_of(select(step)), driving, known)
-        if not picture.isfinite().all():
+        past = renderer.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
+    for index, step in enumerate(driving.steps()):
+        target = frame_of([step.sample], device)
+        known = None if step.starts_shot and index else past
+        image, past = show_step(renderer, show, code_of(select(step)), target, known)
+        if not image.isfinite().all():
             raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
-        yield image_array(picture[0])
+        yield image_array(image[0])

@@ -17,7 +17,7 @@ Show = Literal["result", "warp", "mask", "raw"]
 
 
 def show_step(renderer: Renderer, show: Show, code: Any, driving: Frame, past: Frame | None) -> tuple[Tensor, Frame]:
-    """The next picture to write, [1, 3, H, W] in [-1, 1], and the past for the step after it, which is the same whatever is shown."""
+    """The next image to write, [1, 3, H, W] in [-1, 1], and the past for the step after it, which is the same whatever is shown."""
     if show == "result":
         return renderer.step(code, driving, past)
     made = renderer.synthesize(code, driving, past)
@@ -39,4 +39,4 @@ def part_of(made: Synthesis, show: Show) -> Tensor:
 def require_shown(show: Show, config: GeneratorConfig) -> None:
     """Raises UsageError when the model makes no such part."""
     if show not in config.shows:
-        raise UsageError(f"this model makes no {show} that could be shown", hint=f"use --show {' or '.join(config.shows)}")
+        raise UsageError(f"this model makes no {show} that could be shown", code="view-missing", facts={"views": " or ".join(config.shows)})

@@ -55,11 +55,11 @@ def synthesize(
             return Outcome(out, "skipped", driving.num_frames)
         begun = time.monotonic()
         rendering = Rendering(examples, driving, model, options, fitting, perceptual, start)
-        write_output(out, _counted(rendering.frames(), driving.num_frames, progress), rendering.track, producer)
+        write_output(out, _counted(rendering.frames(), driving.num_frames, progress), rendering.driving, producer)
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
         seconds, fallbacks = time.monotonic() - begun, rendering.renderer.fallbacks
-        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.track.held, warnings, fitting)
+        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.driving.held, warnings, fitting)
 
 
 def require_examples(examples: Sequence[Clip], model: Model, options: SynthesizeOptions) -> None:

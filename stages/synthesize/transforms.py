@@ -31,11 +31,11 @@ def transformed(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
 class SideBySide:
     """Driving frame (when the clip has frames), drawn driving layer and result: three or two times as wide."""
 
-    def __init__(self, track: Driving) -> None:
-        self.track = track
+    def __init__(self, driving: Driving) -> None:
+        self.driving = driving
 
     def __call__(self, frames: Frames) -> Frames:
-        images: Iterator[np.ndarray | None] = self.track.frames() if self.track.clip.has("frames") else repeat(None)
-        for frame, drawing, image in zip(frames, self.track.drawings(), images, strict=False):
+        images: Iterator[np.ndarray | None] = self.driving.frames() if self.driving.clip.has("frames") else repeat(None)
+        for frame, drawing, image in zip(frames, self.driving.drawings(), images, strict=False):
             columns = [drawing, frame]
             yield np.concatenate(columns if image is None else [image, *columns], 1)

@@ -142,7 +142,7 @@ def follow(frames: Iterable[Seen[Load]], choice: str | int, count: int, fps: flo
         yield from _one(identified, choice, count, fps, (width, height))
 
 
-def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: float, picture: tuple[int, int]) -> Iterator[Tracked[Load]]:
+def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: float, image: tuple[int, int]) -> Iterator[Tracked[Load]]:
     ahead: deque[_Frame[Load]] = deque()
     reach = 1 + math.ceil(CHOICE_SECONDS * fps)
     chosen, gone = -1, 0
@@ -155,7 +155,7 @@ def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: flo
         if frame.cut or gone > GAP_SECONDS * fps:
             chosen = -1
         if chosen < 0 and frame.subjects:
-            chosen, gone = _choose([frame, *itertools.takewhile(lambda later: not later.cut, ahead)], choice, picture), 0
+            chosen, gone = _choose([frame, *itertools.takewhile(lambda later: not later.cut, ahead)], choice, image), 0
         if chosen in frame.subjects:
             gone = 0
             yield Tracked(frame.subjects[chosen].points[None], np.array([chosen]), frame.load)
@@ -173,7 +173,7 @@ class _Frame(Generic[Load]):
     load: Load
 
 
-def _choose(frames: list[_Frame[Load]], choice: str | int, picture: tuple[int, int]) -> int:
+def _choose(frames: list[_Frame[Load]], choice: str | int, image: tuple[int, int]) -> int:
     """The identity of the chosen subject; -1 where the first of `frames` has no N-th."""
     if isinstance(choice, int):
         candidates = frames[0].subjects
@@ -182,14 +182,14 @@ def _choose(frames: list[_Frame[Load]], choice: str | int, picture: tuple[int, i
     weights: dict[int, float] = {}
     for frame in frames:
         for identity, subject in frame.subjects.items():
-            weights[identity] = weights.get(identity, 0.0) + _weight(subject, choice, picture)
+            weights[identity] = weights.get(identity, 0.0) + _weight(subject, choice, image)
     return max(weights, key=lambda identity: weights[identity])
 
 
-def _weight(subject: Subject, choice: str, picture: tuple[int, int]) -> float:
+def _weight(subject: Subject, choice: str, image: tuple[int, int]) -> float:
     if choice == "largest":
         return subject.size**2
-    size = np.array(picture)
+    size = np.array(image)
     return float(np.exp(-8 * ((subject.centre - (size - 1) / 2) ** 2).sum() / (size**2).sum()))
 
 

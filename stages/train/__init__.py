@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from stages.devices import choose_device, reproducible
+from stages.errors import prefixed
 from stages.files import alone
 from stages.flow.teacher import choose_teacher
 from stages.models import load_model
@@ -83,7 +84,7 @@ def _train(
     estimate = teacher.open(options.device)
 
     def on_bad(path: Path, reason: str) -> None:
-        event({"message": f"other clips take the place of {path}: {reason}"})
+        event({"message": prefixed(f"other clips take the place of {path}: ", reason)})
 
     data = Dataset(options.data, config.generator.kind, "train", estimate, on_bad)
     config = replace(config, generator=config.generator.for_labels(data.label_names()))

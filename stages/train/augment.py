@@ -9,7 +9,7 @@ from stages.conditions.view import View
 
 
 class Colours:
-    """Other colours for uint8 pictures [H, W, 3]: per channel a contrast and a brightness, then a turn of the hue in degrees."""
+    """Other colours for uint8 images [H, W, 3]: per channel a contrast and a brightness, then a turn of the hue in degrees."""
 
     def __init__(self, gain: np.ndarray, brightness: float, hue: float = 0.0) -> None:
         self.table = np.clip(np.arange(256)[:, None] * gain + brightness, 0, 255).astype(np.uint8)[None]
@@ -29,7 +29,7 @@ def draw_colours(draw: np.random.Generator, strength: float, most_hue: float) ->
 
 
 def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float) -> View:
-    """A random crop, scale, rotation and mirror image of a source picture of (height, width)."""
+    """A random crop, scale, rotation and mirror image of a source image of (height, width)."""
     scale = height / source[0] * np.exp(strength * draw.uniform(-0.1, 0.1))
     degrees = strength * draw.uniform(-8, 8)
     shift = strength * draw.uniform(-0.05, 0.05, 2) * height

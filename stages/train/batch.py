@@ -33,7 +33,7 @@ class Batch:
     @property
     def num_frames(self) -> int:
         """T."""
-        return self.frames.picture.shape[1]
+        return self.frames.required_image.shape[1]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to each of its tensors."""

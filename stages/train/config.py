@@ -20,7 +20,7 @@ class Phase:
     frames: int = 1
     """T: the length of a training window."""
     scale: float = 1.0
-    """Size of the training pictures as a share of the model's."""
+    """Size of the training images as a share of the model's."""
     batch: int = 4
     adversarial: bool = True
     motion_only: bool = False
@@ -61,7 +61,7 @@ class TrainConfig:
     most_stride: int = 1
     """Windows take every n-th frame, n drawn from 1 to this, so that motions of other speeds are seen."""
     r1: float = 0.0
-    """Weight of the gradient penalty of D_I on real pictures (R1, Mescheder et al. 2018), every 16th step; 0 leaves it out."""
+    """Weight of the gradient penalty of D_I on real images (R1, Mescheder et al. 2018), every 16th step; 0 leaves it out."""
     far_examples: float = 0.0
     """Share of the windows whose examples are the one of eight drawn frames that differs most from the window, by its keypoints."""
     jitter: float = 1.0
@@ -70,7 +70,7 @@ class TrainConfig:
     """Largest turn of the hue in degrees, of a window and its examples alike: with few subjects, more of them."""
     perceptual: str = "squeezenet"
     perceptual_scales: int = 1
-    """The perceptual loss sees the picture and its halves, so many sizes in all."""
+    """The perceptual loss sees the image and its halves, so many sizes in all."""
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     bfloat16: bool = True
     seed: int = 0
@@ -86,7 +86,7 @@ class TrainConfig:
         return sum(phase.steps for phase in self.phases)
 
     def size_of(self, phase: Phase) -> tuple[int, int]:
-        """Height and width of a phase's pictures."""
+        """Height and width of a phase's images."""
         height, width = (round(phase.scale * side) for side in self.generator.size)
         return height, width
 

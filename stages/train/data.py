@@ -66,7 +66,7 @@ class Dataset:
                 subjects[row["subject"]].append(DatasetClip(root, row, kind))
         self.subjects = [subjects[name] for name in sorted(subjects)]
         if not self.subjects:
-            raise InputError(f"{root} has no clips in its split {split!r}", hint="build it from more subjects with `fsv2v build-dataset`")
+            raise InputError(f"{root} has no clips in its split {split!r}", code="split-empty")
         self.open: OrderedDict[DatasetClip, None] = OrderedDict()
         self.lock = Lock()
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
@@ -128,8 +128,8 @@ class Dataset:
         colours = draw_colours(draw, config.jitter, config.hue)
         seed = int(draw.integers(1 << 62))
         noise, faults = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
-        frames = footage.show(window, view, colours, noise)
-        shown = footage.show(others, view, colours, faults)
+        frames = footage.samples(window, view, colours, noise)
+        shown = footage.samples(others, view, colours, faults)
         untaught = max(0, before - max(1, config.discriminators.span))
         flows, confidence = _teach(list(zip(frames[1:], frames, strict=False))[untaught:], self.teacher, view, untaught)
         warped = shown if config.losses.example_flow and config.generator.warps_example else []
@@ -166,8 +166,8 @@ class _Unreadable:
                 self.known.add(path)
                 self.tell(path, str(error))
             if 2 * len(self.known) > self.clips:
-                hint = "build the dataset again with --overwrite"
-                raise type(error)(f"{len(self.known)} of {self.clips} clips of {self.root} cannot be used: {error}", hint=hint) from error
+                unusable = f"{len(self.known)} of {self.clips} clips of {self.root} cannot be used: {error.message}"
+                raise type(error)(unusable, code="dataset-unusable") from error
 
 
 class Prefetcher:
@@ -217,7 +217,7 @@ def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: Vie
 
     Zeros for `untaught` pairs come first.
     """
-    found = [trusted_flow(one.picture, other.picture, teacher) for one, other in pairs]
+    found = [trusted_flow(one.required_image, other.required_image, teacher) for one, other in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)
     confidence = np.array([trusted[None] for _, trusted in found], np.float32)
     flows, confidence = flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
@@ -226,5 +226,5 @@ def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: Vie
 
 def _stacked(frames: Sequence[Frame]) -> Frame:
     """Frames [T, ...] of each sample as one, [B, T, ...]."""
-    images = torch.stack([frame.picture for frame in frames])
+    images = torch.stack([frame.required_image for frame in frames])
     return Frame(torch.stack([frame.semantic for frame in frames]), torch.stack([frame.keypoints for frame in frames]), images)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stages.clip import Clip, open_clip
-from stages.conditions.framing import Sample, show
+from stages.conditions.framing import Sample, sample_of
 from stages.conditions.kinds import find, open_track
 from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
@@ -76,17 +76,17 @@ class DatasetClip:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
-    def show(self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None) -> list[Sample]:
-        """Frames of the clip through `view` of the row's pictures, in other colours."""
-        return [self._shown(index, frame, view, colours, noise) for index, frame in zip(indices, self._frames(indices), strict=True)]
+    def samples(self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None) -> list[Sample]:
+        """Frames of the clip through `view` of the row's images, in other colours."""
+        return [self._sample(index, frame, view, colours, noise) for index, frame in zip(indices, self._frames(indices), strict=True)]
 
-    def _shown(self, index: int, frame: np.ndarray, view: View, colours: Colours, noise: DetectorNoise | None) -> Sample:
+    def _sample(self, index: int, frame: np.ndarray, view: View, colours: Colours, noise: DetectorNoise | None) -> Sample:
         if self.crops:
             view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
-        return show(self.track, index, view, colours(view.image(frame)), noise)
+        return sample_of(self.track, index, view, colours(view.image(frame)), noise)
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Frames of the clip, uint8 [H, W, 3]; those that follow one another at one go, for a video is opened each time."""
@@ -100,5 +100,4 @@ def check_kind(root: Path, kind: str) -> None:
     header = read_header(root)
     has, wanted = header.get("kind", "landmarks"), find(kind).layer
     if has != wanted:
-        hint = f"train it with a recipe for {has}; `fsv2v train --help` names them"
-        raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", hint=hint)
+        raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", code="dataset-kind", facts={"kind": has})

@@ -27,7 +27,7 @@ SATURATED = 0.9
 class Guard:
     """What is remembered of a run's health; part of its state.
 
-    Errors are mean absolute differences to the truth, in units of those of a grey picture: about 0.2 for a good frame, 1 for a grey one.
+    Errors are mean absolute differences to the truth, in units of those of a grey image: about 0.2 for a good frame, 1 for a grey one.
     """
 
     rate: float = 1.0
@@ -56,7 +56,7 @@ class Guard:
         if saturation > SATURATED:
             return f"{saturation:.0%} of what the network made is black or white"
         if self.recent > WORSE_THAN_GREY:
-            return f"frames are {self.recent:.1f} times as wrong as a grey picture"
+            return f"frames are {self.recent:.1f} times as wrong as a grey image"
         if self.recent > WORSE_THAN_BEFORE * self.best:
             return f"frames are {self.recent / self.best:.1f} times as wrong as before"
         return ""
@@ -64,8 +64,8 @@ class Guard:
     def slower(self, reason: str, step: int, back_to: int) -> Guard:
         """The guard of the run that goes back. Fsv2vError when it has done so too often."""
         if self.returns == MAX_RETURNS:
-            hint = "lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`"
-            raise Fsv2vError(f"training does not converge: at step {step} {reason}, after going back {self.returns} times", hint=hint)
+            what = f"training does not converge: at step {step} {reason}, after going back {self.returns} times"
+            raise Fsv2vError(what, code="no-convergence")
         rate = self.rate * SLOWER
         row = {"step": back_to, "went_back_from": step, "reason": reason, "rate": rate}
         kept = [old for old in self.history if old["step"] <= back_to]

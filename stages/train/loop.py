@@ -67,12 +67,12 @@ class Clock:
 
     begun: float = field(default_factory=time.monotonic)
     waited: float = 0.0
-    pictures: int = 0
+    images: int = 0
 
     def row(self, device: torch.device) -> dict[str, float]:
         seconds = time.monotonic() - self.begun
         memory = round(_memory(device) / 2**20)
-        return {"seconds": round(seconds, 3), "waited": round(self.waited, 3), "pictures": self.pictures, "memory_mb": memory}
+        return {"seconds": round(seconds, 3), "waited": round(self.waited, 3), "pictures": self.images, "memory_mb": memory}
 
 
 class Run:
@@ -128,7 +128,7 @@ class Run:
         batch = batches.next().to(trainer.device)
         self.clock.waited += time.monotonic() - asked
         done = trainer.train_step(batch, phase)
-        self.clock.pictures += phase.batch * phase.frames
+        self.clock.images += phase.batch * phase.frames
         if done.reason:
             return done.reason
         self.interval.add(done.terms)

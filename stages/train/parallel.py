@@ -39,8 +39,8 @@ class World:
     def part(self, batch: int) -> range:
         """The samples of a batch that are this process's. UsageError when there are more processes than samples."""
         if batch < self.size:
-            hint = f"use at most {batch} processes, or --batch-scale"
-            raise UsageError(f"a batch of {batch} cannot be shared by {self.size} processes", hint=hint)
+            facts = {"batch": batch}
+            raise UsageError(f"a batch of {batch} cannot be shared by {self.size} processes", code="batch-too-small", facts=facts)
         return range(self.rank * batch // self.size, (self.rank + 1) * batch // self.size)
 
     def sum(self, values: Tensor) -> Tensor:

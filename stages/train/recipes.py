@@ -86,7 +86,7 @@ def _config(table: dict[str, Any]) -> TrainConfig:
     halvings = config.generator.halvings
     for height, width in map(config.size_of, config.phases):
         if height % 2**halvings or width % 2**halvings:
-            raise ValueError(f"pictures of {height}x{width} cannot be halved {halvings} times: take multiples of {2**halvings}")
+            raise ValueError(f"images of {height}x{width} cannot be halved {halvings} times: take multiples of {2**halvings}")
     return config
 
 

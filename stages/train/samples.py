@@ -1,4 +1,4 @@
-"""Sample sheets: for a few windows the driving image, example, warp, mask, result and truth, as one picture."""
+"""Sample sheets: for a few windows the driving image, example, warp, mask, result and truth, as one image."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
     columns = {"driving": find(generator.config.kind).draw(first.semantic)}
     if made.best is not None and made.attention is not None:
         chosen = torch.arange(len(batch), device=made.best.device), made.best
-        example = batch.examples.picture[chosen]
+        example = batch.examples.required_image[chosen]
         columns["example"] = example
         columns["warped example"] = example if made.example is None else made.example.image
         columns["mask"] = grey(torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask)
         columns["attention"] = grey(F.interpolate(made.attention[chosen][:, None].float(), example.shape[-2:]))
         columns["raw"] = made.raw
-    columns |= {"result": made.frame, "truth": first.picture}
+    columns |= {"result": made.frame, "truth": first.required_image}
     beside = torch.cat([c.float().cpu() for c in columns.values()], -1)
     sheet = image_array(torch.cat(list(beside), 1))
     titled = np.full((sheet.shape[0] + 18, sheet.shape[1], 3), 255, np.uint8)

@@ -21,7 +21,6 @@ from stages.train.config import TrainConfig
 
 MILESTONES_KEPT = 3
 SNAPSHOTS_KEPT = 3
-_AGAIN = "use another -o, or begin again with --overwrite"
 
 
 class RunFolder:
@@ -43,9 +42,9 @@ class RunFolder:
                 return
             if not overwrite:
                 changes = "; ".join(differences(found or {}, wanted))
-                raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", hint="use another -o, or --overwrite")
+                raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", code="output-differs")
         elif self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()) and not overwrite:
-            raise InputError(f"{self.path} is not empty and holds no run", hint="use another -o, or --overwrite")
+            raise InputError(f"{self.path} is not empty and holds no run", code="output-exists")
         for old in [*self._states(), *self.path.glob("snapshot-*.safetensors"), *self.path.glob("*.ndjson")]:
             old.unlink(missing_ok=True)
         write_atomically(file, json.dumps(wanted, indent=1).encode())
@@ -59,7 +58,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if overwrite:
                 return None
-            raise InputError(f"{file} is damaged: {error}", hint=_AGAIN) from error
+            raise InputError(f"{file} is damaged: {error}", code="run-damaged") from error
 
     def planned(self, config: TrainConfig) -> list[int] | None:
         """The lengths of the phases of the run that is here, if it was planned for the same time and as many phases."""

@@ -42,20 +42,20 @@ class ComputeSettings:
 
 @dataclass
 class Window:
-    """A part of the batch on its way through time."""
+    """Part of a batch, and what was generated for it so far."""
 
     batch: Batch
-    share: float
-    """Of the whole batch of all processes."""
-    before: Frame | None = None
-    """The frame that was made last."""
-    past: Past = field(default_factory=lambda: Past([], [], []))
+    weight: float
+    """Number of its samples divided by that of the whole batch of all processes."""
+    previous: Frame | None = None
+    """The last generated frame, as the generator's `past`."""
+    history: Past = field(default_factory=lambda: Past([], [], []))
 
     def add(self, target: Target, made: Synthesis, generator: Generator) -> None:
-        """A frame was made, or given."""
-        self.before = generator.remember(target.frame, made, self.before)
-        flows = self.past.flows if target.flow is None else [*self.past.flows, target.flow]
-        self.past = Past([*self.past.real, target.image], [*self.past.fake, made.frame.detach()], flows)
+        """Append the frame that was generated for `target`, or given."""
+        self.previous = generator.remember(target.frame, made, self.previous)
+        flows = self.history.flows if target.flow is None else [*self.history.flows, target.flow]
+        self.history = Past([*self.history.real, target.image], [*self.history.fake, made.frame.detach()], flows)
 
 
 class Stepped(NamedTuple):
@@ -141,7 +141,7 @@ class Trainer:
         for t in range(window.batch.given, frames):
             target = window.batch.target(t)
             with self._autocast():
-                window.add(target, self.generator.synthesize(code, target.frame, window.before), self.generator)
+                window.add(target, self.generator.synthesize(code, target.frame, window.previous), self.generator)
 
     def _learn(self, window: Window, frames: range, phase: Phase, notes: Notes) -> bool:
         """Adds the gradients of some frames of a part. Returns False, and adds none of the generator's, if the loss is not finite."""
@@ -150,21 +150,21 @@ class Trainer:
             code = None if phase.motion_only else self._encode(batch.examples)
         for t in frames:
             target = batch.target(t)
-            made = self._frame(code, target.frame, window.before) if code is not None else self._moved(batch.examples, target.frame)
+            made = self._frame(code, target.frame, window.previous) if code is not None else self._moved(batch.examples, target.frame)
             if phase.adversarial:
-                judged = self._judge(target, made, window.past) * (window.share / len(frames))
+                judged = self._judge(target, made, window.history) * (window.weight / len(frames))
                 judged.backward()
                 notes.add("discriminator", judged.detach() * len(frames))
             with self._autocast():
                 discriminators = self.discriminators.requires_grad_(False) if phase.adversarial else None
-                terms = self.family.objective(made, target, self.config.losses, self.perceptual, discriminators, window.past)
+                terms = self.family.objective(made, target, self.config.losses, self.perceptual, discriminators, window.history)
             for name, value in terms.items():
-                notes.add(name, value.detach() * window.share)
-            notes.watch(made, target.image, window.share)
-            total = total + torch.stack(list(terms.values())).sum() * (window.share / len(frames))
+                notes.add(name, value.detach() * window.weight)
+            notes.watch(made, target.image, window.weight)
+            total = total + torch.stack(list(terms.values())).sum() * (window.weight / len(frames))
             window.add(target, made, self.generator)
-        assert window.before is not None
-        window.before = window.before.map(Tensor.detach)
+        assert window.previous is not None
+        window.previous = window.previous.map(Tensor.detach)
         if not torch.isfinite(total):  # its gradients would crash grid_sample
             return False
         total.backward()

@@ -34,8 +34,8 @@ class Validation:
         """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each also of "repeat the example"."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             made = [_frames(generator, window.to(self.device))[-JUDGED:].cpu() for window in self.windows]
-        truth = torch.cat([window.frames.picture[0, -JUDGED:] for window in self.windows])
-        repeated = torch.cat([window.examples.picture[0].expand(JUDGED, -1, -1, -1) for window in self.windows])
+        truth = torch.cat([window.frames.required_image[0, -JUDGED:] for window in self.windows])
+        repeated = torch.cat([window.examples.required_image[0].expand(JUDGED, -1, -1, -1) for window in self.windows])
         ours, theirs = self._figures(torch.cat(made), truth), self._figures(repeated, truth)
         return {**ours, **{f"repeat_{name}": value for name, value in theirs.items()}}
 
@@ -58,7 +58,7 @@ def _frames(generator: Generator, window: Batch) -> Tensor:
     code = generator.encode_examples(window.examples)
     past: Frame | None = None
     frames = []
-    for t in range(window.frames.picture.shape[1]):
+    for t in range(window.frames.required_image.shape[1]):
         frame, past = generator.step(code, window.frame(t), past)
         frames.append(frame[0].float())
     return torch.stack(frames)

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 import fsv2v
+from stages import errors
 from stages.clip import Clip, open_clip
 from stages.models import save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = README.parent / "docs" / "python.md"
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,17 @@ def test_the_lines_of_the_readme_run(make_face_video, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["(256, 256, 3)"] * 3
     assert (tmp_path / "out.mp4").stat().st_size > 1000
+
+
+def test_the_lines_about_errors_run(tmp_path, monkeypatch, capsys):
+    """Each line prints what its comment says."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"# (.*)", code)
+
+
+def test_the_table_of_errors_is_that_of_the_classes():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (\d) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, fsv2v.Error) and kind is not fsv2v.Error]
+    assert {name: int(code) for name, code in rows} == {kind.__name__: kind.exit_code for kind in kinds}

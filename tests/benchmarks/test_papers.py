@@ -62,11 +62,11 @@ def test_the_interval_holds_the_truth_in_95_of_100_experiments(intervals: Module
 
 def test_a_single_run_has_no_interval(intervals: ModuleType):
     assert intervals.mean_and_half([4.0]) == (4.0, None)
-    assert intervals.shown(4.0, None) == "4"
+    assert intervals.formatted(4.0, None) == "4"
 
 
 def test_figures_have_the_digits_that_their_interval_bears(intervals: ModuleType):
-    assert intervals.shown(12.345, 0.42) == "12.35 ± 0.42" and intervals.shown(180.3, 25.0) == "180 ± 25"
+    assert intervals.formatted(12.345, 0.42) == "12.35 ± 0.42" and intervals.formatted(180.3, 25.0) == "180 ± 25"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):
         "b": {"psnr": {0: 21.0, 1: 21.2, 2: 21.1}, "fid-squeezenet": {0: 3.0}},
     }
     asked = (("psnr", ("a",), 1.2), ("psnr", ("a", "b"), None), ("fid-squeezenet", ("b",), None))
-    better, worse, none = report.verdicts(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
+    better, worse, none = report.findings(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
     assert "**holds**; ratio 1.11 (in the paper 1.20)" in better
     assert "b: **does not hold**; ratio 0.95" in worse and "not compared" in none
 
@@ -104,7 +104,7 @@ def test_what_is_missing_is_said_of_those_who_lack_it(papers, report: ModuleType
 
 def test_a_method_that_scores_nothing_at_all_has_no_ratio(report: ModuleType):
     table = {"ours": {"pose-found": {0: 0.7, 1: 0.8}}, "a": {"pose-found": {0: 0.0, 1: 0.0}}}
-    assert "theirs being 0" in report.verdicts(table, [report.Claim("pose-found", "ours", ("a",))])[0]
+    assert "theirs being 0" in report.findings(table, [report.Claim("pose-found", "ours", ("a",))])[0]
 
 
 def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
@@ -144,8 +144,8 @@ def test_attention_says_where_each_pixel_comes_from(papers):
     attention = torch.zeros(2, 2, 2, 2, 2)
     attention[0, 0, 1, 1, 0] = attention[0, 1, 0, 0, 0] = attention[1, 0, 0, 1, 1] = 1
     attention[1, 1, :, 0, 1] = 0.5
-    pictures = torch.arange(8.0).reshape(2, 1, 2, 2)
-    assert attending.read_through(attention, pictures).tolist() == [[[6, 0], [3, 3]]]
+    images = torch.arange(8.0).reshape(2, 1, 2, 2)
+    assert attending.read_through(attention, images).tolist() == [[[6, 0], [3, 3]]]
 
 
 def test_the_attention_shown_is_the_attention_used(papers):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.conditions.framing import frame_of, show
+from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.poses import NAMES
 from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
@@ -74,7 +74,7 @@ def driving(*bodies: np.ndarray) -> Frame:
     """Frames [B, ...] without pictures."""
     view = View.scaled(HEIGHT, WIDTH, HEIGHT, WIDTH)
     tracks = [import_module("rivals.joints").JointTrack(body[None, None]) for body in bodies]
-    return frame_of([show(track, 0, view) for track in tracks], torch.device("cpu"))
+    return frame_of([sample_of(track, 0, view) for track in tracks], torch.device("cpu"))
 
 
 def example(*bodies: np.ndarray, count: int = 1) -> Frame:
@@ -146,14 +146,14 @@ def test_a_limb_seen_from_its_end_is_shifted_and_not_turned(posewarp: ModuleType
 
 def test_moved_limbs_are_those_of_a_slow_loop(posewarp: ModuleType):
     """Each pixel of each limb one at a time, bilinear by hand; the joints' similarity by numpy."""
-    here, there, picture = body(1), body(2), image()
+    here, there, source = body(1), body(2), image()
     masks = torch.rand(1, len(posewarp.LIMBS), HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
     known = torch.ones(1, len(NAMES), dtype=torch.bool)
     points = [(torch.from_numpy(person[None, :, :2].copy()), known) for person in (here, there)]
-    moved = posewarp.move_limbs(picture, masks, *points)[0].unflatten(0, (len(posewarp.LIMBS), 4)).numpy()
+    moved = posewarp.move_limbs(source, masks, *points)[0].unflatten(0, (len(posewarp.LIMBS), 4)).numpy()
     for number in (0, 3, 8):
         limb = posewarp.LIMBS[number]
-        cut = np.concatenate([picture[0].numpy() * masks[0, number].numpy(), masks[0, number : number + 1].numpy()])
+        cut = np.concatenate([source[0].numpy() * masks[0, number].numpy(), masks[0, number : number + 1].numpy()])
         assert np.abs(moved[number] - slowly_moved(cut, here, there, list(limb.joints), posewarp.SHORT * HEIGHT)).max() < 1e-3
 
 
@@ -191,15 +191,15 @@ def test_a_limb_without_joints_is_left_out(posewarp: ModuleType):
 
 
 def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: ModuleType):
-    network, picture, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
-    masks = network.masks(picture, maps)
+    network, source, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
+    masks = network.masks(source, maps)
     there = import_module("rivals.joints").places(maps)
-    moved = posewarp.move_limbs(picture, masks[:, :-1], there, there)
-    assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + picture * masks[:, -1:], picture, atol=1e-4)
+    moved = posewarp.move_limbs(source, masks[:, :-1], there, there)
+    assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + source * masks[:, -1:], source, atol=1e-4)
 
     laid, cover = posewarp.lay_together(moved)
     assert torch.allclose(cover, 1 - masks[:, -1:], atol=1e-4)
-    assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], picture[(cover > 0.1).expand_as(laid)], atol=1e-3)
+    assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], source[(cover > 0.1).expand_as(laid)], atol=1e-3)
 
 
 # MonkeyNet
@@ -234,7 +234,7 @@ def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
     code = network.encode_examples(example(body(1), body(2), count=3))
     made = network.synthesize(code, driving(body(3), body(4)))
     assert made.frame.shape == (2, 3, HEIGHT, WIDTH) and made.frame.abs().max() <= 1
-    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.picture.shape[1] == 1
+    assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.required_image.shape[1] == 1
     ((made.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
 
@@ -243,7 +243,7 @@ def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
 def test_nobody_in_the_picture_is_no_reason_to_fail(method: str):
     network, nobody = made_by(method), np.zeros((len(NAMES), 3), np.float32)
     frame, past = network.step(network.encode_examples(example(nobody)), driving(nobody))
-    assert frame.isfinite().all() and past.picture is frame
+    assert frame.isfinite().all() and past.required_image is frame
 
 
 @pytest.mark.parametrize("method", (*METHODS, "no-flow-warping"))

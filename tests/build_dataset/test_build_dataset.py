@@ -111,7 +111,7 @@ def test_no_training_window_holds_a_cut(tmp_path, make_painted_clip, store):
     footage = [footage for subject in data.subjects for footage in subject]
     assert [(min(one.usable), len(one.usable)) for one in footage] in ([(0, 24), (0, 24)], [(0, 24), (24, 24)])
     for step in range(12):
-        images = data.batch(replace(read_recipe("tiny"), jitter=0.0), step, Phase(1, batch=2, frames=8)).frames.picture
+        images = data.batch(replace(read_recipe("tiny"), jitter=0.0), step, Phase(1, batch=2, frames=8)).frames.required_image
         assert images.diff(dim=1).abs().mean((2, 3, 4)).max() < 0.15
 
 
@@ -134,8 +134,8 @@ def test_training_reads_every_way_to_store_alike(clips, tmp_path, store):
     batch = Dataset(out, "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
     statuses(clips, tmp_path / "plain", DatasetOptions(size=64, held_out=("p2",)))
     plain = Dataset(tmp_path / "plain", "landmarks", "train").batch(read_recipe("tiny"), 0, Phase(1, batch=2))
-    assert batch.frames.picture.shape == plain.frames.picture.shape
-    assert (batch.frames.picture - plain.frames.picture).abs().mean() < 0.05
+    assert batch.frames.required_image.shape == plain.frames.required_image.shape
+    assert (batch.frames.required_image - plain.frames.required_image).abs().mean() < 0.05
     assert (batch.frames.keypoints - plain.frames.keypoints).abs().max() < 0.5
 
 

@@ -140,8 +140,8 @@ def test_training_reads_every_way_to_store_bodies_and_streets_alike(kind, store,
         made(clips, out, replace(SMALL, store=way))
         config, phase = recipe(kind, channels), Phase(1, batch=2, frames=2)
         batches.append(Dataset(out, kind, "train").batch(config, 0, phase))
-    assert batches[0].frames.picture.shape == (2, 2, 3, 64, 32)
-    assert (batches[0].frames.picture - batches[1].frames.picture).abs().mean() < 0.05
+    assert batches[0].frames.required_image.shape == (2, 2, 3, 64, 32)
+    assert (batches[0].frames.required_image - batches[1].frames.required_image).abs().mean() < 0.05
     assert (batches[0].frames.semantic - batches[1].frames.semantic).abs().mean() < 0.02
 
 
@@ -194,7 +194,7 @@ def test_a_dataset_of_faces_from_before_there_were_kinds_goes_on(painted_dataset
 
 def test_a_model_of_another_kind_names_the_preset_that_fits(make_body_clip, tmp_path):
     made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies")
-    with pytest.raises(InputError, match=r"of the kind poses, and the model wants landmarks. train it with a recipe for poses"):
+    with pytest.raises(InputError, match=r"of the kind poses, and the model wants landmarks"):
         Dataset(tmp_path / "bodies", "landmarks", "train")
     with pytest.raises(InputError, match="has no layer 'densepose'"):
         Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1))

@@ -48,10 +48,10 @@ def video(media: Path, ffmpeg: Callable[..., None]) -> Path:
     raw = media / "numbered.rgb"
     raw.write_bytes(b"".join(numbered(index).tobytes() for index in range(100)))
     path = media / "numbered.mp4"
-    pictures = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x48", "-r", "30000/1001", "-i", raw]
+    images = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x48", "-r", "30000/1001", "-i", raw]
     tone = ["-f", "lavfi", "-i", "sine=frequency=440:duration=3.3"]
     coding = ["-c:v", "libx264", "-crf", "12", "-bf", "3", "-g", "24", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    ffmpeg(*pictures, *tone, *coding, "-movflags", "+faststart", path)
+    ffmpeg(*images, *tone, *coding, "-movflags", "+faststart", path)
     return path
 
 
@@ -68,7 +68,7 @@ def small_clip(tmp_path: Path) -> Clip:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     """A folder with frame1.png to frame12.png."""
     folder = tmp_path / "pictures"
     folder.mkdir()

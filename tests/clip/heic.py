@@ -21,9 +21,9 @@ def full(kind: bytes, version: int, content: bytes) -> bytes:
 def tile(colour: str, side: int, folder: Path) -> tuple[bytes, bytes]:
     """(the box hvcC, the coded picture) of a square of one colour."""
     path = folder / "tile.mp4"
-    picture = ["-f", "lavfi", "-i", f"color={colour}:s={side}x{side}:r=1:d=1", "-frames:v", "1", "-pix_fmt", "yuv420p", "-tag:v", "hvc1"]
+    image = ["-f", "lavfi", "-i", f"color={colour}:s={side}x{side}:r=1:d=1", "-frames:v", "1", "-pix_fmt", "yuv420p", "-tag:v", "hvc1"]
     coding = ["-c:v", "libx265", "-x265-params", "log-level=error:keyint=1:info=0:lossless=1"]
-    subprocess.run([executable(), "-v", "error", "-y", "-nostdin", *picture, *coding, path], check=True)
+    subprocess.run([executable(), "-v", "error", "-y", "-nostdin", *image, *coding, path], check=True)
     data = path.read_bytes()
     path.unlink()
     header, media = data.index(b"hvcC") - 4, data.index(b"mdat") - 4

@@ -13,9 +13,9 @@ from PIL import Image
 from stages.clip import Producer
 
 
-def test_import_prints_the_paths_of_the_clips_and_finds_them_again(fsv2v, video, pictures, tmp_path):
+def test_import_prints_the_paths_of_the_clips_and_finds_them_again(fsv2v, video, images, tmp_path):
     for _ in range(2):
-        result = fsv2v("clip", "import", video, pictures, "-o", tmp_path / "out")
+        result = fsv2v("clip", "import", video, images, "-o", tmp_path / "out")
 
         assert (result.exit_code, result.stderr) == (0, "")
         assert result.lines == [str(tmp_path / "out" / name) for name in ("numbered.clip", "pictures.clip")]
@@ -115,8 +115,8 @@ def test_help_loads_nothing_heavy(fsv2v):
     assert not any(f" {name}\n" in result.stderr for name in ("torch", "cv2", "numpy", "PIL", "ffmpeg"))
 
 
-def test_a_finished_clip_of_pictures_has_one_rate(fsv2v, pictures, tmp_path):
-    made = [fsv2v("clip", "import", pictures, "-o", tmp_path / "out", *rate) for rate in ((), ("--fps", 25), ("--fps", 30))]
+def test_a_finished_clip_of_pictures_has_one_rate(fsv2v, images, tmp_path):
+    made = [fsv2v("clip", "import", images, "-o", tmp_path / "out", *rate) for rate in ((), ("--fps", 25), ("--fps", 30))]
     assert [result.exit_code for result in made] == [0, 0, 3]
     assert "fps: 25 -> 30" in made[-1].stderr
 
@@ -128,8 +128,8 @@ def test_a_finished_clip_of_pictures_has_one_rate(fsv2v, pictures, tmp_path):
         ("25", "25/1"), ("12.5", "25/2"), ("29.9", "299/10"), ("2997/100", "2997/100"),
     ],
 )  # fmt: skip
-def test_decimals_of_television_rates_mean_these_rates(said, meant, fsv2v, pictures, tmp_path):
-    assert fsv2v("clip", "import", pictures, "-o", tmp_path / "out", "--fps", said).exit_code == 0
+def test_decimals_of_television_rates_mean_these_rates(said, meant, fsv2v, images, tmp_path):
+    assert fsv2v("clip", "import", images, "-o", tmp_path / "out", "--fps", said).exit_code == 0
     assert json.loads((tmp_path / "out" / "pictures.clip" / "clip.json").read_text())["fps"] == meant
 
 
@@ -137,13 +137,13 @@ def test_decimals_of_television_rates_mean_these_rates(said, meant, fsv2v, pictu
 def test_two_inputs_never_go_to_one_output(name, fsv2v, small_clip, tmp_path):
     other = shutil.copytree(small_clip.path, tmp_path / "other" / small_clip.path.name)
     result = fsv2v("clip", name, small_clip.path, other, "-o", tmp_path / "out")
-    assert result.exit_code == 2 and f"{other} would go where {small_clip.path} went" in result.stderr
+    assert result.exit_code == 2 and f"{other} and {small_clip.path} have the same output" in result.stderr
     assert len(result.lines) == (1 if name == "pack" else 2)  # of the first one
 
 
-def test_a_file_in_the_place_of_the_folder_is_said_to_be_one(fsv2v, pictures, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_said_to_be_one(fsv2v, images, tmp_path):
     (tmp_path / "file").write_text("mine")
-    result = fsv2v("clip", "import", pictures, "-o", tmp_path / "file")
+    result = fsv2v("clip", "import", images, "-o", tmp_path / "file")
     assert result.exit_code == 3 and "does not exist" not in result.stderr and (tmp_path / "file").read_text() == "mine"
 
 
@@ -168,12 +168,12 @@ def test_sound_beside_a_variable_rate_is_warned_of(halting, fsv2v, tmp_path):
     """At the mean rate of 39 / 2.9 a second, frame 20 is shown after 20 * 2.9 / 39 = 1.49 s instead of after 1 s."""
     exported = fsv2v("clip", "export", halting, "-o", tmp_path / "out.mp4")
     shown = fsv2v("clip", "preview", halting, "-o", tmp_path / "shown")
-    pictures = fsv2v("clip", "export", halting, "-o", tmp_path / "pictures")
+    images = fsv2v("clip", "export", halting, "-o", tmp_path / "pictures")
 
     for result in (exported, shown):
         assert result.exit_code == 0
         assert "frames are up to 0.49 s apart from the sound. Make the rate constant first and import that: ffmpeg -i" in result.stderr
-    assert (pictures.exit_code, pictures.stderr) == (0, "")
+    assert (images.exit_code, images.stderr) == (0, "")
 
 
 def test_a_constant_rate_is_not_warned_of(video, fsv2v, tmp_path):

@@ -108,21 +108,21 @@ def test_a_clip_is_opened_and_copied_only_to_another_place(clip, tmp_path):
     assert as_clip(clip.path, tmp_path / "elsewhere").path == copy.path
 
 
-def test_a_folder_of_pictures_becomes_a_clip_in_natural_order(pictures):
-    clip = as_clip(pictures)
+def test_a_folder_of_pictures_becomes_a_clip_in_natural_order(images):
+    clip = as_clip(images)
 
-    assert clip.path == pictures.with_name("pictures.clip")
+    assert clip.path == images.with_name("pictures.clip")
     assert [number_of(frame) for frame in clip.frames()] == list(range(1, 13))
     assert clip.fps == 25
-    assert as_clip(pictures, fps=Fraction(25)).path == clip.path
+    assert as_clip(images, fps=Fraction(25)).path == clip.path
 
 
-def test_a_changed_folder_of_pictures_is_noticed(pictures):
-    as_clip(pictures)
-    Image.fromarray(numbered(99)).save(pictures / "frame13.png")
+def test_a_changed_folder_of_pictures_is_noticed(images):
+    as_clip(images)
+    Image.fromarray(numbered(99)).save(images / "frame13.png")
 
     with pytest.raises(ParametersDiffer, match="another source"):
-        as_clip(pictures)
+        as_clip(images)
 
 
 def test_a_picture_becomes_a_clip_of_one_frame(tmp_path):
@@ -131,12 +131,12 @@ def test_a_picture_becomes_a_clip_of_one_frame(tmp_path):
     assert as_clip(tmp_path / "one.png").num_frames == 1
 
 
-def test_pictures_of_different_sizes_are_refused_by_name(pictures):
-    Image.new("RGB", (10, 10)).save(pictures / "frame7.png")
+def test_pictures_of_different_sizes_are_refused_by_name(images):
+    Image.new("RGB", (10, 10)).save(images / "frame7.png")
 
     with pytest.raises(InputError, match=r"frame7\.png is 10 x 10"):
-        as_clip(pictures)
-    assert not pictures.with_suffix(".clip").exists()
+        as_clip(images)
+    assert not images.with_suffix(".clip").exists()
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty file", "empty folder", "text", "truncated"])

@@ -19,7 +19,7 @@ from PIL import Image
 from fsv2v_cli.clip import DATA_SETS, FILE_LAYOUTS
 from stages.clip import Clip, open_clip, read_image
 from stages.clip.datasets import LAYOUTS
-from stages.clip.datasets.recording import times, unbroken
+from stages.clip.datasets.recording import consecutive_runs, timing
 from stages.clip.exporters import export
 from stages.clip.importers import Layout, guess_layout, import_clips
 from stages.clip.validate import validate
@@ -29,7 +29,7 @@ from stages.errors import InputError
 Tree = Callable[[], Path]
 
 
-def picture(path: Path, index: int) -> Path:
+def image(path: Path, index: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(numbered(index)).save(path)
     return path
@@ -109,7 +109,7 @@ def old_faces(tmp_path: Path) -> Path:
     root = tmp_path / "face"
     for split, sequence in (("train", "0001"), ("test", "0001"), ("test", "0002")):
         for index in range(3):
-            picture(root / f"{split}_images" / sequence / f"{index:05d}.png", index)
+            image(root / f"{split}_images" / sequence / f"{index:05d}.png", index)
             text = root / f"{split}_keypoints" / sequence / f"{index:05d}.txt"
             text.parent.mkdir(parents=True, exist_ok=True)
             text.write_text("".join(f"{i}.25,{index}\n" for i in range(68)))
@@ -137,7 +137,7 @@ def old_bodies(tmp_path: Path) -> Path:
     root = tmp_path / "pose"
     for index in (0, 1, 2, 4, 5):
         name = f"frame{index:06d}"
-        picture(root / "images" / "00007" / f"{name}.png", index)
+        image(root / "images" / "00007" / f"{name}.png", index)
         openpose_json(root / "openpose" / "00007" / f"{name}_keypoints.json", 20.5 + index)
         iuv(root / "densepose" / "00007" / f"{name}_IUV.png", index)
         label_map(root / "densemask" / "00007" / f"{name}_INDS.png", 0, 1, 2)
@@ -163,7 +163,7 @@ def test_the_old_bodies_are_split_where_frames_were_cleaned_away(old_bodies, tmp
 def old_streets(tmp_path: Path) -> Path:
     root = tmp_path / "street"
     for index in range(2):
-        picture(root / "train_images" / "berlin" / f"{index}.png", index)
+        image(root / "train_images" / "berlin" / f"{index}.png", index)
         label_map(root / "train_labels" / "berlin" / f"{index}.png", 7, 26, 34 if index else 255)
     return root
 
@@ -226,7 +226,7 @@ def test_poses_that_are_too_few_for_their_video_are_refused_and_the_clip_is_not_
 def snippet(root: Path, name: str, numbers: Iterable[int], labelled: Iterable[int], folder: str = "leftImg8bit_sequence") -> None:
     split, city = "train", name.split("_")[0]
     for number in numbers:
-        picture(root / folder / split / city / f"{name}_{number:06d}_leftImg8bit.png", number)
+        image(root / folder / split / city / f"{name}_{number:06d}_leftImg8bit.png", number)
     for number in labelled:
         truth = root / "gtFine" / split / city / f"{name}_{number:06d}_gtFine"
         label_map(Path(f"{truth}_labelIds.png"), 7, 24, 255)
@@ -285,7 +285,7 @@ def camvid(tmp_path: Path) -> Path:
     drives = {"train": ["0001TP_006690", "0001TP_006720", "0001TP_006780", "0006R0_f00930", "0006R0_f00960", "0006R0_f00991"]}
     for split, names in {**drives, "val": ["0016E5_07959", "0016E5_07961", "0016E5_07963"]}.items():
         for index, name in enumerate(names):
-            picture(root / split / f"{name}.png", index)
+            image(root / split / f"{name}.png", index)
             label_map(root / f"{split}annot" / f"{name}.png", index, 3, 11)
     return root
 
@@ -333,7 +333,7 @@ def apolloscape(tmp_path: Path) -> Path:
         stamp = (start + timedelta(milliseconds=milliseconds)).strftime("%y%m%d_%H%M%S%f")[:-3]
         for camera in (5, 6)[: 1 if index else 2]:
             where = Path("Record001") / f"Camera {camera}" / f"{stamp}_Camera_{camera}"
-            picture(root / "road01_ins" / "ColorImage" / f"{where}.png", index)
+            image(root / "road01_ins" / "ColorImage" / f"{where}.png", index)
             if index < 5:
                 label_map(root / "road01_ins" / "Label" / f"{where}_bin.png", 33, 49, 200, 255, 168)
     return root
@@ -374,8 +374,9 @@ def test_each_layout_is_recognised(name, request):
 def test_a_folder_that_could_be_two_layouts_is_asked_about(cityscapes, tmp_path):
     (cityscapes / "original_sequences").mkdir()
 
-    with pytest.raises(InputError, match="could have the layout faceforensics or cityscapes. Name the right one with --layout"):
+    with pytest.raises(InputError, match="could have the layout faceforensics or cityscapes") as caught:
         import_clips(cityscapes, tmp_path / "out")
+    assert caught.value.code == "layout-ambiguous"
     assert len(import_clips(cityscapes, tmp_path / "out", layout="cityscapes")) == 6
 
 
@@ -437,17 +438,17 @@ def too_deep(root: Path) -> str:
     return "0016E5_07961.png is not a label map: it must have one channel with ids from 0 to 255"
 
 
-def not_a_picture(root: Path) -> str:
+def not_an_image(root: Path) -> str:
     (root / "valannot" / "0016E5_07961.png").write_text("?")
     return "0016E5_07961.png is not an image that can be read"
 
 
 def strange_name(root: Path) -> str:
-    picture(root / "val" / "cover.png", 0)
+    image(root / "val" / "cover.png", 0)
     return "cover.png is not named DRIVE_FRAME"
 
 
-@pytest.mark.parametrize("spoil", [unknown_id, missing_file, another_size, no_label_map, too_deep, not_a_picture, strange_name])
+@pytest.mark.parametrize("spoil", [unknown_id, missing_file, another_size, no_label_map, too_deep, not_an_image, strange_name])
 def test_bad_files_are_named_with_exit_code_3_and_no_half_made_clip_is_left(spoil, fsv2v, camvid, tmp_path):
     reason = spoil(camvid)
     for split in ("train", "trainannot"):
@@ -513,9 +514,9 @@ def test_real_landmarks_and_poses_go_out_as_they_came(real_media, tmp_path):
 
 
 def test_steps_and_times():
-    assert unbroken([5]) == [slice(0, 1)]
-    assert unbroken([0, 30, 60, 91, 120, 300, 330]) == [slice(0, 5), slice(5, 7)]
-    assert unbroken([1, 2, 4, 5, 6]) == [slice(0, 2), slice(2, 5)]
-    assert unbroken([0, 400, 900, 4000], longest=2000) == [slice(0, 3), slice(3, 4)]
-    assert times([10], 30, 2) == (15, None)
-    assert times([10, 12, 14], 30) == (15, None)
+    assert consecutive_runs([5]) == [slice(0, 1)]
+    assert consecutive_runs([0, 30, 60, 91, 120, 300, 330]) == [slice(0, 5), slice(5, 7)]
+    assert consecutive_runs([1, 2, 4, 5, 6]) == [slice(0, 2), slice(2, 5)]
+    assert consecutive_runs([0, 400, 900, 4000], max_step=2000) == [slice(0, 3), slice(3, 4)]
+    assert timing([10], 30, 2) == (15, None)
+    assert timing([10, 12, 14], 30) == (15, None)

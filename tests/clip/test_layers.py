@@ -137,7 +137,6 @@ class TestNeeds:
             'backend: "dlib" -> "mediapipe"',
             "parameters.smoothing: 1.0 -> 2.0",
             'inputs.frames: "1" -> "2"',
-            "--overwrite",
         ):
             assert difference in str(refusal.value)
         assert "face:" not in str(refusal.value)

@@ -186,9 +186,9 @@ def test_body_25_is_taken_as_such_however_little_is_seen_and_even_with_a_hand_at
     assert np.array_equal(clip.layer("poses").arrays()["keypoints"][:, 0], [whole, bust, phone])
 
 
-def test_a_skeleton_is_named_for_openpose_only(pictures, tmp_path):
+def test_a_skeleton_is_named_for_openpose_only(images, tmp_path):
     with pytest.raises(UsageError, match="layout images"):
-        import_clips(pictures, tmp_path / "x.clip", body="body_25b")
+        import_clips(images, tmp_path / "x.clip", body="body_25b")
 
 
 @pytest.mark.parametrize("shares", [True, False])

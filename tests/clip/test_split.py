@@ -31,7 +31,7 @@ def film(tmp_path: Path) -> Clip:
 def test_the_shots_lie_between_the_cuts_and_short_ones_are_told(film):
     assert find_shots(film) == ([(0, 20), (23, 38)], [(20, 23)])
     assert find_shots(film, min_seconds=0).kept == [(0, 20), (20, 23), (23, 38)]
-    with pytest.raises(InputError, match=r"No shot of .*film.clip lasts 3 s. Lower --min-seconds"):
+    with pytest.raises(InputError, match=r"No shot of .*film.clip lasts 3 s"):
         find_shots(film, min_seconds=3)
 
 

@@ -11,8 +11,8 @@ import pytest
 from numbered_frames import numbered
 
 from stages.clip import Clip, Producer, as_clip, create_clip, open_clip
+from stages.clip.images import encode
 from stages.clip.layers import npz_bytes
-from stages.clip.pictures import encode
 from stages.clip.validate import require_valid, validate
 from stages.errors import InputError, InvalidClip
 

@@ -167,9 +167,9 @@ def onset(path: Path) -> float:
 def test_sound_stays_in_time_with_the_frames(through_a_clip, tmp_path, ffmpeg):
     """A click one second after the first frame, in a source whose video starts 0.4 s after its sound."""
     late = tmp_path / "late.mkv"
-    pictures = ["-itsoffset", "0.4", "-f", "lavfi", "-i", "color=c=gray:s=32x32:r=25:d=2"]
+    images = ["-itsoffset", "0.4", "-f", "lavfi", "-i", "color=c=gray:s=32x32:r=25:d=2"]
     click = ["-f", "lavfi", "-i", "aevalsrc=if(gt(t\\,1.4)\\,0.8*sin(3000*t)\\,0):d=2.4"]
-    ffmpeg(*pictures, *click, "-map", "0", "-map", "1", "-c:v", "libx264", "-c:a", "aac", late)
+    ffmpeg(*images, *click, "-map", "0", "-map", "1", "-c:v", "libx264", "-c:a", "aac", late)
     source = as_clip(late, late.parent) if through_a_clip else late
     assert probe(late).start == pytest.approx(0.4, abs=0.03)
 

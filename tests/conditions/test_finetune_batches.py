@@ -29,9 +29,9 @@ def body(tmp_path: Path) -> Example:
     keypoints = np.zeros((1, 1, len(NAMES), 3), np.float32)
     for name, place in {"right elbow": (12, 20), "right wrist": (12, 50), "left elbow": (40, 20), "left wrist": (40, 50)}.items():
         keypoints[0, 0, NAMES.index(name)] = *place, 1
-    picture = np.zeros((64, 64, 3), np.uint8)
-    picture[:, :32] = 200
-    clip = create_clip(tmp_path / "body.clip", iter([picture]), storage="png")
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32] = 200
+    clip = create_clip(tmp_path / "body.clip", iter([image]), storage="png")
     with clip.writing("poses", Producer("test"), {}) as layer:
         layer.arrays(keypoints=keypoints, boxes=np.zeros((1, 1, 4), np.float32), track_id=np.zeros((1, 1), np.int32))
     return examples_of(clip, "poses", (64, 64), "none", 1)[0]
@@ -39,27 +39,27 @@ def body(tmp_path: Path) -> Example:
 
 def test_a_mirrored_face_is_drawn_as_its_sketch_mirrored(face: Example):
     mirrored = face.through(MIRROR_IMAGE)
-    assert np.array_equal(mirrored.shown.image, face.shown.image[:, ::-1])
+    assert np.array_equal(mirrored.sample.image, face.sample.image[:, ::-1])
     for channel in range(7):
-        assert np.abs(mirrored.shown.semantic[channel] - face.shown.semantic[channel, :, ::-1]).mean() < 0.02
+        assert np.abs(mirrored.sample.semantic[channel] - face.sample.semantic[channel, :, ::-1]).mean() < 0.02
 
 
 def test_in_a_mirrored_body_left_and_right_are_the_persons_again(body: Example):
     mirrored = body.through(MIRROR_IMAGE)
-    assert np.array_equal(mirrored.shown.image, body.shown.image[:, ::-1])
+    assert np.array_equal(mirrored.sample.image, body.sample.image[:, ::-1])
     assert colour(body, 12, 35) == RIGHT_ARM and colour(body, 40, 35) == LEFT_ARM
     assert colour(mirrored, 63 - 12, 35) == LEFT_ARM, "the arm on the right of the mirrored picture is the left one of who is seen there"
     assert colour(mirrored, 63 - 40, 35) == RIGHT_ARM
 
 
 def colour(example: Example, x: int, y: int) -> tuple[int, ...]:
-    return tuple(np.round(example.shown.semantic[:, y, x] * 255).astype(int))
+    return tuple(np.round(example.sample.semantic[:, y, x] * 255).astype(int))
 
 
 def test_a_shifted_picture_is_mirrored_at_its_border_and_not_rolled(body: Example):
     shifted = body.through(shifted_view(64, 64, np.array([4 / 64, 0]), mirrored=False))
-    assert np.array_equal(shifted.shown.image[:, 4:], body.shown.image[:, :-4])
-    assert (shifted.shown.image[:, :4] == 200).all(), "rolled, the dark right side would come in here"
+    assert np.array_equal(shifted.sample.image[:, 4:], body.sample.image[:, :-4])
+    assert (shifted.sample.image[:, :4] == 200).all(), "rolled, the dark right side would come in here"
     assert colour(shifted, 12 + 4, 35) == RIGHT_ARM
 
 
@@ -69,20 +69,20 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
     walls = torch.stack([both_sides(example)[0][:, 0, 0] for example in examples])
     for lesson in itertools.islice(finetune_batches(examples, 2, 0, torch.device("cpu")), 8):
         assert lesson.examples.semantic.shape == (2, 2, 7, 64, 64)
-        for target, images in zip(lesson.targets.picture, lesson.examples.picture, strict=True):
-            shown = [int((walls - picture[:, 0, 0]).abs().sum(1).argmin()) for picture in (target, *images)]
+        for target, images in zip(lesson.targets.required_image, lesson.examples.required_image, strict=True):
+            shown = [int((walls - image[:, 0, 0]).abs().sum(1).argmin()) for image in (target, *images)]
             assert sorted(shown) == [0, 1, 2]
             assert is_moved(examples[shown[0]], target)
 
 
 def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
     (lesson,) = itertools.islice(finetune_batches([face] * 9, 1, 0, torch.device("cpu")), 1)
-    assert lesson.examples.picture.shape[:2] == (1, 3)
+    assert lesson.examples.required_image.shape[:2] == (1, 3)
 
 
 def both_sides(example: Example) -> list[torch.Tensor]:
-    picture = torch.from_numpy(example.shown.image).movedim(-1, 0) / 127.5 - 1
-    return [picture, picture.flip(-1)]
+    image = torch.from_numpy(example.sample.image).movedim(-1, 0) / 127.5 - 1
+    return [image, image.flip(-1)]
 
 
 def is_moved(example: Example, target: torch.Tensor) -> bool:
@@ -90,9 +90,9 @@ def is_moved(example: Example, target: torch.Tensor) -> bool:
     reach = round(64 * LARGEST_SHIFT)
     inner, offsets = slice(reach, -reach), list(itertools.product(range(-reach, reach + 1), repeat=2))
     within = target[:, inner, inner]
-    return any(torch.equal(picture.roll(o, (1, 2))[:, inner, inner], within) for picture in both_sides(example) for o in offsets)
+    return any(torch.equal(image.roll(o, (1, 2))[:, inner, inner], within) for image in both_sides(example) for o in offsets)
 
 
 def test_the_same_seed_gives_the_same_batches(face: Example):
-    one, other, third = (next(finetune_batches([face], 2, seed, torch.device("cpu"))).targets.picture for seed in (1, 1, 2))
+    one, other, third = (next(finetune_batches([face], 2, seed, torch.device("cpu"))).targets.required_image for seed in (1, 1, 2))
     assert torch.equal(one, other) and not torch.equal(one, third)

@@ -136,9 +136,9 @@ def test_a_picture_saved_from_the_driving_video_changes_no_proportions(face, fra
     driving[:, 48:, 1] += 8 * np.sin(3 * time) * (face[48:, 1] > 168)
     driving[:, 17:27, 1] -= 5 * np.cos(2 * time)
     driving[..., 1] = 128 + (driving[..., 1] - 128) * (1 - 0.15 * np.sin(time))
-    picture = driving[frame] * np.array([0.7, 0.7, 1]) + np.array([30, 12, 0])
-    picture[:, :2] += np.random.default_rng(0).normal(0, 0.3, (68, 2))
-    assert left_over(driving, normalise(driving, picture.astype(np.float32))) < 0.02
+    image = driving[frame] * np.array([0.7, 0.7, 1]) + np.array([30, 12, 0])
+    image[:, :2] += np.random.default_rng(0).normal(0, 0.3, (68, 2))
+    assert left_over(driving, normalise(driving, image.astype(np.float32))) < 0.02
 
 
 @pytest.mark.parametrize("name", ["styletalk_clip12a", "liveportrait_d11", "moore_2"])
@@ -154,7 +154,7 @@ def test_of_real_drivers_too(name, shared):
     detect = Backends("landmarks").get("mediapipe").open("cpu")
     driving = np.stack([max(detect(frame), key=lambda face: face.size).points[:68] for frame in frames])
     for frame in (0, len(frames) // 2):
-        alone = MediapipeFaces(str(registry.path("face_landmarker.task")), "picture")(frames[frame])[0].points[:68]
+        alone = MediapipeFaces(str(registry.path("face_landmarker.task")), "image")(frames[frame])[0].points[:68]
         assert left_over(driving, normalise(driving, alone)) < 0.02
 
 

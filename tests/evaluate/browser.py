@@ -156,7 +156,7 @@ class Browser:
         wanted = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.call("Emulation.setEmulatedMedia", features=wanted)
 
-    def picture(self, path: Path) -> Path:
+    def screenshot(self, path: Path) -> Path:
         """A PNG of what the window shows."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
         return path

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from fsv2v_cli.hints import in_full
 from stages.clip import Producer, VideoWriter, create_clip
-from stages.errors import InputError, InvalidClip, MissingRequirement, UsageError
+from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
 from stages.evaluate.frame_source import FrameSource, open_frame_source
@@ -118,8 +119,8 @@ def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
 
 
 def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
-    picture, told = np.zeros((64, 64, 3), np.uint8), []
-    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([picture] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
+    image, told = np.zeros((64, 64, 3), np.uint8), []
+    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([image] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
     list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
     assert [event["warning"] for event in told if "warning" in event] == [
         f"{slow.path} has 24 frames a second, its reference {fast.path} has 30: frames are compared by their number, not by their time"
@@ -143,8 +144,7 @@ def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(t
         list(evaluate([str(result)], [str(whole.path)], PSNR, told.append))
     warned = [event["warning"] for event in told if "warning" in event]
     assert warned == [
-        f"{result} was made with --crop auto, and {whole.path} may show more than that crop: "
-        "make the result with --crop none, or crop the reference in the same way"
+        f"{result} was made with the crop 'auto', and {whole.path} may show more than that crop"
         for result in (head.path, tmp_path / "head.mp4")
     ]
 
@@ -155,8 +155,8 @@ def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(cr
     sizes, told = (64, 96 if crop == "none" else 64), []
     made = [np.zeros((size, size, 3), np.uint8) for size in sizes]
     result, other = (
-        create_clip(tmp_path / f"{index}.clip", iter([picture] * 2), fps=25, storage="png", producer=made_with(crop))
-        for index, picture in enumerate(made)
+        create_clip(tmp_path / f"{index}.clip", iter([image] * 2), fps=25, storage="png", producer=made_with(crop))
+        for index, image in enumerate(made)
     )
     list(evaluate([str(result.path)], [str(other.path)], PSNR, told.append))
     assert not [event for event in told if "warning" in event]
@@ -188,8 +188,8 @@ def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make, t
 
 
 def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make):
-    picture = make("truth", frames=1).path
-    scores = {score.metric: score for score in evaluate([picture], [picture], EvaluateOptions(device="cpu"))}
+    image = make("truth", frames=1).path
+    scores = {score.metric: score for score in evaluate([image], [image], EvaluateOptions(device="cpu"))}
     assert scores["psnr"].value == 100 and scores["psnr"].baseline is None and scores["psnr"].warped is None
     assert scores["warping-error"].value is None and scores["warping-error"].unavailable == "needs 2 frames"
 
@@ -207,7 +207,9 @@ def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path
     scores = {score.metric: score for score in evaluate([truth], [truth], EvaluateOptions(device="cpu", landmarks="mediapipe"))}
     assert scores["perceptual-squeezenet"].value is None and scores["landmark-error"].value is None
     assert "FSV2V_WEIGHTS_MIRROR" in scores["perceptual-squeezenet"].unavailable
-    assert "fsv2v weights fetch face_landmarker.task" in scores["landmark-error"].unavailable
+    reason = scores["landmark-error"].unavailable
+    assert isinstance(reason, Sentence) and reason.facts == {"name": "face_landmarker.task"}
+    assert in_full(reason).endswith("Run `fsv2v weights fetch face_landmarker.task`")
     assert scores["psnr"].value == 100
     with pytest.raises(MissingRequirement, match="squeezenet.*FSV2V_WEIGHTS_MIRROR"):
         list(evaluate([truth], [truth], EvaluateOptions(metrics=("perceptual",), device="cpu")))

@@ -218,7 +218,7 @@ def test_a_cache_that_cannot_be_written_costs_no_result_and_is_told_of_once(eye:
     (score,) = evaluate([truth], [truth], options, told.append)
     assert score.value == pytest.approx(0, abs=1e-6)
     (message,) = (event["warning"] for event in told if "not cached" in event.get("warning", ""))
-    assert "--cache" in message
+    assert message.code == "cache-unwritable"
 
 
 def test_shards_add_up_to_the_whole(eye: Eye, study, tmp_path: Path):
@@ -294,8 +294,8 @@ def test_equal_videos_are_no_distance_apart_and_black_ones_are_far(eye: Eye, mak
 
 
 def test_too_few_frames_are_told_with_their_number_and_never_looked_at(eye: Eye, make):
-    picture = make("one", frames=1).path
-    fid, kid, fvd = evaluate([picture], [picture], ALL)
+    image = make("one", frames=1).path
+    fid, kid, fvd = evaluate([image], [image], ALL)
     assert fid.unavailable == kid.unavailable == "needs 4 frames, there are 1"
     assert fvd.unavailable == "needs 4 windows of 3 frames, there are 0"
     assert eye.seen == 0 and fid.value is None

@@ -276,8 +276,8 @@ def test_black_videos_have_figures_too(make, name: str):
 
 @pytest.mark.parametrize("name", ["flicker", "warping-error"])
 def test_one_frame_has_no_change(make, name: str):
-    picture = make("one", frames=1).path
-    assert score(make, name, picture, picture).unavailable == "needs 2 frames"
+    image = make("one", frames=1).path
+    assert score(make, name, image, image).unavailable == "needs 2 frames"
 
 
 def _setting():

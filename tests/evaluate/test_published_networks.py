@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.errors import MissingRequirement
+from stages.errors import MissingRequirement, Sentence
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate import evaluate, find_metric
 from stages.evaluate.extractor import Networks, extract
@@ -81,7 +81,8 @@ def test_a_metric_whose_network_is_not_here_says_so_and_is_refused_by_name(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     truth = make("truth").path
     scores = {score.metric: score for score in evaluate([truth], [truth], Options(device="cpu", landmarks="mediapipe"))}
-    assert scores[name].value is None and f"fsv2v weights fetch {weights}" in scores[name].unavailable
+    reason = scores[name].unavailable
+    assert scores[name].value is None and isinstance(reason, Sentence) and reason.facts == {"name": weights}
     monkeypatch.setattr("weights.registry.fetch", lambda wanted: (_ for _ in ()).throw(MissingRequirement(f"{wanted} cannot be had")))
     with pytest.raises(MissingRequirement, match=weights):
         list(evaluate([truth], [truth], Options((name,), device="cpu")))

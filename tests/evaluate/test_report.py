@@ -103,8 +103,8 @@ def test_results_of_odd_and_of_nearly_equal_shape_are_shown(make, tmp_path):
 
 
 def test_a_frame_that_is_measured_alone_is_a_dot(make, tmp_path, browser):
-    picture, truth, page = make("one", frames=1), make("truth", darker, frames=1), tmp_path / "one.html"
-    assert run(["evaluate", picture.path, "-r", truth.path, "--metric", "psnr", "--html", str(page)]) == 0
+    image, truth, page = make("one", frames=1), make("truth", darker, frames=1), tmp_path / "one.html"
+    assert run(["evaluate", image.path, "-r", truth.path, "--metric", "psnr", "--html", str(page)]) == 0
     browser.open(page.as_uri())
     assert browser.value("document.querySelector('svg path').getAttribute('d')").endswith("h0")
     assert not browser.complaints

@@ -111,8 +111,9 @@ def test_a_metric_that_cannot_run_ends_all(results, truth, monkeypatch: pytest.M
 
 def test_a_node_that_does_not_see_the_folder_says_what_to_do(results, truth, tmp_path: Path):
     work = _Work(tuple(results), (truth,), OPTIONS, tmp_path / "of another node", sets_grow=False)
-    with pytest.raises(UsageError, match="does not see .*of another node.* --cache"):
+    with pytest.raises(UsageError, match="does not see .*of another node") as caught:
         measure_shard("0/2", work, None)
+    assert caught.value.code == "parts-not-shared"
     assert not work.folder.exists()
 
 

@@ -33,8 +33,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for clip in range(CLIPS):
             with VideoWriter(root / method / f"clip{clip}.mp4", 320, 180, FPS) as video:
                 for index in range(FRAMES):
-                    picture = np.full((180, 320, 3), 200, np.uint8)
-                    video.write(cv2.circle(picture, (60 + 12 * index, 50 + 30 * clip), 30, colour, -1, cv2.LINE_AA))
+                    image = np.full((180, 320, 3), 200, np.uint8)
+                    video.write(cv2.circle(image, (60 + 12 * index, 50 + 30 * clip), 30, colour, -1, cv2.LINE_AA))
     return root
 
 

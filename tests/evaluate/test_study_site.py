@@ -28,16 +28,16 @@ FPS = Fraction(30000, 1001)
 
 
 def frames(blur: float, count: int = 5, width: int = 64, height: int = 48) -> list[np.ndarray]:
-    picture = cv2.resize(skimage.data.astronaut(), (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
-    moving = [np.ascontiguousarray(picture[:height, 4 * index : 4 * index + width]) for index in range(count)]
+    image = cv2.resize(skimage.data.astronaut(), (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
+    moving = [np.ascontiguousarray(image[:height, 4 * index : 4 * index + width]) for index in range(count)]
     return [cv2.GaussianBlur(frame, (0, 0), blur) for frame in moving] if blur else moving
 
 
-def write(path: Path, pictures: list[np.ndarray], fps: Fraction = FPS) -> Path:
-    height, width, _ = pictures[0].shape
+def write(path: Path, images: list[np.ndarray], fps: Fraction = FPS) -> Path:
+    height, width, _ = images[0].shape
     with VideoWriter(path, width, height, fps, comment="made by us") as video:
-        for picture in pictures:
-            video.write(picture)
+        for image in images:
+            video.write(image)
     return path
 
 

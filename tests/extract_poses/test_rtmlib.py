@@ -18,9 +18,9 @@ rtmlib = pytest.importorskip("stages.extract_poses.backends.rtmlib")
 def save_network(path, size: tuple[int, int], **outputs: np.ndarray) -> None:
     """A network whose outputs do not depend on its picture."""
     nodes = [onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value)) for name, value in outputs.items()]
-    picture = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, *size])
+    image = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, *size])
     results = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, value.shape) for name, value in outputs.items()]
-    graph = onnx.helper.make_graph(nodes, "constant", [picture], results)
+    graph = onnx.helper.make_graph(nodes, "constant", [image], results)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), path)
 
 

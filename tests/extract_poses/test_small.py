@@ -15,7 +15,7 @@ from stages.extract_poses.backends.small import (
     STRIDE,
     SmallPoses,
     decode,
-    mirrored_pictures,
+    mirrored_images,
     probabilities,
     search_windows,
     window_around,
@@ -50,10 +50,10 @@ def test_below_a_head_there_must_be_a_body() -> None:
 
 
 def test_what_is_mirrored_twice_falls_on_the_same_cells() -> None:
-    pictures = np.random.default_rng(0).integers(0, 255, (1, INPUT[1], INPUT[0], 3), np.uint8)
-    mirrored = mirrored_pictures(pictures)
+    images = np.random.default_rng(0).integers(0, 255, (1, INPUT[1], INPUT[0], 3), np.uint8)
+    mirrored = mirrored_images(images)
     cells = np.arange(0, INPUT[0], STRIDE)
-    assert np.array_equal(mirrored[:, :, cells], pictures[:, :, cells[::-1]])
+    assert np.array_equal(mirrored[:, :, cells], images[:, :, cells[::-1]])
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (512, 758), (64, 64), (300, 2000)])

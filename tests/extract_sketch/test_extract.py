@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fsv2v_cli.hints import in_full
 from stages.clip import Clip, as_clip, open_clip, read_frames
 from stages.conditions.landmarks import eye_distance
 from stages.errors import NoDetection, ParametersDiffer, UsageError
@@ -76,8 +77,9 @@ def test_frames_without_a_face_have_confidence_0_and_an_empty_sketch_and_are_cou
 
 def test_a_clip_without_any_face_is_a_sentence_and_leaves_nothing(clip_of, visible_layers, leftovers) -> None:
     clip = clip_of([blank()] * 2)
-    with pytest.raises(NoDetection, match=r"No face was found in any of the 2 frames .*fsv2v clip preview"):
+    with pytest.raises(NoDetection, match=r"No face was found in any of the 2 frames") as caught:
         extract(clip, OFFLINE)
+    assert "`fsv2v clip preview`" in in_full(str(caught.value))
     assert "sketch" not in visible_layers(clip.path) and "landmarks" not in visible_layers(clip.path)
     assert leftovers(clip.path) == []
 
@@ -85,10 +87,10 @@ def test_a_clip_without_any_face_is_a_sentence_and_leaves_nothing(clip_of, visib
 @pytest.fixture
 def two_faces(portrait: np.ndarray) -> np.ndarray:
     """A small face on the left of a large one; the large one is farther from the centre."""
-    picture = blank(400, 720)
-    picture[60:316, 100:356] = portrait
-    picture[20:380, 356:716] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_LINEAR)
-    return picture
+    image = blank(400, 720)
+    image[60:316, 100:356] = portrait
+    image[20:380, 356:716] = cv2.resize(portrait, (360, 360), interpolation=cv2.INTER_LINEAR)
+    return image
 
 
 @pytest.mark.parametrize(("face", "side"), [("largest", "right"), (0, "left"), ("1", "right"), ("center", "left")])
@@ -108,7 +110,7 @@ def test_all_faces_each_in_its_own_slot(clip_of, two_faces) -> None:
 
 
 def test_a_face_that_is_not_there_by_number(clip_of, portrait) -> None:
-    with pytest.raises(NoDetection, match="face 3 was chosen"):
+    with pytest.raises(NoDetection, match="Face 3 was chosen: they count from 0"):
         extract(clip_of([portrait]), replace(OFFLINE, face=3))
 
 
@@ -205,9 +207,9 @@ def test_mediapipe_and_dlib_agree_on_real_faces(shared: Path, clip_of: Callable[
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_face_on_its_head_is_warned_about(turned: bool, clip_of, portrait) -> None:
     """The detector finds one there, and would lay upright landmarks over it in silence."""
-    picture = np.ascontiguousarray(portrait[::-1, ::-1]) if turned else portrait
+    image = np.ascontiguousarray(portrait[::-1, ::-1]) if turned else portrait
     try:
-        outcome = extract(clip_of([picture] * 3), OFFLINE)
+        outcome = extract(clip_of([image] * 3), OFFLINE)
     except NoDetection:
         assert turned, "better still"
         return

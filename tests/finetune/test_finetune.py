@@ -36,13 +36,13 @@ def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_
 
 
 def test_the_example_is_reproduced_better_afterwards(base, person, tmp_path):
-    shown = [example.shown for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
+    shown = [example.sample for example in examples_of(person, "landmarks", TINY.size, "none", 4)]
     frames = frame_of(shown, torch.device("cpu"))
 
     def error(model):
         with torch.no_grad():
             code = model.generator.encode_examples(frames.map(lambda x: x[:, None]))
-            return float((model.generator.synthesize(code, frames).raw - frames.picture).abs().mean())
+            return float((model.generator.synthesize(code, frames).raw - frames.required_image).abs().mean())
 
     untuned = error(base)
     finetune([person], base, tmp_path / "tuned.safetensors", SHORT)

@@ -13,6 +13,6 @@ def texture(seed: int = 0, side: int = 240) -> np.ndarray:
     return np.clip(128 + smooth * 40 / smooth.std(), 0, 255).astype(np.uint8)
 
 
-def seen(picture: np.ndarray, left: int, top: int, width: int = 128, height: int = 96) -> np.ndarray:
+def seen(image: np.ndarray, left: int, top: int, width: int = 128, height: int = 96) -> np.ndarray:
     """What a camera sees at a place: a step to the right moves everything to the left."""
-    return np.ascontiguousarray(picture[top : top + height, left : left + width])
+    return np.ascontiguousarray(image[top : top + height, left : left + width])

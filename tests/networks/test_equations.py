@@ -323,12 +323,12 @@ def test_the_warping_loss_moves_the_real_frame_whatever_was_made_of_it():
 
 
 def test_the_teacher_of_the_examples_flow_looks_at_the_example_that_was_warped():
-    picture, none = torch.zeros(2, 3, 4, 3), torch.zeros(2, 0, 3)
+    image, none = torch.zeros(2, 3, 4, 3), torch.zeros(2, 0, 3)
     flow, teacher, confidence = torch.ones(2, 2, 4, 3), torch.zeros(2, 3, 2, 4, 3), torch.ones(2, 3, 1, 4, 3)
     teacher[0, 2], teacher[1, 1] = 3.0, 1.0
     best = torch.tensor([2, 1])
-    synthesis = Synthesis(picture, picture, Warped(picture, flow, picture[:, :1]), None, None, None, picture, torch.ones(2, 1), best)
-    frame = Frame(picture, none, picture)
+    synthesis = Synthesis(image, image, Warped(image, flow, image[:, :1]), None, None, None, image, torch.ones(2, 1), best)
+    frame = Frame(image, none, image)
     target = Target(frame, frame.map(lambda x: torch.stack([x] * 3, 1)), example_flows=teacher, example_confidence=confidence)
     terms = generator_losses(synthesis, target, LossWeights(example_flow=1.0), None, None, Past([], [], []))
     assert terms["example_flow"] == pytest.approx((2.0 + 0.0) / 2 * 10 / 4)

@@ -122,7 +122,7 @@ def test_it_costs_as_much_as_the_public_code():
 def test_frames_depend_on_their_own_semantic_image_alone():
     network, driving = made_by(), semantic()
     frame, past = network.step(network.encode_examples(None), driving)
-    again, _ = network.step(network.encode_examples(None), driving, replace(past, image=-past.picture))
+    again, _ = network.step(network.encode_examples(None), driving, replace(past, image=-past.required_image))
     alone, _ = network.step(network.encode_examples(None), driving.map(lambda x: x[1:]))
     assert frame.shape == (2, 3, 64, 64) and frame.abs().max() <= 1
     assert torch.equal(frame, again) and torch.allclose(frame[1:], alone, atol=1e-5)
@@ -148,7 +148,7 @@ def test_its_discriminators_see_no_example():
     frame = replace(semantic(), image=torch.zeros(2, 3, 64, 64))
     target = Target(frame, frame.map(lambda x: x[:, None]))
     assert discriminators.image.scales[0].layers[0].in_channels == 3 + TINY.semantic_channels
-    assert discriminators.generator_terms(target, frame.picture, past=None).keys() == {"gan", "feature_matching"}
+    assert discriminators.generator_terms(target, frame.required_image, past=None).keys() == {"gan", "feature_matching"}
 
 
 def test_the_fast_form_makes_the_same_frames():
@@ -158,7 +158,7 @@ def test_the_fast_form_makes_the_same_frames():
     frame, past = fast.step(code, driving)
     with torch.no_grad():
         assert torch.allclose(frame, network.step(None, driving)[0], atol=1e-5)
-    assert past.picture is not None and fast.choose(code, [0]) is code
+    assert past.required_image is not None and fast.choose(code, [0]) is code
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def examples(count: int, batch: int = 2, config: FewShotConfig = TINY) -> Frame:
 
 def dark(shown: Frame) -> Frame:
     """The same with the pictures' negatives."""
-    return replace(shown, image=-shown.picture)
+    return replace(shown, image=-shown.required_image)
 
 
 def at(shown: Frame, place: int) -> Frame:
@@ -115,7 +115,7 @@ def test_a_zero_flow_with_mask_0_returns_the_previous_frame():
     net.flow.head.bias.copy_(torch.tensor([0.0, 0.0, -40.0]))
     made = net.synthesize(net.encode_examples(shown), at(shown, 0), at(shown, 0))
     assert made.previous is not None and made.previous.flow.abs().max() == 0
-    assert torch.allclose(made.frame, at(shown, 0).picture, atol=1e-5)
+    assert torch.allclose(made.frame, at(shown, 0).required_image, atol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["pixel", "compact"])
@@ -274,7 +274,7 @@ def test_the_paper_preset_has_the_size_and_the_cost_of_the_public_code():
         with FlopCounterMode(display=False) as counter:
             net.step(code, at(shown, 0), at(shown, 0))
         with FlopCounterMode(display=False) as encoding:
-            net.example_encoder.after(net.example_encoder.before(shown.picture[0], shown.semantic[0])[0])
+            net.example_encoder.after(net.example_encoder.before(shown.required_image[0], shown.semantic[0])[0])
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(112.1e6, rel=0.01)
     assert counter.get_total_flops() / 2 == pytest.approx(72.4e9, rel=0.05)
     assert (counter.get_total_flops() + encoding.get_total_flops()) / 2 == pytest.approx(72.4e9, rel=0.01)

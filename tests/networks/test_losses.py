@@ -100,6 +100,6 @@ def test_a_region_is_cut_around_its_keypoints_and_stays_in_the_picture():
     assert there.tolist() == [True, False, True]
     assert boxes[0].tolist() == [6, 12, 22, 28]  # twice as wide as the eight pixels between the points
     assert boxes[2].min() >= 0
-    picture = torch.arange(64.0).expand(3, 1, 64, 64)
-    cut = crop_region(picture, boxes, 5)
+    image = torch.arange(64.0).expand(3, 1, 64, 64)
+    cut = crop_region(image, boxes, 5)
     assert torch.allclose(cut[0, 0, 0], torch.tensor([6.0, 10, 14, 18, 22]), atol=1e-4)

@@ -290,7 +290,7 @@ def test_every_weight_of_w_learns_and_so_do_both_pictures(config: FewShotConfig)
     config = replace(config, warp_all=True)
     net, shown = FewShotGenerator(config), frame_for(config, 3, 2, 3)
     made = net.synthesize(net.encode_examples(shown), shown.map(lambda x: x[:, 0]), shown.map(lambda x: x[:, 1]))
-    ((made.frame - shown.picture[:, 0]).square().mean() + made.raw.square().mean()).backward()
+    ((made.frame - shown.required_image[:, 0]).square().mean() + made.raw.square().mean()).backward()
     assert [name for name, p in net.flow.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()] == []
 
 

@@ -32,16 +32,16 @@ def network(state: dict[str, Tensor]) -> SqueezeNet:
     return squeezenet(state)
 
 
-def as_tensor(picture: np.ndarray, side: int = 227) -> Tensor:
-    image = torch.from_numpy(picture.copy()).movedim(-1, 0)[None].float() / 127.5 - 1
+def as_tensor(photo: np.ndarray, side: int = 227) -> Tensor:
+    image = torch.from_numpy(photo.copy()).movedim(-1, 0)[None].float() / 127.5 - 1
     square = min(image.shape[-2:])
     top, left = (image.shape[-2] - square) // 2, (image.shape[-1] - square) // 2
     return F.interpolate(image[..., top : top + square, left : left + square], (side, side), mode="area")
 
 
-@pytest.mark.parametrize(("picture", "classes"), [("chelsea", CATS), ("coffee", CUPS)])
-def test_the_weights_mean_what_the_network_computes(state, network, picture, classes):
-    deepest = network(as_tensor(getattr(skimage.data, picture)()))[-1]
+@pytest.mark.parametrize(("photo", "classes"), [("chelsea", CATS), ("coffee", CUPS)])
+def test_the_weights_mean_what_the_network_computes(state, network, photo, classes):
+    deepest = network(as_tensor(getattr(skimage.data, photo)()))[-1]
     scores = F.conv2d(deepest, state["classifier.1.weight"].float(), state["classifier.1.bias"].float()).relu().mean((2, 3))
     assert scores.argmax().item() in classes
 

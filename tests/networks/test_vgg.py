@@ -53,14 +53,14 @@ def test_the_first_layer_sees_colours_as_imagenet_was_normalised():
 
 
 def test_the_distance_weighs_deeper_layers_more_and_reaches_the_picture(published):
-    picture, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    image, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
     distance = PerceptualDistance(vgg19(published), weighted_l1)
-    assert distance(picture, picture).tolist() == [0, 0]
+    assert distance(image, image).tolist() == [0, 0]
 
-    features = [vgg19(published)(x) for x in (picture, other)]
+    features = [vgg19(published)(x) for x in (image, other)]
     expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(WEIGHT_OF_TAP, *features, strict=True))
-    picture.requires_grad_()
-    measured = distance(picture, other)
+    image.requires_grad_()
+    measured = distance(image, other)
     assert torch.allclose(measured, expected, rtol=1e-4)
     measured.sum().backward()
-    assert picture.grad is not None and picture.grad.abs().max() > 0
+    assert image.grad is not None and image.grad.abs().max() > 0

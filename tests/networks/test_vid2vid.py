@@ -110,7 +110,7 @@ def test_a_frame_is_equation_9_or_without_a_prior_equation_4_also_in_its_gradien
     network = network_of(config).double()
     driving, past = moment(config, 1), moment(config, 2)
     driving, past = replace(driving, semantic=driving.semantic.double()), past.map(Tensor.double)
-    before = past.picture.requires_grad_(True)
+    before = past.image.requires_grad_(True)
     made = network.synthesize(network.encode_examples(None), driving, past)
     assert made.previous is not None and made.previous_mask is not None
 
@@ -151,7 +151,7 @@ def test_the_foreground_is_painted_from_labels_alone_and_its_network_learns_of_t
 
 
 def images(count: int) -> list[Tensor]:
-    return [moment(seed=40 + i).picture for i in range(count)]
+    return [moment(seed=40 + i).image for i in range(count)]
 
 
 def test_the_public_codes_composite_never_warps_the_foreground():
@@ -173,10 +173,10 @@ def test_a_frame_is_made_from_the_two_frames_before_it_and_no_earlier_one():
     made, pasts = recursion(network, 4)
     past = pasts[3]
     assert isinstance(past, Past)
-    assert [torch.equal(frame.picture, image) for frame, image in zip(past.frames(), (made[3], made[2]), strict=True)] == [True, True]
+    assert [torch.equal(frame.image, image) for frame, image in zip(past.frames(), (made[3], made[2]), strict=True)] == [True, True]
     next_one = replace(moment(seed=9), image=None)
     whole = network.step(None, next_one, past)[0]
-    for changed in (replace(past, image=-past.picture), replace(past, older=replace(past.older, image=-past.older.picture))):
+    for changed in (replace(past, image=-past.image), replace(past, older=replace(past.older, image=-past.older.image))):
         assert not torch.equal(network.step(None, next_one, changed)[0], whole), "both count"
 
 
@@ -185,16 +185,16 @@ def test_every_scale_continues_its_own_images():
     _, pasts = recursion(network, 2)
     driving = replace(moment(seed=9), image=None)
     own = network.synthesize(None, driving, pasts[1])
-    same = network.synthesize(None, driving, replace(pasts[1], coarser=(halved(pasts[1].picture),)))
-    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], halved(pasts[1].picture))
+    same = network.synthesize(None, driving, replace(pasts[1], coarser=(halved(pasts[1].image),)))
+    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], halved(pasts[1].image))
     assert not torch.equal(own.coarser[0], same.coarser[0])
 
 
 def test_given_frames_have_their_own_halves_as_the_past_of_coarser_scales():
     network = network_of()
     given = moment(seed=5)
-    past = network.remember(given, Synthesis(given.picture, given.picture), None)
-    assert torch.equal(past.picture, given.picture) and torch.equal(past.coarser[0], halved(given.picture))
+    past = network.remember(given, Synthesis(given.image, given.image), None)
+    assert torch.equal(past.image, given.image) and torch.equal(past.coarser[0], halved(given.image))
     assert torch.equal(network.step(None, moment(), past)[0], network.step(None, moment(), given)[0])
 
 
@@ -213,10 +213,10 @@ def test_the_past_changes_its_precision_and_moves_as_a_whole():
     _, pasts = recursion(network_of(), 3)
     half = pasts[2].cast(torch.bfloat16)
     assert [frame.semantic.dtype for frame in half.frames()] == [torch.bfloat16] * 2
-    assert [frame.picture.dtype for frame in half.frames()] == [torch.float32] * 2
+    assert [frame.image.dtype for frame in half.frames()] == [torch.float32] * 2
     doubled = pasts[2].map(lambda x: x * 2)
     for ours, theirs in zip(doubled.frames(), pasts[2].frames(), strict=True):
-        assert torch.equal(ours.picture, 2 * theirs.picture) and torch.equal(ours.coarser[0], 2 * theirs.coarser[0])
+        assert torch.equal(ours.image, 2 * theirs.image) and torch.equal(ours.coarser[0], 2 * theirs.coarser[0])
 
 
 # coarse to fine

@@ -31,24 +31,24 @@ def clip_of(frames: list[np.ndarray], path: Path) -> Clip:
 def street(tmp_path: Path) -> Callable[..., Clip]:
     """street(*pictures): a clip of 96 x 48 with as many frames, and the label maps in street_labels beside it."""
 
-    def make(*pictures: Image.Image) -> Clip:
+    def make(*images: Image.Image) -> Clip:
         folder = tmp_path / "street_labels"
         folder.mkdir()
-        for index, picture in enumerate(pictures):
-            picture.save(folder / f"{index:03d}.png")
-        return clip_of([np.full((48, 96, 3), 99, np.uint8)] * len(pictures), tmp_path / "street.mp4")
+        for index, image in enumerate(images):
+            image.save(folder / f"{index:03d}.png")
+        return clip_of([np.full((48, 96, 3), 99, np.uint8)] * len(images), tmp_path / "street.mp4")
 
     return make
 
 
-def palette_picture() -> Image.Image:
-    picture = Image.fromarray(IDS)
-    picture.putpalette(np.random.default_rng(0).integers(0, 255, 768, np.uint8).tobytes())
-    return picture
+def palette_image() -> Image.Image:
+    image = Image.fromarray(IDS)
+    image.putpalette(np.random.default_rng(0).integers(0, 255, 768, np.uint8).tobytes())
+    return image
 
 
 def test_ids_palettes_and_colours_all_become_ids_of_the_size_of_the_frames(street) -> None:
-    clip = street(Image.fromarray(IDS), palette_picture(), Image.fromarray(colourise(IDS, CAMVID)))
+    clip = street(Image.fromarray(IDS), palette_image(), Image.fromarray(colourise(IDS, CAMVID)))
     outcome = extract(clip, SegmentOptions(backend="labels"))
     assert (outcome.layer, outcome.status, outcome.frames) == ("segment", "done", 3)
     layer = LabelLayer(clip.layer("segment"))
@@ -75,7 +75,7 @@ def test_other_label_maps_or_another_table_are_other_parameters(street, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("picture", "sentence"),
+    ("image", "sentence"),
     [
         (Image.fromarray(IDS + 9), "has the label id 12, but the table camvid ends at 11"),
         (Image.fromarray(IDS[:, :24]), "not the shape of the clip's 96 x 48 frames"),
@@ -83,8 +83,8 @@ def test_other_label_maps_or_another_table_are_other_parameters(street, tmp_path
         (Image.fromarray(np.full((24, 48), 400, np.uint16)), "its values reach 400"),
     ],
 )
-def test_label_maps_that_do_not_fit_are_refused(street, leftovers, picture, sentence) -> None:
-    clip = street(picture)
+def test_label_maps_that_do_not_fit_are_refused(street, leftovers, image, sentence) -> None:
+    clip = street(image)
     with pytest.raises(InputError, match=sentence):
         extract(clip, SegmentOptions(backend="labels"))
     assert not clip.has("segment") and leftovers(clip.path) == []
@@ -106,8 +106,9 @@ def test_one_label_map_for_each_frame(street, tmp_path) -> None:
     with pytest.raises(InputError, match="holds 1 label maps, but .* has 2 frames"):
         extract(clip, SegmentOptions(backend="labels"))
     shutil.rmtree(tmp_path / "street_labels")
-    with pytest.raises(InputError, match="Name their folder with --labels, or call it street_labels"):
+    with pytest.raises(InputError, match="There are no label maps beside") as caught:
         extract(clip, SegmentOptions(backend="labels"))
+    assert caught.value.facts == {"usual": "street_labels"}
 
 
 def test_labels_and_a_search_for_persons_exclude_each_other(street) -> None:

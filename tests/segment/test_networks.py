@@ -15,7 +15,7 @@ from stages.segment.edit import lookup_of
 from stages.segment.steady import Steady
 
 
-def pictures(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def images(count: int, step: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A textured square that moves by `step` pixels over a textured ground, and where it is."""
     random = np.random.default_rng(0)
     ground, square = random.integers(0, 120, (64, 128, 1), np.uint8), random.integers(140, 255, (24, 24, 1), np.uint8)
@@ -39,7 +39,7 @@ def guesses(truths: list[np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("step", [0, 3])
 def test_labels_flicker_less_and_do_not_smear_behind_what_moves(step: int) -> None:
-    frames, truths = pictures(8, step)
+    frames, truths = images(8, step)
     steady = Steady(1.0)
     results = [steady(frame, guess) for frame, guess in zip(frames, guesses(truths), strict=True)]
     before = np.mean([guess.argmax(0) != truth for guess, truth in zip(guesses(truths), truths, strict=True)])
@@ -110,7 +110,7 @@ def test_a_checkpoint_that_cannot_be_had_is_a_sentence(make_tiny_video, tmp_path
     pytest.importorskip("transformers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     clip = as_clip(make_tiny_video(tmp_path / "a.mp4"), tmp_path)
-    with pytest.raises(MissingRequirement, match="name a folder with --model"):
+    with pytest.raises(MissingRequirement, match="not on this machine and cannot be fetched"):
         extract(clip, SegmentOptions(backend="segformer", model="nobody/nothing"))
     with pytest.raises(UsageError, match="needs its backend"):
         extract(clip, SegmentOptions(backend="street", model="x"))

@@ -18,12 +18,12 @@ def scene(*places: tuple[int, int], size: int = 60) -> np.ndarray:
     return frame
 
 
-def short_sighted(picture: np.ndarray) -> list[Subject]:
+def short_sighted(image: np.ndarray) -> list[Subject]:
     """Sees whoever fills most of the picture, if he is at least a quarter of it high: nine points on his outline."""
     best: list[Subject] = []
     for colour in COLOURS:
-        rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) < 60).all(-1))
-        if len(rows) and np.ptp(rows) > 0.25 * len(picture):
+        rows, columns = np.nonzero((np.abs(image.astype(int) - colour) < 60).all(-1))
+        if len(rows) and np.ptp(rows) > 0.25 * len(image):
             grid = [(x, y) for x in (columns.min(), columns.mean(), columns.max()) for y in (rows.min(), rows.mean(), rows.max())]
             points = np.zeros((25, 3), np.float32)
             points[:9, :2], points[:9, 2] = grid, 1

@@ -18,18 +18,18 @@ def test_a_turn_of_the_hue_leaves_greys_and_turns_colours(degrees):
     grey = np.full((4, 4, 3), 90, np.uint8)
     assert np.abs(colours(grey).astype(int) - 90).max() <= 1
     brown = np.full((4, 4, 3), (140, 100, 80), np.uint8)
-    before, after = (colorsys.rgb_to_hsv(*(pixel / 255 for pixel in picture[0, 0]))[0] for picture in (brown, colours(brown)))
+    before, after = (colorsys.rgb_to_hsv(*(pixel / 255 for pixel in image[0, 0]))[0] for image in (brown, colours(brown)))
     assert (after - before) * 360 % 360 == pytest.approx(degrees % 360, abs=8)
 
 
 def test_contrast_and_brightness_are_clipped():
-    picture = np.array([[[0, 100, 250]]], np.uint8)
-    assert Colours(NEUTRAL * 1.5, 10.0)(picture).tolist() == [[[10, 160, 255]]]
+    image = np.array([[[0, 100, 250]]], np.uint8)
+    assert Colours(NEUTRAL * 1.5, 10.0)(image).tolist() == [[[10, 160, 255]]]
 
 
 def test_no_strength_changes_nothing():
-    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    assert np.array_equal(draw_colours(np.random.default_rng(1), 0.0, 180.0)(picture), picture)
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    assert np.array_equal(draw_colours(np.random.default_rng(1), 0.0, 180.0)(image), image)
 
 
 def test_every_second_window_has_another_hue():

@@ -27,8 +27,8 @@ PHASE = Phase(1, batch=2, frames=2)
 
 def truncated_jpeg(clip: Path) -> Path:
     """Every picture ends in the middle."""
-    for picture in (clip / "frames").glob("*.jpg"):
-        picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    for image in (clip / "frames").glob("*.jpg"):
+        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
     return clip
 
 
@@ -91,7 +91,7 @@ def test_an_unreadable_clip_is_named_once_and_another_takes_its_place(fault, fac
 
     assert [path for path, _ in told] == [clip]
     assert re.search(FAULTS[fault], told[0][1])
-    same = [torch.equal(ours.frames.picture, theirs.frames.picture) for ours, theirs in zip(batches, wholes, strict=True)]
+    same = [torch.equal(ours.frames.required_image, theirs.frames.required_image) for ours, theirs in zip(batches, wholes, strict=True)]
     assert any(same) and not all(same), "batches without the clip are what they were"
 
 
@@ -106,13 +106,15 @@ def test_batches_of_a_dataset_with_an_unreadable_clip_depend_on_seed_and_step_al
 
 
 def test_one_unreadable_frame_costs_the_windows_that_show_it_and_no_others(faces):
-    picture = faces / "clips" / "person1.clip" / "frames" / "000012.jpg"
+    image = faces / "clips" / "person1.clip" / "frames" / "000012.jpg"
     whole = Dataset(faces, "landmarks", "train")
     wholes = [whole.batch(TINY, step, PHASE) for step in range(40)]
-    picture.write_bytes(b"")
+    image.write_bytes(b"")
     data = Dataset(faces, "landmarks", "train")
     batches = [data.batch(TINY, step, PHASE) for step in range(40)]
-    changed = sum(not torch.equal(ours.frames.picture, theirs.frames.picture) for ours, theirs in zip(batches, wholes, strict=True))
+    changed = sum(
+        not torch.equal(ours.frames.required_image, theirs.frames.required_image) for ours, theirs in zip(batches, wholes, strict=True)
+    )
     assert 0 < changed < 20
 
 
@@ -154,7 +156,7 @@ def test_a_window_of_a_video_is_decoded_at_one_go(make_face_video, make_painted_
     monkeypatch.setattr(reader.subprocess, "Popen", lambda *command, **more: started.append(command) or popen(*command, **more))
     config = replace(TINY, max_examples=1, most_stride=1)
     batch = Dataset(tmp_path / "faces", "landmarks", "train").batch(config, 0, Phase(1, frames=8, batch=1))
-    assert batch.frames.picture.shape[1] == 8
+    assert batch.frames.required_image.shape[1] == 8
     assert len(started) == 2, "one for the window, one for the example"
 
 
@@ -164,7 +166,7 @@ def test_only_the_clips_used_last_are_kept_open(painted_dataset, monkeypatch):
     for step in range(4):
         ours = few.batch(TINY, step, PHASE)
         monkeypatch.setattr("stages.train.data.MAX_OPEN", 9)
-        assert torch.equal(ours.frames.picture, all_open.batch(TINY, step, PHASE).frames.picture)
+        assert torch.equal(ours.frames.required_image, all_open.batch(TINY, step, PHASE).frames.required_image)
         monkeypatch.setattr("stages.train.data.MAX_OPEN", 1)
     opened = [[footage for clips in data.subjects for footage in clips if "track" in vars(footage)] for data in (few, all_open)]
     assert len(opened[0]) == 1 < len(opened[1])

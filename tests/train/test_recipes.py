@@ -67,7 +67,7 @@ def test_a_file_of_ones_own_differs_from_its_base(tmp_path):
             "a phase with motion_only has frames = 1",
         ),
         ('base = "face-256"\n[[phases]]\nsteps = 1\nmotion_only = true', "a phase with motion_only has frames = 1"),
-        ('base = "face-256"\n[generator]\nsize = [256, 200]', "pictures of 128x100 cannot be halved 5 times: take multiples of 32"),
+        ('base = "face-256"\n[generator]\nsize = [256, 200]', "images of 128x100 cannot be halved 5 times: take multiples of 32"),
     ],
 )
 def test_settings_that_do_not_exist_are_named(text, said, tmp_path):

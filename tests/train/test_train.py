@@ -296,17 +296,17 @@ def test_a_batch_depends_on_seed_and_step_alone(painted_dataset, tensors_of):
     phase = Phase(1, batch=2, frames=2)
     a, b = one.batch(TINY, 5, phase), other.batch(TINY, 5, phase)
     assert all(map(torch.equal, tensors_of(a), tensors_of(b)))
-    assert not torch.equal(a.frames.picture, one.batch(TINY, 6, phase).frames.picture)
-    assert not torch.equal(a.frames.picture, one.batch(replace(TINY, seed=1), 5, phase).frames.picture)
+    assert not torch.equal(a.frames.required_image, one.batch(TINY, 6, phase).frames.required_image)
+    assert not torch.equal(a.frames.required_image, one.batch(replace(TINY, seed=1), 5, phase).frames.required_image)
 
 
 def test_a_batch_shows_windows_examples_and_the_teachers_flow(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(TINY, 0, Phase(1, batch=2, frames=3))
-    assert batch.frames.picture.shape == (2, 3, 3, 64, 64) and batch.frames.semantic.shape == (2, 3, 7, 64, 64)
-    assert batch.examples.picture.shape[1] == batch.examples.keypoints.shape[1] >= 1
+    assert batch.frames.required_image.shape == (2, 3, 3, 64, 64) and batch.frames.semantic.shape == (2, 3, 7, 64, 64)
+    assert batch.examples.required_image.shape[1] == batch.examples.keypoints.shape[1] >= 1
     assert batch.flows.shape == (2, 2, 2, 64, 64) and batch.flow_confidence.shape == (2, 2, 1, 64, 64)
     assert batch.example_flows.shape[:3] == (2, 3, 0)  # nobody asks for it
-    assert batch.frames.picture.abs().max() <= 1 and batch.frames.semantic.min() >= 0 and batch.frames.semantic.max() <= 1
+    assert batch.frames.required_image.abs().max() <= 1 and batch.frames.semantic.min() >= 0 and batch.frames.semantic.max() <= 1
 
 
 def test_the_teachers_flow_leads_from_each_frame_to_each_example(painted_dataset):
@@ -315,9 +315,9 @@ def test_the_teachers_flow_leads_from_each_frame_to_each_example(painted_dataset
     assert batch.example_flows.shape == (1, 2, 3, 2, 64, 64) and batch.example_confidence.shape == (1, 2, 3, 1, 64, 64)
     for t, k in ((0, 2), (1, 0)):
         trusted = batch.example_confidence[0, t, k]
-        carried = warp(batch.examples.picture[:, k], batch.example_flows[:, t, k])[0]
+        carried = warp(batch.examples.required_image[:, k], batch.example_flows[:, t, k])[0]
         assert trusted.mean() > 0.2
-        assert ((carried - batch.frames.picture[0, t]).abs() * trusted).mean() < 0.02
+        assert ((carried - batch.frames.required_image[0, t]).abs() * trusted).mean() < 0.02
 
 
 def test_examples_lie_far_from_the_window_where_the_clip_is_long_enough():

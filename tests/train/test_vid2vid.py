@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from stages.clip import open_clip, probe
-from stages.conditions.framing import frame_of, show
+from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.errors import UsageError
@@ -112,8 +112,8 @@ def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset
     trainer.train_step(batch, config.phases[0])
     assert len(pasts) == 3
     newest, oldest = pasts[0].frames()
-    assert torch.equal(newest.picture, batch.frames.picture[:, 1]) and torch.equal(oldest.picture, batch.frames.picture[:, 0])
-    assert torch.equal(pasts[1].older.picture, batch.frames.picture[:, 1])
+    assert torch.equal(newest.image, batch.frames.image[:, 1]) and torch.equal(oldest.image, batch.frames.image[:, 0])
+    assert torch.equal(pasts[1].older.image, batch.frames.image[:, 1])
 
 
 def test_shares_of_the_steps_begin_with_real_frames_and_without(painted_dataset):
@@ -202,11 +202,11 @@ def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
     generator = load_model(run).generator
     track = open_track(driver, "landmarks")
     view = View.scaled(driver.height, driver.width, 64, 64)
-    samples = [show(track, index, view, view.image(driver.frame(index))) for index in range(5)]
+    samples = [sample_of(track, index, view, view.image(driver.frame(index))) for index in range(5)]
     past = None
     for sample in samples[-2:]:
         frame = frame_of([sample], torch.device("cpu"))
-        past = generator.remember(frame, Synthesis(frame.picture, frame.picture), past)
+        past = generator.remember(frame, Synthesis(frame.image, frame.image), past)
     with torch.no_grad():
         expected, _ = generator.step(None, replace(frame_of(samples[:1], torch.device("cpu")), image=None), past)
     assert np.abs(made[0].astype(int) - image_array(expected[0])).mean() < 2, "coded with loss"

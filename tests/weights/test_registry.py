@@ -84,7 +84,7 @@ def test_a_damaged_file_of_the_cache_is_never_handed_out(empty):
 def test_without_network_it_says_what_to_do(empty):
     with pytest.raises(MissingRequirement) as caught:
         registry.path(NAME)
-    assert f"fsv2v weights fetch {NAME}" in str(caught.value)
+    assert (caught.value.code, caught.value.facts) == ("weights-absent", {"name": NAME})
     assert str(empty) in str(caught.value) and "FSV2V_WEIGHTS_MIRROR" in str(caught.value)
 
 

@@ -1,7 +1,7 @@
 """A body as both rivals see it: one heat map for each joint (PoseWarp, section 3; MonkeyNet, section 3.1), behind the drawn skeleton.
 
 Heat maps say where a joint is in numbers, which a drawing does not; `places` reads them out again. The skeleton stays in front, so that
-pictures of training, and the discriminators, show what they show for every other method.
+images of training, and the discriminators, show what they show for every other method.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ DRAWN = 3
 """Channels of the skeleton, before those of the joints."""
 CHANNELS = DRAWN + len(NAMES)
 SPREAD = 1 / 64
-"""Standard deviation of a joint's Gaussian, in heights of the picture."""
+"""Standard deviation of a joint's Gaussian, in heights of the image."""
 WHOLE = 0.7
-"""A joint with less of its Gaussian than this in the picture counts as outside."""
+"""A joint with less of its Gaussian than this in the image counts as outside."""
 
 
 class JointTrack(PoseTrack):

@@ -43,11 +43,11 @@ LIMBS = (
 )  # fmt: skip
 """The ten of section 3.1: head, trunk, upper and lower arms and legs; a foot moves with its shin."""
 SHORT = 0.02
-"""Limbs that are not longer than about this, in heights of the picture, say little of how they turned: they are held upright."""
+"""Limbs that are not longer than about this, in heights of the image, say little of how they turned: they are held upright."""
 EDGE, SURE = 1.6, 6.0
 """A limb ends at so many of its widths; on its bone its logit is so much above the background's."""
 FALLBACK_TRUNK = 1 / 4
-"""Length of a trunk that is not seen, in heights of the picture."""
+"""Length of a trunk that is not seen, in heights of the image."""
 
 
 class PoseWarp(Still):
@@ -128,7 +128,7 @@ def move_limbs(image: Tensor, masks: Tensor, source: tuple[Tensor, Tensor], driv
 
 
 def lay_together(moved: Tensor) -> tuple[Tensor, Tensor]:
-    """The limbs of `move_limbs` as one picture [B, 3, H, W], their mean by their masks where they overlap, and how much of each pixel they
+    """The limbs of `move_limbs` as one image [B, 3, H, W], their mean by their masks where they overlap, and how much of each pixel they
     cover, [B, 1, H, W] in [0, 1]."""
     limbs = moved.unflatten(1, (-1, 4)).sum(1)
     return limbs[:, :3] / limbs[:, 3:].clamp(min=0.05), limbs[:, 3:].clamp(max=1)

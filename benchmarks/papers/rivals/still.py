@@ -1,4 +1,4 @@
-"""What both rivals are: methods that move one still picture, frame by frame, and know no past."""
+"""What both rivals are: methods that move one still image, frame by frame, and know no past."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Still(Generator):
     def encode_examples(self, examples: Frame | None) -> ExampleCode:
         """examples [B, K, ...] with 28 channels of s_t: kept as they are."""
         assert examples is not None
-        return ExampleCode(examples, [], examples.picture.new_zeros(*examples.picture.shape[:2], 0, 1, 1), None, None, None)
+        return ExampleCode(examples, [], examples.required_image.new_zeros(*examples.required_image.shape[:2], 0, 1, 1), None, None, None)
 
     def choose(self, code: ExampleCode, indices: Sequence[int]) -> ExampleCode:
         kept = list(indices)
@@ -41,7 +41,7 @@ class Still(Generator):
 
     def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
         example = code.examples.map(lambda x: x[:, 0])
-        frame, warped = self.move_image(example.picture, joints_of(example.semantic), joints_of(driving.semantic))
+        frame, warped = self.move_image(example.required_image, joints_of(example.semantic), joints_of(driving.semantic))
         shares = torch.zeros(code.values.shape[:2], device=frame.device)
         shares[:, 0] = 1
         best = torch.zeros(len(frame), dtype=torch.long, device=frame.device)

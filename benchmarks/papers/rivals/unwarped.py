@@ -18,5 +18,5 @@ class Unwarped(FewShotGenerator):
         example, _ = super()._warp(code, appearance, driving, None)
         if past is None:
             return example, None
-        still = torch.zeros_like(past.picture[:, :2])
-        return example, Warped(past.picture, still, torch.full_like(still[:, :1], NEVER))
+        still = torch.zeros_like(past.required_image[:, :2])
+        return example, Warped(past.required_image, still, torch.full_like(still[:, :1], NEVER))

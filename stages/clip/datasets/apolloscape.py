@@ -21,7 +21,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, times, unbroken
+from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, folders_in, images_in, timing
 from stages.errors import InputError
 
 _COLOUR = "ColorImage"
@@ -52,34 +52,34 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 def _cameras(folder: Path) -> list[Frames]:
     found: dict[str, Frames] = defaultdict(dict)
-    for picture in pictures_in(folder):
-        name = _NAME.fullmatch(picture.stem)
+    for image in images_in(folder):
+        name = _NAME.fullmatch(image.stem)
         if name is None:
-            raise InputError(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's images are")
-        found[name[2]][_milliseconds(picture, name[1])] = picture
+            raise InputError(f"{image} is not named DATE_TIME_Camera_N as ApolloScape's images are")
+        found[name[2]][_milliseconds(image, name[1])] = image
     return list(found.values())
 
 
-def _milliseconds(picture: Path, stamp: str) -> int:
+def _milliseconds(image: Path, stamp: str) -> int:
     try:
         time = datetime.strptime(stamp, "%y%m%d_%H%M%S%f")
     except ValueError as error:
-        raise InputError(f"{picture}: {stamp} is no date and time") from error
+        raise InputError(f"{image}: {stamp} is no date and time") from error
     return round((time - datetime(2000, 1, 1)).total_seconds() * 1000)
 
 
 def _runs(frames: Frames, name: str, labels: Path) -> Iterator[Recording]:
     for labelled, group in groupby(sorted(frames), lambda time: _label(frames[time], labels).is_file()):
         stamps = list(group)
-        for run in unbroken(stamps, _LONGEST_GAP):
-            pictures = tuple(frames[time] for time in stamps[run])
-            layers = {"segment": tuple(_label(picture, labels) for picture in pictures)} if labelled else {}
-            fps, timestamps = times(stamps[run], 1000, 1000)
-            yield Recording(f"{name}-{pictures[0].stem}", pictures, layers, fps, timestamps, labels="apolloscape")
+        for run in consecutive_runs(stamps, _LONGEST_GAP):
+            images = tuple(frames[time] for time in stamps[run])
+            layers = {"segment": tuple(_label(image, labels) for image in images)} if labelled else {}
+            fps, timestamps = timing(stamps[run], 1000, 1000)
+            yield Recording(f"{name}-{images[0].stem}", images, layers, fps, timestamps, labels="apolloscape")
 
 
-def _label(picture: Path, labels: Path) -> Path:
-    return labels / f"{picture.stem}_bin.png"
+def _label(image: Path, labels: Path) -> Path:
+    return labels / f"{image.stem}_bin.png"
 
 
 LAYOUT = Layout("apolloscape", _recognises, _recordings)

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, matching, pictures_in, step_of, times, unbroken
+from stages.clip.datasets.recording import Layout, Recording, common_step, consecutive_runs, images_in, matching_files, timing
 from stages.errors import InputError
 
 RATE = 30
@@ -38,21 +38,21 @@ def _recordings(root: Path) -> Iterator[Recording]:
 def _drives(folder: Path) -> list[dict[int, Path]]:
     """Frame number -> image, for each drive."""
     found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for picture in pictures_in(folder):
-        name = _NAME.fullmatch(picture.stem)
+    for image in images_in(folder):
+        name = _NAME.fullmatch(image.stem)
         if name is None:
-            raise InputError(f"{picture} is not named DRIVE_FRAME as CamVid's images are")
-        found[name[1]][int(name[2])] = picture
+            raise InputError(f"{image} is not named DRIVE_FRAME as CamVid's images are")
+        found[name[1]][int(name[2])] = image
     return list(found.values())
 
 
 def _runs(drive: dict[int, Path], split: str, annotations: Path) -> Iterator[Recording]:
     numbers = sorted(drive)
-    for run in unbroken(numbers):
-        pictures = tuple(drive[number] for number in numbers[run])
-        layers = {"segment": matching(pictures, annotations)} if annotations.is_dir() else {}
-        fps, timestamps = times(numbers[run], RATE, step_of(numbers))
-        yield Recording(f"{split}-{pictures[0].stem}", pictures, layers, fps, timestamps, labels="camvid")
+    for run in consecutive_runs(numbers):
+        images = tuple(drive[number] for number in numbers[run])
+        layers = {"segment": matching_files(images, annotations)} if annotations.is_dir() else {}
+        fps, timestamps = timing(numbers[run], RATE, common_step(numbers))
+        yield Recording(f"{split}-{images[0].stem}", images, layers, fps, timestamps, labels="camvid")
 
 
 LAYOUT = Layout("camvid", _recognises, _recordings)

@@ -18,21 +18,21 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, unbroken
+from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, folders_in, images_in
 
 FPS = Fraction(17)
-_PICTURES = ("leftImg8bit_sequence", "leftImg8bit")
+_IMAGES = ("leftImg8bit_sequence", "leftImg8bit")
 _NAME = re.compile(r"(?P<snippet>.+_\d+)_(?P<frame>\d+)_leftImg8bit")
 _LAYERS = {"segment": "labelIds", "instances": "instanceIds"}
 
 
 def _recognises(root: Path) -> bool:
-    return any((root / name).is_dir() for name in _PICTURES)
+    return any((root / name).is_dir() for name in _IMAGES)
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
-    pictures = next((root / name for name in _PICTURES if (root / name).is_dir()), root)
-    for split in folders_in(pictures):
+    images = next((root / name for name in _IMAGES if (root / name).is_dir()), root)
+    for split in folders_in(images):
         for city in folders_in(split):
             for snippet in _snippets(city):
                 yield from _runs(snippet, split.name, root / "gtFine" / split.name / city.name)
@@ -41,33 +41,33 @@ def _recordings(root: Path) -> Iterator[Recording]:
 def _snippets(city: Path) -> list[dict[int, Path]]:
     """Frame number -> image, for each snippet of a city."""
     found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for picture in pictures_in(city):
-        if name := _NAME.fullmatch(picture.stem):
-            found[name["snippet"]][int(name["frame"])] = picture
+    for image in images_in(city):
+        if name := _NAME.fullmatch(image.stem):
+            found[name["snippet"]][int(name["frame"])] = image
     return list(found.values())
 
 
 def _runs(snippet: dict[int, Path], split: str, truth: Path) -> Iterator[Recording]:
     numbers = sorted(snippet)
-    for run in unbroken(numbers, 1):
-        pictures = [snippet[number] for number in numbers[run]]
-        layers = _layers(pictures, truth)
-        yield _recording(split, pictures, layers)
-        for picture in pictures if "segment" not in layers else []:
-            if labelled := _layers([picture], truth):
-                yield _recording(split, [picture], labelled, "-labelled")
+    for run in consecutive_runs(numbers, 1):
+        images = [snippet[number] for number in numbers[run]]
+        layers = _layers(images, truth)
+        yield _recording(split, images, layers)
+        for image in images if "segment" not in layers else []:
+            if labelled := _layers([image], truth):
+                yield _recording(split, [image], labelled, "-labelled")
 
 
-def _layers(pictures: Sequence[Path], truth: Path) -> dict[str, tuple[Path, ...]]:
+def _layers(images: Sequence[Path], truth: Path) -> dict[str, tuple[Path, ...]]:
     """The layers for which every image has a file."""
-    stems = [picture.stem.removesuffix("_leftImg8bit") for picture in pictures]
+    stems = [image.stem.removesuffix("_leftImg8bit") for image in images]
     files = {kind: tuple(truth / f"{stem}_gtFine_{ending}.png" for stem in stems) for kind, ending in _LAYERS.items()}
     return {kind: paths for kind, paths in files.items() if all(path.is_file() for path in paths)}
 
 
-def _recording(split: str, pictures: Sequence[Path], layers: dict[str, tuple[Path, ...]], ending: str = "") -> Recording:
-    name = f"{split}-{pictures[0].stem.removesuffix('_leftImg8bit')}{ending}"
-    return Recording(name, tuple(pictures), layers, FPS, labels="cityscapes-ids")
+def _recording(split: str, images: Sequence[Path], layers: dict[str, tuple[Path, ...]], ending: str = "") -> Recording:
+    name = f"{split}-{images[0].stem.removesuffix('_leftImg8bit')}{ending}"
+    return Recording(name, tuple(images), layers, FPS, labels="cityscapes-ids")
 
 
 LAYOUT = Layout("cityscapes", _recognises, _recordings)

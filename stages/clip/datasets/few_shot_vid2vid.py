@@ -21,8 +21,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, files_in, folders_in, matching, stem_of, unbroken
-from stages.clip.pictures import list_pictures
+from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, files_in, folders_in, matching_files, stem_without
+from stages.clip.images import list_images
 
 FOLDERS = {"keypoints": "landmarks", "openpose": "poses", "densepose": "densepose", "densemask": "instances", "labels": "segment"}
 """Folder without its prefix -> layer."""
@@ -46,21 +46,21 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 def _sequence(folder: Path, name: str, kinds: dict[Path, str]) -> Iterator[Recording]:
     """The whole sequence as NAME, or its stretches as NAME-FIRSTFRAME."""
-    pictures = tuple(list_pictures(folder))
-    numbers = [int(found[1]) for picture in pictures if (found := re.search(r"(\d{1,15})\D*$", picture.stem))]
-    ascending = len(numbers) == len(pictures) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
-    stretches = unbroken(numbers) if ascending else [slice(None)]
-    files = {kind: _paired(pictures, other / folder.name) for other, kind in kinds.items()}
+    images = tuple(list_images(folder))
+    numbers = [int(found[1]) for image in images if (found := re.search(r"(\d{1,15})\D*$", image.stem))]
+    ascending = len(numbers) == len(images) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    stretches = consecutive_runs(numbers) if ascending else [slice(None)]
+    files = {kind: _paired(images, other / folder.name) for other, kind in kinds.items()}
     for stretch in stretches:
-        part = pictures[stretch]
+        part = images[stretch]
         layers = {kind: paths[stretch] for kind, paths in files.items()}
         yield Recording(name if len(stretches) == 1 else f"{name}-{part[0].stem}", part, layers, labels="cityscapes-ids")
 
 
-def _paired(pictures: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+def _paired(images: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
     files = files_in(folder)
-    strangers = not {stem_of(path, _ENDINGS) for path in files} & {picture.stem for picture in pictures}
-    return tuple(files) if strangers and len(files) == len(pictures) else matching(pictures, folder, _ENDINGS)
+    strangers = not {stem_without(path, _ENDINGS) for path in files} & {image.stem for image in images}
+    return tuple(files) if strangers and len(files) == len(images) else matching_files(images, folder, _ENDINGS)
 
 
 LAYOUT = Layout("few-shot-vid2vid", _recognises, _recordings)

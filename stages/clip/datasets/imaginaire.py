@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, folders_in, matching
-from stages.clip.pictures import list_pictures
+from stages.clip.datasets.recording import Layout, Recording, folders_in, matching_files
+from stages.clip.images import list_images
 
 FOLDERS = {
     "landmarks-dlib68": "landmarks",
@@ -36,9 +36,9 @@ def _recognises(root: Path) -> bool:
 def _recordings(root: Path) -> Iterator[Recording]:
     present = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
     for folder in folders_in(root / "images"):
-        pictures = tuple(list_pictures(folder))
-        layers = {kind: matching(pictures, root / name / folder.name) for name, kind in present.items()}
-        yield Recording(folder.name, pictures, layers, labels="cityscapes-ids")
+        images = tuple(list_images(folder))
+        layers = {kind: matching_files(images, root / name / folder.name) for name, kind in present.items()}
+        yield Recording(folder.name, images, layers, labels="cityscapes-ids")
 
 
 LAYOUT = Layout("imaginaire", _recognises, _recordings)

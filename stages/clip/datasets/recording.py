@@ -1,4 +1,4 @@
-"""What a recording and a layout of a data set are, and how recordings become clips."""
+"""Data sets of others: the layout of their folders, the recordings that they hold, and the import of each recording as a clip."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from stages.clip.clip import Clip
-from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_pictures
+from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_images
 from stages.clip.foreign import add_layer
-from stages.clip.pictures import is_picture, list_pictures, natural_key
+from stages.clip.images import is_image, list_images, natural_key
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, UsageError
 from stages.label_tables import table
@@ -22,37 +22,41 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 
 @dataclass(frozen=True)
 class Recording:
-    """The material of one clip.
-
-    `frames`: a video, or images in order. `layers`: kind -> a file for each frame. `labels`: the table of label ids.
-    """
+    """The files of which one clip is made."""
 
     name: str
+    """Of the clip, without .clip."""
     frames: Path | tuple[Path, ...]
+    """A video, or images in order."""
     layers: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """layer -> a file for each frame."""
     fps: Fraction = DEFAULT_FPS
+    """The rate of images; a video has its own."""
     timestamps: Timestamps | None = None
+    """Of images at a variable rate."""
     labels: str = ""
+    """The table of label ids, if there is a layer `segment`."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a data set on disk. `recognises` looks at the names in its root; `recordings` lists its recordings, and raises
-    InputError naming what is missing.
-    """
+    """The folder tree of a data set."""
 
     name: str
     recognises: Callable[[Path], bool]
+    """Whether a folder is the root of such a tree, by the names in it."""
     recordings: Callable[[Path], Iterable[Recording]]
+    """The recordings below a root. Raises InputError, which names what is missing."""
 
 
 def import_layout(
     layout: Layout, root: Path, out: Path, storage: FrameStorage | None = None, fps: Fraction | None = None, labels: str | None = None
 ) -> Iterator[Clip]:
-    """Make a clip in the folder `out` of each recording below `root`, one after the other; finished ones are reused.
+    """Make a clip of each recording below `root`, in the folder `out`, and yield it; a finished clip is reused.
 
-    `fps` and `labels` replace the rate of images and the table of label ids of the data set. Everything is listed before the first clip
-    is made. A clip with a bad file is not left behind.
+    `fps` and `labels` take the place of the data set's rate of images and table of label ids. All recordings are listed before the first
+    clip is made. No clip is left behind if one of its files is bad. Raises UsageError when `out` is a clip or `labels` unknown, InputError
+    when there is no recording, when two have the same name, or when a file is missing or bad.
     """
     if out.suffix.lower() == ".clip":
         raise UsageError(f"{root} holds many sequences, so {out} must be a folder, not a clip")
@@ -61,9 +65,9 @@ def import_layout(
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
         raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="see its folder tree in docs/importing.md")
-    twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
-    if twice:
-        raise InputError(f"{root} holds two sequences that would both be {twice[0]}.clip", hint="Import them one by one")
+    duplicates = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
+    if duplicates:
+        raise InputError(f"{root} holds two sequences that would both be {duplicates[0]}.clip", hint="Import them one by one")
     return (_import(layout.name, _adjusted(recording, fps, labels), out, storage) for recording in recordings)
 
 
@@ -76,20 +80,20 @@ def _import(layout: str, recording: Recording, out: Path, storage: FrameStorage 
     target = out / f"{recording.name}.clip"
     with all_or_nothing(target):
         clip = _frames(recording, target, storage)
-        for kind, files in recording.layers.items():
+        for layer, files in recording.layers.items():
             if len(files) != clip.num_frames:
                 raise InputError(f"{files[0].parent} holds {len(files)} files, but {recording.frames} has {clip.num_frames} frames")
-            add_layer(clip, kind, layout, files, recording.labels)
+            add_layer(clip, layer, layout, files, recording.labels)
     return clip
 
 
 def _frames(recording: Recording, target: Path, storage: FrameStorage | None) -> Clip:
     if isinstance(recording.frames, Path):
         return as_clip(recording.frames, target, storage)
-    return clip_of_pictures(recording.frames, target, storage, recording.fps, recording.timestamps)
+    return clip_of_images(recording.frames, target, storage, recording.fps, recording.timestamps)
 
 
-# What the files of this folder share
+# Helpers of the layouts
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -98,9 +102,9 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The images of a folder in natural order."""
-    return list_pictures(folder) if folder.is_dir() and any(is_picture(entry) for entry in folder.iterdir()) else []
+    return list_images(folder) if folder.is_dir() and any(is_image(entry) for entry in folder.iterdir()) else []
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -114,43 +118,48 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
-def stem_of(path: Path, endings: str) -> str:
-    """The stem of a file without `endings`, a regular expression."""
+def stem_without(path: Path, endings: str) -> str:
+    """The stem of a file, without an ending that the regular expression `endings` matches."""
     return re.sub(f"({endings})$", "", path.stem)
 
 
-def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
-    """The file of `folder` for each image: the one with the same stem, apart from `endings`, a regular expression.
+def matching_files(images: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
+    """For each image the file in `folder` with the same stem, apart from an ending that the regular expression `endings` matches.
 
-    Raises InputError naming the first frame that has none.
+    Raises InputError, which names the first image without a file.
     """
-    by_stem = {stem_of(path, endings): path for path in files_in(folder)}
-    for picture in pictures:
-        if picture.stem not in by_stem:
-            raise InputError(f"{folder} has no file for the frame {picture.stem}")
-    return tuple(by_stem[picture.stem] for picture in pictures)
+    by_stem = {stem_without(path, endings): path for path in files_in(folder)}
+    for image in images:
+        if image.stem not in by_stem:
+            raise InputError(f"{folder} has no file for the frame {image.stem}")
+    return tuple(by_stem[image.stem] for image in images)
 
 
-def unbroken(numbers: Sequence[int], longest: int | None = None) -> list[slice]:
-    """Runs of ascending frame numbers without a jump: each step is between half and one and a half times the most common one, or
-    at most `longest`."""
-    usual = step_of(numbers)
+def consecutive_runs(numbers: Sequence[int], max_step: int | None = None) -> list[slice]:
+    """The runs of ascending frame numbers between which there is a jump.
+
+    A jump is a step of more than `max_step`. Without it a jump is a step that differs from the most common one by half of that or more.
+    """
+    usual = common_step(numbers)
     steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
-    jumps = [step > longest if longest else not usual < 2 * step < 3 * usual for step in steps]
+    jumps = [step > max_step if max_step else not usual < 2 * step < 3 * usual for step in steps]
     bounds = [0, *(index for index, jump in enumerate(jumps, 1) if jump), len(numbers)]
     return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
-def step_of(numbers: Sequence[int]) -> int:
+def common_step(numbers: Sequence[int]) -> int:
     """The most common difference between neighbours, the smaller one in a tie; 1 for a single number."""
     steps = Counter(after - before for before, after in zip(numbers, numbers[1:], strict=False))
     return min(steps, key=lambda step: (-steps[step], step), default=1)
 
 
-def times(numbers: Sequence[int], rate: int, usual: int = 1) -> tuple[Fraction, Timestamps | None]:
-    """Frame rate, and exact times if it is variable. rate: frame numbers per second; usual: the step assumed for a single frame."""
+def timing(numbers: Sequence[int], rate: int, single_step: int = 1) -> tuple[Fraction, Timestamps | None]:
+    """The frame rate of frames with these numbers, and their times if it is variable.
+
+    rate: frame numbers per second. single_step: the step between numbers that is assumed for a single frame.
+    """
     if len(numbers) == 1:
-        return Fraction(rate, usual), None
+        return Fraction(rate, single_step), None
     constant = len({after - before for before, after in zip(numbers, numbers[1:], strict=False)}) == 1
     ticks = tuple(number - numbers[0] for number in numbers)
     return Fraction(rate * (len(numbers) - 1), ticks[-1]), None if constant else Timestamps(Fraction(1, rate), ticks)

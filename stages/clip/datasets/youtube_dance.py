@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, pictures_in, videos_in
+from stages.clip.datasets.recording import Layout, Recording, images_in, videos_in
+from stages.clip.images import list_images
 from stages.clip.openpose import list_json
-from stages.clip.pictures import list_pictures
 
 
 def _videos(root: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def _videos(root: Path) -> list[Path]:
 
 
 def _recognises(root: Path) -> bool:
-    return bool(_videos(root)) and not pictures_in(root)
+    return bool(_videos(root)) and not images_in(root)
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
@@ -34,7 +34,7 @@ def _recordings(root: Path) -> Iterator[Recording]:
             layers["poses"] = tuple(list_json(folder))
         for name, kind in (("densepose", "densepose"), ("densemask", "instances")):
             if (folder := root / name / video.stem).is_dir():
-                layers[kind] = tuple(list_pictures(folder))
+                layers[kind] = tuple(list_images(folder))
         yield Recording(video.stem, video, layers)
 
 

@@ -36,7 +36,9 @@ def open_track(clip: Clip, name: str) -> Track:
     kind = find(name)
     for layer in kind.layers:
         if not clip.has(layer):
-            raise InputError(f"{clip.path} has no layer {layer!r}", hint=kind.remedies.get(layer, "").format(clip.path))
+            hint = kind.remedies.get(layer, "").format(clip.path)
+            facts = {"clip": str(clip.path), "layer": layer}
+            raise InputError(f"{clip.path} has no layer {layer!r}", hint=hint, code="layer-missing", facts=facts)
     return kind.open(clip)
 
 

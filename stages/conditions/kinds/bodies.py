@@ -1,4 +1,4 @@
-"""Bodies: BODY_25, with hands and faces where they are known."""
+"""The driving kind of bodies: BODY_25, with hands and faces where they are known."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class PoseTrack(Track):
         return drawn
 
     def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        """BODY_25 and both hands behind it, [67, 3]; hands that are not known have confidence 0."""
+        """BODY_25 followed by both hands, [67, 3]; unknown hands have confidence 0."""
         return poses.with_hands(self._people(index, view, noise)[0])
 
     def seen(self, index: int) -> bool:
         return bool(self.bodies[index, ..., 2].any())
 
-    def picture(self, index: int, view: View) -> np.ndarray:
+    def drawing(self, index: int, view: View) -> np.ndarray:
         return poses.draw_pose(self._people(index, view), view.height, view.width)
 
     def crops(self, clip: Clip, aspect: float) -> np.ndarray:
@@ -60,8 +60,10 @@ class PoseTrack(Track):
         return crop.smooth_body_crops(self.bodies[:, 0], clip.width, clip.height, float(clip.fps), aspect)
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> PoseTrack:
-        """The limbs take after all examples. All frames are seen through the first view: a crop that follows the body would take its
-        steps away."""
+        """As `Track.fitted`, with the limbs' proportions from all examples.
+
+        All frames are seen through the first view, because a crop that follows the body would remove its movement across the image.
+        """
         framed = np.stack([views[0].points(body) for body in self.bodies[:, 0]])
         return PoseTrack(retarget(framed, np.stack(examples)[:, : len(NAMES)])[:, None])
 
@@ -76,7 +78,7 @@ def place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def pose(keypoints: Keypoints) -> Pose:
-    """Orientation, place and height."""
+    """Orientation, centre and height of a body."""
     body = keypoints[: len(NAMES)]
     seen = body[body[:, 2] > 0, :2].astype(np.float64)
     centre = (seen.min(0) + seen.max(0)) / 2 if len(seen) else np.zeros(2)
@@ -89,6 +91,7 @@ def draw(semantic: torch.Tensor) -> torch.Tensor:
 
 
 def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+    """The arrays of the layer `poses`, from driving keypoints [T, 1, 67, 3]."""
     bodies = keypoints[:, :, : len(NAMES)]
     seen = (bodies[..., 2] > 0).any(-1)
     return {"keypoints": bodies, "boxes": boxes_of(bodies), "track_id": np.where(seen, 0, -1).astype(np.int32)}
@@ -106,5 +109,4 @@ KIND = Kind(
     keep=_keep,
     extractor="stages.extract_poses:extract_missing",
     default_model="pose-256.safetensors",
-    remedies={"poses": "make it with `fsv2v extract-poses {}`"},
 )

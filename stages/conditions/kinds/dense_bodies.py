@@ -50,8 +50,5 @@ KIND = Kind(
     draw=bodies.draw,
     channels=DensePoseTrack.channels,
     pose=bodies.pose,
-    remedies={
-        **bodies.KIND.remedies,
-        "densepose": "run DensePose and import its IUV pictures with `fsv2v clip import --layout densepose`",
-    },
+    remedies={"densepose": "run DensePose, and import its IUV images"},
 )

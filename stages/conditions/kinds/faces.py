@@ -67,7 +67,7 @@ class LandmarkTrack(Track):
     def seen(self, index: int) -> bool:
         return bool(self.points[index, ..., 2].any())
 
-    def picture(self, index: int, view: View) -> np.ndarray:
+    def drawing(self, index: int, view: View) -> np.ndarray:
         faces = self.faces(index, view)
         sketch = landmarks.draw_sketch(faces, view.height, view.width)
         drawn = np.maximum(sketch, landmarks.draw_irises(faces, self._irises(index, view, None), view.height, view.width))
@@ -89,7 +89,7 @@ class LandmarkTrack(Track):
         found = []
         x, y, side = crop.head_boxes(points[None])[0]
         if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
-            found.append(f"the head reaches the border of {clip.id}: results will be worse, choose a picture with room around the head")
+            found.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
         if eye_distance(points) < SMALL_EYES:
             found.append(f"the face in {clip.id} is very small: results will be blurred")
         return tuple(found)
@@ -137,7 +137,6 @@ KIND = Kind(
     keep=_keep,
     extractor="stages.extract_sketch:extract_missing",
     default_model="face-256.safetensors",
-    remedies={"landmarks": "make it with `fsv2v extract-sketch {}`"},
 )
 WITH_IRISES = replace(
     KIND, name="landmarks+iris", open=partial(_open, pupils=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS

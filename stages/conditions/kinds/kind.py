@@ -48,7 +48,7 @@ class Kind:
     default_model: str = ""
     """File of the shipped model."""
     remedies: Mapping[str, str] = field(default_factory=dict)
-    """For each layer how it is made, with {} for the clip."""
+    """How to make layers that no stage of fsv2v makes, with {} for the clip: hints for a clip without them."""
 
     @property
     def layer(self) -> str:

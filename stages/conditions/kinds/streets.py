@@ -47,7 +47,7 @@ class LabelTrack(Track):
             return np.zeros((2 * labels.INSTANCES_FOLLOWED, 3), np.float32)
         return labels.corners(view.image(self.instances.image(index), cv2.INTER_NEAREST), self.instances.followed)
 
-    def picture(self, index: int, view: View) -> np.ndarray:
+    def drawing(self, index: int, view: View) -> np.ndarray:
         return labels.colourise(self._seen_through(view, index), self.layer.table)
 
 
@@ -78,5 +78,4 @@ KIND = Kind(
     draw=_draw,
     extractor="stages.segment:extract_missing",
     default_model="street-256.safetensors",
-    remedies={"segment": "make it with `fsv2v segment {}`"},
 )

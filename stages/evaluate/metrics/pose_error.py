@@ -78,8 +78,7 @@ def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
 
     people = only_main(layer.arrays()["keypoints"])[:, 0]
     if people.shape[1] != len(NAMES):
-        hint = "Import them with `fsv2v clip import`"
-        raise InvalidClip(f"{driving.path} has bodies of {people.shape[1]} keypoints, not BODY_25", hint=hint)
+        raise InvalidClip(f"{driving.path} has bodies of {people.shape[1]} keypoints, not BODY_25", code="poses-to-import")
     return PoseError(points_at_size(driving, people, context.width, context.height), open_detector, relative=relative)
 
 

@@ -86,8 +86,7 @@ def read_key(path: Path) -> Key:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        hint = "The key is the file that `fsv2v evaluate study` wrote beside the site"
-        raise InputError(f"{path} is not the key of a study", hint=hint) from error
+        raise InputError(f"{path} is not the key of a study", code="no-study-key") from error
 
 
 def _check(key: Key) -> None:
@@ -114,4 +113,4 @@ def find_key(study: str, folders: Sequence[Path]) -> Key:
         if key.study == study:
             return key
     places = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise InputError(f"The key of study {study} is in none of {places}", hint="Name the file with --key")
+    raise InputError(f"The key of study {study} is in none of {places}", code="study-key-missing")

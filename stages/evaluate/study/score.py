@@ -84,7 +84,7 @@ def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
     if not kept:
         raise InputError(
             f"None of the {len(answers)} workers is left: each failed more than {max_failed:.0%} of the catch questions",
-            hint="--max-failed 1 lets everybody count",
+            code="no-workers-left",
         )
     votes = {worker.worker: {choice.question.clip: choice.first for choice in worker.of("pair")} for worker in kept}
     clips = sorted({clip for chosen in votes.values() for clip in chosen})

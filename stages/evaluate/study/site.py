@@ -82,16 +82,16 @@ def make_study(
         raise UsageError(f"{options.post!r} is no address to send answers to", hint=hint)
     key_path = key or out.parent / f"{out.name}.key.json"
     if key_path.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"{key_path} would tell everybody which video is whose", hint="Choose a place outside of the site with --key")
+        raise UsageError(f"{key_path} would tell everybody which video is whose", code="study-key-in-site")
     if inside := [folder for folder in (*folders, reference) if folder and out.resolve().is_relative_to(Path(folder).resolve())]:
-        raise UsageError(f"{out} would count as one of the videos in {inside[0]}", hint="Choose a place outside of it with -o")
+        raise UsageError(f"{out} would count as one of the videos in {inside[0]}", code="study-in-videos")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
     with alone(out), alone(key_path):
         known = _known(key_path, request, overwrite)
         made = _study_in(out)
         if made is not None and not overwrite and (known is None or known.study != made):
-            raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", hint="Use --overwrite, or another -o")
+            raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", code="output-differs")
         plan = known or draw_key(
             _names(folders), [pair.name for pair in pairs], options.catch, options.per_worker, bool(reference), request
         )
@@ -128,7 +128,7 @@ def _known(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | Non
     if changed := [name for name, value in request.items() if key.request.get(name) != value]:
         raise ParametersDiffer(
             f"{path} is the key of a study that was made otherwise ({', '.join(changed)} differ)",
-            hint="Use another -o, or --overwrite, which makes the answers to that study worthless",
+            code="study-differs",
         )
     return key
 
@@ -160,7 +160,7 @@ def _study_in(out: Path) -> str | None:
         data = (out / PAGE).read_text(encoding="utf-8").partition(_DATA)[2].partition("</script>")[0]
         return str(parse_object(data)["study"])
     except (OSError, ValueError, KeyError) as error:
-        raise ParametersDiffer(f"{out} is there and is no study, so it is not replaced", hint="Choose another place with -o") from error
+        raise ParametersDiffer(f"{out} is there and is no study, so it is not replaced", code="output-taken") from error
 
 
 def _write_site(out: Path, plan: Key, pairs: Mapping[str, Pair], options: StudyOptions, on_event: OnEvent) -> int:

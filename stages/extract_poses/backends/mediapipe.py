@@ -30,8 +30,8 @@ class MediapipePoses:
     and its time stamps are hours apart for the same reason; its thresholds are lower.
     """
 
-    def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
-        step = {"video": FRAME_MILLISECONDS, "picture": None, "follower": UNFILTERED_MILLISECONDS}[mode]
+    def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
+        step = {"video": FRAME_MILLISECONDS, "image": None, "follower": UNFILTERED_MILLISECONDS}[mode]
         self._task = VisionTask(lambda vision: _create(vision, weights, mode), lambda result: bool(result.pose_landmarks), step)
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
@@ -46,7 +46,7 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
     ease = {"min_pose_presence_confidence": 0.3, "min_tracking_confidence": 0.3} if mode == "follower" else {}
     options = vision.PoseLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=weights),
-        running_mode=vision.RunningMode.IMAGE if mode == "picture" else vision.RunningMode.VIDEO,
+        running_mode=vision.RunningMode.IMAGE if mode == "image" else vision.RunningMode.VIDEO,
         num_poses=1 if mode == "follower" else MAX_PERSONS,
         **ease,
     )
@@ -72,7 +72,7 @@ def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))
-    return Crowd(MediapipePoses(weights, "picture"), lambda: MediapipePoses(weights, "follower"))
+    return Crowd(MediapipePoses(weights, "image"), lambda: MediapipePoses(weights, "follower"))
 
 
 BACKEND = Backend(

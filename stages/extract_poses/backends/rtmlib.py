@@ -49,11 +49,11 @@ class RtmlibPoses:
             raise InputError(f"The networks of rtmlib cannot be used: {str(error).splitlines()[0]}", hint="Fetch them again") from error
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Subject]:
-        picture = np.ascontiguousarray(frame[:, :, ::-1])
-        boxes = np.asarray(self._detect(picture), np.float32).reshape(-1, 4)
+        image = np.ascontiguousarray(frame[:, :, ::-1])
+        boxes = np.asarray(self._detect(image), np.float32).reshape(-1, 4)
         if not len(boxes):
             return []
-        places, scores = self._estimate(picture, bboxes=boxes)
+        places, scores = self._estimate(image, bboxes=boxes)
         people = (_subject(box, one, score) for box, one, score in zip(boxes, places, scores, strict=True))
         return [person for person in people if person.points[: SIZES["keypoints"], 2].any()]
 

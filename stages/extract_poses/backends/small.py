@@ -80,7 +80,7 @@ class SmallPoses:
         from stages.networks.common.images import image_tensor
 
         cut = np.stack([_cut(frame, window) for window in windows])
-        both = image_tensor(np.concatenate([cut, mirrored_pictures(cut)])).to(self._device)
+        both = image_tensor(np.concatenate([cut, mirrored_images(cut)])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
             straight, mirrored = probabilities(self._network(both).float().cpu().numpy()).reshape(2, len(windows), len(self._points), *MAP)
         height, width = frame.shape[:2]
@@ -95,9 +95,9 @@ class SmallPoses:
         return found
 
 
-def mirrored_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def mirrored_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Images [B, H, W, 3] mirrored so that cells of the map fall on cells: the first on the last."""
-    shifted: NDArray[np.uint8] = pictures[:, :, ::-1].copy()
+    shifted: NDArray[np.uint8] = images[:, :, ::-1].copy()
     shifted[:, :, : 1 - STRIDE] = shifted[:, :, STRIDE - 1 :]
     return shifted
 

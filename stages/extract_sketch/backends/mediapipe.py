@@ -25,8 +25,8 @@ class MediapipeFaces:
     one face of a crowd gets time stamps that are hours apart, for the same reason.
     """
 
-    def __init__(self, weights: str, mode: Literal["video", "picture", "follower"] = "video") -> None:
-        step = {"video": FRAME_MILLISECONDS, "picture": None, "follower": UNFILTERED_MILLISECONDS}[mode]
+    def __init__(self, weights: str, mode: Literal["video", "image", "follower"] = "video") -> None:
+        step = {"video": FRAME_MILLISECONDS, "image": None, "follower": UNFILTERED_MILLISECONDS}[mode]
         self._task = VisionTask(lambda vision: _create(vision, weights, mode), lambda result: bool(result.face_landmarks), step)
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Face]:
@@ -39,7 +39,7 @@ def _create(vision: Any, weights: str, mode: str) -> Any:
 
     options = vision.FaceLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=weights),
-        running_mode=vision.RunningMode.IMAGE if mode == "picture" else vision.RunningMode.VIDEO,
+        running_mode=vision.RunningMode.IMAGE if mode == "image" else vision.RunningMode.VIDEO,
         num_faces=1 if mode == "follower" else MAX_FACES,
     )
     return vision.FaceLandmarker.create_from_options(options)
@@ -62,7 +62,7 @@ def _open_many(device: str) -> Detector:
     from weights import registry
 
     weights = str(registry.path(WEIGHTS))
-    return Crowd(MediapipeFaces(weights, "picture"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
+    return Crowd(MediapipeFaces(weights, "image"), lambda: MediapipeFaces(weights, "follower"), FACE_TILES)
 
 
 BACKEND = Backend(

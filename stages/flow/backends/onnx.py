@@ -58,11 +58,11 @@ class OnnxFlow:
         return np.asarray(flow, np.float32) * np.array([width / sides[1], height / sides[0]], np.float32)
 
     def _run(self, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pictures = [image.transpose(2, 0, 1)[None].astype(np.float32) for image in (one, other)]
+        images = [image.transpose(2, 0, 1)[None].astype(np.float32) for image in (one, other)]
         with _explained(f"{self._model} fails on images of {one.shape[1]} x {one.shape[0]}", InputError):
-            flow = self._session.run(None, dict(zip(self._names, pictures, strict=True)))[-1]
+            flow = self._session.run(None, dict(zip(self._names, images, strict=True)))[-1]
         if flow.shape != (1, 2, *one.shape[:2]):
-            raise UsageError(f"{self._model} gives {list(flow.shape)} for {list(pictures[0].shape)}, which is no flow", hint=_EXPORT)
+            raise UsageError(f"{self._model} gives {list(flow.shape)} for {list(images[0].shape)}, which is no flow", hint=_EXPORT)
         return np.asarray(flow[0].transpose(1, 2, 0), np.float32)
 
 
@@ -76,7 +76,7 @@ def _session(model: Path, device: str) -> Any:
 
     cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device.startswith("cuda") and not cuda:
-        raise MissingRequirement("onnxruntime cannot use CUDA here", hint="Run: pip install onnxruntime-gpu, or choose --device cpu")
+        raise MissingRequirement("onnxruntime cannot use CUDA here", hint="Run: pip install onnxruntime-gpu, or choose the device cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)  # 0: every core
     options.log_severity_level = 4  # errors are raised
@@ -106,7 +106,7 @@ def _open(device: str) -> Opener:
 
 BACKEND = Backend(
     name="onnx",
-    produces="optical flow by a network of your own (--model FILE.onnx)",
+    produces="optical flow by a network of your own, a file .onnx",
     open=_open,
     packages=(Package("onnxruntime", "'fsv2v[onnx]'"),),
 )

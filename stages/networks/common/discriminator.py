@@ -32,7 +32,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """The same question asked of the picture and of its halves: [B, C, H, W] -> `Outputs`."""
+    """The same question asked of the image and of its halves: [B, C, H, W] -> `Outputs`."""
 
     def __init__(self, inputs: int, filters: int = 32, layers: int = 4, scales: int = 1) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ def _composed(flows: list[Tensor]) -> Tensor:
 
 
 def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int, room: float = 2.0) -> tuple[Tensor, Tensor]:
-    """A square box around some keypoints [B, N, 3], `room` times as wide as they are and within the picture.
+    """A square box around some keypoints [B, N, 3], `room` times as wide as they are and within the image.
 
     Returns boxes [B, 4] (x0, y0, x1, y1 in pixels) and whether any of the points is there, [B].
     """
@@ -62,14 +62,14 @@ def boxes_of(keypoints: Tensor, points: Sequence[int], height: int, width: int, 
     return torch.cat([centre - half, centre + half], 1), there
 
 
-def crop_region(picture: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """The boxes [B, 4] of pictures [B, C, H, W], resampled to [B, C, side, side]; differentiable in the picture."""
-    place = torch.linspace(0, 1, side, device=picture.device, dtype=torch.float32)
+def crop_region(image: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """The boxes [B, 4] of images [B, C, H, W], resampled to [B, C, side, side]; differentiable in the image."""
+    place = torch.linspace(0, 1, side, device=image.device, dtype=torch.float32)
     x = boxes[:, 0:1] + (boxes[:, 2:3] - boxes[:, 0:1]) * place
     y = boxes[:, 1:2] + (boxes[:, 3:4] - boxes[:, 1:2]) * place
-    x, y = x * (2 / max(picture.shape[-1] - 1, 1)) - 1, y * (2 / max(picture.shape[-2] - 1, 1)) - 1
+    x, y = x * (2 / max(image.shape[-1] - 1, 1)) - 1, y * (2 / max(image.shape[-2] - 1, 1)) - 1
     grid = torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], -1)
-    return F.grid_sample(picture.float(), grid, padding_mode="border", align_corners=True)
+    return F.grid_sample(image.float(), grid, padding_mode="border", align_corners=True)
 
 
 def video_window(frames: list[Tensor], flows: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""One moment as the networks see it: what drives it, where its keypoints are, and its picture where there is one."""
+"""One frame as the networks see it: its semantic image, its keypoints, and its image unless that is still to be made."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Frame:
     semantic: Tensor
     """s_t, [B, S, H, W]."""
     keypoints: Tensor
-    """[B, N, 3]: x, y in pixels of the picture, and a confidence; 0 where the point is unknown. float32; N may be 0."""
+    """[B, N, 3]: x, y in pixels of the image, and a confidence; 0 where the point is unknown. float32; N may be 0."""
     image: Tensor | None = None
     """[B, 3, H, W] in [-1, 1]; None for a frame that is yet to be made."""
 
     @property
-    def picture(self) -> Tensor:
-        """`image`, where there must be one."""
+    def required_image(self) -> Tensor:
+        """`image` of a frame that must have one: an example, or a frame that was made or filmed."""
         assert self.image is not None
         return self.image
 
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Warped:
-    """A source picture moved to the driving frame. Of several sources each place shows one."""
+    """A source image moved to the driving frame. Of several sources each place shows one."""
 
     image: Tensor
     """[B, 3, H, W]"""

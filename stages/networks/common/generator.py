@@ -19,7 +19,7 @@ from stages.networks.common.frame import Frame, Warped
 
 @dataclass(frozen=True)
 class Synthesis:
-    """One frame and the parts it was made of, for losses and pictures. A family leaves out what it does not make."""
+    """One frame and the parts it was made of, for losses and images. A family leaves out what it does not make."""
 
     frame: Tensor
     """[B, 3, H, W] in [-1, 1]."""

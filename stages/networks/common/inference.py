@@ -5,7 +5,7 @@
     frame, past = renderer.step(code, driving, past)            # once per frame
 
 What does not depend on the driving frame is in the code (see generator.py). Here the weights themselves are prepared once: spectral
-norms are folded in, convolutions of doubled pictures become transposed ones, all in the memory format that the device likes.
+norms are folded in, convolutions of doubled images become transposed ones, all in the memory format that the device likes.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ def upsample(x: Tensor) -> Tensor:
 
 
 class UpConv(nn.Conv2d):
-    """A 3x3 convolution of a picture that was doubled by repetition, and of `skip` beside it.
+    """A 3x3 convolution of an image that was doubled by repetition, and of `skip` beside it.
 
-    `fold` turns it into a transposed convolution of the small picture: 16 products per pixel instead of 36, the same result.
+    `fold` turns it into a transposed convolution of the small image: 16 products per pixel instead of 36, the same result.
     """
 
     folded: Tensor | None

@@ -32,7 +32,7 @@ def _margin(output: Tensor, side: int, gan: Gan) -> Tensor:
 
 
 def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
-    """L1 between the discriminator's features of real and fake pictures, all layers but the output."""
+    """L1 between the discriminator's features of real and fake images, all layers but the output."""
     pairs = [pair for rs, fs in zip(real, fake, strict=True) for pair in zip(rs[:-1], fs[:-1], strict=True)]
     return torch.stack([F.l1_loss(f.float(), r.float().detach()) for r, f in pairs]).mean()
 
@@ -40,7 +40,7 @@ def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
 def mask_loss(mask: Tensor, warped: Tensor, target: Tensor) -> Tensor:
     """Pushes the mask to 0 where the warp is right and to 1 where it is off by a tenth of the range.
 
-    mask [B, 1, H, W]; pictures [B, 3, H, W].
+    mask [B, 1, H, W]; images [B, 3, H, W].
     The public code is content with errors up to 1 summed over the channels; a mask then trusts every warp and H is never asked.
     """
     confidence = (1 - 5 * (warped - target).abs().mean(1, keepdim=True)).clamp(0, 1).detach()

@@ -20,7 +20,7 @@ from stages.networks.common.generator import Synthesis
 FOCUS_ROOM = 1.3
 """Side of the region that the term `focus` sees, in units of its keypoints' box."""
 PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
-"""Two pictures [B, 3, H, W] in [-1, 1] -> distance [B], differentiable in the first."""
+"""Two images [B, 3, H, W] in [-1, 1] -> distance [B], differentiable in the first."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LossWeights:
     l1: float = 5.0
     perceptual: float = 1.0
     focus: float = 0.0
-    """The perceptual distance of a region alone, enlarged or reduced to half the picture's size."""
+    """The perceptual distance of a region alone, enlarged or reduced to half the image's size."""
     focus_points: tuple[int, ...] = ()
     """The keypoints around which that region lies."""
     raw: float = 2.5
@@ -57,7 +57,7 @@ class Target:
     """The truth about one frame of a window. The teacher's flow is None in a window's first frame."""
 
     frame: Frame
-    """[B, ...] with its true picture."""
+    """[B, ...] with its true image."""
     examples: Frame
     """All K, [B, K, ...]."""
     flow: Tensor | None = None
@@ -70,8 +70,8 @@ class Target:
 
     @property
     def image(self) -> Tensor:
-        """The true picture, [B, 3, H, W]."""
-        return self.frame.picture
+        """The true image, [B, 3, H, W]."""
+        return self.frame.required_image
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Discriminators(nn.Module):
         return total
 
     def penalty(self, target: Target) -> Tensor:
-        """R1: the squared gradient of D_I's output on real pictures (Mescheder et al. 2018), a mean over the batch."""
+        """R1: the squared gradient of D_I's output on real images (Mescheder et al. 2018), a mean over the batch."""
         image = target.image.detach().float().requires_grad_(True)
         output = torch.stack([scale[-1].float().mean((1, 2, 3)) for scale in self.image(self._conditioned(target, image))]).mean(0)
         (gradient,) = torch.autograd.grad(output.sum(), image, create_graph=True)
@@ -152,7 +152,7 @@ class Discriminators(nn.Module):
         return [fake, raw] if self.settings.sees_raw and raw is not None else [fake]
 
     def _conditioned(self, target: Target, image: Tensor) -> Tensor:
-        example = [target.examples.picture[:, 0]] if self.sees_example else []
+        example = [target.examples.required_image[:, 0]] if self.sees_example else []
         return torch.cat([target.frame.semantic, *example, image], 1)
 
     def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:
@@ -168,7 +168,7 @@ class Discriminators(nn.Module):
             boxes, there = boxes_of(target.frame.keypoints, points, *fake.shape[-2:])
             if there.any():
                 pair = [self._conditioned(target, image)[there] for image in (target.image, fake)]
-                real, made = (crop_region(picture, boxes[there], self.region_side) for picture in pair)
+                real, made = (crop_region(image, boxes[there], self.region_side) for image in pair)
                 found.append((discriminator, real, made))
         return found
 
@@ -195,7 +195,7 @@ def generator_losses(
         if weights.focus:
             boxes, there = boxes_of(target.frame.keypoints, weights.focus_points, frame.shape[-2], frame.shape[-1], FOCUS_ROOM)
             if there.any():
-                seen, true = (crop_region(picture[there], boxes[there], min(frame.shape[-2:]) // 2) for picture in (either, truth))
+                seen, true = (crop_region(image[there], boxes[there], min(frame.shape[-2:]) // 2) for image in (either, truth))
                 terms["focus"] = perceptual(seen, true).mean()
     terms |= _example_terms(synthesis, target)
     if synthesis.shares is not None and synthesis.shares.shape[1] > 1 and target.frame.keypoints.shape[1]:

@@ -22,7 +22,7 @@ class TuneOptions:
     steps: int = 60
     batch: int = 2
     learning_rate: float = 1e-4
-    """Falls to 0 with the steps: where it stays, the last few pictures that were seen decide the colours."""
+    """Falls to 0 with the steps: where it stays, the last few images that were seen decide the colours."""
     perceptual: float = 2.0
     l1: float = 1.0
     """More of it blurs: what cannot be known from the other examples is averaged."""
@@ -34,7 +34,7 @@ class FinetuneBatch:
     """The input of one step: target frames, and for each the K examples to make it from."""
 
     targets: Frame
-    """[B, ...] with their pictures."""
+    """[B, ...] with their images."""
     examples: Frame
     """[B, K, ...]."""
 
@@ -64,7 +64,7 @@ def tune(
 
 
 def _loss(generator: Generator, batch: FinetuneBatch, options: TuneOptions, perceptual: PerceptualDistance | None) -> Tensor:
-    truth = batch.targets.picture
+    truth = batch.targets.required_image
     with torch.autocast(truth.device.type, torch.bfloat16):
         code = generator.encode_examples(batch.examples)
         made = generator.synthesize(code, batch.targets)

@@ -14,7 +14,7 @@ AttentionKind = Literal["pixel", "compact"]
 
 @dataclass(frozen=True)
 class FewShotConfig(GeneratorConfig):
-    """Dimensions and variants of the few-shot generator. Level l works at 1 / 2^l of the picture's size."""
+    """Dimensions and variants of the few-shot generator. Level l works at 1 / 2^l of the image's size."""
 
     family: ClassVar[str] = FIRST_FAMILY
     few_shot: ClassVar[bool] = True
@@ -26,7 +26,7 @@ class FewShotConfig(GeneratorConfig):
     method: Method = "weights"
     """How the examples reach H: as generated weights, or as in the baselines of few-shot vid2vid's table 1; spade ignores them."""
     pooling: Literal["average", "outer"] = "average"
-    """What E_P sees: E_F's features averaged over the picture (the paper), or their products with those of the label, summed over it
+    """What E_P sees: E_F's features averaged over the image (the paper), or their products with those of the label, summed over it
     (the public code, whose two stacks and row by row MLPs come with it)."""
     label_embedding: Literal["learned", "generated"] = "learned"
     """Whether the label embedding's own layers at the adaptive levels are generated, too; its 1x1 layers are then theta_S."""
@@ -52,7 +52,7 @@ class FewShotConfig(GeneratorConfig):
     basis_norm: Literal["mean", "unit"] = "mean"
     """norm of eq. 2 and 4: divides by the attention that a basis got, or scales to length 1."""
     flow_stride: int = 4
-    """The flow network W and the occlusion mask M see pictures reduced by this factor."""
+    """The flow network W and the occlusion mask M see images reduced by this factor."""
     flow_channels: tuple[int, ...] = (48, 96, 160, 192)
     flow_blocks: int = 2
     flow_skips: bool = True
@@ -61,7 +61,7 @@ class FewShotConfig(GeneratorConfig):
     motion: Literal["learned", "keypoints"] = "learned"
     """Where W begins: at rest, as in the papers, or with the motions that the keypoints of the two frames tell (motion.py)."""
     spline_smoothing: tuple[float, ...] = (1e-3, 1e-1)
-    """lambda of each thin-plate spline through the landmarks of a face, whose coordinates are in heights of the picture: one that follows
+    """lambda of each thin-plate spline through the landmarks of a face, whose coordinates are in heights of the image: one that follows
     the face closely, and a stiff one for what is around it."""
     instances: int = 0
     """The number of instances of a label map that are followed, the largest ones first."""
@@ -72,9 +72,9 @@ class FewShotConfig(GeneratorConfig):
     refine_mask: bool = True
     """H has a say in the masks."""
     combine: Combine = "both"
-    """How warped pictures enter the result: by matting (eq. 2 and 11), as guidance of the finest SPADE layers, or by both."""
+    """How warped images enter the result: by matting (eq. 2 and 11), as guidance of the finest SPADE layers, or by both."""
     guidance: Literal["ladder", "unet"] = "ladder"
-    """Warped pictures as features: a small encoder for both, or the public code's U-Net for each."""
+    """Warped images as features: a small encoder for both, or the public code's U-Net for each."""
     guided_levels: int = 3
     spectral: bool = False
     """Spectral normalisation of the generator's convolutions."""

@@ -13,15 +13,15 @@ from stages.networks.fewshot.config import FewShotConfig
 
 
 class AveragedExamples(Encoder):
-    """One ladder over picture and semantic image; q^l of each level, averaged over the picture, goes to E_P^l (section 3)."""
+    """One ladder over image and semantic image; q^l of each level, averaged over the image, goes to E_P^l (section 3)."""
 
     def __init__(self, config: FewShotConfig) -> None:
         super().__init__(3 + config.semantic_channels, config.channels, spectral=config.spectral)
         self.level = config.attention_level
 
-    def before(self, picture: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels above it."""
-        x = activate(self.first(torch.cat([picture, semantic], 1)))
+        x = activate(self.first(torch.cat([image, semantic], 1)))
         averages = []
         for layer in self.down[: self.level]:
             x = activate(layer(x))
@@ -38,10 +38,10 @@ class AveragedExamples(Encoder):
 
 
 class OuterExamples(nn.Module):
-    """Two ladders, for pictures and semantic images, then layers that only reduce the channels; their products go to E_P.
+    """Two ladders, for images and semantic images, then layers that only reduce the channels; their products go to E_P.
 
-    This is what the public code does: at each level the label's features, a softmax over channels, say which feature of the picture
-    belongs to which part. The product does not depend on the picture's size.
+    This is what the public code does: at each level the label's features, a softmax over channels, say which feature of the image
+    belongs to which part. The product does not depend on the image's size.
     """
 
     def __init__(self, config: FewShotConfig) -> None:
@@ -52,12 +52,12 @@ class OuterExamples(nn.Module):
         pairs = list(zip(config.channels, config.channels[1:], strict=False))[1:]
         self.reduce_image, self.reduce_label = (nn.ModuleList(conv(b, a, spectral=config.spectral) for a, b in pairs) for _ in range(2))
 
-    def before(self, picture: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W], [B, S, H, W] -> the features of both at the attention's level, one after the other [B, 2 C, h, w]; nothing else."""
-        return torch.cat([self._down(self.image, picture), self._down(self.label, semantic)], 1), []
+        return torch.cat([self._down(self.image, image), self._down(self.label, semantic)], 1), []
 
     def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """q [B, 2 C, h, w] -> the bottleneck of the picture, and a product [B, C, C] for each level but the first."""
+        """q [B, 2 C, h, w] -> the bottleneck of the image, and a product [B, C, C] for each level but the first."""
         image, label = q.chunk(2, 1)
         for layer in self.image.down[self.level :]:
             image = activate(layer(image))
@@ -77,7 +77,7 @@ class OuterExamples(nn.Module):
 
 
 def _product(image: Tensor, label: Tensor) -> Tensor:
-    """How much of each feature of the picture each feature of the label sees: [B, C, h, w] twice -> [B, C, C]."""
+    """How much of each feature of the image each feature of the label sees: [B, C, h, w] twice -> [B, C, C]."""
     return image.flatten(2) @ label.softmax(1).flatten(2).mT / image[0, 0].numel()
 
 

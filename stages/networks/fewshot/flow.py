@@ -15,7 +15,7 @@ from stages.networks.fewshot.config import FewShotConfig
 from stages.networks.fewshot.motion import Candidates
 
 REACH = 0.1
-"""An output of 1 of the flow head means a tenth of the picture's height."""
+"""An output of 1 of the flow head means a tenth of the image's height."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Moved:
         return Warped(self.image[:, source], self.flow[:, source], self.mask[:, source])
 
     def best(self, count: int) -> Warped:
-        """The first `count` sources as one picture: each place takes after the source that suits it best."""
+        """The first `count` sources as one image: each place takes after the source that suits it best."""
         image, flow, mask = (x[:, :count] for x in (self.image, self.flow, self.mask))
         shares = self.suits[:, :count].softmax(1)
         largest = shares.argmax(1, keepdim=True)
@@ -43,7 +43,7 @@ class Moved:
 
 
 class FlowNetwork(nn.Module):
-    """From the driving frame and a source picture to the backward flow and the occlusion mask.
+    """From the driving frame and a source image to the backward flow and the occlusion mask.
 
     With `motion="keypoints"` it also sees the source as the keypoints' candidates move it, and answers with shares of them and a residual
     flow.
@@ -72,9 +72,9 @@ class FlowNetwork(nn.Module):
 
     def forward(self, driving: Frame, sources: Frame) -> Moved:
         """S sources [B, S, ...] for each driving frame [B, ...]."""
-        dtype, size, count = driving.semantic.dtype, sources.picture.shape[-2:], sources.picture.shape[1]
+        dtype, size, count = driving.semantic.dtype, sources.required_image.shape[-2:], sources.required_image.shape[1]
         beside = driving.semantic[:, None].expand(-1, count, -1, -1, -1)
-        small = torch.cat([beside, sources.semantic, sources.picture.to(dtype)], 2).flatten(0, 1)
+        small = torch.cat([beside, sources.semantic, sources.required_image.to(dtype)], 2).flatten(0, 1)
         if self.stride > 1:
             small = F.avg_pool2d(small, self.stride)
         reach = REACH * size[0]
@@ -90,7 +90,7 @@ class FlowNetwork(nn.Module):
             coarse = torch.cat([(shares[:, :, None] * flows).sum(1) / reach + residual, rest], 1)
         fine = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False) if self.stride > 1 else coarse
         flow, mask, suits = fine[:, :2] * reach, fine[:, 2:3], fine[:, 3:4] * SURENESS
-        image = warp(sources.picture.flatten(0, 1), flow)
+        image = warp(sources.required_image.flatten(0, 1), flow)
         return Moved(*(x.unflatten(0, (-1, count)) for x in (image, flow, mask, suits)))
 
     def _answer(self, small: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class FlowNetwork(nn.Module):
         return answer
 
     def _moved(self, small: Tensor, flow: Tensor) -> Tensor:
-        """A picture at W's size moved by a flow in pixels of the whole picture."""
+        """An image at W's size moved by a flow in pixels of the whole image."""
         return warp(small, flow / self.stride).to(small.dtype)
 
 

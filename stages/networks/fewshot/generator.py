@@ -110,14 +110,14 @@ class FewShotGenerator(Generator):
         self.refine_mask = initialise_small(conv(c.channels[0], 2)) if c.refine_mask else None
 
     def encode_examples(self, examples: Frame | None) -> ExampleCode:
-        """examples [B, K, ...] with their pictures -> the code of the examples, for any K >= 1."""
+        """examples [B, K, ...] with their images -> the code of the examples, for any K >= 1."""
         assert examples is not None
-        batch, count = examples.picture.shape[:2]
+        batch, count = examples.required_image.shape[:2]
         if self.config.method == "spade":
-            nothing = examples.picture.new_zeros(batch, count, 0, 1, 1)
+            nothing = examples.required_image.new_zeros(batch, count, 0, 1, 1)
             return self._complete(ExampleCode(examples, [], nothing, None, None, None))
-        pictures, labels = examples.picture.flatten(0, 1), examples.semantic.flatten(0, 1)
-        values, pooled = self.example_encoder.before(pictures.to(labels.dtype), labels)
+        images, labels = examples.required_image.flatten(0, 1), examples.semantic.flatten(0, 1)
+        values, pooled = self.example_encoder.before(images.to(labels.dtype), labels)
         values, pooled = values.unflatten(0, (batch, count)), [p.unflatten(0, (batch, count)) for p in pooled]
         code = ExampleCode(examples, pooled, values, None, None, None)
         if count == 1:
@@ -139,7 +139,7 @@ class FewShotGenerator(Generator):
 
     def _complete(self, code: ExampleCode) -> ExampleCode:
         """With one example everything is known before the first frame."""
-        ones = torch.ones(*code.values.shape[:2], *code.values.shape[-2:], device=code.examples.picture.device)
+        ones = torch.ones(*code.values.shape[:2], *code.values.shape[-2:], device=code.examples.required_image.device)
         return replace(code, appearance=self._appearance(code, code.values[:, 0], ones[:, :1]))
 
     def synthesize(self, code: ExampleCode, driving: Frame, past: Frame | None = None) -> Synthesis:
@@ -161,7 +161,7 @@ class FewShotGenerator(Generator):
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
         """What W and M make of the examples alone: the warped example takes the place of the frame and of h_t. For `warp_all`, or K = 1."""
         own = self.flow if self.example_flow is None else self.example_flow
-        moved, count = own(driving, examples), examples.picture.shape[1]
+        moved, count = own(driving, examples), examples.required_image.shape[1]
         warped = moved.one(0) if count == 1 else moved.best(count)
         shares = torch.ones(len(warped.image), 1, device=warped.image.device)
         best = torch.zeros(len(warped.image), dtype=torch.long, device=warped.image.device)
@@ -201,9 +201,9 @@ class FewShotGenerator(Generator):
         before = None if past is None else past.map(lambda x: x[:, None])
         if not self.config.warp_example:
             return None, None if before is None else self.flow(driving, before).one(0)
-        several = self.config.warp_all and code.examples.picture.shape[1] > 1
+        several = self.config.warp_all and code.examples.required_image.shape[1] > 1
         examples = code.examples if several else appearance.example.map(lambda x: x[:, None])
-        count = examples.picture.shape[1]
+        count = examples.required_image.shape[1]
         if self.example_flow is None:
             moved = self.flow(driving, examples if before is None else _beside(examples, before))
             previous = None if before is None else moved.one(count)
@@ -253,9 +253,9 @@ def _attention(c: FewShotConfig) -> Attention:
 
 
 def _beside(some: Frame, more: Frame) -> Frame:
-    """Sources [B, S, ...] and more of them, with their pictures."""
-    picture = torch.cat([some.picture, more.picture], 1)
-    return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), picture)
+    """Sources [B, S, ...] and more of them, with their images."""
+    image = torch.cat([some.required_image, more.required_image], 1)
+    return Frame(torch.cat([some.semantic, more.semantic], 1), torch.cat([some.keypoints, more.keypoints], 1), image)
 
 
 def _guidance(c: FewShotConfig, guides: int) -> nn.Module | None:

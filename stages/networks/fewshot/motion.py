@@ -1,16 +1,16 @@
-"""Motion that keypoints tell: backward flows in closed form, from the keypoints of a driving frame to those of a source picture.
+"""Motion that keypoints tell: backward flows in closed form, from the keypoints of a driving frame to those of a source image.
 
     candidates = Candidates(config)                                   # which there are depends on the kind of the model
     flows, prior = candidates(driving, sources, (height, width), stride)
 
-All is computed in float32, whatever the pictures are in. A flow says for each place of the driving frame where it lies in the source:
+All is computed in float32, whatever the images are in. A flow says for each place of the driving frame where it lies in the source:
 out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow:
 
 * a point that one of the frames lacks does not count;
 * without any point the whole stands still; a part that is not seen in both frames moves as the whole does; a part with a single seen
   point, or a very short limb, is shifted to where that point is and turns as the whole does;
 * points on a line, or fewer than `MIN_POINTS`, make no spline: it is the similarity then;
-* a transform scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the picture.
+* a transform scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from stages.networks.fewshot.config import FewShotConfig
 
 SHORT = 0.015
-"""A part whose points lie nearer together than about this, in heights of the picture, says little of how it turned."""
+"""A part whose points lie nearer together than about this, in heights of the image, says little of how it turned."""
 LARGEST_SCALE = 4.0
 LONGEST = 1.5
 MIN_POINTS = 4
@@ -55,7 +55,7 @@ BODY_PARTS: tuple[Part, ...] = (
 """Of BODY_25 with hands behind it: head, trunk, upper and lower arms and legs (right before left; a foot moves with its shin), hands."""
 NECK, MID_HIP = 1, 8
 FALLBACK_TRUNK = 0.25
-"""Length of a trunk that is not seen, in heights of the picture."""
+"""Length of a trunk that is not seen, in heights of the image."""
 BODY_POINTS = 67
 INSTANCE_POINTS = 2
 """An instance of a label map is known by the upper left and the lower right corner of its box."""
@@ -80,9 +80,9 @@ class Candidates(nn.Module):
             self.count = 1 + self.instances
 
     def forward(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
-        """driving [B, N, 3] and S sources [B, S, N, 3] (x, y in pixels, confidence) of pictures of `size` (height, width).
+        """driving [B, N, 3] and S sources [B, S, N, 3] (x, y in pixels, confidence) of images of `size` (height, width).
 
-        Returns flows [B, S, C, 2, h, w] in pixels of the whole picture and prior logits [B, S, C, h, w], at 1 / stride of the size.
+        Returns flows [B, S, C, 2, h, w] in pixels of the whole image and prior logits [B, S, C, h, w], at 1 / stride of the size.
         """
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return self._motions(driving, sources, size, stride)

@@ -155,7 +155,7 @@ class Vid2Vid(Generator):
         made: list[Synthesis] = []
         for scale in range(level + 1):
             depth = level - scale
-            images = [frame.picture if depth == 0 else frame.coarser[depth - 1] for frame in known]
+            images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in known]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
             features = network(labels[depth], self._stacked_images(images, labels[depth]), features)
             made.insert(0, self._composed(network.heads, features, images[0] if images else None, front[depth]))
@@ -175,7 +175,7 @@ class Vid2Vid(Generator):
         """The past with an image for every scale: given frames have only the finest."""
         found = past if isinstance(past, Past) else Past(past.semantic, past.keypoints, past.image)
         if len(found.coarser) < level:
-            found = replace(found, coarser=tuple(_pyramid(found.picture, level)[1:]))
+            found = replace(found, coarser=tuple(_pyramid(found.required_image, level)[1:]))
         return found
 
     def _stacked_labels(self, driving: Frame, known: list[Past]) -> Tensor:

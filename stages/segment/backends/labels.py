@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend
-from stages.clip.pictures import opened, require_exact
+from stages.clip.images import opened, require_exact
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import InputError
 from stages.segment.backends import LabelMapReader
@@ -28,14 +28,11 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
     return np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-_TABLE_HINT = "Name the right one with --table"
-
-
 def _pixels(path: Path) -> NDArray[np.uint8]:
     """ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
-    with opened(path) as picture:
-        require_exact(path, picture)
-        flat = picture if picture.mode in ("P", "L", "1", "I", "I;16", "I;16B") else picture.convert("RGB")
+    with opened(path) as image:
+        require_exact(path, image)
+        flat = image if image.mode in ("P", "L", "1", "I", "I;16", "I;16B") else image.convert("RGB")
         values = np.array(flat)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise InputError(f"{path} is not a label map: its values reach {values.max()}, ids end at 255")
@@ -46,7 +43,7 @@ def _ids(path: Path, values: NDArray[np.uint8], table: LabelTable) -> NDArray[np
     try:
         return table.indices(values) if values.ndim == 2 else ids_of_colours(values, table)
     except InputError as error:
-        raise InputError(f"{path}: {error}", hint=_TABLE_HINT) from error
+        raise InputError(f"{path}: {error}", code="wrong-label-table") from error
 
 
 def _open(device: str) -> LabelMapReader:

@@ -47,9 +47,9 @@ class SegformerLabels:
         scale = SHORT_SIDE / min(height, width)
         sides = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
         small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        picture = (torch.from_numpy(np.asarray(small)).permute(2, 0, 1) / 255 - self._mean) / self._deviation
+        image = (torch.from_numpy(np.asarray(small)).permute(2, 0, 1) / 255 - self._mean) / self._deviation
         with torch.inference_mode():
-            scores = self._network(pixel_values=picture[None].to(self._network.device)).logits
+            scores = self._network(pixel_values=image[None].to(self._network.device)).logits
         return np.asarray(scores[0].float().softmax(0).cpu().numpy())
 
 
@@ -88,7 +88,7 @@ def _load(place: str, model: str) -> Any:
             raise UsageError(f"{place} is not a SegFormer that can be read: {str(error).splitlines()[0]}") from error
         raise MissingRequirement(
             f"The model {model} is not on this machine and cannot be fetched",
-            hint="With the network on, run it again; or name a folder with --model",
+            code="segformer-missing",
         ) from error
 
 

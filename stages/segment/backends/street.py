@@ -41,9 +41,9 @@ class StreetLabels:
         scale = min(WORKING_WIDTH / width, MAX_HEIGHT / height)
         sides = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
         small = cv2.resize(frame, (sides[0], sides[1]), interpolation=cv2.INTER_AREA if width > sides[0] else cv2.INTER_LINEAR)
-        picture = image_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
+        image = image_tensor(np.asarray(small, np.uint8)[None]).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16):
-            scores = self._network(picture.contiguous(memory_format=torch.channels_last))
+            scores = self._network(image.contiguous(memory_format=torch.channels_last))
         return np.asarray(scores[0].float().softmax(0).cpu().numpy())
 
 
@@ -52,7 +52,7 @@ def _open(device: str) -> LabellerOpener:
 
     def labeller(model: str | None) -> StreetLabels:
         if model is not None:
-            raise UsageError("The backend street has a single model", hint="Leave out --model, or choose --backend segformer")
+            raise UsageError("The backend street has a single model", code="model-not-wanted")
         return StreetLabels(registry.path(WEIGHTS), device)
 
     return labeller

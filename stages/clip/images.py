@@ -21,7 +21,7 @@ from stages.clip.ffmpeg import Media, arguments, executable, media_input, requir
 from stages.errors import DAMAGED, InputError, InvalidClip
 from stages.image_headers import MAX_SIDE, may_be_decoded, size_of_jpeg
 
-PICTURE_SUFFIXES = {
+IMAGE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
     ".avif",
 }  # fmt: skip
@@ -30,9 +30,9 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "PPM", "GIF", "AV
 Storage = Literal["png", "jpg"]
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether the suffix is that of an image."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
@@ -40,14 +40,14 @@ def natural_key(name: str) -> tuple[Any, ...]:
     return tuple((1, int(part), part) if part.isdecimal() else (0, part.casefold(), part) for part in re.split(r"(\d+)", name) if part)
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def list_images(folder: Path) -> list[Path]:
     """The images directly in `folder` in natural order, without hidden files. Raises InputError when there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    pictures = [path for path in folder.iterdir() if is_picture(path) and path.is_file() and not path.name.startswith(".")]
-    if not pictures:
-        raise InputError(f"{folder} holds no image", hint=f"Images end in {', '.join(sorted(PICTURE_SUFFIXES))}")
-    return sorted(pictures, key=lambda path: natural_key(path.name))
+    images = [path for path in folder.iterdir() if is_image(path) and path.is_file() and not path.name.startswith(".")]
+    if not images:
+        raise InputError(f"{folder} holds no image", hint=f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return sorted(images, key=lambda path: natural_key(path.name))
 
 
 def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
@@ -58,43 +58,43 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
     animation (see `read_animation`), or with `exact` is compressed with loss.
     """
     path = Path(path)
-    with opened(path) as picture:
-        if _is_animation(picture):
-            raise InputError(f"{path} is an animation, not one image", hint="Make a clip of it: fsv2v clip import")
+    with opened(path) as image:
+        if _is_animation(image):
+            raise InputError(f"{path} is an animation, not one image", code="animation")
         if exact:
-            require_exact(path, picture)
-            picture.info.pop("icc_profile", None)  # its values are not colours
-        picture.load()
-        return _as_rgb(ImageOps.exif_transpose(picture), path)
+            require_exact(path, image)
+            image.info.pop("icc_profile", None)  # its values are not colours
+        image.load()
+        return _as_rgb(ImageOps.exif_transpose(image), path)
 
 
 def is_animation(path: Path) -> bool:
     """Whether an image file holds several frames, each with its time (PNG, WebP, AVIF, GIF). Raises InputError as `read_image`."""
-    with opened(path) as picture:
-        return _is_animation(picture)
+    with opened(path) as image:
+        return _is_animation(image)
 
 
 def read_animation(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
     """Yield each frame of an animation, as `read_image` would give it, and its duration in seconds."""
-    with opened(path) as picture:
-        first = int(bool(picture.info.get("default_image")))  # a fallback for viewers without animations
-        for index in range(first, _length(picture)):
-            picture.seek(index)
-            picture.load()
-            yield _as_rgb(ImageOps.exif_transpose(picture), path), _duration(picture)
+    with opened(path) as image:
+        first = int(bool(image.info.get("default_image")))  # a fallback for viewers without animations
+        for index in range(first, _length(image)):
+            image.seek(index)
+            image.load()
+            yield _as_rgb(ImageOps.exif_transpose(image), path), _duration(image)
 
 
-def _is_animation(picture: Image.Image) -> bool:
-    return picture.format in ("PNG", "WEBP", "AVIF", "GIF") and _length(picture) > 1
+def _is_animation(image: Image.Image) -> bool:
+    return image.format in ("PNG", "WEBP", "AVIF", "GIF") and _length(image) > 1
 
 
-def _length(picture: Image.Image) -> int:
-    return int(getattr(picture, "n_frames", 1))
+def _length(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
 
 
-def _duration(picture: Image.Image) -> Fraction:
+def _duration(image: Image.Image) -> Fraction:
     """Seconds, in whole milliseconds. A duration of 0 stands for a tenth of a second, as in browsers."""
-    return Fraction(round(picture.info.get("duration") or 100), 1000)
+    return Fraction(round(image.info.get("duration") or 100), 1000)
 
 
 @contextlib.contextmanager
@@ -104,11 +104,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _open(path) as picture:
-                _require_fitting(path, picture.size)
-                if picture.format == "JPEG" and min(size_of_jpeg(path.read_bytes())) == 0:
+            with _open(path) as image:
+                _require_fitting(path, image.size)
+                if image.format == "JPEG" and min(size_of_jpeg(path.read_bytes())) == 0:
                     raise InputError(f"{path} is damaged: it has far fewer bytes than an image of its size needs")
-                yield picture
+                yield image
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image that can be read") from error
     except Image.DecompressionBombError as error:
@@ -117,7 +117,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path} is damaged: {error}") from error
 
 
-def open_picture(path: Path | io.BytesIO) -> Image.Image:
+def open_image(path: Path | io.BytesIO) -> Image.Image:
     """An image of one of FORMATS, its size known and nothing decoded yet. Raises Pillow's errors."""
     Image.init()
     return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
@@ -126,15 +126,15 @@ def open_picture(path: Path | io.BytesIO) -> Image.Image:
 def _open(path: Path) -> Image.Image:
     """An image that Pillow reads by itself, or a HEIC, under any name: photos of phones are often renamed to .jpg."""
     try:
-        return open_picture(path)
+        return open_image(path)
     except UnidentifiedImageError:
         with path.open("rb") as file:
             if not re.match(rb"....ftyp(hei|hev|mif|msf)", file.read(12), re.DOTALL):
                 raise
-    picture: Image.Image = Image.open(io.BytesIO(_heic_as_png(path)))
-    picture.info["icc_profile"] = _profile_of_heic(path)
-    picture.format = "HEIC"
-    return picture
+    image: Image.Image = Image.open(io.BytesIO(_heic_as_png(path)))
+    image.info["icc_profile"] = _profile_of_heic(path)
+    image.format = "HEIC"
+    return image
 
 
 def _profile_of_heic(path: Path) -> bytes:
@@ -146,9 +146,9 @@ def _profile_of_heic(path: Path) -> bytes:
 
 def _heic_as_png(path: Path) -> bytes:
     """The primary image of a HEIC, with its tiles joined and rotated by ffmpeg, which selects it by default."""
-    picture = media_input(Media(path))
+    image = media_input(Media(path))
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgb24", "format": "image2pipe", "xerror": None}
-    command = arguments(composer.output(picture, "pipe:", **options).compile(cmd=executable()), level="info")
+    command = arguments(composer.output(image, "pipe:", **options).compile(cmd=executable()), level="info")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with running(command, **pipes) as process:
         data: bytes
@@ -161,12 +161,12 @@ def _heic_as_png(path: Path) -> bytes:
     return data
 
 
-def require_exact(path: Path, picture: Image.Image) -> None:
+def require_exact(path: Path, image: Image.Image) -> None:
     """Raises InputError for an image of ids in a lossy format, whose compression changes the ids along edges."""
-    lossy = picture.format in ("JPEG", "MPO", "HEIC", "AVIF") or "jpeg" in str(picture.info.get("compression"))
-    if lossy or (picture.format == "WEBP" and b"VP8L" not in path.read_bytes()):
+    lossy = image.format in ("JPEG", "MPO", "HEIC", "AVIF") or "jpeg" in str(image.info.get("compression"))
+    if lossy or (image.format == "WEBP" and b"VP8L" not in path.read_bytes()):
         hint = "Make it again as PNG; this one would stay damaged if it were converted"
-        raise InputError(f"{path} is compressed as {picture.format}, which changes ids along every edge", hint=hint)
+        raise InputError(f"{path} is compressed as {image.format}, which changes ids along every edge", hint=hint)
 
 
 def _require_fitting(path: Path, size: tuple[int, int]) -> None:
@@ -176,30 +176,30 @@ def _require_fitting(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return np.repeat(_deep_grey(np.asarray(picture), path)[:, :, None], 3, axis=2)
-    profile = picture.info.get("icc_profile")
-    transparent = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
-    if transparent or picture.mode == "P":
-        picture = picture.convert("RGBA" if transparent else "RGB")
+def _as_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.repeat(_deep_grey(np.asarray(image), path)[:, :, None], 3, axis=2)
+    profile = image.info.get("icc_profile")
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if transparent or image.mode == "P":
+        image = image.convert("RGBA" if transparent else "RGB")
     if profile:
-        picture = _in_srgb(picture, profile)
+        image = _in_srgb(image, profile)
     if transparent:
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
 
 
-def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Convert `image` from its ICC profile to sRGB. A profile that is damaged or of another mode is ignored, as in viewers."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if ImageCms.getProfileDescription(source).startswith("sRGB"):
-            return picture
-        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode) or picture
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture
+        return image
 
 
 def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:

@@ -15,8 +15,8 @@ from heic import write_heic
 from PIL import Image, ImageCms
 from profiles import ADOBE_RGB, DISPLAY_P3
 
-from stages.clip import as_clip, list_pictures, probe, read_image
-from stages.clip.pictures import decode_image, encode
+from stages.clip import as_clip, list_images, probe, read_image
+from stages.clip.images import decode_image, encode
 from stages.errors import InputError, InvalidClip
 from stages.evaluate.frame_source import open_frame_source
 
@@ -190,7 +190,7 @@ def test_an_animation_has_its_own_times_or_the_rate_that_is_asked_for(fps, movin
 def test_an_animation_among_pictures_is_refused(moving):
     Image.new("RGB", (16, 12)).save(moving.with_name("a.png"))
 
-    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one image\. Make a clip of it"):
+    with pytest.raises(InputError, match=r"moving\.webp is an animation, not one image"):
         as_clip(moving.parent)
 
 
@@ -245,15 +245,15 @@ def test_a_truncated_picture_is_refused(tmp_path):
         read_image(path)
 
 
-def test_pictures_are_listed_as_a_person_counts(pictures):
-    assert [path.stem for path in list_pictures(pictures)] == [f"frame{index}" for index in range(1, 13)]
+def test_pictures_are_listed_as_a_person_counts(images):
+    assert [path.stem for path in list_images(images)] == [f"frame{index}" for index in range(1, 13)]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
 
     with pytest.raises(InputError, match="holds no image"):
-        list_pictures(tmp_path)
+        list_images(tmp_path)
 
 
 def test_png_is_lossless_and_jpeg_keeps_full_colour_resolution():

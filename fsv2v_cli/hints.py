@@ -1,0 +1,147 @@
+"""The hints of the command line: what to do about an error, in terms of options and commands.
+
+The library knows neither. Its sentences carry a code, by which the hint is found here, and facts, with which it is worded. A hint of the
+library itself is replaced; `{hint}` quotes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stages.errors import Sentence
+
+MAKERS = {
+    "landmarks": "extract-sketch",
+    "sketch": "extract-sketch",
+    "poses": "extract-poses",
+    "segment": "segment",
+    "flow": "clip flow",
+}
+"""layer -> the command that makes it."""
+
+
+def in_full(text: str) -> str:
+    """A sentence of the library with the hint of the command line; any other text as it is."""
+    return f"{text.message}. {hint}" if isinstance(text, Sentence) and (hint := hint_for(text)) else text
+
+
+def hint_for(sentence: Sentence) -> str:
+    """The hint of the command line, else that of the library, which may be empty."""
+    wording = HINTS.get(sentence.code, "")
+    try:
+        hint = wording.format(hint=sentence.hint, **sentence.facts) if isinstance(wording, str) else wording(sentence.facts)
+    except (LookupError, TypeError, ValueError):  # facts from a damaged file of a partial result
+        hint = ""
+    return hint or sentence.hint
+
+
+def _layer_missing(facts: Mapping[str, Any]) -> str:
+    if facts["layer"] == "densepose":
+        return "Run DensePose, and import its IUV images with `fsv2v clip import --layout densepose`"
+    return f"Make it with `fsv2v {MAKERS[facts['layer']]} {facts['clip']}`" if facts["layer"] in MAKERS else ""
+
+
+def _driving_without_layer(facts: Mapping[str, Any]) -> str:
+    return f"Run `fsv2v {MAKERS[facts['layer']]}` on the driving clip, and name that with --driving"
+
+
+def _no_face(facts: Mapping[str, Any]) -> str:
+    tries = []
+    for name in sorted({*facts["others"], *facts["find_smaller"]}, key=lambda name: (name not in facts["find_smaller"], name)):
+        options = [f"--backend {name}"] if name in facts["others"] else []
+        options += ["--face 0, which also looks for small faces"] if name in facts["find_smaller"] else []
+        tries.append(" ".join(options))
+    advice = f"Try {', or '.join(tries)}; or look" if tries else "Look"
+    chosen = f" (face {facts['face']} was chosen: they count from 0, from the left)" if facts["face"].isdigit() else ""
+    return f"{advice} at the clip with `fsv2v clip preview`{chosen}"
+
+
+HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
+    # the place of the output
+    "output-exists": "Replace it with --overwrite, or choose another place with -o",
+    "output-differs": "Make it again with --overwrite, or choose another place with -o",
+    "output-taken": "Choose another place with -o",
+    "output-other": "Choose another place with -o, or remove it",
+    "output-unwritable": "Choose another place with -o, or free some space",
+    "output-in-progress": "Wait for it, or choose another place with -o",
+    "output-is-base": "Choose another -o, or write a whole model (--whole)",
+    "export-differs": "Choose another folder with -o, or replace it with --overwrite; several clips in one command get a folder each",
+    "other-shots": "Remove them, or choose another place with -o",
+    # requirements
+    "weights-absent": "Run `fsv2v weights fetch {name}` with the network on, or {hint}",
+    "weights-to-fetch": "Run `fsv2v weights fetch {name}`",
+    "package-missing": "Install fsv2v again, or see `fsv2v doctor`",
+    "device-unusable": "See `fsv2v doctor` for those that can",
+    "no-perceptual-loss": "`fsv2v weights list` says how to get its weights",
+    # clips and their layers
+    "animation": "Make a clip of it: fsv2v clip import",
+    "clip-packed": "Unpack it first: fsv2v clip unpack",
+    "flow-without-clip": "Name it with -o NAME.clip; `fsv2v clip import VIDEO -o NAME.clip` makes one",
+    "image-size-unknown": "Name the size with `fsv2v clip import --size WxH`, or the clip that they belong to with -o",
+    "layer-imported-otherwise": "Choose another place with -o, or remove {layer}",
+    "layer-missing": _layer_missing,
+    "layer-to-import": "See `fsv2v clip import --help`",
+    "layers-damaged": "Make the damaged layers again with --overwrite",
+    "layout-ambiguous": "Name the right one with --layout",
+    "no-shot": "Lower --min-seconds",
+    "not-body-25": "If it is BODY_25B, use `fsv2v clip import --skeleton body_25b`; --skeleton body_25 takes it as it is",
+    "poses-to-import": "Import them with `fsv2v clip import`",
+    "wrong-label-table": "Name the right one with --table",
+    # extraction
+    "edits-of-persons": "Leave out --map",
+    "label-edited-twice": "Leave one --map out",
+    "labels-or-backend": "Leave out --labels or --backend {backend}",
+    "model-not-wanted": "Leave out --model, or choose --backend segformer",
+    "model-without-backend": "Name it with --backend {backends}",
+    "no-face": _no_face,
+    "no-label-maps": "Name their folder with --labels, or call it {usual}",
+    "no-person": "Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the image high",
+    "no-person-to-mask": "Import label maps with --labels instead",
+    "nothing-detected": "`fsv2v clip preview` shows what was detected",
+    "segformer-missing": "With the network on, run it again; or name a folder with --model",
+    "flow-model-needed": "Name its file with --model FILE.onnx",
+    "flow-model-unused": "Leave out --model or --backend dis",
+    # datasets and training
+    "batch-too-small": "Use at most {batch} processes, or --batch-scale",
+    "dataset-damaged": "Build the dataset again with --overwrite, or use another -o",
+    "dataset-empty": "See the reasons above; `fsv2v clip preview` shows what was detected",
+    "dataset-kind": "Train it with a recipe for {kind}; `fsv2v train --help` names them",
+    "dataset-unusable": "Build the dataset again with --overwrite",
+    "labels-differ": "A dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets",
+    "no-convergence": "Lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`",
+    "no-dataset": "Make one with `fsv2v build-dataset CLIPS -o FOLDER`",
+    "no-driving-layer": "Run one of fsv2v extract-sketch, fsv2v extract-poses, fsv2v segment first",
+    "no-run": "Lower --min-frames, or check the {layer} with `fsv2v clip preview`",
+    "run-damaged": "Use another -o, or begin again with --overwrite",
+    "several-kinds": "Choose another one with --kind",
+    "split-empty": "Build it from more subjects with `fsv2v build-dataset`",
+    # models and synthesis
+    "base-missing": "{hint}, or name it with --base",
+    "model-not-found": "Name a .safetensors file or a run's folder with --model",
+    "no-default-model": "Name one with --model, or extract landmarks",
+    "not-a-model": "Name a model that `fsv2v train` made",
+    "not-normalizable": "Use --normalize off",
+    "run-without-model": "Go on with `fsv2v train ... -o {run}`",
+    "view-missing": "Use --show {views}",
+    # evaluation
+    "cache-unwritable": "Name another folder with --cache, or free some space",
+    "crop-differs": "Make the result with --crop none, or crop the reference in the same way",
+    "driving-shape": "Give the clip that drove the result as --driving; `fsv2v synthesize -o OUT.clip` keeps it",
+    "driving-without-layer": _driving_without_layer,
+    "features-not-finite": "Check the network with `fsv2v weights verify`",
+    "no-partial-result": "`fsv2v evaluate ... -o PART.npz` writes one",
+    "no-study-key": "The key is the file that `fsv2v evaluate study` wrote beside the site",
+    "no-workers-left": "--max-failed 1 lets everybody count",
+    "parts-not-shared": "Name a folder that all nodes share with --cache",
+    "reference-shape": "Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
+    "study-differs": "Use another -o, or --overwrite, which makes the answers to that study worthless",
+    "study-in-videos": "Choose a place outside of it with -o",
+    "study-key-in-site": "Choose a place outside of the site with --key",
+    "study-key-missing": "Name the file with --key",
+    # many inputs
+    "out-of-memory": "Fewer --jobs need less",
+    "ray-not-chosen": "Add --engine ray",
+    "worker-died": "Perhaps memory ran out; try fewer --jobs",
+}
+"""code of a sentence -> its hint: a text with the facts in braces, or a function of them."""

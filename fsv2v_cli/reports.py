@@ -1,0 +1,104 @@
+"""The per-clip stages over all inputs of a command: progress, a report for each input, and the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fsv2v_cli.console import Bar, debugging, detail, emit, error, only_data_on_stdout, print_traceback, progress, warning
+from stages.errors import prefixed
+
+if TYPE_CHECKING:
+    from fsv2v_cli.options import Inputs, Run
+    from stages.runner import FailureList, Report, Step
+
+
+def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer: str) -> int:
+    """Run the per-clip stage at the import path `function` over all inputs, report each, and return the exit code.
+
+    `layer` names the result in the reports of failed inputs.
+    """
+    from stages.runner import ClipTask, exit_code
+    from stages.runner import run_over_clips as stream
+
+    task = ClipTask(function, options, None if run.out is None else str(run.out), run.overwrite, layer)
+    total = inputs.total
+    in_shard = None if total is None else len(range(run.shard[0], total, run.shard[1]))
+    failures: set[int] = set()
+    with progress(layer, in_shard, "clips") as bar, _failure_list(run.failures, inputs.null) as listed:
+        steps = _ClipSteps(bar)
+        reports = stream(task, inputs, run.jobs, run.shard, run.engine, run.keep_going, steps.step, run.address)
+        with only_data_on_stdout(), contextlib.closing(reports):
+            for report in reports:
+                steps.finished(report)
+                if report.status == "failed":
+                    failures.add(report.exit_code)
+                    listed.add(report.source)
+                print_report(report, run.json)
+        if run.shard[1] == 1 and (run.keep_going or not failures):  # otherwise inputs remain untried, and the old list must stay
+            listed.complete()
+    return exit_code(failures)
+
+
+@contextlib.contextmanager
+def _failure_list(path: str | None, null: bool) -> Iterator[FailureList]:
+    """The file of --failures, or the null device without the option."""
+    from stages.runner import FailureList
+
+    with contextlib.closing(FailureList(path or os.devnull, b"\0" if null else b"\n")) as listed:
+        yield listed
+
+
+class _ClipSteps:
+    """Moves a bar that counts clips, including the finished share of those in progress."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar, self._done, self._frames, self._begun = bar, 0, 0, time.monotonic()
+        self._parts: dict[str, Step] = {}
+
+    def step(self, step: Step) -> None:
+        before = self._parts.get(step.source)
+        self._frames += max(0, step.read - (before.read if before else 0))
+        self._parts[step.source] = step
+        self._show()
+
+    def finished(self, report: Report) -> None:
+        self._done += 1
+        self._parts.pop(report.source, None)
+        self._show()
+
+    def _show(self) -> None:
+        parts = sum(min(0.99, step.read / max(1, step.frames)) for step in self._parts.values())
+        rate = self._frames / max(1e-3, time.monotonic() - self._begun)
+        self._bar.move(self._done + parts, **({"frames/s": round(rate, 1)} if rate else {}))
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    """Print the result of one input: its path or record on stdout; errors and warnings on stderr."""
+    if as_json:
+        emit(report.json())
+    elif report.status != "failed":
+        emit(report.clip)
+    if report.status == "failed":
+        error(report.reason if report.clip in report.reason else prefixed(f"{report.clip}: ", report.reason))
+        if debugging() and report.traceback:
+            print_traceback(report.traceback)
+        return
+    warn_of(report.clip, report.notes)
+    detail(f"{report.clip}: {report.layer} {report.status}, {report.frames} frames in {report.seconds:.1f} s")
+
+
+_shown_once: set[str] = set()
+
+
+def warn_of(name: str, notes: Mapping[str, Any]) -> None:
+    """Print the warnings among a stage's notes about `name`; those of "once" only the first time."""
+    for text in notes.get("warnings", ()):
+        warning(prefixed(f"{name}: ", text))
+    for text in notes.get("once", ()):
+        if text not in _shown_once:
+            _shown_once.add(text)
+            warning(text)

@@ -1,0 +1,176 @@
+"""The library's sentences carry a code and facts; the command line adds hints that name options and commands."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import pickle
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fsv2v_cli import console
+from fsv2v_cli.hints import HINTS, in_full
+from stages import errors
+from stages.backends import AUTO, Backend, Backends
+from stages.errors import Fsv2vError, InputError, MissingRequirement, ParametersDiffer, Sentence, prefixed
+from stages.evaluate import Score
+from stages.evaluate.partial_result import PartialResult, load
+from stages.runner import Report
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Fsv2vError)]
+NO_HINT = {kind.code for kind in CLASSES}
+"""The codes of errors that have no other one."""
+
+
+class Use(NamedTuple):
+    """A place in the library where a sentence gets a code."""
+
+    where: str
+    code: str
+    facts: frozenset[str] | None
+    """The names of its facts; None: they are not written out there."""
+
+
+def uses() -> Iterator[Use]:
+    for file in sorted(file for folder in ("fsv2v", "stages", "weights") for file in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        written_out = {ast.unparse(node.targets[0]): names_in(node.value) for node in ast.walk(tree) if isinstance(node, ast.Assign)}
+        for node in ast.walk(tree):
+            keywords = {keyword.arg: keyword.value for keyword in node.keywords} if isinstance(node, ast.Call) else {}
+            if isinstance(node, ast.Call) and isinstance(code := keywords.get("code"), ast.Constant):
+                facts = keywords.get("facts", ast.Dict([], []))
+                yield Use(
+                    f"{file.relative_to(ROOT)}:{node.lineno}", str(code.value), names_in(facts) or written_out.get(ast.unparse(facts))
+                )
+
+
+def names_in(facts: ast.expr) -> frozenset[str] | None:
+    return frozenset(ast.unparse(key).strip("'") for key in facts.keys if key) if isinstance(facts, ast.Dict) else None
+
+
+USES = list(uses())
+
+
+def test_every_code_of_the_library_has_a_hint_and_every_hint_a_use():
+    assert {use.code for use in USES} == HINTS.keys()
+    assert not HINTS.keys() & NO_HINT and len(NO_HINT) == len(CLASSES), "each class has a code of its own"
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.code} {use.where}")
+def test_a_hint_mentions_only_facts_that_are_given(use):
+    wording = HINTS[use.code]
+    if isinstance(wording, str) and use.facts is not None:
+        assert {field for _, field, _, _ in string.Formatter().parse(wording) if field} <= use.facts | {"hint"}
+
+
+@pytest.mark.parametrize("code", sorted({*HINTS} | NO_HINT))
+def test_codes_are_words_with_hyphens(code):
+    assert code.replace("-", "").isalnum() and code == code.lower()
+
+
+def test_the_hint_of_the_command_line_takes_the_place_of_the_librarys():
+    problem = ParametersDiffer("out.mp4 exists already", hint="use another path", code="output-exists")
+    assert str(problem) == "out.mp4 exists already. use another path"
+    assert in_full(str(problem)) == "out.mp4 exists already. Replace it with --overwrite, or choose another place with -o"
+
+
+def test_a_hint_can_quote_the_librarys_and_the_facts():
+    problem = MissingRequirement("The weights x are not here", hint="put them into /cache", code="weights-absent", facts={"name": "x"})
+    assert in_full(str(problem)) == "The weights x are not here. Run `fsv2v weights fetch x` with the network on, or put them into /cache"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "any text",
+        InputError("a.png is damaged").sentence,
+        InputError("a.png is damaged", hint="Save it again").sentence,
+        Sentence("of another version", code="unknown-word"),
+        Sentence("without its facts", code="weights-to-fetch"),
+        Sentence("with facts of another type", code="no-face", facts={"others": 3}),
+    ],
+)
+def test_without_a_hint_a_text_stays_as_it_is(text):
+    assert in_full(text) == text
+
+
+@pytest.mark.parametrize(
+    ("facts", "hint"),
+    [
+        ({"face": "largest", "others": [], "find_smaller": []}, "Look at the clip with `fsv2v clip preview`"),
+        (
+            {"face": "largest", "others": ["dlib"], "find_smaller": ["mediapipe"]},
+            "Try --face 0, which also looks for small faces, or --backend dlib; or look at the clip with `fsv2v clip preview`",
+        ),
+        (
+            {"face": "2", "others": ["dlib", "mediapipe"], "find_smaller": []},
+            "Try --backend dlib, or --backend mediapipe; or look at the clip with `fsv2v clip preview` "
+            "(face 2 was chosen: they count from 0, from the left)",
+        ),
+    ],
+)
+def test_what_can_be_tried_where_no_face_was_found(facts, hint):
+    assert in_full(Sentence("No face was found", code="no-face", facts=facts)) == f"No face was found. {hint}"
+
+
+def test_an_error_and_its_sentence_keep_everything_across_processes():
+    problem = InputError("No shot lasts 3 s", hint="h", code="no-shot", facts={"seconds": 3})
+    sent = pickle.loads(pickle.dumps(problem))
+    assert (type(sent), sent.message, sent.hint, sent.code, sent.facts) == (InputError, "No shot lasts 3 s", "h", "no-shot", {"seconds": 3})
+    for text in (
+        pickle.loads(pickle.dumps(str(problem))),
+        copy.deepcopy(str(problem)),
+        prefixed("", str(problem)),
+        Fsv2vError.of(str(problem)).sentence,
+    ):
+        assert isinstance(text, Sentence)
+        assert (text, text.message, text.hint, text.code, text.facts) == (str(problem), "No shot lasts 3 s", "h", "no-shot", {"seconds": 3})
+
+
+def test_a_prefix_keeps_code_and_facts_and_plain_text_stays_plain():
+    assert in_full(prefixed("a.mp4: ", Sentence("No shot lasts 3 s", code="no-shot"))) == "a.mp4: No shot lasts 3 s. Lower --min-seconds"
+    assert type(prefixed("a.mp4: ", "it is short")) is str
+
+
+def test_sentences_within_records_get_their_hints_in_json(capfdbinary):
+    notes = {"warnings": [Sentence("a.clip has two layers", code="several-kinds")]}
+    console.emit(Report("a.clip", "frames", "failed", reason=str(InputError("No shot", code="no-shot")), notes=notes).json())
+    record = json.loads(capfdbinary.readouterr().out)
+    assert record["reason"] == "No shot. Lower --min-seconds" and record.keys() == Report("", "", "done").json().keys()
+    assert record["notes"] == {"warnings": ["a.clip has two layers. Choose another one with --kind"]}
+
+
+def test_a_reason_keeps_its_hint_in_the_file_of_a_partial_result(tmp_path):
+    reason = Sentence("the weights x are not here", code="weights-to-fetch", facts={"name": "x"})
+    score = Score("a.mp4", "truth.mp4", "fid", "", "lower", unavailable=reason)
+    for text in (reason, "needs 2 frames"):
+        PartialResult(("fid",), scores=[replace(score, unavailable=text)], reasons={("a.mp4", "fid"): text}).save(tmp_path / "part.npz")
+        part = load(tmp_path / "part.npz")
+        assert [in_full(part.scores[0].unavailable), in_full(part.reasons["a.mp4", "fid"])] == [in_full(text)] * 2
+
+
+def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
+    absent = MissingRequirement("The weights x.task are not here", hint="put them there", code="weights-absent", facts={"name": "x.task"})
+
+    class Two(Backends):
+        def get(self, name):
+            return Backend(name=name, produces="nothing", open=lambda device: None)
+
+        def require(self, name):
+            if name == AUTO["poses"][0]:
+                raise absent
+            return super().require(name)
+
+    monkeypatch.setattr("stages.backends._lacking", {})
+    (note,) = Two("poses").require("auto").notes["once"]
+    assert in_full(note) == (
+        "small is used, because the better mediapipe is not available: The weights x.task are not here. "
+        "Run `fsv2v weights fetch x.task` with the network on, or put them there"
+    )
