@@ -143,7 +143,7 @@ def example_clips(sources: Source | Sequence[Source], place: TemporaryClips) -> 
     if is_clip(path):
         return [open_clip_folder(path)]
     if path.is_dir():
-        return [as_clip(picture, place.place_for(picture)) for picture in list_pictures(path)]
+        return [as_clip(picture, place.place_for(picture)) for picture in list_pictures(path, sequence=False)]
     return [as_clip(path, place.place_for(path))]
 
 

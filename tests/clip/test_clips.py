@@ -14,6 +14,8 @@ import pytest
 from numbered_frames import number_of, numbered
 from PIL import Image
 
+from fsv2v.reporting import Reporter
+from fsv2v.sources import example_clips, temporary_clips
 from stages.clip import as_clip, create_clip, open_clip
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 
@@ -115,6 +117,16 @@ def test_a_folder_of_pictures_becomes_a_clip_in_natural_order(pictures):
     assert [number_of(frame) for frame in clip.frames()] == list(range(1, 13))
     assert clip.fps == 25
     assert as_clip(pictures, fps=Fraction(25)).path == clip.path
+
+
+def test_two_pictures_of_one_name_are_two_examples_but_no_two_frames(pictures, tmp_path):
+    first = sorted(pictures.iterdir())[0]
+    Image.open(first).save(first.with_suffix(".bmp"))
+
+    with pytest.raises(InputError, match=f"two files of one frame: {first.stem}.bmp and {first.name}"):
+        as_clip(pictures, tmp_path / "out")
+    with temporary_clips(Reporter()) as place:
+        assert len(example_clips(str(pictures), place)) == len(list(pictures.iterdir()))
 
 
 def test_a_changed_folder_of_pictures_is_noticed(pictures):

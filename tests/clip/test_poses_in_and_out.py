@@ -342,6 +342,8 @@ def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip
         ([{"image_id": 1, "keypoints": [1, 2, 3]}], "has 1 points; 17 are known"),
         ({"images": [{"id": 1}], "annotations": [coco_person(2, 1.0)]}, "refers to the image 2, which is not in the list"),
         ({"images": [{"id": 1}, {"id": 1}], "annotations": []}, "two images have the same id"),
+        ({"images": [{"id": n, "file_name": "1.jpg"} for n in (1, 2)], "annotations": []}, r"2 images are named 1\.jpg"),
+        ([coco_person("left/7", 1.0), coco_person("right/7", 1.0)], "the image_ids 'left/7' and 'right/7' are the same frame"),
         ({"images": [{"id": 1, "width": 4, "height": 4}, {"id": 2, "width": 5, "height": 4}], "annotations": []}, "have 2 sizes"),
         ({"images": 3, "annotations": []}, "its images have no ids"),
     ],

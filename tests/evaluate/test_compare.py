@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from stages.clip import Producer, VideoWriter, create_clip
+from stages.clip.pack import pack
 from stages.errors import InputError, InvalidClip, MissingRequirement, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
@@ -78,6 +79,18 @@ def test_a_result_without_a_namesake_is_named(make):
     make("truth/ben")
     with pytest.raises(InputError, match="no reference named anna"):
         pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
+
+
+def test_of_two_references_of_one_name_a_clip_is_taken_and_two_videos_are_refused(tmp_path):
+    (tmp_path / "anna.mp4").touch()
+    (tmp_path / "ben.mov").touch()
+    (tmp_path / "ben.mp4").touch()
+    create_clip(tmp_path / "anna.clip", [np.zeros((8, 8, 3), np.uint8)])
+    pack(tmp_path / "anna.clip")
+
+    assert pairs(["out/anna.mp4"], [str(tmp_path)]) == [("out/anna.mp4", str(tmp_path / "anna.clip"))]
+    with pytest.raises(InputError, match=r"several references for out/ben\.mp4: ben\.mov and ben\.mp4"):
+        pairs(["out/ben.mp4"], [str(tmp_path)])
 
 
 def test_a_dot_in_the_name_of_a_folder_of_pictures_is_no_ending(make):

@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, times, unbroken
+from stages.clip.pictures import add_frame
 from stages.errors import InputError
 
 _COLOUR = "ColorImage"
@@ -56,7 +57,7 @@ def _cameras(folder: Path) -> list[Frames]:
         name = _NAME.fullmatch(picture.stem)
         if name is None:
             raise InputError(f"{picture} is not named DATE_TIME_Camera_N as ApolloScape's images are")
-        found[name[2]][_milliseconds(picture, name[1])] = picture
+        add_frame(found[name[2]], _milliseconds(picture, name[1]), picture)
     return list(found.values())
 
 

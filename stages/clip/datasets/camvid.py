@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, matching, pictures_in, step_of, times, unbroken
+from stages.clip.pictures import add_frame
 from stages.errors import InputError
 
 RATE = 30
@@ -42,7 +43,7 @@ def _drives(folder: Path) -> list[dict[int, Path]]:
         name = _NAME.fullmatch(picture.stem)
         if name is None:
             raise InputError(f"{picture} is not named DRIVE_FRAME as CamVid's images are")
-        found[name[1]][int(name[2])] = picture
+        add_frame(found[name[1]], int(name[2]), picture)
     return list(found.values())
 
 

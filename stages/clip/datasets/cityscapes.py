@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, folders_in, pictures_in, unbroken
+from stages.clip.pictures import add_frame
 
 FPS = Fraction(17)
 _PICTURES = ("leftImg8bit_sequence", "leftImg8bit")
@@ -43,7 +44,7 @@ def _snippets(city: Path) -> list[dict[int, Path]]:
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for picture in pictures_in(city):
         if name := _NAME.fullmatch(picture.stem):
-            found[name["snippet"]][int(name["frame"])] = picture
+            add_frame(found[name["snippet"]], int(name["frame"]), picture)
     return list(found.values())
 
 

@@ -21,13 +21,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, files_in, folders_in, matching, stem_of, unbroken
+from stages.clip.datasets.recording import Layout, Recording, files_in, folders_in, matching, unbroken
 from stages.clip.pictures import list_pictures
 
 FOLDERS = {"keypoints": "landmarks", "openpose": "poses", "densepose": "densepose", "densemask": "instances", "labels": "segment"}
 """Folder without its prefix -> layer."""
 _PREFIXES = ("train_", "test_", "")
-_ENDINGS = "_keypoints|_IUV|_INDS"
+_ENDINGS = {"poses": "_keypoints", "densepose": "_IUV", "instances": "_INDS"}
+"""Layer -> what follows the name of the frame. DensePose writes _IUV and _INDS into one folder."""
 
 
 def _recognises(root: Path) -> bool:
@@ -50,17 +51,17 @@ def _sequence(folder: Path, name: str, kinds: dict[Path, str]) -> Iterator[Recor
     numbers = [int(found[1]) for picture in pictures if (found := re.search(r"(\d{1,15})\D*$", picture.stem))]
     ascending = len(numbers) == len(pictures) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
     stretches = unbroken(numbers) if ascending else [slice(None)]
-    files = {kind: _paired(pictures, other / folder.name) for other, kind in kinds.items()}
+    files = {kind: _paired(pictures, other / folder.name, _ENDINGS.get(kind, "")) for other, kind in kinds.items()}
     for stretch in stretches:
         part = pictures[stretch]
         layers = {kind: paths[stretch] for kind, paths in files.items()}
         yield Recording(name if len(stretches) == 1 else f"{name}-{part[0].stem}", part, layers, labels="cityscapes-ids")
 
 
-def _paired(pictures: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+def _paired(pictures: tuple[Path, ...], folder: Path, ending: str) -> tuple[Path, ...]:
     files = files_in(folder)
-    strangers = not {stem_of(path, _ENDINGS) for path in files} & {picture.stem for picture in pictures}
-    return tuple(files) if strangers and len(files) == len(pictures) else matching(pictures, folder, _ENDINGS)
+    strangers = not {path.stem.removesuffix(ending) for path in files} & {picture.stem for picture in pictures}
+    return tuple(files) if strangers and len(files) == len(pictures) else matching(pictures, folder, ending)
 
 
 LAYOUT = Layout("few-shot-vid2vid", _recognises, _recordings)

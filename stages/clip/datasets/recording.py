@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from stages.clip.clip import Clip
 from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_pictures
 from stages.clip.foreign import add_layer
-from stages.clip.pictures import is_picture, list_pictures, natural_key
+from stages.clip.pictures import add_frame, is_picture, list_pictures, natural_key
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, UsageError
 from stages.label_tables import table
@@ -33,6 +32,11 @@ class Recording:
     fps: Fraction = DEFAULT_FPS
     timestamps: Timestamps | None = None
     labels: str = ""
+
+    @property
+    def source(self) -> str:
+        """The path of the video or of the first image."""
+        return str(self.frames if isinstance(self.frames, Path) else self.frames[0])
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,11 @@ def import_layout(
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
         raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="see its folder tree in docs/importing.md")
-    twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
-    if twice:
-        raise InputError(f"{root} holds two sequences that would both be {twice[0]}.clip", hint="Import them one by one")
+    sources: dict[str, str] = {}
+    for recording in recordings:
+        if (other := sources.setdefault(recording.name, recording.source)) != recording.source:
+            hint = "Import them one by one"
+            raise InputError(f"{other} and {recording.source} would both be {recording.name}.clip", hint=hint)
     return (_import(layout.name, _adjusted(recording, fps, labels), out, storage) for recording in recordings)
 
 
@@ -100,7 +106,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The images of a folder in natural order."""
-    return list_pictures(folder) if folder.is_dir() and any(is_picture(entry) for entry in folder.iterdir()) else []
+    return list_pictures(folder) if any(map(is_picture, files_in(folder))) else []
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -114,17 +120,15 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
-def stem_of(path: Path, endings: str) -> str:
-    """The stem of a file without `endings`, a regular expression."""
-    return re.sub(f"({endings})$", "", path.stem)
+def matching(pictures: Sequence[Path], folder: Path, ending: str = "") -> tuple[Path, ...]:
+    """The file of `folder` for each image: the one with the same stem, apart from `ending`.
 
-
-def matching(pictures: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
-    """The file of `folder` for each image: the one with the same stem, apart from `endings`, a regular expression.
-
-    Raises InputError naming the first frame that has none.
+    Raises InputError naming the first frame that has none, or two files that one frame has.
     """
-    by_stem = {stem_of(path, endings): path for path in files_in(folder)}
+    names, by_stem = {picture.stem for picture in pictures}, dict[str, Path]()
+    for path in files_in(folder):
+        if (stem := path.stem.removesuffix(ending)) in names:
+            add_frame(by_stem, stem, path)
     for picture in pictures:
         if picture.stem not in by_stem:
             raise InputError(f"{folder} has no file for the frame {picture.stem}")

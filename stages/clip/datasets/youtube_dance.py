@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, pictures_in, videos_in
+from stages.clip.datasets.recording import Layout, Recording, files_in, videos_in
 from stages.clip.openpose import list_json
-from stages.clip.pictures import list_pictures
+from stages.clip.pictures import is_picture, list_pictures
 
 
 def _videos(root: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def _videos(root: Path) -> list[Path]:
 
 
 def _recognises(root: Path) -> bool:
-    return bool(_videos(root)) and not pictures_in(root)
+    return bool(_videos(root)) and not any(map(is_picture, files_in(root)))
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
