@@ -14,6 +14,7 @@ from pathlib import Path
 from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.comments import read_comment
+from stages.conditions.kinds import kinds
 from stages.errors import InputError, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
@@ -275,10 +276,10 @@ def _precedence(path: Path) -> int:
 
 
 def _kept_driving(result: FrameSource) -> FrameSource | None:
-    """The result itself, if synthesize kept in it the landmarks or poses that drove it."""
+    """The result itself, if synthesize kept in it the layer that drove it."""
     clip = result.clip
-    kinds = [kind for kind in ("landmarks", "poses") if clip is not None and clip.has(kind)]
-    return result if clip and any(clip.layer(kind).meta["producer"]["stage"] == "synthesize" for kind in kinds) else None
+    layers = [kind.layer for kind in kinds().values() if kind.keep is not None and clip is not None and clip.has(kind.layer)]
+    return result if clip and any(clip.layer(name).meta["producer"]["stage"] == "synthesize" for name in layers) else None
 
 
 def _require(metrics: Sequence[Metric], context: EvaluationContext) -> None:
