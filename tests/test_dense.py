@@ -36,7 +36,7 @@ def test_squeezenets_weights_are_a_start(shared: Path) -> None:
     network = DenseNet(TINY)
     weights = load_file(shared / "weights/squeezenet1_0_imagenet.safetensors")
     network.start_from(weights)
-    assert torch.equal(network.features[0].weight, weights["features.0.weight"].float())
+    assert torch.equal(network.get_parameter("features.0.weight"), weights["features.0.weight"].float())
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fsv2v.reporting import Reporter
 from fsv2v.sources import example_clips, temporary_clips
-from stages.clip import as_clip, create_clip, open_clip
+from stages.clip import as_clip, create_clip, open_clip, probe
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 
 
@@ -172,7 +172,7 @@ def test_a_video_that_breaks_off_is_not_copied_in_part(tmp_path, video, monkeypa
 
     source = tmp_path / "source.mp4"
     shutil.copy(video, source)
-    info = create.probe(source)
+    info = probe(source)
     source.write_bytes(video.read_bytes()[: info.num_frames * 40])
     monkeypatch.setattr(create, "probe", lambda path: info)
 

@@ -374,7 +374,7 @@ def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_
     assert clip.layer("densepose").image(0)[0, 20].tolist() == [24, 20, 0], "I, U, V"
     out = export(clip, "densepose", tmp_path / "out")
     for index in range(6):
-        assert np.array_equal(Image.open(out / f"{index:06d}.png"), Image.open(folder / f"frame{index:06d}_IUV.png"))
+        assert np.array_equal(np.array(Image.open(out / f"{index:06d}.png")), np.array(Image.open(folder / f"frame{index:06d}_IUV.png")))
     [back] = import_clips(out, tmp_path / "back.clip", layout="densepose")
     assert back.layer("densepose").digest == clip.layer("densepose").digest
     assert back.layers() == ["densepose"] and (back.width, back.height) == (64, 48)

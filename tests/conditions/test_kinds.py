@@ -20,7 +20,8 @@ from stages.conditions.kinds import Kind, find, open_track
 from stages.conditions.view import View
 from stages.errors import InputError, UsageError
 from stages.models import load_model, save_model
-from stages.networks.fewshot import PRESETS, FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import Phase
 from stages.train.data import Dataset
