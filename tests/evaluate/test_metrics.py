@@ -63,9 +63,8 @@ def test_the_warped_baseline_is_what_a_result_scores_that_moves_the_example(make
 
 def test_a_moved_example_is_nearer_to_a_picture_that_glides_than_a_frozen_one(make):
     got = score("psnr", make("result"), make("truth"))
-    assert figure(got.baseline) + 5 < figure(got.warped) < figure(got.value), (
-        "pixels can be moved to where they went, but not those that come into view"
-    )
+    frozen, moved, own = map(figure, (got.baseline, got.warped, got.value))
+    assert frozen + 5 < moved < own, "pixels can be moved to where they went, but not those that come into view"
 
 
 def test_psnr_of_a_constant_offset_is_its_formula(make):
