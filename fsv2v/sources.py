@@ -159,7 +159,7 @@ def example_clips(sources: Source | Sequence[Source], temporary: TemporaryClips)
     if is_clip(path):
         return [open_clip_folder(path)]
     if path.is_dir():
-        return [as_clip(image, temporary.path_for(image)) for image in list_images(path)]
+        return [as_clip(image, temporary.path_for(image)) for image in list_images(path, sequence=False)]
     return [as_clip(path, temporary.path_for(path))]
 
 

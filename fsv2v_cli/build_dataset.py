@@ -14,9 +14,9 @@ from fsv2v_cli.sizes import Sides, Size
 @inputs_argument
 @out_option("The folder of the dataset.", required=True)
 @click.option(
-    "--kind", type=click.Choice(["auto", "landmarks", "poses", "segment"]), default="auto", show_default=True,
-    help="The layer that drives: faces, bodies or streets. auto: that of the dataset in PATH if there is one, else the first of these "
-    "that the first clip has. A clip without it is refused.",
+    "--kind", metavar="LAYER", default="auto", show_default=True,
+    help="The layer that drives: landmarks of faces, poses of bodies, segment of streets, or the layer of another package's driving kind. "
+    "auto: that of the dataset in PATH if there is one, else the first of these that the first clip has. A clip without it is refused.",
 )  # fmt: skip
 @click.option(
     "--size", type=Size("256 or 256x128", range(32, 2049), squares=True), metavar="N|HxW",

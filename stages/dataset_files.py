@@ -37,6 +37,11 @@ def read_header(root: Path) -> dict[str, Any]:
     return header
 
 
+def kind_of(header: Mapping[str, Any]) -> str:
+    """The driving layer of a dataset; the first version had faces only and no entry for it."""
+    return str(header.get("kind", "landmarks"))
+
+
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:
     """The rows of clips.ndjson by id. FileNotFoundError when it is not there, InvalidClip when it is damaged."""
     path = root / "clips.ndjson"

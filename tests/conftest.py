@@ -59,6 +59,7 @@ SLOW_PLACES = (
     "test_properties.py",
     "test_strange_videos.py",
     "test_two_at_once.py",
+    "tools",
     "tracking/test_multi_person.py",
     "train/test_data.py",
     "train/test_parallel.py",

@@ -11,16 +11,12 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import fuzz as tool
 import pytest
+from fuzz_mutations import mutated
+from fuzz_readers import READERS
 
 from stages.errors import InputError
-
-TOOLS = Path(__file__).parents[1] / "tools"
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(TOOLS))
-    import fuzz as tool
-    from fuzz_mutations import mutated
-    from fuzz_readers import READERS
 
 SLOW = ("clip", "clip of a video", "packed clip", "masks", "model", "finetuned model", "small network", "run", "part")
 """Readers that take over a few milliseconds."""

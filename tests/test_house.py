@@ -181,6 +181,19 @@ def test_files_are_small_and_explain_themselves(file):
     assert ast.get_docstring(tree), "a file begins by saying what it is"
 
 
+def test_the_wheel_holds_the_four_packages_alone():
+    from setuptools.config.setupcfg import read_configuration
+
+    packages = set(read_configuration(ROOT / "setup.cfg")["options"]["packages"])
+    assert packages == {".".join(file.parent.relative_to(ROOT).parts) for file in SOURCES if file.name == "__init__.py"}
+    assert {package.split(".")[0] for package in packages} == {"fsv2v", "fsv2v_cli", "stages", "weights"}
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if not file.is_relative_to(ROOT / "fsv2v_cli")], ids=name)
+def test_the_library_has_no_scripts(file):
+    assert "__main__" not in file.read_text(encoding="utf-8"), "scripts are in tools/ or benchmarks/"
+
+
 @pytest.mark.parametrize("file", SOURCES, ids=name)
 def test_pickles_are_never_loaded_from_files(file):
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

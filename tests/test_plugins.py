@@ -80,8 +80,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, text in files.items():
             (folder / package / name).write_text(text)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
-    install = [sys.executable, "-m", "pip", "install", *options, "--target", folder / "site", folder / "theirs", folder / "broken"]
-    subprocess.run(install, check=True)
+    install = [sys.executable, "-m", "pip", "install", *options, "--target"]
+    subprocess.run([*install, *(folder / name for name in ("site", "theirs", "broken"))], check=True)
     return folder / "site"
 
 

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from stages.clip import read_frames
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-
 import strange_videos as tool
 from strange_files import KINDS, Bench, Coding, Kind, Truth, write
+
+from stages.clip import read_frames
 
 READ = [
     *("matrix mirrored", "matrix transposed", "EXIF 2", "EXIF 5", "EXIF 7", "EXIF 6 in WebP", "turned AVIF"),

@@ -12,6 +12,7 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -132,7 +133,8 @@ def test_what_was_discarded_in_the_moment_it_was_opened_is_told(tmp_path, monkey
 
 def test_two_copies_of_a_clip_to_one_place_are_one_copy(place, monkeypatch):
     """As when extract-poses and extract-sketch begin on one clip, both with the same -o."""
-    clip, symlink_to, others = open_clip("a.clip"), Path.symlink_to, []
+    clip, symlink_to = open_clip("a.clip"), Path.symlink_to
+    others: list[Any] = []
 
     def link_later(path: Path, target: Path) -> None:
         if not others:
@@ -151,7 +153,8 @@ def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_re
 
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures" / "0.png"), np.zeros((48, 64, 3), np.uint8))
-    usual, others = create.same_size, []
+    usual = create.same_size
+    others: list[None] = []
 
     def read_later(images):
         if not others:

@@ -34,6 +34,7 @@ from stages.clip.pack import pack, unpack
 from stages.clip.validate import validate
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
+from stages.dataset_files import kind_of
 from stages.dense import load_dense, save_dense
 from stages.errors import Fsv2vError
 from stages.evaluate import partial_result
@@ -247,7 +248,7 @@ def _extend(folder: Path) -> None:
     if header is not None:
         index.same_labels(folder, CAMVID.meta(), header.get("labels"))
         index.compare(folder, header, "landmarks", DatasetOptions().settled("landmarks").to_json())
-        index.write_index(folder, {"kind": index.kind_of(header)}, rows, splits)
+        index.write_index(folder, {"kind": kind_of(header)}, rows, splits)
 
 
 # Evaluations and studies

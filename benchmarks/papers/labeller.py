@@ -7,6 +7,7 @@ result enters it, and nothing of those held out. What it makes of their real fra
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +22,17 @@ from torch.nn import functional as F
 from stages.clip import Clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
-from stages.dense import Fit, fit, load_dense, save_dense
+from stages.dense import load_dense, save_dense
 from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 from weights import registry
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
+
+from dense_training import Fit, fit
 
 Image = NDArray[np.uint8]
 VOID = 255

@@ -12,17 +12,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.index import assign_splits, assign_subjects, claim, compare, kind_of, read_rows, same_labels, write_index
-from stages.build_dataset.materials import MATERIALS, Material, Size
+from stages.build_dataset.index import assign_splits, assign_subjects, claim, compare, read_rows, same_labels, write_index
 from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
+from stages.conditions.kinds import find_material, materials
+from stages.conditions.material import Material, Size
 from stages.conditions.view import View
+from stages.dataset_files import kind_of
 from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, Sentence, UsageError
 from stages.files import alone
 from stages.runner.report import Report
 
-Kind = Literal["auto", "landmarks", "poses", "segment"]
 Store = Literal["copy", "pack", "reference"]
 
 
@@ -40,15 +41,22 @@ class DatasetOptions:
     held_out: tuple[str, ...] = ()
     """Subjects for the split "val"; empty: chosen by the hash of their names."""
     quality: int = 95
-    kind: Kind = "auto"
-    """The layer that drives. auto: that of an existing dataset, else the first of MATERIALS that the first clip has."""
+    kind: str = "auto"
+    """The layer that drives. auto: that of an existing dataset, else the first of `stages.conditions.kinds.materials` that the first clip
+    has."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for an unknown kind."""
+        if self.kind != "auto":
+            find_material(self.kind)
 
     def settled(self, kind: str) -> DatasetOptions:
         """The options with a kind and a size. Raises UsageError when these do not fit."""
-        chosen = MATERIALS[kind].size if self.size is None else self.size
+        material = find_material(kind)
+        chosen = material.size if self.size is None else self.size
         size = (chosen, chosen) if isinstance(chosen, int) else chosen
-        MATERIALS[kind].check_size(size)
-        return replace(self, kind=kind, size=size)  # type: ignore[arg-type]
+        material.check_size(size)
+        return replace(self, kind=kind, size=size)
 
     @property
     def shape(self) -> Size:
@@ -135,6 +143,9 @@ class _Work:
 
     def __post_init__(self) -> None:
         old = claim(self.out, overwrite=self.overwrite)
+        if old is not None and kind_of(old) not in materials():
+            hint = "install the package that adds the kind, or choose another output folder"
+            raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint)
         kind = self.options.kind if self.options.kind != "auto" or old is None else kind_of(old)
         if kind != "auto":
             self.options = self.options.settled(kind)
@@ -145,7 +156,7 @@ class _Work:
     def header(self) -> dict[str, Any]:
         """The entries of dataset.json for the whole dataset."""
         labels = {"labels": self.labels} if self.labels else {}
-        return {"kind": self.options.kind, "task": MATERIALS[self.options.kind].task, "parameters": self.options.to_json(), **labels}
+        return {"kind": self.options.kind, "task": find_material(self.options.kind).task, "parameters": self.options.to_json(), **labels}
 
     def add(self, source: str) -> Iterator[tuple[dict[str, Any] | None, Report]]:
         """The parts of one clip, each as its row of the index and its report."""
@@ -174,9 +185,10 @@ class _Work:
         """Choose the kind by the first clip, if it is "auto". Returns notes with a warning where the clip has several kinds."""
         if self.options.kind != "auto":
             return {}
-        present = [kind for kind in MATERIALS if clip.has(kind)]
+        known = materials()
+        present = list(filter(clip.has, known))
         if not present:
-            raise NoDetection(f"{clip.path} has none of the layers {', '.join(MATERIALS)}", code="no-driving-layer")
+            raise NoDetection(f"{clip.path} has none of the layers {', '.join(known)}", code="no-driving-layer")
         self.options = self.options.settled(present[0])
         if len(present) == 1:
             return {}
@@ -185,12 +197,12 @@ class _Work:
 
     def _material(self, clip: Clip) -> Material:
         """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels differ from the dataset's."""
-        wanted = MATERIALS[self.options.kind]
-        if not clip.has(wanted.kind):
-            others = [kind for kind in MATERIALS if clip.has(kind)]
+        wanted = find_material(self.options.kind)
+        if not clip.has(wanted.layer):
+            others = list(filter(clip.has, materials()))
             has = f", but {', '.join(others)}: a dataset is of one kind" if others else ""
-            facts = {"clip": str(clip.path), "layer": wanted.kind}
-            raise NoDetection(f"{clip.path} has no {wanted.kind}{has}", code="layer-missing", facts=facts)
+            facts = {"clip": str(clip.path), "layer": wanted.layer}
+            raise NoDetection(f"{clip.path} has no {wanted.layer}{has}", code="layer-missing", facts=facts)
         material = wanted(clip)
         if material.labels is not None:
             self.labels = same_labels(clip.path, material.labels.meta(), self.labels)
@@ -202,7 +214,7 @@ def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, in
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
         raise NoDetection(
-            f"{clip.path} has no {min_frames} frames in a row with {material.shows}", code="no-run", facts={"layer": material.kind}
+            f"{clip.path} has no {min_frames} frames in a row with {material.shows}", code="no-run", facts={"layer": material.layer}
         )
     return long
 
@@ -222,7 +234,7 @@ def _store(
     packed = target.with_suffix(".zip")
     final = packed if options.store == "pack" else target
     row["clip"] = str(final.relative_to(out))
-    if final.exists() and not open_clip(final).needs(material.kind, producer, material.inputs, overwrite):
+    if final.exists() and not open_clip(final).needs(material.layer, producer, material.inputs, overwrite):
         return row, "skipped"
     views = [View.crop(box, *options.shape) for box in crops]
     made = _frames(clip, run, crops, views, target)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import dataset_files
+from stages.dataset_files import kind_of
 from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.files import write_atomically
 
@@ -33,11 +34,6 @@ def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
     if root.is_dir() and any(p.name not in ("clips", "clips.ndjson") and not p.name.startswith(".") for p in root.iterdir()):
         raise InputError(f"{root} is not empty and holds no dataset", code="output-taken")
     return None
-
-
-def kind_of(header: dict[str, Any]) -> str:
-    """The driving layer of a dataset; the first version had faces only and no entry for it."""
-    return str(header.get("kind", "landmarks"))
 
 
 def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, Any]) -> None:

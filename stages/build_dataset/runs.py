@@ -15,14 +15,6 @@ def cuts(frames: Iterable[np.ndarray]) -> np.ndarray:
     return np.array([is_cut(frame) for frame in frames])
 
 
-def leaps(points: np.ndarray, sizes: np.ndarray, max_step: float) -> np.ndarray:
-    """Whether points [T, N, 3] jump, bool [T]: those seen in both frames move by more than `max_step` times `sizes` [T]."""
-    both = ((points[1:, :, 2] > 0) & (points[:-1, :, 2] > 0))[..., None]
-    moved = (np.diff(points[..., :2], axis=0) * both).sum(1) / np.maximum(both.sum(1), 1)
-    leapt = np.linalg.norm(moved, axis=-1) > max_step * np.maximum(sizes[1:], 1)
-    return np.asarray(np.r_[False, leapt])
-
-
 def runs_of(usable: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:
     """Runs [first, last + 1) of usable frames within a shot. usable, starts (of shots): bool [T]."""
     edges = np.flatnonzero(np.diff(np.r_[0, usable.astype(np.int8), 0]))

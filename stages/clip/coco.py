@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,9 @@ def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
     order = {image["id"]: index for index, image in enumerate(ordered)}
     if len(order) != len(images):
         raise InputError(f"{path}: two images have the same id")
+    for name, count in Counter(image["file_name"] for image in images if "file_name" in image).items():
+        if count > 1:
+            raise InputError(f"{path}: {count} images are named {name}", hint="A file holds one video; split it into one for each")
     return order, len(order)
 
 
@@ -135,6 +139,10 @@ def _frames_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -
         if not isinstance(name, (int, str)) or found is None:
             raise InputError(f"{path}: the image_id {name!r} is no number, so the order of the frames is unknown")
         numbers[name] = int(found[1])
+    named: dict[int, Any] = {}
+    for name, number in numbers.items():
+        if (other := named.setdefault(number, name)) is not name:
+            raise InputError(f"{path}: the image_ids {other!r} and {name!r} are the same frame")
     if not numbers:
         raise InputError(f"{path} holds no people")
     low, high = min(numbers.values()), max(numbers.values())

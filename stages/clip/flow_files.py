@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip.images import natural_key
+from stages.clip.images import by_name, natural_key
 from stages.clip.layers import npz_bytes
 from stages.errors import InputError
 from stages.image_headers import may_be_decoded
@@ -38,7 +38,10 @@ class FlowField(NamedTuple):
 
 
 def list_flow(folder: Path) -> list[Path]:
-    """The flow files directly in `folder` in the natural order of their names. Raises InputError when there is none, or several kinds."""
+    """The flow files directly in `folder` in the natural order of their names.
+
+    Raises InputError when there is none, and for files of several kinds or two with one name.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FORMS and not path.name.startswith(".")]
@@ -46,7 +49,7 @@ def list_flow(folder: Path) -> list[Path]:
     if len(kinds) != 1:
         found = " and ".join(kinds) or "no"
         raise InputError(f"{folder} holds {found} files of optical flow", hint="Give a folder of .flo, .png or .npz files alone")
-    return sorted(files, key=lambda path: natural_key(path.name))
+    return list(by_name(sorted(files, key=lambda path: natural_key(path.name))).values())
 
 
 def read_flow(path: Path) -> FlowField:

@@ -7,10 +7,10 @@ import io
 import re
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import ffmpeg as composer
@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = {
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "PPM", "GIF", "AVIF")
 """Formats that Pillow may read. It supports more; for EPS, which may be named .png, it would run Ghostscript."""
 Storage = Literal["png", "jpg"]
+FrameName = TypeVar("FrameName", str, int)
 
 
 def is_image(path: Path) -> bool:
@@ -40,14 +41,33 @@ def natural_key(name: str) -> tuple[Any, ...]:
     return tuple((1, int(part), part) if part.isdecimal() else (0, part.casefold(), part) for part in re.split(r"(\d+)", name) if part)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The images directly in `folder` in natural order, without hidden files. Raises InputError when there is none."""
+def list_images(folder: Path, *, sequence: bool = True) -> list[Path]:
+    """The images directly in `folder` in natural order, without hidden files.
+
+    sequence: each image is a frame. Raises InputError when there is none, and for a sequence with two images of one name (0001.png and
+    0001.jpg), which would be two frames.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     images = [path for path in folder.iterdir() if is_image(path) and path.is_file() and not path.name.startswith(".")]
     if not images:
         raise InputError(f"{folder} holds no image", hint=f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return sorted(images, key=lambda path: natural_key(path.name))
+    ordered = sorted(images, key=lambda path: natural_key(path.name))
+    return list(by_name(ordered).values()) if sequence else ordered
+
+
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by their names without suffix, in the same order. Raises InputError for two with one name."""
+    found: dict[str, Path] = {}
+    for path in files:
+        add_frame(found, path.stem, path)
+    return found
+
+
+def add_frame(found: dict[FrameName, Path], frame: FrameName, path: Path) -> None:
+    """Add the file of a frame to the files found so far. Raises InputError naming both files when the frame has one already."""
+    if (other := found.setdefault(frame, path)) != path:
+        raise InputError(f"{path.parent} holds two files of one frame: {other.name} and {path.name}", hint="Remove one of them")
 
 
 def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:

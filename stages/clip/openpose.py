@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
-from stages.clip.images import natural_key
+from stages.clip.images import by_name, natural_key
 from stages.clip.people import Person
 from stages.clip.scaling import Poses, Size, coordinates, one_size, poses_of
 from stages.clip.schema import MAX_JSON
@@ -34,13 +34,13 @@ Body = Literal["auto", "body_25", "body_25b"]
 
 
 def list_json(folder: Path) -> list[Path]:
-    """The JSON files directly in `folder` in natural order. Raises InputError when there is none."""
+    """The JSON files directly in `folder` in natural order. Raises InputError when there is none, or two have one name."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder with JSON files")
     files = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith(".")]
     if not files:
         raise InputError(f"{folder} holds no JSON file")
-    return sorted(files, key=lambda path: natural_key(path.name))
+    return list(by_name(sorted(files, key=lambda path: natural_key(path.name))).values())
 
 
 def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = "auto") -> Poses:

@@ -8,11 +8,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from stages.clip import read_image
 from stages.clip.clip import is_clip
 from stages.clip.comments import read_comment
+from stages.conditions.kinds import kinds
 from stages.errors import InputError, Sentence, UsageError
 from stages.evaluate.cache import Cache
 from stages.evaluate.distribution import Distribution
@@ -227,7 +229,8 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
     """Each result with its reference, by their paths; nothing is opened. A pair that is named twice counts once.
 
     One reference serves all results; as many references as results go in the same order; and a folder of clips or videos (not of
-    images) gives each result the one of the same name, whatever its suffix.
+    images) gives each result the one of the same name, whatever its suffix; clips take precedence.
+    Raises InputError for a result with no reference of its name, or with several.
     """
     if "" in (*results, *references):
         raise UsageError("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
@@ -237,7 +240,10 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
             if stem(result) not in named:
                 hint = f"Name the results in it: {result}/*" if is_collection(Path(result)) else "Give it the name of its result"
                 raise InputError(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
-        return _once((result, str(named[stem(result)])) for result in results)
+            if len(found := named[stem(result)]) > 1:
+                several = " and ".join(path.name for path in found)
+                raise InputError(f"{references[0]} holds several references for {result}: {several}", hint="Remove all but one")
+        return _once((result, str(named[stem(result)][0])) for result in results)
     if len(references) not in (1, len(results)):
         raise UsageError(
             f"{len(references)} references for {len(results)} results",
@@ -254,19 +260,26 @@ def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return list(found.values())
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    """The clips, folders of images and videos in a folder by their names without suffix; of several with one name a clip, if there is one,
-    else the first."""
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """The references in a folder by their names without suffix. Of one name only clips are listed if there are any, else only packed clips,
+    else folders of images and videos."""
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_frame_source(path))
-    preferred = sorted(visible, key=lambda path: not is_clip(path))
-    return {stem(path): path for path in reversed(preferred)}
+    found: dict[str, list[Path]] = {}
+    for _, kind in groupby(sorted(visible, key=_precedence), _precedence):
+        found = {**{name: list(paths) for name, paths in groupby(sorted(kind, key=stem), stem)}, **found}
+    return found
+
+
+def _precedence(path: Path) -> int:
+    """0 for clips, 1 for packed clips, which may lie beside them, and 2 for what clips are made from."""
+    return 2 if not is_clip(path) else 0 if path.is_dir() else 1
 
 
 def _kept_driving(result: FrameSource) -> FrameSource | None:
-    """The result itself, if synthesize kept in it the landmarks or poses that drove it."""
+    """The result itself, if synthesize kept in it the layer that drove it."""
     clip = result.clip
-    kinds = [kind for kind in ("landmarks", "poses") if clip is not None and clip.has(kind)]
-    return result if clip and any(clip.layer(kind).meta["producer"]["stage"] == "synthesize" for kind in kinds) else None
+    layers = [kind.layer for kind in kinds().values() if kind.keep is not None and clip is not None and clip.has(kind.layer)]
+    return result if clip and any(clip.layer(name).meta["producer"]["stage"] == "synthesize" for name in layers) else None
 
 
 def _require(metrics: Sequence[Metric], context: EvaluationContext) -> None:

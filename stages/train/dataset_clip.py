@@ -15,7 +15,7 @@ from stages.conditions.framing import Sample, sample_of
 from stages.conditions.kinds import find, open_track
 from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
-from stages.dataset_files import read_header
+from stages.dataset_files import kind_of, read_header
 from stages.errors import InputError, InvalidClip, NoDetection
 from stages.train.augment import Colours
 
@@ -98,6 +98,6 @@ class DatasetClip:
 def check_kind(root: Path, kind: str) -> None:
     """InputError when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
     header = read_header(root)
-    has, wanted = header.get("kind", "landmarks"), find(kind).layer
+    has, wanted = kind_of(header), find(kind).layer
     if has != wanted:
         raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", code="dataset-kind", facts={"kind": has})

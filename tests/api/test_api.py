@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_arrays_become_clips(tmp_path):
     with pytest.raises(fsv2v.Error, match="needs a place"):
         fsv2v.open_clip(frames)
     with pytest.raises(fsv2v.Error, match="uint8"):
-        fsv2v.open_clip(frames / 255, tmp_path / "floats.clip")
+        fsv2v.open_clip(cast("Any", frames / 255), tmp_path / "floats.clip")
 
 
 def test_a_reporter_is_told_of_notes_and_progress(model, person, driver, tmp_path):

@@ -112,7 +112,7 @@ def test_the_flow_carries_the_picture_where_it_is_trusted(actors: ModuleType):
             return float(np.abs(warped(following.frame, flow, cv2.INTER_LINEAR).astype(int) - shot.frame)[person].mean())
 
         assert apart(shot.flow) < min(10, 0.7 * apart(np.zeros_like(shot.flow)))
-        assert apart(shot.flow) < min(apart(shot.flow + np.float32(step)) for step in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)))
+        assert apart(shot.flow) < min(apart(shot.flow + np.array(step, np.float32)) for step in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)))
 
 
 def warped(image: np.ndarray, flow: np.ndarray, how: int) -> np.ndarray:

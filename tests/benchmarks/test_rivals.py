@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from stages.conditions.poses import NAMES
 from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
 from stages.models import load_model, save_model
+from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator
 from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import LossWeights, Target, generator_losses
 from stages.networks.families import as_family, build
-from stages.networks.fewshot.config import PRESETS, FewShotConfig
+from stages.networks.fewshot.config import PRESETS
 
 PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
 HEIGHT, WIDTH = 64, 32
@@ -60,7 +63,7 @@ def body(seed: int = 0) -> np.ndarray:
     return np.array(placed, np.float32) + np.c_[draw.uniform(-1.5, 1.5, (len(NAMES), 2)), np.zeros(len(NAMES))].astype(np.float32)
 
 
-def config(method: str) -> FewShotConfig:
+def config(method: str) -> GeneratorConfig:
     channels = import_module("rivals.joints").CHANNELS
     return as_family(replace(PRESETS["tiny"], kind="poses+joints", semantic_channels=channels, size=(HEIGHT, WIDTH)), method)
 
@@ -89,7 +92,7 @@ def image(count: int = 1) -> Tensor:
     return torch.nn.functional.interpolate(small, (HEIGHT, WIDTH), mode="bicubic").clamp(-1, 1)
 
 
-def made_by(method: str, seed: int = 0) -> torch.nn.Module:
+def made_by(method: str, seed: int = 0) -> Generator:
     torch.manual_seed(seed)
     return build(config(method))
 
@@ -191,7 +194,8 @@ def test_a_limb_without_joints_is_left_out(posewarp: ModuleType):
 
 
 def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: ModuleType):
-    network, source, maps = made_by("posewarp"), image(), semantic(body())[:, 3:]
+    source, maps = image(), semantic(body())[:, 3:]
+    network: Any = made_by("posewarp")
     masks = network.masks(source, maps)
     there = import_module("rivals.joints").places(maps)
     moved = posewarp.move_limbs(source, masks[:, :-1], there, there)
@@ -207,8 +211,9 @@ def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: Mod
 
 def test_the_flow_of_somebody_who_does_not_move_is_nothing_but_the_residual():
     network, person = made_by("monkeynet"), body()
-    torch.nn.init.zeros_(network.to_residual.weight)
+    torch.nn.init.zeros_(network.get_parameter("to_residual.weight"))
     made = network.synthesize(network.encode_examples(example(person)), driving(person))
+    assert made.example is not None
     assert made.example.flow.abs().max() == 0 and torch.allclose(made.example.image, image(), atol=1e-5)
 
 
@@ -216,11 +221,12 @@ def test_a_picture_whose_joints_all_shift_alike_shifts_with_them():
     """Masks that leave nothing behind: the flow is the shift, and leads from the frame back into the example."""
     network, person = made_by("monkeynet"), body()
     shifted = person + np.array([2, -3, 0], np.float32)
-    torch.nn.init.zeros_(network.to_residual.weight)
-    torch.nn.init.zeros_(network.to_masks.weight)
+    torch.nn.init.zeros_(network.get_parameter("to_residual.weight"))
+    torch.nn.init.zeros_(network.get_parameter("to_masks.weight"))
     with torch.no_grad():
-        network.to_masks.bias[-1] = -50.0
+        network.get_parameter("to_masks.bias")[-1] = -50.0
     made = network.synthesize(network.encode_examples(example(person)), driving(shifted))
+    assert made.example is not None
     assert torch.allclose(made.example.flow, torch.tensor([-2.0, 3.0])[None, :, None, None].expand_as(made.example.flow), atol=0.05)
     assert torch.allclose(made.example.image[..., :-5, 4:], image()[..., 3:-2, 2:-2], atol=0.1)
 
@@ -234,6 +240,7 @@ def test_shapes_ranges_and_a_gradient_for_every_weight(method: str):
     code = network.encode_examples(example(body(1), body(2), count=3))
     made = network.synthesize(code, driving(body(3), body(4)))
     assert made.frame.shape == (2, 3, HEIGHT, WIDTH) and made.frame.abs().max() <= 1
+    assert made.shares is not None
     assert made.shares.tolist() == [[1, 0, 0]] * 2 and network.choose(code, [1]).examples.required_image.shape[1] == 1
     ((made.frame - image(2)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 and p.grad.isfinite().all() for p in network.parameters())
@@ -281,6 +288,7 @@ def test_without_flow_warping_the_past_guides_but_is_never_copied():
     code = network.encode_examples(example(body()))
     with torch.no_grad():
         dark, bright = (network.synthesize(code, person, replace(person, image=torch.full_like(image(), value))) for value in (-1.0, 1.0))
+    assert dark.previous is not None and dark.previous_mask is not None and dark.example is not None and dark.example_mask is not None
     assert dark.previous_mask.min() > 0.999 and dark.previous.flow.abs().max() == 0
     assert (dark.frame - bright.frame).abs().max() > 0
     assert torch.allclose(dark.frame, torch.lerp(dark.example.image, dark.raw, dark.example_mask), atol=1e-4)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the helper beside this file
 
 from stages.clip import Clip, Producer, create_clip
 from stages.conditions import poses
@@ -21,7 +18,7 @@ def make_body_clip() -> Callable[..., Clip]:
     """make_body_clip(path, people): a 160x120 clip of these persons [T, P, 25, 3] as drawn skeletons, with its layer `poses`."""
 
     def make(path: Path, people: np.ndarray, **more: np.ndarray) -> Clip:
-        there = people[..., 2].any(-1)
+        there = np.asarray(people[..., 2].any(-1))
         corners = people[..., :2].min(2, where=people[..., 2:] > 0, initial=999), people[..., :2].max(2)
         boxes = np.concatenate(corners, -1) * there[..., None]
         identity = np.where(there, np.arange(people.shape[1]), -1).astype(np.int32)

@@ -168,6 +168,17 @@ def test_a_dataset_keeps_its_kind(make_body_clip, make_street_clip, tmp_path):
     assert header(tmp_path / "set")["kind"] == "segment"
 
 
+def test_a_dataset_of_a_kind_that_is_not_installed_is_refused(make_body_clip, tmp_path):
+    body = make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])
+    made([body], tmp_path / "set")
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({**header(tmp_path / "set"), "kind": "sketch"}))
+    with pytest.raises(InputError, match="set is a dataset of the kind 'sketch', which is not known"):
+        made([body], tmp_path / "set")
+    with pytest.raises(UsageError, match="'sketch' is no kind of dataset"):
+        made([body], tmp_path / "new", DatasetOptions(kind="sketch"))
+    assert not (tmp_path / "new").exists()
+
+
 def test_sizes_follow_the_kind(make_body_clip, make_street_clip, tmp_path):
     made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies", DatasetOptions())
     made([make_street_clip(tmp_path / "s.clip")], tmp_path / "streets", DatasetOptions())

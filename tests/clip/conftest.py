@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from numbered_frames import numbered
 from PIL import Image
 
 from stages.clip import Clip, as_clip, create_clip
 from stages.clip.ffmpeg import executable
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
-
-from numbered_frames import numbered
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -14,7 +14,9 @@ import pytest
 from numbered_frames import number_of, numbered
 from PIL import Image
 
-from stages.clip import as_clip, create_clip, open_clip
+from fsv2v.reporting import Reporter
+from fsv2v.sources import example_clips, temporary_clips
+from stages.clip import as_clip, create_clip, open_clip, probe
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 
 
@@ -117,6 +119,16 @@ def test_a_folder_of_pictures_becomes_a_clip_in_natural_order(images):
     assert as_clip(images, fps=Fraction(25)).path == clip.path
 
 
+def test_two_pictures_of_one_name_are_two_examples_but_no_two_frames(images, tmp_path):
+    first = sorted(images.iterdir())[0]
+    Image.open(first).save(first.with_suffix(".bmp"))
+
+    with pytest.raises(InputError, match=f"two files of one frame: {first.stem}.bmp and {first.name}"):
+        as_clip(images, tmp_path / "out")
+    with temporary_clips(Reporter()) as temporary:
+        assert len(example_clips(str(images), temporary)) == len(list(images.iterdir()))
+
+
 def test_a_changed_folder_of_pictures_is_noticed(images):
     as_clip(images)
     Image.fromarray(numbered(99)).save(images / "frame13.png")
@@ -160,7 +172,7 @@ def test_a_video_that_breaks_off_is_not_copied_in_part(tmp_path, video, monkeypa
 
     source = tmp_path / "source.mp4"
     shutil.copy(video, source)
-    info = create.probe(source)
+    info = probe(source)
     source.write_bytes(video.read_bytes()[: info.num_frames * 40])
     monkeypatch.setattr(create, "probe", lambda path: info)
 

@@ -462,6 +462,50 @@ def test_bad_files_are_named_with_exit_code_3_and_no_half_made_clip_is_left(spoi
     assert not (tmp_path / "clips").exists() or os.listdir(tmp_path / "clips") == []
 
 
+@pytest.mark.parametrize(
+    ("tree", "file", "twin"),
+    [
+        ("old_faces", "train_images/0001/00001.png", "00001.bmp"),
+        ("old_faces", "train_keypoints/0001/00001.txt", "00001.json"),
+        ("old_streets", "train_labels/berlin/1.png", "1.bmp"),
+        ("dances", "openpose/001_002_tango/001_002_tango_000000000080_keypoints.json", "001_002_tango_000000000080_keypoints.JSON"),
+        ("dances", "densepose/001_002_tango/frame000080_IUV.png", "frame000080_IUV.bmp"),
+        ("cityscapes", "leftImg8bit_sequence/train/aachen/aachen_000000_000002_leftImg8bit.png", "aachen_000000_2_leftImg8bit.png"),
+        ("camvid", "train/0006R0_f00930.png", "0006R0_930.png"),
+        ("camvid", "valannot/0016E5_07961.png", "0016E5_07961.bmp"),
+        ("apolloscape", "road01_ins/ColorImage/Record001/Camera 5/170908_061502598_Camera_5.png", "170908_061502598_Camera_5.bmp"),
+    ],
+)
+def test_two_files_of_one_frame_are_named(tree, file, twin, request, tmp_path):
+    root = request.getfixturevalue(tree)
+    shutil.copy(root / file, (root / file).with_name(twin))
+
+    with pytest.raises(InputError, match="holds two files of one frame") as caught:
+        import_clips(root, tmp_path / "out")
+    assert Path(file).name in str(caught.value) and twin in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_both_files_that_densepose_writes_may_lie_in_one_folder(old_bodies, tmp_path):
+    alone = by_name(import_clips(old_bodies, tmp_path / "alone"))["00007-frame000000"]
+    for name in ("densepose", "densemask"):
+        for path in [*(old_bodies / "densepose" / "00007").iterdir(), *(old_bodies / "densemask" / "00007").iterdir()]:
+            if path.parent.parent.name != name:
+                shutil.copy(path, old_bodies / name / "00007")
+
+    clip = by_name(import_clips(old_bodies, tmp_path / "out"))["00007-frame000000"]
+    for kind in ("densepose", "instances"):
+        assert np.array_equal(clip.layer(kind).image(1), alone.layer(kind).image(1))
+
+
+def test_two_videos_that_would_be_one_clip_are_named(dances, tmp_path):
+    shutil.copy(dances / "001_001_salsa.mp4", dances / "001_001_salsa.mov")
+
+    with pytest.raises(InputError, match=r"001_001_salsa\.mov and .*001_001_salsa\.mp4 would both be 001_001_salsa\.clip"):
+        import_clips(dances, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_more_instances_than_a_layer_holds_are_refused_by_name(cityscapes, tmp_path):
     many = cityscapes / "gtFine" / "train" / "aachen" / "aachen_000001_000001_gtFine_instanceIds.png"
     Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)).save(many)

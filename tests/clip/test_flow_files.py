@@ -135,6 +135,10 @@ def test_a_folder_is_read_in_the_natural_order_and_holds_one_kind(tmp_path):
     for name in ("flow10.flo", "flow9.flo", "notes.txt", ".hidden.flo"):
         (tmp_path / name).touch()
     assert [path.name for path in list_flow(tmp_path)] == ["flow9.flo", "flow10.flo"]
+    (tmp_path / "flow9.FLO").touch()
+    with pytest.raises(InputError, match=r"two files of one frame: flow9\.FLO and flow9\.flo"):
+        list_flow(tmp_path)
+    (tmp_path / "flow9.FLO").unlink()
     (tmp_path / "a.npz").touch()
     with pytest.raises(InputError, match=r"holds \.flo and \.npz files"):
         list_flow(tmp_path)

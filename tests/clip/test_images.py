@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -305,7 +306,11 @@ def test_a_small_file_of_a_frame_cannot_claim_much_memory(bomb):
 
 def test_a_frame_may_come_from_any_encoder():
     assert np.array_equal(decode_image(png(chunk(b"IHDR", HEADER), PIXELS, END), "", 1), np.zeros((4, 6), np.uint8))
-    made = [("png", {"optimize": True}), ("jpeg", {"progressive": True}), ("jpeg", {"exif": Image.Exif(), "restart_marker_rows": 1})]
+    made: list[tuple[str, dict[str, Any]]] = [
+        ("png", {"optimize": True}),
+        ("jpeg", {"progressive": True}),
+        ("jpeg", {"exif": Image.Exif(), "restart_marker_rows": 1}),
+    ]
     for form, options in made:
         stream = io.BytesIO()
         Image.fromarray(COLOURS).save(stream, form, **options)

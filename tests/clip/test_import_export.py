@@ -204,7 +204,8 @@ def test_landmarks_that_are_shares_of_the_picture_become_pixels(imaginaire, tmp_
     for path in (imaginaire / "landmarks-dlib68").rglob("*.json"):
         path.write_text(json.dumps((np.array(json.loads(path.read_text())) / last).tolist()))
     shares = import_clips(imaginaire, tmp_path / "shares")[0]
-    assert np.allclose(*(clip.layer("landmarks").arrays()["points"] for clip in (whole, shares)), atol=1e-4)
+    pixels, scaled = (clip.layer("landmarks").arrays()["points"] for clip in (whole, shares))
+    assert np.allclose(pixels, scaled, atol=1e-4)
 
 
 @pytest.mark.parametrize("content", ["{}", "[[1, 2]]", "[[1, 2, 3]]", "x", "[" + ", ".join(["[NaN, 1]"] * 68) + "]"])

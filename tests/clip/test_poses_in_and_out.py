@@ -342,6 +342,8 @@ def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip
         ([{"image_id": 1, "keypoints": [1, 2, 3]}], "has 1 points; 17 are known"),
         ({"images": [{"id": 1}], "annotations": [coco_person(2, 1.0)]}, "refers to the image 2, which is not in the list"),
         ({"images": [{"id": 1}, {"id": 1}], "annotations": []}, "two images have the same id"),
+        ({"images": [{"id": n, "file_name": "1.jpg"} for n in (1, 2)], "annotations": []}, r"2 images are named 1\.jpg"),
+        ([coco_person("left/7", 1.0), coco_person("right/7", 1.0)], "the image_ids 'left/7' and 'right/7' are the same frame"),
         ({"images": [{"id": 1, "width": 4, "height": 4}, {"id": 2, "width": 5, "height": 4}], "annotations": []}, "have 2 sizes"),
         ({"images": 3, "annotations": []}, "its images have no ids"),
     ],
@@ -372,7 +374,7 @@ def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_
     assert clip.layer("densepose").image(0)[0, 20].tolist() == [24, 20, 0], "I, U, V"
     out = export(clip, "densepose", tmp_path / "out")
     for index in range(6):
-        assert np.array_equal(Image.open(out / f"{index:06d}.png"), Image.open(folder / f"frame{index:06d}_IUV.png"))
+        assert np.array_equal(np.array(Image.open(out / f"{index:06d}.png")), np.array(Image.open(folder / f"frame{index:06d}_IUV.png")))
     [back] = import_clips(out, tmp_path / "back.clip", layout="densepose")
     assert back.layer("densepose").digest == clip.layer("densepose").digest
     assert back.layers() == ["densepose"] and (back.width, back.height) == (64, 48)

@@ -27,13 +27,14 @@ def clip(tmp_path):
     with clip.writing("poses", MADE, {}) as layer:
         ids, boxes = np.zeros((8, 1), np.int32), np.zeros((8, 1, 4), np.float32)
         layer.arrays(keypoints=points[:, :1, :25], boxes=boxes, track_id=ids)
-    for kind, image in {
+    images: dict[str, np.ndarray] = {
         "sketch": np.eye(96, 128, dtype=np.uint8) * 255,
         "mask": np.pad(np.full((40, 40), 255, np.uint8), ((10, 46), (10, 78))),
         "segment": np.tile(np.arange(128, dtype=np.uint8) // 32, (96, 1)),
         "densepose": np.pad(np.full((40, 40, 3), 20, np.uint8), ((10, 46), (10, 78), (0, 0))),
         "flow": np.random.default_rng(0).normal(0, 3, (96, 128, 2)),
-    }.items():
+    }
+    for kind, image in images.items():
         with clip.writing(kind, MADE, {}) as layer:
             for _ in range(8):
                 layer.image(image)

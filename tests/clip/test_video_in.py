@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -217,7 +218,7 @@ def test_a_video_of_one_frame(video, media, ffmpeg):
 def test_without_ffmpeg_the_remedy_is_named(monkeypatch):
     from stages.clip import ffmpeg
 
-    monkeypatch.setattr(ffmpeg.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
 
     with pytest.raises(MissingRequirement, match="pip install imageio-ffmpeg") as refusal:

@@ -151,7 +151,8 @@ def test_alac_keeps_every_sample(through_a_clip, suffix, tmp_path, ffmpeg):
     write(tmp_path / f"out.{suffix}", list(read_frames(tmp_path / "alac.mp4")), Fraction(25), audio_from=source)
 
     assert np.array_equal(samples(tmp_path / f"out.{suffix}"), samples(tmp_path / "alac.mp4"))
-    assert find_sound(Media(tmp_path / f"out.{suffix}")).codec == "alac"
+    sound = find_sound(Media(tmp_path / f"out.{suffix}"))
+    assert sound is not None and sound.codec == "alac"
 
 
 def onset(path: Path) -> float:

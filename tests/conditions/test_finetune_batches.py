@@ -39,14 +39,14 @@ def body(tmp_path: Path) -> Example:
 
 def test_a_mirrored_face_is_drawn_as_its_sketch_mirrored(face: Example):
     mirrored = face.through(MIRROR_IMAGE)
-    assert np.array_equal(mirrored.sample.image, face.sample.image[:, ::-1])
+    assert np.array_equal(mirrored.sample.required_image, face.sample.required_image[:, ::-1])
     for channel in range(7):
         assert np.abs(mirrored.sample.semantic[channel] - face.sample.semantic[channel, :, ::-1]).mean() < 0.02
 
 
 def test_in_a_mirrored_body_left_and_right_are_the_persons_again(body: Example):
     mirrored = body.through(MIRROR_IMAGE)
-    assert np.array_equal(mirrored.sample.image, body.sample.image[:, ::-1])
+    assert np.array_equal(mirrored.sample.required_image, body.sample.required_image[:, ::-1])
     assert colour(body, 12, 35) == RIGHT_ARM and colour(body, 40, 35) == LEFT_ARM
     assert colour(mirrored, 63 - 12, 35) == LEFT_ARM, "the arm on the right of the mirrored picture is the left one of who is seen there"
     assert colour(mirrored, 63 - 40, 35) == RIGHT_ARM
@@ -58,8 +58,8 @@ def colour(example: Example, x: int, y: int) -> tuple[int, ...]:
 
 def test_a_shifted_picture_is_mirrored_at_its_border_and_not_rolled(body: Example):
     shifted = body.through(shifted_view(64, 64, np.array([4 / 64, 0]), mirrored=False))
-    assert np.array_equal(shifted.sample.image[:, 4:], body.sample.image[:, :-4])
-    assert (shifted.sample.image[:, :4] == 200).all(), "rolled, the dark right side would come in here"
+    assert np.array_equal(shifted.sample.required_image[:, 4:], body.sample.required_image[:, :-4])
+    assert (shifted.sample.required_image[:, :4] == 200).all(), "rolled, the dark right side would come in here"
     assert colour(shifted, 12 + 4, 35) == RIGHT_ARM
 
 
@@ -81,7 +81,7 @@ def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
 
 
 def both_sides(example: Example) -> list[torch.Tensor]:
-    image = torch.from_numpy(example.sample.image).movedim(-1, 0) / 127.5 - 1
+    image = torch.from_numpy(example.sample.required_image).movedim(-1, 0) / 127.5 - 1
     return [image, image.flip(-1)]
 
 

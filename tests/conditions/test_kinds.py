@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ import torch
 
 from fsv2v.models import DEFAULT_MODELS
 from fsv2v_cli.hints import MAKERS, in_full
+from stages.build_dataset import DatasetOptions, build
 from stages.clip import Clip, Producer, open_clip
 from stages.conditions import kinds
 from stages.conditions.kinds import Kind, find, open_track
 from stages.conditions.view import View
 from stages.errors import InputError, UsageError
 from stages.models import load_model, save_model
-from stages.networks.fewshot import PRESETS, FewShotGenerator
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
+from stages.train import Phase
+from stages.train.data import Dataset
+from stages.train.recipes import read_recipe
 
 CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 
@@ -47,9 +53,14 @@ def sketched(make_painted_clip, tmp_path) -> Clip:
     return open_clip(clip.path)
 
 
-def test_a_new_kind_is_one_file(sketch, sketched, tmp_path, monkeypatch):
+@pytest.fixture
+def registered(sketch: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind is known until the test ends."""
     monkeypatch.setattr(kinds._KINDS, "_known", kinds.kinds())
     kinds.register(sketch)
+
+
+def test_a_new_kind_is_one_file(registered, sketched, tmp_path):
     config = replace(PRESETS["tiny"], kind="sketch", semantic_channels=1)
     torch.manual_seed(0)
     save_model(tmp_path / "sketch.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
@@ -60,6 +71,30 @@ def test_a_new_kind_is_one_file(sketch, sketched, tmp_path, monkeypatch):
     outcome = synthesize([sketched], sketched, model, tmp_path / "out.clip", SynthesizeOptions(device="cpu", compare=True))
     assert (outcome.status, outcome.fitting.how, outcome.warnings) == ("done", "none", ())
     assert open_clip(tmp_path / "out.clip").frame(0).shape == (64, 192, 3)
+
+
+def test_a_new_kind_has_datasets_that_train(registered, sketched, tmp_path):
+    data = tmp_path / "drawings"
+    with pytest.raises(UsageError, match="'dance' is no kind of dataset") as caught:
+        DatasetOptions(kind="dance")
+    assert caught.value.hint == "there are landmarks, poses, segment, sketch"
+    for store in ("copy", "reference"):
+        options = DatasetOptions(size=64, min_frames=4, store=store, kind="sketch")
+        (report,) = build([str(sketched.path)], data / store, options)
+        assert (report.status, report.frames) == ("done", 4)
+    header = json.loads((data / "copy" / "dataset.json").read_text())
+    assert (header["kind"], header["task"]) == ("sketch", "drawing")
+
+    list(build([str(sketched.path)], data / "halved", DatasetOptions(size=32, min_frames=4, kind="sketch")))
+    drawn, kept = sketched.layer("sketch").image(3), open_clip(data / "halved" / "clips" / "anna.clip").layer("sketch").image(3)
+    assert drawn.shape == (64, 64) and kept.shape == (32, 32) and set(np.unique(kept)) == {0, 255}, "no value is mixed"
+    assert np.argwhere(kept).mean(0) == pytest.approx((np.argwhere(drawn).mean(0) + 0.5) / 2 - 0.5, abs=0.3)
+
+    recipe = read_recipe("tiny")
+    recipe = replace(recipe, generator=replace(recipe.generator, kind="sketch", semantic_channels=1), jitter=0.0)
+    batches = [Dataset(data / store, "sketch", "train").batch(recipe, 0, Phase(1, batch=1)) for store in ("copy", "reference")]
+    assert batches[0].frames.semantic.shape == (1, 1, 1, 64, 64) and batches[0].frames.semantic.max() > 0.5
+    assert (batches[0].frames.semantic - batches[1].frames.semantic).abs().mean() < 0.02
 
 
 def test_a_layer_that_is_missing_is_named_with_its_remedy(sketch, make_painted_clip, tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def test_a_mirrored_view_exchanges_left_and_right() -> None:
     ids = np.zeros((8, 8), np.uint8)
     ids[2:6, :3], ids[2:6, 6:] = 1, 2
     meta = {"names": names, "palette": [[index] * 3 for index in range(5)]}
-    stored = SimpleNamespace(meta=meta, num_frames=1, image=lambda index: ids)
+    stored: Any = SimpleNamespace(meta=meta, num_frames=1, image=lambda index: ids)
     track = LabelTrack(stored)
     there = track.semantic(0, shifted_view(8, 8, np.zeros(2), mirrored=True))
     assert np.array_equal(there[1], ids[:, ::-1] == 2) and np.array_equal(there[2], ids[:, ::-1] == 1)

@@ -48,8 +48,8 @@ def test_a_driver_twice_as_tall_and_off_centre_is_drawn_as_large_as_the_example_
 def test_the_movement_is_the_drivers() -> None:
     driving = waving(frames=12, height=240, x=290, ground=390)
     fitted = retarget(driving, standing(height=120, x=90, ground=300)[None])
-    angles = [np.arctan2(*(body[:, 4, :2] - body[:, 3, :2]).T) for body in (driving, fitted)]
-    assert np.allclose(*angles, atol=1e-4)
+    theirs, ours = (np.arctan2(*(body[:, 4, :2] - body[:, 3, :2]).T) for body in (driving, fitted))
+    assert np.allclose(theirs, ours, atol=1e-4)
 
 
 def test_limbs_get_the_examples_lengths() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import browser as chromium
 import cv2
 import numpy as np
 import pytest
@@ -13,10 +13,6 @@ import skimage.data
 
 from stages.evaluate.frame_source import FrameSource, open_frame_source
 from weights import registry
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
-
-import browser as chromium
 
 Fault = Callable[[np.ndarray, int], np.ndarray]
 

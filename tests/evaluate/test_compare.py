@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from figures import figure, frame_metric
 
 from fsv2v_cli.hints import in_full
 from stages.clip import Producer, VideoWriter, create_clip
+from stages.clip.pack import pack
 from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
@@ -32,7 +35,7 @@ def test_several_results_are_scored_side_by_side_against_one_reference(make):
     truth, good, bad = make("truth"), make("good", darker(3)), make("bad", darker(30))
     first, second = evaluate([good.path, bad.path], [truth.path], PSNR)
     assert (first.result, second.result) == (good.path, bad.path)
-    assert first.value > second.value and first.baseline == second.baseline
+    assert figure(first.value) > figure(second.value) and first.baseline == second.baseline
 
 
 def darker(levels: int):
@@ -43,7 +46,7 @@ def test_all_metrics_of_this_kind_of_driving_are_taken_when_none_is_named(make):
     truth, result = make("truth"), make("result", darker(3))
     taken = [score.metric for score in evaluate([result.path], [truth.path], EvaluateOptions(device="cpu"))]
     of_frames, of_sets = ([name for name in metric_names() if isinstance(find_metric(name), kind)] for kind in (Metric, Distribution))
-    asked_for = [name for name in of_frames if find_metric(name).layer or find_metric(name).only_by_name]
+    asked_for = [name for name in of_frames if frame_metric(name).layer or frame_metric(name).only_by_name]
     assert taken == [name for name in of_frames if name not in asked_for] + of_sets
 
 
@@ -60,7 +63,7 @@ def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_
     results = [make("out/anna", darker(3)).path, make("out/ben", darker(30), frames=3).path]
     *each, mean = evaluate(results, [str(Path(results[0]).parents[1] / "truth")], PSNR)
     assert mean.result == "mean" and mean.clips == 2
-    assert mean.value == pytest.approx(sum(score.value for score in each) / 2)
+    assert mean.value == pytest.approx(sum(figure(score.value) for score in each) / 2)
 
 
 def test_as_many_references_as_results_go_in_the_same_order(make):
@@ -79,6 +82,18 @@ def test_a_result_without_a_namesake_is_named(make):
     make("truth/ben")
     with pytest.raises(InputError, match="no reference named anna"):
         pairs([result.path], [str(Path(result.path).parents[1] / "truth")])
+
+
+def test_of_two_references_of_one_name_a_clip_is_taken_and_two_videos_are_refused(tmp_path):
+    (tmp_path / "anna.mp4").touch()
+    (tmp_path / "ben.mov").touch()
+    (tmp_path / "ben.mp4").touch()
+    create_clip(tmp_path / "anna.clip", [np.zeros((8, 8, 3), np.uint8)])
+    pack(tmp_path / "anna.clip")
+
+    assert pairs(["out/anna.mp4"], [str(tmp_path)]) == [("out/anna.mp4", str(tmp_path / "anna.clip"))]
+    with pytest.raises(InputError, match=r"several references for out/ben\.mp4: ben\.mov and ben\.mp4"):
+        pairs(["out/ben.mp4"], [str(tmp_path)])
 
 
 def test_a_dot_in_the_name_of_a_folder_of_pictures_is_no_ending(make):
@@ -109,7 +124,7 @@ def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make
                 video.write(make.portrait(index))
     told: list[str] = []
     (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("warning", "")))
-    assert score.value > 38, "the encoder's loss is all that differs"
+    assert figure(score.value) > 38, "the encoder's loss is all that differs"
     assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared by their number" in told[0]
 
 
@@ -119,8 +134,9 @@ def test_a_reference_of_another_length_is_refused_with_both_lengths(make):
 
 
 def test_another_frame_rate_is_warned_of_with_both_rates(tmp_path: Path):
-    image, told = np.zeros((64, 64, 3), np.uint8), []
-    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([image] * 3), fps=fps, storage="png") for fps in (24, 30, 25))
+    image = np.zeros((64, 64, 3), np.uint8)
+    told: list[Mapping[str, Any]] = []
+    slow, fast, pal = (create_clip(tmp_path / f"{fps}.clip", iter([image] * 3), fps=Fraction(fps), storage="png") for fps in (24, 30, 25))
     list(evaluate([str(slow.path)], [str(fast.path)], PSNR, told.append))
     assert [event["warning"] for event in told if "warning" in event] == [
         f"{slow.path} has 24 frames a second, its reference {fast.path} has 30: frames are compared by their number, not by their time"
@@ -135,11 +151,13 @@ def made_with(crop: str) -> Producer:
 
 
 def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(tmp_path: Path):
-    small, large, told = np.zeros((64, 64, 3), np.uint8), np.zeros((96, 96, 3), np.uint8), []
-    whole = create_clip(tmp_path / "whole.clip", iter([large] * 2), fps=25, storage="png")
-    head = create_clip(tmp_path / "head.clip", iter([small] * 2), fps=25, storage="png", producer=made_with("auto"))
+    small, large = np.zeros((64, 64, 3), np.uint8), np.zeros((96, 96, 3), np.uint8)
+    told: list[Mapping[str, Any]] = []
+    whole = create_clip(tmp_path / "whole.clip", iter([large] * 2), storage="png")
+    head = create_clip(tmp_path / "head.clip", iter([small] * 2), storage="png", producer=made_with("auto"))
     with VideoWriter(tmp_path / "head.mp4", 64, 64, Fraction(25), comment=made_with("auto").key()) as video:
-        video.write(small), video.write(small)
+        video.write(small)
+        video.write(small)
     for result in (head.path, tmp_path / "head.mp4"):
         list(evaluate([str(result)], [str(whole.path)], PSNR, told.append))
     warned = [event["warning"] for event in told if "warning" in event]
@@ -152,10 +170,11 @@ def test_a_result_that_is_a_crop_is_not_silently_compared_with_the_whole_video(t
 @pytest.mark.parametrize("crop", ["none", "auto"])
 def test_a_result_of_the_whole_or_of_the_same_crop_is_compared_without_a_word(crop: str, tmp_path: Path):
     """A reference that synthesize has made as well shows what it shows."""
-    sizes, told = (64, 96 if crop == "none" else 64), []
+    sizes = (64, 96 if crop == "none" else 64)
+    told: list[Mapping[str, Any]] = []
     made = [np.zeros((size, size, 3), np.uint8) for size in sizes]
     result, other = (
-        create_clip(tmp_path / f"{index}.clip", iter([image] * 2), fps=25, storage="png", producer=made_with(crop))
+        create_clip(tmp_path / f"{index}.clip", iter([image] * 2), storage="png", producer=made_with(crop))
         for index, image in enumerate(made)
     )
     list(evaluate([str(result.path)], [str(other.path)], PSNR, told.append))
@@ -184,7 +203,7 @@ def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make, t
     truth = make("truth").path
     (score,) = evaluate([truth], [truth], replace(PSNR, example=str(tmp_path / "grey.png")))
     (default,) = evaluate([truth], [truth], PSNR)
-    assert score.frames == make.frames and score.baseline < default.baseline
+    assert score.frames == make.frames and figure(score.baseline) < figure(default.baseline)
 
 
 def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make):
@@ -221,20 +240,18 @@ def test_an_unknown_metric_is_a_usage_problem_that_lists_the_known_ones():
 
 
 def test_frames_are_decoded_once_and_let_go(make):
-    truth, alive, most, decoded = make("truth", frames=2), weakref.WeakSet(), [0], [0]
-
-    class Frame(np.ndarray):
-        __hash__ = object.__hash__
+    truth, most, decoded = make("truth", frames=2), [0], [0]
+    given: list[weakref.ref[np.ndarray]] = []
 
     def stream() -> Iterator[np.ndarray]:
         for index in range(40):
-            frame = make.portrait(index % 20).copy().view(Frame)
-            alive.add(frame)
-            most[0], decoded[0] = max(most[0], len(alive)), decoded[0] + 1
+            frame = make.portrait(index % 20).copy()
+            given.append(weakref.ref(frame))
+            most[0], decoded[0] = max(most[0], sum(one() is not None for one in given)), decoded[0] + 1
             yield frame
 
     long = FrameSource("long", make.side, make.side, 40, stream)
-    metrics = [find_metric(name) for name in ("psnr", "warping-error")]
+    metrics = [frame_metric(name) for name in ("psnr", "warping-error")]
     scores = list(
         measure([replace(truth, num_frames=40, frames=lambda: stream())], long, metrics, EvaluationContext(make.side, make.side), None)
     )
@@ -251,7 +268,7 @@ def test_driving_landmarks_come_from_the_layer_scaled_to_the_result(tmp_path: Pa
 
 
 def test_a_result_that_kept_poses_alone_is_held_against_the_landmarks_of_its_reference(tmp_path: Path):
-    clip = create_clip(tmp_path / "posed.clip", width=SIDE, height=SIDE, num_frames=1, fps=25)
+    clip = create_clip(tmp_path / "posed.clip", width=SIDE, height=SIDE, num_frames=1)
     with clip.writing("poses", Producer(stage="synthesize"), inputs={}) as layer:
         boxes, ids = np.ones((1, 1, 4), np.float32), np.zeros((1, 1), np.int32)
         layer.arrays(keypoints=np.ones((1, 1, 25, 3), np.float32), boxes=boxes, track_id=ids)
@@ -284,7 +301,7 @@ def test_driving_landmarks_that_are_no_numbers_make_the_clip_invalid(tmp_path: P
 
 def test_landmarks_that_the_driving_lacks_do_not_count():
     target = np.random.default_rng(0).uniform(20, 80, (68, 3)).astype(np.float32)
-    found, far = target + np.float32([3, 4, 0]), target + 50
+    found, far = target + np.array([3, 4, 0], np.float32), target + 50
     eyes = float(np.linalg.norm(target[36:42, :2].mean(0) - target[42:48, :2].mean(0)))
     target[:5] = 0
     assert error(found, target) == pytest.approx(500 / eyes, rel=1e-5)
@@ -296,7 +313,7 @@ def no_detector():
 
 
 def clip_with_landmarks(path: Path, stage: str, points: np.ndarray) -> FrameSource:
-    clip = create_clip(path, width=SIDE, height=SIDE, num_frames=len(points), fps=25)
+    clip = create_clip(path, width=SIDE, height=SIDE, num_frames=len(points))
     with clip.writing("landmarks", Producer(stage=stage), inputs={}) as layer:
         layer.arrays(points=points)
     return FrameSource(str(path), SIDE, SIDE, len(points), clip.frames, clip)
@@ -306,7 +323,7 @@ def test_a_mean_leaves_out_clips_without_a_figure():
     def score(value: float | None) -> Score:
         return Score("r", "t", "psnr", "dB", "higher", value=value, frames=1, coverage=float(value is not None))
 
-    (mean,) = means("mean", [score(10.0), score(None), score(20.0)], [find_metric("psnr")])
+    (mean,) = means("mean", [score(10.0), score(None), score(20.0)], [frame_metric("psnr")])
     assert mean.value == 15 and mean.clips == 2 and mean.coverage == pytest.approx(2 / 3)
 
 

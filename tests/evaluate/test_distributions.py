@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from figures import figure, set_metric
 
 from fsv2v_cli.main import run
 from stages.errors import InputError, UsageError
@@ -73,6 +75,12 @@ def study(make) -> tuple[list[str], str]:
     return [*ours, *theirs], str(Path(truth[0]).parent)
 
 
+def near(score: Score, *fields: str) -> Score:
+    """The score, where these fields may differ a little."""
+    loose: dict[str, Any] = {field: pytest.approx(getattr(score, field)) for field in fields}
+    return replace(score, **loose)
+
+
 def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(eye: Eye, study):
     results, truth = study
     scores = list(evaluate(results, [truth], ALL))
@@ -80,7 +88,7 @@ def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(
     assert {score.clips for score in scores} == {3} and {score.frames for score in scores} == {15, 9}
     ours, theirs = (dict((score.metric, score) for score in scores[i : i + 3]) for i in (0, 3))
     for name in NAMES:
-        assert ours[name].value < theirs[name].value
+        assert figure(ours[name].value) < figure(theirs[name].value)
         assert ours[name].baseline == pytest.approx(theirs[name].baseline), "the baseline is that of the references"
 
 
@@ -106,14 +114,14 @@ def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
             for clip in all_features.reshape(3, 5, 12) for i in range(3)
         ])  # fmt: skip
 
-    x, y = (Statistics.of(windows(v).astype(np.float32), keys_of("", 0, 9)) for v in (x, y))
-    assert fvd.value == pytest.approx(frechet_distance(x, y), rel=1e-4)
+    sides = [Statistics.of(windows(v).astype(np.float32), keys_of("", 0, 9)) for v in (x, y)]
+    assert fvd.value == pytest.approx(frechet_distance(*sides), rel=1e-4)
 
 
 def test_results_of_one_reference_compete(eye: Eye, make):
     truth, good, bad = make("truth").path, make("good", darker(2)).path, make("bad", darker(50)).path
     scores = list(evaluate([good, bad], [truth], Options(("fid-squeezenet",), device="cpu")))
-    assert [score.result for score in scores] == [good, bad] and scores[0].value < scores[1].value
+    assert [score.result for score in scores] == [good, bad] and figure(scores[0].value) < figure(scores[1].value)
 
 
 def test_pools_are_folders_unless_a_reference_occurs_twice():
@@ -127,7 +135,7 @@ def test_metrics_share_one_look_and_a_second_run_looks_at_nothing(eye: Eye, stud
     looks = 6 * 5 + 3 * 5 + 3 * 5 + 3 * (1 + 3)  # results, references, warped examples; each example
     assert eye.seen == looks, "a look at each frame; each example alone and as a window"
     assert eye.opened == 1, "the network is loaded once"
-    assert list(evaluate(results, [truth], ALL)) == [replace(score, value=pytest.approx(score.value)) for score in first]
+    assert list(evaluate(results, [truth], ALL)) == [near(score, "value") for score in first]
     assert (eye.seen, eye.opened) == (looks, 1)
     assert all(path.suffix == ".npz" for path in own_cache.iterdir())
 
@@ -151,7 +159,8 @@ def test_other_pixels_another_size_or_another_network_are_looked_at_again(eye: E
 
 
 def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_cache: Path):
-    truth, result, told = make("truth").path, make("result", darker(2)).path, []
+    truth, result = make("truth").path, make("result", darker(2)).path
+    told: list[Mapping[str, Any]] = []
     (first,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"))
     entries = sorted(own_cache.iterdir())
     for index, entry in enumerate(entries):
@@ -191,7 +200,8 @@ def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Pa
 
 
 def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):
-    cache, told = Cache(str(tmp_path), lambda text: told.append(text)), []
+    told: list[str] = []
+    cache = Cache(str(tmp_path), told.append)
     statistics = Statistics.of(np.random.default_rng(0).normal(size=(400, 64)).astype(np.float32), keys_of("x", 0, 400))
     path = cache.path(frames="x")
     readings: list[Statistics | None] = []
@@ -213,7 +223,8 @@ def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):
 
 def test_a_cache_that_cannot_be_written_costs_no_result_and_is_told_of_once(eye: Eye, make, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    truth, told = make("truth").path, []
+    truth = make("truth").path
+    told: list[Mapping[str, Any]] = []
     options = Options(("fid-squeezenet",), device="cpu", cache=str(tmp_path / "file" / "below"))
     (score,) = evaluate([truth], [truth], options, told.append)
     assert score.value == pytest.approx(0, abs=1e-6)
@@ -234,10 +245,7 @@ def test_shards_add_up_to_the_whole(eye: Eye, study, tmp_path: Path):
     def key(score: Score) -> tuple[str, str]:
         return score.result, score.metric
 
-    assert sorted(merged, key=key) == [
-        replace(score, **{field: pytest.approx(getattr(score, field)) for field in ("value", "baseline", "warped")})
-        for score in sorted(whole, key=key)
-    ]
+    assert sorted(merged, key=key) == [near(score, "value", "baseline", "warped") for score in sorted(whole, key=key)]
 
 
 def test_evaluations_of_different_results_can_be_merged_even_if_each_is_too_small(eye: Eye, make, tmp_path: Path):
@@ -288,8 +296,8 @@ def test_equal_videos_are_no_distance_apart_and_black_ones_are_far(eye: Eye, mak
     truth, black = make("a/truth", frames=8).path, make("b/black", lambda frame, index: 0 * frame, frames=8).path
     same = {score.metric: score.value for score in evaluate([truth], [truth], ALL)}
     assert same["fid-squeezenet"] == pytest.approx(0, abs=1e-6) and same["fvd-squeezenet"] == pytest.approx(0, abs=1e-6)
-    assert same["kid-squeezenet"] <= 0, "the unbiased estimate of like sets is around 0, not above it"
-    far = {score.metric: score.value for score in evaluate([black], [truth], ALL)}
+    assert figure(same["kid-squeezenet"]) <= 0, "the unbiased estimate of like sets is around 0, not above it"
+    far = {score.metric: figure(score.value) for score in evaluate([black], [truth], ALL)}
     assert all(np.isfinite(far[name]) and far[name] > 1 for name in NAMES)
 
 
@@ -315,8 +323,8 @@ def test_a_given_example_is_the_baseline_and_then_all_frames_count(eye: Eye, mak
     truth = make("truth").path
     (given,) = evaluate([truth], [truth], Options(("fid-squeezenet",), example=str(tmp_path / "grey.png"), device="cpu"))
     (default,) = evaluate([truth], [truth], Options(("fid-squeezenet",), device="cpu"))
-    assert given.frames == make.frames and default.frames == make.frames - 1 and given.baseline > default.baseline
-    assert default.value == 0 < default.warped < default.baseline, "moving the picture's pixels is not far from the truth"
+    assert given.frames == make.frames and default.frames == make.frames - 1 and figure(given.baseline) > figure(default.baseline)
+    assert default.value == 0 < figure(default.warped) < figure(default.baseline), "moving the picture's pixels is not far from the truth"
 
 
 def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_matter():
@@ -337,16 +345,17 @@ def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_mat
 
 def test_squeezenet_tells_darkness_and_flicker_from_the_truth(make):
     """The real network: what is worse to look at is farther away, and flicker counts for windows much more than for frames."""
-    if reason := find_metric("fid-squeezenet").missing():
+    if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
-    frames, few = find_metric("fid-squeezenet").extractor, 12
-    windows = find_metric("fvd-squeezenet").extractor
+    frames, few = set_metric("fid-squeezenet").extractor, 12
+    windows = set_metric("fvd-squeezenet").extractor
     gatherer = StatisticsCollector("cpu", Cache("", lambda text: pytest.fail(text)), lambda event: None)
     truth = make("truth", frames=few)
 
     def apart(name: str, fault) -> tuple[float, float]:
         sides = gatherer.sides(make(name, fault, frames=few), truth, None, [frames, windows])
-        return tuple(frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
+        by_frames, by_windows = (frechet_distance(sides[one.name].references, sides[one.name].results) for one in (frames, windows))
+        return by_frames, by_windows
 
     little, much = apart("little", darker(10)), apart("much", darker(120))
     flicker = apart("flicker", lambda frame, index: darker(40 * (index % 2))(frame, index))
@@ -397,7 +406,7 @@ def test_options_that_make_no_sense_together_are_refused(make, capfd: pytest.Cap
 
 
 def test_two_runs_at_once_fill_one_cache_and_agree(make, fsv2v, tmp_path: Path):
-    if reason := find_metric("fid-squeezenet").missing():
+    if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
     truth, result = (make(name, lambda frame, index, k=k: frame[k::4, ::4], frames=66).path for name, k in (("truth", 0), ("result", 1)))
     command = ("evaluate", result, "-r", truth, "--metric", "fid-squeezenet", "--device", "cpu", "--cache", tmp_path / "kept", "--json")

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from figures import figure, frame_metric
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import convolve2d
 from skimage.data import astronaut
@@ -45,8 +46,8 @@ def score(make, name: str, result: str, reference: str) -> Score:
 
 @pytest.mark.parametrize("other", [noisy(PORTRAIT), 255 - PORTRAIT, 0 * PORTRAIT], ids=["noisy", "negative", "black"])
 def test_psnr_is_skimages(other: np.ndarray):
-    (got,) = find_metric("psnr").open(EvaluationContext(192, 192))(PORTRAIT, [other])
-    assert got == pytest.approx(peak_signal_noise_ratio(PORTRAIT, other), abs=1e-9)
+    figures = frame_metric("psnr").open(EvaluationContext(192, 192))(PORTRAIT, [other])
+    assert figures == [pytest.approx(peak_signal_noise_ratio(PORTRAIT, other), abs=1e-9)]
 
 
 # ssim and ms-ssim
@@ -109,9 +110,10 @@ def test_fewer_scales_than_five_are_warned_of_once(make):
     assert [text for text in told if text] == [
         "ms-ssim: frames of 100x100 pixels have room for 4 of its 5 scales; compare the figures only with others of 4 scales"
     ]
-    assert not find_metric("ms-ssim").caution(EvaluationContext(176, 300)) and not find_metric("ssim").caution(EvaluationContext(100, 100))
+    assert not frame_metric("ms-ssim").caution(EvaluationContext(176, 300))
+    assert not frame_metric("ssim").caution(EvaluationContext(100, 100))
     assert (
-        find_metric("ms-ssim")
+        frame_metric("ms-ssim")
         .caution(EvaluationContext(300, 20))
         .endswith("1 of its 5 scales; compare the figures only with others of 1 scale")
     )
@@ -192,9 +194,9 @@ def sface(tmp_path_factory) -> Path:
 def landmarks(scale: float = 1, shift: tuple[float, float] = (0, 0)) -> np.ndarray:
     """[68, 3] whose five points are those that the network expects in a crop of 112 pixels, magnified and moved."""
     points = np.zeros((68, 3), np.float32)
-    nose_and_mouth = [(30, (56.0252, 71.7366)), (48, (41.5493, 92.3655)), (54, (70.7299, 92.2041))]
-    for where, place in [(slice(36, 42), (38.2946, 51.6963)), (slice(42, 48), (73.5318, 51.5014)), *nose_and_mouth]:
-        points[where, :2] = np.array(place) * scale + shift
+    nose_and_mouth = [(range(30, 31), (56.0252, 71.7366)), (range(48, 49), (41.5493, 92.3655)), (range(54, 55), (70.7299, 92.2041))]
+    for where, place in [(range(36, 42), (38.2946, 51.6963)), (range(42, 48), (73.5318, 51.5014)), *nose_and_mouth]:
+        points[list(where), :2] = np.array(place) * scale + shift
     points[:, 2] = 1
     return points
 
@@ -203,7 +205,7 @@ def test_the_published_format_is_read_and_a_face_is_recognised_wherever_and_howe
     import cv2
 
     embed = open_sface(sface)
-    face = np.ascontiguousarray(cv2.resize(PORTRAIT, (112, 112), interpolation=cv2.INTER_AREA))
+    face = np.asarray(cv2.resize(PORTRAIT, (112, 112), interpolation=cv2.INTER_AREA), np.uint8)
     large = np.zeros((300, 320, 3), np.uint8)
     large[40:264, 60:284] = cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC)
     same, other = embed(large, landmarks(2, (60.5, 40.5))), embed(255 - face, landmarks())
@@ -245,7 +247,7 @@ def test_lpips_reads_its_two_files_from_the_registry(make, tmp_path: Path, monke
     truth = make("truth").path
     assert score(make, "lpips", truth, truth).value == 0
     soft, worse = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: noisy(f, d)).path, truth).value for d in (5, 60))
-    assert 0 < soft < worse
+    assert 0 < figure(soft) < figure(worse)
 
 
 # The ends
@@ -258,7 +260,7 @@ FRAMES = [name for name in metric_names() if isinstance(metric := find_metric(na
 def test_equal_videos_have_the_best_figure_there_is(make, name: str):
     truth = make("truth").path
     best = {"psnr": 100, "ssim": 1, "ms-ssim": 1, "identity": 1}.get(name, 0)
-    if reason := find_metric(name).missing(_setting()):
+    if reason := frame_metric(name).missing(_setting()):
         pytest.skip(reason)
     got = score(make, name, truth, truth)
     assert got.value == pytest.approx(got.floor if got.floor is not None else best, abs=1e-4)
@@ -266,10 +268,10 @@ def test_equal_videos_have_the_best_figure_there_is(make, name: str):
 
 @pytest.mark.parametrize("name", ["psnr", "ssim", "ms-ssim", "flicker", "warping-error", "perceptual-squeezenet"])
 def test_black_videos_have_figures_too(make, name: str):
-    if reason := find_metric(name).missing(_setting()):
+    if reason := frame_metric(name).missing(_setting()):
         pytest.skip(reason)
     black, truth = make("black", lambda frame, index: 0 * frame).path, make("truth").path
-    assert np.isfinite(score(make, name, black, truth).value)
+    assert np.isfinite(figure(score(make, name, black, truth).value))
     same = score(make, name, black, black)
     assert same.value is not None and np.isfinite(same.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from figures import figure
 from scipy import stats
 
 from stages.evaluate.intervals import of_clips, of_frames
@@ -12,14 +13,14 @@ from stages.evaluate.intervals import of_clips, of_frames
 def test_of_independent_figures_it_is_about_the_t_interval():
     values = np.random.default_rng(0).normal(3.0, 2.0, 200)
     expected = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
-    assert of_clips(values) == pytest.approx(expected, abs=0.05)
+    assert of_clips(values.tolist()) == pytest.approx(expected, abs=0.05)
 
 
 def test_frames_that_resemble_their_neighbours_say_less():
     independent = np.random.default_rng(0).normal(size=40)
     alike = np.repeat(independent, 10)  # 400 frames that know no more than 40
-    low, high = of_frames(alike)
-    naive_low, naive_high = of_clips(alike)
+    low, high = map(figure, of_frames(alike.tolist()))
+    naive_low, naive_high = map(figure, of_clips(alike.tolist()))
     expected = stats.t.interval(0.95, 39, alike.mean(), stats.sem(independent))
     assert high - low > 2 * (naive_high - naive_low)
     assert high - low == pytest.approx(expected[1] - expected[0], rel=0.35)
@@ -31,5 +32,5 @@ def test_a_constant_has_no_width_and_a_single_figure_no_interval():
 
 
 def test_the_same_figures_have_the_same_interval():
-    values = np.random.default_rng(1).normal(size=50)
+    values = np.random.default_rng(1).normal(size=50).tolist()
     assert of_frames(values) == of_frames(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from figures import figure, frame_metric
 
 from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
@@ -17,7 +18,7 @@ from stages.evaluate.motion import consistent, warp
 
 
 def score(name: str, result: FrameSource, reference: FrameSource, driving: FrameSource | None = None) -> Score:
-    metric, setting = find_metric(name), EvaluationContext(reference.width, reference.height, device="cpu", driving=driving)
+    metric, setting = frame_metric(name), EvaluationContext(reference.width, reference.height, device="cpu", driving=driving)
     skip_unless_it_can_run(metric, setting)
     return next(measure([result], reference, [metric], setting, example=None))
 
@@ -42,8 +43,7 @@ FRAME_METRICS = [name for name in metric_names() if isinstance(metric := find_me
 @pytest.mark.parametrize("name", sorted({*FRAME_METRICS} - {"warping-error"}))
 def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_before_a_softer_one(make, name: str):
     truth, sign = make("truth"), 1 if find_metric(name).better == "higher" else -1
-    values = [score(name, make(f"blurred{sigma}", blurred(sigma)), truth).value for sigma in (0.01, 1.2, 3)]
-    assert None not in values
+    values = [figure(score(name, make(f"blurred{sigma}", blurred(sigma)), truth).value) for sigma in (0.01, 1.2, 3)]
     assert values == sorted(values, key=lambda value: -sign * value) and len({*values}) == 3
 
 
@@ -63,7 +63,8 @@ def test_the_warped_baseline_is_what_a_result_scores_that_moves_the_example(make
 
 def test_a_moved_example_is_nearer_to_a_picture_that_glides_than_a_frozen_one(make):
     got = score("psnr", make("result"), make("truth"))
-    assert got.baseline + 5 < got.warped < got.value, "pixels can be moved to where they went, but not those that come into view"
+    frozen, moved, own = map(figure, (got.baseline, got.warped, got.value))
+    assert frozen + 5 < moved < own, "pixels can be moved to where they went, but not those that come into view"
 
 
 def test_psnr_of_a_constant_offset_is_its_formula(make):
@@ -77,8 +78,8 @@ def test_psnr_of_equal_frames_is_100_and_never_infinite(make):
 
 def test_ssim_forgives_an_offset_that_psnr_does_not(make):
     truth, offset, noisy = make("truth", lighter(0)), make("offset", lighter(12)), make("noisy", grainy)
-    assert score("psnr", offset, truth).value < score("psnr", noisy, truth).value
-    assert score("ssim", offset, truth).value > score("ssim", noisy, truth).value
+    psnr, ssim = ([figure(score(name, result, truth).value) for result in (offset, noisy)] for name in ("psnr", "ssim"))
+    assert psnr[0] < psnr[1] and ssim[0] > ssim[1]
 
 
 def grainy(frame: np.ndarray, index: int) -> np.ndarray:

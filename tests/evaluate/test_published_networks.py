@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from figures import set_metric
 from torch import nn
 
 from stages.errors import MissingRequirement, Sentence
 from stages.evaluate import EvaluateOptions as Options
-from stages.evaluate import evaluate, find_metric
+from stages.evaluate import evaluate
 from stages.evaluate.extractor import Networks, extract
 from stages.evaluate.extractors.i3d import FEATURES, I3D, LOGITS
 from stages.evaluate.extractors.inception import INCEPTION
@@ -62,7 +63,7 @@ def test_features_of_videos_are_those_of_i3d_and_the_two_metrics_look_at_their_p
     assert found.count == 1, "four frames are left over"
     assert np.allclose(found.part(*FEATURES).mean, features[0], rtol=1e-3, atol=1e-4)
     assert np.allclose(found.part(*LOGITS).mean, logits[0], rtol=1e-3, atol=1e-4)
-    assert find_metric("fvd").columns == LOGITS and find_metric("video-fid-i3d").columns == FEATURES
+    assert set_metric("fvd").columns == LOGITS and set_metric("video-fid-i3d").columns == FEATURES
 
 
 def test_fid_asks_for_as_many_frames_as_it_has_features(make, publish: Publish):
@@ -100,7 +101,7 @@ def test_features_of_videos_are_those_of_resnext(publish: Publish, tmp_path: Pat
 
 def test_a_network_that_nobody_can_check_is_unavailable_and_says_why(make):
     truth = make("truth").path
-    reason = find_metric("video-fid-resnext").missing()
+    reason = set_metric("video-fid-resnext").missing()
     assert "no sha256" in reason and RESNEXT.weights in reason
     with pytest.raises(MissingRequirement, match="video-fid-resnext cannot run.*no sha256"):
         list(evaluate([truth], [truth], Options(("video-fid-resnext",), device="cpu")))

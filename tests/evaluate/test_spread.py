@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from figures import figure, set_metric
 
 from stages.errors import InputError, MissingRequirement, ParametersDiffer, UsageError
-from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric, merge_parts
+from stages.evaluate import EvaluateOptions, Score, evaluate, merge_parts
 from stages.evaluate.parallel import _Work, evaluate_parallel, measure_shard
 
 NAMES = ("anna", "ben", "cleo")
@@ -38,25 +41,25 @@ def truth(make, results) -> str:
 def as_set(scores: list[Score]) -> list[Score]:
     """Rows of frames come in the order in which they are finished; figures may differ in the last bit."""
     fields = ("value", "baseline", "warped", "low", "high")
-    near = [
-        replace(score, **{field: pytest.approx(value, rel=1e-6) for field in fields if (value := getattr(score, field)) is not None})
-        for score in scores
-    ]
-    return sorted(near, key=lambda score: (score.result, score.reference, score.metric))
+
+    def near(score: Score) -> dict[str, Any]:
+        return {field: pytest.approx(value, rel=1e-6) for field in fields if (value := getattr(score, field)) is not None}
+
+    return sorted((replace(score, **near(score)) for score in scores), key=lambda score: (score.result, score.reference, score.metric))
 
 
 def test_the_scores_are_those_of_one_process_and_means_come_last(results, truth):
-    told = []
+    told: list[Mapping[str, Any]] = []
     spread, alone = list(evaluate_parallel(results, [truth], OPTIONS, told.append, jobs=2)), list(evaluate(results, [truth], OPTIONS))
     assert as_set(spread) == as_set(alone)
     folders = [str(Path(truth).parent / method) for method in ("ours", "theirs")]
     assert [score.result for score in spread[-4:]] == [folders[0], folders[0], folders[1], folders[1]]
-    assert spread[-4].value > spread[-2].value, "each method has its own mean"
+    assert figure(spread[-4].value) > figure(spread[-2].value), "each method has its own mean"
     assert [event["done"] for event in told] == [1, 2, 3, 4, 5, 6] and {event["total"] for event in told} == {6}
 
 
 def test_the_figures_of_sets_are_those_of_one_process(make):
-    if reason := find_metric("fid-squeezenet").missing():
+    if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
     for name, levels in (("truth", 0), ("ours", 3), ("theirs", 30)):
         for part in "ab":
@@ -96,7 +99,8 @@ def test_a_result_that_is_named_twice_counts_once(results, truth):
 
 
 def test_what_cannot_be_compared_is_found_before_anything_is_measured(results, truth, make):
-    longer, told = make("others/ben", frames=9).path, []
+    longer = make("others/ben", frames=9).path
+    told: list[Mapping[str, Any]] = []
     with pytest.raises(InputError, match="has 9 frames, its reference"):
         list(evaluate_parallel([*results, longer], [truth], OPTIONS, told.append, jobs=2))
     assert told == []
@@ -141,7 +145,7 @@ def test_options_of_a_cluster_and_of_many_processes_are_refused_where_they_have_
 
 
 def test_a_warning_of_a_shard_is_told(results, truth, tmp_path: Path):
-    if reason := find_metric("fid-squeezenet").missing():
+    if reason := set_metric("fid-squeezenet").missing():
         pytest.skip(reason)
     told: list[str] = []
     options = replace(OPTIONS, metrics=("fid-squeezenet",), cache=str(tmp_path / "statistics"))

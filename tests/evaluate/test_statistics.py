@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -56,7 +58,8 @@ def test_a_repeated_vector_is_as_if_it_were_laid_out(count: int):
 @pytest.mark.parametrize("count", [10, KEPT + 10])
 def test_statistics_survive_a_file(count: int, tmp_path):
     statistics = of(np.random.default_rng(2).normal(size=(count, 4)))
-    np.savez(tmp_path / "entry.npz", **statistics.arrays("x."))
+    entry: dict[str, Any] = statistics.arrays("x.")
+    np.savez(tmp_path / "entry.npz", **entry)
     with np.load(tmp_path / "entry.npz", allow_pickle=False) as arrays:
         again = Statistics.from_arrays(arrays, "x.")
     assert again.count == count and np.array_equal(again.sample, statistics.sample)

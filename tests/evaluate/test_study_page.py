@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("methods")
     for method, colour in (("ours", (30, 120, 200)), ("theirs", (200, 90, 30)), ("truth", (60, 60, 60))):
         for clip in range(CLIPS):
-            with VideoWriter(root / method / f"clip{clip}.mp4", 320, 180, FPS) as video:
+            with VideoWriter(root / method / f"clip{clip}.mp4", 320, 180, Fraction(FPS)) as video:
                 for index in range(FRAMES):
                     image = np.full((180, 320, 3), 200, np.uint8)
                     video.write(cv2.circle(image, (60 + 12 * index, 50 + 30 * clip), 30, colour, -1, cv2.LINE_AA))
@@ -72,7 +73,7 @@ def serve() -> Iterator[Callable[..., str]]:
     servers = []
 
     def serve(handler: Callable[..., BaseHTTPRequestHandler]) -> str:
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))  # type: ignore[arg-type]
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
         threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{servers[-1].server_port}"
 
@@ -189,7 +190,7 @@ def test_whole_studies_from_the_disk_to_the_figures(browser, site, key, capfd):
 
 
 def test_answers_arrive_at_the_server_and_nobody_else_is_asked_for_anything(browser, make_site, serve, capfd, tmp_path):
-    collector = type("Here", (Collector,), {"arrived": []})
+    collector: Any = type("Here", (Collector,), {"arrived": []})
     post = serve(collector) + "/answers"
     site = make_site(post=post, reference=True, code="DONE-42")
     address = serve(partial(Files, directory=str(site)))
@@ -208,7 +209,7 @@ def test_answers_arrive_at_the_server_and_nobody_else_is_asked_for_anything(brow
 
 
 def test_a_server_that_fails_is_told_of_and_tried_again(browser, make_site, serve):
-    collector = type("Here", (Collector,), {"arrived": [], "broken": True})
+    collector: Any = type("Here", (Collector,), {"arrived": [], "broken": True})
     site = make_site(post=serve(collector))
     whole_study(browser, f"{site.as_uri()}/index.html", key_of(site), likes_ours, with_keys)
     browser.wait("document.getElementById('sent').textContent.includes('503')")

@@ -1,4 +1,4 @@
-"""The shipped predictor of the dlib backend, and how it was made small."""
+"""The shipped predictor of the dlib backend, and the points and patches that it works on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from stages.conditions.landmarks import MIRROR, eye_distance
-from stages.extract_sketch.compact import compact
 from stages.extract_sketch.patches import SIDE, Square, cut_patch, square_of_points
 from stages.mesh68 import MESH_POINTS, PAIRS, mesh_to_68
 from weights import registry
@@ -16,29 +15,6 @@ def test_it_is_small_enough_to_ship_and_names_its_card() -> None:
     path = registry.path("face_68_fsv2v.dat")
     assert path.stat().st_size <= 12_000_000
     assert path.with_suffix(".md").is_file()
-
-
-def test_compacting_is_idempotent_and_refuses_other_files() -> None:
-    data = registry.path("face_68_fsv2v.dat").read_bytes()
-    assert compact(data) == data
-    with pytest.raises(ValueError):
-        compact(data[:-1] + b"\x00\x00")
-    with pytest.raises(ValueError):
-        compact(b"\x01\x07")
-
-
-def test_the_error_on_persons_it_was_not_trained_on(shared) -> None:
-    from stages import held_out
-    from stages.extract_sketch.train_predictor import Recipe, clips_of, measure
-
-    clips = {video.stem: video for person, video in clips_of(shared / "data") if person in held_out.FACES}
-    errors = [error for name in ("styletalk_clip17", "lipnetgrid_brbk7n") for error in measure(clips[name], _weights(), Recipe(8))[0]]
-    assert len(errors) >= 16
-    assert np.median(errors) < 0.05
-
-
-def _weights():
-    return registry.path("face_68_fsv2v.dat")
 
 
 def test_the_mesh_table_is_symmetric() -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from camera import seen, texture
 
 from stages.clip import Clip, create_clip
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the helper beside this file
-
-from camera import seen, texture
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_the_way_back_may_miss_by_a_little_more_the_longer_it_is():
     def ends(miss: float, length: float) -> bool:
         flow = np.zeros((3, 99, 2), np.float32)
         flow[..., 0] = length
-        return bool(leads_home(flow, -flow + np.float32([0, miss]))[1, 1])
+        return bool(leads_home(flow, -flow + np.array([0, miss], np.float32))[1, 1])
 
     assert ends(0.7, 0) and not ends(0.75, 0)  # 0.7^2 < 0.5, but for 0.01 of its own square
     assert ends(3, 25) and not ends(4, 25)  # 0.01 (2 * 25^2) + 0.5 = 13

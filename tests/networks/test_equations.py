@@ -143,7 +143,7 @@ def test_the_label_guided_product_pairs_each_feature_of_the_picture_with_each_of
     places = [(i, j) for i in range(image.shape[2]) for j in range(image.shape[3])]
     for c in range(0, image.shape[1], 7):
         for d in range(0, label.shape[1], 5):
-            expected = sum(image[0, c, i, j] * share[0, d, i, j] for i, j in places) / len(places)
+            expected = torch.stack([image[0, c, i, j] * share[0, d, i, j] for i, j in places]).sum() / len(places)
             assert torch.isclose(product[0, c, d], expected)
 
 
@@ -161,7 +161,7 @@ def slow_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
                 total, weight = torch.zeros(()), torch.zeros(())
                 for k in range(count):
                     for m in range(keys.shape[2]):
-                        score = torch.exp(sum(query[b, n] * keys[b, k, m]))
+                        score = torch.exp((query[b, n] * keys[b, k, m]).sum())
                         total, weight = total + score * flat[b, k, c, m], weight + score
                 rows.append(total / weight)
     return torch.stack(rows).reshape(batch, channels, *values.shape[3:])
@@ -194,8 +194,9 @@ def slow_bases(keys: Tensor, values: Tensor, start: Tensor, iterations: int, mom
     def summed(attention: list[list[Tensor]], features: Tensor) -> Tensor:
         rows = []
         for p in range(len(start)):
-            total = sum(attention[n][p] * features[n] for n in range(len(features)))
-            length = sum(attention[n][p] for n in range(len(features))) if norm == "mean" else torch.sqrt((total**2).sum())
+            total = torch.stack([attention[n][p] * features[n] for n in range(len(features))]).sum(0)
+            weight = torch.stack([attention[n][p] for n in range(len(features))]).sum()
+            length = weight if norm == "mean" else torch.sqrt((total**2).sum())
             rows.append(total / length)
         return torch.stack(rows)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,17 +18,28 @@ from stages.clip import open_clip
 from stages.errors import UsageError
 from stages.finetune import FinetuneOptions, finetune
 from stages.models import load_model, save_model
-from stages.networks import families, fewshot
+from stages.networks import families
+from stages.networks.common.discriminator_inputs import Past
 from stages.networks.common.family import Family
 from stages.networks.common.frame import Frame
 from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import Discriminators, Target
-from stages.networks.fewshot import FewShotConfig, FewShotGenerator
-from stages.networks.pix2pixhd import PRESETS, Pix2PixHD, Pix2PixHDConfig
+from stages.networks.fewshot.config import PRESETS as FEW_SHOT
+from stages.networks.fewshot.config import FewShotConfig
+from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.pix2pixhd.config import PRESETS, Pix2PixHDConfig
+from stages.networks.pix2pixhd.generator import Pix2PixHD
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
 
-TINY = PRESETS["tiny-pix2pixhd"]
+
+def preset(name: str) -> Pix2PixHDConfig:
+    config = PRESETS[name]
+    assert isinstance(config, Pix2PixHDConfig)
+    return config
+
+
+TINY = preset("tiny-pix2pixhd")
 CITYSCAPES = 36
 """The labels of the paper's data, and the edges between instances."""
 
@@ -48,9 +59,9 @@ def made_by(config: Pix2PixHDConfig = TINY) -> Pix2PixHD:
 
 
 def test_a_configuration_names_its_family_and_one_without_a_name_is_of_the_first():
-    for config in (TINY, fewshot.PRESETS["tiny"]):
+    for config in (TINY, FEW_SHOT["tiny"]):
         assert families.config_from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert "family" not in fewshot.PRESETS["tiny"].to_json() and TINY.to_json()["family"] == "pix2pixhd"
+    assert "family" not in FEW_SHOT["tiny"].to_json() and TINY.to_json()["family"] == "pix2pixhd"
 
 
 def test_a_family_that_is_not_known_is_refused_by_name():
@@ -103,19 +114,20 @@ def test_another_package_brings_a_family_by_an_entry_point(tmp_path):
 # pix2pixHD
 
 
-@pytest.mark.parametrize(("preset", "millions"), [("pix2pixhd", 182.5), ("pix2pixhd-2048", 182.9)])
-def test_it_has_the_size_of_the_public_code(preset, millions):
+@pytest.mark.parametrize(("name", "millions"), [("pix2pixhd", 182.5), ("pix2pixhd-2048", 182.9)])
+def test_it_has_the_size_of_the_public_code(name, millions):
     with torch.device("meta"):
-        network = Pix2PixHD(replace(PRESETS[preset], semantic_channels=CITYSCAPES))
+        network = Pix2PixHD(replace(preset(name), semantic_channels=CITYSCAPES))
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.001)
 
 
 def test_it_costs_as_much_as_the_public_code():
     from torch.utils.flop_counter import FlopCounterMode
 
-    config = replace(PRESETS["pix2pixhd"], semantic_channels=CITYSCAPES)
+    config = replace(preset("pix2pixhd"), semantic_channels=CITYSCAPES)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        Pix2PixHD(config).synthesize(None, Frame(torch.zeros(1, CITYSCAPES, *config.size), torch.zeros(1, 0, 3)))
+        network = Pix2PixHD(config)
+        network.synthesize(network.encode_examples(None), Frame(torch.zeros(1, CITYSCAPES, *config.size), torch.zeros(1, 0, 3)))
     assert counter.get_total_flops() / 2 == pytest.approx(489e9, rel=0.01)
 
 
@@ -131,14 +143,15 @@ def test_frames_depend_on_their_own_semantic_image_alone():
 def test_an_enhancer_adds_the_features_of_the_size_below_to_its_own():
     config = replace(TINY, enhancers=1, filters=8)
     network, driving = made_by(config), semantic(1, config)
-    enhancer, half = network.enhancers[0], F.avg_pool2d(driving.semantic, 3, 2, 1, count_include_pad=False)
+    enhancer: Any = network.enhancers[0]
+    half = F.avg_pool2d(driving.semantic, 3, 2, 1, count_include_pad=False)
     expected = torch.tanh(network.to_image(enhancer.up(enhancer.down(driving.semantic) + network.coarse(half))))
-    assert torch.allclose(network.synthesize(None, driving).frame, expected, atol=1e-6)
+    assert torch.allclose(network.synthesize(network.encode_examples(None), driving).frame, expected, atol=1e-6)
 
 
 def test_every_weight_learns():
     network = made_by(replace(TINY, enhancers=1, filters=8)).train()
-    network.synthesize(None, semantic()).frame.square().mean().backward()
+    network.synthesize(network.encode_examples(None), semantic()).frame.square().mean().backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert without == []
 
@@ -147,8 +160,9 @@ def test_its_discriminators_see_no_example():
     discriminators = Discriminators(TINY)
     frame = replace(semantic(), image=torch.zeros(2, 3, 64, 64))
     target = Target(frame, frame.map(lambda x: x[:, None]))
-    assert discriminators.image.scales[0].layers[0].in_channels == 3 + TINY.semantic_channels
-    assert discriminators.generator_terms(target, frame.required_image, past=None).keys() == {"gan", "feature_matching"}
+    first = discriminators.get_submodule("image.scales.0.layers.0")
+    assert first.in_channels == 3 + TINY.semantic_channels
+    assert discriminators.generator_terms(target, frame.required_image, past=Past([], [], [])).keys() == {"gan", "feature_matching"}
 
 
 def test_the_fast_form_makes_the_same_frames():
@@ -202,7 +216,7 @@ def test_examples_for_it_and_their_absence_for_others_are_refused(run, painted_d
 
 
 def test_a_few_shot_model_without_examples_is_refused(painted_driver, tmp_path):
-    config = fewshot.PRESETS["tiny"]
+    config = FEW_SHOT["tiny"]
     save_model(tmp_path / "tiny.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
     with pytest.raises(UsageError, match="there is no example"):
         synthesize([], painted_driver, load_model(tmp_path / "tiny.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(device="cpu"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import itemgetter
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def test_the_example_that_looks_most_like_the_driving_frame_is_warped():
     keys = F.normalize(torch.randn(code.keys.shape, generator=torch.Generator().manual_seed(1)), dim=-1) * 10
     net.attention.query = lambda semantic: keys[:, 2]  # type: ignore[method-assign]  # those of the third example
     made = net.synthesize(replace(code, memory=net.attention.memorise(keys, code.values)), at(shown, 2))
-    assert made.best.tolist() == [2, 2]
+    assert made.best is not None and made.best.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(("attention", "norm"), [("pixel", "mean"), ("compact", "mean"), ("compact", "unit")])
@@ -79,6 +80,7 @@ def test_the_example_that_looks_most_like_the_driving_frame_is_warped():
 def test_shares_of_attention_sum_to_1_everywhere(attention, norm):
     net, shown = generator(replace(TINY, attention=attention, basis_norm=norm)), examples(3)
     made = net.synthesize(net.encode_examples(shown), at(shown, 0))
+    assert made.attention is not None and made.shares is not None
     assert made.attention.shape == (2, 3, 16, 16)
     assert torch.allclose(made.attention.sum(1), torch.ones(2, 16, 16), atol=1e-5)
     assert torch.allclose(made.shares.sum(1), torch.ones(2), atol=1e-5)
@@ -91,6 +93,7 @@ def test_an_example_given_several_times_counts_as_given_once_to_the_same_attenti
     once = net.synthesize(net.encode_examples(shown), at(shown, 0))
     thrice = net.synthesize(net.encode_examples(shown.map(lambda x: torch.cat([x] * 3, 1))), at(shown, 0))
     assert torch.allclose(once.frame, thrice.frame, atol=1e-4)
+    assert thrice.shares is not None and once.shares is not None
     assert torch.allclose(thrice.shares.unflatten(1, (3, 2)).sum(1), once.shares, atol=1e-4)
 
 
@@ -103,7 +106,7 @@ def test_a_batch_equals_its_samples_one_by_one(preset, count):
     together, _ = net.step(net.encode_examples(shown), at(shown, 0), past)
     for i in range(2):
         one = slice(i, i + 1)
-        single = shown.map(lambda x, one=one: x[one])
+        single = shown.map(itemgetter(one))
         alone, _ = net.step(net.encode_examples(single), at(single, 0), at(single, 0))
         assert torch.allclose(together[one], alone, atol=1e-5)
 
@@ -111,8 +114,8 @@ def test_a_batch_equals_its_samples_one_by_one(preset, count):
 @torch.no_grad()
 def test_a_zero_flow_with_mask_0_returns_the_previous_frame():
     net, shown = generator(replace(TINY, combine="matting", refine_mask=False)), examples(1)
-    net.flow.head.weight.zero_()
-    net.flow.head.bias.copy_(torch.tensor([0.0, 0.0, -40.0]))
+    net.get_parameter("flow.head.weight").zero_()
+    net.get_parameter("flow.head.bias").copy_(torch.tensor([0.0, 0.0, -40.0]))
     made = net.synthesize(net.encode_examples(shown), at(shown, 0), at(shown, 0))
     assert made.previous is not None and made.previous.flow.abs().max() == 0
     assert torch.allclose(made.frame, at(shown, 0).required_image, atol=1e-5)
@@ -125,7 +128,7 @@ def test_some_of_the_examples_can_be_chosen_without_encoding_them_again(attentio
     code = net.encode_examples(shown)
     for kept in ([2], [3, 1]):
         chosen, _ = net.step(net.choose(code, kept), at(shown, 0))
-        alone, _ = net.step(net.encode_examples(shown.map(lambda x, kept=kept: x[:, kept])), at(shown, 0))
+        alone, _ = net.step(net.encode_examples(shown.map(itemgetter((slice(None), kept)))), at(shown, 0))
         assert torch.allclose(chosen, alone, atol=1e-5)
 
 
@@ -143,6 +146,7 @@ def test_a_model_trained_with_one_kind_of_attention_runs_with_the_other():
     compact = FewShotGenerator(replace(TINY, attention="compact")).eval()
     compact.load_state_dict(net.state_dict())
     pixel, other = (n.synthesize(n.encode_examples(shown), at(shown, 0)) for n in (net, compact))
+    assert other.shares is not None and pixel.shares is not None
     assert other.frame.isfinite().all() and not torch.equal(other.shares, pixel.shares)
 
 
@@ -235,6 +239,7 @@ def test_every_way_to_combine_warps_makes_frames_with_and_without_a_past(combine
 def test_matting_takes_the_warp_where_the_mask_is_0_and_the_synthesis_where_it_is_1():
     net, shown = generator(), examples(1)
     made = net.synthesize(net.encode_examples(shown), at(shown, 0))
+    assert made.example is not None and made.example_mask is not None
     expected = (1 - made.example_mask) * made.example.image + made.example_mask * made.raw
     assert torch.allclose(made.frame, expected, atol=1e-5)
 

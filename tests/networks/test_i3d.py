@@ -60,7 +60,7 @@ def test_sizes_are_tensorflows_same():
     with torch.no_grad():
         unit.conv3d.weight.zero_()
         unit.conv3d.weight[0, 0, 2, 2, 2] = 1
-        unit.conv3d.bias.zero_()
+        unit.get_parameter("conv3d.bias").zero_()
     video = torch.rand(1, 1, 16, 224, 224)
     made = unit(video)
     assert made.shape == (1, 1, 8, 112, 112) and torch.allclose(made, video[..., ::2, ::2, ::2])

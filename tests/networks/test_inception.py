@@ -62,7 +62,8 @@ def test_colours_are_scaled_as_the_graph_has_it():
 
 
 def test_averages_leave_the_border_out_and_the_last_block_takes_the_maximum(published):
-    network, seen = inception(published), {}
+    network = inception(published)
+    seen: dict[str, torch.Tensor] = {}
     for name in ("Mixed_7b", "Mixed_7c"):
         block = getattr(network, name)
         block.register_forward_pre_hook(lambda module, given, name=name: seen.setdefault(name, given[0]))

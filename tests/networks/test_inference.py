@@ -18,7 +18,7 @@ def network(preset: str, **changes) -> FewShotGenerator:
     torch.manual_seed(0)
     net = FewShotGenerator(replace(PRESETS[preset], **changes)).eval()
     with torch.no_grad():  # pictures with some contrast
-        net.to_image.weight.mul_(3)
+        net.get_parameter("to_image.weight").mul_(3)
     return net
 
 
@@ -69,7 +69,7 @@ def test_a_frame_that_half_precision_spoils_is_made_again_in_fp32_and_counted():
     expected, _ = renderer.step(code, at(shown, 0))
     assert renderer.fallbacks == 0
 
-    renderer._fast.to_image.bias.fill_(float("inf"))  # what a half float makes of all above 65504
+    renderer._fast.get_parameter("to_image.bias").fill_(float("inf"))  # what a half float makes of all above 65504
     frame, past = renderer.step(code, at(shown, 0))
     assert renderer.fallbacks == 1
     assert torch.allclose(frame, expected, atol=0.02) and past.image is not None
@@ -90,7 +90,8 @@ def test_spectral_norms_are_folded_into_plain_weights_and_the_generator_stays_as
     assert not any("parametrizations" in name for name in fast.state_dict())
     plain = FewShotGenerator(replace(PRESETS["tiny-paper"], spectral=False))
     assert set(plain.state_dict()) == set(fast.state_dict())
-    assert torch.allclose(fast.blocks[0].conv_first.weight, net.blocks[0].conv_first.weight)
+    folded, normed = fast.get_parameter("blocks.0.conv_first.weight"), net.get_submodule("blocks.0.conv_first").weight
+    assert isinstance(normed, torch.Tensor) and torch.allclose(folded, normed)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 

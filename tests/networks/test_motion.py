@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from stages.networks.common.frame import Frame
-from stages.networks.fewshot import motion
 from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.networks.fewshot.flow import FlowNetwork
 from stages.networks.fewshot.generator import FewShotGenerator
@@ -86,7 +86,8 @@ def test_a_similarity_is_the_least_squares_solution_of_the_four_unknowns():
     cosine, sine, x, y = np.linalg.lstsq(np.concatenate([rows_x, rows_y]), np.concatenate([of[:, 0], of[:, 1]]), rcond=None)[0]
     if np.hypot(cosine, sine) < 1 / LARGEST_SCALE:
         pytest.fail("choose other points: this fit is one that is cut off")
-    found = similarity(*(torch.tensor(p[None], dtype=torch.float32) for p in (to, of)), torch.ones(1, 12, dtype=torch.bool))
+    here, there = (torch.tensor(p[None], dtype=torch.float32) for p in (to, of))
+    found = similarity(here, there, torch.ones(1, 12, dtype=torch.bool))
     assert complex(found.turn) == pytest.approx(complex(cosine, sine), abs=5e-3)
     assert complex(found.shift) == pytest.approx(complex(x, y), abs=5e-3)
 
@@ -132,7 +133,7 @@ def test_a_spline_equals_the_slow_one(smoothing: float):
     seen, grid = torch.ones(2, 20, dtype=torch.bool), pixel_grid(SIZE, 8, CPU) / 64
     ours, _ = spline(to, of, seen, grid, smoothing)
     for sample in range(2):
-        slow = slow_spline(*(x[sample].double().numpy() for x in (to, of)), smoothing, grid.double().numpy())
+        slow = slow_spline(to[sample].double().numpy(), of[sample].double().numpy(), smoothing, grid.double().numpy())
         assert np.abs(ours[sample].numpy() - slow).max() < 2e-4, "a hundredth of a pixel"
 
 
@@ -271,9 +272,14 @@ def frame_for(config: FewShotConfig, seed: int, *lead: int) -> Frame:
 def test_coordinates_stay_in_float32_whatever_the_pictures_are_in(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
     network, driving, source = FlowNetwork(FACE).eval(), frame_for(FACE, 1, 2), frame_for(FACE, 2, 2, 1)
-    seen = []
+    seen: list[tuple[torch.dtype, torch.dtype]] = []
     solve = torch.linalg.solve_ex
-    monkeypatch.setattr(motion.torch.linalg, "solve_ex", lambda a, b: seen.append((a.dtype, b.dtype)) or solve(a, b))
+
+    def noted(a: torch.Tensor, b: torch.Tensor) -> Any:
+        seen.append((a.dtype, b.dtype))
+        return solve(a, b)
+
+    monkeypatch.setattr(torch.linalg, "solve_ex", noted)
     exact = network(driving, source)
     small = (replace(frame, semantic=frame.semantic.to(dtype)) for frame in (driving, source))
     half = network.to(dtype)(*small)

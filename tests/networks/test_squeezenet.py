@@ -115,9 +115,9 @@ class TestSqueezeNet11:
     def test_it_sees_colours_as_torchvision_normalises_them(self):
         network = SqueezeNet11()
         with torch.no_grad():
-            network.features[0].weight.zero_()
-            network.features[0].weight[0, 1, 1, 1] = 1  # green
-            network.features[0].bias.zero_()
+            network.get_parameter("features.0.weight").zero_()
+            network.get_parameter("features.0.weight")[0, 1, 1, 1] = 1  # green
+            network.get_parameter("features.0.bias").zero_()
         assert network(torch.ones(1, 3, 32, 32))[0][0, 0, 3, 3] == pytest.approx((1 - 0.456) / 0.224)
 
     def test_a_file_of_another_network_is_refused(self, state):

@@ -45,9 +45,9 @@ def test_a_file_of_another_network_is_refused(published):
 def test_the_first_layer_sees_colours_as_imagenet_was_normalised():
     net = Vgg19()
     with torch.no_grad():
-        net.features[0].weight.zero_()
-        net.features[0].weight[0, 1, 1, 1] = 1  # green
-        net.features[0].bias.zero_()
+        net.get_parameter("features.0.weight").zero_()
+        net.get_parameter("features.0.weight")[0, 1, 1, 1] = 1  # green
+        net.get_parameter("features.0.bias").zero_()
     green = net(torch.full((1, 3, 16, 16), 1.0))[0]
     assert torch.allclose(green[0, 0, 8, 8], torch.tensor((1 - 0.456) / 0.224))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,19 +14,18 @@ from stages.errors import UsageError
 from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
-from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.inference import Precision, Renderer, Speed
 from stages.networks.common.residual import halved
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 from stages.networks.vid2vid.generator import Past
 
 TINY = PRESETS["tiny-vid2vid"]
-assert isinstance(TINY, Vid2VidConfig)
 PRIOR = replace(TINY, foreground=(1, 3))
 CITYSCAPES = 36
 """The labels of the paper's data, and the edges between instances."""
 
 
-def network_of(config: Vid2VidConfig = TINY, seed: int = 0) -> Vid2Vid:
+def network_of(config: Vid2VidConfig = TINY, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     return Vid2Vid(config).eval()
 
@@ -40,9 +40,10 @@ def moment(config: Vid2VidConfig = TINY, seed: int = 0, batch: int = 1, size: tu
     return Frame(semantic, torch.zeros(batch, 0, 3), torch.rand(batch, 3, height, width, generator=draw) * 2 - 1)
 
 
-def recursion(network: Generator | Renderer, frames: int, start: Frame | None = None) -> tuple[list[Tensor], list[Frame]]:
+def recursion(network: Generator | Renderer, frames: int) -> tuple[list[Tensor], list[Any]]:
     """Frames, and the past after each of them."""
-    past, made, pasts = start, [], []
+    past: Frame | None = None
+    made, pasts = [], []
     with torch.no_grad():
         for t in range(frames):
             frame, past = network.step(network.encode_examples(None), replace(moment(seed=t), image=None), past)
@@ -110,7 +111,7 @@ def test_a_frame_is_equation_9_or_without_a_prior_equation_4_also_in_its_gradien
     network = network_of(config).double()
     driving, past = moment(config, 1), moment(config, 2)
     driving, past = replace(driving, semantic=driving.semantic.double()), past.map(Tensor.double)
-    before = past.image.requires_grad_(True)
+    before = past.required_image.requires_grad_(True)
     made = network.synthesize(network.encode_examples(None), driving, past)
     assert made.previous is not None and made.previous_mask is not None
 
@@ -151,7 +152,7 @@ def test_the_foreground_is_painted_from_labels_alone_and_its_network_learns_of_t
 
 
 def images(count: int) -> list[Tensor]:
-    return [moment(seed=40 + i).image for i in range(count)]
+    return [moment(seed=40 + i).required_image for i in range(count)]
 
 
 def test_the_public_codes_composite_never_warps_the_foreground():
@@ -173,10 +174,11 @@ def test_a_frame_is_made_from_the_two_frames_before_it_and_no_earlier_one():
     made, pasts = recursion(network, 4)
     past = pasts[3]
     assert isinstance(past, Past)
-    assert [torch.equal(frame.image, image) for frame, image in zip(past.frames(), (made[3], made[2]), strict=True)] == [True, True]
+    newest, before = past.frames()
+    assert torch.equal(newest.required_image, made[3]) and torch.equal(before.required_image, made[2])
     next_one = replace(moment(seed=9), image=None)
     whole = network.step(None, next_one, past)[0]
-    for changed in (replace(past, image=-past.image), replace(past, older=replace(past.older, image=-past.older.image))):
+    for changed in (replace(past, image=-made[3]), replace(past, older=replace(before, image=-made[2]))):
         assert not torch.equal(network.step(None, next_one, changed)[0], whole), "both count"
 
 
@@ -185,16 +187,16 @@ def test_every_scale_continues_its_own_images():
     _, pasts = recursion(network, 2)
     driving = replace(moment(seed=9), image=None)
     own = network.synthesize(None, driving, pasts[1])
-    same = network.synthesize(None, driving, replace(pasts[1], coarser=(halved(pasts[1].image),)))
-    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], halved(pasts[1].image))
+    same = network.synthesize(None, driving, replace(pasts[1], coarser=(halved(pasts[1].required_image),)))
+    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], halved(pasts[1].required_image))
     assert not torch.equal(own.coarser[0], same.coarser[0])
 
 
 def test_given_frames_have_their_own_halves_as_the_past_of_coarser_scales():
     network = network_of()
     given = moment(seed=5)
-    past = network.remember(given, Synthesis(given.image, given.image), None)
-    assert torch.equal(past.image, given.image) and torch.equal(past.coarser[0], halved(given.image))
+    past = network.remember(given, Synthesis(given.required_image, given.required_image), None)
+    assert torch.equal(past.required_image, given.required_image) and torch.equal(past.coarser[0], halved(given.required_image))
     assert torch.equal(network.step(None, moment(), past)[0], network.step(None, moment(), given)[0])
 
 
@@ -213,10 +215,10 @@ def test_the_past_changes_its_precision_and_moves_as_a_whole():
     _, pasts = recursion(network_of(), 3)
     half = pasts[2].cast(torch.bfloat16)
     assert [frame.semantic.dtype for frame in half.frames()] == [torch.bfloat16] * 2
-    assert [frame.image.dtype for frame in half.frames()] == [torch.float32] * 2
+    assert [frame.required_image.dtype for frame in half.frames()] == [torch.float32] * 2
     doubled = pasts[2].map(lambda x: x * 2)
     for ours, theirs in zip(doubled.frames(), pasts[2].frames(), strict=True):
-        assert torch.equal(ours.image, 2 * theirs.image) and torch.equal(ours.coarser[0], 2 * theirs.coarser[0])
+        assert torch.equal(ours.required_image, 2 * theirs.required_image) and torch.equal(ours.coarser[0], 2 * theirs.coarser[0])
 
 
 # coarse to fine
@@ -254,7 +256,8 @@ def test_samples_of_a_batch_do_not_know_each_other():
 def test_the_inference_form_makes_the_same_video():
     network = network_of(PRIOR)
     made, _ = recursion(network, 4)
-    for precision, tolerance in (("fp32", 1e-4), ("bf16", 0.03)):
+    precisions: list[tuple[Precision, float]] = [("fp32", 1e-4), ("bf16", 0.03)]
+    for precision, tolerance in precisions:
         renderer = Renderer(network, Speed(precision))
         fast, pasts = recursion(renderer, 4)
         assert max((a - b).abs().mean() for a, b in zip(made[:2], fast[:2], strict=True)) < tolerance

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,7 +14,6 @@ from stages.runner import ClipTask
 @pytest.fixture(scope="session")
 def stand_ins() -> ModuleType:
     """The module of small stages, importable here and in the workers."""
-    sys.path.insert(0, str(Path(__file__).parent))
     return importlib.import_module("stand_ins")
 
 

@@ -92,7 +92,7 @@ class _OnlyHere:
 
 
 def test_a_folder_that_the_nodes_do_not_share_is_a_sentence(inputs, task, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_crew.os, "getcwd", lambda: str(tmp_path / "only here"))
+    monkeypatch.setattr(os, "getcwd", lambda: str(tmp_path / "only here"))
     with pytest.raises(UsageError, match="cannot enter .*only here.*a folder that all nodes have"):
         list(on_ray(task(), inputs("a")))
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ def cluster(stand_ins, monkeypatch):
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(stand_ins.__file__).parent), str(Path(__file__).parents[2])]))
     place = tempfile.mkdtemp(prefix="fsv2v", dir="/tmp")
-    settings = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args={**settings, "temp_dir": place})
+    settings: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 << 20}
+    cluster: Any = Cluster(initialize_head=True, head_node_args={**settings, "temp_dir": place})
     cluster.second = cluster.add_node(**settings)
     yield cluster
     cluster.shutdown()

@@ -20,6 +20,7 @@ from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageError
 from stages.files import using
 from stages.runner import ClipTask, exit_code, run_over_clips
+from stages.runner.report import Step
 from stages.runner.work import cores
 
 BOTH = pytest.mark.parametrize("jobs", [1, 2])
@@ -224,7 +225,7 @@ def test_steps_tell_how_far_an_input_is(make_face_video, stand_ins, tmp_path, mo
     monkeypatch.setattr(watched, "_INTERVAL", 0.0)  # reaches the work of this process only
     video = str(make_face_video(tmp_path / "long.mp4", 100 if jobs == 1 else 2000))
     work = ClipTask("stand_ins:extract", stand_ins.StandIn(str(tmp_path / "log")), str(tmp_path / "out"))
-    steps = []
+    steps: list[Step] = []
     reports = list(run_over_clips(work, [video] if jobs == 1 else [video, "absent"], jobs, on_step=steps.append))
     assert {report.status for report in reports} <= {"done", "failed"}
     assert steps and {step.source for step in steps} == {video}

@@ -105,6 +105,9 @@ def test_one_label_map_for_each_frame(street, tmp_path) -> None:
     (tmp_path / "street_labels/001.png").unlink()
     with pytest.raises(InputError, match="holds 1 label maps, but .* has 2 frames"):
         extract(clip, SegmentOptions(backend="labels"))
+    shutil.copy(tmp_path / "street_labels/000.png", tmp_path / "street_labels/000.bmp")
+    with pytest.raises(InputError, match=r"two files of one frame: 000\.bmp and 000\.png"):
+        extract(clip, SegmentOptions(backend="labels"))
     shutil.rmtree(tmp_path / "street_labels")
     with pytest.raises(InputError, match="There are no label maps beside") as caught:
         extract(clip, SegmentOptions(backend="labels"))

@@ -32,12 +32,13 @@ def with_landmarks(path: Path, image: np.ndarray, points: np.ndarray) -> Clip:
 def saved_frame(clip: Clip, index: int, path: Path, scale: float) -> Clip:
     """A frame of the clip as somebody saves it: enlarged, as JPEG, with landmarks that tremble a little."""
     image = clip.frame(index)
-    size = round(image.shape[0] * scale)
+    height, width = image.shape[:2]
+    size = round(height * scale)
     _, coded = cv2.imencode(".jpg", cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    view = View.scaled(*image.shape[:2], size, size)
+    view = View.scaled(height, width, size, size)
     points = view.points(clip.layer("landmarks").arrays()["points"][index, 0])
     points[:, :2] += np.random.default_rng(0).normal(0, 0.005 * eye_distance(points), (68, 2))
-    return with_landmarks(path, cv2.imdecode(coded, cv2.IMREAD_COLOR), points)
+    return with_landmarks(path, np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), points)
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.6])

@@ -26,7 +26,7 @@ def test_a_model_is_shipped_for_each_kind(kind):
 
 def test_the_driving_layer_chooses_the_model(tmp_path):
     frames = [np.zeros((64, 32, 3), np.uint8)] * 2
-    clip = create_clip(tmp_path / "dance.clip", iter(frames), fps=25)
+    clip = create_clip(tmp_path / "dance.clip", iter(frames))
     with clip.writing("poses", Producer("test"), {"frames": clip.frames_digest()}) as layer:
         boxes, identities = np.zeros((2, 1, 4), np.float32), np.zeros((2, 1), np.int32)
         layer.arrays(keypoints=np.ones((2, 1, 25, 3), np.float32), boxes=boxes, track_id=identities)

@@ -104,7 +104,7 @@ def test_ten_who_cross() -> None:
     walks = list(enumerate(zip(starts, speeds, strict=True)))
     frames = [[walker(start + speed * t, 80 + 14 * who, phase=t / 3 + who) for who, (start, speed) in walks] for t in range(40)]
     for subjects in frames:
-        random.shuffle(subjects)  # type: ignore[arg-type]
+        random.shuffle(subjects)
     assert sorted(map(sorted, paths(frames))) == [[80 + 14 * who] for who in range(10)]
 
 

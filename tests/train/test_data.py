@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from stages.build_dataset import DatasetOptions, build
-from stages.clip import Producer, as_clip, open_clip, reader
+from stages.clip import Producer, as_clip, open_clip
 from stages.clip.layers import npz_bytes
 from stages.clip.pack import pack
 from stages.errors import InvalidClip, UsageError
@@ -138,7 +140,8 @@ def test_a_clip_that_is_shorter_than_the_dataset_says_is_unreadable(faces, make_
 
 
 def test_a_run_goes_on_beside_an_unreadable_clip_and_says_so(faces, tmp_path):
-    clip, rows = broken(faces, truncated_jpeg), []
+    clip = broken(faces, truncated_jpeg)
+    rows: list[dict[str, Any]] = []
     train(TINY, TrainOptions(faces, device="cpu"), tmp_path / "run", event=rows.append)
     messages = [row["message"] for row in rows if "message" in row]
     assert len(messages) == 1 and messages[0].startswith(f"other clips take the place of {clip}: ")
@@ -151,9 +154,9 @@ def test_a_window_of_a_video_is_decoded_at_one_go(make_face_video, make_painted_
     with clip.writing("landmarks", Producer("painted"), {}) as layer:
         layer.arrays(points=points)
     list(build([str(clip.path)], tmp_path / "faces", DatasetOptions(size=64, store="reference")))
-    started = []
-    popen = reader.subprocess.Popen
-    monkeypatch.setattr(reader.subprocess, "Popen", lambda *command, **more: started.append(command) or popen(*command, **more))
+    started: list[Any] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *command, **more: started.append(command) or popen(*command, **more))
     config = replace(TINY, max_examples=1, most_stride=1)
     batch = Dataset(tmp_path / "faces", "landmarks", "train").batch(config, 0, Phase(1, frames=8, batch=1))
     assert batch.frames.required_image.shape[1] == 8

@@ -9,7 +9,8 @@ import pytest
 
 from stages.errors import InputError, UsageError
 from stages.networks.common.objective import Discriminators
-from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.families import build
+from stages.networks.fewshot.config import FewShotConfig
 from stages.train import TrainConfig, read_recipe
 from stages.train.recipes import FOLDER, names
 
@@ -41,7 +42,7 @@ def test_each_is_stored_with_its_run_and_read_again(name):
 @pytest.mark.parametrize("name", ["face-256", "pose-256", "street-256"])
 def test_the_networks_of_the_shipped_models_can_be_built(name):
     recipe = read_recipe(name)
-    parameters = sum(p.numel() for p in FewShotGenerator(recipe.generator).parameters())
+    parameters = sum(p.numel() for p in build(recipe.generator).parameters())
     assert 2 * parameters < 40e6  # bytes as float16
     assert Discriminators(recipe.generator, recipe.discriminators)
     assert all(side % 32 == 0 for phase in recipe.phases for side in recipe.size_of(phase))
@@ -51,6 +52,7 @@ def test_a_file_of_ones_own_differs_from_its_base(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('base = "face-256"\nmost_stride = 2\n[losses]\ngan = 0.1\n[generator]\nattention = "compact"\n[[phases]]\nsteps = 7\n')
     mine, base = read_recipe(str(file)), read_recipe("face-256")
+    assert isinstance(mine.generator, FewShotConfig) and isinstance(base.generator, FewShotConfig)
     assert (mine.most_stride, mine.losses.gan, mine.generator.attention, mine.steps) == (2, 0.1, "compact", 7)
     assert (mine.losses.l1, mine.generator.channels) == (base.losses.l1, base.generator.channels)
 

@@ -8,11 +8,13 @@ import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
+from stages.networks.fewshot.config import FewShotConfig
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
 from stages.train.budget import plan
@@ -72,7 +74,7 @@ class TestTheGuard:
 
 
 def test_a_learning_rate_a_thousand_times_too_high_is_lowered_until_the_run_learns(painted_dataset, tmp_path):
-    told = []
+    told: list[dict[str, Any]] = []
     train(replace(TINY, learning_rate=0.4), options(painted_dataset), tmp_path / "run", event=told.append)
     returns = [row for row in rows(tmp_path / "run") if "went_back_from" in row]
     assert len(returns) >= 2 and returns[-1]["rate"] < 0.1
@@ -139,7 +141,8 @@ def test_a_disk_that_is_full_for_a_while_costs_a_state_and_not_the_run(painted_d
     refused = [row["message"] for row in told if "message" in row]
     assert any("state-" in message and "Training goes on" in message for message in refused)
     assert [row["step"] for row in rows(run) if "l1" in row] == list(range(5, STEPS + 1, 5))
-    assert RunFolder(run).latest_state()["step"] == STEPS
+    state = RunFolder(run).latest_state()
+    assert state is not None and state["step"] == STEPS
 
 
 def test_a_disk_that_is_full_at_the_start_ends_the_run_which_can_be_begun_again(painted_dataset, tmp_path, full_disk):
@@ -148,7 +151,8 @@ def test_a_disk_that_is_full_at_the_start_ends_the_run_which_can_be_begun_again(
         train(TINY, options(painted_dataset), tmp_path / "run")
     full_disk(resource.RLIM_INFINITY)
     train(TINY, options(painted_dataset), tmp_path / "run")
-    assert RunFolder(tmp_path / "run").latest_state()["step"] == STEPS
+    state = RunFolder(tmp_path / "run").latest_state()
+    assert state is not None and state["step"] == STEPS
 
 
 def test_a_run_without_a_full_disk_has_the_same_log(painted_dataset, tmp_path, full_disk):
@@ -178,7 +182,7 @@ class TestBudgets:
         config = replace(TINY, budget=16.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))
         train(config, options(painted_dataset), tmp_path / "run")
         planned = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
-        again = []
+        again: list[dict[str, Any]] = []
         train(config, options(painted_dataset), tmp_path / "run", event=again.append)
         assert again == [] and rows(tmp_path / "run")[-1]["step"] == sum(phase["steps"] for phase in planned["phases"])
         with pytest.raises(ParametersDiffer, match="phases"):
@@ -189,7 +193,7 @@ class TestStartingFromAModel:
     def test_takes_its_weights(self, painted_dataset, tmp_path):
         train(TINY, options(painted_dataset), tmp_path / "first")
         short = replace(TINY, phases=(Phase(1, batch=2, adversarial=False),))
-        told = []
+        told: list[dict[str, Any]] = []
         train(short, replace(options(painted_dataset), start=tmp_path / "first"), tmp_path / "second", event=told.append)
         learnt, begun = rows(tmp_path / "first")[-1], rows(tmp_path / "second")[0]
         assert begun["validation"]["psnr"] == pytest.approx(learnt["validation"]["psnr"], abs=0.1)
@@ -205,15 +209,19 @@ class TestStartingFromAModel:
         body = Trainer(replace(TINY, generator=replace(TINY.generator, kind="poses", semantic_channels=3)), torch.device("cpu"), None)
         taken, whole = body.start_from(face.generator.state_dict())
         assert 0.8 * whole < taken < whole
-        assert torch.equal(body.generator.to_image.weight, face.generator.to_image.weight)
+        theirs, ours = (trainer.generator.get_parameter("to_image.weight") for trainer in (face, body))
+        assert torch.equal(ours, theirs)
 
 
 def test_the_flow_of_the_previous_frame_begins_as_that_of_the_example(painted_dataset, tmp_path):
+    assert isinstance(TINY.generator, FewShotConfig)
     separate = replace(TINY.generator, flow_shared=False)
     phases = (Phase(1, batch=2, adversarial=False), Phase(1, batch=2, frames=2))
     config = replace(TINY, generator=separate, learning_rate=1e-12, phases=phases)
     train(config, options(painted_dataset), tmp_path / "run")
-    kept = RunFolder(tmp_path / "run").latest_state()["generator"]
+    state = RunFolder(tmp_path / "run").latest_state()
+    assert state is not None
+    kept = state["generator"]
     pairs = [(value, kept[f"example_{name}"]) for name, value in kept.items() if name.startswith("flow.")]
     assert pairs and all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
 

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.flow.teacher import Teacher, choose_teacher
 from stages.flow.warp import warp
 from stages.models import load_model
+from stages.networks.common.generator import Synthesis
 from stages.networks.common.objective import DiscriminatorConfig
-from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset, draw_window
 from stages.train.state import RunFolder
@@ -91,7 +93,7 @@ def test_every_variant_can_be_trained(change, painted_dataset, tmp_path):
     assert load_model(tmp_path / "run").config == generator
 
 
-def test_a_rollout_comes_before_the_frames_that_teach(painted_dataset, tmp_path):
+def test_a_rollout_comes_before_the_frames_that_teach(painted_dataset, monkeypatch):
     rolled = replace(TINY, phases=(Phase(3, batch=2, frames=2, rollout=5),))
     data = Dataset(painted_dataset, "landmarks", "train")
     lengths = [data.batch(rolled, step, rolled.phases[0]).num_frames for step in range(12)]
@@ -101,8 +103,13 @@ def test_a_rollout_comes_before_the_frames_that_teach(painted_dataset, tmp_path)
     trainer = Trainer(rolled, torch.device("cpu"), None)
     made: list[bool] = []
     synthesize = trainer.generator.synthesize
-    trainer.generator.synthesize = lambda *given: (made.append(torch.is_grad_enabled()), synthesize(*given))[1]
-    trainer._synthesize = trainer.generator.synthesize
+
+    def noted(*given: Any) -> Synthesis:
+        made.append(torch.is_grad_enabled())
+        return synthesize(*given)
+
+    monkeypatch.setattr(trainer.generator, "synthesize", noted)
+    monkeypatch.setattr(trainer, "_synthesize", noted)
     stepped = trainer.train_step(data.batch(rolled, step, rolled.phases[0]), rolled.phases[0])
     assert made == [False] * (lengths[step] - 2) + [True] * 2
     assert {"warp", "flow", "video_gan"} <= stepped.terms.keys()  # the first frame that teaches has a past, too
@@ -141,7 +148,7 @@ def test_a_network_without_a_setting_says_so(painted_dataset, tmp_path, fsv2v):
 
 def test_a_finished_run_is_not_trained_again(undisturbed, painted_dataset):
     before = (undisturbed / "log.ndjson").read_bytes()
-    rows = []
+    rows: list[dict[str, Any]] = []
     train(TINY, quick(painted_dataset), undisturbed, event=rows.append)
     assert rows == [] and (undisturbed / "log.ndjson").read_bytes() == before
 
@@ -218,6 +225,7 @@ def test_training_learns_to_copy_the_example(painted_dataset):
     assert np.mean(errors[-4:]) < 0.67 * np.mean(errors[:4])
 
 
+assert isinstance(TINY.generator, FewShotConfig)
 MOVING = replace(TINY.generator, motion="keypoints", warp_all=True)
 """A network whose flow begins with what the keypoints tell."""
 
@@ -237,7 +245,8 @@ def test_a_run_whose_flow_learns_first_goes_on_with_everything(painted_dataset, 
     phases = (Phase(3, batch=2, adversarial=False, motion_only=True), Phase(2, batch=2), Phase(2, batch=2, frames=2))
     config = replace(TINY, generator=MOVING, phases=phases)
     final = train(config, quick(painted_dataset), tmp_path / "run")
-    assert load_model(final).config.motion == "keypoints"
+    network = load_model(final).config
+    assert isinstance(network, FewShotConfig) and network.motion == "keypoints"
     assert [row["frames"] for row in log(tmp_path / "run") if "l1" in row][-1] == 2
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,8 @@ def test_it_goes_on_exactly_also_while_the_coarse_scale_is_held(run, stopped_at,
 
 
 def test_the_coarse_scale_is_held_and_keeps_the_momentum_of_its_optimiser(painted_dataset):
-    data, trainer = Dataset(painted_dataset, "landmarks", "train"), Trainer(RECIPE, torch.device("cpu"), None)
+    data = Dataset(painted_dataset, "landmarks", "train")
+    trainer: Any = Trainer(RECIPE, torch.device("cpu"), None)
 
     def step() -> dict[str, torch.Tensor]:
         phase = RECIPE.phase_at(trainer.step)
@@ -100,20 +102,22 @@ def test_the_coarse_scale_is_held_and_keeps_the_momentum_of_its_optimiser(painte
 
 def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset):
     config = replace(RECIPE, given=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
-    data, trainer = Dataset(painted_dataset, "landmarks", "train"), Trainer(config, torch.device("cpu"), None)
+    data = Dataset(painted_dataset, "landmarks", "train")
+    trainer: Any = Trainer(config, torch.device("cpu"), None)
     step = next(step for step in range(20) if data.batch(config, step, config.phases[0]).num_frames == 5)
     batch = data.batch(config, step, config.phases[0])
     assert batch.given == 2, "as many as the generator remembers"
 
-    pasts = []
+    pasts: list[Any] = []
     synthesize = trainer.generator.synthesize
     trainer.generator.synthesize = lambda code, driving, past: (pasts.append(past), synthesize(code, driving, past))[1]
     trainer._synthesize = trainer.generator.synthesize
     trainer.train_step(batch, config.phases[0])
     assert len(pasts) == 3
     newest, oldest = pasts[0].frames()
-    assert torch.equal(newest.image, batch.frames.image[:, 1]) and torch.equal(oldest.image, batch.frames.image[:, 0])
-    assert torch.equal(pasts[1].older.image, batch.frames.image[:, 1])
+    given = batch.frames.required_image
+    assert torch.equal(newest.required_image, given[:, 1]) and torch.equal(oldest.required_image, given[:, 0])
+    assert torch.equal(pasts[1].older.required_image, given[:, 1])
 
 
 def test_shares_of_the_steps_begin_with_real_frames_and_without(painted_dataset):
@@ -154,7 +158,8 @@ def test_an_image_discriminator_can_judge_h_t_too(painted_dataset):
 
 def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_trusted(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, given=0.0), 0, Phase(1, batch=2, frames=2))
-    target, frame, before = batch.target(1), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    target: Any = batch.target(1)
+    frame, before = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     weights = LossWeights(l1=0, raw=0, warp=0, flow=0, mask=0, keypoint=0, temporal=3)
     past = Past([batch.target(0).image], [before], [])
     terms = generator_losses(Synthesis(frame, frame), target, weights, None, None, past)
@@ -163,7 +168,7 @@ def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_
 
 
 def test_the_foreground_is_named_in_a_recipe_and_unknown_names_are_refused(painted_dataset, tmp_path):
-    recipe = replace(RECIPE, generator=replace(RECIPE.generator, foreground=("tram",)))
+    recipe = replace(RECIPE, generator=replace(PRESETS["tiny-vid2vid"], foreground=("tram",)))
     with pytest.raises(UsageError, match="has no tram"):
         train(recipe, quick(painted_dataset), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -206,7 +211,7 @@ def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
     past = None
     for sample in samples[-2:]:
         frame = frame_of([sample], torch.device("cpu"))
-        past = generator.remember(frame, Synthesis(frame.image, frame.image), past)
+        past = generator.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
     with torch.no_grad():
         expected, _ = generator.step(None, replace(frame_of(samples[:1], torch.device("cpu")), image=None), past)
     assert np.abs(made[0].astype(int) - image_array(expected[0])).mean() < 2, "coded with loss"

@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, folders_in, images_in, timing
+from stages.clip.images import add_frame
 from stages.errors import InputError
 
 _COLOUR = "ColorImage"
@@ -56,7 +57,7 @@ def _cameras(folder: Path) -> list[Frames]:
         name = _NAME.fullmatch(image.stem)
         if name is None:
             raise InputError(f"{image} is not named DATE_TIME_Camera_N as ApolloScape's images are")
-        found[name[2]][_milliseconds(image, name[1])] = image
+        add_frame(found[name[2]], _milliseconds(image, name[1]), image)
     return list(found.values())
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, common_step, consecutive_runs, images_in, matching_files, timing
+from stages.clip.images import add_frame
 from stages.errors import InputError
 
 RATE = 30
@@ -42,7 +43,7 @@ def _drives(folder: Path) -> list[dict[int, Path]]:
         name = _NAME.fullmatch(image.stem)
         if name is None:
             raise InputError(f"{image} is not named DRIVE_FRAME as CamVid's images are")
-        found[name[1]][int(name[2])] = image
+        add_frame(found[name[1]], int(name[2]), image)
     return list(found.values())
 
 

@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, folders_in, images_in
+from stages.clip.images import add_frame
 
 FPS = Fraction(17)
 _IMAGES = ("leftImg8bit_sequence", "leftImg8bit")
@@ -43,7 +44,7 @@ def _snippets(city: Path) -> list[dict[int, Path]]:
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for image in images_in(city):
         if name := _NAME.fullmatch(image.stem):
-            found[name["snippet"]][int(name["frame"])] = image
+            add_frame(found[name["snippet"]], int(name["frame"]), image)
     return list(found.values())
 
 

@@ -21,13 +21,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, files_in, folders_in, matching_files, stem_without
+from stages.clip.datasets.recording import Layout, Recording, consecutive_runs, files_in, folders_in, matching_files
 from stages.clip.images import list_images
 
 FOLDERS = {"keypoints": "landmarks", "openpose": "poses", "densepose": "densepose", "densemask": "instances", "labels": "segment"}
 """Folder without its prefix -> layer."""
 _PREFIXES = ("train_", "test_", "")
-_ENDINGS = "_keypoints|_IUV|_INDS"
+_ENDINGS = {"poses": "_keypoints", "densepose": "_IUV", "instances": "_INDS"}
+"""Layer -> what follows the name of the frame. DensePose writes _IUV and _INDS into one folder."""
 
 
 def _recognises(root: Path) -> bool:
@@ -50,17 +51,17 @@ def _sequence(folder: Path, name: str, kinds: dict[Path, str]) -> Iterator[Recor
     numbers = [int(found[1]) for image in images if (found := re.search(r"(\d{1,15})\D*$", image.stem))]
     ascending = len(numbers) == len(images) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
     stretches = consecutive_runs(numbers) if ascending else [slice(None)]
-    files = {kind: _paired(images, other / folder.name) for other, kind in kinds.items()}
+    files = {kind: _paired(images, other / folder.name, _ENDINGS.get(kind, "")) for other, kind in kinds.items()}
     for stretch in stretches:
         part = images[stretch]
         layers = {kind: paths[stretch] for kind, paths in files.items()}
         yield Recording(name if len(stretches) == 1 else f"{name}-{part[0].stem}", part, layers, labels="cityscapes-ids")
 
 
-def _paired(images: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+def _paired(images: tuple[Path, ...], folder: Path, ending: str) -> tuple[Path, ...]:
     files = files_in(folder)
-    strangers = not {stem_without(path, _ENDINGS) for path in files} & {image.stem for image in images}
-    return tuple(files) if strangers and len(files) == len(images) else matching_files(images, folder, _ENDINGS)
+    strangers = not {path.stem.removesuffix(ending) for path in files} & {image.stem for image in images}
+    return tuple(files) if strangers and len(files) == len(images) else matching_files(images, folder, ending)
 
 
 LAYOUT = Layout("few-shot-vid2vid", _recognises, _recordings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from stages.clip.clip import Clip
 from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_images
 from stages.clip.foreign import add_layer
-from stages.clip.images import is_image, list_images, natural_key
+from stages.clip.images import add_frame, is_image, list_images, natural_key
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, UsageError
 from stages.label_tables import table
@@ -36,6 +35,11 @@ class Recording:
     """Of images at a variable rate."""
     labels: str = ""
     """The table of label ids, if there is a layer `segment`."""
+
+    @property
+    def source(self) -> str:
+        """The path of the video or of the first image."""
+        return str(self.frames if isinstance(self.frames, Path) else self.frames[0])
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,11 @@ def import_layout(
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
         raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="see its folder tree in docs/importing.md")
-    duplicates = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
-    if duplicates:
-        raise InputError(f"{root} holds two sequences that would both be {duplicates[0]}.clip", hint="Import them one by one")
+    sources: dict[str, str] = {}
+    for recording in recordings:
+        if (other := sources.setdefault(recording.name, recording.source)) != recording.source:
+            hint = "Import them one by one"
+            raise InputError(f"{other} and {recording.source} would both be {recording.name}.clip", hint=hint)
     return (_import(layout.name, _adjusted(recording, fps, labels), out, storage) for recording in recordings)
 
 
@@ -104,7 +110,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def images_in(folder: Path) -> list[Path]:
     """The images of a folder in natural order."""
-    return list_images(folder) if folder.is_dir() and any(is_image(entry) for entry in folder.iterdir()) else []
+    return list_images(folder) if any(map(is_image, files_in(folder))) else []
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -118,17 +124,15 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
-def stem_without(path: Path, endings: str) -> str:
-    """The stem of a file, without an ending that the regular expression `endings` matches."""
-    return re.sub(f"({endings})$", "", path.stem)
+def matching_files(images: Sequence[Path], folder: Path, ending: str = "") -> tuple[Path, ...]:
+    """The file of `folder` for each image: the one with the same stem, apart from `ending`.
 
-
-def matching_files(images: Sequence[Path], folder: Path, endings: str = "") -> tuple[Path, ...]:
-    """For each image the file in `folder` with the same stem, apart from an ending that the regular expression `endings` matches.
-
-    Raises InputError, which names the first image without a file.
+    Raises InputError naming the first frame that has none, or two files that one frame has.
     """
-    by_stem = {stem_without(path, endings): path for path in files_in(folder)}
+    names, by_stem = {image.stem for image in images}, dict[str, Path]()
+    for path in files_in(folder):
+        if (stem := path.stem.removesuffix(ending)) in names:
+            add_frame(by_stem, stem, path)
     for image in images:
         if image.stem not in by_stem:
             raise InputError(f"{folder} has no file for the frame {image.stem}")

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.clip.datasets.recording import Layout, Recording, images_in, videos_in
-from stages.clip.images import list_images
+from stages.clip.datasets.recording import Layout, Recording, files_in, videos_in
+from stages.clip.images import is_image, list_images
 from stages.clip.openpose import list_json
 
 
@@ -24,7 +24,7 @@ def _videos(root: Path) -> list[Path]:
 
 
 def _recognises(root: Path) -> bool:
-    return bool(_videos(root)) and not images_in(root)
+    return bool(_videos(root)) and not any(map(is_image, files_in(root)))
 
 
 def _recordings(root: Path) -> Iterator[Recording]:

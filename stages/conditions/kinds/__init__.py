@@ -5,11 +5,12 @@ from __future__ import annotations
 from stages.clip import Clip
 from stages.conditions.kinds import bodies, dense_bodies, faces, streets
 from stages.conditions.kinds.kind import Kind
+from stages.conditions.material import Material
 from stages.conditions.tracks import Track
 from stages.errors import InputError, UsageError
 from stages.plugins import Registry
 
-__all__ = ["Kind", "find", "kinds", "layers_digest", "open_track", "register", "require_channels"]
+__all__ = ["Kind", "find", "find_material", "kinds", "layers_digest", "materials", "open_track", "register", "require_channels"]
 
 _KINDS = Registry("fsv2v.kinds", Kind, (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND))
 
@@ -29,6 +30,23 @@ def find(name: str) -> Kind:
     if (kind := _KINDS.get(name)) is None:
         raise UsageError(f"{name!r} is no driving kind", hint=f"there are {', '.join(kinds())}")
     return kind
+
+
+def materials() -> dict[str, type[Material]]:
+    """What datasets keep, by the driving layer, in the order of `kinds`."""
+    found: dict[str, type[Material]] = {}
+    for kind in kinds().values():
+        if kind.dataset is not None:
+            found.setdefault(kind.layer, kind.dataset)
+    return found
+
+
+def find_material(layer: str) -> type[Material]:
+    """What a dataset of a driving layer keeps. Raises UsageError when there are no such datasets."""
+    known = materials()
+    if layer not in known:
+        raise UsageError(f"{layer!r} is no kind of dataset", hint=f"there are {', '.join(known)}")
+    return known[layer]
 
 
 def open_track(clip: Clip, name: str) -> Track:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip import Clip
+from stages.clip import Clip, Producer
 from stages.conditions import crop, poses
 from stages.conditions.appearance import body_place
 from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.material import Material, Size, entries, followed, leaps, transformed, transformed_boxes
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.reach import Pose
 from stages.conditions.retarget import retarget
 from stages.conditions.tracks import DetectorNoise, Track, only_main
 from stages.conditions.view import View
-from stages.skeletons import boxes_of
+from stages.errors import InputError
+from stages.skeletons import SIZES, boxes_of
 
 if TYPE_CHECKING:
     import torch
 
 MAX_TURN = 1.0
 """Largest difference from the nearest example in the orientation of `body_place`: 1 is the front view, -1 the view from behind."""
+MIN_JOINTS = 10
+"""Smallest number of visible points of BODY_25 in a dataset: a person down to the thighs has more, a head with shoulders fewer."""
 
 
 class PoseTrack(Track):
@@ -97,6 +101,44 @@ def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     return {"keypoints": bodies, "boxes": boxes_of(bodies), "track_id": np.where(seen, 0, -1).astype(np.int32)}
 
 
+class BodyMaterial(Material):
+    """Whole bodies, by their poses, with hands, faces and DensePose if known."""
+
+    layer, task, size, shows, extractor = "poses", "body", (256, 128), "a person", "extract-poses"
+    also = ("densepose",)
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        self.source = clip.layer("poses")
+        arrays = self.source.arrays()
+        if arrays["keypoints"].shape[2] != len(NAMES):
+            raise InputError(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
+        chosen, known = followed(clip, poses.whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
+        self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in known if name in arrays}
+        self.body = self.person["keypoints"]
+
+    def usable(self) -> np.ndarray:
+        return np.asarray((self.body[..., 2] > poses.MIN_CONFIDENCE).sum(1) >= MIN_JOINTS)
+
+    def breaks(self) -> np.ndarray:
+        heights = np.array([person_height(body) for body in self.body])
+        other = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
+        return np.asarray(leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other)
+
+    def crops(self, run: slice, size: Size) -> np.ndarray:
+        clip = self.clip
+        return crop.smooth_body_crops(self.body[run], clip.width, clip.height, float(clip.fps), size[1] / size[0])
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        if self.clip.has("densepose"):
+            self.keep_images(made, "densepose", run, views, producer)
+        person = {name: array[run, None] for name, array in self.person.items()}
+        person |= {name: transformed(views, person[name]) for name in SIZES if name in person}
+        person["boxes"] = transformed_boxes(views, person["boxes"])
+        with made.writing("poses", producer, self.inputs, entries(self.source.meta, "skeleton", "keypoint_names")) as layer:
+            layer.arrays(person)
+
+
 KIND = Kind(
     name="poses",
     layers=("poses",),
@@ -107,6 +149,7 @@ KIND = Kind(
     pose=pose,
     normalizable=True,
     keep=_keep,
+    dataset=BodyMaterial,
     extractor="stages.extract_poses:extract_missing",
     default_model="pose-256.safetensors",
 )

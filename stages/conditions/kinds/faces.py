@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip import Clip
+from stages.clip import Clip, Producer
 from stages.conditions import crop, landmarks
 from stages.conditions.appearance import head_angles
 from stages.conditions.kinds.kind import Keypoints, Kind, grey
 from stages.conditions.landmarks import LANDMARKS, eye_distance
+from stages.conditions.material import Material, Size, followed, leaps, transformed
 from stages.conditions.normalise import normalise
 from stages.conditions.reach import Pose
 from stages.conditions.tracks import DetectorNoise, Track, main_subject, only
 from stages.conditions.view import View
+from stages.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +126,37 @@ def _draw(semantic: torch.Tensor) -> torch.Tensor:
     return grey(semantic.mean(1, keepdim=True) * 2)
 
 
+class FaceMaterial(Material):
+    """Heads, by their landmarks."""
+
+    layer, task, shows, extractor = "landmarks", "face", "a face", "extract-sketch"
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        arrays = clip.layer("landmarks").arrays()
+        chosen = followed(clip, arrays["points"])
+        self.face = {name: array[:, [chosen]] for name, array in arrays.items() if name in ("points", "iris")}
+        self.points = self.face["points"][:, 0]
+
+    @classmethod
+    def check_size(cls, size: Size) -> None:
+        if size[0] != size[1]:
+            raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give the size {size[0]}")
+
+    def usable(self) -> np.ndarray:
+        return np.asarray(self.points[..., 2].max(1) > 0)
+
+    def breaks(self) -> np.ndarray:
+        return leaps(self.points, np.ptp(self.points[..., :2], axis=1).max(-1), crop.JUMP_IN_FACES)
+
+    def crops(self, run: slice, size: Size) -> np.ndarray:
+        return crop.smooth_crops(self.points[run], self.clip.width, self.clip.height, float(self.clip.fps))
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        with made.writing("landmarks", producer, self.inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
+            layer.arrays({name: transformed(views, array[run]) for name, array in self.face.items()})
+
+
 KIND = Kind(
     name="landmarks",
     layers=("landmarks",),
@@ -135,6 +168,7 @@ KIND = Kind(
     normalizable=True,
     shows_face=True,
     keep=_keep,
+    dataset=FaceMaterial,
     extractor="stages.extract_sketch:extract_missing",
     default_model="face-256.safetensors",
 )

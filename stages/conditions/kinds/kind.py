@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip
+from stages.conditions.material import Material
 from stages.conditions.reach import Pose
 from stages.conditions.tracks import Track
 
@@ -43,6 +44,8 @@ class Kind:
     """Whether the layer landmarks says whose face it is."""
     keep: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
     """Arrays of the first layer to store with the result, from the driving keypoints [T, 1, N, 3]; None: nothing is stored."""
+    dataset: type[Material] | None = None
+    """What build-dataset keeps of a clip; None: it makes no datasets of this kind, or the first layer has those of another kind."""
     extractor: str = ""
     """The function that makes the first layer of a clip, as "module:function" (clip, backend, device); empty: it has to be imported."""
     default_model: str = ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip import Clip, Layer
+from stages.clip import Clip, Layer, Producer
 from stages.conditions import labels
 from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.material import Material
 from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 
@@ -70,12 +72,26 @@ def _draw(semantic: torch.Tensor) -> torch.Tensor:
     return torch.einsum("bshw,sc->bchw", semantic, colours)
 
 
+class StreetMaterial(Material):
+    """Whole images with their label maps."""
+
+    layer, task, size, shows, extractor = "segment", "street", (192, 256), "one scene", "segment"
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        self.labels = labels.LabelLayer(clip.layer("segment")).table
+
+    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        self.keep_images(made, "segment", run, views, producer, "table", "names", "palette", "ids")
+
+
 KIND = Kind(
     name="segment",
     layers=("segment",),
     open=_open,
     place=_place,
     draw=_draw,
+    dataset=StreetMaterial,
     extractor="stages.segment:extract_missing",
     default_model="street-256.safetensors",
 )

@@ -61,7 +61,7 @@ _SMALL = Vid2VidConfig(
     kind="segment", semantic_channels=11, size=(256, 512), filters=24, downs=2, blocks=5, enhancers=2, foreground_filters=16
 )
 
-PRESETS: dict[str, GeneratorConfig] = {
+PRESETS: dict[str, Vid2VidConfig] = {
     "vid2vid-street-512": _STREET,
     "vid2vid-street-1024": replace(_STREET, size=(512, 1024), enhancers=1),
     "vid2vid-street-2048": replace(_STREET, size=(1024, 2048), enhancers=2),

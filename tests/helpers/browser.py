@@ -40,8 +40,10 @@ class Browser:
 
         switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-pipe"]
         command = [executable, *switches, f"--user-data-dir={profile}", "about:blank"]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, pass_fds=(3, 4), preexec_fn=pipes, start_new_session=True, **quiet)
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            command, pass_fds=(3, 4), preexec_fn=pipes, start_new_session=True, stdin=quiet, stdout=quiet, stderr=quiet
+        )
         os.close(to_browser)
         os.close(from_browser)
         self._pending, self._number, self._session = b"", 0, ""

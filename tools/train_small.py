@@ -1,8 +1,8 @@
-"""Trains and measures the shipped pose network: `python -m stages.extract_poses.train_small --help`.
+"""Trains and measures the shipped pose network: `python tools/train_small.py --help`.
 
 The targets are what the MediaPipe backend finds in permitted clips. Each labelled person is cut out with a wide border and kept together
 with the mask of who is a person there; a sample shows it turned, scaled, shifted, mirrored, in another light, now and then with other
-colours, before another background, and half hidden. Clips named in stages/held_out.py are never trained on.
+colours, before another background, and half hidden. Clips named in tools/held_out_people.py are never trained on.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import held_out_people
 import numpy as np
 import torch
+from dense_training import Fit, fit, relit
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stages import held_out
 from stages.clip import probe, read_frames
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
-from stages.dense import Fit, fit, load_dense, relit, save_dense
+from stages.dense import load_dense, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
 from stages.mediapipe_task import VisionTask
 from stages.networks.common.images import image_tensor
@@ -81,7 +82,7 @@ def clips_of(data: Path) -> Iterator[tuple[str, Path]]:
     with open(data / "SOURCES.tsv", newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table, delimiter="\t"):
             part, path = row["file"].split("/")[0], data / row["file"]
-            unseen = path.stem in held_out.BODIES or row["person"] in held_out.FACES
+            unseen = path.stem in held_out_people.BODIES or row["person"] in held_out_people.FACES
             if part in ("people", "faces") and row["may_train_shipped_weights"] == "yes" and not unseen:
                 yield part, path
 
@@ -371,7 +372,7 @@ def _trunk(keypoints: NDArray[np.float32]) -> float:
 
 def measured_clips(data: Path) -> list[Path]:
     """Full-body clips of people whom the network has never seen: held-out ones, and those whose licence forbids training."""
-    return [data / "people" / f"{stem}.mp4" for stem in (*held_out.BODIES, *NOT_PERMITTED)]
+    return [data / "people" / f"{stem}.mp4" for stem in (*held_out_people.BODIES, *NOT_PERMITTED)]
 
 
 def main() -> None:

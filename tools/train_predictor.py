@@ -1,8 +1,8 @@
-"""Trains the shipped 68-point predictor of the dlib backend: `python -m stages.extract_sketch.train_predictor --help`.
+"""Trains the shipped 68-point predictor of the dlib backend: `python tools/train_predictor.py --help`.
 
 The targets are what the MediaPipe backend finds in the frames of permitted clips; the boxes are those of dlib's own detector, as at run
-time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in stages/held_out.py are never trained on; the table
-that is written at the end measures the error on them.
+time, or jittered ones. Every face is also shown mirrored and rotated. Persons named in tools/held_out_people.py are never trained on; the
+table that is written at the end measures the error on them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 
 import cv2
 import dlib
+import held_out_people
 import numpy as np
+from compact_predictor import compact
 from numpy.typing import NDArray
 
-from stages import held_out
 from stages.clip import probe, read_frames
 from stages.conditions.landmarks import LANDMARKS, MIRROR, eye_distance
 from stages.extract_sketch.backends.dlib import DlibFaces, rectangle_of
 from stages.extract_sketch.backends.mediapipe import MediapipeFaces
-from stages.extract_sketch.compact import compact
 from stages.extract_sketch.faces import Face
 from stages.extract_sketch.patches import SIDE, Square, cut_patch, square_of_points
 from weights import registry
@@ -174,7 +174,7 @@ def report(data: Path, weights: Path, recipe: Recipe) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     everything: list[float] = []
     for person, video in clips_of(data):
-        if person in held_out.FACES:
+        if person in held_out_people.FACES:
             errors, missed = measure(video, weights, recipe)
             everything += errors
             median = round(100 * float(np.median(errors)), 2) if errors else None
@@ -196,7 +196,7 @@ def main() -> None:
         random, detector = np.random.default_rng(recipe.seed), dlib.get_frontal_face_detector()
         samples: list[Sample] = []
         for person, video in clips_of(arguments.data):
-            if person not in held_out.FACES:
+            if person not in held_out_people.FACES:
                 samples += samples_of(video, recipe, random, detector)
                 log.info("%s: %d samples so far", video.name, len(samples))
         train(samples, recipe, arguments.out)

@@ -1,4 +1,4 @@
-"""Trains and measures the shipped street segmenter: `python -m stages.segment.train_street --help`.
+"""Trains and measures the shipped street segmenter: `python tools/train_street.py --help`.
 
 The images are CamVid's key frames (11 labels and void). The licence of the labels allows research only, and so does the network's.
 """
@@ -16,15 +16,17 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from dense_training import Fit, fit, relit
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.clip import read_image
+from stages.clip import list_images, read_image
+from stages.clip.images import by_name
 from stages.conditions.labels import CAMVID
-from stages.dense import Fit, fit, relit, save_dense
+from stages.dense import save_dense
 from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
@@ -55,9 +57,9 @@ class Recipe:
 
 def read_pairs(folder: Path, part: str) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """(image [H, W, 3] RGB, ids [H, W]) of `part`, which lies in folder/part and folder/partannot."""
-    pairs = []
+    pairs, pictures = [], by_name(list_images(folder / part))
     for annotation in sorted((folder / f"{part}annot").glob("*.png")):
-        picture = next((folder / part).glob(f"{annotation.stem}.*"))
+        picture = pictures[annotation.stem]
         pairs.append((read_image(picture), np.array(Image.open(annotation))))
     return pairs
 

@@ -1,0 +1,62 @@
+"""The loop that trains the small dense networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dense_training import Fit, fit, relit
+from torch.nn import functional as F
+
+from stages.networks.common.images import image_tensor
+from stages.networks.dense import DenseConfig, DenseNet
+
+TINY = DenseConfig(outputs=2, stride=4, width=8)
+
+
+def halves(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures with one bright half, and which half of each place it is: the easiest thing to segment."""
+    random = np.random.default_rng(step)
+    bright = np.zeros((4, 32, 32), np.int64)
+    for picture in bright:
+        picture[:, : random.integers(8, 24)] = 1
+    noisy = 60 + 120 * bright[..., None] + random.normal(0, 10, (4, 32, 32, 3))
+    return image_tensor(noisy.clip(0, 255).astype(np.uint8)), torch.from_numpy(bright[:, ::4, ::4].copy())
+
+
+def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(outputs, labels)
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = DenseNet(TINY)
+    trained = fit(network, halves, loss, Fit(60, rate=3e-3, encoder_rate=1.0, average=0.8, warm_up=5), tmp_path / "state")
+    pictures, labels = halves(1000)
+    assert (trained(pictures).argmax(1) == labels).float().mean() > 0.9
+
+
+def test_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    def batches_until(last: int):
+        def batch(step: int):
+            if step >= last:
+                raise KeyboardInterrupt
+            return halves(step)
+
+        return batch
+
+    torch.manual_seed(0)
+    whole = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "whole")
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(DenseNet(TINY), batches_until(4), loss, Fit(6, save_seconds=0), tmp_path / "parts")
+    parts = fit(DenseNet(TINY), halves, loss, Fit(6), tmp_path / "parts")
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
+
+
+def test_another_light_keeps_the_shape_and_the_range() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
+    lit = relit(picture, np.random.default_rng(1))
+    assert lit.shape == picture.shape and lit.dtype == np.uint8 and not np.array_equal(lit, picture)
