@@ -176,7 +176,8 @@ class _Work:
             return {}
         present = [kind for kind in MATERIALS if clip.has(kind)]
         if not present:
-            raise NoDetection(f"{clip.path} has none of the layers {', '.join(MATERIALS)}", code="no-driving-layer")
+            lacking = f"{clip.path} has none of the layers {', '.join(MATERIALS)}"
+            raise NoDetection(lacking, code="no-driving-layer", facts={"layers": list(MATERIALS)})
         self.options = self.options.settled(present[0])
         if len(present) == 1:
             return {}
