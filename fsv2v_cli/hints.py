@@ -42,6 +42,10 @@ def _layer_missing(facts: Mapping[str, Any]) -> str:
     return f"Make it with `fsv2v {MAKERS[facts['layer']]} {facts['clip']}`" if facts["layer"] in MAKERS else ""
 
 
+def _no_driving_layer(facts: Mapping[str, Any]) -> str:
+    return f"Run one of {', '.join(f'fsv2v {MAKERS[layer]}' for layer in facts['layers'] if layer in MAKERS)} first"
+
+
 def _driving_without_layer(facts: Mapping[str, Any]) -> str:
     return f"Run `fsv2v {MAKERS[facts['layer']]}` on the driving clip, and name that with --driving"
 
@@ -111,7 +115,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "labels-differ": "A dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets",
     "no-convergence": "Lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`",
     "no-dataset": "Make one with `fsv2v build-dataset CLIPS -o FOLDER`",
-    "no-driving-layer": "Run one of fsv2v extract-sketch, fsv2v extract-poses, fsv2v segment first",
+    "no-driving-layer": _no_driving_layer,
     "no-run": "Lower --min-frames, or check the {layer} with `fsv2v clip preview`",
     "run-damaged": "Use another -o, or begin again with --overwrite",
     "several-kinds": "Choose another one with --kind",

@@ -188,7 +188,8 @@ class _Work:
         known = materials()
         present = list(filter(clip.has, known))
         if not present:
-            raise NoDetection(f"{clip.path} has none of the layers {', '.join(known)}", code="no-driving-layer")
+            lacking = f"{clip.path} has none of the layers {', '.join(known)}"
+            raise NoDetection(lacking, code="no-driving-layer", facts={"layers": list(known)})
         self.options = self.options.settled(present[0])
         if len(present) == 1:
             return {}

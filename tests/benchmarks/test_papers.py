@@ -51,17 +51,17 @@ def report(papers) -> ModuleType:
 def test_the_interval_of_three_seeds_is_students(intervals: ModuleType):
     """Of 1, 2, 3: mean 2, deviation 1, and t of two degrees of freedom solves t^2 = 2 (2 p - 1)^2 / (1 - (2 p - 1)^2)."""
     t = np.sqrt(2 * 0.95**2 / (1 - 0.95**2))
-    assert intervals.mean_and_half([1.0, 2.0, 3.0]) == pytest.approx((2, t / np.sqrt(3)))
+    assert intervals.mean_and_half_width([1.0, 2.0, 3.0]) == pytest.approx((2, t / np.sqrt(3)))
 
 
 def test_the_interval_holds_the_truth_in_95_of_100_experiments(intervals: ModuleType):
     draws = np.random.default_rng(0).normal(7, 2, (4000, 3))
-    found = [intervals.mean_and_half(list(row)) for row in draws]
+    found = [intervals.mean_and_half_width(list(row)) for row in draws]
     assert np.mean([abs(mean - 7) <= half for mean, half in found]) == pytest.approx(0.95, abs=0.01)
 
 
 def test_a_single_run_has_no_interval(intervals: ModuleType):
-    assert intervals.mean_and_half([4.0]) == (4.0, None)
+    assert intervals.mean_and_half_width([4.0]) == (4.0, None)
     assert intervals.formatted(4.0, None) == "4"
 
 
