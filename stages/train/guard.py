@@ -56,7 +56,7 @@ class Guard:
         if saturation > SATURATED:
             return f"{saturation:.0%} of what the network made is black or white"
         if self.recent > WORSE_THAN_GREY:
-            return f"frames are {self.recent:.1f} times as wrong as a grey image"
+            return f"frames are {self.recent:.1f} times as wrong as a grey picture"
         if self.recent > WORSE_THAN_BEFORE * self.best:
             return f"frames are {self.recent / self.best:.1f} times as wrong as before"
         return ""

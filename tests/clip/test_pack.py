@@ -75,7 +75,7 @@ def test_packing_again_leaves_the_zip_alone_and_another_clip_is_not_overwritten(
 
 
 def test_a_packed_clip_cannot_be_added_to(packed):
-    with pytest.raises(InputError, match="Unpack it first"), open_clip(packed).writing("sketch", Producer("test"), {}):
+    with pytest.raises(InputError, match="is packed and cannot be added to"), open_clip(packed).writing("sketch", Producer("test"), {}):
         pass
 
 
