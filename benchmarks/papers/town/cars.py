@@ -1,0 +1,167 @@
+"""Cars: hulls lofted from their outlines, glass with pillars, wheels that turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .labels import CAR
+from .meshes import Mesh, Paint, box, disc, joined, loft, quads, tube, turned
+from .tiles import Atlas
+
+Array = NDArray[np.floating]
+
+_COLOURS = (
+    (0.02, 0.02, 0.024), (0.3, 0.31, 0.32), (0.55, 0.56, 0.57), (0.8, 0.8, 0.79), (0.1, 0.11, 0.12), (0.03, 0.06, 0.2), (0.35, 0.02, 0.02),
+    (0.08, 0.16, 0.3), (0.02, 0.1, 0.06), (0.5, 0.42, 0.3), (0.8, 0.8, 0.79), (0.2, 0.2, 0.21), (0.55, 0.06, 0.03), (0.7, 0.5, 0.06),
+)  # fmt: skip
+_ODDS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
+
+
+@dataclass(frozen=True)
+class Outline:
+    """From rear to front, in shares of the length: stations (z, height of the hull's upper edge, half width in shares).
+
+    glass: z and heights of the greenhouse's foot and roof, rear and front.
+    """
+
+    words: str
+    often: float
+    length: float
+    width: float
+    sill: float
+    stations: tuple[tuple[float, float, float], ...]
+    glass: tuple[float, float, float, float]
+    """Foot of the rear window, rear and front end of the roof, foot of the windscreen, in shares of the length."""
+    roof: float
+    wheel: float
+
+
+_OUTLINES = (
+    Outline("hatchback", 4, 3.9, 1.72, 0.2, ((0, 0.62, 0.86), (0.03, 0.88, 0.94), (0.1, 0.93, 0.99), (0.35, 0.94, 1), (0.62, 0.92, 1),
+            (0.8, 0.83, 0.98), (0.93, 0.74, 0.92), (1, 0.55, 0.78)), (0.03, 0.11, 0.53, 0.72), 1.47, 0.31),
+    Outline("saloon", 4, 4.6, 1.78, 0.19, ((0, 0.66, 0.82), (0.03, 0.9, 0.92), (0.14, 0.95, 0.98), (0.35, 0.94, 1), (0.62, 0.92, 1),
+            (0.78, 0.85, 0.98), (0.94, 0.74, 0.9), (1, 0.56, 0.76)), (0.16, 0.3, 0.55, 0.71), 1.43, 0.32),
+    Outline("estate", 3, 4.6, 1.78, 0.2, ((0, 0.62, 0.86), (0.02, 0.9, 0.94), (0.1, 0.95, 0.99), (0.35, 0.95, 1), (0.62, 0.93, 1),
+            (0.78, 0.85, 0.98), (0.94, 0.74, 0.9), (1, 0.56, 0.78)), (0.02, 0.08, 0.55, 0.71), 1.48, 0.32),
+    Outline("off-road", 2, 4.5, 1.88, 0.3, ((0, 0.7, 0.9), (0.02, 1.02, 0.96), (0.1, 1.08, 1), (0.35, 1.08, 1), (0.64, 1.06, 1),
+            (0.82, 1.0, 0.98), (0.95, 0.92, 0.94), (1, 0.66, 0.84)), (0.02, 0.07, 0.56, 0.69), 1.75, 0.36),
+    Outline("van", 1.5, 5.2, 1.98, 0.24, ((0, 0.9, 0.95), (0.01, 1.15, 0.99), (0.1, 1.2, 1), (0.4, 1.2, 1), (0.72, 1.18, 1),
+            (0.86, 1.02, 0.99), (0.96, 0.92, 0.95), (1, 0.62, 0.86)), (0.005, 0.015, 0.7, 0.85), 2.2, 0.34),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Car:
+    """Body and four wheels about the middle of the car on the ground, ahead along z; `axles`: where each wheel's centre is, [4, 3]."""
+
+    body: Mesh
+    wheels: list[Mesh]
+    axles: Array
+    radius: float
+    half: tuple[float, float]
+
+    def whole(self) -> Mesh:
+        """Body and wheels at rest."""
+        wheels = [wheel.moved(turned(0, axle)) for wheel, axle in zip(self.wheels, self.axles, strict=True)]
+        return joined([self.body, *wheels])
+
+
+def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
+    odds = np.array([outline.often for outline in _OUTLINES])
+    outline = _OUTLINES[int(draw.choice(len(_OUTLINES), p=odds / odds.sum()))]
+    tint = tuple(float(value) for value in np.array(_COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]) * draw.uniform(0.85, 1.15))
+    if outline.words == "van" and draw.random() < 0.6:
+        tint = (0.78, 0.78, 0.76)
+    scale = draw.uniform(0.96, 1.05)
+    paint = Paint(atlas["glossy"], CAR, tint)  # type: ignore[arg-type]
+    body = joined([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_under(outline, atlas)])
+    half = (outline.width / 2 * scale, outline.length / 2 * scale)
+    body = body.moved(np.diag([scale, 1, scale, 1.0])[:3])
+    x, front, rear = outline.width / 2 - 0.1, 0.31 * outline.length, -0.29 * outline.length
+    axles = np.array([(side * x, outline.wheel, z) for z in (rear, front) for side in (-1, 1)]) * [scale, 1, scale]
+    wheels = [_wheel(atlas, outline.wheel, side) for _ in range(2) for side in (-1, 1)]
+    return Car(body, wheels, axles, outline.wheel, half)
+
+
+def _hull(outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
+    """Rings of eight points, closed in the middle of rear and front; sides, front and rear have tiles of their own."""
+    rings = []
+    for share, high, wide in outline.stations:
+        half, z = outline.width / 2 * wide, (share - 0.5) * outline.length
+        low = outline.sill if 0.02 < share < 0.98 else outline.sill + 0.08
+        mid = low + 0.55 * (high - low)
+        right = [(0.86 * half, low), (half, low + 0.18), (half, mid), (0.93 * half, high - 0.03), (0.8 * half, high)]
+        rings.append([(x, y, z) for x, y in right] + [(-x, y, z) for x, y in right[::-1]])
+    rings = np.array(rings)
+    ends = [np.broadcast_to(ring.mean(0), ring.shape) for ring in (rings[0], rings[-1])]
+    shell = loft(np.concatenate([ends[:1], rings, ends[1:]]), paint)
+    return _mapped(shell, outline, atlas, paint)
+
+
+def _mapped(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
+    """Tiles by where a triangle faces: along the car, ahead or behind, and up."""
+    middle = shell.corners.mean(1)
+    facing = shell.normals.mean(1)
+    tall = outline.stations[3][1]
+    share = (shell.corners + [outline.width / 2, -outline.sill, outline.length / 2]) / [outline.width, tall - outline.sill, outline.length]
+    ends = np.abs(middle[:, 2]) > 0.465 * outline.length
+    side = (np.abs(facing[:, 0]) > 0.55) & ~ends & (middle[:, 1] < tall)
+    tile = np.where(side, atlas["car side"], np.where(ends, np.where(middle[:, 2] > 0, atlas["car front"], atlas["car rear"]), paint.tile))
+    sideways = np.stack([share[..., 2], np.clip(share[..., 1], 0, 0.995)], -1)
+    across = np.stack([share[..., 0], np.clip(share[..., 1], 0, 0.995)], -1)
+    uv = np.where(side[:, None, None], sideways, np.where(ends[:, None, None], across, share[..., [0, 2]]))
+    return Mesh(shell.corners, shell.normals, uv, tile, shell.label, shell.thing, shell.part, shell.tint, shell.leafy)
+
+
+def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
+    foot = np.interp([outline.glass[0], outline.glass[3]], *np.array(outline.stations).T[:2]) - 0.03
+    rear, roof_rear, roof_front, front = (np.array(outline.glass) - 0.5) * outline.length
+    low, high = 0.86 * outline.width / 2, (0.68 if outline.roof < 2 else 0.8) * outline.width / 2
+    top, lower = outline.roof, float(np.mean(foot))
+    glass, screen = Paint(atlas["car glass"], CAR, paint.tint), Paint(atlas["car screen"], CAR, paint.tint)
+    if outline.roof > 2:
+        glass = paint
+    corners = {
+        "right": [(low, lower, rear), (low, lower, front), (high, top, roof_front), (high, top, roof_rear)],
+        "left": [(-low, lower, front), (-low, lower, rear), (-high, top, roof_rear), (-high, top, roof_front)],
+        "back": [(-low, lower, rear), (low, lower, rear), (high, top, roof_rear), (-high, top, roof_rear)],
+        "screen": [(low, lower, front), (-low, lower, front), (-high, top, roof_front), (high, top, roof_front)],
+    }
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.99 + 0.005
+    parts = [quads(np.array([corners[side]]), uv[None], glass if side in ("right", "left") else screen) for side in corners]
+    inner = 0.86 * high
+    rise = top + 0.06
+    length = np.linspace(roof_rear, roof_front, 4)
+    arch = np.array([0, 1, 1, 0]) * 0.5 + 0.5
+    rings = np.array([[(high, top, z), (inner, top + (rise - top) * up, z), (-inner, top + (rise - top) * up, z), (-high, top, z)]
+                      for z, up in zip(length, arch, strict=True)])  # fmt: skip
+    strips = np.stack([rings[:-1, :-1], rings[:-1, 1:], rings[1:, 1:], rings[1:, :-1]], 2).reshape(-1, 4, 3)
+    normals = np.array([(0.5, 0.85, 0.0), (0.12, 0.99, 0.0), (-0.12, 0.99, 0.0), (-0.5, 0.85, 0.0)])
+    bent = np.broadcast_to(np.stack([normals[:-1], normals[1:], normals[1:], normals[:-1]], 1), (3, 3, 4, 3)).reshape(-1, 4, 3)
+    parts.append(quads(strips, np.broadcast_to(uv, (len(strips), 4, 2)), paint, bent))
+    return parts
+
+
+def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
+    """Dark arches behind the wheels, and mirrors."""
+    dark = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
+    half, parts = outline.width / 2, []
+    for z in (0.31 * outline.length, -0.29 * outline.length):
+        for side in (-1, 1):
+            parts.append(disc((side * (half + 0.005), outline.wheel + 0.02, z), (side, 0, 0), outline.wheel * 1.2, dark, 14))
+    z = (outline.glass[3] - 0.56) * outline.length
+    high = outline.stations[4][1]
+    for side in (-1, 1):
+        low = (min(side * half, side * (half + 0.2)), high, z)
+        parts.append(box(low, (max(side * half, side * (half + 0.2)), high + 0.14, z + 0.1), dark, faces=("front", "back", "left", "right", "top")))
+    return parts
+
+
+def _wheel(atlas: Atlas, radius: float, side: int) -> Mesh:
+    """About its own centre; `side` says which of its faces is seen."""
+    rubber = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
+    face = Paint(atlas["wheel"], CAR)
+    return joined([tube((side * -0.12, 0, 0), (side * 0.12, 0, 0), (radius, radius), rubber, 14), disc((side * 0.12, 0, 0), (side, 0, 0), radius, face, 14)])

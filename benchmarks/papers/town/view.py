@@ -1,0 +1,499 @@
+"""What a camera sees of a scene: a picture, and for the centre of each pixel the label, instance, depth and motion of the surface there.
+
+Rays go through a grid of samples half a pixel apart, so that each second one goes through the centre of a pixel. Truth is what these meet; the
+colour of a pixel is the mean of the nine samples around its centre, weighted 1 2 1 down and across.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .meshes import Mesh, facings, gradients
+from .roads import KERB, LAWN, PAVEMENT, Roads
+from .scanline import scan
+from .shadows import ShadowMap
+from .sky import Weather
+from .tiles import SIDE, Atlas, sampled
+
+Array = NDArray[np.floating]
+Index = NDArray[np.int64]
+
+NEAR, FAR = 0.25, 320.0
+"""Metres within which surfaces are drawn."""
+SKY, GROUND = -1, -2
+"""What a ray meets, where that is no triangle."""
+_BAND = 1 << 17
+"""Samples that are shaded at once, which bounds the memory."""
+_FRAGMENTS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Camera:
+    """eye [3] in metres; turn [3, 3]: rows are right, down and ahead; focal in pixels. The axis meets the middle of the picture."""
+
+    eye: Array
+    turn: Array
+    focal: float
+    width: int
+    height: int
+
+    @property
+    def centre(self) -> Array:
+        return np.array([(self.width - 1) / 2, (self.height - 1) / 2])
+
+    def project(self, points: Array) -> tuple[Array, Array]:
+        """points [..., 3] in the world -> pixels [..., 2] (centres at integers), depth [...] along the axis."""
+        seen = (points - self.eye) @ self.turn.T
+        return self.focal * seen[..., :2] / seen[..., 2:] + self.centre, seen[..., 2]
+
+    def rays(self, x: Array, y: Array) -> Array:
+        """Directions [N, 3] in the world through pixels, of depth 1."""
+        seen = np.stack([(x - self.centre[0]) / self.focal, (y - self.centre[1]) / self.focal, np.ones_like(x)], -1)
+        return np.asarray(seen @ self.turn, np.float32)
+
+
+@dataclass(frozen=True)
+class Blot:
+    """Where something keeps the light of the sky from the ground: an upright box around (x, z), turned by yaw, in metres."""
+
+    x: float
+    z: float
+    yaw: float
+    half: tuple[float, float]
+    strength: float
+
+
+class Scene(Protocol):
+    """What is drawn. Part 0 of the mesh stands still."""
+
+    mesh: Mesh
+    roads: Roads
+    weather: Weather
+    atlas: Atlas
+    grime: Array
+    tables: tuple[int, int, int]
+    """The labels of road, pavement and lawn."""
+
+    def motions(self, time: int) -> Array:
+        """Where each part is, [P, 3, 4]; the time is counted in frames."""
+
+    def camera(self, time: int) -> Camera: ...
+
+    def blots(self, time: int) -> list[Blot]: ...
+
+    def grain(self, time: int, shape: tuple[int, ...]) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One moment. frame uint8 [H, W, 3]; what the centre of each pixel shows: label, thing uint8 [H, W]; triangle int64 [H, W] (or SKY,
+    GROUND); part [H, W]; nearness float64 [H, W], 1 / depth, 0 of the sky."""
+
+    camera: Camera
+    motions: Array
+    frame: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    thing: NDArray[np.uint8]
+    triangle: Index
+    part: Index
+    nearness: Array
+
+    @property
+    def depth(self) -> Array:
+        """Metres along the axis of the camera, float32 [H, W]; 0 of the sky."""
+        seen = self.nearness > 0
+        return np.where(seen, 1 / np.where(seen, self.nearness, 1), 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """pixels [H, W, 2] (dx, dy) from a frame to another; visible [H, W]: where the surface is seen in the other frame, too."""
+
+    pixels: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+
+
+def flow_between(one: Sight, other: Sight) -> Flow:
+    """Where the surface at each pixel of `one` is in `other`: exact, by the motion of its part and the two cameras.
+
+    What would lie behind the other camera has flow 0 and is not visible.
+    """
+    height, width = one.label.shape
+    y, x = (axis.ravel() for axis in np.mgrid[:height, :width].astype(np.float64))
+    near, part = one.nearness.ravel(), one.part.ravel()
+    rays = np.stack([(x - one.camera.centre[0]) / one.camera.focal, (y - one.camera.centre[1]) / one.camera.focal, np.ones_like(x)], -1)
+    rays = rays @ one.camera.turn
+    ways = np.stack([_way(one, other, number) for number in range(len(one.motions))])
+    still = part == 0
+    seen = rays @ ways[0, :, :3].T + near[:, None] * ways[0, :, 3]
+    seen[~still] = np.einsum("nij,nj->ni", ways[part[~still]], np.concatenate([rays, near[:, None]], 1)[~still])
+    ahead = seen[:, 2] > NEAR * near
+    there = other.camera.focal * seen[:, :2] / np.where(ahead, seen[:, 2], 1)[:, None] + other.camera.centre
+    there[~ahead] = np.stack([x, y], -1)[~ahead]
+    arriving = near / np.where(ahead, seen[:, 2], 1)
+    visible = ahead & _seen(other, there, arriving, one.triangle.ravel())
+    pixels = there - np.stack([x, y], -1)
+    return Flow(pixels.reshape(height, width, 2).astype(np.float32), visible.reshape(height, width))
+
+
+def _way(one: Sight, other: Sight, part: int) -> Array:
+    """[3, 4]: the place that a point of a part, given as its ray and nearness in `one`, has before the other camera, times the nearness."""
+    before, after = one.motions[part], other.motions[part]
+    turn = after[:, :3] @ before[:, :3].T
+    shift = turn @ (one.camera.eye - before[:, 3]) + after[:, 3] - other.camera.eye
+    return other.camera.turn @ np.concatenate([turn, shift[:, None]], 1)
+
+
+def _seen(other: Sight, there: Array, arriving: Array, triangle: Index) -> NDArray[np.bool_]:
+    """Where the places [N, 2] show the same triangle, or a surface as near as what arrives there, [N]."""
+    height, width = other.label.shape
+    inside = ((there > -0.5) & (there < np.array([width, height]) - 0.5)).all(1)
+    place = np.where(inside[:, None], there, 0)
+    x, y = (np.clip(np.rint(place[:, axis]), 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
+    same = (other.triangle[y, x] == triangle) & (triangle >= 0)
+    left, top = (np.clip(np.floor(place[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
+    right, low = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    across, down = place[:, 0] - left, place[:, 1] - top
+    near = other.nearness
+    upper = near[top, left] * (1 - across) + near[top, right] * across
+    lower = near[low, left] * (1 - across) + near[low, right] * across
+    found = upper * (1 - down) + lower * down
+    return inside & (same | (np.abs(found - arriving) < 0.01 * arriving + 1e-5))
+
+
+class Renderer:
+    """Draws the moments of one scene."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        mesh = scene.mesh
+        self.tables = gradients(mesh.corners, np.concatenate([mesh.uv, mesh.normals], -1))
+        self.moving = np.flatnonzero(mesh.part > 0)
+        sides = facings(mesh.corners)
+        spread = np.linalg.norm(facings(np.concatenate([mesh.uv, np.zeros((len(mesh), 3, 1))], -1)), axis=1)
+        self.texels = (np.sqrt(spread / np.maximum(np.linalg.norm(sides, axis=1), 1e-12)) * SIDE).astype(np.float32)
+        self.centres = mesh.corners.mean(1)
+        self.radii = np.linalg.norm(mesh.corners - self.centres[:, None], axis=-1).max(1)
+        self.tint = mesh.tint.astype(np.float32)
+        self.towards = scene.weather.towards
+        self.still_shadows: ShadowMap | None = None
+
+    def prepare(self, low: Array, high: Array) -> None:
+        """Cast the shadows of what stands still, within a box [3], [3] of the world."""
+        if self.scene.weather.shadows:
+            still = self.scene.mesh.chosen(self.scene.mesh.part == 0)
+            self.still_shadows = ShadowMap(still, self.scene.atlas, self.towards, low, high, 0.1, 5000)
+
+    def look(self, time: int) -> Sight:
+        camera, motions = self.scene.camera(time), self.scene.motions(time)
+        corners = self.scene.mesh.corners.copy()
+        moves = motions[self.scene.mesh.part[self.moving]]
+        corners[self.moving] = corners[self.moving] @ moves[:, :, :3].swapaxes(1, 2) + moves[:, None, :, 3]
+        picture = _Picture(self, camera, motions, corners, time)
+        return picture.sight()
+
+
+class _Picture:
+    """The samples of one moment: a grid of 2 W + 1 by 2 H + 1."""
+
+    def __init__(self, renderer: Renderer, camera: Camera, motions: Array, corners: Array, time: int) -> None:
+        self.renderer, self.scene, self.camera, self.motions = renderer, renderer.scene, camera, motions
+        self.corners, self.time = corners, time
+        self.columns, self.rows = 2 * camera.width + 1, 2 * camera.height + 1
+        self.keys = np.zeros(self.columns * self.rows, np.uint64)
+        self.chosen = self._in_front()
+        self.planes = self._planes(self.chosen)
+        self.tables = self._tables(self.chosen)
+        self._raster()
+        self.near = (self.keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
+        number = (self.keys & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1
+        self.local = number
+        self.found = np.where(number >= 0, self.chosen[np.maximum(number, 0)] if len(self.chosen) else SKY, SKY)
+        self.shadows = self._moving_shadows()
+
+    def _in_front(self) -> Index:
+        """The triangles that may be seen."""
+        renderer, camera, mesh = self.renderer, self.camera, self.scene.mesh
+        centres = renderer.centres.copy()
+        centres[renderer.moving] = self.corners[renderer.moving].mean(1)
+        seen, radius = (centres - camera.eye) @ camera.turn.T, renderer.radii
+        wide, tall = ((side + 2) / 2 / camera.focal for side in (camera.width, camera.height))
+        depth = seen[:, 2] + radius
+        kept = (depth > NEAR) & (seen[:, 2] - radius < FAR)
+        kept &= np.abs(seen[:, 0]) < depth * wide + radius * (1 + wide)
+        kept &= np.abs(seen[:, 1]) < depth * tall + radius * (1 + tall)
+        chosen = np.flatnonzero(kept)
+        relative = self.corners[chosen] - camera.eye
+        facing = np.einsum("ni,ni->n", facings(relative), relative[:, 0])
+        size = radius[chosen]
+        return chosen[(facing < -1e-7 * size**2) | (mesh.leafy[chosen] & (np.abs(facing) > 1e-7 * size**2))]
+
+    def _planes(self, chosen: Index) -> Array:
+        """[N, 3]: 1 / depth at sample (i, j) is its first number times i, plus the second times j, plus the third."""
+        relative = self.corners[chosen] - self.camera.eye
+        normal = facings(relative)
+        slope = normal @ self.camera.turn.T / np.einsum("ni,ni->n", normal, relative[:, 0])[:, None]
+        step = 0.5 / self.camera.focal
+        first = (-0.5 - self.camera.centre) / self.camera.focal
+        return np.stack([slope[:, 0] * step, slope[:, 1] * step, slope[:, 2] + slope[:, :2] @ first], -1)
+
+    def _tables(self, chosen: Index) -> Array:
+        """The textures' places and normals as affine functions of the place relative to the eye, [4, N, 5] float32."""
+        part = self.scene.mesh.part[chosen]
+        tables = self.renderer.tables[chosen].copy()
+        moving = np.flatnonzero(part > 0)
+        turn, shift = self.motions[part[moving], :, :3], self.motions[part[moving], :, 3]
+        slopes = tables[moving, :, :3] @ turn.swapaxes(1, 2)
+        tables[moving, :, 3] -= np.einsum("nij,nj->ni", slopes, shift)
+        tables[moving, :, :3] = slopes
+        tables[moving, 2:] = turn @ tables[moving, 2:]
+        tables[:, :, 3] += tables[:, :, :3] @ self.camera.eye
+        return np.ascontiguousarray(tables.transpose(2, 0, 1), np.float32)
+
+    def _raster(self) -> None:
+        """What each sample meets first: keys hold the nearness above, 1 + the number among the chosen triangles below."""
+        seen = (self.corners[self.chosen] - self.camera.eye) @ self.camera.turn.T
+        pieces, owner = _before(seen, NEAR)
+        flat = 2 * (self.camera.focal * pieces[..., :2] / pieces[..., 2:] + self.camera.centre) + 1
+        leafy = self.scene.mesh.leafy[self.chosen][owner]
+        for kind in (False, True):
+            these = np.flatnonzero(leafy == kind)
+            for group in _groups(flat[these], self.columns, self.rows):
+                places, piece = scan(flat[these[group]], self.columns, self.rows)
+                self._keep(places, owner[these[group]][piece], kind)
+
+    def _keep(self, places: Index, triangle: Index, leafy: bool) -> None:
+        plane = self.planes[triangle]
+        x, y = places % self.columns, places // self.columns
+        near = np.maximum(plane[:, 0] * x + plane[:, 1] * y + plane[:, 2], 1e-9).astype(np.float32)
+        if leafy:
+            front = np.flatnonzero(near > (self.keys[places] >> np.uint64(32)).astype(np.uint32).view(np.float32))
+            places, triangle, near, x, y = places[front], triangle[front], near[front], x[front], y[front]
+            rays = self._rays(x, y)
+            uv = self._values(triangle, rays / near[:, None], slice(0, 2))
+            texels = self.renderer.texels[self.chosen[triangle]] * (0.5 / self.camera.focal) / near
+            covered = self.scene.atlas.covered(self.scene.mesh.tile[self.chosen[triangle]], uv, texels)
+            places, triangle, near = places[covered], triangle[covered], near[covered]
+        key = near.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
+        np.maximum.at(self.keys, places, key)
+
+    def _rays(self, x: Index, y: Index) -> Array:
+        return self.camera.rays((x - 1) * 0.5, (y - 1) * 0.5)
+
+    def _values(self, triangle: Index, points: Array, which: slice) -> Array:
+        """Columns of the tables at points [N, 3] relative to the eye."""
+        total = self.tables[3][triangle, which]
+        for axis in range(3):
+            total += self.tables[axis][triangle, which] * points[:, axis : axis + 1]
+        return total
+
+    def _moving_shadows(self) -> ShadowMap | None:
+        renderer = self.renderer
+        if not self.scene.weather.shadows or not len(renderer.moving):
+            return None
+        ahead = self.camera.turn[2]
+        middle = self.camera.eye + 28 * ahead / np.linalg.norm(ahead[[0, 2]])
+        close = renderer.moving[np.linalg.norm((self.corners[renderer.moving, 0] - middle)[:, [0, 2]], axis=1) < 36]
+        if not len(close):
+            return None
+        kept = np.zeros(len(self.corners), bool)
+        kept[close] = True
+        mesh = self.scene.mesh.chosen(kept)
+        mesh = Mesh(self.corners[kept], *(getattr(mesh, name) for name in list(Mesh.__dataclass_fields__)[1:]))
+        low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
+        return ShadowMap(mesh, self.scene.atlas, renderer.towards, low - 0.2, high + 0.2, 0.06, 1200)
+
+    def sight(self) -> Sight:
+        width, height = self.camera.width, self.camera.height
+        linear = np.empty((self.rows * self.columns, 3), np.float32)
+        label = np.zeros(len(linear), np.uint8)
+        near = self.near.astype(np.float64)
+        for start in range(0, len(linear), _BAND):
+            self._shade(np.arange(start, min(start + _BAND, len(linear))), linear, label, near)
+        centres = np.arange(self.rows * self.columns).reshape(self.rows, self.columns)[1::2, 1::2]
+        found = self.found[centres]
+        mesh, solid = self.scene.mesh, found >= 0
+        known = np.maximum(found, 0)
+        exact = near[centres]
+        i, j = 2 * np.arange(width) + 1, (2 * np.arange(height) + 1)[:, None]
+        plane = self.planes[np.maximum(self.local[centres], 0)] if len(self.planes) else np.zeros((height, width, 3))
+        exact = np.where(solid, plane[..., 0] * i + plane[..., 1] * j + plane[..., 2], exact)
+        return Sight(
+            camera=self.camera,
+            motions=self.motions,
+            frame=self._develop(linear.reshape(self.rows, self.columns, 3)),
+            label=label[centres],
+            thing=np.where(solid, mesh.thing[known], 0).astype(np.uint8),
+            triangle=found,
+            part=np.where(solid, mesh.part[known], 0),
+            nearness=exact,
+        )
+
+    def _shade(self, samples: Index, linear: Array, label: NDArray[np.uint8], near: Array) -> None:
+        """Colours and labels of some samples; what is no triangle becomes ground or sky."""
+        rays = self._rays(samples % self.columns, samples // self.columns)
+        length = np.linalg.norm(rays, axis=1)
+        weather = self.scene.weather
+        high = -rays[:, 1] / (self.camera.eye[1] - KERB)
+        free = np.flatnonzero((rays[:, 1] < -1e-4) & (self.near[samples] < high) & (high > 1 / (2 * FAR)))
+        if len(free):
+            t, edge = self.scene.roads.meet(self.camera.eye.astype(np.float32), rays[free])
+            ground = 1 / t > self.near[samples[free]]
+            free, t, edge = free[ground], t[ground], edge[ground]
+            near[samples[free]] = 1 / t
+            self.found[samples[free]] = GROUND
+            colour, kind = self._ground(rays[free], length[free], t, edge)
+            linear[samples[free]], label[samples[free]] = colour, np.array(self.scene.tables, np.uint8)[kind]
+        found = self.found[samples]
+        sky = np.flatnonzero(found == SKY)
+        linear[samples[sky]] = weather.sky(rays[sky] / length[sky, None])
+        label[samples[sky]] = 0
+        solid = np.flatnonzero(found >= 0)
+        if len(solid):
+            linear[samples[solid]] = self._surface(samples[solid], rays[solid], length[solid])
+            label[samples[solid]] = self.scene.mesh.label[found[solid]]
+
+    def _ground(self, rays: Array, length: Array, t: Array, edge: Array) -> tuple[Array, Index]:
+        scene, camera = self.scene, self.camera
+        eye = camera.eye.astype(np.float32)
+        points = eye + rays * t[:, None]
+        x, z = points[:, 0], points[:, 2]
+        side = (0.5 / camera.focal * t).astype(np.float32)
+        long = np.minimum(side * length * t / eye[1], 30)
+        right, ahead = np.abs(camera.turn[0]), np.abs(camera.turn[2]) / np.hypot(camera.turn[2, 0], camera.turn[2, 2])
+        foot = tuple(np.asarray(side * right[axis] + long * ahead[axis], np.float32) for axis in (0, 2))
+        size = scene.grime.shape[0]
+        grime = sampled(scene.grime, x * 11 % size, z * 11 % size)[:, 0]
+        kerb = edge == 0
+        albedo, kind = scene.roads.colour(scene.atlas, x, z, np.where(kerb, 0.05, edge).astype(np.float32), foot, grime)
+        normal = np.zeros_like(points)
+        normal[:, 1] = 1
+        kind = np.where(kerb, PAVEMENT, kind)
+        albedo[kerb] *= 0.7
+        if kind.any():
+            near_wall = (kind == LAWN) if scene.roads.lawn else (edge > scene.roads.pavement)
+            albedo[near_wall] *= 0.92
+        dark = self._blotted(x, z)
+        light = self._light(points, normal, 1 - dark)
+        return scene.weather.seen_through(albedo * light, rays / length[:, None], t * length), kind
+
+    def _blotted(self, x: Array, z: Array) -> Array:
+        """How much of the sky's light the things that stand on the ground keep from it, [N]."""
+        total = np.zeros(len(x), np.float32)
+        for blot in self.scene.blots(self.time):
+            reach = max(blot.half) + 0.8
+            close = np.flatnonzero((np.abs(x - blot.x) < reach) & (np.abs(z - blot.z) < reach))
+            if not len(close):
+                continue
+            cosine, sine = np.cos(blot.yaw), np.sin(blot.yaw)
+            dx, dz = x[close] - blot.x, z[close] - blot.z
+            across, along = np.abs(cosine * dx - sine * dz) - blot.half[0], np.abs(sine * dx + cosine * dz) - blot.half[1]
+            away = np.hypot(np.maximum(across, 0), np.maximum(along, 0)) + np.minimum(np.maximum(across, along), 0)
+            total[close] = np.maximum(total[close], blot.strength * np.clip(0.55 - away / 0.7, 0, 1))
+        return total
+
+    def _light(self, points: Array, normals: Array, openness: Array) -> Array:
+        """Light [N, 3] that reaches surfaces whose normals have length 1: from the sun, the sky and the ground."""
+        weather = self.scene.weather
+        sky = 0.5 + 0.5 * normals[:, 1]
+        bounce = 0.2 * (weather.ambient + weather.sun * weather.towards[1] * 0.7)
+        total = (weather.ambient * sky[:, None] + bounce * (1 - sky)[:, None]) * openness[:, None]
+        facing = np.clip(normals @ weather.towards, 0, 1)
+        if weather.shadows:
+            facing *= self._lit(points, normals, facing)
+        return np.asarray(total + weather.sun * facing[:, None], np.float32)
+
+    def _lit(self, points: Array, normals: Array, facing: Array) -> Array:
+        lit = (facing > 0).astype(np.float32)
+        bright = np.flatnonzero(facing > 0)
+        raised = points[bright] + np.float32(0.06) * normals[bright] + np.float32(0.12) * self.scene.weather.towards
+        for shadows in (self.renderer.still_shadows, self.shadows):
+            if shadows is not None:
+                lit[bright] *= shadows.lit(raised)
+        return lit
+
+    def _surface(self, samples: Index, rays: Array, length: Array) -> Array:
+        scene, weather = self.scene, self.scene.weather
+        triangle, local = self.found[samples], self.local[samples]
+        depth = 1 / self.near[samples]
+        relative = rays * depth[:, None]
+        values = self._values(local, relative, slice(0, 5))
+        openness = np.linalg.norm(values[:, 2:], axis=1)
+        normal = values[:, 2:] / np.maximum(openness, 1e-6)[:, None]
+        towards = rays / length[:, None]
+        cosine = np.abs(np.einsum("ni,ni->n", normal, towards))
+        texels = self.renderer.texels[triangle] * depth * (0.5 / self.camera.focal) / np.sqrt(np.maximum(cosine, 0.08))
+        found = scene.atlas.look_up(scene.mesh.tile[triangle], values[:, :2], texels)
+        albedo = found[:, :3] * (1 + (self.renderer.tint[triangle] - 1) * found[:, 3:4])
+        points = relative + self.camera.eye.astype(np.float32)
+        leafy = scene.mesh.leafy[triangle]
+        openness = np.minimum(openness, 1)
+        openness *= 1 - 0.4 * np.exp(-np.maximum(points[:, 1] - KERB, 0) / 0.5)
+        light = self._light(points, normal, openness)
+        light[leafy] += 0.14 * weather.sun * openness[leafy, None]
+        colour = albedo * light
+        glossy = np.flatnonzero((found[:, 4] > 0.08) & ~leafy)
+        if len(glossy):
+            self._varnish(colour, glossy, found[glossy, 4], normal[glossy], towards[glossy], openness[glossy])
+        glow = found[:, 5:6]
+        warm = np.array([1.0, 0.72, 0.4], np.float32)
+        colour += glow * (0.3 * albedo + weather.glow * (0.9 * albedo + 0.3 * warm))
+        return weather.seen_through(colour, towards, depth * length)
+
+    def _varnish(self, colour: Array, chosen: Index, gloss: Array, normal: Array, towards: Array, openness: Array) -> None:
+        """Mix in what glossy surfaces mirror, more at grazing angles."""
+        weather = self.scene.weather
+        cosine = np.einsum("ni,ni->n", normal, towards)
+        mirror = towards - 2 * cosine[:, None] * normal
+        share = gloss * (0.07 + 0.4 * gloss * gloss * 0.5 + 0.7 * (1 - np.abs(cosine)) ** 4)
+        share = np.minimum(share, 0.9)[:, None]
+        seen = weather.mirrored(mirror) * openness[:, None]
+        shine = np.clip(mirror @ weather.towards, 0, 1) ** 120 * gloss
+        colour[chosen] += (seen - colour[chosen]) * share + 1.5 * weather.sun * shine[:, None] * weather.shadows
+
+    def _develop(self, linear: Array) -> NDArray[np.uint8]:
+        """The sensor: reduced, exposed, toned, darker in the corners, with the noise of a sensor."""
+        weather, height, width = self.scene.weather, self.camera.height, self.camera.width
+        kernel = np.array([0.25, 0.5, 0.25], np.float32)
+        small = cv2.sepFilter2D(np.minimum(linear, 6), -1, kernel, kernel)[1::2, 1::2]
+        if weather.blur > 0:
+            small = cv2.GaussianBlur(small, (0, 0), weather.blur)
+        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+        exposed = small * (weather.exposure * 1.5 * (1 - 0.11 * (x * x + y * y)))[..., None]
+        toned = np.clip(exposed * (1 + exposed / 6) / (1 + exposed) * 1.12, 0, 1) ** (1 / 2.2)
+        toned = toned * toned * (3 - 2 * toned) * 0.35 + toned * 0.65
+        toned += self.scene.grain(self.time, toned.shape) * weather.grain
+        return np.clip(toned * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _before(seen: Array, near: float) -> tuple[Array, Index]:
+    """Triangles [N, 3, 3] (right, down, ahead) cut at depth `near`: the pieces beyond [M, 3, 3], and the triangle [M] of each."""
+    beyond = seen[..., 2] > near
+    count = beyond.sum(1)
+    whole = np.flatnonzero(count == 3)
+    pieces, owners = [seen[whole]], [whole]
+    for inside in (1, 2):
+        cut = np.flatnonzero(count == inside)
+        if not len(cut):
+            continue
+        lonely = (beyond[cut] == (inside == 1)).argmax(1)
+        a, b, c = (seen[cut, (lonely + step) % 3] for step in range(3))
+        ab, ac = (a + (other - a) * ((near - a[:, 2]) / (other[:, 2] - a[:, 2]))[:, None] for other in (b, c))
+        parts = [(a, ab, ac)] if inside == 1 else [(ab, b, c), (ab, c, ac)]
+        pieces += [np.stack(part, 1) for part in parts]
+        owners += [cut] * len(parts)
+    return np.concatenate(pieces), np.concatenate(owners)
+
+
+def _groups(flat: Array, columns: int, rows: int) -> list[Index]:
+    """Triangles in groups whose bounding boxes together hold a bounded number of samples."""
+    limit = np.array([columns, rows])
+    low, high = np.clip(flat.min(1), 0, limit), np.clip(flat.max(1), 0, limit)
+    area = ((high - low)[:, 0] + 1) * ((high - low)[:, 1] + 1) * 0.5
+    number = (np.cumsum(area) // _FRAGMENTS).astype(np.int64)
+    return [np.flatnonzero(number == value) for value in np.unique(number)]
