@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .meshes import Mesh, gradients
-from .scanline import scan
+from .meshes import Mesh, facings, gradients
+from .scanline import Scan
 from .tiles import Atlas
 
 Array = NDArray[np.floating]
@@ -41,22 +41,23 @@ class ShadowMap:
 
     def _cast(self, mesh: Mesh, atlas: Atlas) -> None:
         flat = (mesh.corners @ self.axes - self.low) / self.cell
-        cells, owner = scan(flat, self.width, self.height)
-        slanted = np.cross(mesh.corners[:, 1] - mesh.corners[:, 0], mesh.corners[:, 2] - mesh.corners[:, 0])
+        found = Scan(flat, self.width, self.height)
+        slanted = facings(mesh.corners)
         tilt = slanted @ self.towards
         tilt = np.where(np.abs(tilt) < 1e-7, 1e-7, tilt)
-        level = np.einsum("ni,ni->n", slanted, mesh.corners[:, 0]) / tilt
         slope = -(slanted @ self.axes) / tilt[:, None]
-        x, y = ((cells % self.width) * self.cell + self.low[0], (cells // self.width) * self.cell + self.low[1])
-        near = level[owner] + slope[owner, 0] * x + slope[owner, 1] * y
+        level = np.einsum("ni,ni->n", slanted, mesh.corners[:, 0]) / tilt + slope @ self.low
+        places, near = found.places(), found.values(np.column_stack([slope * self.cell, level]))
+        owner = found.triangles()
         leafy = np.flatnonzero(mesh.leafy[owner])
         if len(leafy):
-            tables = gradients(mesh.corners, mesh.uv)
-            points = x[leafy, None] * self.axes[:, 0] + y[leafy, None] * self.axes[:, 1] + near[leafy, None] * self.towards
-            uv = np.einsum("nij,nj->ni", tables[owner[leafy], :, :3], points) + tables[owner[leafy], :, 3]
+            tables = gradients(mesh.corners, mesh.uv)[owner[leafy]]
+            cells = np.stack([places[leafy] % self.width, places[leafy] // self.width], -1) * self.cell + self.low
+            points = cells @ self.axes.T + near[leafy, None] * self.towards
+            uv = np.einsum("nij,nj->ni", tables[..., :3], points) + tables[..., 3]
             gaps = leafy[~atlas.covered(mesh.tile[owner[leafy]], uv, np.full(len(leafy), 16.0))]
             near[gaps] = -1e6
-        np.maximum.at(self.nearest, cells, near.astype(np.float32))
+        np.maximum.at(self.nearest, places, near.astype(np.float32))
 
     def lit(self, points: Array) -> Array:
         """1 where the sun reaches the points [N, 3], 0 in shadow; between, the mean of the answers of the four nearest cells."""

@@ -39,7 +39,7 @@ class Atlas:
         level = np.clip(np.log2(np.maximum(texels, 1)) + 0.5, 0, _LEVELS - 1).astype(np.int64)
         found = np.empty((len(tile), 8), np.float32)
         share = (uv - np.floor(uv)).astype(np.float32)
-        for number in np.unique(level):
+        for number in np.flatnonzero(np.bincount(level)):
             chosen = np.flatnonzero(level == number)
             side = SIDE >> number
             x = share[chosen, 0] * side + 0.5
@@ -57,7 +57,7 @@ class Atlas:
         x = (share[:, 0] * side).astype(np.int64).clip(0, side - 1) + 1
         y = ((1 - share[:, 1]) * side).astype(np.int64).clip(0, side - 1) + 1 + tile * (side + 2)
         found = np.zeros(len(tile), bool)
-        for number in np.unique(level):
+        for number in np.flatnonzero(np.bincount(level)):
             chosen = np.flatnonzero(level == number)
             found[chosen] = self.others[number][y[chosen], x[chosen], COVER - 4] > 127
         return found

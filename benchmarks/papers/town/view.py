@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .meshes import Mesh, facings, gradients
 from .roads import KERB, LAWN, PAVEMENT, Roads
-from .scanline import scan
+from .scanline import Scan
 from .shadows import ShadowMap
 from .sky import Weather
 from .tiles import SIDE, Atlas, sampled
@@ -53,8 +53,9 @@ class Camera:
 
     def rays(self, x: Array, y: Array) -> Array:
         """Directions [N, 3] in the world through pixels, of depth 1."""
-        seen = np.stack([(x - self.centre[0]) / self.focal, (y - self.centre[1]) / self.focal, np.ones_like(x)], -1)
-        return np.asarray(seen @ self.turn, np.float32)
+        right, down, ahead = self.turn.astype(np.float32)
+        across, low = ((axis - middle) / self.focal for axis, middle in zip((x, y), self.centre, strict=True))
+        return np.asarray(across[:, None] * right + low[:, None] * down + ahead, np.float32)
 
 
 @dataclass(frozen=True)
@@ -264,32 +265,41 @@ class _Picture:
         for kind in (False, True):
             these = np.flatnonzero(leafy == kind)
             for group in _groups(flat[these], self.columns, self.rows):
-                places, piece = scan(flat[these[group]], self.columns, self.rows)
-                self._keep(places, owner[these[group]][piece], kind)
+                self._keep(Scan(flat[these[group]], self.columns, self.rows), owner[these[group]], kind)
 
-    def _keep(self, places: Index, triangle: Index, leafy: bool) -> None:
-        plane = self.planes[triangle]
-        x, y = places % self.columns, places // self.columns
-        near = np.maximum(plane[:, 0] * x + plane[:, 1] * y + plane[:, 2], 1e-9).astype(np.float32)
+    def _keep(self, found: Scan, owner: Index, leafy: bool) -> None:
+        places, triangle = found.places(), np.repeat(owner[found.runs], found.count)
+        near = np.maximum(found.values(self.planes[owner]), 1e-9).astype(np.float32)
         if leafy:
             front = np.flatnonzero(near > (self.keys[places] >> np.uint64(32)).astype(np.uint32).view(np.float32))
-            places, triangle, near, x, y = places[front], triangle[front], near[front], x[front], y[front]
-            rays = self._rays(x, y)
-            uv = self._values(triangle, rays / near[:, None], slice(0, 2))
-            texels = self.renderer.texels[self.chosen[triangle]] * (0.5 / self.camera.focal) / near
+            places, triangle, near = places[front], triangle[front], near[front]
+            x, y = (places % self.columns).astype(np.float32), (places // self.columns).astype(np.float32)
+            uv = self._uv_planes(owner)
+            number = np.repeat(found.runs, found.count)[front]
+            uv = np.stack([(uv[axis][number] * np.stack([x, y, np.ones_like(x)], -1)).sum(-1) / near for axis in (0, 1)], -1)
+            texels = self.renderer.texels[self.chosen[triangle]] * np.float32(0.5 / self.camera.focal) / near
             covered = self.scene.atlas.covered(self.scene.mesh.tile[self.chosen[triangle]], uv, texels)
             places, triangle, near = places[covered], triangle[covered], near[covered]
         key = near.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
         np.maximum.at(self.keys, places, key)
 
+    def _uv_planes(self, triangle: Index) -> Array:
+        """[2, N, 3] float32: u and v, divided by the depth, as factors of the sample's column and row, and a constant."""
+        step, first = 0.5 / self.camera.focal, (-0.5 - self.camera.centre) / self.camera.focal
+        table = self.tables[:3, triangle, :2].astype(np.float64).transpose(2, 1, 0) @ self.camera.turn.T
+        constant = self.tables[3, triangle, :2].T.astype(np.float64)
+        planes = np.stack([table[..., 0] * step, table[..., 1] * step, table[..., 2] + table[..., :2] @ first], -1)
+        return np.asarray(planes + constant[..., None] * self.planes[triangle], np.float32)
+
     def _rays(self, x: Index, y: Index) -> Array:
-        return self.camera.rays((x - 1) * 0.5, (y - 1) * 0.5)
+        return self.camera.rays(*(np.float32(0.5) * (axis - 1).astype(np.float32) for axis in (x, y)))
 
     def _values(self, triangle: Index, points: Array, which: slice) -> Array:
         """Columns of the tables at points [N, 3] relative to the eye."""
-        total = self.tables[3][triangle, which]
+        tables = np.ascontiguousarray(self.tables[..., which])
+        total = tables[3].take(triangle, 0)
         for axis in range(3):
-            total += self.tables[axis][triangle, which] * points[:, axis : axis + 1]
+            total += tables[axis].take(triangle, 0) * points[:, axis : axis + 1]
         return total
 
     def _moving_shadows(self) -> ShadowMap | None:
