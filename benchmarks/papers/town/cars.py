@@ -122,8 +122,6 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
     low, high = 0.86 * outline.width / 2, (0.68 if outline.roof < 2 else 0.8) * outline.width / 2
     top, lower = outline.roof, float(np.mean(foot))
     glass, screen = Paint(atlas["car glass"], CAR, paint.tint), Paint(atlas["car screen"], CAR, paint.tint)
-    if outline.roof > 2:
-        glass = paint
     corners = {
         "right": [(low, lower, rear), (low, lower, front), (high, top, roof_front), (high, top, roof_rear)],
         "left": [(-low, lower, front), (-low, lower, rear), (-high, top, roof_rear), (-high, top, roof_front)],
@@ -132,6 +130,9 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
     }
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.99 + 0.005
     parts = [quads(np.array([corners[side]]), uv[None], glass if side in ("right", "left") else screen) for side in corners]
+    if outline.roof > 2:
+        parts = [*_panels(corners, paint), *(quads(np.array([corners[side]]), uv[None], screen) for side in ("back", "screen"))]
+        parts += _cab(corners, glass)
     inner = 0.86 * high
     rise = top + 0.06
     length = np.linspace(roof_rear, roof_front, 4)
@@ -143,6 +144,25 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
     bent = np.broadcast_to(np.stack([normals[:-1], normals[1:], normals[1:], normals[:-1]], 1), (3, 3, 4, 3)).reshape(-1, 4, 3)
     parts.append(quads(strips, np.broadcast_to(uv, (len(strips), 4, 2)), paint, bent))
     return parts
+
+
+def _panels(corners: dict[str, list[tuple[float, float, float]]], paint: Paint) -> list[Mesh]:
+    """The sides of a van, without windows."""
+    uv = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]])
+    return [quads(np.array([corners[side]]), uv[None], paint) for side in ("right", "left")]
+
+
+def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
+    """The windows of a van's doors, a little before its sides."""
+    found = []
+    for side, out in (("right", 0.012), ("left", -0.012)):
+        rear, front = (1, 0) if side == "left" else (0, 1)
+        low, high = np.array(corners[side][:2]), np.array(corners[side][3:1:-1])
+        places = [(low[front] * foot + low[rear] * (1 - foot), high[front] * top + high[rear] * (1 - top)) for foot, top in ((0.7, 0.82), (0.97, 0.99))]
+        edges = [base + (tip - base) * share for (base, tip), share in zip((places[0], places[1], places[1], places[0]), (0.08, 0.08, 0.55, 0.55), strict=True)]
+        ring = np.array(edges if side == "right" else [edges[1], edges[0], edges[3], edges[2]]) + [out, 0, 0]
+        found.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
+    return found
 
 
 def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:

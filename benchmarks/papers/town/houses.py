@@ -141,7 +141,7 @@ def _awnings(draw: np.random.Generator, atlas: Atlas, width: float, cells: int) 
     parts, wide = [], width / cells
     for cell in range(cells):
         if draw.random() < 0.3:
-            tint = tuple(float(value) for value in draw.uniform(0.05, 0.6, 3))
+            tint = tuple(float(value) for value in np.clip(draw.uniform(0.08, 0.5) + draw.uniform(-0.12, 0.12, 3), 0.02, 1))
             cloth = Paint(atlas["stripes" if draw.random() < 0.5 else "plain"], BUILDING, tint)  # type: ignore[arg-type]
             x, out = cell * wide + 0.1, draw.uniform(0.8, 1.3)
             corners = np.array([(x, 2.35, -out), (x + wide - 0.2, 2.35, -out), (x + wide - 0.2, 2.9, 0), (x, 2.9, 0)])

@@ -178,7 +178,7 @@ def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint:
     rim = middle + radius * (flat[:, :1] * right + flat[:, 1:] * np.cross(axis, right))
     corners = np.stack([np.broadcast_to(middle, rim.shape), rim, np.roll(rim, -1, 0)], 1)
     uv = 0.5 + 0.49 * np.stack([np.zeros_like(flat), flat, np.roll(flat, -1, 0)], 1)
-    return triangles(corners, uv, paint)
+    return triangles(corners, uv, paint, np.broadcast_to(axis, corners.shape))
 
 
 def turned(yaw: float, place: Sequence[float] = (0, 0, 0)) -> Array:

@@ -92,8 +92,9 @@ def draw_person(draw: np.random.Generator, atlas: Atlas) -> Person:
     trunk = [_trunk(tall, wide, cloth, trousers, hem), *_head(draw, tall, atlas, skin, chosen(_HAIR))]
     if draw.random() < 0.4:
         bag = Paint(atlas["cloth"], PEDESTRIAN, chosen(_CLOTHES))
-        low = np.array([(-0.09, 0.1, -0.16), (0.1, -0.06, -0.09)][int(draw.integers(2))]) * tall
-        trunk.append(box(low, low + np.array([0.18, 0.2, 0.09]) * tall, bag))
+        back = draw.random() < 0.5
+        low = np.array((-0.075, 0.12, -0.145) if back else (0.1, -0.06, -0.06)) * tall
+        trunk.append(box(low, low + np.array((0.15, 0.18, 0.085) if back else (0.05, 0.11, 0.14)) * tall, bag))
     parts = [joined(trunk)]
     for _ in range(2):
         hand = _limb(0.04 * tall, 0.02 * tall, 0.016 * tall, bare).moved(turned(0, (0, -0.15 * tall, 0)))
@@ -118,10 +119,10 @@ def _limb(length: float, upper: float, lower: float, paint: Paint) -> Mesh:
 
 
 def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) -> Mesh:
-    shape = [(0.0, 0.0, -0.03), (0.085, 0.062, -0.02), (0.09, 0.068, 0.03), (0.082, 0.06, 0.1), (0.098, 0.07, 0.2), (0.105, 0.068, 0.28),
+    shape = [(0.098, 0.082, -0.075), (0.094, 0.074, -0.02), (0.09, 0.068, 0.03), (0.082, 0.06, 0.1), (0.098, 0.07, 0.2), (0.105, 0.068, 0.28),
              (0.09, 0.05, 0.325), (0.035, 0.034, 0.345), (0.03, 0.03, 0.37)]  # fmt: skip
     if hem == "coat":
-        shape[:2] = [(0.1, 0.085, -0.2), (0.092, 0.072, -0.02)]
+        shape[:2] = [(0.105, 0.1, -0.22), (0.096, 0.08, -0.02)]
     parts = [loft(np.array([_ring(x * wide, z * wide, y * tall) for x, z, y in shape]), cloth, (1, 1), 0.9)]
     if hem == "skirt":
         flared = [(0.13, 0.11, -0.22), (0.1, 0.08, -0.1), (0.086, 0.064, 0.06)]

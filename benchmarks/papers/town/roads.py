@@ -129,7 +129,7 @@ class Roads:
         worn = np.exp(-((wheel / 0.35) ** 2)) * main * (beyond > 0)
         colour = colour * (self.dark * (1 - 0.1 * worn))[:, None]
         paint = np.zeros(len(x), np.float32)
-        free = np.clip((beyond - 3.2) / np.maximum(foot_z, 0.05), 0, 1) * main
+        free = np.clip((beyond - 7.0) / np.maximum(foot_z, 0.05), 0, 1) * main
         on, period = self.dashes
         if self.centre_line == "dashed":
             paint = np.maximum(paint, free * _stripe(across, -0.07, 0.07, foot_x) * _dashes(z, on, period, foot_z))

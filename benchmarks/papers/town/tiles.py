@@ -131,7 +131,7 @@ def _paving(painter: Painter) -> Array:
             x, y = (column + 0.5 * (row % 2)) / 4, row / 6
             for left in (x, x - 1):
                 if left < 1 and left + 0.25 > 0:
-                    area(tile, (left, left + 0.25), (y, y + 1 / 6))[..., :3] *= painter.draw.uniform(0.92, 1.05)
+                    area(tile, (left, left + 0.25), (y, y + 1 / 6))[..., :3] *= painter.draw.uniform(0.96, 1.03)
                     area(tile, (left, left + 0.008), (y, y + 1 / 6))[..., :3] *= 0.75
         area(tile, (0, 1), (row / 6, row / 6 + 0.008))[..., :3] *= 0.75
     return tile
@@ -294,14 +294,16 @@ def _ground_floor(painter: Painter) -> Array:
 def _shop(painter: Painter, tile: Array, x: float, low: float) -> None:
     """A shop window with goods behind it, a sign with letters above and a door."""
     draw = painter.draw
-    colour = tuple(draw.uniform(0.12, 0.75, 3))
+    colour = tuple(draw.uniform(0.15, 0.7) + draw.uniform(-0.16, 0.16, 3))
     fill(tile, (x + 0.008, x + 0.242), (low, low + 0.235), colour, gloss=0.1)  # type: ignore[arg-type]
     fill(tile, (x + 0.02, x + 0.17), (low + 0.035, low + 0.165), (0.2, 0.21, 0.22), gloss=0.8)
     pane = area(tile, (x + 0.02, x + 0.17), (low + 0.035, low + 0.165))
     pane[..., GLOW] = draw.uniform(0.4, 1.0)
     for _ in range(9):
         left, height = draw.uniform(x + 0.025, x + 0.15), draw.uniform(0.01, 0.07)
-        fill(tile, (left, left + draw.uniform(0.008, 0.02)), (low + 0.04, low + 0.04 + height), tuple(draw.uniform(0.15, 0.8, 3)), gloss=0.6)  # type: ignore[arg-type]
+        red, green, blue = draw.uniform(0.2, 0.6) + draw.uniform(-0.12, 0.12, 3)
+        goods = (float(red), float(green), float(blue))
+        fill(tile, (left, left + draw.uniform(0.008, 0.02)), (low + 0.04, low + 0.04 + height), goods, gloss=0.6)
     fill(tile, (x + 0.18, x + 0.232), (low, low + 0.165), (0.16, 0.17, 0.19), gloss=0.8)
     area(tile, (x + 0.02, x + 0.232), (low + 0.155, low + 0.165))[..., :3] *= 0.5
     word = "".join(chr(65 + letter) for letter in draw.integers(0, 26, draw.integers(4, 8)))
