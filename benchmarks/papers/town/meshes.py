@@ -172,10 +172,10 @@ def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint:
     """A flat disc; its tile is spread over it once."""
     middle, axis = np.array(centre, np.float64), _unit(np.array(normal, np.float64))
     up = np.array([0.0, 1.0, 0.0]) if abs(axis[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
-    right = _unit(np.cross(up, axis))
+    right = _unit(np.cross(axis, up))
     angles = np.arange(sides) * 2 * np.pi / sides
     flat = np.stack([np.cos(angles), np.sin(angles)], -1)
-    rim = middle + radius * (flat[:, :1] * right + flat[:, 1:] * np.cross(axis, right))
+    rim = middle + radius * (flat[:, :1] * right + flat[:, 1:] * np.cross(right, axis))
     corners = np.stack([np.broadcast_to(middle, rim.shape), rim, np.roll(rim, -1, 0)], 1)
     uv = 0.5 + 0.49 * np.stack([np.zeros_like(flat), flat, np.roll(flat, -1, 0)], 1)
     return triangles(corners, uv, paint, np.broadcast_to(axis, corners.shape))

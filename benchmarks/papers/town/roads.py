@@ -105,10 +105,10 @@ class Roads:
         """Colours (linear RGB) [N, 3] and kinds [N] of the ground; foot: the metres that a sample covers in x and in z."""
         kind = np.where(edge < 0, ROAD, np.where((edge < self.pavement) | (not self.lawn), PAVEMENT, LAWN))
         tile = np.array([atlas["asphalt"], atlas["paving"], atlas["grass"]])[kind]
-        metres = np.array([3.0, 2.4, 2.6], np.float32)[kind]
+        metres = np.array([3.0, 1.8, 2.6], np.float32)[kind]
         texels = np.sqrt(foot[0] * foot[1]) * 512 / metres
         found = atlas.look_up(tile, np.stack([x / metres, z / metres], -1), texels)[:, :3]
-        found *= (1 + 0.09 * grime)[:, None]
+        found *= (1 + 0.07 * grime)[:, None]
         road = np.flatnonzero(kind == ROAD)
         found[road] = self._driven(found[road], *(part[road] for part in (x, z, *foot, grime)))
         wide = np.sqrt(foot[0] * foot[1])

@@ -16,7 +16,7 @@ Array = NDArray[np.floating]
 @dataclass(frozen=True)
 class Mood:
     """A kind of day. Colours are linear RGB; `height` is the sun's in degrees; `clouds` the share of the sky that they cover; `far` the
-    metres after which two thirds of what is seen is air; `glow`: how bright lamps and windows are."""
+    metres after which two thirds of what is seen is air; `bright`: how light the picture becomes; `glow`: how bright lamps and windows are."""
 
     words: str
     often: float
@@ -26,17 +26,17 @@ class Mood:
     horizon: tuple[float, float, float]
     clouds: tuple[float, float]
     far: tuple[float, float]
-    exposure: float
+    bright: float
     glow: float = 0.0
 
 
 _MOODS = (
-    Mood("clear", 3, (40, 62), (3.0, 2.85, 2.6), (0.13, 0.28, 0.62), (0.58, 0.72, 0.88), (0.0, 0.35), (500, 1200), 0.72),
-    Mood("afternoon", 3, (24, 40), (2.8, 2.4, 1.9), (0.16, 0.3, 0.58), (0.68, 0.72, 0.76), (0.1, 0.6), (350, 800), 0.78),
-    Mood("evening", 2, (9, 18), (2.6, 1.55, 0.75), (0.16, 0.24, 0.42), (0.9, 0.62, 0.4), (0.1, 0.6), (250, 500), 0.85),
-    Mood("overcast", 3, (35, 60), (0.25, 0.25, 0.25), (0.55, 0.6, 0.66), (0.8, 0.83, 0.86), (1.0, 1.0), (150, 400), 0.85),
-    Mood("haze", 1.5, (18, 35), (1.5, 1.3, 1.05), (0.42, 0.5, 0.6), (0.86, 0.84, 0.8), (0.3, 0.8), (70, 140), 0.8),
-    Mood("dusk", 1.2, (20, 40), (0.02, 0.02, 0.03), (0.035, 0.06, 0.14), (0.3, 0.24, 0.26), (0.2, 0.8), (200, 400), 1.9, 1.0),
+    Mood("clear", 3, (40, 62), (3.0, 2.85, 2.6), (0.13, 0.28, 0.62), (0.58, 0.72, 0.88), (0.0, 0.35), (500, 1200), 1.0),
+    Mood("afternoon", 3, (24, 40), (2.8, 2.4, 1.9), (0.16, 0.3, 0.58), (0.68, 0.72, 0.76), (0.1, 0.6), (350, 800), 1.0),
+    Mood("evening", 2, (10, 20), (3.0, 1.75, 0.8), (0.2, 0.3, 0.52), (0.95, 0.66, 0.46), (0.1, 0.6), (250, 500), 0.9),
+    Mood("overcast", 3, (35, 60), (0.25, 0.25, 0.25), (0.55, 0.6, 0.66), (0.8, 0.83, 0.86), (1.0, 1.0), (150, 400), 0.95),
+    Mood("haze", 1.5, (18, 35), (1.5, 1.3, 1.05), (0.42, 0.52, 0.66), (0.86, 0.86, 0.85), (0.3, 0.8), (110, 220), 0.95),
+    Mood("dusk", 1.2, (20, 40), (0.02, 0.02, 0.03), (0.035, 0.06, 0.14), (0.3, 0.24, 0.26), (0.2, 0.8), (200, 400), 0.5, 1.0),
 )
 
 
@@ -60,7 +60,7 @@ class Weather:
     @property
     def ambient(self) -> Array:
         """Light from the whole sky, on what faces up."""
-        return np.asarray((0.55 * self.zenith + 0.45 * self.horizon) * 0.95 + 0.03 * self.sun, np.float32)
+        return _ambient(self.sun, self.zenith, self.horizon)
 
     @property
     def shadows(self) -> bool:
@@ -97,6 +97,10 @@ class Weather:
         return np.asarray(air + (colour - air) * np.exp(-distance / self.far)[:, None], np.float32)
 
 
+def _ambient(sun: Array, zenith: Array, horizon: Array) -> Array:
+    return np.asarray((0.72 * zenith + 0.28 * horizon) * 0.95 + 0.04 * sun, np.float32)
+
+
 def draw_weather(draw: np.random.Generator) -> Weather:
     odds = np.array([mood.often for mood in _MOODS])
     mood = _MOODS[int(draw.choice(len(_MOODS), p=odds / odds.sum()))]
@@ -107,6 +111,7 @@ def draw_weather(draw: np.random.Generator) -> Weather:
         np.array(colour, np.float32) * strength * draw.uniform(0.95, 1.05, 3).astype(np.float32)
         for colour in (mood.sun, mood.zenith, mood.horizon)
     )
+    reaching = float((_ambient(sun, zenith, horizon) + 0.8 * sun * towards[1]).mean())
     return Weather(
         words=mood.words,
         towards=towards,
@@ -115,7 +120,7 @@ def draw_weather(draw: np.random.Generator) -> Weather:
         horizon=horizon,
         cover=float(draw.uniform(*mood.clouds)),
         far=float(draw.uniform(*mood.far)),
-        exposure=mood.exposure * float(draw.uniform(0.9, 1.12)),
+        exposure=mood.bright * float(draw.uniform(0.9, 1.15)) * 1.35 / reaching**0.75,
         glow=mood.glow,
         clouds=np.repeat(noise(draw, 512, 3, 6)[..., None], 4, -1),
         grain=float(draw.uniform(0.003, 0.01)),

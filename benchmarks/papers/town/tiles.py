@@ -106,7 +106,7 @@ def fill(
 
 def area(tile: Array, x: tuple[float, float], y: tuple[float, float]) -> Array:
     left, right, low, high = (round(value * SIDE) for value in (*x, *y))
-    return tile[SIDE - high : SIDE - low, max(left, 0) : right]
+    return tile[SIDE - high : SIDE - low, max(left, 0) : max(right, 0)]
 
 
 def grey(value: float) -> tuple[float, float, float]:
@@ -121,7 +121,7 @@ def _letter(canvas: Array, word: str, at: tuple[int, int], scale: float, ink: tu
 
 
 def _asphalt(painter: Painter) -> Array:
-    return painter.plain(grey(0.36), painter.rough(0.05, 0.035, 0.05, 0.09))
+    return painter.plain(grey(0.38), painter.rough(0.015, 0.02, 0.035, 0.09))
 
 
 def _paving(painter: Painter) -> Array:

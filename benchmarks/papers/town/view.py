@@ -452,7 +452,7 @@ class _Picture:
             self._varnish(colour, glossy, found[glossy, 4], normal[glossy], towards[glossy], openness[glossy])
         glow = found[:, 5:6]
         warm = np.array([1.0, 0.72, 0.4], np.float32)
-        colour += glow * (0.3 * albedo + weather.glow * (0.9 * albedo + 0.3 * warm))
+        colour += glow * (0.3 * albedo + weather.glow * (0.5 * albedo + 0.22 * warm))
         return weather.seen_through(colour, towards, depth * length)
 
     def _varnish(self, colour: Array, chosen: Index, gloss: Array, normal: Array, towards: Array, openness: Array) -> None:
@@ -474,7 +474,7 @@ class _Picture:
         if weather.blur > 0:
             small = cv2.GaussianBlur(small, (0, 0), weather.blur)
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-        exposed = small * (weather.exposure * 1.5 * (1 - 0.11 * (x * x + y * y)))[..., None]
+        exposed = small * (weather.exposure * (1 - 0.11 * (x * x + y * y)))[..., None]
         toned = np.clip(exposed * (1 + exposed / 6) / (1 + exposed) * 1.12, 0, 1) ** (1 / 2.2)
         toned = toned * toned * (3 - 2 * toned) * 0.35 + toned * 0.65
         toned += self.scene.grain(self.time, toned.shape) * weather.grain
