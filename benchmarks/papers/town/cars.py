@@ -129,9 +129,9 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
         "screen": [(low, lower, front), (-low, lower, front), (-high, top, roof_front), (high, top, roof_front)],
     }
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.99 + 0.005
-    parts = [quads(np.array([corners[side]]), uv[None], glass if side in ("right", "left") else screen) for side in corners]
+    parts = [_pane(corners[side], glass if side in ("right", "left") else screen) for side in corners]
     if outline.roof > 2:
-        parts = [*_panels(corners, paint), *(quads(np.array([corners[side]]), uv[None], screen) for side in ("back", "screen"))]
+        parts = [_pane(corners[side], paint if side in ("right", "left") else screen) for side in corners]
         parts += _cab(corners, glass)
     inner = 0.86 * high
     rise = top + 0.06
@@ -146,10 +146,14 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
     return parts
 
 
-def _panels(corners: dict[str, list[tuple[float, float, float]]], paint: Paint) -> list[Mesh]:
-    """The sides of a van, without windows."""
-    uv = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]])
-    return [quads(np.array([corners[side]]), uv[None], paint) for side in ("right", "left")]
+def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
+    """A trapezium in strips, so that the tile is spread evenly."""
+    edge, count = np.array(corners), 8
+    share = np.linspace(0, 1, count + 1)[:, None]
+    low, high = edge[0] + (edge[1] - edge[0]) * share, edge[3] + (edge[2] - edge[3]) * share
+    u = np.linspace(0.005, 0.995, count + 1)
+    ends = [np.stack([u, np.full(count + 1, v)], -1) for v in (0.005, 0.995)]
+    return quads(*(np.stack([one[:-1], one[1:], other[1:], other[:-1]], 1) for one, other in ((low, high), ends)), paint)
 
 
 def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:

@@ -43,8 +43,7 @@ def draw_house(draw: np.random.Generator, atlas: Atlas, width: float, depth: flo
     parts = [
         quad([(0, 0, 0), (width, 0, 0), (width, low, 0), (0, low, 0)], ground, (cells / 4, 0.245), (start[0], row / SHOPS)),
         quad([(0, low, 0), (width, low, 0), (width, high, 0), (0, high, 0)], front, (cells / 4, (floors - 1) / 4), start),
-        _gable_wall(depth, high, wall, 0.0),
-        _gable_wall(depth, high, wall, width),
+        *(_side(depth, high, floors, front if draw.random() < 0.55 else wall, x) for x in (0.0, width)),
         quad([(width, 0, depth), (0, 0, depth), (0, high, depth), (width, high, depth)], front, (cells / 4, floors / 4), start),
     ]
     parts += _roof(draw, atlas, width, depth, high, wall, gabled)
@@ -58,9 +57,10 @@ def draw_house(draw: np.random.Generator, atlas: Atlas, width: float, depth: flo
     return joined(parts)
 
 
-def _gable_wall(depth: float, high: float, wall: Paint, x: float) -> Mesh:
+def _side(depth: float, high: float, floors: int, paint: Paint, x: float) -> Mesh:
+    """With as many rows of windows as floors, if `paint` has windows."""
     corners = [(x, 0, depth), (x, 0, 0), (x, high, 0), (x, high, depth)]
-    return quad(corners if x == 0 else [corners[1], corners[0], corners[3], corners[2]], wall, (depth / 8, high / 8))
+    return quad(corners if x == 0 else [corners[1], corners[0], corners[3], corners[2]], paint, (round(depth / CELL) / 4, floors / 4))
 
 
 def _ledge(width: float, low: float, high: float, out: float, paint: Paint) -> Mesh:

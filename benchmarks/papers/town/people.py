@@ -55,7 +55,7 @@ class Person:
         for index, side in ((0, -1), (1, 1)):
             hip, knee = legs[index]
             swing = -self.swing * np.sin(phase + np.pi * index) * walking
-            arm = _joint(trunk, (side * 0.125 * tall, 0.31 * tall, 0), swing, side * 0.09)
+            arm = _joint(trunk, (side * 0.12 * tall, 0.3 * tall, 0), swing, side * 0.09)
             found += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
             leg = _joint(base, (side * 0.05 * tall, 0, 0), hip)
             found += [leg, _joint(leg, (0, -thigh, 0), knee)]
@@ -119,8 +119,8 @@ def _limb(length: float, upper: float, lower: float, paint: Paint) -> Mesh:
 
 
 def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) -> Mesh:
-    shape = [(0.098, 0.082, -0.075), (0.094, 0.074, -0.02), (0.09, 0.068, 0.03), (0.082, 0.06, 0.1), (0.098, 0.07, 0.2), (0.105, 0.068, 0.28),
-             (0.09, 0.05, 0.325), (0.035, 0.034, 0.345), (0.03, 0.03, 0.37)]  # fmt: skip
+    shape = [(0.098, 0.082, -0.075), (0.094, 0.074, -0.02), (0.09, 0.068, 0.03), (0.082, 0.06, 0.1), (0.1, 0.07, 0.2), (0.118, 0.07, 0.28),
+             (0.108, 0.052, 0.318), (0.04, 0.036, 0.338), (0.03, 0.03, 0.36)]  # fmt: skip
     if hem == "coat":
         shape[:2] = [(0.105, 0.1, -0.22), (0.096, 0.08, -0.02)]
     parts = [loft(np.array([_ring(x * wide, z * wide, y * tall) for x, z, y in shape]), cloth, (1, 1), 0.9)]
@@ -133,7 +133,7 @@ def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) ->
 def _head(draw: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]) -> list[Mesh]:
     """The face's tile begins behind, so that its middle is in front."""
     shape = np.array([(0.0, -0.062), (0.03, -0.055), (0.041, -0.03), (0.045, 0.005), (0.041, 0.035), (0.026, 0.056), (0.0, 0.064)]) * tall
-    middle = np.array([0, 0.425 * tall, 0.008 * tall])
+    middle = np.array([0, 0.41 * tall, 0.008 * tall])
     rings = np.array([_ring(0.92 * radius, 1.08 * radius, high) for radius, high in shape]) + middle
     face = loft(rings, Paint(atlas["face"], PEDESTRIAN, skin), (1, 1))
     front = face.corners.mean(1)[:, 2] > middle[2] + 0.012 * tall

@@ -115,7 +115,7 @@ class Roads:
         stone = _stripe(edge, 0.0, 0.16, wide)
         found += (np.float32(0.34) - found) * (0.75 * stone)[:, None]
         gutter = _stripe(edge, -0.35, 0.0, wide)
-        found *= (1 - 0.3 * gutter)[:, None]
+        found *= (1 - 0.13 * gutter)[:, None]
         return found, kind
 
     def _driven(self, colour: Array, x: Array, z: Array, foot_x: Array, foot_z: Array, grime: Array) -> Array:

@@ -138,7 +138,7 @@ def _paving(painter: Painter) -> Array:
 
 
 def _grass(painter: Painter) -> Array:
-    tile = painter.plain((0.36, 0.47, 0.22), painter.rough(0.08, 0.08, 0.1, 0.1))
+    tile = painter.plain((0.35, 0.42, 0.22), painter.rough(0.08, 0.08, 0.1, 0.1))
     tile[..., 0] *= painter.rough(0.06, 0.05, 0)
     return tile
 
