@@ -22,15 +22,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from town.drive import Drive
 from town.labels import LABELS
-from town.scene import Drive, draw_drive
+from town.scene import draw_drive
+from town.sight import Flow, Sight, flow_between
 from town.tiles import Atlas, draw_atlas
-from town.view import Flow, Renderer, Sight, flow_between
+from town.view import Renderer
 
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.layers import npz_bytes
 from stages.errors import Fsv2vError
-from stages.files import building_directory, write_atomically
+from stages.files import building_directory, write_atomically, write_bytes
 
 GENERATION = 1
 """To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
@@ -88,7 +90,7 @@ def film(drive: Drive, frames: int) -> Iterator[Shot]:
     before, now = None, renderer.look(0)
     for time in range(frames):
         following = renderer.look(time + 1) if time + 1 < frames else None
-        yield Shot(now, following and flow_between(now, following), before and flow_between(now, before))
+        yield Shot(now, flow_between(now, following) if following else None, flow_between(now, before) if before else None)
         if following:
             before, now = now, following
 
@@ -121,7 +123,7 @@ def _spooled(shots: Iterator[Shot], spool: Path, kinds: tuple[str, ...]) -> Iter
     """The frames; what the layers need lies in `spool` afterwards, so that memory does not depend on the length."""
     for time, shot in enumerate(shots):
         for kind in kinds:
-            np.savez(spool / f"{kind}-{time}.npz", **_entry(shot, kind))
+            write_bytes(spool / f"{kind}-{time}.npz", npz_bytes(_entry(shot, kind)))
         yield shot.sight.frame
 
 
@@ -143,7 +145,7 @@ def _entry(shot: Shot, kind: str) -> dict[str, np.ndarray]:
 _MEANING = {
     "segment": LABELS.meta(),
     "instances": {"values": "numbers of cars and people, the same in all frames; 0 is everything else"},
-    "flow_backward": {"payload": "file", "values": "flow [H, W, 2]: pixels from frame t to t - 1; visible [H, W]: whether it is seen there"},
+    "flow_backward": {"payload": "file", "values": "flow [H, W, 2]: pixels from frame t to t - 1; visible [H, W]: if it is seen there"},
     "depth": {"payload": "file", "values": "depth [H, W]: metres along the axis of the camera; 0 in the sky"},
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,11 +72,11 @@ class Car:
 def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
     odds = np.array([outline.often for outline in _OUTLINES])
     outline = _OUTLINES[int(draw.choice(len(_OUTLINES), p=odds / odds.sum()))]
-    tint = tuple(float(value) for value in np.array(_COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]) * draw.uniform(0.85, 1.15))
+    colour = _COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]
     if outline.words == "van" and draw.random() < 0.6:
-        tint = (0.78, 0.78, 0.76)
+        colour = (0.78, 0.78, 0.76)
+    paint = Paint(atlas["glossy"], CAR).tinted(*(np.array(colour) * draw.uniform(0.9, 1.1)).tolist())
     scale = draw.uniform(0.96, 1.05)
-    paint = Paint(atlas["glossy"], CAR, tint)  # type: ignore[arg-type]
     body = joined([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_under(outline, atlas)])
     half = (outline.width / 2 * scale, outline.length / 2 * scale)
     body = body.moved(np.diag([scale, 1, scale, 1.0])[:3])
@@ -95,9 +95,9 @@ def _hull(outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
         mid = low + 0.55 * (high - low)
         right = [(0.86 * half, low), (half, low + 0.18), (half, mid), (0.93 * half, high - 0.03), (0.8 * half, high)]
         rings.append([(x, y, z) for x, y in right] + [(-x, y, z) for x, y in right[::-1]])
-    rings = np.array(rings)
-    ends = [np.broadcast_to(ring.mean(0), ring.shape) for ring in (rings[0], rings[-1])]
-    shell = loft(np.concatenate([ends[:1], rings, ends[1:]]), paint)
+    middle = np.array(rings)
+    rear, front = (np.broadcast_to(ring.mean(0), (1, *ring.shape)) for ring in (middle[0], middle[-1]))
+    shell = loft(np.concatenate([rear, middle, front]), paint)
     return _mapped(shell, outline, atlas, paint)
 
 
@@ -113,7 +113,7 @@ def _mapped(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
     sideways = np.stack([share[..., 2], np.clip(share[..., 1], 0, 0.995)], -1)
     across = np.stack([share[..., 0], np.clip(share[..., 1], 0, 0.995)], -1)
     uv = np.where(side[:, None, None], sideways, np.where(ends[:, None, None], across, share[..., [0, 2]]))
-    return Mesh(shell.corners, shell.normals, uv, tile, shell.label, shell.thing, shell.part, shell.tint, shell.leafy)
+    return replace(shell, uv=uv, tile=tile)
 
 
 def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
@@ -153,7 +153,8 @@ def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
     low, high = edge[0] + (edge[1] - edge[0]) * share, edge[3] + (edge[2] - edge[3]) * share
     u = np.linspace(0.005, 0.995, count + 1)
     ends = [np.stack([u, np.full(count + 1, v)], -1) for v in (0.005, 0.995)]
-    return quads(*(np.stack([one[:-1], one[1:], other[1:], other[:-1]], 1) for one, other in ((low, high), ends)), paint)
+    strips, uv = (np.stack([one[:-1], one[1:], other[1:], other[:-1]], 1) for one, other in ((low, high), ends))
+    return quads(strips, uv, paint)
 
 
 def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
@@ -162,8 +163,11 @@ def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> 
     for side, out in (("right", 0.012), ("left", -0.012)):
         rear, front = (1, 0) if side == "left" else (0, 1)
         low, high = np.array(corners[side][:2]), np.array(corners[side][3:1:-1])
-        places = [(low[front] * foot + low[rear] * (1 - foot), high[front] * top + high[rear] * (1 - top)) for foot, top in ((0.7, 0.82), (0.97, 0.99))]
-        edges = [base + (tip - base) * share for (base, tip), share in zip((places[0], places[1], places[1], places[0]), (0.08, 0.08, 0.55, 0.55), strict=True)]
+        behind, ahead = (
+            (low[front] * foot + low[rear] * (1 - foot), high[front] * top + high[rear] * (1 - top))
+            for foot, top in ((0.7, 0.82), (0.97, 0.99))
+        )
+        edges = [base + (tip - base) * share for (base, tip), share in ((behind, 0.08), (ahead, 0.08), (ahead, 0.55), (behind, 0.55))]
         ring = np.array(edges if side == "right" else [edges[1], edges[0], edges[3], edges[2]]) + [out, 0, 0]
         found.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
     return found
@@ -179,8 +183,8 @@ def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
     z = (outline.glass[3] - 0.56) * outline.length
     high = outline.stations[4][1]
     for side in (-1, 1):
-        low = (min(side * half, side * (half + 0.2)), high, z)
-        parts.append(box(low, (max(side * half, side * (half + 0.2)), high + 0.14, z + 0.1), dark, faces=("front", "back", "left", "right", "top")))
+        left = half if side > 0 else -half - 0.2
+        parts.append(box((left, high, z), (left + 0.2, high + 0.14, z + 0.1), dark))
     return parts
 
 
@@ -188,4 +192,5 @@ def _wheel(atlas: Atlas, radius: float, side: int) -> Mesh:
     """About its own centre; `side` says which of its faces is seen."""
     rubber = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
     face = Paint(atlas["wheel"], CAR)
-    return joined([tube((side * -0.12, 0, 0), (side * 0.12, 0, 0), (radius, radius), rubber, 14), disc((side * 0.12, 0, 0), (side, 0, 0), radius, face, 14)])
+    tread = tube((side * -0.12, 0, 0), (side * 0.12, 0, 0), (radius, radius), rubber, 14)
+    return joined([tread, disc((side * 0.12, 0, 0), (side, 0, 0), radius, face, 14)])

@@ -36,15 +36,15 @@ def road_sign(draw: np.random.Generator, atlas: Atlas) -> Mesh:
     tall = float(draw.uniform(2.2, 2.7))
     kind = str(draw.choice(["limit", "no way", "parking", "direction"], p=[0.4, 0.15, 0.25, 0.2]))
     parts = [tube((0, 0, 0), (0, tall + 0.3, 0), (0.04, 0.04), steel, 6)]
-    back = steel.tinted(0.3, 0.31, 0.32)
-    back = Paint(back.tile, SIGN, back.tint)
+    back = Paint(atlas["plain"], SIGN, (0.3, 0.31, 0.32))
     face = Paint(atlas[kind], SIGN)
     if kind in ("limit", "no way"):
         parts += [disc((0, tall, -0.06), (0, 0, -1), 0.34, face, 16), disc((0, tall, -0.055), (0, 0, 1), 0.34, back, 16)]
     else:
         wide, high = (0.6, 0.32) if kind == "direction" else (0.3, 0.3)
-        parts.append(quad([(-wide, tall - high, -0.06), (wide, tall - high, -0.06), (wide, tall + high, -0.06), (-wide, tall + high, -0.06)], face))
-        parts.append(quad([(wide, tall - high, -0.05), (-wide, tall - high, -0.05), (-wide, tall + high, -0.05), (wide, tall + high, -0.05)], back))
+        for half, z, paint in ((wide, -0.06, face), (-wide, -0.05, back)):
+            low, top = tall - high, tall + high
+            parts.append(quad([(-half, low, z), (half, low, z), (half, top, z), (-half, top, z)], paint))
     return joined(parts)
 
 

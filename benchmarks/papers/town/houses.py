@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,9 +69,7 @@ def _ledge(width: float, low: float, high: float, out: float, paint: Paint) -> M
     return box((-0.02, low, -out), (width + 0.02, high, 0.02), paint, 2, ("front", "left", "right", "top"))
 
 
-def _roof(
-    draw: np.random.Generator, atlas: Atlas, width: float, depth: float, high: float, wall: Paint, gabled: bool
-) -> list[Mesh]:
+def _roof(draw: np.random.Generator, atlas: Atlas, width: float, depth: float, high: float, wall: Paint, gabled: bool) -> list[Mesh]:
     light = Paint(atlas["plain"], BUILDING, _squared((0.8, 0.78, 0.74), draw))
     if not gabled:
         parapet = high + draw.uniform(0.4, 1.1)
@@ -126,7 +126,7 @@ def _bays(
         uv = bay.uv.copy()
         uv[..., 0] = start[0] + cell / 4 + uv[..., 0] / np.maximum(np.ptp(uv[..., 0], 1)[:, None], 1e-9) / 4
         uv[..., 1] = start[1] + uv[..., 1] / FLOOR / 4
-        parts.append(Mesh(bay.corners, bay.normals, uv, *(getattr(bay, name) for name in ("tile", "label", "thing", "part", "tint", "leafy"))))
+        parts.append(replace(bay, uv=uv))
         return parts
     rail = Paint(atlas["railing"], BUILDING, (0.1, 0.1, 0.1), leafy=True)
     for floor in range(floors - 1):
@@ -141,8 +141,8 @@ def _awnings(draw: np.random.Generator, atlas: Atlas, width: float, cells: int) 
     parts, wide = [], width / cells
     for cell in range(cells):
         if draw.random() < 0.3:
-            tint = tuple(float(value) for value in np.clip(draw.uniform(0.08, 0.5) + draw.uniform(-0.12, 0.12, 3), 0.02, 1))
-            cloth = Paint(atlas["stripes" if draw.random() < 0.5 else "plain"], BUILDING, tint)  # type: ignore[arg-type]
+            tint = np.clip(draw.uniform(0.08, 0.5) + draw.uniform(-0.12, 0.12, 3), 0.02, 1)
+            cloth = Paint(atlas["stripes" if draw.random() < 0.5 else "plain"], BUILDING).tinted(*tint.tolist())
             x, out = cell * wide + 0.1, draw.uniform(0.8, 1.3)
             corners = np.array([(x, 2.35, -out), (x + wide - 0.2, 2.35, -out), (x + wide - 0.2, 2.9, 0), (x, 2.9, 0)])
             uv = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])

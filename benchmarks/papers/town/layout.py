@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import furniture, plants
 from .cars import Car, draw_car
+from .drive import Blot
 from .houses import draw_house
 from .meshes import Mesh, turned
 from .roads import KERB, Crossing, Roads
 from .tiles import Atlas
-from .view import Blot
 
 Array = NDArray[np.floating]
 
@@ -44,8 +44,7 @@ class Ground:
 
     def put(self, mesh: Mesh, x: float, z: float, yaw: float = 0.0, height: float = KERB, scale: float = 1.0) -> None:
         motion = turned(yaw, (x, height, z))
-        scaled = Mesh(mesh.corners * scale, *(getattr(mesh, name) for name in list(Mesh.__dataclass_fields__)[1:]))
-        self.meshes.append(scaled.moved(motion))
+        self.meshes.append(replace(mesh, corners=mesh.corners * scale).moved(motion))
 
     def beside(self, z: float, offset: float, side: int) -> tuple[float, float, float]:
         """x, z and yaw of a place `offset` metres from the middle of the main street; its z axis points away from the street."""
@@ -77,7 +76,7 @@ def build(draw: np.random.Generator, atlas: Atlas, roads: Roads, length: float, 
                 if side in crossing.sides:
                     _side_street(ground, crossing, side)
                 else:
-                    _row(ground, crossing.z - crossing.half - roads.pavement, crossing.z + crossing.half + roads.pavement, side, _setback(ground))
+                    _row(ground, *_gap(crossing, roads), side, _setback(ground))
             _corner(ground, crossing)
     _end(ground)
     _parked(ground)
@@ -126,7 +125,8 @@ def _row(ground: Ground, start: float, end: float, side: int, offset: float) -> 
         width = min(float(draw.uniform(7, 16)), end - low)
         if end - low - width < 5:
             width = end - low
-        house = draw_house(draw, ground.atlas, width, 11.0, int(draw.integers(*ground.floors)), ground.shops and draw.random() < 0.85, draw.random() < 0.55)
+        shops, gabled = ground.shops and bool(draw.random() < 0.85), bool(draw.random() < 0.55)
+        house = draw_house(draw, ground.atlas, width, 11.0, int(draw.integers(*ground.floors)), shops, gabled)
         x, z, yaw = ground.beside(low + width / 2, offset + float(draw.choice([0, 0, 0.3])), side)
         along = np.array([np.cos(yaw), -np.sin(yaw)]) * width / 2
         ground.put(house, x - along[0], z - along[1], yaw, 0.0)
@@ -156,7 +156,8 @@ def _gardens(ground: Ground, start: float, end: float, side: int) -> None:
             if draw.random() < 0.3:
                 ground.tree(at[0], at[1], 0.55)
             else:
-                ground.put(plants.draw_bush(draw, ground.atlas, float(draw.uniform(0.8, 1.6)), ground.autumn), at[0], at[1], draw.uniform(0, 6))
+                bush = plants.draw_bush(draw, ground.atlas, float(draw.uniform(0.8, 1.6)), ground.autumn)
+                ground.put(bush, at[0], at[1], draw.uniform(0, 6))
         low += plot
     for z in np.arange(start, end, 7.0):
         x, z, _ = ground.beside(float(z + draw.uniform(0, 4)), offset + float(draw.uniform(17, 26)), side)
@@ -231,7 +232,8 @@ def _end(ground: Ground) -> None:
     z = ground.length + BEYOND
     x = float(ground.roads.centre(np.array([z]))[0])
     for offset in (-45.0, -15.0, 15.0):
-        ground.put(draw_house(ground.draw, ground.atlas, 30.0, 12.0, int(ground.draw.integers(3, 8)), False, False), x + offset, z + 8, 0.0, 0.0)
+        house = draw_house(ground.draw, ground.atlas, 30.0, 12.0, int(ground.draw.integers(3, 8)), False, False)
+        ground.put(house, x + offset, z + 8, 0.0, 0.0)
     for offset in np.arange(-50, 51, 9.0):
         ground.tree(x + offset, z + ground.draw.uniform(0, 5), 1.1)
 

@@ -122,10 +122,12 @@ _FACES = {
 """The corners of a unit cube's faces, seen from outside: front is towards -z."""
 
 
-def box(low: Sequence[float], high: Sequence[float], paint: Paint, metres: float = 1.0, faces: Sequence[str] = tuple(_FACES)) -> Mesh:
+def box(
+    low: Sequence[float] | Array, high: Sequence[float] | Array, paint: Paint, metres: float = 1.0, faces: Sequence[str] = tuple(_FACES)
+) -> Mesh:
     """A box without a bottom; a tile covers `metres`."""
-    low, high = np.array(low, np.float64), np.array(high, np.float64)
-    corners = low + np.array([_FACES[face] for face in faces]) * (high - low)
+    first = np.array(low, np.float64)
+    corners = first + np.array([_FACES[face] for face in faces]) * (np.array(high, np.float64) - first)
     wide = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
     tall = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1) / metres
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * np.stack([wide, tall], -1)[:, None]
@@ -157,15 +159,17 @@ def _loft_normals(rings: Array) -> Array:
     return np.asarray(normals * np.where((normals * outward).sum() < 0, -1, 1))
 
 
-def tube(start: Sequence[float], end: Sequence[float], radii: tuple[float, float], paint: Paint, sides: int = 6, metres: float = 1.0) -> Mesh:
+def tube(
+    start: Sequence[float], end: Sequence[float], radii: tuple[float, float], paint: Paint, sides: int = 6, metres: float = 1.0
+) -> Mesh:
     """A tapered tube, open at both ends."""
-    start, end = np.array(start, np.float64), np.array(end, np.float64)
-    axis = _unit(end - start)
+    first, last = np.array(start, np.float64), np.array(end, np.float64)
+    axis = _unit(last - first)
     across = _unit(np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0]))
     angles = np.arange(sides) * 2 * np.pi / sides
     ring = np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * np.cross(axis, across)
-    length = float(np.linalg.norm(end - start))
-    return loft(np.stack([start + radii[0] * ring, end + radii[1] * ring]), paint, (1, max(length / metres, 0.1)))
+    length = float(np.linalg.norm(last - first))
+    return loft(np.stack([first + radii[0] * ring, last + radii[1] * ring]), paint, (1, max(length / metres, 0.1)))
 
 
 def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint: Paint, sides: int = 12) -> Mesh:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,8 @@ class Person:
             hip = reach * np.sin(phase + side) + 0.06 * walking
             knee = -walking * (0.12 + 0.85 * max(0.0, np.cos(phase + side)) ** 1.5)
             legs.append((hip, knee))
-        drop = min(thigh * np.cos(hip) + shin * np.cos(hip + knee) for hip, knee in legs)
-        foot = max(thigh * np.cos(hip) + shin * np.cos(hip + knee) for hip, knee in legs)
-        base = turned(yaw, np.array(place) + [0, (foot + drop * 0) + 0.045 * tall, 0])
+        longest = max(float(thigh * np.cos(hip) + shin * np.cos(hip + knee)) for hip, knee in legs)
+        base = turned(yaw, (place[0], place[1] + longest + 0.045 * tall, place[2]))
         trunk = _joint(base, (0, 0, 0), -self.lean * walking)
         found = [trunk]
         for index, side in ((0, -1), (1, 1)):
@@ -57,8 +56,8 @@ class Person:
             swing = -self.swing * np.sin(phase + np.pi * index) * walking
             arm = _joint(trunk, (side * 0.12 * tall, 0.3 * tall, 0), swing, side * 0.09)
             found += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
-            leg = _joint(base, (side * 0.05 * tall, 0, 0), hip)
-            found += [leg, _joint(leg, (0, -thigh, 0), knee)]
+            upper_leg = _joint(base, (side * 0.05 * tall, 0, 0), hip)
+            found += [upper_leg, _joint(upper_leg, (0, -thigh, 0), knee)]
         return np.stack(found)
 
 
@@ -113,9 +112,9 @@ def _ring(across: float, deep: float, high: float, sides: int = 8) -> Array:
 
 def _limb(length: float, upper: float, lower: float, paint: Paint) -> Mesh:
     """From its joint down."""
-    rings = [_ring(0, 0, -length * 1.02, 6), _ring(lower, lower, -length, 6), _ring(0.5 * (upper + lower), 0.5 * (upper + lower), -0.5 * length, 6),
-             _ring(upper, upper, 0, 6), _ring(0.5 * upper, 0.5 * upper, 0.6 * upper, 6), _ring(0, 0, 0.7 * upper, 6)]  # fmt: skip
-    return loft(np.array(rings), paint, (1, 1), 0.85)
+    middle = 0.5 * (upper + lower)
+    shape = [(0, -1.02 * length), (lower, -length), (middle, -0.5 * length), (upper, 0), (0.5 * upper, 0.6 * upper), (0, 0.7 * upper)]
+    return loft(np.array([_ring(radius, radius, high, 6) for radius, high in shape]), paint, (1, 1), 0.85)
 
 
 def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) -> Mesh:
@@ -130,14 +129,16 @@ def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) ->
     return joined(parts)
 
 
-def _head(draw: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]) -> list[Mesh]:
+def _head(
+    draw: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]
+) -> list[Mesh]:
     """The face's tile begins behind, so that its middle is in front."""
     shape = np.array([(0.0, -0.062), (0.03, -0.055), (0.041, -0.03), (0.045, 0.005), (0.041, 0.035), (0.026, 0.056), (0.0, 0.064)]) * tall
     middle = np.array([0, 0.41 * tall, 0.008 * tall])
     rings = np.array([_ring(0.92 * radius, 1.08 * radius, high) for radius, high in shape]) + middle
     face = loft(rings, Paint(atlas["face"], PEDESTRIAN, skin), (1, 1))
     front = face.corners.mean(1)[:, 2] > middle[2] + 0.012 * tall
-    face = Mesh(face.corners, face.normals, face.uv, np.where(front, face.tile, atlas["plain"]), face.label, face.thing, face.part, face.tint, face.leafy)
+    face = replace(face, tile=np.where(front, face.tile, atlas["plain"]))
     cap = (rings - middle) * 1.09 + middle
     covered = loft(cap, Paint(atlas["cloth"], PEDESTRIAN, hair))
     place = (covered.corners.mean(1) - middle) / tall

@@ -101,7 +101,9 @@ class Roads:
             t[kerb], edge[kerb] = first, 0.0
         return t, edge
 
-    def colour(self, atlas: Atlas, x: Array, z: Array, edge: Array, foot: tuple[Array, Array], grime: Array) -> tuple[Array, Array]:
+    def colour(
+        self, atlas: Atlas, x: Array, z: Array, edge: Array, foot: tuple[Array, Array], grime: Array
+    ) -> tuple[Array, NDArray[np.integer]]:
         """Colours (linear RGB) [N, 3] and kinds [N] of the ground; foot: the metres that a sample covers in x and in z."""
         kind = np.where(edge < 0, ROAD, np.where((edge < self.pavement) | (not self.lawn), PAVEMENT, LAWN))
         tile = np.array([atlas["asphalt"], atlas["paving"], atlas["grass"]])[kind]

@@ -1,23 +1,22 @@
-"""A drive through a town: everything that is in it, and where it is at each moment."""
+"""Draws a drive: the town, who moves in it, the camera."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from textures import noise
 
 from .cars import Car, draw_car
-from .labels import PAVEMENT, ROAD, TREE
+from .drive import Blot, Camera, Drive
 from .layout import STYLES, build
 from .meshes import Mesh, joined, turned
 from .people import PARTS, Person, draw_person
 from .roads import KERB, Roads, draw_roads
-from .sky import Weather, draw_weather
+from .sky import draw_weather
 from .tiles import Atlas
 from .traffic import Crowd, Ride, camera_ride, car_rides, walks
-from .view import Blot, Camera
 
 Array = NDArray[np.floating]
 
@@ -26,48 +25,7 @@ THINGS = 255
 _STILL = np.concatenate([np.eye(3), np.zeros((3, 1))], 1)
 
 
-@dataclass(frozen=True)
-class Drive:
-    """A scene of T frames (view.Scene). poses [T + 2, P, 3, 4] and eyes [T + 2]: from one frame before the first to one after the last."""
-
-    mesh: Mesh
-    roads: Roads
-    weather: Weather
-    atlas: Atlas
-    grime: Array
-    poses: Array
-    cameras: list[Camera]
-    standing: list[Blot]
-    passing: list[list[Blot]]
-    seed: tuple[int, ...]
-    words: str
-    tables: tuple[int, int, int] = (ROAD, PAVEMENT, TREE)
-
-    def motions(self, time: int) -> Array:
-        return np.asarray(self.poses[time + 1])
-
-    def camera(self, time: int) -> Camera:
-        return self.cameras[time + 1]
-
-    def blots(self, time: int) -> list[Blot]:
-        eye = self.camera(time).eye
-        return [blot for blot in (*self.standing, *self.passing[time + 1]) if np.hypot(blot.x - eye[0], blot.z - eye[2]) < 60]
-
-    def grain(self, time: int, shape: tuple[int, ...]) -> Array:
-        """The noise of the sensor in one frame, about 0 with deviation 1."""
-        return np.random.default_rng([*self.seed, time]).standard_normal(shape, dtype=np.float32)
-
-    def bounds(self) -> tuple[Array, Array]:
-        """The box whose shadows may be seen."""
-        eyes = np.stack([camera.eye for camera in self.cameras])
-        low, high = eyes.min(0) - [45, 0, 30], eyes.max(0) + [45, 0, 75]
-        low[1], high[1] = -0.2, 24.0
-        return low, high
-
-
-def draw_drive(
-    draw: np.random.Generator, atlas: Atlas, frames: int, rate: float, width: int, height: int, seed: tuple[int, ...]
-) -> Drive:
+def draw_drive(draw: np.random.Generator, atlas: Atlas, frames: int, rate: float, width: int, height: int, seed: tuple[int, ...]) -> Drive:
     """The draws do not depend on the size of the frames: a larger drive shows the same scene."""
     weather = draw_weather(draw)
     style = str(draw.choice(list(STYLES), p=list(STYLES.values())))
@@ -108,8 +66,8 @@ def _shade(place: Array, half: tuple[float, float], strength: float = 1.0) -> Bl
     return Blot(float(place[0]), float(place[1]), float(place[2]), half, strength)
 
 
-def _cars(draw: np.random.Generator, atlas: Atlas, roads: Roads, crowd: Crowd, rides: list[Ride]) -> list[tuple[Car, Ride]]:
-    found = []
+def _cars(draw: np.random.Generator, atlas: Atlas, roads: Roads, crowd: Crowd, rides: Sequence[Ride]) -> list[tuple[Car, Ride]]:
+    found: list[tuple[Car, Ride]] = []
     for ride in rides:
         car = draw_car(draw, atlas)
         if len(found) < 40 and crowd.admits(ride.places, car.half[1], 1.0, 0.5):
@@ -118,9 +76,9 @@ def _cars(draw: np.random.Generator, atlas: Atlas, roads: Roads, crowd: Crowd, r
 
 
 def _people(
-    draw: np.random.Generator, atlas: Atlas, crowd: Crowd, proposals: list[tuple[Ride, float]]
+    draw: np.random.Generator, atlas: Atlas, crowd: Crowd, proposals: Sequence[tuple[Ride, float]]
 ) -> list[tuple[Person, Ride, float]]:
-    found = []
+    found: list[tuple[Person, Ride, float]] = []
     for ride, walking in proposals:
         if len(found) < 120 and crowd.admits(ride.places, 0.0, 0.25, 0.02):
             found.append((draw_person(draw, atlas), ride, walking))

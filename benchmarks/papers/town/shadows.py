@@ -19,7 +19,7 @@ class ShadowMap:
     """Of the triangles of a mesh within a box of the world."""
 
     def __init__(self, mesh: Mesh, atlas: Atlas, towards: Array, low: Array, high: Array, cell: float, side: int) -> None:
-        """towards [3]: to the sun; low, high [3]: the box; cells are at least `cell` metres wide, and at most `side` of them lie in a row."""
+        """towards [3]: to the sun; low, high [3]: the box. Cells are at least `cell` metres wide, and at most `side` lie in a row."""
         self.towards = np.asarray(towards, np.float64)
         right = np.cross([0.0, 1.0, 0.0], self.towards)
         right /= np.linalg.norm(right)

@@ -16,7 +16,7 @@ Array = NDArray[np.floating]
 @dataclass(frozen=True)
 class Mood:
     """A kind of day. Colours are linear RGB; `height` is the sun's in degrees; `clouds` the share of the sky that they cover; `far` the
-    metres after which two thirds of what is seen is air; `bright`: how light the picture becomes; `glow`: how bright lamps and windows are."""
+    metres after which two thirds of what is seen is air; `bright`: how light the picture becomes; `glow`: of lamps and windows."""
 
     words: str
     often: float
@@ -34,7 +34,7 @@ _MOODS = (
     Mood("clear", 3, (40, 62), (3.0, 2.85, 2.6), (0.13, 0.28, 0.62), (0.58, 0.72, 0.88), (0.0, 0.35), (500, 1200), 1.0),
     Mood("afternoon", 3, (24, 40), (2.8, 2.4, 1.9), (0.16, 0.3, 0.58), (0.68, 0.72, 0.76), (0.1, 0.6), (350, 800), 1.0),
     Mood("evening", 2, (10, 20), (3.0, 1.75, 0.8), (0.2, 0.3, 0.52), (0.95, 0.66, 0.46), (0.1, 0.6), (250, 500), 0.9),
-    Mood("overcast", 3, (35, 60), (0.25, 0.25, 0.25), (0.55, 0.6, 0.66), (0.8, 0.83, 0.86), (1.0, 1.0), (150, 400), 0.95),
+    Mood("overcast", 3, (35, 60), (0.25, 0.25, 0.25), (0.55, 0.6, 0.66), (0.8, 0.83, 0.86), (1.0, 1.0), (150, 400), 0.88),
     Mood("haze", 1.5, (18, 35), (1.5, 1.3, 1.05), (0.42, 0.52, 0.66), (0.86, 0.86, 0.85), (0.3, 0.8), (110, 220), 0.95),
     Mood("dusk", 1.2, (20, 40), (0.02, 0.02, 0.03), (0.035, 0.06, 0.14), (0.3, 0.24, 0.26), (0.2, 0.8), (200, 400), 0.62, 1.0),
 )
@@ -42,7 +42,7 @@ _MOODS = (
 
 @dataclass(frozen=True)
 class Weather:
-    """towards [3]: to the sun. sun, zenith, horizon: linear RGB. sampled noise gives the clouds."""
+    """towards [3]: to the sun. sun, zenith, horizon: linear RGB. clouds [S, S, 4]: noise."""
 
     words: str
     towards: Array

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -69,7 +70,8 @@ def sampled(image: NDArray[np.uint8] | Array, x: Array, y: Array) -> Array:
     padded = max(-(-count // across), 1) * across
     places = np.zeros((2, padded), np.float32)
     places[0, :count], places[1, :count] = x, y
-    found = cv2.remap(image, *places.reshape(2, -1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    column, row = places.reshape(2, -1, across)
+    found = cv2.remap(image, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return np.asarray(found, np.float32).reshape(padded, -1)[:count]
 
 
@@ -118,6 +120,11 @@ def _letter(canvas: Array, word: str, at: tuple[int, int], scale: float, ink: tu
     stencil = np.zeros(canvas.shape[:2], np.uint8)
     cv2.putText(stencil, word, at, cv2.FONT_HERSHEY_DUPLEX, scale, 255, thick, cv2.LINE_AA)
     canvas += (np.array(ink, np.float32) - canvas) * (stencil[..., None] / np.float32(255))
+
+
+def _any_colour(draw: np.random.Generator, low: float, high: float, strength: float) -> tuple[float, float, float]:
+    red, green, blue = draw.uniform(low, high) + draw.uniform(-strength, strength, 3)
+    return float(red), float(green), float(blue)
 
 
 def _asphalt(painter: Painter) -> Array:
@@ -279,9 +286,9 @@ def _ground_floor(painter: Painter) -> Array:
             if row < 2:
                 _shop(painter, tile, x, low)
             elif row == 2 and column % 2 == int(draw.integers(2)):
-                colour = tuple(draw.uniform(0.15, 0.6, 3))
+                colour = _any_colour(draw, 0.15, 0.6, 0.2)
                 fill(tile, (x + 0.075, x + 0.175), (low, low + 0.185), grey(0.85))
-                fill(tile, (x + 0.085, x + 0.165), (low, low + 0.175), colour, gloss=0.1)  # type: ignore[arg-type]
+                fill(tile, (x + 0.085, x + 0.165), (low, low + 0.175), colour, gloss=0.1)
                 fill(tile, (x + 0.1, x + 0.15), (low + 0.1, low + 0.16), (0.12, 0.14, 0.17), gloss=0.8)
                 area(tile, (x + 0.085, x + 0.165), (low + 0.165, low + 0.175))[..., :3] *= 0.5
             else:
@@ -294,15 +301,14 @@ def _ground_floor(painter: Painter) -> Array:
 def _shop(painter: Painter, tile: Array, x: float, low: float) -> None:
     """A shop window with goods behind it, a sign with letters above and a door."""
     draw = painter.draw
-    colour = tuple(draw.uniform(0.15, 0.7) + draw.uniform(-0.16, 0.16, 3))
-    fill(tile, (x + 0.008, x + 0.242), (low, low + 0.235), colour, gloss=0.1)  # type: ignore[arg-type]
+    colour = _any_colour(draw, 0.15, 0.7, 0.16)
+    fill(tile, (x + 0.008, x + 0.242), (low, low + 0.235), colour, gloss=0.1)
     fill(tile, (x + 0.02, x + 0.17), (low + 0.035, low + 0.165), (0.2, 0.21, 0.22), gloss=0.8)
     pane = area(tile, (x + 0.02, x + 0.17), (low + 0.035, low + 0.165))
     pane[..., GLOW] = draw.uniform(0.4, 1.0)
     for _ in range(9):
         left, height = draw.uniform(x + 0.025, x + 0.15), draw.uniform(0.01, 0.07)
-        red, green, blue = draw.uniform(0.2, 0.6) + draw.uniform(-0.12, 0.12, 3)
-        goods = (float(red), float(green), float(blue))
+        goods = _any_colour(draw, 0.2, 0.6, 0.12)
         fill(tile, (left, left + draw.uniform(0.008, 0.02)), (low + 0.04, low + 0.04 + height), goods, gloss=0.6)
     fill(tile, (x + 0.18, x + 0.232), (low, low + 0.165), (0.16, 0.17, 0.19), gloss=0.8)
     area(tile, (x + 0.02, x + 0.232), (low + 0.155, low + 0.165))[..., :3] *= 0.5
@@ -470,6 +476,20 @@ def _signals(painter: Painter) -> Array:
     return tile
 
 
+def _plain(painter: Painter) -> Array:
+    return painter.plain(grey(1.0), painter.rough(0.02, 0.01, 0, 0.01))
+
+
+def _varnished(painter: Painter) -> Array:
+    return painter.plain(grey(1.0), painter.rough(0.004, 0.004, 0, 0), gloss=0.55)
+
+
+def _glowing(painter: Painter) -> Array:
+    tile = painter.plain((1.0, 0.95, 0.85), painter.rough(0, 0, 0, 0), tint=0, gloss=0.2)
+    tile[..., GLOW] = 1
+    return tile
+
+
 FACADES, GROUND_FLOORS = 8, 2
 _TILES: dict[str, Callable[[Painter], Array]] = {
     "asphalt": _asphalt, "paving": _paving, "grass": _grass, "plaster": _plaster, "bricks": _bricks, "shingles": _shingles, "bark": _bark,
@@ -478,18 +498,11 @@ _TILES: dict[str, Callable[[Painter], Array]] = {
     "wheel": _wheel, "face": _face, "cloth": _cloth, "stripes": _stripes, "fence": _fence, "railing": _railing,
     "limit": _sign((0.75, 0.06, 0.06), grey(0.95), 0.05, "30"), "no way": _sign((0.75, 0.06, 0.06), (0.75, 0.06, 0.06), 0.95),
     "parking": _sign((0.1, 0.25, 0.6), (0.1, 0.25, 0.6), 0.95, "P"), "direction": _direction, "signals": _signals,
-    "plain": lambda painter: painter.plain(grey(1.0), painter.rough(0.02, 0.01, 0, 0.01)),
-    "glossy": lambda painter: painter.plain(grey(1.0), painter.rough(0.004, 0.004, 0, 0), gloss=0.55),
-    "lamp": lambda painter: _glowing(painter),
-    **{f"facade {number}": lambda painter, brick=number % 2 == 1: _facade(painter, brick) for number in range(FACADES)},
+    "plain": _plain, "glossy": _varnished,
+    "lamp": _glowing,
+    **{f"facade {number}": partial(_facade, brick=number % 2 == 1) for number in range(FACADES)},
     **{f"ground floor {number}": _ground_floor for number in range(GROUND_FLOORS)},
 }  # fmt: skip
-
-
-def _glowing(painter: Painter) -> Array:
-    tile = painter.plain((1.0, 0.95, 0.85), painter.rough(0, 0, 0, 0), tint=0, gloss=0.2)
-    tile[..., GLOW] = 1
-    return tile
 
 
 def draw_atlas(draw: np.random.Generator) -> Atlas:

@@ -38,7 +38,10 @@ class Path:
 
 
 def lane(roads: Roads, heading: int, first: float, last: float, offset: float | None = None) -> Array:
-    """Points along the main street from z = first to last; heading 1 or -1 along z; offset: to the right of the road's middle as one drives."""
+    """Points along the main street from z = first to last; heading 1 or -1 along z.
+
+    offset: to the right of the middle of the road as one drives; the middle of the lane without one.
+    """
     away = roads.traffic * roads.lane if offset is None else offset
     z = np.arange(first, last + heading * 0.1, heading * 0.5)
     slope = roads.slope(z)
@@ -190,10 +193,10 @@ def car_rides(draw: np.random.Generator, roads: Roads, own: Path, ride: Ride, co
     while place < oncoming.along[-1] - 90:
         rides.append(_ride(oncoming, travelled(draw_speed(draw, count, rate, float(draw.uniform(6, 11))), place, rate)))
         place += float(draw.uniform(9, 45))
-    ahead = Path(lane(roads, 1, -60.0, reach + 200))
-    place = ahead.nearest(*ride.places[0, :2]) + draw.uniform(25, 50)
-    while place < ahead.along[-1] - 60:
-        rides.append(_ride(ahead, travelled(draw_speed(draw, count, rate, float(draw.uniform(6, 12))), place, rate)))
+    same_way = Path(lane(roads, 1, -60.0, reach + 200))
+    place = same_way.nearest(*ride.places[0, :2]) + draw.uniform(25, 50)
+    while place < same_way.along[-1] - 60:
+        rides.append(_ride(same_way, travelled(draw_speed(draw, count, rate, float(draw.uniform(6, 12))), place, rate)))
         place += float(draw.uniform(12, 50))
     return rides
 

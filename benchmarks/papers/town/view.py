@@ -1,176 +1,39 @@
 """What a camera sees of a scene: a picture, and for the centre of each pixel the label, instance, depth and motion of the surface there.
 
-Rays go through a grid of samples half a pixel apart, so that each second one goes through the centre of a pixel. Truth is what these meet; the
-colour of a pixel is the mean of the nine samples around its centre, weighted 1 2 1 down and across.
+Rays go through a grid of samples half a pixel apart, so that each second one goes through the centre of a pixel. Truth is what these meet;
+the colour of a pixel is the mean of the nine samples around its centre, weighted 1 2 1 down and across.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .meshes import Mesh, facings, gradients
-from .roads import KERB, LAWN, PAVEMENT, Roads
+from .drive import Camera, Drive
+from .meshes import facings, gradients
+from .roads import KERB, PAVEMENT
 from .scanline import Scan
 from .shadows import ShadowMap
-from .sky import Weather
-from .tiles import SIDE, Atlas, sampled
+from .sight import GROUND, NEAREST, SKY, Sight
+from .tiles import SIDE, sampled
 
 Array = NDArray[np.floating]
 Index = NDArray[np.int64]
 
-NEAR, FAR = 0.25, 320.0
-"""Metres within which surfaces are drawn."""
-SKY, GROUND = -1, -2
-"""What a ray meets, where that is no triangle."""
+FAR = 320.0
+"""Metres up to which surfaces are drawn."""
 _BAND = 1 << 17
 """Samples that are shaded at once, which bounds the memory."""
 _FRAGMENTS = 1 << 21
 
 
-@dataclass(frozen=True)
-class Camera:
-    """eye [3] in metres; turn [3, 3]: rows are right, down and ahead; focal in pixels. The axis meets the middle of the picture."""
-
-    eye: Array
-    turn: Array
-    focal: float
-    width: int
-    height: int
-
-    @property
-    def centre(self) -> Array:
-        return np.array([(self.width - 1) / 2, (self.height - 1) / 2])
-
-    def project(self, points: Array) -> tuple[Array, Array]:
-        """points [..., 3] in the world -> pixels [..., 2] (centres at integers), depth [...] along the axis."""
-        seen = (points - self.eye) @ self.turn.T
-        return self.focal * seen[..., :2] / seen[..., 2:] + self.centre, seen[..., 2]
-
-    def rays(self, x: Array, y: Array) -> Array:
-        """Directions [N, 3] in the world through pixels, of depth 1."""
-        right, down, ahead = self.turn.astype(np.float32)
-        across, low = ((axis - middle) / self.focal for axis, middle in zip((x, y), self.centre, strict=True))
-        return np.asarray(across[:, None] * right + low[:, None] * down + ahead, np.float32)
-
-
-@dataclass(frozen=True)
-class Blot:
-    """Where something keeps the light of the sky from the ground: an upright box around (x, z), turned by yaw, in metres."""
-
-    x: float
-    z: float
-    yaw: float
-    half: tuple[float, float]
-    strength: float
-
-
-class Scene(Protocol):
-    """What is drawn. Part 0 of the mesh stands still."""
-
-    mesh: Mesh
-    roads: Roads
-    weather: Weather
-    atlas: Atlas
-    grime: Array
-    tables: tuple[int, int, int]
-    """The labels of road, pavement and lawn."""
-
-    def motions(self, time: int) -> Array:
-        """Where each part is, [P, 3, 4]; the time is counted in frames."""
-
-    def camera(self, time: int) -> Camera: ...
-
-    def blots(self, time: int) -> list[Blot]: ...
-
-    def grain(self, time: int, shape: tuple[int, ...]) -> Array: ...
-
-
-@dataclass(frozen=True)
-class Sight:
-    """One moment. frame uint8 [H, W, 3]; what the centre of each pixel shows: label, thing uint8 [H, W]; triangle int64 [H, W] (or SKY,
-    GROUND); part [H, W]; nearness float64 [H, W], 1 / depth, 0 of the sky."""
-
-    camera: Camera
-    motions: Array
-    frame: NDArray[np.uint8]
-    label: NDArray[np.uint8]
-    thing: NDArray[np.uint8]
-    triangle: Index
-    part: Index
-    nearness: Array
-
-    @property
-    def depth(self) -> Array:
-        """Metres along the axis of the camera, float32 [H, W]; 0 of the sky."""
-        seen = self.nearness > 0
-        return np.where(seen, 1 / np.where(seen, self.nearness, 1), 0).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Flow:
-    """pixels [H, W, 2] (dx, dy) from a frame to another; visible [H, W]: where the surface is seen in the other frame, too."""
-
-    pixels: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-
-
-def flow_between(one: Sight, other: Sight) -> Flow:
-    """Where the surface at each pixel of `one` is in `other`: exact, by the motion of its part and the two cameras.
-
-    What would lie behind the other camera has flow 0 and is not visible.
-    """
-    height, width = one.label.shape
-    y, x = (axis.ravel() for axis in np.mgrid[:height, :width].astype(np.float64))
-    near, part = one.nearness.ravel(), one.part.ravel()
-    rays = np.stack([(x - one.camera.centre[0]) / one.camera.focal, (y - one.camera.centre[1]) / one.camera.focal, np.ones_like(x)], -1)
-    rays = rays @ one.camera.turn
-    ways = np.stack([_way(one, other, number) for number in range(len(one.motions))])
-    still = part == 0
-    seen = rays @ ways[0, :, :3].T + near[:, None] * ways[0, :, 3]
-    seen[~still] = np.einsum("nij,nj->ni", ways[part[~still]], np.concatenate([rays, near[:, None]], 1)[~still])
-    ahead = seen[:, 2] > NEAR * near
-    there = other.camera.focal * seen[:, :2] / np.where(ahead, seen[:, 2], 1)[:, None] + other.camera.centre
-    there[~ahead] = np.stack([x, y], -1)[~ahead]
-    arriving = near / np.where(ahead, seen[:, 2], 1)
-    visible = ahead & _seen(other, there, arriving, one.triangle.ravel())
-    pixels = there - np.stack([x, y], -1)
-    return Flow(pixels.reshape(height, width, 2).astype(np.float32), visible.reshape(height, width))
-
-
-def _way(one: Sight, other: Sight, part: int) -> Array:
-    """[3, 4]: the place that a point of a part, given as its ray and nearness in `one`, has before the other camera, times the nearness."""
-    before, after = one.motions[part], other.motions[part]
-    turn = after[:, :3] @ before[:, :3].T
-    shift = turn @ (one.camera.eye - before[:, 3]) + after[:, 3] - other.camera.eye
-    return other.camera.turn @ np.concatenate([turn, shift[:, None]], 1)
-
-
-def _seen(other: Sight, there: Array, arriving: Array, triangle: Index) -> NDArray[np.bool_]:
-    """Where the places [N, 2] show the same triangle, or a surface as near as what arrives there, [N]."""
-    height, width = other.label.shape
-    inside = ((there > -0.5) & (there < np.array([width, height]) - 0.5)).all(1)
-    place = np.where(inside[:, None], there, 0)
-    x, y = (np.clip(np.rint(place[:, axis]), 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
-    same = (other.triangle[y, x] == triangle) & (triangle >= 0)
-    left, top = (np.clip(np.floor(place[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
-    right, low = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    across, down = place[:, 0] - left, place[:, 1] - top
-    near = other.nearness
-    upper = near[top, left] * (1 - across) + near[top, right] * across
-    lower = near[low, left] * (1 - across) + near[low, right] * across
-    found = upper * (1 - down) + lower * down
-    return inside & (same | (np.abs(found - arriving) < 0.01 * arriving + 1e-5))
-
-
 class Renderer:
     """Draws the moments of one scene."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Drive) -> None:
         self.scene = scene
         mesh = scene.mesh
         self.tables = gradients(mesh.corners, np.concatenate([mesh.uv, mesh.normals], -1))
@@ -225,7 +88,7 @@ class _Picture:
         seen, radius = (centres - camera.eye) @ camera.turn.T, renderer.radii
         wide, tall = ((side + 2) / 2 / camera.focal for side in (camera.width, camera.height))
         depth = seen[:, 2] + radius
-        kept = (depth > NEAR) & (seen[:, 2] - radius < FAR)
+        kept = (depth > NEAREST) & (seen[:, 2] - radius < FAR)
         kept &= np.abs(seen[:, 0]) < depth * wide + radius * (1 + wide)
         kept &= np.abs(seen[:, 1]) < depth * tall + radius * (1 + tall)
         chosen = np.flatnonzero(kept)
@@ -259,7 +122,7 @@ class _Picture:
     def _raster(self) -> None:
         """What each sample meets first: keys hold the nearness above, 1 + the number among the chosen triangles below."""
         seen = (self.corners[self.chosen] - self.camera.eye) @ self.camera.turn.T
-        pieces, owner = _before(seen, NEAR)
+        pieces, owner = _before(seen, NEAREST)
         flat = 2 * (self.camera.focal * pieces[..., :2] / pieces[..., 2:] + self.camera.centre) + 1
         leafy = self.scene.mesh.leafy[self.chosen][owner]
         for kind in (False, True):
@@ -313,8 +176,7 @@ class _Picture:
             return None
         kept = np.zeros(len(self.corners), bool)
         kept[close] = True
-        mesh = self.scene.mesh.chosen(kept)
-        mesh = Mesh(self.corners[kept], *(getattr(mesh, name) for name in list(Mesh.__dataclass_fields__)[1:]))
+        mesh = replace(self.scene.mesh.chosen(kept), corners=self.corners[kept])
         low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
         return ShadowMap(mesh, self.scene.atlas, renderer.towards, low - 0.2, high + 0.2, 0.06, 1200)
 
@@ -349,7 +211,7 @@ class _Picture:
         rays = self._rays(samples % self.columns, samples // self.columns)
         length = np.linalg.norm(rays, axis=1)
         weather = self.scene.weather
-        high = -rays[:, 1] / (self.camera.eye[1] - KERB)
+        high = -rays[:, 1] / float(self.camera.eye[1] - KERB)
         free = np.flatnonzero((rays[:, 1] < -1e-4) & (self.near[samples] < high) & (high > 1 / (2 * FAR)))
         if len(free):
             t, edge = self.scene.roads.meet(self.camera.eye.astype(np.float32), rays[free])
@@ -368,15 +230,17 @@ class _Picture:
             linear[samples[solid]] = self._surface(samples[solid], rays[solid], length[solid])
             label[samples[solid]] = self.scene.mesh.label[found[solid]]
 
-    def _ground(self, rays: Array, length: Array, t: Array, edge: Array) -> tuple[Array, Index]:
+    def _ground(self, rays: Array, length: Array, t: Array, edge: Array) -> tuple[Array, NDArray[np.integer]]:
+        """Colours and kinds of the ground at factors t of rays."""
         scene, camera = self.scene, self.camera
         eye = camera.eye.astype(np.float32)
         points = eye + rays * t[:, None]
         x, z = points[:, 0], points[:, 2]
-        side = (0.5 / camera.focal * t).astype(np.float32)
+        side = 0.5 / camera.focal * t
         long = np.minimum(side * length * t / eye[1], 30)
-        right, ahead = np.abs(camera.turn[0]), np.abs(camera.turn[2]) / np.hypot(camera.turn[2, 0], camera.turn[2, 2])
-        foot = tuple(np.asarray(side * right[axis] + long * ahead[axis], np.float32) for axis in (0, 2))
+        right, _, ahead = np.abs(camera.turn.astype(np.float32))
+        ahead = ahead / np.hypot(ahead[0], ahead[2])
+        foot = (side * right[0] + long * ahead[0], side * right[2] + long * ahead[2])
         size = scene.grime.shape[0]
         grime = sampled(scene.grime, x * 11 % size, z * 11 % size)[:, 0]
         kerb = edge == 0
@@ -385,11 +249,7 @@ class _Picture:
         normal[:, 1] = 1
         kind = np.where(kerb, PAVEMENT, kind)
         albedo[kerb] *= 0.7
-        if kind.any():
-            near_wall = (kind == LAWN) if scene.roads.lawn else (edge > scene.roads.pavement)
-            albedo[near_wall] *= 0.92
-        dark = self._blotted(x, z)
-        light = self._light(points, normal, 1 - dark)
+        light = self._light(points, normal, 1 - self._blotted(x, z))
         return scene.weather.seen_through(albedo * light, rays / length[:, None], t * length), kind
 
     def _blotted(self, x: Array, z: Array) -> Array:
