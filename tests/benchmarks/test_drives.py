@@ -168,7 +168,7 @@ def test_the_flow_carries_the_other_frame_here(shots: list[Any], way: str):
 
     exact = apart((0, 0))
     still = np.abs(other.sight.frame.astype(int) - shot.sight.frame)[seen].mean()
-    assert exact < 2.5 and exact < 0.4 * still
+    assert exact < 2.5 and exact < 0.5 * still
     assert exact < min(apart(step) for step in ((0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)))
 
 
@@ -176,22 +176,34 @@ def test_the_flow_carries_the_other_frame_here(shots: list[Any], way: str):
 def test_labels_and_instances_go_where_the_flow_leads(shots: list[Any], way: str):
     shot, other = shots[1], shots[2 if way == "onward" else 0]
     flow, thing = getattr(shot, way), shot.sight.thing
-    assert (warped(other.sight.label, flow.pixels, cv2.INTER_NEAREST) == shot.sight.label)[flow.visible].mean() > 0.99
+    assert agrees(shot.sight.label, other.sight.label, flow)[flow.visible].all()
     things = flow.visible & (thing > 0)
-    assert things.sum() > 0.6 * (thing > 0).sum()
-    assert (warped(other.sight.thing, flow.pixels, cv2.INTER_NEAREST) == thing)[things].mean() > 0.98
+    assert things.sum() > 0.75 * (inside(flow) & (thing > 0)).sum() > 300
+    assert agrees(thing, other.sight.thing, flow)[things].all()
+
+
+def agrees(here: np.ndarray, there: np.ndarray, flow: Any) -> np.ndarray:
+    """Where a pixel has the value of the pixel nearest to where its flow leads."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    column, row = (np.rint(axis + flow.pixels[..., index]).astype(int) for index, axis in enumerate((x, y)))
+    return there[row.clip(0, HEIGHT - 1), column.clip(0, WIDTH - 1)] == here
 
 
 def test_what_becomes_hidden_is_not_visible(shots: list[Any]):
     """Where the flow leads to something nearer, or out of the frame."""
     shot, other = shots[1], shots[2].sight
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    there = np.stack([x, y], -1) + shot.onward.pixels
-    outside = (there < -0.5).any(-1) | (there > np.array([WIDTH, HEIGHT]) - 0.5).any(-1)
+    outside = ~inside(shot.onward)
     assert outside.any() and not shot.onward.visible[outside].any()
     thing = warped(other.thing, shot.onward.pixels, cv2.INTER_NEAREST)
     covered = ~outside & (cv2.erode((thing > 0).astype(np.uint8), np.ones((3, 3))) > 0) & (shot.sight.thing == 0)
     assert covered.any() and not shot.onward.visible[covered].any()
+
+
+def inside(flow: Any) -> np.ndarray:
+    """Where the flow [H, W] leads to a place in the frame."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    there = np.stack([x, y], -1) + flow.pixels
+    return ((there > -0.5) & (there < np.array([WIDTH, HEIGHT]) - 0.5)).all(-1)
 
 
 def test_the_flow_of_what_moves_is_the_motion_of_its_projected_corners(drive: Any, shots: list[Any]):

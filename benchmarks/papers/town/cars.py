@@ -183,8 +183,8 @@ def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
     z = (outline.glass[3] - 0.56) * outline.length
     high = outline.stations[4][1]
     for side in (-1, 1):
-        left = half if side > 0 else -half - 0.2
-        parts.append(box((left, high, z), (left + 0.2, high + 0.14, z + 0.1), dark))
+        left = 0.84 * half if side > 0 else -half - 0.16
+        parts.append(box((left, high - 0.02, z), (left + 0.16 * (half + 1), high + 0.13, z + 0.1), dark))
     return parts
 
 

@@ -84,7 +84,7 @@ class Drive:
     def blots(self, time: int) -> list[Blot]:
         """Those near the camera."""
         eye = self.camera(time).eye
-        return [blot for blot in (*self.standing, *self.passing[time + 1]) if np.hypot(blot.x - eye[0], blot.z - eye[2]) < 60]
+        return [blot for blot in (*self.standing, *self.passing[time + 1]) if np.hypot(blot.x - eye[0], blot.z - eye[2]) < 40]
 
     def grain(self, time: int, shape: tuple[int, ...]) -> Array:
         """The noise of the sensor in one frame, about 0 with deviation 1."""

@@ -56,7 +56,8 @@ class Mesh:
     def owned(self, thing: int, part: int = 0) -> Mesh:
         return replace(self, thing=np.full(len(self), thing), part=np.full(len(self), part))
 
-    def chosen(self, kept: NDArray[np.bool_]) -> Mesh:
+    def chosen(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Mesh:
+        """kept: which triangles, as a mask [N] or as numbers."""
         return Mesh(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 

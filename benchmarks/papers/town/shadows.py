@@ -35,9 +35,7 @@ class ShadowMap:
         for start in range(0, len(mesh), _AT_ONCE):
             chosen = start + np.flatnonzero(inside[start : start + _AT_ONCE])
             if len(chosen):
-                kept = np.zeros(len(mesh), bool)
-                kept[chosen] = True
-                self._cast(mesh.chosen(kept), atlas)
+                self._cast(mesh.chosen(chosen), atlas)
 
     def _cast(self, mesh: Mesh, atlas: Atlas) -> None:
         flat = (mesh.corners @ self.axes - self.low) / self.cell

@@ -65,7 +65,7 @@ def flow_between(one: Sight, other: Sight) -> Flow:
     there = other.camera.focal * seen[:, :2] / np.where(ahead, seen[:, 2], 1)[:, None] + other.camera.centre
     there[~ahead] = np.stack([x, y], -1)[~ahead]
     arriving = near / np.where(ahead, seen[:, 2], 1)
-    visible = ahead & _seen(other, there, arriving, one.triangle.ravel())
+    visible = ahead & _seen(one, other, there, arriving)
     pixels = there - np.stack([x, y], -1)
     return Flow(pixels.reshape(height, width, 2).astype(np.float32), visible.reshape(height, width))
 
@@ -78,13 +78,17 @@ def _way(one: Sight, other: Sight, part: int) -> Array:
     return other.camera.turn @ np.concatenate([turn, shift[:, None]], 1)
 
 
-def _seen(other: Sight, there: Array, arriving: Array, triangle: Index) -> NDArray[np.bool_]:
-    """Where the places [N, 2] show the same triangle, or a surface as near as what arrives there, [N]."""
+def _seen(one: Sight, other: Sight, there: Array, arriving: Array) -> NDArray[np.bool_]:
+    """Which pixels of `one` are seen at the places [N, 2] of `other`, where they arrive with a nearness [N].
+
+    The pixel there has the same label and instance, and is of the same triangle or as near as what arrives.
+    """
     height, width = other.label.shape
     inside = np.all((there > -0.5) & (there < np.array([width, height]) - 0.5), axis=1)
     place = there * inside[:, None]
     x, y = (np.clip(np.rint(place[:, axis]), 0, size - 1).astype(np.int64) for axis, size in ((0, width), (1, height)))
-    same = (other.triangle[y, x] == triangle) & (triangle >= 0)
+    alike = (other.label[y, x] == one.label.ravel()) & (other.thing[y, x] == one.thing.ravel())
+    same = (other.triangle[y, x] == one.triangle.ravel()) & (one.triangle.ravel() >= 0)
     left, top = (np.clip(np.floor(place[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
     right, low = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
     across, down = place[:, 0] - left, place[:, 1] - top
@@ -92,4 +96,4 @@ def _seen(other: Sight, there: Array, arriving: Array, triangle: Index) -> NDArr
     upper = near[top, left] * (1 - across) + near[top, right] * across
     lower = near[low, left] * (1 - across) + near[low, right] * across
     found = upper * (1 - down) + lower * down
-    return inside & (same | (np.abs(found - arriving) < 0.01 * arriving + 1e-5))
+    return inside & alike & (same | (np.abs(found - arriving) < 0.01 * arriving + 1e-5))

@@ -69,7 +69,8 @@ class Weather:
     def sky(self, rays: Array) -> Array:
         """Linear RGB [N, 3] in the directions `rays` [N, 3] of length 1."""
         up = np.clip(rays[:, 1], 0, 1)
-        colour = self.horizon + (self.zenith - self.horizon) * (1 - (1 - up) ** 3.5)[:, None]
+        low = (1 - up) * (1 - up)
+        colour = self.horizon + (self.zenith - self.horizon) * (1 - low * np.sqrt(low) * np.sqrt(1 - up))[:, None]
         level = 1 / (up + 0.09)
         x, y = ((rays[:, axis] * level * 55) for axis in (0, 2))
         size = self.clouds.shape[0]
@@ -81,7 +82,8 @@ class Weather:
         colour += (white - colour) * (thick * (0.9 if self.cover < 1 else 0.45))[:, None]
         near = np.clip(rays @ self.towards, 0, 1)
         veil = 1 - 0.8 * thick
-        glow = 0.16 * near**6 + 0.5 * near**60 + (6 * near**2500 if self.shadows else 0)
+        away = np.log(np.maximum(near, 1e-6))
+        glow = 0.16 * np.exp(6 * away) + 0.5 * np.exp(60 * away) + (6 * np.exp(2500 * away) if self.shadows else 0)
         return np.asarray(colour + self.sun * (glow * veil)[:, None] * 0.5, np.float32)
 
     def mirrored(self, rays: Array) -> Array:
@@ -93,7 +95,9 @@ class Weather:
 
     def seen_through(self, colour: Array, rays: Array, distance: Array) -> Array:
         """Linear RGB [N, 3] of surfaces seen through the air between, [N] metres."""
-        air = self.horizon * 0.92 + self.sun * (0.12 * np.clip(rays @ self.towards, 0, 1) ** 5)[:, None]
+        near = np.maximum(rays @ self.towards, 0)
+        near *= near
+        air = self.horizon * 0.92 + self.sun * (0.12 * near * near)[:, None]
         return np.asarray(air + (colour - air) * np.exp(-distance / self.far)[:, None], np.float32)
 
 

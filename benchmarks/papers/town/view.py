@@ -157,12 +157,11 @@ class _Picture:
     def _rays(self, x: Index, y: Index) -> Array:
         return self.camera.rays(*(np.float32(0.5) * (axis - 1).astype(np.float32) for axis in (x, y)))
 
-    def _values(self, triangle: Index, points: Array, which: slice) -> Array:
-        """Columns of the tables at points [N, 3] relative to the eye."""
-        tables = np.ascontiguousarray(self.tables[..., which])
-        total = tables[3].take(triangle, 0)
+    def _values(self, triangle: Index, points: Array) -> Array:
+        """Places in the texture and normals [N, 5] at points [N, 3] relative to the eye."""
+        total = self.tables[3].take(triangle, 0)
         for axis in range(3):
-            total += tables[axis].take(triangle, 0) * points[:, axis : axis + 1]
+            total += self.tables[axis].take(triangle, 0) * points[:, axis : axis + 1]
         return total
 
     def _moving_shadows(self) -> ShadowMap | None:
@@ -174,9 +173,7 @@ class _Picture:
         close = renderer.moving[np.linalg.norm((self.corners[renderer.moving, 0] - middle)[:, [0, 2]], axis=1) < 36]
         if not len(close):
             return None
-        kept = np.zeros(len(self.corners), bool)
-        kept[close] = True
-        mesh = replace(self.scene.mesh.chosen(kept), corners=self.corners[kept])
+        mesh = replace(self.scene.mesh.chosen(close), corners=self.corners[close])
         low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
         return ShadowMap(mesh, self.scene.atlas, renderer.towards, low - 0.2, high + 0.2, 0.06, 1200)
 
@@ -292,7 +289,7 @@ class _Picture:
         triangle, local = self.found[samples], self.local[samples]
         depth = 1 / self.near[samples]
         relative = rays * depth[:, None]
-        values = self._values(local, relative, slice(0, 5))
+        values = self._values(local, relative)
         openness = np.linalg.norm(values[:, 2:], axis=1)
         normal = values[:, 2:] / np.maximum(openness, 1e-6)[:, None]
         towards = rays / length[:, None]
@@ -320,7 +317,7 @@ class _Picture:
         weather = self.scene.weather
         cosine = np.einsum("ni,ni->n", normal, towards)
         mirror = towards - 2 * cosine[:, None] * normal
-        share = gloss * (0.07 + 0.4 * gloss * gloss * 0.5 + 0.7 * (1 - np.abs(cosine)) ** 4)
+        share = gloss * (0.07 + 0.4 * gloss * gloss * 0.5 + 0.7 * np.square(np.square(1 - np.abs(cosine))))
         share = np.minimum(share, 0.9)[:, None]
         seen = weather.mirrored(mirror) * openness[:, None]
         shine = np.clip(mirror @ weather.towards, 0, 1) ** 120 * gloss
