@@ -41,11 +41,11 @@ def layers(clip: Clip, columns: int) -> list[Pixels]:
         found.append(clip.frame(index))
         found.append(draw_pose(poses[index], clip.height, clip.width))
         found.append(colourise(labels.image(index), labels.table))
-        found.append(_flow_colours(clip.layer("flow").image(index).astype(np.float32)))
+        found.append(flow_colours(clip.layer("flow").image(index).astype(np.float32)))
     return found
 
 
-def _flow_colours(flow: NDArray[np.float32]) -> Pixels:
+def flow_colours(flow: NDArray[np.float32]) -> Pixels:
     """Direction as hue, length as strength."""
     length, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
     strength = np.clip(length / max(float(np.percentile(length, 99)), 1.0), 0, 1)

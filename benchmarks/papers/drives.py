@@ -1,0 +1,237 @@
+"""Drives: as many clips of drawn streets as wanted, seen from a car that moves, with exact labels, instances, depth and flow.
+
+    python benchmarks/papers/drives.py --clips 40 --frames 30 --size 256x128 --out out/drives --seed 0 --jobs 2
+
+Each clip is a function of (seed, number), and its surfaces are those of its town, which eight clips in a row share; the same command makes
+the same pixels. The path of each finished clip is printed. A clip is there as a whole or not at all, and one that is there is not made
+again, so a command that was killed goes on when it is repeated. `towns.tsv` beside the clips says which clip shows which town, for `fsv2v
+build-dataset --subjects`. See benchmarks/papers/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from town.drive import Drive
+from town.labels import LABELS
+from town.scene import draw_drive
+from town.sight import Flow, Sight, flow_between
+from town.tiles import Atlas, draw_atlas
+from town.view import Renderer
+
+from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.clip.layers import npz_bytes
+from stages.errors import Fsv2vError
+from stages.files import building_directory, write_atomically, write_bytes
+
+GENERATION = 1
+"""To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
+CLIPS_PER_TOWN = 8
+SMALLEST, LARGEST = 32, 4096
+LAYERS = ("segment", "instances", "flow", "flow_confidence", "flow_backward", "depth")
+_TOWN, _SCENE, _GRAIN = range(3)
+
+
+@dataclass(frozen=True)
+class Take:
+    """What shapes a clip. Larger frames show the same scene."""
+
+    seed: int
+    number: int
+    frames: int
+    width: int
+    height: int
+    fps: str
+    storage: str
+
+    @property
+    def name(self) -> str:
+        return f"drive-{self.number:04d}"
+
+    @property
+    def town(self) -> int:
+        return self.number // CLIPS_PER_TOWN
+
+    def drive(self) -> Drive:
+        draw = np.random.default_rng([self.seed, _SCENE, self.number])
+        grain = (self.seed, _GRAIN, self.number)
+        rate = float(Fraction(self.fps))
+        return draw_drive(draw, _atlas(self.seed, self.town), self.frames, rate, self.width, self.height, grain)
+
+
+@lru_cache(maxsize=2)
+def _atlas(seed: int, town: int) -> Atlas:
+    return draw_atlas(np.random.default_rng([seed, _TOWN, town]))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame with its truth; onward: the flow to the next frame, backward: to the one before; None where there is none."""
+
+    sight: Sight
+    onward: Flow | None
+    backward: Flow | None
+
+
+def film(drive: Drive, frames: int) -> Iterator[Shot]:
+    """The frames of a clip, one at a time."""
+    renderer = Renderer(drive)
+    renderer.prepare(*drive.bounds())
+    before, now = None, renderer.look(0)
+    for time in range(frames):
+        following = renderer.look(time + 1) if time + 1 < frames else None
+        yield Shot(now, flow_between(now, following) if following else None, flow_between(now, before) if before else None)
+        if following:
+            before, now = now, following
+
+
+def write(take: Take, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Path:
+    """The clip of a take in the folder `out`. Raises ParametersDiffer when one of other parameters is there and `overwrite` is not set."""
+    path = out / f"{take.name}.clip"
+    producer = Producer("drives", parameters={**asdict(take), "generation": GENERATION}, seed=take.seed)
+    if path.exists() and not overwrite:
+        clip = open_clip(path)
+        if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
+            return path
+    drive = take.drive()
+    with building_directory(path, replace=True) as hidden:
+        spool, inner = hidden / ".spool", hidden / path.name
+        spool.mkdir()
+        frames = _spooled(film(drive, take.frames), spool, kinds)
+        clip = create_clip(inner, frames, fps=Fraction(take.fps), storage=take.storage, producer=producer)  # type: ignore[arg-type]
+        for kind in kinds:
+            _write_layer(clip, kind, spool, producer, drive.words)
+        for part in (*spool.iterdir(), spool):
+            part.rmdir() if part.is_dir() else part.unlink()
+        for part in inner.iterdir():
+            part.rename(hidden / part.name)
+        inner.rmdir()
+    return path
+
+
+def _spooled(shots: Iterator[Shot], spool: Path, kinds: tuple[str, ...]) -> Iterator[NDArray[np.uint8]]:
+    """The frames; what the layers need lies in `spool` afterwards, so that memory does not depend on the length."""
+    for time, shot in enumerate(shots):
+        for kind in kinds:
+            write_bytes(spool / f"{kind}-{time}.npz", npz_bytes(_entry(shot, kind)))
+        yield shot.sight.frame
+
+
+def _entry(shot: Shot, kind: str) -> dict[str, np.ndarray]:
+    """The arrays of one frame of a layer."""
+    shape = shot.sight.label.shape
+    if kind == "segment":
+        return {"image": shot.sight.label}
+    if kind == "instances":
+        return {"image": shot.sight.thing}
+    if kind == "depth":
+        return {"depth": shot.sight.depth}
+    flow = (shot.backward if kind == "flow_backward" else shot.onward) or Flow(np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
+    if kind == "flow_backward":
+        return {"flow": flow.pixels, "visible": flow.visible}
+    return {"image": flow.pixels if kind == "flow" else flow.visible * np.uint8(255)}
+
+
+_MEANING = {
+    "segment": LABELS.meta(),
+    "instances": {"values": "numbers of cars and people, the same in all frames; 0 is everything else"},
+    "flow_backward": {"payload": "file", "values": "flow [H, W, 2]: pixels from frame t to t - 1; visible [H, W]: if it is seen there"},
+    "depth": {"payload": "file", "values": "depth [H, W]: metres along the axis of the camera; 0 in the sky"},
+}
+
+
+def _write_layer(clip: Clip, kind: str, spool: Path, producer: Producer, words: str) -> None:
+    meaning = {**_MEANING.get(kind, {}), **({"words": words} if kind == "segment" else {})}
+    with clip.writing(kind, producer, {"frames": clip.frames_digest()}, meaning) as layer:
+        for time in range(clip.num_frames):
+            with np.load(spool / f"{kind}-{time}.npz") as entry:
+                if "image" in entry:
+                    layer.image(entry["image"])
+                else:
+                    layer.add(f"{time:06d}.npz", npz_bytes(dict(entry)))
+
+
+def _work(job: tuple[Take, Path, tuple[str, ...], bool]) -> Path:
+    cv2.setNumThreads(1)
+    return write(*job)
+
+
+def main() -> None:
+    options = _options()
+    width, height = options.size
+    numbers = range(options.first, options.first + options.clips)
+    takes = [Take(options.seed, number, options.frames, width, height, str(options.fps), options.storage) for number in numbers]
+    options.out.mkdir(parents=True, exist_ok=True)
+    left_out = ("flow" if options.no_flow else "-", "depth" if options.no_depth else "-")
+    kinds = tuple(kind for kind in LAYERS if not kind.startswith(left_out))
+    jobs = [(take, options.out, kinds, options.overwrite) for take in takes]
+    if options.jobs > 1:
+        with ProcessPoolExecutor(options.jobs) as pool:
+            _report(pool.map(_work, jobs))
+    else:
+        _report(map(_work, jobs))
+    made = sorted(path.stem for path in options.out.glob("drive-*.clip"))
+    lines = "".join(f"{name}\ttown-{int(name.partition('-')[2]) // CLIPS_PER_TOWN:03d}\n" for name in made)
+    write_atomically(options.out / "towns.tsv", lines.encode())
+
+
+def _report(paths: Iterator[Path]) -> None:
+    for path in paths:
+        print(path, flush=True)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = (int(side) for side in text.split("x"))
+    if not SMALLEST <= min(width, height) <= max(width, height) <= LARGEST:
+        raise argparse.ArgumentTypeError(f"sides lie between {SMALLEST} and {LARGEST} pixels, {text} does not")
+    return width, height
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
+    return number
+
+
+def _rate(text: str) -> Fraction:
+    rate = Fraction(text)
+    if not 1 <= rate <= 240:
+        raise argparse.ArgumentTypeError(f"from 1 to 240 frames per second, not {text}")
+    return rate
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the clips")
+    parser.add_argument("--clips", type=_natural, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first clip, to make more of them later or elsewhere")
+    parser.add_argument("--frames", type=_natural, default=30)
+    parser.add_argument("--fps", type=_rate, default=Fraction(17), help="frames per second")
+    parser.add_argument("--size", type=_size, default=(256, 128), help="width x height in pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--storage", choices=["jpg", "png"], default="jpg", help="of frames: JPEG (quality 95) to train on, PNG to measure on"
+    )
+    parser.add_argument("--no-flow", action="store_true", help="leave out the layers of flow, most of the bytes")
+    parser.add_argument("--no-depth", action="store_true", help="leave out the layer depth")
+    parser.add_argument("--jobs", type=_natural, default=1, help="processes")
+    parser.add_argument("--overwrite", action="store_true", help="replace clips of other parameters")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Fsv2vError as error:
+        sys.exit(f"drives: {error}")

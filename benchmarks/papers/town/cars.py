@@ -1,0 +1,196 @@
+"""Cars: hulls lofted from their outlines, glass with pillars, wheels that turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .labels import CAR
+from .meshes import Mesh, Paint, box, disc, joined, loft, quads, tube, turned
+from .tiles import Atlas
+
+Array = NDArray[np.floating]
+
+_COLOURS = (
+    (0.02, 0.02, 0.024), (0.3, 0.31, 0.32), (0.55, 0.56, 0.57), (0.8, 0.8, 0.79), (0.1, 0.11, 0.12), (0.03, 0.06, 0.2), (0.35, 0.02, 0.02),
+    (0.08, 0.16, 0.3), (0.02, 0.1, 0.06), (0.5, 0.42, 0.3), (0.8, 0.8, 0.79), (0.2, 0.2, 0.21), (0.55, 0.06, 0.03), (0.7, 0.5, 0.06),
+)  # fmt: skip
+_ODDS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
+
+
+@dataclass(frozen=True)
+class Outline:
+    """From rear to front, in shares of the length: stations (z, height of the hull's upper edge, half width in shares).
+
+    glass: z and heights of the greenhouse's foot and roof, rear and front.
+    """
+
+    words: str
+    often: float
+    length: float
+    width: float
+    sill: float
+    stations: tuple[tuple[float, float, float], ...]
+    glass: tuple[float, float, float, float]
+    """Foot of the rear window, rear and front end of the roof, foot of the windscreen, in shares of the length."""
+    roof: float
+    wheel: float
+
+
+_OUTLINES = (
+    Outline("hatchback", 4, 3.9, 1.72, 0.2, ((0, 0.62, 0.86), (0.03, 0.88, 0.94), (0.1, 0.93, 0.99), (0.35, 0.94, 1), (0.62, 0.92, 1),
+            (0.8, 0.83, 0.98), (0.93, 0.74, 0.92), (1, 0.55, 0.78)), (0.03, 0.11, 0.53, 0.72), 1.47, 0.31),
+    Outline("saloon", 4, 4.6, 1.78, 0.19, ((0, 0.66, 0.82), (0.03, 0.9, 0.92), (0.14, 0.95, 0.98), (0.35, 0.94, 1), (0.62, 0.92, 1),
+            (0.78, 0.85, 0.98), (0.94, 0.74, 0.9), (1, 0.56, 0.76)), (0.16, 0.3, 0.55, 0.71), 1.43, 0.32),
+    Outline("estate", 3, 4.6, 1.78, 0.2, ((0, 0.62, 0.86), (0.02, 0.9, 0.94), (0.1, 0.95, 0.99), (0.35, 0.95, 1), (0.62, 0.93, 1),
+            (0.78, 0.85, 0.98), (0.94, 0.74, 0.9), (1, 0.56, 0.78)), (0.02, 0.08, 0.55, 0.71), 1.48, 0.32),
+    Outline("off-road", 2, 4.5, 1.88, 0.3, ((0, 0.7, 0.9), (0.02, 1.02, 0.96), (0.1, 1.08, 1), (0.35, 1.08, 1), (0.64, 1.06, 1),
+            (0.82, 1.0, 0.98), (0.95, 0.92, 0.94), (1, 0.66, 0.84)), (0.02, 0.07, 0.56, 0.69), 1.75, 0.36),
+    Outline("van", 1.5, 5.2, 1.98, 0.24, ((0, 0.9, 0.95), (0.01, 1.15, 0.99), (0.1, 1.2, 1), (0.4, 1.2, 1), (0.72, 1.18, 1),
+            (0.86, 1.02, 0.99), (0.96, 0.92, 0.95), (1, 0.62, 0.86)), (0.005, 0.015, 0.7, 0.85), 2.2, 0.34),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Car:
+    """Body and four wheels about the middle of the car on the ground, ahead along z; `axles`: where each wheel's centre is, [4, 3]."""
+
+    body: Mesh
+    wheels: list[Mesh]
+    axles: Array
+    radius: float
+    half: tuple[float, float]
+
+    def whole(self) -> Mesh:
+        """Body and wheels at rest."""
+        wheels = [wheel.moved(turned(0, axle)) for wheel, axle in zip(self.wheels, self.axles, strict=True)]
+        return joined([self.body, *wheels])
+
+
+def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
+    odds = np.array([outline.often for outline in _OUTLINES])
+    outline = _OUTLINES[int(draw.choice(len(_OUTLINES), p=odds / odds.sum()))]
+    colour = _COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]
+    if outline.words == "van" and draw.random() < 0.6:
+        colour = (0.78, 0.78, 0.76)
+    paint = Paint(atlas["glossy"], CAR).tinted(*(np.array(colour) * draw.uniform(0.9, 1.1)).tolist())
+    scale = draw.uniform(0.96, 1.05)
+    body = joined([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_under(outline, atlas)])
+    half = (outline.width / 2 * scale, outline.length / 2 * scale)
+    body = body.moved(np.diag([scale, 1, scale, 1.0])[:3])
+    x, front, rear = outline.width / 2 - 0.1, 0.31 * outline.length, -0.29 * outline.length
+    axles = np.array([(side * x, outline.wheel, z) for z in (rear, front) for side in (-1, 1)]) * [scale, 1, scale]
+    wheels = [_wheel(atlas, outline.wheel, side) for _ in range(2) for side in (-1, 1)]
+    return Car(body, wheels, axles, outline.wheel, half)
+
+
+def _hull(outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
+    """Rings of eight points, closed in the middle of rear and front; sides, front and rear have tiles of their own."""
+    rings = []
+    for share, high, wide in outline.stations:
+        half, z = outline.width / 2 * wide, (share - 0.5) * outline.length
+        low = outline.sill if 0.02 < share < 0.98 else outline.sill + 0.08
+        mid = low + 0.55 * (high - low)
+        right = [(0.86 * half, low), (half, low + 0.18), (half, mid), (0.93 * half, high - 0.03), (0.8 * half, high)]
+        rings.append([(x, y, z) for x, y in right] + [(-x, y, z) for x, y in right[::-1]])
+    middle = np.array(rings)
+    rear, front = (np.broadcast_to(ring.mean(0), (1, *ring.shape)) for ring in (middle[0], middle[-1]))
+    shell = loft(np.concatenate([rear, middle, front]), paint)
+    return _mapped(shell, outline, atlas, paint)
+
+
+def _mapped(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
+    """Tiles by where a triangle faces: along the car, ahead or behind, and up."""
+    middle = shell.corners.mean(1)
+    facing = shell.normals.mean(1)
+    tall = outline.stations[3][1]
+    share = (shell.corners + [outline.width / 2, -outline.sill, outline.length / 2]) / [outline.width, tall - outline.sill, outline.length]
+    ends = np.abs(middle[:, 2]) > 0.465 * outline.length
+    side = (np.abs(facing[:, 0]) > 0.55) & ~ends & (middle[:, 1] < tall)
+    tile = np.where(side, atlas["car side"], np.where(ends, np.where(middle[:, 2] > 0, atlas["car front"], atlas["car rear"]), paint.tile))
+    sideways = np.stack([share[..., 2], np.clip(share[..., 1], 0, 0.995)], -1)
+    across = np.stack([share[..., 0], np.clip(share[..., 1], 0, 0.995)], -1)
+    uv = np.where(side[:, None, None], sideways, np.where(ends[:, None, None], across, share[..., [0, 2]]))
+    return replace(shell, uv=uv, tile=tile)
+
+
+def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
+    foot = np.interp([outline.glass[0], outline.glass[3]], *np.array(outline.stations).T[:2]) - 0.03
+    rear, roof_rear, roof_front, front = (np.array(outline.glass) - 0.5) * outline.length
+    low, high = 0.86 * outline.width / 2, (0.68 if outline.roof < 2 else 0.8) * outline.width / 2
+    top, lower = outline.roof, float(np.mean(foot))
+    glass, screen = Paint(atlas["car glass"], CAR, paint.tint), Paint(atlas["car screen"], CAR, paint.tint)
+    corners = {
+        "right": [(low, lower, rear), (low, lower, front), (high, top, roof_front), (high, top, roof_rear)],
+        "left": [(-low, lower, front), (-low, lower, rear), (-high, top, roof_rear), (-high, top, roof_front)],
+        "back": [(-low, lower, rear), (low, lower, rear), (high, top, roof_rear), (-high, top, roof_rear)],
+        "screen": [(low, lower, front), (-low, lower, front), (-high, top, roof_front), (high, top, roof_front)],
+    }
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.99 + 0.005
+    parts = [_pane(corners[side], glass if side in ("right", "left") else screen) for side in corners]
+    if outline.roof > 2:
+        parts = [_pane(corners[side], paint if side in ("right", "left") else screen) for side in corners]
+        parts += _cab(corners, glass)
+    inner = 0.86 * high
+    rise = top + 0.06
+    length = np.linspace(roof_rear, roof_front, 4)
+    arch = np.array([0, 1, 1, 0]) * 0.5 + 0.5
+    rings = np.array([[(high, top, z), (inner, top + (rise - top) * up, z), (-inner, top + (rise - top) * up, z), (-high, top, z)]
+                      for z, up in zip(length, arch, strict=True)])  # fmt: skip
+    strips = np.stack([rings[:-1, :-1], rings[:-1, 1:], rings[1:, 1:], rings[1:, :-1]], 2).reshape(-1, 4, 3)
+    normals = np.array([(0.5, 0.85, 0.0), (0.12, 0.99, 0.0), (-0.12, 0.99, 0.0), (-0.5, 0.85, 0.0)])
+    bent = np.broadcast_to(np.stack([normals[:-1], normals[1:], normals[1:], normals[:-1]], 1), (3, 3, 4, 3)).reshape(-1, 4, 3)
+    parts.append(quads(strips, np.broadcast_to(uv, (len(strips), 4, 2)), paint, bent))
+    return parts
+
+
+def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
+    """A trapezium in strips, so that the tile is spread evenly."""
+    edge, count = np.array(corners), 8
+    share = np.linspace(0, 1, count + 1)[:, None]
+    low, high = edge[0] + (edge[1] - edge[0]) * share, edge[3] + (edge[2] - edge[3]) * share
+    u = np.linspace(0.005, 0.995, count + 1)
+    ends = [np.stack([u, np.full(count + 1, v)], -1) for v in (0.005, 0.995)]
+    strips, uv = (np.stack([one[:-1], one[1:], other[1:], other[:-1]], 1) for one, other in ((low, high), ends))
+    return quads(strips, uv, paint)
+
+
+def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
+    """The windows of a van's doors, a little before its sides."""
+    found = []
+    for side, out in (("right", 0.012), ("left", -0.012)):
+        rear, front = (1, 0) if side == "left" else (0, 1)
+        low, high = np.array(corners[side][:2]), np.array(corners[side][3:1:-1])
+        behind, ahead = (
+            (low[front] * foot + low[rear] * (1 - foot), high[front] * top + high[rear] * (1 - top))
+            for foot, top in ((0.7, 0.82), (0.97, 0.99))
+        )
+        edges = [base + (tip - base) * share for (base, tip), share in ((behind, 0.08), (ahead, 0.08), (ahead, 0.55), (behind, 0.55))]
+        ring = np.array(edges if side == "right" else [edges[1], edges[0], edges[3], edges[2]]) + [out, 0, 0]
+        found.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
+    return found
+
+
+def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
+    """Dark arches behind the wheels, and mirrors."""
+    dark = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
+    half, parts = outline.width / 2, []
+    for z in (0.31 * outline.length, -0.29 * outline.length):
+        for side in (-1, 1):
+            parts.append(disc((side * (half + 0.005), outline.wheel + 0.02, z), (side, 0, 0), outline.wheel * 1.2, dark, 14))
+    z = (outline.glass[3] - 0.56) * outline.length
+    high = outline.stations[4][1]
+    for side in (-1, 1):
+        left = 0.84 * half if side > 0 else -half - 0.16
+        parts.append(box((left, high - 0.02, z), (left + 0.16 * (half + 1), high + 0.13, z + 0.1), dark))
+    return parts
+
+
+def _wheel(atlas: Atlas, radius: float, side: int) -> Mesh:
+    """About its own centre; `side` says which of its faces is seen."""
+    rubber = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
+    face = Paint(atlas["wheel"], CAR)
+    tread = tube((side * -0.12, 0, 0), (side * 0.12, 0, 0), (radius, radius), rubber, 14)
+    return joined([tread, disc((side * 0.12, 0, 0), (side, 0, 0), radius, face, 14)])

@@ -1,0 +1,204 @@
+"""Surfaces made of triangles: quads, boxes, lofts and discs, with texture, colour, label and instance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+WHITE = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What a surface looks like: the number of its tile, the colour of its tinted parts (linear RGB), its label, and whether it is
+    foliage: cut out along the tile's cover and seen from both sides."""
+
+    tile: int
+    label: int
+    tint: tuple[float, float, float] = WHITE
+    leafy: bool = False
+    thing: int = 0
+
+    def tinted(self, *tint: float) -> Paint:
+        return replace(self, tint=(tint[0], tint[1], tint[2]))
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """N triangles, counter-clockwise when seen from outside; x right, y up, z ahead, in metres.
+
+    corners, normals [N, 3, 3]; a normal is as long as the surface is open to the light of the sky, in (0, 1]. uv [N, 3, 2]: a tile
+    repeats at each integer, v up. tile, label, thing (number of the instance, 0 for none), part (which rigid part moves it) [N];
+    tint [N, 3]; leafy [N].
+    """
+
+    corners: Array
+    normals: Array
+    uv: Array
+    tile: NDArray[np.int64]
+    label: NDArray[np.uint8]
+    thing: NDArray[np.int64]
+    part: NDArray[np.int64]
+    tint: Array
+    leafy: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.tile)
+
+    def moved(self, motion: Array) -> Mesh:
+        """motion [3, 4]: rotation (or scaling by equal amounts), translation."""
+        return replace(self, corners=self.corners @ motion[:, :3].T + motion[:, 3], normals=self.normals @ motion[:, :3].T)
+
+    def owned(self, thing: int, part: int = 0) -> Mesh:
+        return replace(self, thing=np.full(len(self), thing), part=np.full(len(self), part))
+
+    def chosen(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Mesh:
+        """kept: which triangles, as a mask [N] or as numbers."""
+        return Mesh(*(getattr(self, field.name)[kept] for field in fields(self)))
+
+
+def joined(meshes: Sequence[Mesh]) -> Mesh:
+    return Mesh(*(np.concatenate([getattr(mesh, field.name) for mesh in meshes]) for field in fields(Mesh)))
+
+
+def triangles(corners: Array, uv: Array, paint: Paint, normals: Array | None = None) -> Mesh:
+    """corners [N, 3, 3], uv [N, 3, 2]; flat unless `normals` [N, 3, 3] are given, which then say where outside is.
+
+    Triangles without area are left out.
+    """
+    facing = facings(corners)
+    length = np.linalg.norm(facing, axis=1)
+    if normals is None:
+        normals = np.repeat(facing[:, None] / np.maximum(length, 1e-12)[:, None, None], 3, 1)
+    inward = np.einsum("ni,nki->n", facing, normals) < 0
+    corners, uv, normals = (np.where(inward[:, None, None], part[:, [0, 2, 1]], part) for part in (corners, uv, normals))
+    count = len(corners)
+    whole = Mesh(
+        np.asarray(corners, np.float64),
+        np.asarray(normals, np.float64),
+        np.asarray(uv, np.float64),
+        np.full(count, paint.tile),
+        np.full(count, paint.label, np.uint8),
+        np.full(count, paint.thing),
+        np.zeros(count, np.int64),
+        np.broadcast_to(np.array(paint.tint, np.float64), (count, 3)),
+        np.full(count, paint.leafy),
+    )
+    return whole.chosen(length > 1e-9)
+
+
+def facings(corners: Array) -> Array:
+    """Outward vectors [N, 3] across triangles, twice as long as their area."""
+    return np.cross(corners[:, 2] - corners[:, 0], corners[:, 1] - corners[:, 0])
+
+
+_SPLIT = np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def quads(corners: Array, uv: Array, paint: Paint, normals: Array | None = None) -> Mesh:
+    """corners [N, 4, 3] around each quad, uv [N, 4, 2], normals [N, 4, 3]."""
+    corners, uv = np.asarray(corners, np.float64), np.asarray(uv, np.float64)
+    split = [None if part is None else part[:, _SPLIT].reshape(-1, 3, part.shape[-1]) for part in (corners, uv, normals)]
+    assert split[0] is not None and split[1] is not None
+    return triangles(split[0], split[1], paint, split[2])
+
+
+def quad(corners: Sequence[Sequence[float]], paint: Paint, size: tuple[float, float] = (1, 1), start: tuple[float, float] = (0, 0)) -> Mesh:
+    """One quad, its corners from the lower left counter-clockwise; the texture begins at `start` and covers `size` tiles."""
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size + start
+    return quads(np.array(corners, np.float64)[None], uv[None], paint)
+
+
+_FACES = {
+    "front": ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)),
+    "back": ((1, 0, 1), (0, 0, 1), (0, 1, 1), (1, 1, 1)),
+    "left": ((0, 0, 1), (0, 0, 0), (0, 1, 0), (0, 1, 1)),
+    "right": ((1, 0, 0), (1, 0, 1), (1, 1, 1), (1, 1, 0)),
+    "top": ((0, 1, 0), (1, 1, 0), (1, 1, 1), (0, 1, 1)),
+}
+"""The corners of a unit cube's faces, seen from outside: front is towards -z."""
+
+
+def box(
+    low: Sequence[float] | Array, high: Sequence[float] | Array, paint: Paint, metres: float = 1.0, faces: Sequence[str] = tuple(_FACES)
+) -> Mesh:
+    """A box without a bottom; a tile covers `metres`."""
+    first = np.array(low, np.float64)
+    corners = first + np.array([_FACES[face] for face in faces]) * (np.array(high, np.float64) - first)
+    wide = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
+    tall = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1) / metres
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * np.stack([wide, tall], -1)[:, None]
+    return quads(corners, uv, paint)
+
+
+def loft(rings: Array, paint: Paint, size: tuple[float, float] = (1, 1), openness: float = 1.0) -> Mesh:
+    """A smooth surface through rings [R, K, 3] of points; a ring of equal points closes an end. The texture covers `size` tiles around
+    and along."""
+    rings = np.asarray(rings, np.float64)
+    count, around = rings.shape[:2]
+    closed = np.concatenate([rings, rings[:, :1]], 1)
+    u = np.broadcast_to(np.linspace(0, size[0], around + 1), (count, around + 1))
+    v = np.broadcast_to(np.linspace(0, size[1], count)[:, None], (count, around + 1))
+    normals = openness * _loft_normals(rings)
+    parts = (closed, np.stack([u, v], -1), np.concatenate([normals, normals[:, :1]], 1))
+    corners, uv, normals = (
+        np.stack([part[:-1, :-1], part[:-1, 1:], part[1:, 1:], part[1:, :-1]], 2).reshape(-1, 4, part.shape[-1]) for part in parts
+    )
+    return quads(corners, uv, paint, normals)
+
+
+def _loft_normals(rings: Array) -> Array:
+    """Away from the middle, across the surface; along the axis where a ring is a point."""
+    normals = np.cross(np.roll(rings, -1, 1) - np.roll(rings, 1, 1), np.gradient(rings, axis=0))
+    outward = rings - rings.mean((0, 1))
+    lonely = np.linalg.norm(normals, axis=-1, keepdims=True) < 1e-9
+    normals = _unit(np.where(lonely, outward, normals))
+    return np.asarray(normals * np.where((normals * outward).sum() < 0, -1, 1))
+
+
+def tube(
+    start: Sequence[float], end: Sequence[float], radii: tuple[float, float], paint: Paint, sides: int = 6, metres: float = 1.0
+) -> Mesh:
+    """A tapered tube, open at both ends."""
+    first, last = np.array(start, np.float64), np.array(end, np.float64)
+    axis = _unit(last - first)
+    across = _unit(np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0]))
+    angles = np.arange(sides) * 2 * np.pi / sides
+    ring = np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * np.cross(axis, across)
+    length = float(np.linalg.norm(last - first))
+    return loft(np.stack([first + radii[0] * ring, last + radii[1] * ring]), paint, (1, max(length / metres, 0.1)))
+
+
+def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint: Paint, sides: int = 12) -> Mesh:
+    """A flat disc; its tile is spread over it once."""
+    middle, axis = np.array(centre, np.float64), _unit(np.array(normal, np.float64))
+    up = np.array([0.0, 1.0, 0.0]) if abs(axis[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
+    right = _unit(np.cross(axis, up))
+    angles = np.arange(sides) * 2 * np.pi / sides
+    flat = np.stack([np.cos(angles), np.sin(angles)], -1)
+    rim = middle + radius * (flat[:, :1] * right + flat[:, 1:] * np.cross(right, axis))
+    corners = np.stack([np.broadcast_to(middle, rim.shape), rim, np.roll(rim, -1, 0)], 1)
+    uv = 0.5 + 0.49 * np.stack([np.zeros_like(flat), flat, np.roll(flat, -1, 0)], 1)
+    return triangles(corners, uv, paint, np.broadcast_to(axis, corners.shape))
+
+
+def turned(yaw: float, place: Sequence[float] = (0, 0, 0)) -> Array:
+    """The motion [3, 4] that turns z towards x by `yaw` radians, then moves to `place`."""
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    return np.array([[cosine, 0, sine, place[0]], [0, 1, 0, place[1]], [-sine, 0, cosine, place[2]]])
+
+
+def gradients(corners: Array, values: Array) -> Array:
+    """Values [N, 3, C] at the corners of triangles as affine functions of the place in their planes: [N, C, 4]."""
+    edges = corners[:, 1:] - corners[:, :1]
+    squares = edges @ edges.swapaxes(1, 2)
+    slopes = (values[:, 1:] - values[:, :1]).swapaxes(1, 2) @ np.linalg.inv(squares) @ edges
+    return np.concatenate([slopes, values[:, 0, :, None] - slopes @ corners[:, 0, :, None]], -1)
+
+
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))

@@ -1,0 +1,147 @@
+"""People made of rigid parts who walk or stand: bodies, limbs, heads with hair, clothes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .labels import PEDESTRIAN
+from .meshes import Mesh, Paint, box, joined, loft, turned
+from .tiles import Atlas
+
+Array = NDArray[np.floating]
+
+PARTS = 9
+"""Trunk with head; then of the left and the right: upper arm, forearm, thigh, shin with foot."""
+_SKINS = ((0.62, 0.42, 0.32), (0.5, 0.32, 0.22), (0.3, 0.18, 0.12), (0.68, 0.48, 0.38), (0.14, 0.08, 0.055))
+_HAIR = ((0.02, 0.015, 0.012), (0.08, 0.045, 0.025), (0.25, 0.16, 0.07), (0.4, 0.38, 0.35), (0.14, 0.06, 0.03))
+_CLOTHES = (
+    (0.02, 0.02, 0.025), (0.06, 0.07, 0.12), (0.3, 0.3, 0.31), (0.6, 0.58, 0.54), (0.35, 0.05, 0.05), (0.05, 0.12, 0.3), (0.08, 0.2, 0.1),
+    (0.55, 0.35, 0.1), (0.16, 0.11, 0.07), (0.35, 0.4, 0.5), (0.5, 0.12, 0.25), (0.02, 0.03, 0.06),
+)  # fmt: skip
+_TROUSERS = ((0.03, 0.04, 0.09), (0.02, 0.02, 0.022), (0.12, 0.12, 0.125), (0.25, 0.2, 0.13), (0.06, 0.09, 0.18), (0.1, 0.07, 0.05))
+
+
+@dataclass(frozen=True)
+class Person:
+    """parts: meshes about their joints, hanging down; height in metres; stride: metres of two steps; lean: of the gait."""
+
+    parts: list[Mesh]
+    height: float
+    stride: float
+    swing: float
+    lean: float
+
+    def pose(self, place: Array, yaw: float, phase: float, walking: float) -> Array:
+        """Where the parts are, [PARTS, 3, 4], of a person at `place` [3] on the ground; phase in radians, two steps per turn.
+
+        walking: 1 walks, 0 stands.
+        """
+        tall, leg = self.height, 0.47 * self.height
+        thigh, shin, upper = 0.245 * tall, 0.225 * tall, 0.17 * tall
+        reach = float(np.arcsin(min(0.25 * self.stride / leg, 0.6))) * walking
+        legs = []
+        for side in (0.0, np.pi):
+            hip = reach * np.sin(phase + side) + 0.06 * walking
+            knee = -walking * (0.12 + 0.85 * max(0.0, np.cos(phase + side)) ** 1.5)
+            legs.append((hip, knee))
+        longest = max(float(thigh * np.cos(hip) + shin * np.cos(hip + knee)) for hip, knee in legs)
+        base = turned(yaw, (place[0], place[1] + longest + 0.045 * tall, place[2]))
+        trunk = _joint(base, (0, 0, 0), -self.lean * walking)
+        found = [trunk]
+        for index, side in ((0, -1), (1, 1)):
+            hip, knee = legs[index]
+            swing = -self.swing * np.sin(phase + np.pi * index) * walking
+            arm = _joint(trunk, (side * 0.12 * tall, 0.3 * tall, 0), swing, side * 0.09)
+            found += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
+            upper_leg = _joint(base, (side * 0.05 * tall, 0, 0), hip)
+            found += [upper_leg, _joint(upper_leg, (0, -thigh, 0), knee)]
+        return np.stack(found)
+
+
+def _joint(parent: Array, place: tuple[float, float, float], bend: float, splay: float = 0.0) -> Array:
+    """The motion of a part that hangs at `place` of its parent; `bend` swings its lower end ahead, `splay` to the right."""
+    cosine, sine, wide, aside = np.cos(bend), np.sin(bend), np.cos(splay), np.sin(splay)
+    ahead = np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
+    right = np.array([[wide, -aside, 0], [aside, wide, 0], [0, 0, 1]])
+    turn = parent[:, :3] @ ahead @ right
+    return np.concatenate([turn, (parent[:, :3] @ np.array(place) + parent[:, 3])[:, None]], 1)
+
+
+def draw_person(draw: np.random.Generator, atlas: Atlas) -> Person:
+    tall = float(np.clip(draw.normal(1.71, 0.09), 1.45, 1.95))
+    if draw.random() < 0.1:
+        tall = float(draw.uniform(1.05, 1.4))
+    wide = draw.uniform(0.92, 1.15) * tall
+
+    def chosen(colours: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
+        red, green, blue = np.array(colours[int(draw.integers(len(colours)))]) * draw.uniform(0.8, 1.2)
+        return float(red), float(green), float(blue)
+
+    skin, coat, legs = chosen(_SKINS), chosen(_CLOTHES), chosen(_TROUSERS)
+    cloth = Paint(atlas["stripes" if draw.random() < 0.12 else "cloth"], PEDESTRIAN, coat)
+    trousers = Paint(atlas["cloth"], PEDESTRIAN, legs)
+    bare = Paint(atlas["plain"], PEDESTRIAN, skin)
+    shoes = Paint(atlas["plain"], PEDESTRIAN, chosen(((0.015, 0.014, 0.013), (0.5, 0.5, 0.5), (0.1, 0.06, 0.03))))
+    sleeves = bare if draw.random() < 0.2 else cloth
+    shins = bare if draw.random() < 0.12 else trousers
+    hem = str(draw.choice(["jacket", "coat", "skirt"], p=[0.62, 0.22, 0.16]))
+    trunk = [_trunk(tall, wide, cloth, trousers, hem), *_head(draw, tall, atlas, skin, chosen(_HAIR))]
+    if draw.random() < 0.4:
+        bag = Paint(atlas["cloth"], PEDESTRIAN, chosen(_CLOTHES))
+        back = draw.random() < 0.5
+        low = np.array((-0.075, 0.12, -0.145) if back else (0.1, -0.06, -0.06)) * tall
+        trunk.append(box(low, low + np.array((0.15, 0.18, 0.085) if back else (0.05, 0.11, 0.14)) * tall, bag))
+    parts = [joined(trunk)]
+    for _ in range(2):
+        hand = _limb(0.04 * tall, 0.02 * tall, 0.016 * tall, bare).moved(turned(0, (0, -0.15 * tall, 0)))
+        parts.append(_limb(0.175 * tall, 0.031 * wide, 0.024 * wide, cloth))
+        parts.append(joined([_limb(0.155 * tall, 0.024 * wide, 0.018 * wide, sleeves), hand]))
+        parts.append(_limb(0.25 * tall, 0.05 * wide, 0.034 * wide, trousers))
+        foot = box((-0.026 * tall, -0.27 * tall, -0.045 * tall), (0.026 * tall, -0.225 * tall, 0.1 * tall), shoes)
+        parts.append(joined([_limb(0.235 * tall, 0.034 * wide, 0.024 * wide, shins), foot]))
+    return Person(parts, tall, 0.78 * tall * float(draw.uniform(0.9, 1.05)), float(draw.uniform(0.3, 0.55)), float(draw.uniform(0.0, 0.06)))
+
+
+def _ring(across: float, deep: float, high: float, sides: int = 8) -> Array:
+    angle = np.arange(sides) * 2 * np.pi / sides + np.pi / sides
+    return np.stack([across * np.sin(angle), np.full(sides, high), -deep * np.cos(angle)], -1)
+
+
+def _limb(length: float, upper: float, lower: float, paint: Paint) -> Mesh:
+    """From its joint down."""
+    middle = 0.5 * (upper + lower)
+    shape = [(0, -1.02 * length), (lower, -length), (middle, -0.5 * length), (upper, 0), (0.5 * upper, 0.6 * upper), (0, 0.7 * upper)]
+    return loft(np.array([_ring(radius, radius, high, 6) for radius, high in shape]), paint, (1, 1), 0.85)
+
+
+def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) -> Mesh:
+    shape = [(0.098, 0.082, -0.075), (0.094, 0.074, -0.02), (0.09, 0.068, 0.03), (0.082, 0.06, 0.1), (0.1, 0.07, 0.2), (0.118, 0.07, 0.28),
+             (0.108, 0.052, 0.318), (0.04, 0.036, 0.338), (0.03, 0.03, 0.36)]  # fmt: skip
+    if hem == "coat":
+        shape[:2] = [(0.105, 0.1, -0.22), (0.096, 0.08, -0.02)]
+    parts = [loft(np.array([_ring(x * wide, z * wide, y * tall) for x, z, y in shape]), cloth, (1, 1), 0.9)]
+    if hem == "skirt":
+        flared = [(0.13, 0.11, -0.22), (0.1, 0.08, -0.1), (0.086, 0.064, 0.06)]
+        parts.append(loft(np.array([_ring(x * wide, z * wide, y * tall) for x, z, y in flared]), trousers, (1, 1), 0.9))
+    return joined(parts)
+
+
+def _head(
+    draw: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]
+) -> list[Mesh]:
+    """The face's tile begins behind, so that its middle is in front."""
+    shape = np.array([(0.0, -0.062), (0.03, -0.055), (0.041, -0.03), (0.045, 0.005), (0.041, 0.035), (0.026, 0.056), (0.0, 0.064)]) * tall
+    middle = np.array([0, 0.41 * tall, 0.008 * tall])
+    rings = np.array([_ring(0.92 * radius, 1.08 * radius, high) for radius, high in shape]) + middle
+    face = loft(rings, Paint(atlas["face"], PEDESTRIAN, skin), (1, 1))
+    front = face.corners.mean(1)[:, 2] > middle[2] + 0.012 * tall
+    face = replace(face, tile=np.where(front, face.tile, atlas["plain"]))
+    cap = (rings - middle) * 1.09 + middle
+    covered = loft(cap, Paint(atlas["cloth"], PEDESTRIAN, hair))
+    place = (covered.corners.mean(1) - middle) / tall
+    long = draw.random() < 0.4
+    kept = (place[:, 1] > 0.03) | ((place[:, 2] < 0.0) & (place[:, 1] > (-0.06 if long else -0.025)))
+    return [face, covered.chosen(kept)]

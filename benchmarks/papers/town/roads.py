@@ -1,0 +1,216 @@
+"""The ground of a town: a main street that bends, streets that cross it, kerbs, pavements, markings, lawns.
+
+Roads lie at height 0, everything beside them at height KERB. x is right, z along the main street, in metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tiles import Atlas
+
+Array = NDArray[np.floating]
+
+KERB = 0.13
+ROAD, PAVEMENT, LAWN = range(3)
+_ROUNDING = 7.0
+"""Metres over which the edges of two roads melt into a rounded corner."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A street across the main one at `z`; `sides`: to the left (-1), to the right (1), or both."""
+
+    z: float
+    half: float
+    sides: tuple[int, ...]
+    zebra: bool
+
+
+@dataclass(frozen=True)
+class Roads:
+    """half: half the width of the main street; lanes: the distance of a lane's middle from the road's; pavement: its width.
+
+    traffic: 1 where one drives on the right, -1 on the left. parking: width of the strips for parked cars, 0 without.
+    """
+
+    half: float
+    lane: float
+    pavement: float
+    parking: float
+    traffic: int
+    bend: tuple[float, float, float]
+    crossings: tuple[Crossing, ...]
+    dashes: tuple[float, float]
+    centre_line: str
+    edge_lines: bool
+    lawn: bool
+    paint: float
+    dark: float
+
+    def centre(self, z: Array) -> Array:
+        """x of the middle of the main street."""
+        size, length, phase = self.bend
+        return np.asarray(size * (np.sin(z / length + phase) - np.sin(phase)), z.dtype)
+
+    def slope(self, z: Array) -> Array:
+        """Of `centre`: how far it goes right per metre ahead."""
+        size, length, phase = self.bend
+        return np.asarray(size / length * np.cos(z / length + phase), z.dtype)
+
+    def edge(self, x: Array, z: Array) -> Array:
+        """About the distance to the edge of the nearest road, negative on it."""
+        found = np.abs(x - self.centre(z)) - self.half
+        for crossing in self.crossings:
+            along = np.abs(z - crossing.z)
+            near = along < crossing.half + self.pavement + 30
+            if not near.any():
+                continue
+            other = along[near] - crossing.half
+            if len(crossing.sides) == 1:
+                other = np.maximum(other, -crossing.sides[0] * (x[near] - self.centre(z[near])))
+            mixed = np.maximum(_ROUNDING - np.abs(found[near] - other), 0) / _ROUNDING
+            found[near] = np.minimum(found[near], other) - mixed**2 * (_ROUNDING / 4)
+        return found
+
+    def meet(self, eye: Array, rays: Array) -> tuple[Array, Array]:
+        """Where rays [N, 3] that point down meet the ground: the factor t of eye + t ray [N], and the edge's distance there.
+
+        A ray that reaches the height of the pavement above a road, and the height of the road beneath a pavement, meets the kerb between.
+        """
+        high, low = ((eye[1] - height) / -rays[:, 1] for height in (KERB, 0.0))
+
+        def edge_at(t: Array, chosen: NDArray[np.bool_]) -> Array:
+            return self.edge(eye[0] + t * rays[chosen, 0], eye[2] + t * rays[chosen, 2])
+
+        everywhere = np.ones(len(rays), bool)
+        above, below = edge_at(high, everywhere), edge_at(low, everywhere)
+        t, edge = np.where(above > 0, high, low), np.where(above > 0, above, below)
+        kerb = (above <= 0) & (below > 0)
+        if kerb.any():
+            first, last, one, other = high[kerb], low[kerb], above[kerb], below[kerb]
+            for _ in range(3):
+                middle = first + (last - first) * np.clip(one / np.minimum(one - other, -1e-9), 0.02, 0.98)
+                value = edge_at(middle, kerb)
+                on_road = value <= 0
+                first, one = np.where(on_road, middle, first), np.where(on_road, value, one)
+                last, other = np.where(on_road, last, middle), np.where(on_road, other, value)
+            t[kerb], edge[kerb] = first, 0.0
+        return t, edge
+
+    def colour(
+        self, atlas: Atlas, x: Array, z: Array, edge: Array, foot: tuple[Array, Array], grime: Array
+    ) -> tuple[Array, NDArray[np.integer]]:
+        """Colours (linear RGB) [N, 3] and kinds [N] of the ground; foot: the metres that a sample covers in x and in z."""
+        kind = np.where(edge < 0, ROAD, np.where((edge < self.pavement) | (not self.lawn), PAVEMENT, LAWN))
+        tile = np.array([atlas["asphalt"], atlas["paving"], atlas["grass"]])[kind]
+        metres = np.array([3.0, 1.8, 2.6], np.float32)[kind]
+        texels = np.sqrt(foot[0] * foot[1]) * 512 / metres
+        found = atlas.look_up(tile, np.stack([x / metres, z / metres], -1), texels)[:, :3]
+        found *= (1 + 0.07 * grime)[:, None]
+        road = np.flatnonzero(kind == ROAD)
+        found[road] = self._driven(found[road], *(part[road] for part in (x, z, *foot, grime)))
+        wide = np.sqrt(foot[0] * foot[1])
+        stone = _stripe(edge, 0.0, 0.16, wide)
+        found += (np.float32(0.34) - found) * (0.75 * stone)[:, None]
+        gutter = _stripe(edge, -0.35, 0.0, wide)
+        found *= (1 - 0.13 * gutter)[:, None]
+        return found, kind
+
+    def _driven(self, colour: Array, x: Array, z: Array, foot_x: Array, foot_z: Array, grime: Array) -> Array:
+        """The road's surface: darker where wheels run, with patches and markings."""
+        across = x - self.centre(z)
+        beyond = np.full(len(x), np.inf, np.float32)
+        for crossing in self.crossings:
+            beyond = np.minimum(beyond, np.abs(z - crossing.z) - crossing.half)
+        main = np.abs(across) < self.half
+        wheel = np.abs(np.abs(np.abs(across) - self.lane) - 0.75)
+        worn = np.exp(-((wheel / 0.35) ** 2)) * main * (beyond > 0)
+        colour = colour * (self.dark * (1 - 0.1 * worn))[:, None]
+        paint = np.zeros(len(x), np.float32)
+        free = np.clip((beyond - 7.0) / np.maximum(foot_z, 0.05), 0, 1) * main
+        on, period = self.dashes
+        if self.centre_line == "dashed":
+            paint = np.maximum(paint, free * _stripe(across, -0.07, 0.07, foot_x) * _dashes(z, on, period, foot_z))
+        elif self.centre_line == "double":
+            pair = _stripe(across, -0.2, -0.08, foot_x) + _stripe(across, 0.08, 0.2, foot_x)
+            paint = np.maximum(paint, free * pair)
+        side = self.half - self.parking - 0.25
+        if self.edge_lines:
+            lines = _stripe(np.abs(across), side - 0.06, side + 0.06, foot_x)
+            paint = np.maximum(paint, free * lines)
+        elif self.parking:
+            bays = _stripe(np.abs(across), side, side + 0.1, foot_x) * _dashes(z, 0.8, 1.6, foot_z)
+            paint = np.maximum(paint, free * bays)
+        for crossing in self.crossings:
+            paint = np.maximum(paint, self._crossing_marks(crossing, across, z, foot_x, foot_z))
+        worn_off = np.clip(0.85 + 0.18 * grime - 0.25 * worn, 0.25, 1)
+        return np.asarray(colour + (self.paint - colour) * (paint * worn_off)[:, None], np.float32)
+
+    def _crossing_marks(self, crossing: Crossing, across: Array, z: Array, foot_x: Array, foot_z: Array) -> Array:
+        """Stop lines of the main street, zebras before them, and give-way dashes of the street across."""
+        away = z - crossing.z
+        near = np.flatnonzero(np.abs(away) < crossing.half + 12)
+        found = np.zeros(len(z), np.float32)
+        if not len(near):
+            return found
+        away, across, foot_x, foot_z = away[near], across[near], foot_x[near], foot_z[near]
+        inside = np.abs(across) < self.half - 0.2
+        mine = across * np.sign(away) * self.traffic < 0
+        beyond = np.abs(away) - crossing.half
+        marks = _stripe(beyond, 6.6, 7.0, foot_z) * inside * mine
+        if crossing.zebra:
+            bars = _dashes(across, 0.5, 1.0, foot_x) * _stripe(beyond, 2.6, 5.6, foot_z) * inside
+            marks = np.maximum(marks, bars)
+        outside = np.abs(across) - self.half
+        gives_way = away * np.sign(across) * self.traffic > 0
+        dashed = _stripe(outside, 1.6, 1.9, foot_x) * _dashes(away, 0.5, 1.0, foot_z) * gives_way
+        middle = _stripe(away, -0.07, 0.07, foot_z) * _dashes(np.abs(across), 2.0, 5.0, foot_x) * (outside > 4)
+        open_side = np.isin(np.sign(across), crossing.sides)
+        found[near] = np.maximum(marks, np.maximum(dashed, middle) * open_side * (np.abs(away) < crossing.half - 0.2))
+        return found
+
+
+def _stripe(place: Array, low: float, high: float, wide: Array) -> Array:
+    """Which share of an interval of width `wide` about `place` lies between low and high."""
+    return np.clip((np.minimum(high, place + wide / 2) - np.maximum(low, place - wide / 2)) / wide, 0, 1)
+
+
+def _dashes(place: Array, on: float, period: float, wide: Array) -> Array:
+    """The same for stripes `on` wide that begin at each multiple of `period`."""
+
+    def filled(end: Array) -> Array:
+        return np.floor(end / period) * on + np.minimum(end % period, on)
+
+    return np.asarray((filled(place + wide / 2) - filled(place - wide / 2)) / wide)
+
+
+def draw_roads(draw: np.random.Generator, length: float, style: str) -> Roads:
+    """Streets for a drive of `length` metres that begins at z = 0."""
+    lane = draw.uniform(1.6, 1.95)
+    parking = 2.2 if draw.random() < 0.65 else 0.0
+    half = 2 * lane + parking
+    z, crossings = draw.uniform(18, 75), []
+    while z < length + 220:
+        sides = ((-1, 1), (-1,), (1,))[int(draw.choice(3, p=[0.6, 0.2, 0.2]))]
+        crossings.append(Crossing(float(z), float(draw.uniform(3.2, 4.2)), sides, bool(draw.random() < 0.6)))
+        z += draw.uniform(55, 110)
+    bend = (draw.choice([0, 1]) * draw.uniform(3, 10), draw.uniform(45, 80), draw.uniform(0, 6.28))
+    return Roads(
+        half=float(half),
+        lane=float(lane),
+        pavement=float(draw.uniform(2.2, 4.0)),
+        parking=parking,
+        traffic=int(draw.choice([-1, 1])),
+        bend=(float(bend[0]), float(bend[1]), float(bend[2])),
+        crossings=tuple(crossings),
+        dashes=((2.0, 6.0), (3.0, 9.0), (1.5, 4.5))[int(draw.integers(3))],
+        centre_line=str(draw.choice(["dashed", "dashed", "double", "none"])),
+        edge_lines=bool(draw.random() < 0.35),
+        lawn=style != "town",
+        paint=float(draw.uniform(0.55, 0.75)),
+        dark=float(draw.uniform(0.75, 1.15)),
+    )

@@ -1,0 +1,366 @@
+"""What a camera sees of a scene: a picture, and for the centre of each pixel the label, instance, depth and motion of the surface there.
+
+Rays go through a grid of samples half a pixel apart, so that each second one goes through the centre of a pixel. Truth is what these meet;
+the colour of a pixel is the mean of the nine samples around its centre, weighted 1 2 1 down and across.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .drive import Camera, Drive
+from .meshes import facings, gradients
+from .roads import KERB, PAVEMENT
+from .scanline import Scan
+from .shadows import ShadowMap
+from .sight import GROUND, NEAREST, SKY, Sight
+from .tiles import SIDE, sampled
+
+Array = NDArray[np.floating]
+Index = NDArray[np.int64]
+
+FAR = 320.0
+"""Metres up to which surfaces are drawn."""
+_BAND = 1 << 17
+"""Samples that are shaded at once, which bounds the memory."""
+_FRAGMENTS = 1 << 21
+
+
+class Renderer:
+    """Draws the moments of one scene."""
+
+    def __init__(self, scene: Drive) -> None:
+        self.scene = scene
+        mesh = scene.mesh
+        self.tables = gradients(mesh.corners, np.concatenate([mesh.uv, mesh.normals], -1))
+        self.moving = np.flatnonzero(mesh.part > 0)
+        sides = facings(mesh.corners)
+        spread = np.linalg.norm(facings(np.concatenate([mesh.uv, np.zeros((len(mesh), 3, 1))], -1)), axis=1)
+        self.texels = (np.sqrt(spread / np.maximum(np.linalg.norm(sides, axis=1), 1e-12)) * SIDE).astype(np.float32)
+        self.centres = mesh.corners.mean(1)
+        self.radii = np.linalg.norm(mesh.corners - self.centres[:, None], axis=-1).max(1)
+        self.tint = mesh.tint.astype(np.float32)
+        self.towards = scene.weather.towards
+        self.still_shadows: ShadowMap | None = None
+
+    def prepare(self, low: Array, high: Array) -> None:
+        """Cast the shadows of what stands still, within a box [3], [3] of the world."""
+        if self.scene.weather.shadows:
+            still = self.scene.mesh.chosen(self.scene.mesh.part == 0)
+            self.still_shadows = ShadowMap(still, self.scene.atlas, self.towards, low, high, 0.1, 5000)
+
+    def look(self, time: int) -> Sight:
+        camera, motions = self.scene.camera(time), self.scene.motions(time)
+        corners = self.scene.mesh.corners.copy()
+        moves = motions[self.scene.mesh.part[self.moving]]
+        corners[self.moving] = corners[self.moving] @ moves[:, :, :3].swapaxes(1, 2) + moves[:, None, :, 3]
+        picture = _Picture(self, camera, motions, corners, time)
+        return picture.sight()
+
+
+class _Picture:
+    """The samples of one moment: a grid of 2 W + 1 by 2 H + 1."""
+
+    def __init__(self, renderer: Renderer, camera: Camera, motions: Array, corners: Array, time: int) -> None:
+        self.renderer, self.scene, self.camera, self.motions = renderer, renderer.scene, camera, motions
+        self.corners, self.time = corners, time
+        self.columns, self.rows = 2 * camera.width + 1, 2 * camera.height + 1
+        self.keys = np.zeros(self.columns * self.rows, np.uint64)
+        self.chosen = self._in_front()
+        self.planes = self._planes(self.chosen)
+        self.tables = self._tables(self.chosen)
+        self._raster()
+        self.near = (self.keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
+        number = (self.keys & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1
+        self.local = number
+        self.found = np.where(number >= 0, self.chosen[np.maximum(number, 0)] if len(self.chosen) else SKY, SKY)
+        self.shadows = self._moving_shadows()
+
+    def _in_front(self) -> Index:
+        """The triangles that may be seen."""
+        renderer, camera, mesh = self.renderer, self.camera, self.scene.mesh
+        centres = renderer.centres.copy()
+        centres[renderer.moving] = self.corners[renderer.moving].mean(1)
+        seen, radius = (centres - camera.eye) @ camera.turn.T, renderer.radii
+        wide, tall = ((side + 2) / 2 / camera.focal for side in (camera.width, camera.height))
+        depth = seen[:, 2] + radius
+        kept = (depth > NEAREST) & (seen[:, 2] - radius < FAR)
+        kept &= np.abs(seen[:, 0]) < depth * wide + radius * (1 + wide)
+        kept &= np.abs(seen[:, 1]) < depth * tall + radius * (1 + tall)
+        chosen = np.flatnonzero(kept)
+        relative = self.corners[chosen] - camera.eye
+        facing = np.einsum("ni,ni->n", facings(relative), relative[:, 0])
+        size = radius[chosen]
+        return chosen[(facing < -1e-7 * size**2) | (mesh.leafy[chosen] & (np.abs(facing) > 1e-7 * size**2))]
+
+    def _planes(self, chosen: Index) -> Array:
+        """[N, 3]: 1 / depth at sample (i, j) is its first number times i, plus the second times j, plus the third."""
+        relative = self.corners[chosen] - self.camera.eye
+        normal = facings(relative)
+        slope = normal @ self.camera.turn.T / np.einsum("ni,ni->n", normal, relative[:, 0])[:, None]
+        step = 0.5 / self.camera.focal
+        first = (-0.5 - self.camera.centre) / self.camera.focal
+        return np.stack([slope[:, 0] * step, slope[:, 1] * step, slope[:, 2] + slope[:, :2] @ first], -1)
+
+    def _tables(self, chosen: Index) -> Array:
+        """The textures' places and normals as affine functions of the place relative to the eye, [4, N, 5] float32."""
+        part = self.scene.mesh.part[chosen]
+        tables = self.renderer.tables[chosen].copy()
+        moving = np.flatnonzero(part > 0)
+        turn, shift = self.motions[part[moving], :, :3], self.motions[part[moving], :, 3]
+        slopes = tables[moving, :, :3] @ turn.swapaxes(1, 2)
+        tables[moving, :, 3] -= np.einsum("nij,nj->ni", slopes, shift)
+        tables[moving, :, :3] = slopes
+        tables[moving, 2:] = turn @ tables[moving, 2:]
+        tables[:, :, 3] += tables[:, :, :3] @ self.camera.eye
+        return np.ascontiguousarray(tables.transpose(2, 0, 1), np.float32)
+
+    def _raster(self) -> None:
+        """What each sample meets first: keys hold the nearness above, 1 + the number among the chosen triangles below."""
+        seen = (self.corners[self.chosen] - self.camera.eye) @ self.camera.turn.T
+        pieces, owner = _before(seen, NEAREST)
+        flat = 2 * (self.camera.focal * pieces[..., :2] / pieces[..., 2:] + self.camera.centre) + 1
+        leafy = self.scene.mesh.leafy[self.chosen][owner]
+        for kind in (False, True):
+            these = np.flatnonzero(leafy == kind)
+            for group in _groups(flat[these], self.columns, self.rows):
+                self._keep(Scan(flat[these[group]], self.columns, self.rows), owner[these[group]], kind)
+
+    def _keep(self, found: Scan, owner: Index, leafy: bool) -> None:
+        places, triangle = found.places(), np.repeat(owner[found.runs], found.count)
+        near = np.maximum(found.values(self.planes[owner]), 1e-9).astype(np.float32)
+        if leafy:
+            front = np.flatnonzero(near > (self.keys[places] >> np.uint64(32)).astype(np.uint32).view(np.float32))
+            places, triangle, near = places[front], triangle[front], near[front]
+            x, y = (places % self.columns).astype(np.float32), (places // self.columns).astype(np.float32)
+            uv = self._uv_planes(owner)
+            number = np.repeat(found.runs, found.count)[front]
+            uv = np.stack([(uv[axis][number] * np.stack([x, y, np.ones_like(x)], -1)).sum(-1) / near for axis in (0, 1)], -1)
+            texels = self.renderer.texels[self.chosen[triangle]] * np.float32(0.5 / self.camera.focal) / near
+            covered = self.scene.atlas.covered(self.scene.mesh.tile[self.chosen[triangle]], uv, texels)
+            places, triangle, near = places[covered], triangle[covered], near[covered]
+        key = near.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
+        np.maximum.at(self.keys, places, key)
+
+    def _uv_planes(self, triangle: Index) -> Array:
+        """[2, N, 3] float32: u and v, divided by the depth, as factors of the sample's column and row, and a constant."""
+        step, first = 0.5 / self.camera.focal, (-0.5 - self.camera.centre) / self.camera.focal
+        table = self.tables[:3, triangle, :2].astype(np.float64).transpose(2, 1, 0) @ self.camera.turn.T
+        constant = self.tables[3, triangle, :2].T.astype(np.float64)
+        planes = np.stack([table[..., 0] * step, table[..., 1] * step, table[..., 2] + table[..., :2] @ first], -1)
+        return np.asarray(planes + constant[..., None] * self.planes[triangle], np.float32)
+
+    def _rays(self, x: Index, y: Index) -> Array:
+        return self.camera.rays(*(np.float32(0.5) * (axis - 1).astype(np.float32) for axis in (x, y)))
+
+    def _values(self, triangle: Index, points: Array) -> Array:
+        """Places in the texture and normals [N, 5] at points [N, 3] relative to the eye."""
+        total = self.tables[3].take(triangle, 0)
+        for axis in range(3):
+            total += self.tables[axis].take(triangle, 0) * points[:, axis : axis + 1]
+        return total
+
+    def _moving_shadows(self) -> ShadowMap | None:
+        renderer = self.renderer
+        if not self.scene.weather.shadows or not len(renderer.moving):
+            return None
+        ahead = self.camera.turn[2]
+        middle = self.camera.eye + 28 * ahead / np.linalg.norm(ahead[[0, 2]])
+        close = renderer.moving[np.linalg.norm((self.corners[renderer.moving, 0] - middle)[:, [0, 2]], axis=1) < 36]
+        if not len(close):
+            return None
+        mesh = replace(self.scene.mesh.chosen(close), corners=self.corners[close])
+        low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
+        return ShadowMap(mesh, self.scene.atlas, renderer.towards, low - 0.2, high + 0.2, 0.06, 1200)
+
+    def sight(self) -> Sight:
+        width, height = self.camera.width, self.camera.height
+        linear = np.empty((self.rows * self.columns, 3), np.float32)
+        label = np.zeros(len(linear), np.uint8)
+        near = self.near.astype(np.float64)
+        for start in range(0, len(linear), _BAND):
+            self._shade(np.arange(start, min(start + _BAND, len(linear))), linear, label, near)
+        centres = np.arange(self.rows * self.columns).reshape(self.rows, self.columns)[1::2, 1::2]
+        found = self.found[centres]
+        mesh, solid = self.scene.mesh, found >= 0
+        known = np.maximum(found, 0)
+        exact = near[centres]
+        i, j = 2 * np.arange(width) + 1, (2 * np.arange(height) + 1)[:, None]
+        plane = self.planes[np.maximum(self.local[centres], 0)] if len(self.planes) else np.zeros((height, width, 3))
+        exact = np.where(solid, plane[..., 0] * i + plane[..., 1] * j + plane[..., 2], exact)
+        return Sight(
+            camera=self.camera,
+            motions=self.motions,
+            frame=self._develop(linear.reshape(self.rows, self.columns, 3)),
+            label=label[centres],
+            thing=np.where(solid, mesh.thing[known], 0).astype(np.uint8),
+            triangle=found,
+            part=np.where(solid, mesh.part[known], 0),
+            nearness=exact,
+        )
+
+    def _shade(self, samples: Index, linear: Array, label: NDArray[np.uint8], near: Array) -> None:
+        """Colours and labels of some samples; what is no triangle becomes ground or sky."""
+        rays = self._rays(samples % self.columns, samples // self.columns)
+        length = np.linalg.norm(rays, axis=1)
+        weather = self.scene.weather
+        high = -rays[:, 1] / float(self.camera.eye[1] - KERB)
+        free = np.flatnonzero((rays[:, 1] < -1e-4) & (self.near[samples] < high) & (high > 1 / (2 * FAR)))
+        if len(free):
+            t, edge = self.scene.roads.meet(self.camera.eye.astype(np.float32), rays[free])
+            ground = 1 / t > self.near[samples[free]]
+            free, t, edge = free[ground], t[ground], edge[ground]
+            near[samples[free]] = 1 / t
+            self.found[samples[free]] = GROUND
+            colour, kind = self._ground(rays[free], length[free], t, edge)
+            linear[samples[free]], label[samples[free]] = colour, np.array(self.scene.tables, np.uint8)[kind]
+        found = self.found[samples]
+        sky = np.flatnonzero(found == SKY)
+        linear[samples[sky]] = weather.sky(rays[sky] / length[sky, None])
+        label[samples[sky]] = 0
+        solid = np.flatnonzero(found >= 0)
+        if len(solid):
+            linear[samples[solid]] = self._surface(samples[solid], rays[solid], length[solid])
+            label[samples[solid]] = self.scene.mesh.label[found[solid]]
+
+    def _ground(self, rays: Array, length: Array, t: Array, edge: Array) -> tuple[Array, NDArray[np.integer]]:
+        """Colours and kinds of the ground at factors t of rays."""
+        scene, camera = self.scene, self.camera
+        eye = camera.eye.astype(np.float32)
+        points = eye + rays * t[:, None]
+        x, z = points[:, 0], points[:, 2]
+        side = 0.5 / camera.focal * t
+        long = np.minimum(side * length * t / eye[1], 30)
+        right, _, ahead = np.abs(camera.turn.astype(np.float32))
+        ahead = ahead / np.hypot(ahead[0], ahead[2])
+        foot = (side * right[0] + long * ahead[0], side * right[2] + long * ahead[2])
+        size = scene.grime.shape[0]
+        grime = sampled(scene.grime, x * 11 % size, z * 11 % size)[:, 0]
+        kerb = edge == 0
+        albedo, kind = scene.roads.colour(scene.atlas, x, z, np.where(kerb, 0.05, edge).astype(np.float32), foot, grime)
+        normal = np.zeros_like(points)
+        normal[:, 1] = 1
+        kind = np.where(kerb, PAVEMENT, kind)
+        albedo[kerb] *= 0.7
+        light = self._light(points, normal, 1 - self._blotted(x, z))
+        return scene.weather.seen_through(albedo * light, rays / length[:, None], t * length), kind
+
+    def _blotted(self, x: Array, z: Array) -> Array:
+        """How much of the sky's light the things that stand on the ground keep from it, [N]."""
+        total = np.zeros(len(x), np.float32)
+        for blot in self.scene.blots(self.time):
+            reach = max(blot.half) + 0.8
+            close = np.flatnonzero((np.abs(x - blot.x) < reach) & (np.abs(z - blot.z) < reach))
+            if not len(close):
+                continue
+            cosine, sine = np.cos(blot.yaw), np.sin(blot.yaw)
+            dx, dz = x[close] - blot.x, z[close] - blot.z
+            across, along = np.abs(cosine * dx - sine * dz) - blot.half[0], np.abs(sine * dx + cosine * dz) - blot.half[1]
+            away = np.hypot(np.maximum(across, 0), np.maximum(along, 0)) + np.minimum(np.maximum(across, along), 0)
+            total[close] = np.maximum(total[close], blot.strength * np.clip(0.55 - away / 0.7, 0, 1))
+        return total
+
+    def _light(self, points: Array, normals: Array, openness: Array) -> Array:
+        """Light [N, 3] that reaches surfaces whose normals have length 1: from the sun, the sky and the ground."""
+        weather = self.scene.weather
+        sky = 0.5 + 0.5 * normals[:, 1]
+        bounce = 0.2 * (weather.ambient + weather.sun * weather.towards[1] * 0.7)
+        total = (weather.ambient * sky[:, None] + bounce * (1 - sky)[:, None]) * openness[:, None]
+        facing = np.clip(normals @ weather.towards, 0, 1)
+        if weather.shadows:
+            facing *= self._lit(points, normals, facing)
+        return np.asarray(total + weather.sun * facing[:, None], np.float32)
+
+    def _lit(self, points: Array, normals: Array, facing: Array) -> Array:
+        lit = (facing > 0).astype(np.float32)
+        bright = np.flatnonzero(facing > 0)
+        raised = points[bright] + np.float32(0.06) * normals[bright] + np.float32(0.12) * self.scene.weather.towards
+        for shadows in (self.renderer.still_shadows, self.shadows):
+            if shadows is not None:
+                lit[bright] *= shadows.lit(raised)
+        return lit
+
+    def _surface(self, samples: Index, rays: Array, length: Array) -> Array:
+        scene, weather = self.scene, self.scene.weather
+        triangle, local = self.found[samples], self.local[samples]
+        depth = 1 / self.near[samples]
+        relative = rays * depth[:, None]
+        values = self._values(local, relative)
+        openness = np.linalg.norm(values[:, 2:], axis=1)
+        normal = values[:, 2:] / np.maximum(openness, 1e-6)[:, None]
+        towards = rays / length[:, None]
+        cosine = np.abs(np.einsum("ni,ni->n", normal, towards))
+        texels = self.renderer.texels[triangle] * depth * (0.5 / self.camera.focal) / np.sqrt(np.maximum(cosine, 0.08))
+        found = scene.atlas.look_up(scene.mesh.tile[triangle], values[:, :2], texels)
+        albedo = found[:, :3] * (1 + (self.renderer.tint[triangle] - 1) * found[:, 3:4])
+        points = relative + self.camera.eye.astype(np.float32)
+        leafy = scene.mesh.leafy[triangle]
+        openness = np.minimum(openness, 1)
+        openness *= 1 - 0.4 * np.exp(-np.maximum(points[:, 1] - KERB, 0) / 0.5)
+        light = self._light(points, normal, openness)
+        light[leafy] += 0.14 * weather.sun * openness[leafy, None]
+        colour = albedo * light
+        glossy = np.flatnonzero((found[:, 4] > 0.08) & ~leafy)
+        if len(glossy):
+            self._varnish(colour, glossy, found[glossy, 4], normal[glossy], towards[glossy], openness[glossy])
+        glow = found[:, 5:6]
+        warm = np.array([1.0, 0.72, 0.4], np.float32)
+        colour += glow * (0.3 * albedo + weather.glow * (0.5 * albedo + 0.22 * warm))
+        return weather.seen_through(colour, towards, depth * length)
+
+    def _varnish(self, colour: Array, chosen: Index, gloss: Array, normal: Array, towards: Array, openness: Array) -> None:
+        """Mix in what glossy surfaces mirror, more at grazing angles."""
+        weather = self.scene.weather
+        cosine = np.einsum("ni,ni->n", normal, towards)
+        mirror = towards - 2 * cosine[:, None] * normal
+        share = gloss * (0.07 + 0.4 * gloss * gloss * 0.5 + 0.7 * np.square(np.square(1 - np.abs(cosine))))
+        share = np.minimum(share, 0.9)[:, None]
+        seen = weather.mirrored(mirror) * openness[:, None]
+        shine = np.clip(mirror @ weather.towards, 0, 1) ** 120 * gloss
+        colour[chosen] += (seen - colour[chosen]) * share + 1.5 * weather.sun * shine[:, None] * weather.shadows
+
+    def _develop(self, linear: Array) -> NDArray[np.uint8]:
+        """The sensor: reduced, exposed, toned, darker in the corners, with the noise of a sensor."""
+        weather, height, width = self.scene.weather, self.camera.height, self.camera.width
+        kernel = np.array([0.25, 0.5, 0.25], np.float32)
+        small = cv2.sepFilter2D(np.minimum(linear, 6), -1, kernel, kernel)[1::2, 1::2]
+        if weather.blur > 0:
+            small = cv2.GaussianBlur(small, (0, 0), weather.blur)
+        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+        exposed = small * (weather.exposure * (1 - 0.11 * (x * x + y * y)))[..., None]
+        toned = np.clip(exposed * (1 + exposed / 6) / (1 + exposed) * 1.12, 0, 1) ** (1 / 2.2)
+        toned = toned * toned * (3 - 2 * toned) * 0.35 + toned * 0.65
+        toned += self.scene.grain(self.time, toned.shape) * weather.grain
+        return np.clip(toned * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _before(seen: Array, near: float) -> tuple[Array, Index]:
+    """Triangles [N, 3, 3] (right, down, ahead) cut at depth `near`: the pieces beyond [M, 3, 3], and the triangle [M] of each."""
+    beyond = seen[..., 2] > near
+    count = beyond.sum(1)
+    whole = np.flatnonzero(count == 3)
+    pieces, owners = [seen[whole]], [whole]
+    for inside in (1, 2):
+        cut = np.flatnonzero(count == inside)
+        if not len(cut):
+            continue
+        lonely = (beyond[cut] == (inside == 1)).argmax(1)
+        a, b, c = (seen[cut, (lonely + step) % 3] for step in range(3))
+        ab, ac = (a + (other - a) * ((near - a[:, 2]) / (other[:, 2] - a[:, 2]))[:, None] for other in (b, c))
+        parts = [(a, ab, ac)] if inside == 1 else [(ab, b, c), (ab, c, ac)]
+        pieces += [np.stack(part, 1) for part in parts]
+        owners += [cut] * len(parts)
+    return np.concatenate(pieces), np.concatenate(owners)
+
+
+def _groups(flat: Array, columns: int, rows: int) -> list[Index]:
+    """Triangles in groups whose bounding boxes together hold a bounded number of samples."""
+    limit = np.array([columns, rows])
+    low, high = np.clip(flat.min(1), 0, limit), np.clip(flat.max(1), 0, limit)
+    area = ((high - low)[:, 0] + 1) * ((high - low)[:, 1] + 1) * 0.5
+    number = (np.cumsum(area) // _FRAGMENTS).astype(np.int64)
+    return [np.flatnonzero(number == value) for value in np.unique(number)]

@@ -1,0 +1,246 @@
+"""The generator of drives: the same command makes the same pixels, and labels, instances, depth and flow are what the frames show."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.clip import Clip, open_clip
+from stages.clip.validate import require_valid
+from stages.conditions.kinds import open_track
+from stages.conditions.view import View
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+NUMBER, FRAMES, WIDTH, HEIGHT = 0, 3, 193, 97
+"""A clip in which a car and a person move before the camera, which moves, too."""
+
+
+@pytest.fixture(scope="module")
+def drives() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        import drives
+
+        return drives
+
+
+@pytest.fixture(scope="module")
+def drive(drives: ModuleType) -> Any:
+    """Without the blur and noise of the sensor."""
+    drawn = drives.Take(0, NUMBER, FRAMES, WIDTH, HEIGHT, "17", "png").drive()
+    return replace(drawn, weather=replace(drawn.weather, grain=0.0, blur=0.0))
+
+
+@pytest.fixture(scope="module")
+def shots(drives: ModuleType, drive: Any) -> list[Any]:
+    return list(drives.film(drive, FRAMES))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a command that was killed between two clips and given again."""
+    out = tmp_path_factory.mktemp("drives")
+    with subprocess.Popen(command(out), stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == f"{out}/drive-0000.clip\n"
+        running.send_signal(signal.SIGKILL)
+    assert [path.name for path in out.iterdir() if not path.name.startswith(".")] == ["drive-0000.clip"]
+    require_valid(out / "drive-0000.clip")
+    made = (out / "drive-0000.clip" / "clip.json").stat().st_mtime_ns
+    subprocess.run(command(out), check=True, stdout=subprocess.PIPE)
+    assert (out / "drive-0000.clip" / "clip.json").stat().st_mtime_ns == made
+    return out
+
+
+def command(out: Path, *more: object) -> list[str]:
+    options = ["--first", NUMBER, "--clips", 2, "--frames", 2, "--size", "67x33", "--storage", "png", "-o", out, *more]
+    return [sys.executable, *map(str, [PAPERS / "drives.py", *options])]
+
+
+def test_a_killed_command_goes_on_and_leaves_whole_clips_only(folder: Path):
+    assert sorted(path.name for path in folder.iterdir()) == ["drive-0000.clip", "drive-0001.clip", "towns.tsv"]
+    assert (folder / "towns.tsv").read_text() == "drive-0000\ttown-000\ndrive-0001\ttown-000\n"
+
+
+def test_the_same_seed_and_number_make_the_same_bytes(drives: ModuleType, folder: Path, tmp_path: Path):
+    take = drives.Take(0, 1, 2, 67, 33, "17", "png")
+    again = open_clip(drives.write(take, tmp_path, drives.LAYERS, overwrite=False))
+    assert digests(again) == digests(open_clip(folder / "drive-0001.clip"))
+    assert digests(again)["frames"] != digests(open_clip(folder / "drive-0000.clip"))["frames"]
+
+
+def test_clips_are_valid_and_drive_as_label_maps(folder: Path):
+    clip = open_clip(folder / "drive-0001.clip")
+    require_valid(clip.path)
+    assert clip.layers() == sorted(["frames", "segment", "instances", "flow", "flow_confidence", "flow_backward", "depth"])
+    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (67, 33, 2, 17)
+    track = open_track(clip, "segment")
+    assert track.semantic(0, View.crop(np.array([0.0, 0.0, 32.0]), 32, 64)).shape == (11, 32, 64)
+
+
+def test_clips_of_other_parameters_are_refused(drives: ModuleType, folder: Path):
+    from stages.errors import ParametersDiffer
+
+    with pytest.raises(ParametersDiffer):
+        drives.write(drives.Take(1, 1, 2, 67, 33, "17", "png"), folder, drives.LAYERS, overwrite=False)
+
+
+def test_a_size_that_cannot_be_drawn_is_refused(tmp_path: Path):
+    found = subprocess.run(command(tmp_path / "none", "--size", "31x64"), stderr=subprocess.PIPE, text=True)
+    assert found.returncode == 2 and "between 32 and 4096" in found.stderr and not (tmp_path / "none").exists()
+
+
+def digests(clip: Clip) -> dict[str, str]:
+    return {kind: clip.layer(kind).digest for kind in clip.layers()}
+
+
+def test_a_street_has_its_labels(drives: ModuleType, shots: list[Any]):
+    seen = {drives.LABELS.names[label] for shot in shots for label in np.unique(shot.sight.label)}
+    assert {"sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole"} <= seen
+
+
+def test_an_instance_has_one_label_and_cars_and_people_are_instances(drives: ModuleType, shots: list[Any]):
+    label, thing = (np.stack([getattr(shot.sight, name) for shot in shots]) for name in ("label", "thing"))
+    names = np.array(drives.LABELS.names)[label]
+    assert ((thing > 0) == np.isin(names, ("car", "pedestrian"))).all()
+    assert all(len(np.unique(label[thing == number])) == 1 for number in np.unique(thing[thing > 0]))
+    assert len(np.unique(thing[names == "car"])) > 3 and (names == "pedestrian").any()
+
+
+def test_what_is_seen_is_the_nearest_surface(drive: Any, shots: list[Any]):
+    """Rays through the centres of pixels, against all triangles one by one, and against the plane of the road."""
+    sight, mesh = shots[1].sight, drive.mesh
+    moves = sight.motions[mesh.part]
+    corners = np.einsum("nij,nkj->nki", moves[:, :, :3], mesh.corners) + moves[:, None, :, 3] - sight.camera.eye
+    solid = ~mesh.leafy
+    rows, columns = np.random.default_rng(0).integers((HEIGHT, WIDTH), size=(80, 2)).T
+    checked = 0
+    for y, x in zip(rows, columns, strict=True):
+        right, down, ahead = sight.camera.turn
+        centre, focal = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2), sight.camera.focal
+        ray = ahead + (x - centre[0]) / focal * right + (y - centre[1]) / focal * down
+        met = hits(ray, corners)
+        nearest = min(float(met[solid].min()), -sight.camera.eye[1] / ray[1] if ray[1] < 0 else np.inf)
+        depth = sight.depth[y, x] or np.inf
+        triangle = sight.triangle[y, x]
+        assert depth <= nearest * (1 + 1e-4)
+        if triangle >= 0 and solid[triangle]:
+            assert depth == pytest.approx(float(met[triangle]), rel=1e-5)
+            assert sight.label[y, x] == mesh.label[triangle] and sight.thing[y, x] == mesh.thing[triangle]
+            checked += 1
+    assert checked > 15
+
+
+def hits(ray: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Factors of the ray [3] from the origin at which it meets triangles [N, 3, 3]; infinite beside them."""
+    first, one, other = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    across = np.cross(ray, other)
+    determinant = np.einsum("ni,ni->n", one, across)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = np.einsum("ni,ni->n", -first, across) / determinant
+        turned = np.cross(-first, one)
+        v = turned @ ray / determinant
+        t = np.einsum("ni,ni->n", other, turned) / determinant
+    inside = (np.abs(determinant) > 1e-12) & (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)
+    return np.where(inside, t, np.inf)
+
+
+@pytest.mark.parametrize("way", ["onward", "backward"])
+def test_the_flow_carries_the_other_frame_here(shots: list[Any], way: str):
+    """The frame at the other end, warped by the flow, is this frame; and so it is less if the flow is a quarter of a pixel beside."""
+    shot, other = shots[1], shots[2 if way == "onward" else 0]
+    flow, label = getattr(shot, way), shot.sight.label
+    seen = cv2.erode(flow.visible.astype(np.uint8), np.ones((3, 3))) > 0
+    seen &= (cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((3, 3))) == 0) & (label > 0)
+    assert flow.visible.mean() > 0.75 and seen.mean() > 0.3
+
+    def apart(beside: tuple[float, float]) -> float:
+        return float(np.abs(warped(other.sight.frame, flow.pixels + np.asarray(beside, np.float32)).astype(int) - shot.sight.frame)[seen].mean())
+
+    exact = apart((0, 0))
+    still = np.abs(other.sight.frame.astype(int) - shot.sight.frame)[seen].mean()
+    assert exact < 2.5 and exact < 0.5 * still
+    assert exact < min(apart(step) for step in ((0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)))
+
+
+@pytest.mark.parametrize("way", ["onward", "backward"])
+def test_labels_and_instances_go_where_the_flow_leads(shots: list[Any], way: str):
+    shot, other = shots[1], shots[2 if way == "onward" else 0]
+    flow, thing = getattr(shot, way), shot.sight.thing
+    assert agrees(shot.sight.label, other.sight.label, flow)[flow.visible].all()
+    things = flow.visible & (thing > 0)
+    assert things.sum() > 0.75 * (inside(flow) & (thing > 0)).sum() > 300
+    assert agrees(thing, other.sight.thing, flow)[things].all()
+
+
+def agrees(here: np.ndarray, there: np.ndarray, flow: Any) -> np.ndarray:
+    """Where a pixel has the value of the pixel nearest to where its flow leads."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    column, row = (np.rint(axis + flow.pixels[..., index]).astype(int) for index, axis in enumerate((x, y)))
+    return there[row.clip(0, HEIGHT - 1), column.clip(0, WIDTH - 1)] == here
+
+
+def test_what_becomes_hidden_is_not_visible(shots: list[Any]):
+    """Where the flow leads to something nearer, or out of the frame."""
+    shot, other = shots[1], shots[2].sight
+    outside = ~inside(shot.onward)
+    assert outside.any() and not shot.onward.visible[outside].any()
+    thing = warped(other.thing, shot.onward.pixels, cv2.INTER_NEAREST)
+    covered = ~outside & (cv2.erode((thing > 0).astype(np.uint8), np.ones((3, 3))) > 0) & (shot.sight.thing == 0)
+    assert covered.any() and not shot.onward.visible[covered].any()
+
+
+def inside(flow: Any) -> np.ndarray:
+    """Where the flow [H, W] leads to a place in the frame."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    there = np.stack([x, y], -1) + flow.pixels
+    return ((there > -0.5) & (there < np.array([WIDTH, HEIGHT]) - 0.5)).all(-1)
+
+
+def test_the_flow_of_what_moves_is_the_motion_of_its_projected_corners(drive: Any, shots: list[Any]):
+    """Perspective weights of the corners at one moment give the place at the next one, without depth or inverse motions."""
+    mesh = drive.mesh
+    sight = shots[1].sight
+    rows, columns = np.nonzero(sight.part > 0)
+    triangle = sight.triangle[rows, columns]
+    here, next_one = (project(mesh, drive, time, triangle) for time in (1, 2))
+    ways = np.concatenate([here[0], np.ones((len(triangle), 3, 1))], -1)
+    flat = np.linalg.solve(ways.swapaxes(1, 2), np.stack([columns, rows, np.ones(len(rows))], -1)[..., None])[..., 0]
+    weights = flat / here[1] * next_one[1]
+    there = np.einsum("nk,nki->ni", weights / weights.sum(1, keepdims=True), next_one[0])
+    flow = shots[1].onward.pixels[rows, columns]
+    moving = mesh.label[triangle]
+    assert len(np.unique(moving)) == 2 and np.abs(flow).max() > 1
+    assert np.abs(there - np.stack([columns, rows], -1) - flow).max() < 0.01
+
+
+def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [N, 3, 2] and depths [N, 3] of the corners of triangles at a moment."""
+    camera, motions = drive.camera(time), drive.motions(time)[mesh.part[triangle]]
+    places = np.stack([motions[:, :, :3] @ mesh.corners[triangle, corner, :, None] for corner in range(3)], 1)[..., 0]
+    seen = (places + motions[:, None, :, 3] - camera.eye) @ camera.turn.T
+    pixels = camera.focal * seen[..., :2] / seen[..., 2:] + [(camera.width - 1) / 2, (camera.height - 1) / 2]
+    return pixels, seen[..., 2]
+
+
+def test_a_larger_frame_shows_the_same_scene(drives: ModuleType, shots: list[Any]):
+    large = drives.Take(0, NUMBER, FRAMES, 3 * WIDTH, 3 * HEIGHT, "17", "png").drive()
+    from town.view import Renderer
+
+    sight = Renderer(large).look(1)
+    assert (sight.label[1::3, 1::3] == shots[1].sight.label).mean() > 0.995
+    assert (sight.thing[1::3, 1::3] == shots[1].sight.thing).mean() > 0.995
+
+
+def warped(image: np.ndarray, flow: np.ndarray, how: int = cv2.INTER_LINEAR) -> np.ndarray:
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], how)
