@@ -164,7 +164,8 @@ def test_the_flow_carries_the_other_frame_here(shots: list[Any], way: str):
     assert flow.visible.mean() > 0.75 and seen.mean() > 0.3
 
     def apart(beside: tuple[float, float]) -> float:
-        return float(np.abs(warped(other.sight.frame, flow.pixels + np.asarray(beside, np.float32)).astype(int) - shot.sight.frame)[seen].mean())
+        carried = warped(other.sight.frame, flow.pixels + np.asarray(beside, np.float32)).astype(int)
+        return float(np.abs(carried - shot.sight.frame)[seen].mean())
 
     exact = apart((0, 0))
     still = np.abs(other.sight.frame.astype(int) - shot.sight.frame)[seen].mean()
