@@ -112,6 +112,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "dataset-empty": "See the reasons above; `fsv2v clip preview` shows what was detected",
     "dataset-kind": "Train it with a recipe for {kind}; `fsv2v train --help` names them",
     "dataset-unusable": "Build the dataset again with --overwrite",
+    "kind-unknown": "Install the package that adds the kind, or use another -o",
     "labels-differ": "A dataset has one table: make them alike with `fsv2v segment --table` and `--map`, or build two datasets",
     "no-convergence": "Lower --learning-rate, use --float32, and look at the data with `fsv2v clip preview`",
     "no-dataset": "Make one with `fsv2v build-dataset CLIPS -o FOLDER`",

@@ -116,9 +116,6 @@ def test_the_library_knows_no_command_line(file):
 NAMES_OF_OPTIONS_AND_COMMANDS = re.compile(rf"(?<![\w-])--[a-z]|(?<![\w-])-o\b|`fsv2v |\bfsv2v ({'|'.join(COMMANDS)})\b")
 THEIR_OWN = {
     "stages/extract_sketch/backends/face_alignment.py",  # options of curl
-    "stages/extract_poses/train_small.py",  # programs with options of their own
-    "stages/extract_sketch/train_predictor.py",
-    "stages/segment/train_street.py",
 }
 
 

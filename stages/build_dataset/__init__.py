@@ -144,8 +144,8 @@ class _Work:
     def __post_init__(self) -> None:
         old = claim(self.out, overwrite=self.overwrite)
         if old is not None and kind_of(old) not in materials():
-            hint = "install the package that adds the kind, or choose another output folder"
-            raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint)
+            hint = "install the package that adds the kind"
+            raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint, code="kind-unknown")
         kind = self.options.kind if self.options.kind != "auto" or old is None else kind_of(old)
         if kind != "auto":
             self.options = self.options.settled(kind)
@@ -214,9 +214,8 @@ def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, in
     runs = runs_of(material.usable(), cuts(clip.frames()) | material.breaks())
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
-        raise NoDetection(
-            f"{clip.path} has no {min_frames} frames in a row with {material.shows}", code="no-run", facts={"layer": material.layer}
-        )
+        facts = {"layer": material.layer}
+        raise NoDetection(f"{clip.path} has no {min_frames} frames in a row with {material.shows}", code="no-run", facts=facts)
     return long
 
 

@@ -33,8 +33,6 @@ class Material:
     """Default size of the crops."""
     shows: ClassVar[str]
     """What makes a frame usable, in words."""
-    extractor: ClassVar[str]
-    """The command that makes the layer."""
     also: ClassVar[tuple[str, ...]] = ()
     """Further layers that are kept if the clip has them."""
     labels: LabelTable | None = None

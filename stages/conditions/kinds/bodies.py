@@ -104,7 +104,7 @@ def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
 class BodyMaterial(Material):
     """Whole bodies, by their poses, with hands, faces and DensePose if known."""
 
-    layer, task, size, shows, extractor = "poses", "body", (256, 128), "a person", "extract-poses"
+    layer, task, size, shows = "poses", "body", (256, 128), "a person"
     also = ("densepose",)
 
     def __init__(self, clip: Clip) -> None:

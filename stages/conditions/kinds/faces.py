@@ -129,7 +129,7 @@ def _draw(semantic: torch.Tensor) -> torch.Tensor:
 class FaceMaterial(Material):
     """Heads, by their landmarks."""
 
-    layer, task, shows, extractor = "landmarks", "face", "a face", "extract-sketch"
+    layer, task, shows = "landmarks", "face", "a face"
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)

@@ -75,7 +75,7 @@ def _draw(semantic: torch.Tensor) -> torch.Tensor:
 class StreetMaterial(Material):
     """Whole images with their label maps."""
 
-    layer, task, size, shows, extractor = "segment", "street", (192, 256), "one scene", "segment"
+    layer, task, size, shows = "segment", "street", (192, 256), "one scene"
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)
