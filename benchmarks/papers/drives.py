@@ -4,7 +4,7 @@
 
 Each clip is a function of (seed, number), and its surfaces are those of its town, which eight clips in a row share; the same command makes
 the same pixels. The path of each finished clip is printed. A clip is there as a whole or not at all, and one that is there is not made
-again, so a command that was killed goes on when it is repeated. `towns.tsv` beside the clips says which clip shows which town, for `fsv2v
+again, so a command that was killed goes on when it is repeated. `subjects.tsv` beside the clips names the town of each, for `fsv2v
 build-dataset --subjects`. See benchmarks/papers/README.md.
 """
 
@@ -182,7 +182,7 @@ def main() -> None:
         _report(map(_work, jobs))
     made = sorted(path.stem for path in options.out.glob("drive-*.clip"))
     lines = "".join(f"{name}\ttown-{int(name.partition('-')[2]) // CLIPS_PER_TOWN:03d}\n" for name in made)
-    write_atomically(options.out / "towns.tsv", lines.encode())
+    write_atomically(options.out / "subjects.tsv", lines.encode())
 
 
 def _report(paths: Iterator[Path]) -> None:

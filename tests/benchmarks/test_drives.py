@@ -67,8 +67,8 @@ def command(out: Path, *more: object) -> list[str]:
 
 
 def test_a_killed_command_goes_on_and_leaves_whole_clips_only(folder: Path):
-    assert sorted(path.name for path in folder.iterdir()) == ["drive-0000.clip", "drive-0001.clip", "towns.tsv"]
-    assert (folder / "towns.tsv").read_text() == "drive-0000\ttown-000\ndrive-0001\ttown-000\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["drive-0000.clip", "drive-0001.clip", "subjects.tsv"]
+    assert (folder / "subjects.tsv").read_text() == "drive-0000\ttown-000\ndrive-0001\ttown-000\n"
 
 
 def test_the_same_seed_and_number_make_the_same_bytes(drives: ModuleType, folder: Path, tmp_path: Path):

@@ -183,8 +183,8 @@ def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
     z = (outline.glass[3] - 0.56) * outline.length
     high = outline.stations[4][1]
     for side in (-1, 1):
-        left = 0.84 * half if side > 0 else -half - 0.16
-        parts.append(box((left, high - 0.02, z), (left + 0.16 * (half + 1), high + 0.13, z + 0.1), dark))
+        near, far = sorted((side * 0.84 * half, side * (half + 0.13)))
+        parts.append(box((near, high - 0.02, z), (far, high + 0.1, z + 0.08), dark))
     return parts
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .tiles import Atlas
+from .tiles import Atlas, sampled
 
 Array = NDArray[np.floating]
 
@@ -102,18 +102,23 @@ class Roads:
         return t, edge
 
     def colour(
-        self, atlas: Atlas, x: Array, z: Array, edge: Array, foot: tuple[Array, Array], grime: Array
+        self, atlas: Atlas, x: Array, z: Array, edge: Array, foot: tuple[Array, Array], noise: Array
     ) -> tuple[Array, NDArray[np.integer]]:
-        """Colours (linear RGB) [N, 3] and kinds [N] of the ground; foot: the metres that a sample covers in x and in z."""
+        """Colours (linear RGB) [N, 3] and kinds [N] of the ground.
+
+        foot: the metres that a sample covers in x and in z. noise [S, S, 3]: seamless, about 0 with deviation 1.
+        """
+        grime = sampled(noise, x * 11 % len(noise), z * 11 % len(noise))[:, 0]
         kind = np.where(edge < 0, ROAD, np.where((edge < self.pavement) | (not self.lawn), PAVEMENT, LAWN))
         tile = np.array([atlas["asphalt"], atlas["paving"], atlas["grass"]])[kind]
         metres = np.array([3.0, 1.8, 2.6], np.float32)[kind]
-        texels = np.sqrt(foot[0] * foot[1]) * 512 / metres
+        wide = np.sqrt(foot[0] * foot[1])
+        texels = wide * 512 / metres
         found = atlas.look_up(tile, np.stack([x / metres, z / metres], -1), texels)[:, :3]
         found *= (1 + 0.07 * grime)[:, None]
         road = np.flatnonzero(kind == ROAD)
+        found[road] *= _cracks(noise, x[road], z[road], wide[road])[:, None]
         found[road] = self._driven(found[road], *(part[road] for part in (x, z, *foot, grime)))
-        wide = np.sqrt(foot[0] * foot[1])
         stone = _stripe(edge, 0.0, 0.16, wide)
         found += (np.float32(0.34) - found) * (0.75 * stone)[:, None]
         gutter = _stripe(edge, -0.35, 0.0, wide)
@@ -172,6 +177,15 @@ class Roads:
         open_side = np.isin(np.sign(across), crossing.sides)
         found[near] = np.maximum(marks, np.maximum(dashed, middle) * open_side * (np.abs(away) < crossing.half - 0.2))
         return found
+
+
+def _cracks(noise: Array, x: Array, z: Array, wide: Array) -> Array:
+    """How much darker asphalt is along cracks, which are level lines of the noise, and on patches; samples are `wide` [N] metres."""
+    size = len(noise)
+    level = sampled(noise, (x * 37 + 100) % size, (z * 29 + 50) % size)[:, 0]
+    line = np.exp(-np.square(level / (0.02 + 0.6 * wide))) * np.clip(0.035 / wide, 0, 1)
+    patch = sampled(noise, (z * 7 + 200) % size, (x * 9 + 300) % size)[:, 0]
+    return np.asarray(1 - 0.3 * line * np.clip(patch + 0.6, 0, 1) - 0.16 * np.clip((patch - 1.3) / (0.03 + wide), 0, 1))
 
 
 def _stripe(place: Array, low: float, high: float, wide: Array) -> Array:

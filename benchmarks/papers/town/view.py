@@ -18,7 +18,7 @@ from .roads import KERB, PAVEMENT
 from .scanline import Scan
 from .shadows import ShadowMap
 from .sight import GROUND, NEAREST, SKY, Sight
-from .tiles import SIDE, sampled
+from .tiles import SIDE
 
 Array = NDArray[np.floating]
 Index = NDArray[np.int64]
@@ -238,10 +238,8 @@ class _Picture:
         right, _, ahead = np.abs(camera.turn.astype(np.float32))
         ahead = ahead / np.hypot(ahead[0], ahead[2])
         foot = (side * right[0] + long * ahead[0], side * right[2] + long * ahead[2])
-        size = scene.grime.shape[0]
-        grime = sampled(scene.grime, x * 11 % size, z * 11 % size)[:, 0]
         kerb = edge == 0
-        albedo, kind = scene.roads.colour(scene.atlas, x, z, np.where(kerb, 0.05, edge).astype(np.float32), foot, grime)
+        albedo, kind = scene.roads.colour(scene.atlas, x, z, np.where(kerb, 0.05, edge).astype(np.float32), foot, scene.grime)
         normal = np.zeros_like(points)
         normal[:, 1] = 1
         kind = np.where(kerb, PAVEMENT, kind)
