@@ -137,7 +137,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "features-not-finite": "Check the network with `fsv2v weights verify`",
     "no-partial-result": "`fsv2v evaluate ... -o PART.npz` writes one",
     "no-study-key": "The key is the file that `fsv2v evaluate study` wrote beside the site",
-    "no-workers-left": "--max-failed 1 lets everybody count",
+    "no-workers-left": "Use --max-failed 1 to count all answers",
     "parts-not-shared": "Name a folder that all nodes share with --cache",
     "reference-shape": "Crop the reference (and the example) as the result was cropped: `fsv2v build-dataset` writes such clips",
     "study-differs": "Use another -o, or --overwrite, which makes the answers to that study worthless",

@@ -28,8 +28,8 @@ DAMAGED = (
 class Sentence(str):
     """What a user is told, and what is known about it: `message`, then `hint`, if there is one.
 
-    `code` says in a stable word what it is about, and `facts` are the values that the sentence mentions. A program with terms of its own,
-    such as the command line, can replace the hint: it finds its own by the code and words it from the facts.
+    `code` is a stable identifier of what it is about, and `facts` are the values that the sentence mentions. A program with terms of its
+    own, such as the command line, can replace the hint: it finds its own by the code and words it from the facts.
     """
 
     message: str
@@ -53,9 +53,9 @@ def prefixed(prefix: str, text: str) -> str:
 class Fsv2vError(Exception):
     """Base of all errors that are reported without a traceback.
 
-    message: one sentence without its full stop, in terms of the library. hint: what to do next, where a caller in Python can do it, too.
-    code: a stable word in lower case with hyphens, by which programs tell errors apart; without one it is that of the class. facts: values
-    that the message is about: numbers, strings and lists of strings.
+    message: one sentence without its full stop, in terms of the library. hint: what to do next, if a caller in Python can do it.
+    code: a stable identifier in lower case with hyphens, by which programs tell errors apart; by default the code of the class. facts:
+    values that the message is about: numbers, strings and lists of strings.
     """
 
     exit_code = 1

@@ -52,9 +52,9 @@ def fit(
     recipe: Fit,
     state_file: Path,
 ) -> DenseNet:
-    """Train on `batch(step)` = (pictures, what `loss(outputs, ...)` wants besides) and return the average of the weights over time.
+    """Train on `batch(step)` = (pictures, the further arguments of `loss`) and return the exponential moving average of the weights.
 
-    The state is saved every few minutes; the same call again goes on from there.
+    The state is saved every few minutes; the same call resumes from there.
     """
     encoder = list(network.features.parameters())
     rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("features.")]

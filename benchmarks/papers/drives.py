@@ -1,10 +1,10 @@
-"""Drives: as many clips of drawn streets as wanted, seen from a car that moves, with exact labels, instances, depth and flow.
+"""Drives: any number of clips of drawn streets, seen from a car that moves, with exact labels, instances, depth and flow.
 
     python benchmarks/papers/drives.py --clips 40 --frames 30 --size 256x128 --out out/drives --seed 0 --jobs 2
 
 Each clip is a function of (seed, number), and its surfaces are those of its town, which eight clips in a row share; the same command makes
-the same pixels. The path of each finished clip is printed. A clip is there as a whole or not at all, and one that is there is not made
-again, so a command that was killed goes on when it is repeated. `subjects.tsv` beside the clips names the town of each, for `fsv2v
+the same pixels. The path of each finished clip is printed. Clips are written atomically, and existing ones are skipped, so a command that
+was killed resumes when it is repeated. `subjects.tsv` beside the clips names the town of each, for `fsv2v
 build-dataset --subjects`. See benchmarks/papers/README.md.
 """
 

@@ -71,7 +71,7 @@ def add_frame(found: dict[FrameName, Path], frame: FrameName, path: Path) -> Non
 
 
 def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
-    """Read any image as uint8 RGB [H, W, 3], rotated by its EXIF orientation, or by its own boxes for HEIC.
+    """Read any image as uint8 RGB [H, W, 3], rotated by its EXIF orientation (HEIC: by its own transformation boxes).
 
     16 bits are scaled to 8, palettes, grey and CMYK become RGB, colours of an ICC profile become sRGB, transparent pixels are
     laid over white. Raises InputError for a file that is not an image, is damaged, is larger than 16384 pixels on a side, is an
@@ -83,7 +83,7 @@ def read_image(path: str | Path, *, exact: bool = False) -> np.ndarray:
             raise InputError(f"{path} is an animation, not one image", code="animation")
         if exact:
             require_exact(path, image)
-            image.info.pop("icc_profile", None)  # its values are not colours
+            image.info.pop("icc_profile", None)  # the values are ids, not colours
         image.load()
         return _as_rgb(ImageOps.exif_transpose(image), path)
 
@@ -119,7 +119,7 @@ def _duration(image: Image.Image) -> Fraction:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image whose pixels are not read yet. Its errors, also in the block, become InputError; warnings of Pillow are silenced."""
+    """An image whose pixels are not read yet. Errors while opening or in the block become InputError; Pillow is silenced."""
     require_readable_file(path)
     try:
         with warnings.catch_warnings():
@@ -165,7 +165,7 @@ def _profile_of_heic(path: Path) -> bytes:
 
 
 def _heic_as_png(path: Path) -> bytes:
-    """The primary image of a HEIC, with its tiles joined and rotated by ffmpeg, which selects it by default."""
+    """The primary image of a HEIC, which ffmpeg selects by default, with its tiles joined and rotated."""
     image = media_input(Media(path))
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgb24", "format": "image2pipe", "xerror": None}
     command = arguments(composer.output(image, "pipe:", **options).compile(cmd=executable()), level="info")

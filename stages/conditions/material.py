@@ -22,7 +22,7 @@ Size = tuple[int, int]
 class Material:
     """One clip with its driving layer. Raises NoDetection when the layer is empty, InputError when it cannot be used.
 
-    Each driving kind that has datasets derives its own (stages/conditions/kinds). This one takes all frames, and crops their middle.
+    Each driving kind that has datasets derives its own (stages/conditions/kinds). This one takes all frames and a centre crop of each.
     """
 
     layer: ClassVar[str]

@@ -1,6 +1,6 @@
 """Building blocks of the residual generators (pix2pixHD, vid2vid): outer and doubling convolutions, norms, residual blocks.
 
-Convolutions are padded by reflection where the papers do so and start at N(0, 0.02).
+The 7x7 convolutions and those of residual blocks use reflection padding. Weights start at N(0, 0.02).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AffineInstanceNorm(InstanceNorm):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+    """Two 3x3 convolutions with a skip connection."""
 
     def __init__(self, channels: int, *, affine: bool = False) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def encoder(inputs: int, widths: Sequence[int], blocks: int, *, affine: bool = F
 
 
 def decoder(widths: Sequence[int], blocks: int, *, affine: bool = False) -> nn.Sequential:
-    """Residual blocks, then the opposite of `encoder`: [B, widths[-1], h, w] -> [B, widths[0], h 2^n, w 2^n]."""
+    """Residual blocks, then the mirror of `encoder`: [B, widths[-1], h, w] -> [B, widths[0], h 2^n, w 2^n]."""
     pairs = list(zip(widths, widths[1:], strict=False))
     return nn.Sequential(
         *(ResidualBlock(widths[-1], affine=affine) for _ in range(blocks)),

@@ -29,11 +29,11 @@ class Vid2VidConfig(GeneratorConfig):
     """Number of finer scales."""
     enhancer_blocks: int = 3
     motion: bool = True
-    """Whether W and M exist; without them frames are h_t alone (table 2 of the paper, "no flow warping")."""
+    """Whether the flow and mask decoders W and M exist; without them frames are h_t alone (table 2 of the paper, "no flow warping")."""
     foreground: tuple[str | int, ...] = ()
-    """Labels of the foreground: names in a recipe, channels of the semantic image once the label table is known. Empty: no prior."""
+    """The foreground: names of labels in a recipe, channels of s_t once the label table is known. Empty: no foreground network."""
     foreground_filters: int = 64
-    """As `filters`, of H_F."""
+    """Like `filters`, for the foreground network H_F."""
     composite: Literal["paper", "after"] = "paper"
     """paper: equation 9; after: the foreground is laid over the finished frame and never warped, as in the public code."""
 

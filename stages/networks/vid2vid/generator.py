@@ -1,4 +1,4 @@
-"""The generator of vid2vid (Wang et al. 2018, section 3): F of equations 4 and 9, at one scale or coarse to fine.
+"""The generator of vid2vid (Wang et al. 2018, section 3): the function F of equations 4 and 9, at one scale or coarse to fine.
 
 The coarsest scale encodes the label maps of the frame and of the L before it, and the L past images, adds both, and decodes them twice:
 into h_t, and into the flow w and the mask m. Each finer scale adds the last features of the scale below to its own. Every scale makes an
@@ -48,7 +48,7 @@ class Past(Frame):
 
 
 class Features(NamedTuple):
-    """The last features of a scale's decoders, [B, filters, H, W]; None for those that it lacks."""
+    """The last features of a scale's decoders, [B, filters, H, W]; None for a decoder that the scale does not have."""
 
     image: Tensor
     motion: Tensor | None
@@ -96,7 +96,7 @@ class CoarseScale(Scale):
 
 
 class FineScale(Scale):
-    """G_s: as the coarsest scale, at twice the size of the scale below, to whose features it adds its own."""
+    """G_s: like the coarsest scale, at twice the size of the scale below. It adds that scale's features to its own."""
 
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
         super().__init__()
@@ -167,25 +167,25 @@ class Vid2Vid(Generator):
 
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
         level = self.finest(made.frame.shape[-2])
-        older = None if past is None else _last(self._past(past, level), self.config.past_frames - 1)
+        older = None if past is None else _newest(self._past(past, level), self.config.past_frames - 1)
         newest = Past(driving.semantic, driving.keypoints, made.frame, made.coarser, older)
         return self._past(newest, level)
 
     def _past(self, past: Frame, level: int) -> Past:
-        """The past with an image for every scale: given frames have only the finest."""
+        """The past with an image for every scale: a frame that the caller supplies has only the finest."""
         found = past if isinstance(past, Past) else Past(past.semantic, past.keypoints, past.image)
         if len(found.coarser) < level:
             found = replace(found, coarser=tuple(_pyramid(found.required_image, level)[1:]))
         return found
 
     def _stacked_labels(self, driving: Frame, known: list[Past]) -> Tensor:
-        """The semantic images of the frame and the L before it, the newest first; the earliest one stands for those before it."""
+        """The semantic images of the frame and the L before it, the newest first. If fewer exist, the earliest is repeated."""
         maps = [driving.semantic, *(frame.semantic for frame in known)]
         maps += [maps[-1]] * (self.config.past_frames + 1 - len(maps))
         return torch.cat(maps, 1)
 
     def _stacked_images(self, images: list[Tensor], like: Tensor) -> Tensor:
-        """L past images, the newest first; zeros for those that do not exist."""
+        """L past images, the newest first; missing ones are zeros."""
         missing = self.config.past_frames - len(images)
         zeros = like.new_zeros(like.shape[0], 3 * missing, *like.shape[-2:])
         return torch.cat([*(image.to(like.dtype) for image in images), zeros], 1)
@@ -228,8 +228,8 @@ def _pyramid(image: Tensor, levels: int) -> list[Tensor]:
     return sizes
 
 
-def _last(past: Past, count: int) -> Past | None:
+def _newest(past: Past, count: int) -> Past | None:
     """The newest `count` frames of a past."""
     if count <= 0:
         return None
-    return replace(past, older=None if past.older is None else _last(past.older, count - 1))
+    return replace(past, older=None if past.older is None else _newest(past.older, count - 1))
