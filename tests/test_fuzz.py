@@ -48,7 +48,7 @@ def leave(folder: Path) -> None:
 
 
 def swallow_memory(folder: Path) -> None:
-    bytearray(tool.MEMORY * 2)
+    bytearray(tool.MEMORY * 4)  # a process that was forked may give back what it inherited
 
 
 def ask_for_memory(folder: Path) -> None:
