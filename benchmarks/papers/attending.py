@@ -1,4 +1,4 @@
-"""Images of attention (figure 7c of few-shot vid2vid): which pixel of which example each pixel of the frame attends to."""
+"""Images of attention (figure 7c of few-shot vid2vid): the pixel of an example that each pixel of the frame attends to most."""
 
 from __future__ import annotations
 

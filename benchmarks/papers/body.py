@@ -1,7 +1,7 @@
 """The skeleton of an actor: proportions drawn per subject, forward kinematics, and the BODY_25 keypoints that follow from it.
 
-Metres; x to the image's right, y up, z towards the camera. At rest the actor faces the camera, so that his left is at +x, with arms and
-legs spread a little. Angles are degrees: [..., bones, 3] with the columns bend, twist, side (see `rotations`).
+Metres; x to the image's right, y up, z towards the camera. At rest the actor faces the camera, so that the left side of the body is at
++x, with arms and legs spread a little. Angles are degrees: [..., bones, 3] with the columns bend, twist, side (see `rotations`).
 """
 
 from __future__ import annotations

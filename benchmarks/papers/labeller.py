@@ -37,7 +37,7 @@ from dense_training import Fit, fit
 Image = NDArray[np.uint8]
 VOID = 255
 ENLARGED = 2
-"""Images are enlarged so many times, for their limbs are thin."""
+"""Factor by which images are enlarged, because limbs are thin."""
 BATCH = 8
 
 

@@ -58,7 +58,7 @@ def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
 def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, squeeze: tuple[int, int] = (1, 1)) -> Image:
     """Seamless noise [side, side] with a mean of about 0 and a standard deviation of 1.
 
-    The coarsest octave has cells * squeeze[0] rows and cells * squeeze[1] columns; each octave has twice as many as the one before.
+    The coarsest octave has cells * squeeze[0] rows and cells * squeeze[1] columns; each further octave doubles both numbers.
     """
     total = np.zeros((side, side), np.float32)
     for octave in range(octaves):

@@ -19,7 +19,7 @@ class SynthesizeOptions:
     """All but `compile` and `device` enters the key of the output."""
 
     num_examples: int | None = None
-    """At most so many frames are taken from each example clip or video; of an image one. None: 4, or 32 to select from."""
+    """Largest number of frames taken from each example clip or video; an image gives one. None: 4, or 32 to select from."""
     example_frames: tuple[int | None, int | None] = (None, None)
     """The part [start, stop) of each example clip or video from which they are taken."""
     select: int | Literal["all", "delaunay"] = "all"

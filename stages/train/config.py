@@ -57,7 +57,7 @@ class TrainConfig:
     backprop_frames: int = 1
     """Gradients flow back through so many frames of a window; the one before them is taken as it is."""
     given: float = 0.0
-    """Share of the steps whose windows go on from real frames, as many as the generator remembers; the others begin without a past."""
+    """Share of the steps whose windows continue real frames (`past_frames` of the generator); the others begin without a past."""
     most_stride: int = 1
     """Windows take every n-th frame, n drawn from 1 to this, so that motions of other speeds are seen."""
     r1: float = 0.0
@@ -70,7 +70,7 @@ class TrainConfig:
     """Largest turn of the hue in degrees, of a window and its examples alike: with few subjects, more of them."""
     perceptual: str = "squeezenet"
     perceptual_scales: int = 1
-    """The perceptual loss sees the image and its halves, so many sizes in all."""
+    """Number of sizes at which the perceptual loss sees the image, each half the one before."""
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     bfloat16: bool = True
     seed: int = 0

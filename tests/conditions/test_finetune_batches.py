@@ -67,17 +67,17 @@ def test_a_target_is_an_example_moved_by_whole_pixels_and_made_from_all_others(m
     clips = [open_clip(make_painted_clip(tmp_path / f"{person}.clip", person, num_frames=1)) for person in range(3)]
     examples = [example for clip in clips for example in examples_of(clip, "landmarks", (64, 64), "none", 1)]
     walls = torch.stack([both_sides(example)[0][:, 0, 0] for example in examples])
-    for lesson in itertools.islice(finetune_batches(examples, 2, 0, torch.device("cpu")), 8):
-        assert lesson.examples.semantic.shape == (2, 2, 7, 64, 64)
-        for target, images in zip(lesson.targets.required_image, lesson.examples.required_image, strict=True):
+    for batch in itertools.islice(finetune_batches(examples, 2, 0, torch.device("cpu")), 8):
+        assert batch.examples.semantic.shape == (2, 2, 7, 64, 64)
+        for target, images in zip(batch.targets.required_image, batch.examples.required_image, strict=True):
             shown = [int((walls - image[:, 0, 0]).abs().sum(1).argmin()) for image in (target, *images)]
             assert sorted(shown) == [0, 1, 2]
             assert is_moved(examples[shown[0]], target)
 
 
 def test_of_many_examples_a_target_is_made_from_a_few(face: Example):
-    (lesson,) = itertools.islice(finetune_batches([face] * 9, 1, 0, torch.device("cpu")), 1)
-    assert lesson.examples.required_image.shape[:2] == (1, 3)
+    (batch,) = itertools.islice(finetune_batches([face] * 9, 1, 0, torch.device("cpu")), 1)
+    assert batch.examples.required_image.shape[:2] == (1, 3)
 
 
 def both_sides(example: Example) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Metrics and figures of which a test knows what they are."""
+"""Metrics and figures with known values, for tests."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset
     trainer: Any = Trainer(config, torch.device("cpu"), None)
     step = next(step for step in range(20) if data.batch(config, step, config.phases[0]).num_frames == 5)
     batch = data.batch(config, step, config.phases[0])
-    assert batch.given == 2, "as many as the generator remembers"
+    assert batch.given == 2, "the past frames of the generator"
 
     pasts: list[Any] = []
     synthesize = trainer.generator.synthesize

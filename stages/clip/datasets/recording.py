@@ -21,7 +21,7 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 
 @dataclass(frozen=True)
 class Recording:
-    """The files of which one clip is made."""
+    """The files that make up one clip."""
 
     name: str
     """Of the clip, without .clip."""
