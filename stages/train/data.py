@@ -7,10 +7,11 @@ draws again, each time.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from threading import Lock
 
@@ -72,8 +73,11 @@ class Dataset:
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
     def label_names(self) -> tuple[str, ...]:
-        """The names of the channels of s_t, the same for all clips; empty for keypoints."""
-        return self.subjects[0][0].track.names
+        """The names of the channels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped."""
+        for footage in chain.from_iterable(self.subjects):
+            with contextlib.suppress(InputError, InvalidClip):
+                return footage.track.names
+        return ()
 
     def batch(
         self, config: TrainConfig, step: int, phase: Phase, part: Sequence[int] | None = None, attempt: int = 0, examples: int | None = None

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.errors import UsageError
+from stages.errors import InputError, UsageError
+from stages.models import load_model, save_model
 from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
@@ -265,6 +266,13 @@ def test_the_inference_form_makes_the_same_video():
 
 
 # the configuration
+
+
+@pytest.mark.parametrize("foreground", [("car",), (TINY.semantic_channels,)])
+def test_a_model_whose_foreground_is_no_channel_is_refused(foreground, tmp_path):
+    save_model(tmp_path / "m.safetensors", network_of(PRIOR).state_dict(), replace(PRIOR, foreground=foreground), {"step": 1})
+    with pytest.raises(InputError, match="foreground has no channel"):
+        load_model(tmp_path / "m.safetensors")
 
 
 def test_the_foreground_is_named_and_becomes_channels():

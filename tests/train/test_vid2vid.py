@@ -17,7 +17,7 @@ from stages.clip import open_clip, probe
 from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
-from stages.errors import UsageError
+from stages.errors import InvalidClip, UsageError
 from stages.flow.warp import warp
 from stages.models import load_model
 from stages.networks.common import losses
@@ -172,6 +172,16 @@ def test_the_foreground_is_named_in_a_recipe_and_unknown_names_are_refused(paint
     with pytest.raises(UsageError, match="has no tram"):
         train(recipe, quick(painted_dataset), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_names_of_labels_do_not_depend_on_one_clip(painted_dataset, tmp_path):
+    broken = tmp_path / "faces"
+    shutil.copytree(painted_dataset, broken)
+    first = Dataset(broken, "landmarks", "train").subjects[0][0]
+    (first.path / "clip.json").write_text("{")
+    with pytest.raises(InvalidClip):
+        assert first.track
+    assert Dataset(broken, "landmarks", "train").label_names() == ()
 
 
 def test_recipes_of_all_scales_are_whole(tmp_path):

@@ -131,6 +131,8 @@ class Vid2Vid(Generator):
 
     def __init__(self, config: Vid2VidConfig) -> None:
         super().__init__()
+        if wrong := [label for label in config.foreground if not isinstance(label, int) or label >= config.semantic_channels]:
+            raise ValueError(f"the foreground has no channel {wrong[0]!r}, only 0 to {config.semantic_channels - 1}")
         self.config = config
         self.scales = nn.ModuleList([CoarseScale(config), *(FineScale(config, level) for level in range(1, config.enhancers + 1))])
         self.apply(initialise)
