@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.errors import Sentence
 
-MAKERS = {
+COMMAND_OF_LAYER = {
     "landmarks": "extract-sketch",
     "sketch": "extract-sketch",
     "poses": "extract-poses",
@@ -39,15 +39,15 @@ def hint_for(sentence: Sentence) -> str:
 def _layer_missing(facts: Mapping[str, Any]) -> str:
     if facts["layer"] == "densepose":
         return "Run DensePose, and import its IUV images with `fsv2v clip import --layout densepose`"
-    return f"Make it with `fsv2v {MAKERS[facts['layer']]} {facts['clip']}`" if facts["layer"] in MAKERS else ""
+    return f"Make it with `fsv2v {COMMAND_OF_LAYER[facts['layer']]} {facts['clip']}`" if facts["layer"] in COMMAND_OF_LAYER else ""
 
 
 def _no_driving_layer(facts: Mapping[str, Any]) -> str:
-    return f"Run one of {', '.join(f'fsv2v {MAKERS[layer]}' for layer in facts['layers'] if layer in MAKERS)} first"
+    return f"Run one of {', '.join(f'fsv2v {COMMAND_OF_LAYER[layer]}' for layer in facts['layers'] if layer in COMMAND_OF_LAYER)} first"
 
 
 def _driving_without_layer(facts: Mapping[str, Any]) -> str:
-    return f"Run `fsv2v {MAKERS[facts['layer']]}` on the driving clip, and name that with --driving"
+    return f"Run `fsv2v {COMMAND_OF_LAYER[facts['layer']]}` on the driving clip, and name that with --driving"
 
 
 def _no_face(facts: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The loop that trains the small dense networks, and other light for their images. See `stages.networks.dense`."""
+"""The loop that trains the small dense networks, and the colour jitter of their images. See `stages.networks.dense`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from stages.streaming import beside
 log = logging.getLogger(__name__)
 
 
-def relit(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Another light: contrast, brightness, saturation and tint."""
+def color_jitter(picture: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Random contrast, brightness, saturation and tint."""
     value = picture.astype(np.float32)
     grey = value.mean(axis=2, keepdims=True)
     value = grey + (value - grey) * random.uniform(0.5, 1.5)

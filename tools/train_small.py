@@ -21,7 +21,7 @@ import cv2
 import held_out_people
 import numpy as np
 import torch
-from dense_training import Fit, fit, relit
+from dense_training import Fit, fit, color_jitter
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
@@ -213,7 +213,7 @@ class Views:
         if random.random() < 0.5:
             cut, keypoints, hidden = np.ascontiguousarray(cut[:, ::-1]), _mirrored(keypoints), hidden[MIRROR]
         places, weights = targets(keypoints, self.recipe.spread)
-        return _blurred(relit(cut, random), random), places, weights * ~hidden[list(POINTS)]
+        return _blurred(color_jitter(cut, random), random), places, weights * ~hidden[list(POINTS)]
 
     def _empty(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         """A view without people: a part of a street, or a texture."""
@@ -225,7 +225,7 @@ class Views:
             corner = (float(random.uniform(0, width - scale * INPUT[0])), float(random.uniform(0, height - scale * INPUT[1])))
             picture = cut_window(scene, corner, scale, INPUT)
         places, weights = targets(np.zeros((len(NAMES), 3), np.float32), self.recipe.spread)
-        return _blurred(relit(picture, random), random), places, weights
+        return _blurred(color_jitter(picture, random), random), places, weights
 
     def _matrix(self, keypoints: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float64]:
         """Patch -> input. A quarter of the people are much smaller than in a tracked box, as in a search."""
@@ -247,7 +247,7 @@ class Views:
             if self.patches.masks[other, y : y + side, x : x + side].mean() < 8:
                 piece = self.patches.pictures[other, y : y + side, x : x + side]
                 if piece.std() > 4:
-                    return relit(np.asarray(cv2.resize(piece, (width, height)), np.uint8), random)
+                    return color_jitter(np.asarray(cv2.resize(piece, (width, height)), np.uint8), random)
         return np.broadcast_to(random.integers(0, 255, (1, 1, 3), dtype=np.uint8), (height, width, 3))
 
     def _dressed(self, picture: NDArray[np.uint8], share: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from dense_training import Fit, fit, relit
+from dense_training import Fit, fit, color_jitter
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
@@ -86,7 +86,7 @@ class Crops:
         size = (recipe.side, recipe.side)
         cut = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         labels = cv2.warpAffine(ids, matrix, size, flags=cv2.INTER_NEAREST, borderValue=255)
-        return relit(cut, random), np.asarray(np.where(labels < LABELS, labels, 255), np.uint8)
+        return color_jitter(cut, random), np.asarray(np.where(labels < LABELS, labels, 255), np.uint8)
 
 
 def label_weights(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], rare: float) -> Tensor:

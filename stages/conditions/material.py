@@ -33,13 +33,13 @@ class Material:
     """Default size of the crops."""
     shows: ClassVar[str]
     """What makes a frame usable, in words."""
-    also: ClassVar[tuple[str, ...]] = ()
+    optional_layers: ClassVar[tuple[str, ...]] = ()
     """Further layers that are kept if the clip has them."""
     labels: LabelTable | None = None
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
-        layers = [self.layer, *filter(clip.has, self.also)]
+        layers = [self.layer, *filter(clip.has, self.optional_layers)]
         self.inputs = {"frames": clip.frames_digest(), **{name: clip.layer(name).digest for name in layers}}
 
     @classmethod

@@ -86,16 +86,16 @@ class Tally:
         self.series.append(None)
 
     @property
-    def known(self) -> list[float]:
+    def finite(self) -> list[float]:
         return [value for value in self.series if value is not None]
 
     @property
     def mean(self) -> float | None:
-        return sum(self.known) / len(self.known) if self.known else None
+        return sum(self.finite) / len(self.finite) if self.finite else None
 
     @property
     def coverage(self) -> float | None:
-        return len(self.known) / self.scored if self.scored else None
+        return len(self.finite) / self.scored if self.scored else None
 
 
 def measure(
@@ -176,7 +176,7 @@ def _result(
     result: FrameSource, reference: FrameSource, metric: Metric, tallies: Mapping[Name, Tally], position: int, reason: str
 ) -> Score:
     own, repeated, warped = tallies[position], tallies[REPEATED], tallies[WARPED]
-    low, high = intervals.of_frames(own.known)
+    low, high = intervals.of_frames(own.finite)
     return Score(
         result=result.path,
         reference=reference.path,
@@ -184,12 +184,12 @@ def _result(
         unit=metric.unit,
         better=metric.better,
         value=own.mean,
-        frames=len(own.known),
+        frames=len(own.finite),
         coverage=own.coverage,
         baseline=repeated.mean,
         warped=warped.mean,
         floor=tallies[FLOOR].mean,
-        unavailable=reason or ("" if own.known else "could not be measured in any frame"),
+        unavailable=reason or ("" if own.finite else "could not be measured in any frame"),
         low=low,
         high=high,
         series=tuple(own.series),

@@ -50,8 +50,8 @@ class PartialResult:
         """Add the statistics of `clips` more results of a pool. sides: extractor's name -> statistics."""
         self.clips[pool] = self.clips.get(pool, 0) + clips
         for extractor, more in sides.items():
-            known = self.sides.get((pool, extractor))
-            self.sides[pool, extractor] = more if known is None else known + more
+            so_far = self.sides.get((pool, extractor))
+            self.sides[pool, extractor] = more if so_far is None else so_far + more
 
     def __add__(self, other: PartialResult) -> PartialResult:
         shards, pairs, scores = self.shards + other.shards, self.pairs + other.pairs, self.scores + other.scores
@@ -210,5 +210,5 @@ def means(name: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Iter
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else None

@@ -99,9 +99,9 @@ class StatisticsCollector:
         if moved is not None:
             about["moved"] = _digest(moved)
         places = {extractor.name: self._cache.path(**about, **_identity(extractor)) for extractor in extractors}
-        known = {name: entry for name, path in places.items() if (entry := self._cache.read(path)) is not None}
-        unknown = [extractor for extractor in extractors if extractor.name not in known]
-        if unknown:
+        cached = {name: entry for name, path in places.items() if (entry := self._cache.read(path)) is not None}
+        missing = [extractor for extractor in extractors if extractor.name not in cached]
+        if missing:
             done = start
 
             def seen(count: int) -> None:
@@ -111,20 +111,20 @@ class StatisticsCollector:
 
             fitted = (fit(frame, size.width, size.height) for frame in islice(source.frames(), start, None))
             frames = fitted if moved is None else map(Baselines(moved).warped, fitted)
-            made = extract(frames, str(about), unknown, self._networks, seen)
+            made = extract(frames, str(about), missing, self._networks, seen)
             for name, statistics in made.items():
                 self._cache.write(places[name], statistics)
-            known |= made
-        return known
+            cached |= made
+        return cached
 
     def _repeated(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
         count, digest = extractor.samples(frames), _digest(image)
         place = self._cache.path(still=digest, count=count, **_identity(extractor))
-        known = self._cache.read(place)
-        if known is None:
-            known = of_still(image, digest, extractor, self._networks, count)
-            self._cache.write(place, known)
-        return known
+        statistics = self._cache.read(place)
+        if statistics is None:
+            statistics = of_still(image, digest, extractor, self._networks, count)
+            self._cache.write(place, statistics)
+        return statistics
 
 
 def _identity(extractor: Extractor) -> dict[str, str | int]:

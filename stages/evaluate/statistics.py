@@ -27,11 +27,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """count N; total [D] and outer [D, D], the sums of the vectors and of their outer products; sample [min(N, KEPT), D] float32, keys."""
+    """count N; total [D] and products [D, D], the sums of the vectors and of their outer products; sample [min(N, KEPT), D] float32, keys."""
 
     count: int
     total: Array
-    outer: Array
+    products: Array
     sample: NDArray[np.float32]
     keys: NDArray[np.uint64]
 
@@ -55,13 +55,13 @@ class Statistics:
         if len(keys) <= KEPT:
             return few
         exact = vector.astype(np.float64)
-        return replace(few, count=len(keys), total=len(keys) * exact, outer=len(keys) * np.outer(exact, exact))
+        return replace(few, count=len(keys), total=len(keys) * exact, products=len(keys) * np.outer(exact, exact))
 
     def __add__(self, other: Statistics) -> Statistics:
         keys = np.concatenate([self.keys, other.keys])
         kept = np.argsort(keys, kind="stable")[:KEPT]
         sample = np.concatenate([self.sample, other.sample])[kept]
-        return Statistics(self.count + other.count, self.total + other.total, self.outer + other.outer, sample, keys[kept])
+        return Statistics(self.count + other.count, self.total + other.total, self.products + other.products, sample, keys[kept])
 
     def settled(self) -> Statistics:
         """With sums computed from the sample, if that is the whole set: then they are the same to the last bit however the set was
@@ -71,7 +71,7 @@ class Statistics:
     def part(self, begin: int, end: int) -> Statistics:
         """Statistics of the columns [begin, end) of the vectors."""
         columns = slice(begin, end)
-        return Statistics(self.count, self.total[columns], self.outer[columns, columns], self.sample[:, columns], self.keys)
+        return Statistics(self.count, self.total[columns], self.products[columns, columns], self.sample[:, columns], self.keys)
 
     @property
     def mean(self) -> Array:
@@ -81,11 +81,11 @@ class Statistics:
     @cached_property
     def covariance(self) -> Array:
         """[D, D], unbiased; zero for a single vector."""
-        return (self.outer - np.outer(self.total, self.mean)) / max(self.count - 1, 1)
+        return (self.products - np.outer(self.total, self.mean)) / max(self.count - 1, 1)
 
     def arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
         """For an .npz file. A sample that is the whole set stands for the sums, too, which keeps the files of short clips small."""
-        sums = {} if self.count == len(self.sample) else {"total": self.total, "outer": self.outer}
+        sums = {} if self.count == len(self.sample) else {"total": self.total, "outer": self.products}
         named = {"count": np.array(self.count), "sample": self.sample, "keys": self.keys, **sums}
         return {prefix + name: value for name, value in named.items()}
 
@@ -100,10 +100,15 @@ class Statistics:
             raise ValueError("not the statistics of feature vectors")
         if count == len(keys):
             return Statistics.of(sample, keys)
-        total, outer = arrays[prefix + "total"], arrays[prefix + "outer"]
-        if total.dtype != np.float64 or outer.dtype != np.float64 or total.shape != sample.shape[1:] or outer.shape != 2 * total.shape:
+        total, products = arrays[prefix + "total"], arrays[prefix + "outer"]
+        if (
+            total.dtype != np.float64
+            or products.dtype != np.float64
+            or total.shape != sample.shape[1:]
+            or products.shape != 2 * total.shape
+        ):
             raise ValueError("not the statistics of feature vectors")
-        return Statistics(count, total, outer, sample, keys)
+        return Statistics(count, total, products, sample, keys)
 
 
 def keys_of(digest: str, first: int, count: int) -> NDArray[np.uint64]:

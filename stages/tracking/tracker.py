@@ -85,8 +85,8 @@ class Seen(Generic[Load]):
 
 
 @dataclass
-class _Known:
-    """A known subject: its identity, last detection, number of frames since, and velocity in pixels per frame."""
+class _Track:
+    """A track, a subject followed over frames: its identity, last detection, number of frames since, and velocity in pixels per frame."""
 
     identity: int
     subject: Subject
@@ -165,10 +165,10 @@ def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: flo
 
 @dataclass(frozen=True)
 class _Frame(Generic[Load]):
-    """The subjects of a frame by identity, and all identities that are still known."""
+    """The subjects of a frame by identity, and the identities of all open tracks."""
 
     subjects: dict[int, Subject]
-    known: frozenset[int]
+    identities: frozenset[int]
     cut: bool
     load: Load
 
@@ -199,7 +199,7 @@ def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[L
     for frame in frames:
         for identity in frame.subjects:
             if identity not in slots:
-                free = next((slot for slot, held in enumerate(slots) if held not in frame.known), len(slots))
+                free = next((slot for slot, held in enumerate(slots) if held not in frame.identities), len(slots))
                 slots[free : free + 1] = [identity]
         del slots[MAX_SLOTS:]
         points = np.zeros((max(len(slots), 1), count, 3), np.float32)
@@ -212,46 +212,46 @@ def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[L
 
 def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Load]]:
     """Give every subject an identity that lasts over short gaps."""
-    known: list[_Known] = []
+    tracks: list[_Track] = []
     fresh = itertools.count()
     for frame in frames:
-        known = [] if frame.cut else [other for other in known if other.missing <= GAP_SECONDS * fps]
+        tracks = [] if frame.cut else [track for track in tracks if track.missing <= GAP_SECONDS * fps]
         subjects = _distinct(frame.subjects)
-        matches = _match(known, subjects)
-        again = {other.identity for other in matches.values()}
-        for other in known:
-            other.missing += other.identity not in again
+        matches = _match(tracks, subjects)
+        again = {track.identity for track in matches.values()}
+        for track in tracks:
+            track.missing += track.identity not in again
         named: dict[int, Subject] = {}
         for index, subject in enumerate(subjects):
             if index in matches:
                 matches[index].seen_again(subject)
                 named[matches[index].identity] = subject
             else:
-                known.append(_Known(next(fresh), subject))
-                named[known[-1].identity] = subject
-        yield _Frame(named, frozenset(other.identity for other in known), frame.cut, frame.load)
+                tracks.append(_Track(next(fresh), subject))
+                named[tracks[-1].identity] = subject
+        yield _Frame(named, frozenset(track.identity for track in tracks), frame.cut, frame.load)
 
 
-def _match(known: list[_Known], subjects: list[Subject]) -> dict[int, _Known]:
-    """Index of a subject -> known subject: the assignment of least total cost (Hungarian method) among possible pairs.
+def _match(tracks: list[_Track], subjects: list[Subject]) -> dict[int, _Track]:
+    """Index of a subject -> its track: the assignment of least total cost (Hungarian method) among possible pairs.
 
     The cost is the distance of the points from their expected positions, in units of the size, and the lack of overlap of the boxes.
     """
-    if not known or not subjects:
+    if not tracks or not subjects:
         return {}
     from scipy.optimize import linear_sum_assignment  # half a second to import, and not needed for --help
 
-    expected = [other.expected() for other in known]
+    expected = [track.expected() for track in tracks]
     apart = _points_apart(expected, subjects)
     sizes = np.array([[max(one.size, other.size, 1.0) for other in subjects] for one in expected])
     centres = np.linalg.norm([[one.centre - other.centre for other in subjects] for one in expected], axis=2) / sizes
     grown = np.abs(np.log([[(other.size + 1) / (one.size + 1) for other in subjects] for one in expected]))
     overlaps = np.array([[_overlap(one, other) for other in subjects] for one in expected])
-    reach = np.array([0.6 + 0.05 * other.missing for other in known])[:, None]
+    reach = np.array([0.6 + 0.05 * track.missing for track in tracks])[:, None]
     possible = (centres < reach) & (grown < 0.7)
     cost = np.where(possible, np.minimum(apart, 2 * reach) + grown + 0.5 * (1 - overlaps), _IMPOSSIBLE)
     rows, columns = linear_sum_assignment(cost)
-    return {int(column): known[row] for row, column in zip(rows, columns, strict=True) if possible[row, column]}
+    return {int(column): tracks[row] for row, column in zip(rows, columns, strict=True) if possible[row, column]}
 
 
 def _points_apart(ones: list[Subject], others: list[Subject]) -> NDArray[np.float64]:

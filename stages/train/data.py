@@ -160,17 +160,17 @@ class _Unreadable:
 
     def __init__(self, root: Path, clips: int, tell: OnBad) -> None:
         self.root, self.clips, self.tell = root, clips, tell
-        self.known: set[Path] = set()
+        self.unreadable: set[Path] = set()
         self.lock = Lock()
 
     def add(self, path: Path, error: Fsv2vError) -> None:
         """Raises an error of the same kind when it is more than half of them now."""
         with self.lock:
-            if path not in self.known:
-                self.known.add(path)
+            if path not in self.unreadable:
+                self.unreadable.add(path)
                 self.tell(path, str(error))
-            if 2 * len(self.known) > self.clips:
-                unusable = f"{len(self.known)} of {self.clips} clips of {self.root} cannot be used: {error.message}"
+            if 2 * len(self.unreadable) > self.clips:
+                unusable = f"{len(self.unreadable)} of {self.clips} clips of {self.root} cannot be used: {error.message}"
                 raise type(error)(unusable, code="dataset-unusable") from error
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fsv2v.models import DEFAULT_MODELS
-from fsv2v_cli.hints import MAKERS, in_full
+from fsv2v_cli.hints import COMMAND_OF_LAYER, in_full
 from stages.build_dataset import DatasetOptions, build
 from stages.clip import Clip, Producer, open_clip
 from stages.conditions import kinds
@@ -114,7 +114,7 @@ def test_a_kind_that_is_not_known_is_refused_with_those_that_are():
 @pytest.mark.parametrize("name", sorted(kinds.kinds()))
 def test_the_record_of_each_kind_agrees_with_its_track(name):
     kind = find(name)
-    assert kind.layer == kind.layers[0] and set(kind.layers) <= {*MAKERS, *kind.remedies}
+    assert kind.layer == kind.layers[0] and set(kind.layers) <= {*COMMAND_OF_LAYER, *kind.remedies}
     semantic = torch.rand(2, kind.channels or 5, 8, 8).softmax(1)
     drawn = kind.draw(semantic)
     assert drawn.shape == (2, 3, 8, 8) and drawn.abs().max() <= 1

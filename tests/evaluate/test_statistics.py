@@ -38,7 +38,7 @@ def test_parts_add_up_to_the_whole_in_any_order_beyond_what_is_kept_of_it():
     for joined in (parts[0] + parts[1] + parts[2], parts[2] + (parts[0] + parts[1])):
         assert joined.count == whole.count and np.array_equal(joined.keys, whole.keys)
         assert np.array_equal(joined.sample, whole.sample) and len(whole.sample) == KEPT
-        assert np.allclose(joined.total, whole.total, rtol=1e-12) and np.allclose(joined.outer, whole.outer, rtol=1e-12)
+        assert np.allclose(joined.total, whole.total, rtol=1e-12) and np.allclose(joined.products, whole.products, rtol=1e-12)
 
 
 def test_what_is_kept_is_a_fair_choice():
@@ -52,7 +52,7 @@ def test_a_repeated_vector_is_as_if_it_were_laid_out(count: int):
     laid_out, repeated = of(np.repeat(vector[None], count, 0)), Statistics.repeated(vector, keys_of("a", 0, count))
     assert repeated.count == count and np.array_equal(repeated.sample, laid_out.sample)
     assert set(repeated.keys) == set(laid_out.keys)
-    assert np.allclose(repeated.total, laid_out.total) and np.allclose(repeated.outer, laid_out.outer)
+    assert np.allclose(repeated.total, laid_out.total) and np.allclose(repeated.products, laid_out.products)
 
 
 @pytest.mark.parametrize("count", [10, KEPT + 10])

@@ -16,7 +16,7 @@ from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.inference import Precision, Renderer, Speed
-from stages.networks.common.residual import halved
+from stages.networks.common.residual import half_size
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 from stages.networks.vid2vid.generator import Past
 
@@ -188,8 +188,8 @@ def test_every_scale_continues_its_own_images():
     _, pasts = recursion(network, 2)
     driving = replace(moment(seed=9), image=None)
     own = network.synthesize(None, driving, pasts[1])
-    same = network.synthesize(None, driving, replace(pasts[1], coarser=(halved(pasts[1].required_image),)))
-    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], halved(pasts[1].required_image))
+    same = network.synthesize(None, driving, replace(pasts[1], coarser=(half_size(pasts[1].required_image),)))
+    assert pasts[1].coarser[0].shape == (1, 3, 32, 32) and not torch.equal(pasts[1].coarser[0], half_size(pasts[1].required_image))
     assert not torch.equal(own.coarser[0], same.coarser[0])
 
 
@@ -197,7 +197,7 @@ def test_given_frames_have_their_own_halves_as_the_past_of_coarser_scales():
     network = network_of()
     given = moment(seed=5)
     past = network.remember(given, Synthesis(given.required_image, given.required_image), None)
-    assert torch.equal(past.required_image, given.required_image) and torch.equal(past.coarser[0], halved(given.required_image))
+    assert torch.equal(past.required_image, given.required_image) and torch.equal(past.coarser[0], half_size(given.required_image))
     assert torch.equal(network.step(None, moment(), past)[0], network.step(None, moment(), given)[0])
 
 

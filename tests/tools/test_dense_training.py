@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dense_training import Fit, fit, relit
+from dense_training import Fit, fit, color_jitter
 from torch.nn import functional as F
 
 from stages.networks.common.images import image_tensor
@@ -58,5 +58,5 @@ def test_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 
 def test_another_light_keeps_the_shape_and_the_range() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
-    lit = relit(picture, np.random.default_rng(1))
+    lit = color_jitter(picture, np.random.default_rng(1))
     assert lit.shape == picture.shape and lit.dtype == np.uint8 and not np.array_equal(lit, picture)

@@ -105,7 +105,7 @@ class BodyMaterial(Material):
     """Whole bodies, by their poses, with hands, faces and DensePose if known."""
 
     layer, task, size, shows = "poses", "body", (256, 128), "a person"
-    also = ("densepose",)
+    optional_layers = ("densepose",)
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)

@@ -50,12 +50,12 @@ def positions(face: Points | None) -> NDArray[np.float64] | None:
         return None
     found = []
     for eye, centre in _EYES:
-        outer, inner, iris = face[eye][0], face[eye][3], face[LANDMARKS + centre]
-        along = inner[:2].astype(np.float64) - outer[:2]
+        outer_corner, inner_corner, iris = face[eye][0], face[eye][3], face[LANDMARKS + centre]
+        along = inner_corner[:2].astype(np.float64) - outer_corner[:2]
         width = float(along @ along)
-        if min(outer[2], inner[2], iris[2]) <= 0 or not width:
+        if min(outer_corner[2], inner_corner[2], iris[2]) <= 0 or not width:
             return None
-        off = iris[:2] - outer[:2]
+        off = iris[:2] - outer_corner[:2]
         found.append((off @ along / width, (off[1] * along[0] - off[0] * along[1]) / width))
     return np.array(found)
 

@@ -66,8 +66,8 @@ def error(points: Points | None, target: Points) -> float | None:
     """Mean distance of the landmarks [68, 3] that the target has, in per cent of its eye distance; None without a face."""
     if points is None:
         return None
-    known = target[:, 2] > 0
-    apart = np.linalg.norm(points[known, :2] - target[known, :2], axis=-1).mean()
+    visible = target[:, 2] > 0
+    apart = np.linalg.norm(points[visible, :2] - target[visible, :2], axis=-1).mean()
     return float(100 * apart / max(float(eye_distance(target)), 1.0))
 
 
@@ -76,9 +76,9 @@ def largest(faces: Sequence[Points]) -> Points | None:
 
 
 def nearest(faces: Sequence[Points], target: Points) -> Points | None:
-    known = target[:, 2] > 0
-    centre = target[known, :2].mean(0)
-    return min(faces, key=lambda points: float(np.linalg.norm(points[known, :2].mean(0) - centre)), default=None)
+    visible = target[:, 2] > 0
+    centre = target[visible, :2].mean(0)
+    return min(faces, key=lambda points: float(np.linalg.norm(points[visible, :2].mean(0) - centre)), default=None)
 
 
 def driving_landmarks(driving: FrameSource, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:

@@ -9,8 +9,8 @@ from stages.evaluate.metrics.segment_miou import LabelMap, missing, open_segment
 
 def accuracy(labels: LabelMap, target: LabelMap) -> float:
     """Share of equal labels among the pixels of `target` [H, W] that are not VOID."""
-    known = target != VOID
-    return float((labels == target)[known].mean())
+    labelled = target != VOID
+    return float((labels == target)[labelled].mean())
 
 
 METRIC = Metric(

@@ -55,16 +55,16 @@ def error(points: Points | None, target: Points) -> float | None:
     """Mean distance in pixels of the keypoints [25, 3] that are sure in both; None where fewer than half of the target's are found."""
     if points is None:
         return None
-    known, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
-    if both.sum() < MIN_FOUND * known.sum():
+    sure, both = target[:, 2] > SURE, np.minimum(points[:, 2], target[:, 2]) > SURE
+    if both.sum() < MIN_FOUND * sure.sum():
         return None
     return float(np.linalg.norm(points[both, :2] - target[both, :2], axis=-1).mean())
 
 
 def nearest(people: Sequence[Points], target: Points) -> Points | None:
     """The person whose keypoints lie nearest to those of the driving."""
-    known = [(apart, person) for person in people if (apart := error(person, target)) is not None]
-    return min(known, key=lambda pair: pair[0])[1] if known else None
+    errors = [(apart, person) for person in people if (apart := error(person, target)) is not None]
+    return min(errors, key=lambda pair: pair[0])[1] if errors else None
 
 
 def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
@@ -95,8 +95,8 @@ def _backend(layer: Layer) -> Backend[Detector]:
     backends, maker = Backends("poses"), layer.meta["producer"]["backend"]
     if maker in backends.names():
         return backends.get(maker)
-    known = [backends.get(name) for name in AUTO["poses"]]
-    return next((backend for backend in known if backend.available), known[0])
+    candidates = [backends.get(name) for name in AUTO["poses"]]
+    return next((backend for backend in candidates if backend.available), candidates[0])
 
 
 IN_HEIGHTS = Metric(

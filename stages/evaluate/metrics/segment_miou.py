@@ -44,20 +44,20 @@ class SegmentScore:
 
 def mean_iou(labels: LabelMap, target: LabelMap) -> float:
     """Mean over the labels of `target` [H, W] of intersection over union; pixels that are VOID in it do not count."""
-    known = target != VOID
+    labelled = target != VOID
     shares = []
-    for label in np.unique(target[known]):
-        ours, theirs = (labels == label) & known, target == label
+    for label in np.unique(target[labelled]):
+        ours, theirs = (labels == label) & labelled, target == label
         shares.append((ours & theirs).sum() / (ours | theirs).sum())
     return float(np.mean(shares))
 
 
-def renamed(names: Sequence[str], known: Sequence[str]) -> LabelMap:
-    """A table [256] from ids of the labels `names` to those of the same labels in `known`; VOID for labels that are not in it."""
+def renamed(names: Sequence[str], others: Sequence[str]) -> LabelMap:
+    """A table [256] from ids of the labels `names` to those of the same labels in `others`; VOID for labels that are not in it."""
     lookup = np.full(256, VOID, np.uint8)
     for index, name in enumerate(names):
-        if name in known:
-            lookup[index] = list(known).index(name)
+        if name in others:
+            lookup[index] = list(others).index(name)
     return lookup
 
 

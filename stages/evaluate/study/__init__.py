@@ -20,6 +20,6 @@ def score_answers(files: Sequence[Path], key: Path | None, max_failed: float) ->
     if not files:
         raise InputError("There are no answers to score")
     place = files[0].resolve().parent
-    known = read_key(key) if key else find_key(study_of(files[0]), [Path.cwd(), place, place.parent])
-    answers, repeated = read_all(files, known)
-    return score(answers, known, max_failed), repeated
+    answer_key = read_key(key) if key else find_key(study_of(files[0]), [Path.cwd(), place, place.parent])
+    answers, repeated = read_all(files, answer_key)
+    return score(answers, answer_key, max_failed), repeated

@@ -88,11 +88,11 @@ def make_study(
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
     with alone(out), alone(key_path):
-        known = _known(key_path, request, overwrite)
+        earlier = _earlier_key(key_path, request, overwrite)
         made = _study_in(out)
-        if made is not None and not overwrite and (known is None or known.study != made):
+        if made is not None and not overwrite and (earlier is None or earlier.study != made):
             raise ParametersDiffer(f"{out} is there, and {key_path} is not its key", code="output-differs")
-        plan = known or draw_key(
+        plan = earlier or draw_key(
             _names(folders), [pair.name for pair in pairs], options.catch, options.per_worker, bool(reference), request
         )
         status = "skipped" if made == plan.study else "done"
@@ -117,7 +117,7 @@ def _request(folders: tuple[str, str], pairs: Sequence[Pair], options: StudyOpti
     return {"methods": list(_names(folders)), "videos": videos, **asdict(options)}
 
 
-def _known(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | None:
+def _earlier_key(path: Path, request: Mapping[str, Any], overwrite: bool) -> Key | None:
     """The existing key; None if there is none or it is to be replaced. Raises ParametersDiffer when it belongs to another study, whose
     answers would become worthless, and InputError when the file is not a key."""
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Building blocks of all generators: convolution, doubling, instance norm, encoder, U-Net."""
+"""Building blocks of all generators: convolution, upsampling, instance norm, encoder, U-Net."""
 
 from __future__ import annotations
 

@@ -158,8 +158,8 @@ class Discriminators(nn.Module):
     def _windows(self, target: Target, fake: Tensor, past: Past) -> list[tuple[int, Tensor, Tensor]]:
         if target.flow is None:
             return []
-        known = past._replace(flows=[*past.flows, target.flow])
-        return windows(known, target.image, fake, self.settings.video_frames, self.settings.video_rates)
+        with_target = past._replace(flows=[*past.flows, target.flow])
+        return windows(with_target, target.image, fake, self.settings.video_frames, self.settings.video_rates)
 
     def _regions(self, target: Target, fake: Tensor) -> list[tuple[nn.Module, Tensor, Tensor]]:
         """(discriminator, real crop, fake crop) of each region, for the samples that show it."""

@@ -1,4 +1,4 @@
-"""Building blocks of the residual generators (pix2pixHD, vid2vid): outer and doubling convolutions, norms, residual blocks.
+"""Building blocks of the residual generators (pix2pixHD, vid2vid): 7x7 and upsampling convolutions, norms, residual blocks.
 
 The 7x7 convolutions and those of residual blocks use reflection padding. Weights start at N(0, 0.02).
 """
@@ -40,16 +40,16 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def outer(inputs: int, outputs: int) -> nn.Conv2d:
+def conv7x7(inputs: int, outputs: int) -> nn.Conv2d:
     """The first or last convolution of a network, 7x7."""
     return nn.Conv2d(inputs, outputs, 7, 1, 3, padding_mode="reflect")
 
 
-def halving(inputs: int, outputs: int) -> nn.Conv2d:
+def downsampling(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, 2, 1)
 
 
-def doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+def upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 3, 2, 1, output_padding=1)
 
 
@@ -61,8 +61,8 @@ def normed(layer: nn.Conv2d | nn.ConvTranspose2d, *, affine: bool = False) -> tu
 def encoder(inputs: int, widths: Sequence[int], blocks: int, *, affine: bool = False) -> nn.Sequential:
     """[B, inputs, H, W] -> [B, widths[-1], H / 2^n, W / 2^n], with n + 1 widths, the first at full size; then residual blocks."""
     return nn.Sequential(
-        *normed(outer(inputs, widths[0]), affine=affine),
-        *(layer for a, b in zip(widths, widths[1:], strict=False) for layer in normed(halving(a, b), affine=affine)),
+        *normed(conv7x7(inputs, widths[0]), affine=affine),
+        *(layer for a, b in zip(widths, widths[1:], strict=False) for layer in normed(downsampling(a, b), affine=affine)),
         *(ResidualBlock(widths[-1], affine=affine) for _ in range(blocks)),
     )
 
@@ -72,7 +72,7 @@ def decoder(widths: Sequence[int], blocks: int, *, affine: bool = False) -> nn.S
     pairs = list(zip(widths, widths[1:], strict=False))
     return nn.Sequential(
         *(ResidualBlock(widths[-1], affine=affine) for _ in range(blocks)),
-        *(layer for a, b in reversed(pairs) for layer in normed(doubling(b, a), affine=affine)),
+        *(layer for a, b in reversed(pairs) for layer in normed(upsampling(b, a), affine=affine)),
     )
 
 
@@ -86,7 +86,7 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-def halved(image: Tensor) -> Tensor:
+def half_size(image: Tensor) -> Tensor:
     """[B, C, H, W] -> [B, C, H / 2, W / 2]: the mean of 3x3 pixels, fewer at the border."""
     return F.avg_pool2d(image, 3, 2, 1, count_include_pad=False)
 

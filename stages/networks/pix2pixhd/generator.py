@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Code, Generator, Synthesis
-from stages.networks.common.residual import decoder, encoder, halved, initialise, outer
+from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 
 
@@ -27,7 +27,7 @@ class Pix2PixHD(Generator):
         self.coarse = GlobalNetwork(c.semantic_channels, c.filters, c.downs, c.blocks)
         widths = [c.filters // 2 ** (level + 1) for level in range(c.enhancers)]
         self.enhancers = nn.ModuleList(LocalEnhancer(c.semantic_channels, width, c.enhancer_blocks) for width in widths)
-        self.to_image = outer(([c.filters, *widths])[-1], 3)
+        self.to_image = conv7x7(([c.filters, *widths])[-1], 3)
         self.apply(initialise)
 
     def encode_examples(self, examples: Frame | None) -> Code:
@@ -39,7 +39,7 @@ class Pix2PixHD(Generator):
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
         pyramid = [driving.semantic]
         for _ in self.enhancers:
-            pyramid.append(halved(pyramid[-1]))
+            pyramid.append(half_size(pyramid[-1]))
         features = self.coarse(pyramid[-1])
         for enhancer, semantic in zip(self.enhancers, reversed(pyramid[:-1]), strict=True):
             features = enhancer(semantic, features)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stages.flow.warp import warp
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Code, Generator, Synthesis
-from stages.networks.common.residual import decoder, encoder, halved, initialise, outer
+from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise
 from stages.networks.vid2vid.config import Vid2VidConfig
 
 FLOW_UNIT = 20.0
@@ -61,9 +61,9 @@ class Heads(nn.Module):
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
         super().__init__()
         self.unit = FLOW_UNIT * 2**level
-        self.image = outer(config.filters >> level, 3)
-        self.flow, self.mask = (outer(config.filters >> level, channels) if config.motion else None for channels in (2, 1))
-        self.foreground = outer(config.foreground_filters >> level, 3) if config.foreground else None
+        self.image = conv7x7(config.filters >> level, 3)
+        self.flow, self.mask = (conv7x7(config.filters >> level, channels) if config.motion else None for channels in (2, 1))
+        self.foreground = conv7x7(config.foreground_filters >> level, 3) if config.foreground else None
 
 
 class Scale(nn.Module):
@@ -150,17 +150,17 @@ class Vid2Vid(Generator):
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
         level = self.finest(driving.semantic.shape[-2])
-        known = list(self._past(past, level).frames()) if past is not None else []
-        labels = _pyramid(self._stacked_labels(driving, known), level)
-        front = _pyramid(self._foreground(driving.semantic), level)
+        past_frames = list(self._past(past, level).frames()) if past is not None else []
+        labels = _pyramid(self._stacked_labels(driving, past_frames), level)
+        in_foreground = _pyramid(self._foreground(driving.semantic), level)
         features: Features | None = None
         made: list[Synthesis] = []
         for scale in range(level + 1):
             depth = level - scale
-            images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in known]
+            images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in past_frames]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
             features = network(labels[depth], self._stacked_images(images, labels[depth]), features)
-            made.insert(0, self._composed(network.heads, features, images[0] if images else None, front[depth]))
+            made.insert(0, self._composed(network.heads, features, images[0] if images else None, in_foreground[depth]))
         return replace(made[0], coarser=tuple(other.frame for other in made[1:]))
 
     def learn_finest(self, height: int | None) -> None:
@@ -180,9 +180,9 @@ class Vid2Vid(Generator):
             found = replace(found, coarser=tuple(_pyramid(found.required_image, level)[1:]))
         return found
 
-    def _stacked_labels(self, driving: Frame, known: list[Past]) -> Tensor:
+    def _stacked_labels(self, driving: Frame, past_frames: list[Past]) -> Tensor:
         """The semantic images of the frame and the L before it, the newest first. If fewer exist, the earliest is repeated."""
-        maps = [driving.semantic, *(frame.semantic for frame in known)]
+        maps = [driving.semantic, *(frame.semantic for frame in past_frames)]
         maps += [maps[-1]] * (self.config.past_frames + 1 - len(maps))
         return torch.cat(maps, 1)
 
@@ -196,14 +196,14 @@ class Vid2Vid(Generator):
         """1 - m_B, [B, 1, H, W]."""
         return semantic[:, list(self.config.foreground)].sum(1, keepdim=True).clamp(0, 1)
 
-    def _composed(self, heads: Heads, features: Features, before: Tensor | None, front: Tensor) -> Synthesis:
+    def _composed(self, heads: Heads, features: Features, before: Tensor | None, in_foreground: Tensor) -> Synthesis:
         """Equation 4, or equation 9 where there is a foreground: one scale's frame and its parts."""
         painted = torch.tanh(heads.image(features.image).float())
-        front = front.float()
+        in_foreground = in_foreground.float()
         foreground = None
         if heads.foreground is not None:
             foreground = torch.tanh(heads.foreground(features.foreground).float())
-        raw = painted if foreground is None else torch.lerp(painted, foreground, front)
+        raw = painted if foreground is None else torch.lerp(painted, foreground, in_foreground)
         if before is None or heads.flow is None or heads.mask is None:
             return Synthesis(raw, raw)
         flow = heads.flow(features.motion).float() * heads.unit
@@ -211,7 +211,7 @@ class Vid2Vid(Generator):
         moved = warp(before, flow)
         mask = torch.sigmoid(logits)
         if foreground is not None and self.config.composite == "after":
-            frame = torch.lerp(torch.lerp(moved, painted, mask), foreground, front)
+            frame = torch.lerp(torch.lerp(moved, painted, mask), foreground, in_foreground)
         else:
             frame = torch.lerp(moved, raw, mask)
         return Synthesis(frame, raw, previous=Warped(moved, flow, logits), previous_mask=mask)
@@ -226,7 +226,7 @@ def _pyramid(image: Tensor, levels: int) -> list[Tensor]:
     """The image and its halves, the largest first."""
     sizes = [image]
     for _ in range(levels):
-        sizes.append(halved(sizes[-1]))
+        sizes.append(half_size(sizes[-1]))
     return sizes
 
 
