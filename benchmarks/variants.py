@@ -24,7 +24,7 @@ from stages.perceptual import open_distance
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset, Prefetcher
-from stages.train.parallel import World
+from stages.train.parallel import ProcessGroup
 from stages.train.trainer import Trainer
 
 SIDE = 64
@@ -65,7 +65,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def trained(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) -> Trainer:
     trainer = Trainer(config, torch.device("cpu"), perceptual)
-    batches = Prefetcher(data, config, 0, World())
+    batches = Prefetcher(data, config, 0, ProcessGroup())
     try:
         while trainer.step < config.steps:
             trainer.train_step(batches.next(), config.phase_at(trainer.step))

@@ -56,9 +56,9 @@ def train(
     from stages.train import TrainOptions, read_recipe
     from stages.train import train as fit
 
-    recipe = read_recipe(preset) if start is None else read_recipe(preset).going_on()
+    recipe = read_recipe(preset) if start is None else read_recipe(preset).without_small_phases()
     network = perceptual(changes.pop("perceptual", "auto"), recipe.perceptual, reporter or Reporter())
     config = replace(recipe, **{"perceptual": network, **changes})
-    config = config if steps is None else config.shortened(steps)
+    config = config if steps is None else config.with_steps(steps)
     options = TrainOptions(Path(data), device, start=None if start is None else model_path(start))
     return fit(config, options, Path(out), overwrite=overwrite, event=on_row)

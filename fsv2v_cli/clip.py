@@ -93,7 +93,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
         source, sheet = Path(path).absolute(), sheet_path(path)
         stem = sheet.with_suffix("")
-        with alone(stem, refusal=InputError), temporary_clips(prepare.Console()) as temporary:
+        with alone(stem, refusal=InputError), temporary_clips(prepare.ConsoleReporter()) as temporary:
             opened = open_or_import(source, temporary)
             yield contact_sheet(opened, sheet, columns, height), {}
             if video:
@@ -170,7 +170,7 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
         from stages.clip.create import clip_path
         from stages.clip.split import find_shots, write_shots
 
-        with temporary_clips(prepare.Console()) as temporary:
+        with temporary_clips(prepare.ConsoleReporter()) as temporary:
             source = open_or_import(Path(path), temporary)
             shots = find_shots(source, min_seconds)
             if shots.dropped:

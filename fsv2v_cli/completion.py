@@ -13,10 +13,10 @@ from fsv2v_cli.console import emit
 def completion(shell: str) -> None:
     """Print the completion script of SHELL.
 
-    For bash put `eval "$(fsv2v completion bash)"` into ~/.bashrc; for zsh the same with zsh into ~/.zshrc; for fish
-    `fsv2v completion fish | source` into ~/.config/fish/config.fish.
+    Bash: add `eval "$(fsv2v completion bash)"` to ~/.bashrc. Zsh: add `eval "$(fsv2v completion zsh)"` to ~/.zshrc. Fish: add
+    `fsv2v completion fish | source` to ~/.config/fish/config.fish.
     """
     found = get_completion_class(shell)
     assert found is not None
     script = found(click.get_current_context().find_root().command, {}, "fsv2v", "_FSV2V_COMPLETE").source().strip()
-    emit(script.replace("complete -o nosort", "complete -o nosort -o default"))  # bash: complete file names where there is nothing else
+    emit(script.replace("complete -o nosort", "complete -o nosort -o default"))  # bash: fall back to file names

@@ -8,8 +8,8 @@
     events(what)               the same as a callback for a stage: `with events("training") as on_event: train(..., on_event)`
     table(title, names, rows)  a table on stderr, for people
 
-With -q, and on all ranks but 0, only errors are printed. Bars need a terminal. Sentences of the library get the hints of the command line
-(hints.py).
+With -q, and on all ranks but 0, only errors are printed. Bars need a terminal. A `stages.errors.Sentence` is printed
+with its hint (hints.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.errors import Sentence
 
 if TYPE_CHECKING:
@@ -75,20 +75,20 @@ def debugging() -> bool:
 
 
 class StdoutClosed(BaseException):
-    """The reader of stdout has closed it. As Ctrl-C this is no error of an input; the program ends without a message."""
+    """The reader of stdout has closed it. Like Ctrl-C, this is no failure of an input; the program ends without a message."""
 
 
-class StdoutFull(click.ClickException):
-    """stdout cannot be written, for example because the disk is full. The program ends: later lines would fail, too."""
+class StdoutWriteError(click.ClickException):
+    """Writing to stdout fails, for example because the disk is full. The program ends: later lines would fail, too."""
 
     exit_code = 3
 
     def __init__(self, reason: OSError) -> None:
-        super().__init__(f"stdout cannot be written: {reason.strerror}. Run the same command again to continue")
+        super().__init__(f"cannot write to stdout: {reason.strerror}. Run the same command again to continue")
 
 
 def emit(data: str | Path | Mapping[str, Any]) -> None:
-    """One line of data on stdout, flushed. Raises StdoutClosed, and StdoutFull when it cannot be written."""
+    """One line of data on stdout, flushed. Raises StdoutClosed and StdoutWriteError."""
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
         with _bar_hidden():
@@ -98,14 +98,11 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     except BrokenPipeError as error:
         raise StdoutClosed from error
     except OSError as error:
-        raise StdoutFull(error) from error
+        raise StdoutWriteError(error) from error
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    """Valid JSON in one line: names that are not valid text are escaped, and numbers that are not finite become null.
-
-    Sentences of the library get their hints.
-    """
+    """Valid JSON in one line. Numbers that are not finite become null; a line that cannot be printed is escaped to ASCII."""
     data = _json_value(data)
     line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if line.isprintable() else json.dumps(data)
@@ -117,7 +114,7 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
     if isinstance(value, Sentence):
-        return in_full(value)
+        return with_hint(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -140,19 +137,19 @@ def only_data_on_stdout() -> Iterator[None]:
 @contextlib.contextmanager
 def _bar_hidden() -> Iterator[None]:
     """Hide the bar while data is printed to the same terminal."""
-    bar = _active_bar if _active_bar is not None and os.isatty(1) else None
-    if bar is not None:
-        bar.stop()
+    shown = _active_progress if _active_progress is not None and os.isatty(1) else None
+    if shown is not None:
+        shown.stop()
     try:
         yield
     finally:
-        if bar is not None:
-            bar.start()
+        if shown is not None:
+            shown.start()
 
 
 def note(text: str) -> None:
     if not _settings.quiet:
-        _print(in_full(text))
+        _print(with_hint(text))
 
 
 def detail(text: str) -> None:
@@ -162,11 +159,11 @@ def detail(text: str) -> None:
 
 def warning(text: str) -> None:
     if not _settings.quiet:
-        _print(f"fsv2v: warning: {in_full(text)}")
+        _print(f"fsv2v: warning: {with_hint(text)}")
 
 
 def error(text: str) -> None:
-    _print(f"fsv2v: error: {in_full(text)}")
+    _print(f"fsv2v: error: {with_hint(text)}")
 
 
 def print_traceback(traceback: str) -> None:
@@ -188,13 +185,13 @@ def _print(text: str) -> None:
     """Print to stderr, above the bar if one is shown. Brackets in `text` are printed as they are and not as rich's markup."""
     text = escaped(text)
     with contextlib.suppress(OSError):  # a closed stderr, or a file on a full disk
-        if _active_bar is not None:
-            _active_bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if _active_progress is not None:
+            _active_progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text.encode(errors="replace").decode(), file=sys.stderr, flush=True)
 
 
-_active_bar: Progress | None = None
+_active_progress: Progress | None = None
 
 
 class Bar:
@@ -228,20 +225,20 @@ class Bar:
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "") -> Iterator[Bar]:
     """A progress bar with elapsed and remaining time. total: None if it is unknown. A bar inside the block of another one is not shown."""
-    global _active_bar
-    if _settings.quiet or not sys.stderr.isatty() or _active_bar is not None:
+    global _active_progress
+    if _settings.quiet or not sys.stderr.isatty() or _active_progress is not None:
         yield Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TextColumn("{task.fields[beside]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        _active_bar = bar
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
+        _active_progress = shown
         try:
-            yield Bar(bar, bar.add_task(what, total=total, count="", beside=""), unit)
+            yield Bar(shown, shown.add_task(what, total=total, count="", beside=""), unit)
         finally:
-            _active_bar = None
+            _active_progress = None
 
 
 @contextlib.contextmanager

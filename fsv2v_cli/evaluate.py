@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fsv2v_cli.console import aligned, emit, events, only_data_on_stdout, warning
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import (
     Inputs,
     Run,
@@ -134,7 +134,7 @@ def evaluate(
     try:
         with only_data_on_stdout(), events("evaluating", "results" if parallel else "frames") as on_event:
             for row in _scores(list(inputs), references, options, run, merge, parallel, on_event):
-                row = replace(row, unavailable=in_full(row.unavailable))
+                row = replace(row, unavailable=with_hint(row.unavailable))
                 scores.append(row)
                 if run.json:
                     emit(row.json())

@@ -43,7 +43,7 @@ def finetune(
 
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    reporter = prepare.Console()
+    reporter = prepare.ConsoleReporter()
     with temporary_clips(reporter) as temporary:
         start = default_model(None) if model is None else load_model(model, base)
         clips = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)

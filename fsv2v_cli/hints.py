@@ -21,7 +21,7 @@ COMMAND_OF_LAYER = {
 """layer -> the command that makes it."""
 
 
-def in_full(text: str) -> str:
+def with_hint(text: str) -> str:
     """A sentence of the library with the hint of the command line; any other text as it is."""
     return f"{text.message}. {hint}" if isinstance(text, Sentence) and (hint := hint_for(text)) else text
 

@@ -166,7 +166,7 @@ def _quietly_closed() -> int:
 
 
 def _unwritten(problem: OSError) -> int:
-    full = console.StdoutFull(problem)
+    full = console.StdoutWriteError(problem)
     console.error(full.format_message())
     return full.exit_code
 

@@ -23,7 +23,7 @@ perceptual_option = click.option(
 )
 
 
-class Console(Reporter):
+class ConsoleReporter(Reporter):
     """Prints notes and warnings, and moves a progress bar."""
 
     def __init__(self, move: Callable[..., None] = lambda done, total, **figures: None) -> None:

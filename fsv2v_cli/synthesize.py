@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from fsv2v_cli import console, prepare
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 
 _FITTED = {
@@ -26,7 +26,7 @@ def _explain(values: dict[str, Any]) -> dict[str, str]:
     try:
         return {"normalize": _what_auto_does(values)}
     except Fsv2vError as error:
-        return {"normalize": in_full(prefixed("unknown: ", str(error)))}
+        return {"normalize": with_hint(prefixed("unknown: ", str(error)))}
 
 
 def _what_auto_does(values: dict[str, Any]) -> str:
@@ -152,7 +152,7 @@ def synthesize(
     with console.progress("synthesize", None, "frames") as bar:
         outcome = fsv2v.synthesize(
             examples, driving, out, model=model, base=base, attention=attention, backend=backend, start=start, overwrite=run.overwrite,
-            reporter=prepare.Console(bar.move), **options,
+            reporter=prepare.ConsoleReporter(bar.move), **options,
         )  # fmt: skip
     for text in outcome.warnings:
         console.warning(text)

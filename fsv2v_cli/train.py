@@ -40,15 +40,21 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "--from",
     "start",
     metavar="MODEL",
-    help="Start from the weights of a model, given as for synthesize --model, and skip the phases at smaller sizes.",
+    help="Start from this model (same forms as synthesize --model) and skip the phases at smaller sizes.",
 )
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Overrides the learning rate of the recipe.")
-@click.option("--max-examples", type=click.IntRange(1, 32), help="Largest K; overrides that of the recipe. K is drawn from 1 to this.")
-@click.option("--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to their bases.")
 @click.option(
-    "--method", type=click.Choice(METHODS), help="How examples condition the generator: by generated weights, or as in a baseline."
+    "--max-examples", type=click.IntRange(1, 32), help="Largest number of examples K; overrides the recipe. K is drawn from 1 to this."
 )
-@click.option("--batch-scale", type=click.IntRange(1), default=1, show_default=True, help="Factor of the recipe's batch size.")
+@click.option(
+    "--attention", type=click.Choice(["pixel", "compact"]), help="Attention to every pixel of the examples, or to a compact set of bases."
+)
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    help="How examples condition the generator: by generated weights (few-shot vid2vid), or as in a baseline of its paper.",
+)
+@click.option("--batch-scale", type=click.IntRange(1), default=1, show_default=True, help="Multiplies the recipe's batch size.")
 @click.option(
     "--accumulate",
     type=click.IntRange(1),
@@ -57,11 +63,13 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     help="Number of parts into which each batch is split (gradient accumulation).",
 )
 @click.option("--checkpoint-activations", is_flag=True, help="Recompute activations in the backward pass, to save memory.")
-@click.option("--compile", "compile_", is_flag=True, help="Use torch.compile: takes minutes at the start, faster afterwards.")
+@click.option("--compile", "compile_", is_flag=True, help="Use torch.compile: minutes of compiling, then faster steps.")
 @click.option("--prefetch", type=click.IntRange(1), default=2, show_default=True, help="Number of threads that prepare batches.")
 @click.option("--bfloat16/--float32", "bfloat16", default=True, show_default=True, help="Mixed precision, or full.")
 @prepare.perceptual_option
-@path_option("--flow-model", metavar="FILE.onnx", help="A network as teacher of optical flow instead of DIS, as for `fsv2v clip flow`.")
+@path_option(
+    "--flow-model", metavar="FILE.onnx", help="A network that supervises the optical flow, instead of DIS, as for `fsv2v clip flow`."
+)
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, help="Steps between rows of log.ndjson.")
 @click.option("--save-every", type=click.FloatRange(0), default=240, show_default=True, help="Seconds between saved states.")
 @click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
@@ -77,29 +85,31 @@ def train(
 ) -> None:  # fmt: skip
     """Train a model on a dataset of faces, bodies or streets, whichever the preset is for.
 
-    The run's folder holds config.json, log.ndjson, sample sheets, snapshots to use and states to go on from. A run that is stopped, even by
-    kill -9, goes on exactly where it was; one that goes wrong returns to its last good state by itself. On several GPUs or machines:
+    The run's folder holds config.json, log.ndjson, sample sheets, snapshots for inference and states for resuming. Repeat the command to
+    resume a stopped run exactly, even after kill -9. If training diverges, it returns to its last good state. On several GPUs or machines:
     `torchrun --nproc-per-node 8 -m fsv2v_cli train ...`. The path of the final snapshot is printed; with --json also each row of the log.
     """
     from dataclasses import replace
     from pathlib import Path
 
     from fsv2v.models import model_path
-    from fsv2v.models import perceptual as network_of
+    from fsv2v.models import perceptual as resolve_perceptual
     from stages.train import ComputeSettings, LoggingSettings, TrainOptions, read_recipe
     from stages.train import train as fit
 
     if budget is not None and steps is not None:
-        raise click.UsageError("--budget and --steps exclude each other")
-    recipe = read_recipe(preset) if start is None else read_recipe(preset).going_on()
+        raise click.UsageError("--budget and --steps are mutually exclusive")
+    recipe = read_recipe(preset) if start is None else read_recipe(preset).without_small_phases()
     chosen = {"learning_rate": learning_rate, "discriminator_rate": learning_rate, "max_examples": max_examples}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    network: dict[str, Any] = {name: value for name, value in (("attention", attention), ("method", method)) if value is not None}
-    changes["generator"] = recipe.generator.changed(**network)
-    changes["perceptual"] = network_of(perceptual, recipe.perceptual, prepare.Console())
-    config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).enlarged(batch_scale)
+    generator_overrides: dict[str, Any] = {
+        name: value for name, value in (("attention", attention), ("method", method)) if value is not None
+    }
+    changes["generator"] = recipe.generator.changed(**generator_overrides)
+    changes["perceptual"] = resolve_perceptual(perceptual, recipe.perceptual, prepare.ConsoleReporter())
+    config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).with_batch_scale(batch_scale)
     if steps is not None:
-        config = config.shortened(steps)
+        config = config.with_steps(steps)
     options = TrainOptions(
         Path(data), device, LoggingSettings(log_every, save_every), ComputeSettings(accumulate, checkpoint_activations, compile_, prefetch),
         flow_model, None if start is None else model_path(start), tensorboard,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.errors import InputError
 from stages.files import TEMPORARY, alone, building_directory, building_file, discard, write_atomically
 
@@ -140,4 +140,4 @@ def test_a_full_disk_for_temporary_files_is_told_as_that(tmp_path, monkeypatch):
         write_bytes(Path(folder) / "absent" / "x", b"")
     with pytest.raises(InputError) as caught:
         write_bytes(tmp_path / "absent" / "x", b"")
-    assert "another place with -o" in in_full(str(caught.value))
+    assert "another place with -o" in with_hint(str(caught.value))

@@ -21,7 +21,7 @@ import cv2
 import held_out_people
 import numpy as np
 import torch
-from dense_training import Fit, fit, color_jitter
+from dense_training import Fit, color_jitter, fit
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor

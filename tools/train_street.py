@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from dense_training import Fit, fit, color_jitter
+from dense_training import Fit, color_jitter, fit
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file

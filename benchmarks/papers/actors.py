@@ -2,9 +2,9 @@
 
     python benchmarks/papers/actors.py --subjects 40 --frames 60 --size 256x128 --seed 0 -o out/actors
 
-Each subject's appearance is a function of (seed, subject), what he does and where of (seed, subject, clip); the same command makes the same
-pixels. The path of each finished clip is printed; what is there already is not made again. `subjects.tsv` beside the clips says who is
-in which, for `fsv2v build-dataset --subjects`. See benchmarks/papers/README.md.
+Appearance depends only on (seed, subject); motion and scene depend on (seed, subject, clip). The same command makes the same pixels. The
+path of each finished clip is printed; existing clips are kept. `subjects.tsv` beside the clips maps each clip to its subject, for
+`fsv2v build-dataset --subjects`. See benchmarks/papers/README.md.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.errors import Fsv2vError
 from stages.files import write_atomically
 
-GENERATION = 1
-"""To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
+RENDERER_VERSION = 1
+"""Increment when the same seed would render different pixels, so that outdated clips are detected."""
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
-NEARNESS_ERROR = 0.0015
-"""By how much 1 / depth, per metre, may differ from what is seen in the next frame for a pixel to count as visible there."""
+INVERSE_DEPTH_TOLERANCE = 0.0015
+"""Tolerance in 1/m: a pixel stays visible if the inverse depth of the next frame where the flow leads differs by less."""
 _APPEARANCE, _MOTION, _SCENE, _GRAIN = range(4)
 
 
@@ -95,18 +95,18 @@ def visible_next(shot: Shot, following: Shot) -> NDArray[np.bool_]:
     height, width = shot.labels.shape
     x = np.arange(width, dtype=np.float32) + shot.flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + shot.flow[..., 1]
-    there = cv2.remap(following.nearness, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    observed = cv2.remap(following.inverse_depth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return inside & (np.abs(there - shot.arriving) < NEARNESS_ERROR)
+    return inside & (np.abs(observed - shot.next_inverse_depth) < INVERSE_DEPTH_TOLERANCE)
 
 
 def write(take: Take, out: Path, flow: bool, overwrite: bool) -> Path:
-    """The clip of a take in the folder `out`. Raises ParametersDiffer when one of other parameters is there and `overwrite` is not set."""
+    """The clip of a take in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
     path = out / f"{take.name}.clip"
-    producer = Producer("actors", parameters={**asdict(take), "generation": GENERATION}, seed=take.seed)
+    producer = Producer("actors", parameters={**asdict(take), "generation": RENDERER_VERSION}, seed=take.seed)
     kinds = LAYERS if flow else LAYERS[:3]
     if path.exists() and not overwrite:
-        clip = open_clip(path)
+        clip = open_clip(path)  # `needs` raises for a layer of different parameters, so each layer is asked
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
             return path
     made = film(take)
@@ -179,18 +179,18 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the clips")
     parser.add_argument("--subjects", type=int, default=40)
-    parser.add_argument("--first", type=int, default=0, help="number of the first subject, to make more of them later or elsewhere")
-    parser.add_argument("--clips-per-subject", type=int, default=1, help="other motions, places and light, the same looks")
+    parser.add_argument("--first", type=int, default=0, help="index of the first subject, to extend a set or to split it across machines")
+    parser.add_argument("--clips-per-subject", type=int, default=1, help="same appearance, different motion, scene and light")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--size", type=_size, default=(256, 128), help="height x width in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--storage", choices=["jpg", "png"], default="jpg", help="of frames: JPEG (quality 95) to train on, PNG to measure on"
+        "--storage", choices=["jpg", "png"], default="jpg", help="frame format: JPEG (quality 95) to train on, PNG to measure on"
     )
     parser.add_argument("--no-flow", action="store_true", help="leave out flow and flow_confidence, nine tenths of the bytes")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--overwrite", action="store_true", help="replace clips of other parameters")
+    parser.add_argument("--overwrite", action="store_true", help="replace clips made with different parameters")
     return parser.parse_args()
 
 

@@ -34,7 +34,7 @@ from stages.clip.layers import npz_bytes
 from stages.errors import Fsv2vError
 from stages.files import building_directory, write_atomically, write_bytes
 
-GENERATION = 1
+RENDERER_VERSION = 1
 """To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
 CLIPS_PER_TOWN = 8
 SMALLEST, LARGEST = 32, 4096
@@ -98,7 +98,7 @@ def film(drive: Drive, frames: int) -> Iterator[Shot]:
 def write(take: Take, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Path:
     """The clip of a take in the folder `out`. Raises ParametersDiffer when one of other parameters is there and `overwrite` is not set."""
     path = out / f"{take.name}.clip"
-    producer = Producer("drives", parameters={**asdict(take), "generation": GENERATION}, seed=take.seed)
+    producer = Producer("drives", parameters={**asdict(take), "generation": RENDERER_VERSION}, seed=take.seed)
     if path.exists() and not overwrite:
         clip = open_clip(path)
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):

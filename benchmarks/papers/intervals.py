@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import t
 
 LEVEL = 0.95
-Finding = Literal["holds", "does not hold", "undecided"]
+Verdict = Literal["holds", "does not hold", "undecided"]
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
@@ -21,7 +21,7 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(half)
 
 
-def beats(ours: Sequence[float], theirs: Sequence[float], better: str) -> Finding:
+def paired_verdict(ours: Sequence[float], theirs: Sequence[float], better: str) -> Verdict:
     """Whether "ours beats theirs" holds, from pairs of runs with the same seed. better: "lower" or "higher" values.
 
     The 95 % interval of the mean difference decides; it is undecided if the interval contains 0, or if there is a single pair.
@@ -34,10 +34,10 @@ def beats(ours: Sequence[float], theirs: Sequence[float], better: str) -> Findin
 
 
 def formatted(mean: float, half: float | None) -> str:
-    """A text such as 12.3 ± 0.42: two significant digits of the half-width, and the same decimals of the mean; without it three digits."""
+    """For example "12.30 ± 0.42": two significant digits of the half-width, and as many decimals of the mean; without it three digits."""
     if half is None:
         return f"{mean:.3g}"
     if half == 0:
         return f"{mean:.3g} ± 0"
-    digits = max(0, 1 - int(np.floor(np.log10(half))))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    decimals = max(0, 1 - int(np.floor(np.log10(half))))
+    return f"{mean:.{decimals}f} ± {half:.{decimals}f}"

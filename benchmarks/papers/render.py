@@ -22,14 +22,14 @@ _SHADOW_CELL, _SHADOW_SIDE, _SHADOW_BIAS = 0.024, 176, 0.05
 
 @dataclass(frozen=True)
 class Shot:
-    """uint8 frame [H, W, 3] and labels [H, W]; flow [H, W, 2] to the next frame; nearness [H, W], 1 / depth, 0 of the background."""
+    """uint8 frame [H, W, 3] and labels [H, W]; flow [H, W, 2] to the next frame; inverse_depth [H, W], 1/m, 0 of the background."""
 
     frame: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     flow: Array
-    nearness: Array
-    arriving: Array
-    """What the nearness of each pixel's surface is in the next frame."""
+    inverse_depth: Array
+    next_inverse_depth: Array
+    """The inverse depth of each pixel's surface in the next frame."""
 
 
 class Renderer:

@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib
 import torch
 from experiment import Experiment, Variant
-from intervals import beats, formatted, mean_and_half_width
+from intervals import formatted, mean_and_half_width, paired_verdict
 from judging import REAL, REPEAT, Figures, better, unit
 
 from stages.clip import open_clip
@@ -107,7 +107,7 @@ def findings(table: Table, claims: Sequence[Claim]) -> list[str]:
         ratio = f"{_mean(ours) / _mean(theirs):.2f}" if _mean(theirs) else "none, theirs being 0"
         beside = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
         both = sorted(ours.keys() & theirs.keys())
-        finding = beats([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
+        finding = paired_verdict([ours[seed] for seed in both], [theirs[seed] for seed in both], better(claim.metric))
         than = best if len(claim.others) == 1 else f"the best of the others, {best}"
         said.append(f"{claim.metric}: {claim.ours} better than {than}: **{finding}**; ratio {ratio}{beside}")
     return said

@@ -118,7 +118,7 @@ def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:
-    warnings = squeezed(clip, view) + track.complaints(index, clip)
+    warnings = squeezed(clip, view) + track.quality_warnings(index, clip)
     return Example(clip, track, index, view, sample_of(track, index, view, view.image(clip.frame(index))), warnings)
 
 

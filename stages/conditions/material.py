@@ -32,7 +32,7 @@ class Material:
     size: ClassVar[Size] = (256, 256)
     """Default size of the crops."""
     shows: ClassVar[str]
-    """What makes a frame usable, in words."""
+    """What a usable frame shows, for messages: "a face"."""
     optional_layers: ClassVar[tuple[str, ...]] = ()
     """Further layers that are kept if the clip has them."""
     labels: LabelTable | None = None
@@ -51,7 +51,7 @@ class Material:
         return np.ones(self.clip.num_frames, bool)
 
     def breaks(self) -> np.ndarray:
-        """Whether another subject or a jump of the subject begins at each frame, bool [T]; cuts of the video are not included."""
+        """Whether the subject changes or jumps at each frame, bool [T]; cuts of the video are not included."""
         return np.zeros(self.clip.num_frames, bool)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
@@ -66,21 +66,21 @@ class Material:
     def keep_images(self, made: Clip, layer: str, run: slice, views: Sequence[View], producer: Producer, *about: str) -> None:
         """Keep a layer of images, whose values must not be interpolated, and the entries `about` of its layer.json."""
         source = self.clip.layer(layer)
-        with made.writing(layer, producer, self.inputs, entries(source.meta, *about)) as writer:
+        with made.writing(layer, producer, self.inputs, select_entries(source.meta, *about)) as writer:
             for image, view in zip(source.images(run.start, run.stop), views, strict=True):
                 writer.image(view.image(image, cv2.INTER_NEAREST))
 
 
-def followed(clip: Clip, points: np.ndarray) -> int:
-    """Who of the persons of a layer [T, P, N, 3] a dataset follows. Raises NoDetection when it shows no subject."""
+def main_subject_of(clip: Clip, points: np.ndarray) -> int:
+    """Index of the person of a layer [T, P, N, 3] that a dataset follows. Raises NoDetection when it shows no subject."""
     chosen = main_subject(points)
     if chosen is None:
         raise NoDetection(f"{clip.path} shows no subject", code="nothing-detected")
     return chosen
 
 
-def leaps(points: np.ndarray, sizes: np.ndarray, max_step: float) -> np.ndarray:
-    """Whether points [T, N, 3] jump, bool [T]: those seen in both frames move by more than `max_step` times `sizes` [T]."""
+def jumps(points: np.ndarray, sizes: np.ndarray, max_step: float) -> np.ndarray:
+    """Whether points [T, N, 3] jump, bool [T]: those seen in both frames move in the mean by more than `max_step` times `sizes` [T]."""
     both = ((points[1:, :, 2] > 0) & (points[:-1, :, 2] > 0))[..., None]
     moved = (np.diff(points[..., :2], axis=0) * both).sum(1) / np.maximum(both.sum(1), 1)
     leapt = np.linalg.norm(moved, axis=-1) > max_step * np.maximum(sizes[1:], 1)
@@ -100,6 +100,6 @@ def transformed_boxes(views: Sequence[View], boxes: np.ndarray) -> np.ndarray:
     return transformed(views, corners)[..., :2].reshape(boxes.shape)
 
 
-def entries(meta: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Those entries of a layer.json that it has."""
+def select_entries(meta: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The named entries of a layer.json; absent ones are skipped."""
     return {name: meta[name] for name in names if name in meta}

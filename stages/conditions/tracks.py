@@ -65,7 +65,7 @@ class Track(ABC):
         """This track in the pixels of `views`, with the place, size and, if asked, proportions of the examples' keypoints."""
         raise NotImplementedError
 
-    def complaints(self, index: int, clip: Clip) -> tuple[str, ...]:
+    def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:
         """Warnings about a frame as an example."""
         return ()
 

@@ -25,7 +25,7 @@ from stages.reading import load_npz, parse_object
 
 SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"
-"""Stands in the place of the result in a mean over several clips; with several methods it is the folder of their results."""
+"""`Score.result` of a mean over several clips. If several methods are compared, each mean has the name of the method's folder instead."""
 
 Shard = tuple[int, int]
 _SIDES = ("results", "references", "repeated", "warped")
@@ -33,8 +33,8 @@ _SIDES = ("results", "references", "repeated", "warped")
 
 @dataclass(frozen=True)
 class PartialResult:
-    """metrics: their names; shards: those of the evaluation that are in here, [(0, 1)] for all of it; fingerprint: differs between
-    evaluations of other results or with other options; pairs: (result, reference) of all results in here; scores: of single results;
+    """metrics: their names; shards: those of the evaluation that are in here, [(0, 1)] for all of it; fingerprint: identifies
+    the results and the options of the evaluation; pairs: (result, reference) of all results in here; scores: of single results;
     sides: (pool, extractor) -> statistics; clips: pool -> number of results; reasons: (pool, metric) -> why there is no figure."""
 
     metrics: tuple[str, ...]
@@ -74,8 +74,11 @@ class PartialResult:
     def _of_pool(self, pool: str, metric: Distribution) -> Score:
         score = Score(pool, "", metric.name, metric.unit, metric.better, clips=self.clips[pool])
         sides = self.sides.get((pool, metric.extractor.name))
-        reason = self.reasons.get((pool, metric.name), "") or (metric.too_few(sides.results.count) if sides else "has no features")
-        if sides is None or reason:
+        if reason := self.reasons.get((pool, metric.name), ""):
+            return replace(score, unavailable=reason)
+        if sides is None:
+            return replace(score, unavailable="has no features")
+        if reason := metric.too_few(sides.results.count):
             return replace(score, unavailable=reason)
         compared = (sides.results, sides.repeated, sides.warped)
         value, baseline, warped = (None if one is None else metric.between(sides.references, one) for one in compared)
@@ -105,7 +108,7 @@ def load(path: Path) -> PartialResult:
         arrays = load_npz(path)
         header = parse_object(arrays["header"].tobytes())
         if header["schema"] != SCHEMA:
-            raise InputError(f"{path} is of another version: {header['schema']}", hint="Merge with the fsv2v that made it")
+            raise InputError(f"{path} is of another version: {header['schema']}", hint="Merge it with the version of fsv2v that wrote it")
         sides = {}
         for index, (pool, kept) in enumerate(zip(header["pools"], header["sides"], strict=True)):
             sides[pool[0], pool[1]] = SetStatistics(**{side: Statistics.from_arrays(arrays, f"{index}.{side}.") for side in kept})
@@ -143,24 +146,27 @@ def require_same(path: Path, part: PartialResult) -> None:
         return
     existing = load(path)
     if (existing.metrics, existing.shards, existing.fingerprint) != (part.metrics, part.shards, part.fingerprint):
-        raise ParametersDiffer(f"{path} holds a part of another evaluation, and is not replaced", code="output-other")
+        raise ParametersDiffer(f"{path} belongs to a different evaluation, and is not replaced", code="output-other")
 
 
 def merge(paths: Sequence[Path]) -> PartialResult:
-    """The sum of the files. Raises UsageError when they do not fit together: other metrics, shards of other evaluations, a missing shard, a
-    result in two files."""
+    """The sum of the files. Raises UsageError when they do not fit together: different metrics, shards of different evaluations, a missing
+    shard, a result in two files."""
     whole = load(paths[0])
     for path in paths[1:]:
         part = load(path)
         if part.metrics != whole.metrics:
-            raise UsageError(f"{path} has other metrics than {paths[0]}: {', '.join(part.metrics)}")
+            raise UsageError(f"{path} has different metrics from {paths[0]}: {', '.join(part.metrics)}")
+        # whole evaluations of different results may be merged, shards must come from the same one
         if part.fingerprint != whole.fingerprint and max(count for _, count in part.shards + whole.shards) > 1:
-            hint = "Each shard is given the same results and references, by the same names in the same order, and the same options"
+            hint = "Run every shard with the same results and references, by the same names in the same order, and the same options"
             raise UsageError(f"{path} and {paths[0]} are shards of different evaluations", hint=hint)
         whole += part
     counts = {count for _, count in whole.shards}
     if len(counts) > 1:
-        raise UsageError(f"The files are shards of {' and of '.join(map(str, sorted(counts)))}: they are of different evaluations")
+        raise UsageError(
+            f"The files have different numbers of shards ({' and '.join(map(str, sorted(counts)))}), so they are of different evaluations"
+        )
     (count,) = counts
     if count > 1 and sorted(whole.shards) != [(index, count) for index in range(count)]:
         present = ", ".join(f"{index}/{count}" for index, _ in sorted(whole.shards))
@@ -171,12 +177,12 @@ def merge(paths: Sequence[Path]) -> PartialResult:
 
 
 def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
-    """Name of the mean -> the scores of a method that has several references.
+    """Name of the mean -> the scores that it is of, for each method that has several results.
 
-    Where no two results have the same reference, all are of one method; else each set is one (see `pools`).
+    If every result has a reference of its own, all results are of one method; otherwise each set is a method (see `pools`).
     """
     pairs = list(dict.fromkeys((score.result, score.reference) for score in scores))
-    if len({reference for _, reference in pairs}) == len(pairs) > 1:
+    if len(pairs) > 1 and len({reference for _, reference in pairs}) == len(pairs):
         return {MEAN: list(scores)}
     sets = dict(zip(pairs, pools(pairs), strict=True))
     several = [name for name, count in Counter(sets.values()).items() if count > 1]

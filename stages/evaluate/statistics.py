@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """count N; total [D] and products [D, D], the sums of the vectors and of their outer products; sample [min(N, KEPT), D] float32, keys."""
+    """count N; total [D] and products [D, D], sums of the vectors and of their outer products; sample [min(N, KEPT), D] float32, keys."""
 
     count: int
     total: Array

@@ -8,5 +8,5 @@ __all__ = ["PoseOptions", "extract", "extract_missing"]
 
 
 def extract_missing(clip: Clip, backend: str, device: str) -> Outcome:
-    """Poses for a synthesis whose clip lacks them; `backend` is that of landmarks."""
+    """Poses for a synthesis whose clip lacks them; `backend` names a landmark detector and is not used (see `Kind.extractor`)."""
     return extract(clip, PoseOptions(device=device))

@@ -82,9 +82,9 @@ class Rendering:
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
-        complaints = [text for example in self._examples for text in example.warnings]
+        quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
-        return [*complaints, *squeezed(self._clip, self.driving.views[0]), *too_far]
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far]
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:

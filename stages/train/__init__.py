@@ -20,7 +20,7 @@ from stages.train.budget import plan, seconds_per_step
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 from stages.train.loop import Event, LoggingSettings, Run
-from stages.train.parallel import World, join, leave, own_device
+from stages.train.parallel import ProcessGroup, join, leave, own_device
 from stages.train.recipes import read_recipe
 from stages.train.state import RunFolder
 from stages.train.trainer import ComputeSettings, Trainer
@@ -69,7 +69,7 @@ def _train(
     config: TrainConfig,
     options: TrainOptions,
     folder: RunFolder,
-    world: World,
+    world: ProcessGroup,
     device: torch.device,
     begun: float,
     overwrite: bool,

@@ -117,7 +117,7 @@ class TrainConfig:
             ends.add(last)
         return sorted({0, *range(0, self.steps, max(50, round(self.steps / 20))), *ends})
 
-    def shortened(self, steps: int) -> TrainConfig:
+    def with_steps(self, steps: int) -> TrainConfig:
         """The same schedule in `steps` steps: every phase shrinks in proportion, none vanishes."""
         if steps < len(self.phases):
             raise UsageError(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
@@ -130,12 +130,12 @@ class TrainConfig:
         """The same phases with other numbers of steps."""
         return replace(self, phases=tuple(replace(p, steps=n) for p, n in zip(self.phases, lengths, strict=True)))
 
-    def going_on(self) -> TrainConfig:
+    def without_small_phases(self) -> TrainConfig:
         """Without the phases at a smaller size: what they teach fastest a trained model knows, and they would cost it its fine details."""
         largest = max(phase.scale for phase in self.phases)
         return replace(self, phases=tuple(phase for phase in self.phases if phase.scale == largest))
 
-    def enlarged(self, times: int) -> TrainConfig:
+    def with_batch_scale(self, times: int) -> TrainConfig:
         """Every phase with so many times the batch: for more devices."""
         return replace(self, phases=tuple(replace(p, batch=times * p.batch) for p in self.phases))
 

@@ -33,7 +33,7 @@ from stages.train.augment import draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.dataset_clip import DatasetClip, check_kind
-from stages.train.parallel import World
+from stages.train.parallel import ProcessGroup
 
 EXAMPLE_DISTANCE = 0.5
 """Seconds between a window and its examples, where the clip is long enough."""
@@ -177,7 +177,7 @@ class _Unreadable:
 class Prefetcher:
     """Makes the next batches in threads while a step runs (decoding and drawing release the interpreter's lock)."""
 
-    def __init__(self, dataset: Dataset, config: TrainConfig, start: int, world: World, attempt: int = 0, ahead: int = 2) -> None:
+    def __init__(self, dataset: Dataset, config: TrainConfig, start: int, world: ProcessGroup, attempt: int = 0, ahead: int = 2) -> None:
         self.dataset, self.config, self.step, self.world, self.attempt = dataset, config, start, world, attempt
         self.pool = ThreadPoolExecutor(ahead, thread_name_prefix="batches")
         self.waiting = [self._order(start + i) for i in range(ahead)]

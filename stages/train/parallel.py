@@ -1,7 +1,7 @@
 """Data parallel training: `torchrun` starts the processes, each makes its part of every batch, gradients are summed.
 
-A batch is the same whatever the number of processes, and its parts are weighted by their size; so a run may go on with another number.
-Batch norm and region discriminators see their part only, and differ in that.
+A batch is the same whatever the number of processes, and its parts are weighted by their size. A run can therefore be resumed with a
+different number of processes. Exceptions: batch norm and region discriminators see only the samples of their process.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from stages.errors import UsageError
 
-PATIENCE = timedelta(hours=1)
-"""The others wait so long for the first process, which judges, saves and may fetch weights."""
+COLLECTIVE_TIMEOUT = timedelta(hours=1)
+"""How long the other processes wait for rank 0, which validates, saves and may download weights."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
-    """This process among `size`, as number `rank`; `local_rank` counts on this machine."""
+class ProcessGroup:
+    """This process's rank in a group of `size`; `local_rank` is its index on this machine."""
 
     rank: int = 0
     size: int = 1
@@ -37,7 +37,7 @@ class World:
         return self.rank == 0
 
     def part(self, batch: int) -> range:
-        """The samples of a batch that are this process's. UsageError when there are more processes than samples."""
+        """Indices of the samples of a batch that this process computes. Raises UsageError when there are more processes than samples."""
         if batch < self.size:
             facts = {"batch": batch}
             raise UsageError(f"a batch of {batch} cannot be shared by {self.size} processes", code="batch-too-small", facts=facts)
@@ -50,7 +50,7 @@ class World:
         return values
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Gradients become their sums over all processes, in one message; a parameter that nobody used keeps none."""
+        """Sum the gradients over all processes in one flat all-reduce. Parameters that have no gradient on any rank keep None."""
         if self.size == 1:
             return
         trained = list(parameters)
@@ -61,7 +61,7 @@ class World:
             parameter.grad = gradient.view_as(parameter)
 
     def wait(self) -> None:
-        """Until all processes have come here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             dist.barrier()
 
@@ -75,27 +75,27 @@ class World:
         return shared
 
 
-def join(device: str) -> World:
+def join(device: str) -> ProcessGroup:
     """The world that torchrun has started (RANK, WORLD_SIZE, LOCAL_RANK in the environment), or this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World()
+        return ProcessGroup()
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    world = ProcessGroup(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=COLLECTIVE_TIMEOUT)
     return world
 
 
-def leave(world: World) -> None:
+def leave(world: ProcessGroup) -> None:
     if world.size > 1 and dist.is_initialized():
         dist.destroy_process_group()
 
 
-def own_device(world: World, device: str) -> str:
-    """Every process of a machine has a GPU of its own: "cuda" and "auto" become "cuda:N" where there are several processes."""
+def own_device(world: ProcessGroup, device: str) -> str:
+    """ "cuda" and "auto" become "cuda:N" where there are several processes, so that each has a GPU of its own; other names are kept."""
     if world.size > 1 and torch.cuda.is_available() and device in ("auto", "cuda"):
         return f"cuda:{world.local_rank}"
     return device

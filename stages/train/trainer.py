@@ -21,7 +21,7 @@ from stages.networks.families import find
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.guard import Guard
-from stages.train.parallel import World
+from stages.train.parallel import ProcessGroup
 
 R1_EVERY = 16
 """The gradient penalty is computed every so many steps, with so many times its weight (StyleGAN 2's lazy regularisation)."""
@@ -72,11 +72,11 @@ class Trainer:
 
     def __init__(
         self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, compute: ComputeSettings | None = None,
-        world: World | None = None,
+        world: ProcessGroup | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.device, self.perceptual = config, device, perceptual
-        self.compute, self.world = compute or ComputeSettings(), world or World()
+        self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator).to(device)
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
@@ -293,7 +293,7 @@ class Notes:
             self.add("_grey", truth.abs().mean() * share)
             self.add("_saturation", (made.raw.abs() > 0.999).float().mean() * share)
 
-    def means(self, world: World, frames: int) -> dict[str, float]:
+    def means(self, world: ProcessGroup, frames: int) -> dict[str, float]:
         """Means over the frames, of all processes."""
         names = world.share(sorted(self.sums))
         zero = torch.zeros((), device=self.device)

@@ -80,7 +80,7 @@ def test_figures_have_the_digits_that_their_interval_bears(intervals: ModuleType
     ],
 )  # fmt: skip
 def test_one_method_beats_another_if_the_interval_of_the_difference_says_so(intervals, ours, theirs, better, said):
-    assert intervals.beats(ours, theirs, better) == said
+    assert intervals.paired_verdict(ours, theirs, better) == said
 
 
 def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):

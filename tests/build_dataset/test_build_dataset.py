@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.build_dataset import DatasetOptions, build, read_subjects
 from stages.build_dataset.index import assign_splits
 from stages.build_dataset.runs import runs_of
@@ -147,7 +147,7 @@ def test_a_clip_without_landmarks_or_faces_is_reported_and_the_others_go_on(clip
         layer.arrays(points=np.zeros((20, 1, 68, 3), np.float32))
     reports = list(build(map(str, [bare.path, *clips, empty.path]), tmp_path / "faces", DatasetOptions(size=64)))
     assert [report.status for report in reports] == ["failed", "done", "done", "done", "failed"]
-    assert "fsv2v extract-sketch" in in_full(reports[0].reason) and "in a row with a face" in reports[-1].reason
+    assert "fsv2v extract-sketch" in with_hint(reports[0].reason) and "in a row with a face" in reports[-1].reason
 
 
 def test_nothing_usable_is_an_error(tmp_path):

@@ -184,7 +184,7 @@ def test_sizes_follow_the_kind(make_body_clip, make_street_clip, tmp_path):
     made([make_street_clip(tmp_path / "s.clip")], tmp_path / "streets", DatasetOptions())
     assert header(tmp_path / "bodies")["parameters"]["size"] == [256, 128]
     assert header(tmp_path / "streets")["parameters"]["size"] == [192, 256]
-    with pytest.raises(UsageError, match="heads are squares, not 256x128"):
+    with pytest.raises(UsageError, match="head crops must be square, not 256x128"):
         made([], tmp_path / "faces", DatasetOptions(size=(256, 128), kind="landmarks"))
 
 

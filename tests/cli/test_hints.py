@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from fsv2v_cli import console
-from fsv2v_cli.hints import HINTS, in_full
+from fsv2v_cli.hints import HINTS, with_hint
 from stages import errors
 from stages.backends import AUTO, Backend, Backends
 from stages.errors import Fsv2vError, InputError, MissingRequirement, ParametersDiffer, Sentence, prefixed
@@ -78,12 +78,12 @@ def test_codes_are_words_with_hyphens(code):
 def test_the_hint_of_the_command_line_takes_the_place_of_the_librarys():
     problem = ParametersDiffer("out.mp4 exists already", hint="use another path", code="output-exists")
     assert str(problem) == "out.mp4 exists already. use another path"
-    assert in_full(str(problem)) == "out.mp4 exists already. Replace it with --overwrite, or choose another place with -o"
+    assert with_hint(str(problem)) == "out.mp4 exists already. Replace it with --overwrite, or choose another place with -o"
 
 
 def test_a_hint_can_quote_the_librarys_and_the_facts():
     problem = MissingRequirement("The weights x are not here", hint="put them into /cache", code="weights-absent", facts={"name": "x"})
-    assert in_full(str(problem)) == "The weights x are not here. Run `fsv2v weights fetch x` with the network on, or put them into /cache"
+    assert with_hint(str(problem)) == "The weights x are not here. Run `fsv2v weights fetch x` with the network on, or put them into /cache"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_hint_can_quote_the_librarys_and_the_facts():
     ],
 )
 def test_without_a_hint_a_text_stays_as_it_is(text):
-    assert in_full(text) == text
+    assert with_hint(text) == text
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_without_a_hint_a_text_stays_as_it_is(text):
     ],
 )
 def test_what_can_be_tried_where_no_face_was_found(facts, hint):
-    assert in_full(Sentence("No face was found", code="no-face", facts=facts)) == f"No face was found. {hint}"
+    assert with_hint(Sentence("No face was found", code="no-face", facts=facts)) == f"No face was found. {hint}"
 
 
 def test_an_error_and_its_sentence_keep_everything_across_processes():
@@ -135,7 +135,7 @@ def test_an_error_and_its_sentence_keep_everything_across_processes():
 
 
 def test_a_prefix_keeps_code_and_facts_and_plain_text_stays_plain():
-    assert in_full(prefixed("a.mp4: ", Sentence("No shot lasts 3 s", code="no-shot"))) == "a.mp4: No shot lasts 3 s. Lower --min-seconds"
+    assert with_hint(prefixed("a.mp4: ", Sentence("No shot lasts 3 s", code="no-shot"))) == "a.mp4: No shot lasts 3 s. Lower --min-seconds"
     assert type(prefixed("a.mp4: ", "it is short")) is str
 
 
@@ -153,7 +153,7 @@ def test_a_reason_keeps_its_hint_in_the_file_of_a_partial_result(tmp_path):
     for text in (reason, "needs 2 frames"):
         PartialResult(("fid",), scores=[replace(score, unavailable=text)], reasons={("a.mp4", "fid"): text}).save(tmp_path / "part.npz")
         part = load(tmp_path / "part.npz")
-        assert [in_full(part.scores[0].unavailable), in_full(part.reasons["a.mp4", "fid"])] == [in_full(text)] * 2
+        assert [with_hint(part.scores[0].unavailable), with_hint(part.reasons["a.mp4", "fid"])] == [with_hint(text)] * 2
 
 
 def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
@@ -170,7 +170,7 @@ def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
 
     monkeypatch.setattr("stages.backends._lacking", {})
     (note,) = Two("poses").require("auto").notes["once"]
-    assert in_full(note) == (
+    assert with_hint(note) == (
         "small is used, because the better mediapipe is not available: The weights x.task are not here. "
         "Run `fsv2v weights fetch x.task` with the network on, or put them there"
     )

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fsv2v.models import DEFAULT_MODELS
-from fsv2v_cli.hints import COMMAND_OF_LAYER, in_full
+from fsv2v_cli.hints import COMMAND_OF_LAYER, with_hint
 from stages.build_dataset import DatasetOptions, build
 from stages.clip import Clip, Producer, open_clip
 from stages.conditions import kinds
@@ -102,7 +102,7 @@ def test_a_layer_that_is_missing_is_named_with_its_remedy(sketch, make_painted_c
     clip = open_clip(make_painted_clip(tmp_path / "anna.clip", 0, num_frames=2))
     with pytest.raises(InputError, match="no layer 'sketch'") as caught:
         open_track(clip, "sketch")
-    assert "`fsv2v extract-sketch " in in_full(str(caught.value))
+    assert "`fsv2v extract-sketch " in with_hint(str(caught.value))
 
 
 def test_a_kind_that_is_not_known_is_refused_with_those_that_are():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from figures import figure, frame_metric
 
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.clip import Producer, VideoWriter, create_clip
 from stages.clip.pack import pack
 from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
@@ -228,7 +228,7 @@ def test_a_metric_without_its_weights_is_reported_with_the_remedy(make, tmp_path
     assert "FSV2V_WEIGHTS_MIRROR" in scores["perceptual-squeezenet"].unavailable
     reason = scores["landmark-error"].unavailable
     assert isinstance(reason, Sentence) and reason.facts == {"name": "face_landmarker.task"}
-    assert in_full(reason).endswith("Run `fsv2v weights fetch face_landmarker.task`")
+    assert with_hint(reason).endswith("Run `fsv2v weights fetch face_landmarker.task`")
     assert scores["psnr"].value == 100
     with pytest.raises(MissingRequirement, match="squeezenet.*FSV2V_WEIGHTS_MIRROR"):
         list(evaluate([truth], [truth], EvaluateOptions(metrics=("perceptual",), device="cpu")))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.clip import Clip, as_clip, open_clip, read_frames
 from stages.conditions.landmarks import eye_distance
 from stages.errors import NoDetection, ParametersDiffer, UsageError
@@ -79,7 +79,7 @@ def test_a_clip_without_any_face_is_a_sentence_and_leaves_nothing(clip_of, visib
     clip = clip_of([blank()] * 2)
     with pytest.raises(NoDetection, match=r"No face was found in any of the 2 frames") as caught:
         extract(clip, OFFLINE)
-    assert "`fsv2v clip preview`" in in_full(str(caught.value))
+    assert "`fsv2v clip preview`" in with_hint(str(caught.value))
     assert "sketch" not in visible_layers(clip.path) and "landmarks" not in visible_layers(clip.path)
     assert leftovers(clip.path) == []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.errors import MissingRequirement, UsageError
 from stages.runner import ClipTask, FailureList, ray_crew, run_over_clips
 
@@ -59,7 +59,7 @@ def test_a_killed_worker_is_tried_again_and_then_given_up(inputs, task, stand_in
     work = task(a="die once", b="die")
     reports = by_stem(on_ray(work, inputs("a", "b", "c")))
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
-    assert "on the Ray cluster" in reports["b"].reason and in_full(reports["b"].reason).endswith("try fewer --jobs")
+    assert "on the Ray cluster" in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
     assert stand_ins.calls(work.options.log, "b") >= 2
 
 

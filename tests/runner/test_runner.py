@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import stages.clip
-from fsv2v_cli.hints import in_full
+from fsv2v_cli.hints import with_hint
 from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageError
 from stages.files import using
@@ -134,7 +134,7 @@ def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stand_in
     work = task(b=deed)
     reports = {Path(report.clip).stem: report for report in run_over_clips(work, inputs("a", "b", "c"), jobs=2)}
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
-    assert cause in reports["b"].reason and in_full(reports["b"].reason).endswith("try fewer --jobs")
+    assert cause in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
     assert stand_ins.calls(work.options.log, "b") == 2
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dense_training import Fit, fit, color_jitter
+from dense_training import Fit, color_jitter, fit
 from torch.nn import functional as F
 
 from stages.networks.common.images import image_tensor

@@ -14,7 +14,7 @@ import torch
 from stages.errors import UsageError
 from stages.train import ComputeSettings, Phase, read_recipe
 from stages.train.data import Dataset
-from stages.train.parallel import World
+from stages.train.parallel import ProcessGroup
 from stages.train.trainer import Trainer
 
 TINY = replace(read_recipe("tiny"), perceptual="none", bfloat16=False, phases=(Phase(3, batch=4), Phase(3, batch=4, frames=2)))
@@ -22,10 +22,10 @@ TINY = replace(read_recipe("tiny"), perceptual="none", bfloat16=False, phases=(P
 
 def test_parts_cover_a_batch_once():
     for size in (1, 2, 3, 5):
-        parts = [World(rank, size).part(8) for rank in range(size)]
+        parts = [ProcessGroup(rank, size).part(8) for rank in range(size)]
         assert [i for part in parts for i in part] == list(range(8))
     with pytest.raises(UsageError, match="a batch of 2 cannot be shared by 3 processes"):
-        World(0, 3).part(2)
+        ProcessGroup(0, 3).part(2)
 
 
 def trained(data: Path, compute: ComputeSettings, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:

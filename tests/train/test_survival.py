@@ -202,7 +202,10 @@ class TestStartingFromAModel:
     def test_leaves_out_the_phases_at_a_smaller_size(self):
         recipe = read_recipe("face-256")
         assert [phase.scale for phase in recipe.phases][:2] == [0.5, 1.0]
-        assert recipe.going_on().phases == recipe.phases[1:] and recipe.going_on().going_on() == recipe.going_on()
+        assert (
+            recipe.without_small_phases().phases == recipe.phases[1:]
+            and recipe.without_small_phases().without_small_phases() == recipe.without_small_phases()
+        )
 
     def test_of_another_kind_takes_what_fits(self):
         face = Trainer(TINY, torch.device("cpu"), None)

@@ -69,7 +69,7 @@ def test_a_run_leaves_its_configuration_log_samples_snapshot_and_state(undisturb
 def test_the_papers_recipes_can_be_stored_and_shortened(preset):
     recipe = read_recipe(preset)
     assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
-    assert [phase.frames for phase in recipe.shortened(100).phases] == [1, 2, 4, 8, 16]  # doubling, section 3
+    assert [phase.frames for phase in recipe.with_steps(100).phases] == [1, 2, 4, 8, 16]  # doubling, section 3
 
 
 def test_the_papers_networks_learn_with_discriminators_at_two_rates_and_for_regions(painted_dataset, tmp_path):
@@ -360,10 +360,10 @@ def test_a_run_that_began_before_teachers_could_be_chosen_goes_on(tmp_path):
 def test_a_schedule_shrinks_in_proportion_and_keeps_every_phase():
     uneven = replace(TINY, phases=tuple(Phase(steps) for steps in (30, 30, 30, 5, 5)))
     for recipe, steps in ((read_recipe("face-256"), 20), (uneven, 5), (uneven, 6), (uneven, 99)):
-        short = recipe.shortened(steps)
+        short = recipe.with_steps(steps)
         assert short.steps == steps and all(phase.steps > 0 for phase in short.phases)
     with pytest.raises(UsageError):
-        read_recipe("face-256").shortened(2)
+        read_recipe("face-256").with_steps(2)
 
 
 def test_a_state_that_was_cut_off_while_writing_is_never_seen(tmp_path, monkeypatch):

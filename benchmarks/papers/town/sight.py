@@ -21,7 +21,7 @@ NEAREST = 0.25
 @dataclass(frozen=True)
 class Sight:
     """One moment. frame uint8 [H, W, 3]; what the centre of each pixel shows: label, thing uint8 [H, W]; triangle int64 [H, W] (or SKY,
-    GROUND); part [H, W]; nearness float64 [H, W], 1 / depth, 0 of the sky."""
+    GROUND); part [H, W]; inverse_depth float64 [H, W], 1 / depth, 0 of the sky."""
 
     camera: Camera
     motions: Array
@@ -30,13 +30,13 @@ class Sight:
     thing: NDArray[np.uint8]
     triangle: Index
     part: Index
-    nearness: Array
+    inverse_depth: Array
 
     @property
     def depth(self) -> Array:
         """Metres along the axis of the camera, float32 [H, W]; 0 of the sky."""
-        seen = self.nearness > 0
-        return np.where(seen, 1 / np.where(seen, self.nearness, 1), 0).astype(np.float32)
+        seen = self.inverse_depth > 0
+        return np.where(seen, 1 / np.where(seen, self.inverse_depth, 1), 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def flow_between(one: Sight, other: Sight) -> Flow:
     """
     height, width = one.label.shape
     y, x = (axis.ravel() for axis in np.mgrid[:height, :width].astype(np.float64))
-    near, part = one.nearness.ravel(), one.part.ravel()
+    near, part = one.inverse_depth.ravel(), one.part.ravel()
     rays = np.stack([(x - one.camera.centre[0]) / one.camera.focal, (y - one.camera.centre[1]) / one.camera.focal, np.ones_like(x)], -1)
     rays = rays @ one.camera.turn
     ways = np.stack([_way(one, other, number) for number in range(len(one.motions))])
@@ -71,7 +71,7 @@ def flow_between(one: Sight, other: Sight) -> Flow:
 
 
 def _way(one: Sight, other: Sight, part: int) -> Array:
-    """[3, 4]: the place that a point of a part, given as its ray and nearness in `one`, has before the other camera, times the nearness."""
+    """[3, 4]: the place, times the inverse depth, of a point before the other camera, from its ray and inverse depth in `one`."""
     before, after = one.motions[part], other.motions[part]
     turn = after[:, :3] @ before[:, :3].T
     shift = turn @ (one.camera.eye - before[:, 3]) + after[:, 3] - other.camera.eye
@@ -79,7 +79,7 @@ def _way(one: Sight, other: Sight, part: int) -> Array:
 
 
 def _seen(one: Sight, other: Sight, there: Array, arriving: Array) -> NDArray[np.bool_]:
-    """Which pixels of `one` are seen at the places [N, 2] of `other`, where they arrive with a nearness [N].
+    """Which pixels of `one` are seen at the places [N, 2] of `other`, where they arrive with a inverse_depth [N].
 
     The pixel there has the same label and instance, and is of the same triangle or as near as what arrives.
     """
@@ -92,7 +92,7 @@ def _seen(one: Sight, other: Sight, there: Array, arriving: Array) -> NDArray[np
     left, top = (np.clip(np.floor(place[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
     right, low = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
     across, down = place[:, 0] - left, place[:, 1] - top
-    near = other.nearness
+    near = other.inverse_depth
     upper = near[top, left] * (1 - across) + near[top, right] * across
     lower = near[low, left] * (1 - across) + near[low, right] * across
     found = upper * (1 - down) + lower * down

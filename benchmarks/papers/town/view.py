@@ -120,7 +120,7 @@ class _Picture:
         return np.ascontiguousarray(tables.transpose(2, 0, 1), np.float32)
 
     def _raster(self) -> None:
-        """What each sample meets first: keys hold the nearness above, 1 + the number among the chosen triangles below."""
+        """What each sample meets first: keys hold the inverse_depth above, 1 + the number among the chosen triangles below."""
         seen = (self.corners[self.chosen] - self.camera.eye) @ self.camera.turn.T
         pieces, owner = _before(seen, NEAREST)
         flat = 2 * (self.camera.focal * pieces[..., :2] / pieces[..., 2:] + self.camera.centre) + 1
@@ -200,7 +200,7 @@ class _Picture:
             thing=np.where(solid, mesh.thing[known], 0).astype(np.uint8),
             triangle=found,
             part=np.where(solid, mesh.part[known], 0),
-            nearness=exact,
+            inverse_depth=exact,
         )
 
     def _shade(self, samples: Index, linear: Array, label: NDArray[np.uint8], near: Array) -> None:

@@ -12,7 +12,7 @@ from stages.clip import Clip, Producer
 from stages.conditions import crop, poses
 from stages.conditions.appearance import body_place
 from stages.conditions.kinds.kind import Keypoints, Kind
-from stages.conditions.material import Material, Size, entries, followed, leaps, transformed, transformed_boxes
+from stages.conditions.material import Material, Size, jumps, main_subject_of, select_entries, transformed, transformed_boxes
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.reach import Pose
 from stages.conditions.retarget import retarget
@@ -113,7 +113,7 @@ class BodyMaterial(Material):
         arrays = self.source.arrays()
         if arrays["keypoints"].shape[2] != len(NAMES):
             raise InputError(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
-        chosen, known = followed(clip, poses.whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
+        chosen, known = main_subject_of(clip, poses.whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
         self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in known if name in arrays}
         self.body = self.person["keypoints"]
 
@@ -123,7 +123,7 @@ class BodyMaterial(Material):
     def breaks(self) -> np.ndarray:
         heights = np.array([person_height(body) for body in self.body])
         other = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
-        return np.asarray(leaps(self.body, heights, crop.JUMP_IN_PERSONS) | other)
+        return np.asarray(jumps(self.body, heights, crop.JUMP_IN_PERSONS) | other)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
         clip = self.clip
@@ -135,7 +135,7 @@ class BodyMaterial(Material):
         person = {name: array[run, None] for name, array in self.person.items()}
         person |= {name: transformed(views, person[name]) for name in SIZES if name in person}
         person["boxes"] = transformed_boxes(views, person["boxes"])
-        with made.writing("poses", producer, self.inputs, entries(self.source.meta, "skeleton", "keypoint_names")) as layer:
+        with made.writing("poses", producer, self.inputs, select_entries(self.source.meta, "skeleton", "keypoint_names")) as layer:
             layer.arrays(person)
 
 

@@ -15,7 +15,7 @@ from stages.conditions import crop, landmarks
 from stages.conditions.appearance import head_angles
 from stages.conditions.kinds.kind import Keypoints, Kind, grey
 from stages.conditions.landmarks import LANDMARKS, eye_distance
-from stages.conditions.material import Material, Size, followed, leaps, transformed
+from stages.conditions.material import Material, Size, jumps, main_subject_of, transformed
 from stages.conditions.normalise import normalise
 from stages.conditions.reach import Pose
 from stages.conditions.tracks import DetectorNoise, Track, main_subject, only
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import torch
 
 IRIS_DROPPED = 0.25
-"""Share of the training windows, and of the sets of examples, whose irises are left out: one model serves with and without."""
-SMALL_EYES = 12
-"""Pixels between the eyes below which an example is too small to copy from."""
-CROPPED_SHARE = 0.1
-"""Share of a head crop outside the image from which on the head itself is likely to be cut."""
+"""Probability that a training window, or a set of examples, loses its irises, so that one model works with and without them."""
+MIN_EYE_DISTANCE = 12
+"""In pixels; below it, the face of an example is too small to be useful."""
+MAX_CROP_OUTSIDE = 0.1
+"""If more than this share of the head crop lies outside the image, the head itself is probably cut off."""
 MAX_YAW, MAX_PITCH = 25.0, 20.0
-"""Degrees between the driving head and the nearest example's: beyond them the frame shows what no example does."""
+"""Largest angle in degrees to the nearest example; beyond it, the frame shows parts of the head that no example shows."""
 
 
 class LandmarkTrack(Track):
@@ -86,13 +86,13 @@ class LandmarkTrack(Track):
         faces = normalise(framed, examples[0], proportions=proportions)[:, None]
         return LandmarkTrack(faces[:, :, :LANDMARKS], faces[:, :, LANDMARKS:], pupils=self.pupils)
 
-    def complaints(self, index: int, clip: Clip) -> tuple[str, ...]:
+    def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:
         points = self.points[index, 0]
         found = []
-        x, y, side = crop.head_boxes(points[None])[0]
-        if crop.outside(np.array([x + 0.5 - side / 2, y + 0.5 - side / 2, side]), clip.width, clip.height) > CROPPED_SHARE:
+        centre_x, centre_y, side = crop.head_boxes(points[None])[0]
+        if crop.outside(np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side]), clip.width, clip.height) > MAX_CROP_OUTSIDE:
             found.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
-        if eye_distance(points) < SMALL_EYES:
+        if eye_distance(points) < MIN_EYE_DISTANCE:
             found.append(f"the face in {clip.id} is very small: results will be blurred")
         return tuple(found)
 
@@ -104,8 +104,8 @@ def _open(clip: Clip, *, pupils: bool = False) -> LandmarkTrack:
     return LandmarkTrack(only(chosen, arrays["points"]), iris, pupils=pupils)
 
 
-def _place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(pitch, yaw) in degrees, as in the paper."""
+def _appearance_coordinates(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(pitch, yaw) in degrees: the coordinates of faces in adaptive compact attention, section 3.2."""
     pitch, yaw, _ = head_angles(keypoints[:LANDMARKS])
     return np.array([pitch, yaw])
 
@@ -117,7 +117,7 @@ def _pose(keypoints: Keypoints) -> Pose:
     return Pose({"turned": yaw / MAX_YAW, "tilted": pitch / MAX_PITCH}, face[:, :2].mean(0, dtype=np.float64), width)
 
 
-def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     points, iris = keypoints[:, :, :LANDMARKS], keypoints[:, :, LANDMARKS:]
     return {"points": points, "iris": iris} if iris[..., 2].any() else {"points": points}
 
@@ -134,20 +134,20 @@ class FaceMaterial(Material):
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)
         arrays = clip.layer("landmarks").arrays()
-        chosen = followed(clip, arrays["points"])
+        chosen = main_subject_of(clip, arrays["points"])
         self.face = {name: array[:, [chosen]] for name, array in arrays.items() if name in ("points", "iris")}
         self.points = self.face["points"][:, 0]
 
     @classmethod
     def check_size(cls, size: Size) -> None:
         if size[0] != size[1]:
-            raise UsageError(f"crops of heads are squares, not {size[0]}x{size[1]}", hint=f"give the size {size[0]}")
+            raise UsageError(f"head crops must be square, not {size[0]}x{size[1]}", hint=f"Use the size {size[0]}")
 
     def usable(self) -> np.ndarray:
         return np.asarray(self.points[..., 2].max(1) > 0)
 
     def breaks(self) -> np.ndarray:
-        return leaps(self.points, np.ptp(self.points[..., :2], axis=1).max(-1), crop.JUMP_IN_FACES)
+        return jumps(self.points, np.ptp(self.points[..., :2], axis=1).max(-1), crop.JUMP_IN_FACES)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
         return crop.smooth_crops(self.points[run], self.clip.width, self.clip.height, float(self.clip.fps))
@@ -161,13 +161,13 @@ KIND = Kind(
     name="landmarks",
     layers=("landmarks",),
     open=_open,
-    place=_place,
+    place=_appearance_coordinates,
     draw=_draw,
     channels=landmarks.SEMANTIC_CHANNELS,
     pose=_pose,
     normalizable=True,
     shows_face=True,
-    keep=_keep,
+    keep=_result_arrays,
     dataset=FaceMaterial,
     extractor="stages.extract_sketch:extract_missing",
     default_model="face-256.safetensors",
