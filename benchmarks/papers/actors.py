@@ -24,7 +24,7 @@ from body import Array
 from looks import LABELS, Figure, draw_figure
 from motion import draw_motion
 from numpy.typing import NDArray
-from render import Renderer, Shot
+from render import RenderedFrame, Renderer
 from scenes import draw_scene
 
 from stages.clip import Clip, Producer, create_clip, open_clip
@@ -40,7 +40,7 @@ _APPEARANCE, _MOTION, _SCENE, _GRAIN = range(4)
 
 
 @dataclass(frozen=True)
-class Take:
+class ClipSpec:
     """What shapes a clip."""
 
     seed: int
@@ -56,70 +56,70 @@ class Take:
     def name(self) -> str:
         return f"actor-{self.subject:04d}-{self.clip:02d}"
 
-    def draw(self, purpose: int) -> np.random.Generator:
+    def rng(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.subject, purpose, *([] if purpose == _APPEARANCE else [self.clip])])
 
 
 @dataclass(frozen=True)
-class Film:
-    """keypoints [T, 25, 3] (x, y, 1) in pixels, the shots, and a description: who does what where."""
+class RenderedClip:
+    """keypoints [T, 25, 3] (x, y, 1) in pixels, the frames, and a description: who does what where."""
 
     keypoints: NDArray[np.float32]
-    shots: list[Shot]
+    frames: list[RenderedFrame]
     description: str
 
 
-def film(take: Take) -> Film:
+def render_clip(spec: ClipSpec) -> RenderedClip:
     """All frames of a clip."""
-    figure = _figure(take.seed, take.subject)
+    figure = _figure(spec.seed, spec.subject)
     height = figure.skeleton.proportions.height
-    motion = draw_motion(take.draw(_MOTION), take.frames, take.fps, height)
+    motion = draw_motion(spec.rng(_MOTION), spec.frames, spec.fps, height)
     world = figure.skeleton.pose(motion.angles, motion.yaw, motion.place, motion.planted, motion.lift)
     joints = figure.skeleton.keypoints(world)
-    scene = draw_scene(take.draw(_SCENE), joints, take.height, take.width)
-    renderer, grain = Renderer(figure, scene), take.draw(_GRAIN)
-    last = take.frames - 1
-    shots = [renderer.shoot(world[time], world[min(time + 1, last)], time, grain) for time in range(take.frames)]
-    places = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(take.frames)])
+    scene = draw_scene(spec.rng(_SCENE), joints, spec.height, spec.width)
+    renderer, grain = Renderer(figure, scene), spec.rng(_GRAIN)
+    last = spec.frames - 1
+    frames = [renderer.shoot(world[time], world[min(time + 1, last)], time, grain) for time in range(spec.frames)]
+    places = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(spec.frames)])
     keypoints = np.concatenate([places, np.ones((*places.shape[:2], 1), np.float32)], -1).astype(np.float32)
-    return Film(keypoints, shots, f"{figure.description}; {motion.description}; {scene.description}")
+    return RenderedClip(keypoints, frames, f"{figure.description}; {motion.description}; {scene.description}")
 
 
 @lru_cache(maxsize=1)
 def _figure(seed: int, subject: int) -> Figure:
-    return draw_figure(Take(seed, subject, 0, 0, 0, 0, 0, "").draw(_APPEARANCE))
+    return draw_figure(ClipSpec(seed, subject, 0, 0, 0, 0, 0, "").rng(_APPEARANCE))
 
 
-def visible_next(shot: Shot, following: Shot) -> NDArray[np.bool_]:
-    """Which pixels [H, W] of a shot are still seen in the next one, where the flow leads."""
-    height, width = shot.labels.shape
-    x = np.arange(width, dtype=np.float32) + shot.flow[..., 0]
-    y = np.arange(height, dtype=np.float32)[:, None] + shot.flow[..., 1]
+def visible_next(frame: RenderedFrame, following: RenderedFrame) -> NDArray[np.bool_]:
+    """Which pixels [H, W] of a frame are still seen in the next one, where the flow leads."""
+    height, width = frame.labels.shape
+    x = np.arange(width, dtype=np.float32) + frame.flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + frame.flow[..., 1]
     observed = cv2.remap(following.inverse_depth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return inside & (np.abs(observed - shot.next_inverse_depth) < INVERSE_DEPTH_TOLERANCE)
+    return inside & (np.abs(observed - frame.next_inverse_depth) < INVERSE_DEPTH_TOLERANCE)
 
 
-def write(take: Take, out: Path, flow: bool, overwrite: bool) -> Path:
-    """The clip of a take in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
-    path = out / f"{take.name}.clip"
-    producer = Producer("actors", parameters={**asdict(take), "generation": RENDERER_VERSION}, seed=take.seed)
+def write(spec: ClipSpec, out: Path, flow: bool, overwrite: bool) -> Path:
+    """The clip of a spec in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
+    path = out / f"{spec.name}.clip"
+    producer = Producer("actors", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     kinds = LAYERS if flow else LAYERS[:3]
     if path.exists() and not overwrite:
         clip = open_clip(path)  # `needs` raises for a layer of different parameters, so each layer is asked
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
             return path
-    made = film(take)
-    frames = (shot.frame for shot in made.shots)
-    clip = create_clip(path, frames, fps=Fraction(take.fps), storage=take.storage, producer=producer, overwrite=True)  # type: ignore[arg-type]
+    made = render_clip(spec)
+    frames = (frame.frame for frame in made.frames)
+    clip = create_clip(path, frames, fps=Fraction(spec.fps), storage=spec.storage, producer=producer, overwrite=True)  # type: ignore[arg-type]
     _write_layers(clip, made, producer, kinds)
     return path
 
 
-def _write_layers(clip: Clip, made: Film, producer: Producer, kinds: tuple[str, ...]) -> None:
+def _write_layers(clip: Clip, made: RenderedClip, producer: Producer, kinds: tuple[str, ...]) -> None:
     inputs = {"frames": clip.frames_digest()}
     with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "words": made.description}) as layer:
-        boxes = np.array([_box(shot.labels) for shot in made.shots], np.float32)
+        boxes = np.array([_box(frame.labels) for frame in made.frames], np.float32)
         layer.arrays(keypoints=made.keypoints[:, None], boxes=boxes[:, None], track_id=np.zeros((len(boxes), 1), np.int32))
     meta = {"segment": LABELS.meta()}
     for kind in kinds[1:]:
@@ -128,16 +128,16 @@ def _write_layers(clip: Clip, made: Film, producer: Producer, kinds: tuple[str, 
                 layer.image(image)
 
 
-def _images(made: Film, kind: str) -> Iterator[np.ndarray]:
-    for shot, following in zip(made.shots, [*made.shots[1:], None], strict=True):
+def _images(made: RenderedClip, kind: str) -> Iterator[np.ndarray]:
+    for frame, following in zip(made.frames, [*made.frames[1:], None], strict=True):
         if kind == "segment":
-            yield shot.labels
+            yield frame.labels
         elif kind == "mask":
-            yield (shot.labels > 0) * np.uint8(255)
+            yield (frame.labels > 0) * np.uint8(255)
         elif following is None:
-            yield np.zeros_like(shot.flow) if kind == "flow" else np.zeros_like(shot.labels)
+            yield np.zeros_like(frame.flow) if kind == "flow" else np.zeros_like(frame.labels)
         else:
-            yield shot.flow if kind == "flow" else visible_next(shot, following) * np.uint8(255)
+            yield frame.flow if kind == "flow" else visible_next(frame, following) * np.uint8(255)
 
 
 def _box(labels: NDArray[np.uint8]) -> Array:
@@ -146,7 +146,7 @@ def _box(labels: NDArray[np.uint8]) -> Array:
     return np.array([columns[0], rows[0], columns[-1], rows[-1]] if len(rows) else [0, 0, 0, 0], np.float64)
 
 
-def _work(job: tuple[Take, Path, bool, bool]) -> Path:
+def _work(job: tuple[ClipSpec, Path, bool, bool]) -> Path:
     cv2.setNumThreads(1)
     return write(*job)
 
@@ -155,13 +155,13 @@ def main() -> None:
     options = _options()
     height, width = options.size
     numbers = range(options.first, options.first + options.subjects)
-    takes = [
-        Take(options.seed, subject, clip, options.frames, height, width, options.fps, options.storage)
+    specs = [
+        ClipSpec(options.seed, subject, clip, options.frames, height, width, options.fps, options.storage)
         for subject in numbers
         for clip in range(options.clips_per_subject)
     ]
     options.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(take, options.out, not options.no_flow, options.overwrite) for take in takes]
+    jobs = [(spec, options.out, not options.no_flow, options.overwrite) for spec in specs]
     with ProcessPoolExecutor(options.jobs) as pool:
         for path in pool.map(_work, jobs) if options.jobs > 1 else map(_work, jobs):
             print(path, flush=True)

@@ -43,7 +43,7 @@ _TOWN, _SCENE, _GRAIN = range(3)
 
 
 @dataclass(frozen=True)
-class Take:
+class ClipSpec:
     """What shapes a clip. Larger frames show the same scene."""
 
     seed: int
@@ -75,7 +75,7 @@ def _atlas(seed: int, town: int) -> Atlas:
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderedFrame:
     """A frame with its truth; onward: the flow to the next frame, backward: to the one before; None where there is none."""
 
     sight: Sight
@@ -83,32 +83,32 @@ class Shot:
     backward: Flow | None
 
 
-def film(drive: Drive, frames: int) -> Iterator[Shot]:
+def render_clip(drive: Drive, frames: int) -> Iterator[RenderedFrame]:
     """The frames of a clip, one at a time."""
     renderer = Renderer(drive)
     renderer.prepare(*drive.bounds())
     before, now = None, renderer.look(0)
     for time in range(frames):
         following = renderer.look(time + 1) if time + 1 < frames else None
-        yield Shot(now, flow_between(now, following) if following else None, flow_between(now, before) if before else None)
+        yield RenderedFrame(now, flow_between(now, following) if following else None, flow_between(now, before) if before else None)
         if following:
             before, now = now, following
 
 
-def write(take: Take, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Path:
-    """The clip of a take in the folder `out`. Raises ParametersDiffer when one of other parameters is there and `overwrite` is not set."""
-    path = out / f"{take.name}.clip"
-    producer = Producer("drives", parameters={**asdict(take), "generation": RENDERER_VERSION}, seed=take.seed)
+def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Path:
+    """The clip of a spec in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
+    path = out / f"{spec.name}.clip"
+    producer = Producer("drives", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     if path.exists() and not overwrite:
         clip = open_clip(path)
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
             return path
-    drive = take.drive()
+    drive = spec.drive()
     with building_directory(path, replace=True) as hidden:
         spool, inner = hidden / ".spool", hidden / path.name
         spool.mkdir()
-        frames = _spooled(film(drive, take.frames), spool, kinds)
-        clip = create_clip(inner, frames, fps=Fraction(take.fps), storage=take.storage, producer=producer)  # type: ignore[arg-type]
+        frames = _spooled(render_clip(drive, spec.frames), spool, kinds)
+        clip = create_clip(inner, frames, fps=Fraction(spec.fps), storage=spec.storage, producer=producer)  # type: ignore[arg-type]
         for kind in kinds:
             _write_layer(clip, kind, spool, producer, drive.words)
         for part in (*spool.iterdir(), spool):
@@ -119,24 +119,24 @@ def write(take: Take, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Pat
     return path
 
 
-def _spooled(shots: Iterator[Shot], spool: Path, kinds: tuple[str, ...]) -> Iterator[NDArray[np.uint8]]:
+def _spooled(frames: Iterator[RenderedFrame], spool: Path, kinds: tuple[str, ...]) -> Iterator[NDArray[np.uint8]]:
     """The frames; what the layers need lies in `spool` afterwards, so that memory does not depend on the length."""
-    for time, shot in enumerate(shots):
+    for time, frame in enumerate(frames):
         for kind in kinds:
-            write_bytes(spool / f"{kind}-{time}.npz", npz_bytes(_entry(shot, kind)))
-        yield shot.sight.frame
+            write_bytes(spool / f"{kind}-{time}.npz", npz_bytes(_entry(frame, kind)))
+        yield frame.sight.frame
 
 
-def _entry(shot: Shot, kind: str) -> dict[str, np.ndarray]:
+def _entry(frame: RenderedFrame, kind: str) -> dict[str, np.ndarray]:
     """The arrays of one frame of a layer."""
-    shape = shot.sight.label.shape
+    shape = frame.sight.label.shape
     if kind == "segment":
-        return {"image": shot.sight.label}
+        return {"image": frame.sight.label}
     if kind == "instances":
-        return {"image": shot.sight.thing}
+        return {"image": frame.sight.thing}
     if kind == "depth":
-        return {"depth": shot.sight.depth}
-    flow = (shot.backward if kind == "flow_backward" else shot.onward) or Flow(np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
+        return {"depth": frame.sight.depth}
+    flow = (frame.backward if kind == "flow_backward" else frame.onward) or Flow(np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
     if kind == "flow_backward":
         return {"flow": flow.pixels, "visible": flow.visible}
     return {"image": flow.pixels if kind == "flow" else flow.visible * np.uint8(255)}
@@ -161,7 +161,7 @@ def _write_layer(clip: Clip, kind: str, spool: Path, producer: Producer, words: 
                     layer.add(f"{time:06d}.npz", npz_bytes(dict(entry)))
 
 
-def _work(job: tuple[Take, Path, tuple[str, ...], bool]) -> Path:
+def _work(job: tuple[ClipSpec, Path, tuple[str, ...], bool]) -> Path:
     cv2.setNumThreads(1)
     return write(*job)
 
@@ -170,11 +170,11 @@ def main() -> None:
     options = _options()
     width, height = options.size
     numbers = range(options.first, options.first + options.clips)
-    takes = [Take(options.seed, number, options.frames, width, height, str(options.fps), options.storage) for number in numbers]
+    specs = [ClipSpec(options.seed, number, options.frames, width, height, str(options.fps), options.storage) for number in numbers]
     options.out.mkdir(parents=True, exist_ok=True)
     left_out = ("flow" if options.no_flow else "-", "depth" if options.no_depth else "-")
     kinds = tuple(kind for kind in LAYERS if not kind.startswith(left_out))
-    jobs = [(take, options.out, kinds, options.overwrite) for take in takes]
+    jobs = [(spec, options.out, kinds, options.overwrite) for spec in specs]
     if options.jobs > 1:
         with ProcessPoolExecutor(options.jobs) as pool:
             _report(pool.map(_work, jobs))

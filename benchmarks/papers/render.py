@@ -21,7 +21,7 @@ _SHADOW_CELL, _SHADOW_SIDE, _SHADOW_BIAS = 0.024, 176, 0.05
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderedFrame:
     """uint8 frame [H, W, 3] and labels [H, W]; flow [H, W, 2] to the next frame; inverse_depth [H, W], 1/m, 0 of the background."""
 
     frame: NDArray[np.uint8]
@@ -58,7 +58,7 @@ class Renderer:
         normals = np.einsum("vij,vj->vi", blended[..., :3], self.normals)
         return vertices, _unit(normals)
 
-    def shoot(self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, grain: np.random.Generator) -> Shot:
+    def shoot(self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, grain: np.random.Generator) -> RenderedFrame:
         """The frame `time`, for this pose and the next frame's."""
         camera, following_camera = self.scene.camera_at(time), self.scene.camera_at(time + 1)
         vertices, normals = self.posed(world)
@@ -78,7 +78,7 @@ class Renderer:
         labels, choice = _vote(fine, self.figure.labels)
         shift = following_camera.centre - camera.centre
         motion = _reduced(fine, values[:, 10:14], choice, np.array([*shift, 0, 0], np.float32))
-        return Shot(frame, labels, motion[..., :2], motion[..., 2], motion[..., 3])
+        return RenderedFrame(frame, labels, motion[..., :2], motion[..., 2], motion[..., 3])
 
     def _albedo(self, fine: Fragments, values: Array) -> Array:
         """Linear RGB [N, 3] of the surfaces without light: tile, then decal."""

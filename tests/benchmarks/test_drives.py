@@ -36,13 +36,13 @@ def drives() -> ModuleType:
 @pytest.fixture(scope="module")
 def drive(drives: ModuleType) -> Any:
     """Without the blur and noise of the sensor."""
-    drawn = drives.Take(0, NUMBER, FRAMES, WIDTH, HEIGHT, "17", "png").drive()
+    drawn = drives.ClipSpec(0, NUMBER, FRAMES, WIDTH, HEIGHT, "17", "png").drive()
     return replace(drawn, weather=replace(drawn.weather, grain=0.0, blur=0.0))
 
 
 @pytest.fixture(scope="module")
-def shots(drives: ModuleType, drive: Any) -> list[Any]:
-    return list(drives.film(drive, FRAMES))
+def frames(drives: ModuleType, drive: Any) -> list[Any]:
+    return list(drives.render_clip(drive, FRAMES))
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def test_a_killed_command_goes_on_and_leaves_whole_clips_only(folder: Path):
 
 
 def test_the_same_seed_and_number_make_the_same_bytes(drives: ModuleType, folder: Path, tmp_path: Path):
-    take = drives.Take(0, 1, 2, 67, 33, "17", "png")
-    again = open_clip(drives.write(take, tmp_path, drives.LAYERS, overwrite=False))
+    spec = drives.ClipSpec(0, 1, 2, 67, 33, "17", "png")
+    again = open_clip(drives.write(spec, tmp_path, drives.LAYERS, overwrite=False))
     assert digests(again) == digests(open_clip(folder / "drive-0001.clip"))
     assert digests(again)["frames"] != digests(open_clip(folder / "drive-0000.clip"))["frames"]
 
@@ -91,7 +91,7 @@ def test_clips_of_other_parameters_are_refused(drives: ModuleType, folder: Path)
     from stages.errors import ParametersDiffer
 
     with pytest.raises(ParametersDiffer):
-        drives.write(drives.Take(1, 1, 2, 67, 33, "17", "png"), folder, drives.LAYERS, overwrite=False)
+        drives.write(drives.ClipSpec(1, 1, 2, 67, 33, "17", "png"), folder, drives.LAYERS, overwrite=False)
 
 
 def test_a_size_that_cannot_be_drawn_is_refused(tmp_path: Path):
@@ -103,22 +103,22 @@ def digests(clip: Clip) -> dict[str, str]:
     return {kind: clip.layer(kind).digest for kind in clip.layers()}
 
 
-def test_a_street_has_its_labels(drives: ModuleType, shots: list[Any]):
-    seen = {drives.LABELS.names[label] for shot in shots for label in np.unique(shot.sight.label)}
+def test_a_street_has_its_labels(drives: ModuleType, frames: list[Any]):
+    seen = {drives.LABELS.names[label] for frame in frames for label in np.unique(frame.sight.label)}
     assert {"sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole"} <= seen
 
 
-def test_an_instance_has_one_label_and_cars_and_people_are_instances(drives: ModuleType, shots: list[Any]):
-    label, thing = (np.stack([getattr(shot.sight, name) for shot in shots]) for name in ("label", "thing"))
+def test_an_instance_has_one_label_and_cars_and_people_are_instances(drives: ModuleType, frames: list[Any]):
+    label, thing = (np.stack([getattr(frame.sight, name) for frame in frames]) for name in ("label", "thing"))
     names = np.array(drives.LABELS.names)[label]
     assert ((thing > 0) == np.isin(names, ("car", "pedestrian"))).all()
     assert all(len(np.unique(label[thing == number])) == 1 for number in np.unique(thing[thing > 0]))
     assert len(np.unique(thing[names == "car"])) > 3 and (names == "pedestrian").any()
 
 
-def test_what_is_seen_is_the_nearest_surface(drive: Any, shots: list[Any]):
+def test_what_is_seen_is_the_nearest_surface(drive: Any, frames: list[Any]):
     """Rays through the centres of pixels, against all triangles one by one, and against the plane of the road."""
-    sight, mesh = shots[1].sight, drive.mesh
+    sight, mesh = frames[1].sight, drive.mesh
     moves = sight.motions[mesh.part]
     corners = np.einsum("nij,nkj->nki", moves[:, :, :3], mesh.corners) + moves[:, None, :, 3] - sight.camera.eye
     solid = ~mesh.leafy
@@ -155,29 +155,29 @@ def hits(ray: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("way", ["onward", "backward"])
-def test_the_flow_carries_the_other_frame_here(shots: list[Any], way: str):
+def test_the_flow_carries_the_other_frame_here(frames: list[Any], way: str):
     """The frame at the other end, warped by the flow, is this frame; and so it is less if the flow is a quarter of a pixel beside."""
-    shot, other = shots[1], shots[2 if way == "onward" else 0]
-    flow, label = getattr(shot, way), shot.sight.label
+    frame, other = frames[1], frames[2 if way == "onward" else 0]
+    flow, label = getattr(frame, way), frame.sight.label
     seen = cv2.erode(flow.visible.astype(np.uint8), np.ones((3, 3))) > 0
     seen &= (cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((3, 3))) == 0) & (label > 0)
     assert flow.visible.mean() > 0.75 and seen.mean() > 0.3
 
     def apart(beside: tuple[float, float]) -> float:
         carried = warped(other.sight.frame, flow.pixels + np.asarray(beside, np.float32)).astype(int)
-        return float(np.abs(carried - shot.sight.frame)[seen].mean())
+        return float(np.abs(carried - frame.sight.frame)[seen].mean())
 
     exact = apart((0, 0))
-    still = np.abs(other.sight.frame.astype(int) - shot.sight.frame)[seen].mean()
+    still = np.abs(other.sight.frame.astype(int) - frame.sight.frame)[seen].mean()
     assert exact < 2.5 and exact < 0.5 * still
     assert exact < min(apart(step) for step in ((0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)))
 
 
 @pytest.mark.parametrize("way", ["onward", "backward"])
-def test_labels_and_instances_go_where_the_flow_leads(shots: list[Any], way: str):
-    shot, other = shots[1], shots[2 if way == "onward" else 0]
-    flow, thing = getattr(shot, way), shot.sight.thing
-    assert agrees(shot.sight.label, other.sight.label, flow)[flow.visible].all()
+def test_labels_and_instances_go_where_the_flow_leads(frames: list[Any], way: str):
+    frame, other = frames[1], frames[2 if way == "onward" else 0]
+    flow, thing = getattr(frame, way), frame.sight.thing
+    assert agrees(frame.sight.label, other.sight.label, flow)[flow.visible].all()
     things = flow.visible & (thing > 0)
     assert things.sum() > 0.75 * (inside(flow) & (thing > 0)).sum() > 300
     assert agrees(thing, other.sight.thing, flow)[things].all()
@@ -190,14 +190,14 @@ def agrees(here: np.ndarray, there: np.ndarray, flow: Any) -> np.ndarray:
     return there[row.clip(0, HEIGHT - 1), column.clip(0, WIDTH - 1)] == here
 
 
-def test_what_becomes_hidden_is_not_visible(shots: list[Any]):
+def test_what_becomes_hidden_is_not_visible(frames: list[Any]):
     """Where the flow leads to something nearer, or out of the frame."""
-    shot, other = shots[1], shots[2].sight
-    outside = ~inside(shot.onward)
-    assert outside.any() and not shot.onward.visible[outside].any()
-    thing = warped(other.thing, shot.onward.pixels, cv2.INTER_NEAREST)
-    covered = ~outside & (cv2.erode((thing > 0).astype(np.uint8), np.ones((3, 3))) > 0) & (shot.sight.thing == 0)
-    assert covered.any() and not shot.onward.visible[covered].any()
+    frame, other = frames[1], frames[2].sight
+    outside = ~inside(frame.onward)
+    assert outside.any() and not frame.onward.visible[outside].any()
+    thing = warped(other.thing, frame.onward.pixels, cv2.INTER_NEAREST)
+    covered = ~outside & (cv2.erode((thing > 0).astype(np.uint8), np.ones((3, 3))) > 0) & (frame.sight.thing == 0)
+    assert covered.any() and not frame.onward.visible[covered].any()
 
 
 def inside(flow: Any) -> np.ndarray:
@@ -207,10 +207,10 @@ def inside(flow: Any) -> np.ndarray:
     return ((there > -0.5) & (there < np.array([WIDTH, HEIGHT]) - 0.5)).all(-1)
 
 
-def test_the_flow_of_what_moves_is_the_motion_of_its_projected_corners(drive: Any, shots: list[Any]):
+def test_the_flow_of_what_moves_is_the_motion_of_its_projected_corners(drive: Any, frames: list[Any]):
     """Perspective weights of the corners at one moment give the place at the next one, without depth or inverse motions."""
     mesh = drive.mesh
-    sight = shots[1].sight
+    sight = frames[1].sight
     rows, columns = np.nonzero(sight.part > 0)
     triangle = sight.triangle[rows, columns]
     here, next_one = (project(mesh, drive, time, triangle) for time in (1, 2))
@@ -218,7 +218,7 @@ def test_the_flow_of_what_moves_is_the_motion_of_its_projected_corners(drive: An
     flat = np.linalg.solve(ways.swapaxes(1, 2), np.stack([columns, rows, np.ones(len(rows))], -1)[..., None])[..., 0]
     weights = flat / here[1] * next_one[1]
     there = np.einsum("nk,nki->ni", weights / weights.sum(1, keepdims=True), next_one[0])
-    flow = shots[1].onward.pixels[rows, columns]
+    flow = frames[1].onward.pixels[rows, columns]
     moving = mesh.label[triangle]
     assert len(np.unique(moving)) == 2 and np.abs(flow).max() > 1
     assert np.abs(there - np.stack([columns, rows], -1) - flow).max() < 0.01
@@ -233,13 +233,13 @@ def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.
     return pixels, seen[..., 2]
 
 
-def test_a_larger_frame_shows_the_same_scene(drives: ModuleType, shots: list[Any]):
-    large = drives.Take(0, NUMBER, FRAMES, 3 * WIDTH, 3 * HEIGHT, "17", "png").drive()
+def test_a_larger_frame_shows_the_same_scene(drives: ModuleType, frames: list[Any]):
+    large = drives.ClipSpec(0, NUMBER, FRAMES, 3 * WIDTH, 3 * HEIGHT, "17", "png").drive()
     from town.view import Renderer
 
     sight = Renderer(large).look(1)
-    assert (sight.label[1::3, 1::3] == shots[1].sight.label).mean() > 0.995
-    assert (sight.thing[1::3, 1::3] == shots[1].sight.thing).mean() > 0.995
+    assert (sight.label[1::3, 1::3] == frames[1].sight.label).mean() > 0.995
+    assert (sight.thing[1::3, 1::3] == frames[1].sight.thing).mean() > 0.995
 
 
 def warped(image: np.ndarray, flow: np.ndarray, how: int = cv2.INTER_LINEAR) -> np.ndarray:
