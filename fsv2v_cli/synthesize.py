@@ -130,6 +130,7 @@ def synthesize(
     from pathlib import Path
 
     import fsv2v
+    from stages.allocator import keep_freed_memory
     from stages.devices import choose_device
     from stages.errors import InputError, UsageError
 
@@ -142,6 +143,7 @@ def synthesize(
         "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
+    keep_freed_memory()
     if examples is None and model is None:
         raise UsageError(
             "Missing option '--examples'.", hint="only models such as those of pix2pixHD and vid2vid go without, which --model names"

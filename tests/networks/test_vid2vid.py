@@ -16,7 +16,7 @@ from stages.networks import families
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.inference import Precision, Renderer, Speed
-from stages.networks.common.residual import half_size
+from stages.networks.common.residual import WINOGRAD_FROM, Conv3x3, half_size
 from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 from stages.networks.vid2vid.generator import Past
 
@@ -75,6 +75,41 @@ def test_it_has_the_size_and_cost_of_the_public_code(preset, foreground, million
         network.synthesize(network.encode_examples(None), frame, frame)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.01)
     assert counter.get_total_flops() / 2e9 == pytest.approx(gmac, rel=0.01)
+
+
+# the fast form
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 9)])
+def test_winograds_form_is_the_same_convolution(size):
+    torch.manual_seed(0)
+    layer, x = Conv3x3(WINOGRAD_FROM, WINOGRAD_FROM + 1), torch.randn(2, WINOGRAD_FROM, *size)
+    with torch.no_grad():
+        plain = layer(x)
+        layer.fold()
+        layer.fold()  # a second call changes nothing
+        assert layer.weight.shape == (16, WINOGRAD_FROM, WINOGRAD_FROM + 1)
+        torch.testing.assert_close(layer(x), plain, rtol=0, atol=1e-5)
+
+
+def test_narrow_convolutions_stay_as_they_are():
+    layer = Conv3x3(8, 8)
+    layer.fold()
+    assert layer.weight.shape == (8, 8, 3, 3)
+
+
+@pytest.mark.parametrize("config", [TINY, PRIOR, replace(PRIOR, motion=False)], ids=["plain", "foreground", "no motion"])
+def test_the_fast_form_leaves_empty_maps_out_and_makes_the_same_frames(config):
+    network = network_of(config)
+    driving = moment(config)
+    shown = driving.semantic[:, 2:4]
+    driving = replace(driving, semantic=torch.cat([0 * driving.semantic[:, :2], shown, 0 * driving.semantic[:, 4:]], 1), image=None)
+    fast, past = Renderer(network, Speed("fp32")), None
+    with torch.no_grad():
+        for _ in range(3):
+            other, _ = fast.step(fast.encode_examples(None), driving, past)
+            frame, past = network.step(network.encode_examples(None), driving, past)
+            torch.testing.assert_close(other, frame, rtol=0, atol=1e-4)
 
 
 # equations 4 and 9

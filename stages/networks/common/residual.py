@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from stages.networks.common.layers import InstanceNorm
 
+WINOGRAD_FROM = 512
+"""Number of channels from which on Winograd's form of a convolution is faster."""
+
 
 class AffineInstanceNorm(InstanceNorm):
     """Instance norm with a learned scale and shift for each channel."""
@@ -27,17 +30,68 @@ class AffineInstanceNorm(InstanceNorm):
         return F.instance_norm(x, weight=self.weight, bias=self.bias)
 
 
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with reflection padding.
+
+    `fold` turns a wide one into Winograd's F(2x2, 3x3) (Lavin and Gray 2016): 16 products for 4 pixels instead of 36, the same result. On
+    the CPU it is twice as fast from 512 channels on; with fewer channels the transforms cost what the products save.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, 1, 1, padding_mode="reflect")
+        self.folded = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.folded:
+            return super().forward(x)
+        samples = [winograd(sample, self.weight, self.bias) for sample in x.split(1)]
+        return samples[0] if len(samples) == 1 else torch.cat(samples)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """From now on compute the fast way; the weight [O, C, 3, 3] becomes that of `winograd`."""
+        if self.weight.device.type == "cpu" and min(self.weight.shape[:2]) >= WINOGRAD_FROM and not self.folded:
+            transform = self.weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+            weight = torch.einsum("ar,oirs,bs->abio", transform, self.weight, transform)
+            self.weight, self.folded = nn.Parameter(weight.flatten(0, 1).contiguous(), requires_grad=False), True
+
+
+def winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x [1, C, H, W], weight [16, C, O] -> the 3x3 convolution of x with reflection padding, [1, O, H, W]."""
+    assert bias is not None
+    height, width = (-(-side // 2) for side in x.shape[2:])
+    right, below = 2 * width - x.shape[3], 2 * height - x.shape[2]
+    padded = F.pad(F.pad(x, (1, 1, 1, 1), mode="reflect"), (0, right, 0, below))[0].permute(1, 2, 0)
+    tiles = x.new_empty(4, 4, height, width, x.shape[1])
+    for row, band in enumerate(_to_tiles([padded[k : k + 2 * height : 2] for k in range(4)])):
+        torch.stack(_to_tiles([band[:, k : k + 2 * width : 2] for k in range(4)]), out=tiles[row])
+    products = torch.bmm(tiles.view(16, height * width, -1), weight).view(4, 4, height, width, -1)
+    made = x.new_empty(2 * height, 2 * width, len(bias))
+    for row, band in enumerate(_from_tiles(products)):
+        for column, values in enumerate(_from_tiles(band)):
+            torch.add(values, bias, out=made[row::2, column::2])
+    return made[: x.shape[2], : x.shape[3]].permute(2, 0, 1)[None]
+
+
+def _to_tiles(d: Sequence[Tensor]) -> list[Tensor]:
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+
+
+def _from_tiles(m: Sequence[Tensor] | Tensor) -> list[Tensor]:
+    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with a skip connection."""
 
     def __init__(self, channels: int, *, affine: bool = False) -> None:
         super().__init__()
-        first, second = (nn.Conv2d(channels, channels, 3, 1, 1, padding_mode="reflect") for _ in range(2))
+        first, second = Conv3x3(channels, channels), Conv3x3(channels, channels)
         self.layers = nn.Sequential(*normed(first, affine=affine), second, _norm(channels, affine))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.layers(x)
-        return y
+        y: Tensor = self.layers(x)
+        return y.add_(x)
 
 
 def conv7x7(inputs: int, outputs: int) -> nn.Conv2d:
@@ -53,9 +107,17 @@ def upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 3, 2, 1, output_padding=1)
 
 
+@torch.no_grad()
+def joined(layers: Sequence[nn.Conv2d]) -> nn.Conv2d:
+    """7x7 convolutions of the same input as one, whose outputs are theirs one after another."""
+    one = conv7x7(layers[0].in_channels, sum(layer.out_channels for layer in layers))
+    one.weight, one.bias = (nn.Parameter(torch.cat([getattr(layer, name) for layer in layers])) for name in ("weight", "bias"))
+    return one
+
+
 def normed(layer: nn.Conv2d | nn.ConvTranspose2d, *, affine: bool = False) -> tuple[nn.Module, ...]:
     """The layer, its norm and its ReLU."""
-    return layer, _norm(layer.out_channels, affine), nn.ReLU()
+    return layer, _norm(layer.out_channels, affine), nn.ReLU(inplace=True)
 
 
 def encoder(inputs: int, widths: Sequence[int], blocks: int, *, affine: bool = False) -> nn.Sequential:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stages.flow.warp import warp
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Code, Generator, Synthesis
-from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise
+from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise, joined
 from stages.networks.vid2vid.config import Vid2VidConfig
 
 FLOW_UNIT = 20.0
@@ -64,12 +65,49 @@ class Heads(nn.Module):
         self.image = conv7x7(config.filters >> level, 3)
         self.flow, self.mask = (conv7x7(config.filters >> level, channels) if config.motion else None for channels in (2, 1))
         self.foreground = conv7x7(config.foreground_filters >> level, 3) if config.foreground else None
+        self.folded: nn.Conv2d | None = None
+
+    def flow_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The flow in pixels [B, 2, H, W], and the mask before its sigmoid [B, 1, H, W]; float32."""
+        assert self.flow is not None and self.mask is not None
+        flow, mask = (self.flow(features), self.mask(features)) if self.folded is None else self.folded(features).split([2, 1], 1)
+        return flow.float() * self.unit, mask.float()
+
+    def fold(self) -> None:
+        """From now on compute flow and mask as one convolution."""
+        if self.flow is not None and self.mask is not None:
+            self.folded = joined([self.flow, self.mask])
 
 
 class Scale(nn.Module):
-    """One scale of the generator."""
+    """One scale of the generator: label maps, past images and the features of the scale below to features.
+
+    The label maps are those with the numbers `present`, or all.
+    """
 
     heads: Heads
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folded: nn.Conv2d | None = None
+
+    def label_encoders(self) -> list[nn.Sequential]:
+        """The networks that begin with the label maps: the encoder, and where there is a foreground its own."""
+        raise NotImplementedError
+
+    def fold(self) -> None:
+        """From now on compute the first convolutions of the label encoders as one."""
+        self.folded = joined([cast(nn.Conv2d, network[0]) for network in self.label_encoders()])
+
+    def encoded_labels(self, labels: Tensor, present: Tensor | None) -> list[Tensor]:
+        """The features of each label encoder."""
+        networks = self.label_encoders()
+        if self.folded is None or present is None:
+            return [network(labels) for network in networks]
+        padded = F.pad(labels, (3, 3, 3, 3), mode="reflect")
+        first = F.conv2d(padded, self.folded.weight[:, present], self.folded.bias)
+        widths = [network[0].out_channels for network in networks]
+        return [network[1:](x) for network, x in zip(networks, first.split(widths, 1), strict=True)]
 
 
 class CoarseScale(Scale):
@@ -89,10 +127,14 @@ class CoarseScale(Scale):
         )
         self.heads = Heads(c, 0)
 
-    def forward(self, labels: Tensor, images: Tensor, below: Features | None) -> Features:
-        x = self.labels(labels) + self.past(images)
+    def forward(self, labels: Tensor, images: Tensor, below: Features | None, present: Tensor | None = None) -> Features:
+        encoded, *foreground = self.encoded_labels(labels, present)
+        x = encoded + self.past(images)
         motion = None if self.motion is None else self.motion(x)
-        return Features(self.image(x), motion, None if self.foreground is None else self.foreground(labels))
+        return Features(self.image(x), motion, foreground[0] if foreground else None)
+
+    def label_encoders(self) -> list[nn.Sequential]:
+        return [self.labels] if self.foreground is None else [self.labels, self.foreground]
 
 
 class FineScale(Scale):
@@ -109,15 +151,20 @@ class FineScale(Scale):
         self.foreground = decoder(narrow, c.enhancer_blocks, affine=True) if c.foreground else None
         self.heads = Heads(c, level)
 
-    def forward(self, labels: Tensor, images: Tensor, below: Features | None) -> Features:
+    def forward(self, labels: Tensor, images: Tensor, below: Features | None, present: Tensor | None = None) -> Features:
         assert below is not None
-        x = self.labels(labels) + self.past(images)
+        encoded, *of_foreground = self.encoded_labels(labels, present)
+        x = encoded + self.past(images)
         motion = foreground = None
         if self.motion is not None:
             motion = self.motion(x + below.motion)
-        if self.foreground is not None and self.foreground_labels is not None:
-            foreground = self.foreground(self.foreground_labels(labels) + below.foreground)
+        if self.foreground is not None:
+            assert below.foreground is not None
+            foreground = self.foreground(of_foreground[0] + below.foreground)
         return Features(self.image(x + below.image), motion, foreground)
+
+    def label_encoders(self) -> list[nn.Sequential]:
+        return [self.labels] if self.foreground_labels is None else [self.labels, self.foreground_labels]
 
 
 class Vid2Vid(Generator):
@@ -135,7 +182,12 @@ class Vid2Vid(Generator):
             raise ValueError(f"the foreground has no channel {wrong[0]!r}, only 0 to {config.semantic_channels - 1}")
         self.config = config
         self.scales = nn.ModuleList([CoarseScale(config), *(FineScale(config, level) for level in range(1, config.enhancers + 1))])
+        self.skips_empty = False
         self.apply(initialise)
+
+    def fold(self) -> None:
+        """From now on leave out the label maps that are empty: most, in a street."""
+        self.skips_empty = True
 
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
@@ -151,7 +203,9 @@ class Vid2Vid(Generator):
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
         level = self.finest(driving.semantic.shape[-2])
         past_frames = list(self._past(past, level).frames()) if past is not None else []
-        labels = _pyramid(self._stacked_labels(driving, past_frames), level)
+        stacked = self._stacked_labels(driving, past_frames)
+        present = _not_empty(stacked) if self.skips_empty else None
+        labels = _pyramid(stacked if present is None else stacked[:, present], level)
         in_foreground = _pyramid(self._foreground(driving.semantic), level)
         features: Features | None = None
         made: list[Synthesis] = []
@@ -159,7 +213,7 @@ class Vid2Vid(Generator):
             depth = level - scale
             images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in past_frames]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
-            features = network(labels[depth], self._stacked_images(images, labels[depth]), features)
+            features = network(labels[depth], self._stacked_images(images, labels[depth]), features, present)
             made.insert(0, self._composed(network.heads, features, images[0] if images else None, in_foreground[depth]))
         return replace(made[0], coarser=tuple(other.frame for other in made[1:]))
 
@@ -204,10 +258,9 @@ class Vid2Vid(Generator):
         if heads.foreground is not None:
             foreground = torch.tanh(heads.foreground(features.foreground).float())
         raw = painted if foreground is None else torch.lerp(painted, foreground, in_foreground)
-        if before is None or heads.flow is None or heads.mask is None:
+        if before is None or features.motion is None:
             return Synthesis(raw, raw)
-        flow = heads.flow(features.motion).float() * heads.unit
-        logits = heads.mask(features.motion).float()
+        flow, logits = heads.flow_and_mask(features.motion)
         moved = warp(before, flow)
         mask = torch.sigmoid(logits)
         if foreground is not None and self.config.composite == "after":
@@ -220,6 +273,11 @@ class Vid2Vid(Generator):
 def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
     """Channels of the stacked label maps and of the stacked past images."""
     return config.semantic_channels * (config.past_frames + 1), 3 * config.past_frames
+
+
+def _not_empty(maps: Tensor) -> Tensor:
+    """The numbers of the maps [B, N, H, W] that are not zero everywhere."""
+    return maps.flatten(2).any(2).any(0).nonzero()[:, 0]
 
 
 def _pyramid(image: Tensor, levels: int) -> list[Tensor]:
