@@ -25,8 +25,8 @@ def build_dataset(
     """Crop clips and add them to the dataset in the folder `out`, split by subject. One report for each clip of the dataset.
 
     options: the fields of `stages.build_dataset.DatasetOptions`: size, min_frames, store, val_share, held_out, kind. A clip that cannot be
-    used is reported as failed and left out. Raises UsageError when `subjects` or `held_out` name an unknown clip, and while another process
-    builds the dataset.
+    used is reported as failed and left out. subjects: id of a clip -> its subject; a clip that is not listed is a subject of its own.
+    Raises UsageError when `subjects` names an unknown clip or `held_out` an unknown subject, and while another process builds the dataset.
     """
     from stages.build_dataset import DatasetOptions, build
 

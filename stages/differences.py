@@ -1,4 +1,4 @@
-"""How what is there was made otherwise than what is asked for: the part in brackets of a refusal."""
+"""How existing output differs from what is asked for: the part in brackets when a command refuses to continue or replace it."""
 
 from __future__ import annotations
 

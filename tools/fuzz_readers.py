@@ -246,7 +246,7 @@ def _extend(folder: Path) -> None:
     index.assign_subjects(rows, {}, ())
     splits = index.assign_splits({row["subject"] for row in rows.values()}, (), 0.1)
     if header is not None:
-        index.same_labels(folder, CAMVID.meta(), header.get("labels"))
+        index.common_labels(folder, CAMVID.meta(), header.get("labels"))
         index.compare(folder, header, "landmarks", DatasetOptions().settled("landmarks").to_json())
         index.write_index(folder, {"kind": kind_of(header)}, rows, splits)
 

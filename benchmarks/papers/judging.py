@@ -1,4 +1,4 @@
-"""The figures of one trained variant: what `fsv2v evaluate` says of its videos, and how well labels are found again in them."""
+"""The figures of one trained variant: what `fsv2v evaluate` says of its videos, and how well a network recovers labels from them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from stages.evaluate import EvaluateOptions, Score, evaluate, find_metric
 
 OF_LABELS = ("label-accuracy", "label-miou")
 FOUND = "pose-found"
-"""Share of the frames in which the detector found a body at all: only of these there is a pose error. It comes with the pose error."""
+"""Share of the frames in which the detector found a body. The pose error covers only these, so this share is reported beside it."""
 OF_SETS = ("fid", "kid", "fvd", "video-fid")
-"""Metrics whose names begin so compare all frames of all clips at once; the others are means over clips."""
+"""Metrics whose names begin with one of these compare all frames of all clips at once; the others are means over clips."""
 REPEAT, REAL = "repeat the example", "the real frames"
 Triple = tuple[Clip, Clip, Clip]
-"""Result, examples, judged clip."""
+"""Result, examples, and the real clip that drove the result and is its reference."""
 Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """By metric: values, those of repeating the example and of the real frames, and why others are missing."""
+    """By metric: the variant's figures, those of repeating the example and of the real frames, and why any are missing."""
 
     values: dict[str, float] = field(default_factory=dict)
     repeat: dict[str, float] = field(default_factory=dict)
@@ -42,13 +42,13 @@ class Figures:
     """Of training, on the machine where it ran."""
 
     def and_also(self, later: Figures) -> Figures:
-        """With what was found later. What is no longer missing is not said to be."""
+        """These figures with later ones added. A metric that has a value by now is no longer listed as missing."""
         values = {**self.values, **later.values}
         missing = {metric: reason for metric, reason in {**self.missing, **later.missing}.items() if metric not in values}
         return replace(self, values=values, repeat={**self.repeat, **later.repeat}, real={**self.real, **later.real}, missing=missing)
 
     def only(self, metrics: Sequence[str]) -> Figures:
-        """What concerns these metrics: other tables may have asked for others."""
+        """The figures of these metrics alone; another table may have asked for others."""
 
         def chosen(figures: Mapping[str, Entry]) -> dict[str, Entry]:
             return {metric: value for metric, value in figures.items() if metric in metrics}
@@ -138,7 +138,7 @@ def _of_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Score
 
 
 def _of_set(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:
-    """What is said of all clips together, where something is; else what is said of each."""
+    """The scores of all clips as one set, if `evaluate` gives any; otherwise those of the single clips."""
     results, references = ([str(triple[part].path) for triple in triples] for part in (0, 2))
     scores = list(evaluate(results, references, EvaluateOptions((metric,), device=device)))
     together = [score for score in scores if score.result not in results]

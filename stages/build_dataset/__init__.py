@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.index import assign_splits, assign_subjects, claim, compare, read_rows, same_labels, write_index
+from stages.build_dataset.index import assign_splits, assign_subjects, claim, common_labels, compare, read_rows, write_index
 from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
@@ -206,7 +206,7 @@ class _Work:
             raise NoDetection(f"{clip.path} has no {wanted.layer}{has}", code="layer-missing", facts=facts)
         material = wanted(clip)
         if material.labels is not None:
-            self.labels = same_labels(clip.path, material.labels.meta(), self.labels)
+            self.labels = common_labels(clip.path, material.labels.meta(), self.labels)
         return material
 
 

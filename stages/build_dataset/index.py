@@ -17,7 +17,7 @@ from stages.files import write_atomically
 
 
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:
-    """The rows of clips.ndjson by id; empty when there is no dataset yet, or its index was cut off before dataset.json."""
+    """The rows of clips.ndjson by id; empty when there is no dataset yet, or writing its index stopped before dataset.json."""
     if not (root / "dataset.json").exists():
         return {}
     try:
@@ -44,18 +44,19 @@ def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, An
         raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", code="output-differs")
 
 
-def same_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """The label table of a dataset, `known` from its other clips. Raises InputError when the clip at `path` has other labels."""
+def common_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
+    """The label table of a dataset: `known`, that of its other clips, or for the first clip its own, `labels`. Raises InputError when the
+    clip at `path` has other labels."""
     if known is None or labels["names"] == known["names"]:
         return known or labels
-    ours, theirs = (f"{table.get('table') or 'of its own'} ({', '.join(table['names'])})" for table in (labels, known))
+    ours, theirs = (f"{table.get('table') or 'custom'} ({', '.join(table['names'])})" for table in (labels, known))
     raise InputError(f"{path} has the labels {ours}, the dataset has {theirs}", code="labels-differ")
 
 
 def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, str], failed: Container[str]) -> None:
-    """Set the subject of each row that `subjects` lists, by the row's id or that of the whole clip.
+    """Set the subject of each row that `subjects` lists, by the row's id or by the id of the source clip that it was cut from.
 
-    Raises UsageError for a name that is neither, unless it is that of a clip that `failed`, or of a part of one.
+    Raises UsageError for a listed name that is neither, except that of a clip in `failed` or of a part of such a clip.
     """
     known = {*rows, *(row.get("source", name) for name, row in rows.items())}
     strange = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)

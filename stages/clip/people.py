@@ -14,15 +14,15 @@ _NOBODY = -1
 
 @dataclass(frozen=True)
 class Person:
-    """One person in one frame. `parts`: name of the layer's array -> points [n, 3]; `number` is the person's in all frames, -1: unknown."""
+    """One person in one frame. `parts`: name of the layer's array -> points [n, 3]; `number`: the same in all frames, -1 if unknown."""
 
     parts: Mapping[str, Points]
     number: int = _NOBODY
 
 
 def arrays_of(frames: Sequence[Sequence[Person]]) -> dict[str, np.ndarray]:
-    """The arrays of a `poses` layer: keypoints [T, P, 25, 3], boxes [T, P, 4], track_id [T, P], and where any person has
-    them face [T, P, 70, 3], hand_left, hand_right [T, P, 21, 3].
+    """The arrays of a `poses` layer: keypoints [T, P, 25, 3], boxes [T, P, 4] and track_id [T, P]; also face [T, P, 70, 3], hand_left and
+    hand_right [T, P, 21, 3], if any person has them.
 
     A person keeps column and track_id from frame to frame: by number where everybody has one, else the nearest by mean distance
     of the shared points. A column without a person has confidence 0 and track_id -1.

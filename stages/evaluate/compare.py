@@ -33,9 +33,9 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """metrics: names or aliases, empty for all; driving: a clip, video or folder that the results follow, "" for the driving that a result
-    keeps, else the reference; example: an image for the baseline, "" for the reference's first frame; landmarks: the detector; cache: a
-    folder for statistics of features, "" for the user's."""
+    """metrics: names or aliases, empty for all; driving: a clip, video or folder that the results follow; "" for the layer that synthesize
+    kept in a result, or for the reference if it kept none; example: an image for the baseline, "" for the reference's first frame;
+    landmarks: the detector; cache: a folder for statistics of features, "" for the one in the user's cache."""
 
     metrics: tuple[str, ...] = ()
     driving: str = ""
@@ -47,7 +47,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class _Group:
-    """Results that are measured in one pass."""
+    """What the results that are measured in one pass have in common."""
 
     reference: FrameSource
     width: int
@@ -64,12 +64,13 @@ def evaluate(
     out: Path | None = None,
     sets_grow: bool = True,
 ) -> Iterator[Score]:
-    """A score per result and metric of frames; then, unless this is a shard, a score per set of results and metric of distributions, and
-    the mean over the clips per method and metric (see `partial_result.methods`).
+    """A score for each result and frame metric; then, unless this is a shard, a score for each set of results and distribution metric, and
+    for each method and frame metric the mean over the clips (see `partial_result.methods`).
 
-    results, references: see `pairs`; sets: see `pools`; shard (i, n): only every n-th result from the i-th on. `on_event` receives
-    {done, total}, in frames of this pass, and {warning}. `out` names a file for the partial result, which `merge_parts` merges with other
-    shards and, if `sets_grow`, with evaluations of more results. A metric that cannot run here is reported with the reason.
+    results, references: see `pairs`; which results form a set: see `pools`; shard (i, n): only every n-th result from the i-th on.
+    `on_event` receives {done, total}, in frames of this pass, and {warning}. `out` names a file for the partial result, which `merge_parts`
+    merges with other shards. sets_grow: it may also be merged with evaluations of more results, so that sets with too few frames are kept.
+    A metric that cannot run here is reported with the reason.
 
     Raises MissingRequirement when a metric that was named cannot run, InputError when a result and its reference cannot be
     compared, ParametersDiffer when `out` is the partial result of another evaluation.
@@ -228,8 +229,8 @@ def _crop_of(source: FrameSource) -> str | None:
 def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
     """Each result with its reference, by their paths; nothing is opened. A pair that is named twice counts once.
 
-    One reference serves all results; as many references as results go in the same order; and a folder of clips or videos (not of
-    images) gives each result the one of the same name, whatever its suffix; clips take precedence.
+    One reference serves all results. If there are as many references as results, they are paired in order. A folder of clips or videos
+    (not of images) gives each result the entry of the same name, whatever its suffix; clips take precedence.
     Raises InputError for a result with no reference of its name, or with several.
     """
     if "" in (*results, *references):
@@ -238,7 +239,7 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
         named = _by_name(Path(references[0]))
         for result in results:
             if stem(result) not in named:
-                hint = f"Name the results in it: {result}/*" if is_collection(Path(result)) else "Give it the name of its result"
+                hint = f"Name the results in it: {result}/*" if is_collection(Path(result)) else "Give the reference the name of its result"
                 raise InputError(f"{references[0]} holds no reference named {stem(result)} for {result}", hint=hint)
             if len(found := named[stem(result)]) > 1:
                 several = " and ".join(path.name for path in found)
@@ -253,7 +254,7 @@ def pairs(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, 
 
 
 def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without repetitions, also by another spelling of the path."""
+    """The pairs without repetitions; different spellings of one path (a/b and a/./b) count as the same."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for result, reference in pairs:
         found.setdefault((os.path.normpath(result), os.path.normpath(reference)), (result, reference))
@@ -261,8 +262,8 @@ def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:
-    """The references in a folder by their names without suffix. Of one name only clips are listed if there are any, else only packed clips,
-    else folders of images and videos."""
+    """The references in a folder by their names without suffix. If several have one name, only its clips are listed; if it has none, only
+    its packed clips; else its folders of images and videos."""
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_frame_source(path))
     found: dict[str, list[Path]] = {}
     for _, kind in groupby(sorted(visible, key=_precedence), _precedence):

@@ -21,7 +21,7 @@ class Colours:
 
 
 def draw_colours(draw: np.random.Generator, strength: float, most_hue: float) -> Colours:
-    """Contrast and brightness always, another hue every second time."""
+    """Contrast and brightness always, another hue with probability 1/2."""
     gain = np.exp(strength * (draw.uniform(-0.15, 0.15) + draw.uniform(-0.08, 0.08, 3)))
     brightness = strength * draw.uniform(-20, 20)
     hue = strength * draw.uniform(-most_hue, most_hue) if most_hue and draw.random() < 0.5 else 0.0
@@ -29,7 +29,7 @@ def draw_colours(draw: np.random.Generator, strength: float, most_hue: float) ->
 
 
 def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, width: int, strength: float) -> View:
-    """A random crop, scale, rotation and mirror image of a source image of (height, width)."""
+    """A random shift, scale, rotation and mirror image of an image of size `source` (height, width), as a view of `height` x `width`."""
     scale = height / source[0] * np.exp(strength * draw.uniform(-0.1, 0.1))
     degrees = strength * draw.uniform(-8, 8)
     shift = strength * draw.uniform(-0.05, 0.05, 2) * height

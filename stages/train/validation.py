@@ -18,7 +18,7 @@ from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset
 
 WINDOWS, JUDGED = 12, 2
-"""The last frames of each window are judged; they are made from one example, after a rollout where the recipe has one."""
+"""Number of windows, and of frames judged at the end of each; these are made from one example, after a rollout if the recipe has one."""
 
 
 class Validation:
@@ -31,7 +31,8 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, generator: Generator, bfloat16: bool) -> dict[str, float]:
-        """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each also of "repeat the example"."""
+        """Means over all frames: psnr (dB), ssim, and perceptual where there is a feature network; each again as "repeat_...", the
+        figure of showing the example in place of every frame."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             made = [_frames(generator, window.to(self.device))[-JUDGED:].cpu() for window in self.windows]
         truth = torch.cat([window.frames.required_image[0, -JUDGED:] for window in self.windows])
@@ -54,7 +55,7 @@ class Validation:
 
 
 def _frames(generator: Generator, window: Batch) -> Tensor:
-    """The frames of a batch of one window, [T, 3, H, W]."""
+    """The frames that the generator makes for a batch of one window, [T, 3, H, W]."""
     code = generator.encode_examples(window.examples)
     past: Frame | None = None
     frames = []

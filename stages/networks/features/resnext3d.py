@@ -1,4 +1,4 @@
-"""ResNeXt-101 with cubes instead of squares (Hara et al. 2018), trained on Kinetics-400: the second network of vid2vid's video FID.
+"""ResNeXt-101 with 3D convolutions (Hara et al. 2018), trained on Kinetics-400: the second network of vid2vid's video FID.
 
 The names of the parameters are those of the authors' file, which says `module.` before each and keeps them in `state_dict`.
 """
@@ -18,7 +18,7 @@ WEIGHTS = "resnext-101-kinetics.pth"
 FEATURES, FRAMES, SIDE = 2048, 16, 112
 GROUPS, DEPTHS = 32, (3, 4, 23, 3)
 MEAN = (114.7748, 107.7354, 99.4750)
-"""Of ActivityNet's colours in 0..255, which the authors subtract."""
+"""The mean colour of ActivityNet (R, G, B in 0..255), which the authors subtract."""
 
 
 class Bottleneck(nn.Module):
@@ -41,7 +41,8 @@ class Bottleneck(nn.Module):
 
 
 class ResNeXt3d(nn.Module):
-    """Videos [B, 3, T, 112, 112], RGB in 0..255 less `MEAN`, T at least 16 -> features [B, 2048], the mean in front of the classifier.
+    """Videos [B, 3, T, 112, 112], RGB in 0..255 minus `MEAN`, T at least 16 -> features [B, 2048]: what the classifier receives, the mean
+    over time and space.
 
     The parameters are frozen.
     """
@@ -77,6 +78,6 @@ def resnext3d(content: Mapping[str, Any]) -> ResNeXt3d:
 
 
 def prepared(frames: Tensor) -> Tensor:
-    """Frames [B, 3, H, W] in 0..255 -> [B, 3, 112, 112] less the mean: the whole frame, whatever its shape, filtered where it shrinks."""
+    """Frames [B, 3, H, W] in 0..255 -> [B, 3, 112, 112] minus `MEAN`: the whole frame, squeezed to a square, antialiased."""
     small = F.interpolate(frames.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
     return small - torch.tensor(MEAN, device=frames.device).view(1, 3, 1, 1)

@@ -69,7 +69,8 @@ class Heads(nn.Module):
 
     def flow_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The flow in pixels [B, 2, H, W], and the mask before its sigmoid [B, 1, H, W]; float32."""
-        assert self.flow is not None and self.mask is not None
+        assert self.flow is not None
+        assert self.mask is not None
         flow, mask = (self.flow(features), self.mask(features)) if self.folded is None else self.folded(features).split([2, 1], 1)
         return flow.float() * self.unit, mask.float()
 
