@@ -240,7 +240,7 @@ def _train_on(folder: Path) -> None:
 
 def _extend(folder: Path) -> None:
     """As build-dataset does with a dataset that is there."""
-    header = index.claim(folder, overwrite=False)
+    header = index.header_to_continue(folder, overwrite=False)
     if not (rows := index.read_rows(folder)):
         return
     index.assign_subjects(rows, {}, ())
@@ -273,7 +273,7 @@ def _part(folder: Path) -> None:
 
 def _merge(folder: Path) -> None:
     whole = partial_result.merge([folder / "p.npz"])
-    for score in [*whole.scores, *whole.whole()]:
+    for score in [*whole.scores, *whole.aggregate_scores()]:
         json.dumps(score.json(), allow_nan=False)
 
 

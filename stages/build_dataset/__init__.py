@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.index import assign_splits, assign_subjects, claim, common_labels, compare, read_rows, write_index
+from stages.build_dataset.index import assign_splits, assign_subjects, common_labels, compare, header_to_continue, read_rows, write_index
 from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
@@ -142,7 +142,7 @@ class _Work:
     names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        old = claim(self.out, overwrite=self.overwrite)
+        old = header_to_continue(self.out, overwrite=self.overwrite)
         if old is not None and kind_of(old) not in materials():
             hint = "install the package that adds the kind"
             raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint, code="kind-unknown")

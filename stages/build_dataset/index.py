@@ -26,7 +26,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def claim(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
+def header_to_continue(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """The header of the dataset in `root` that is to be continued, or None for a new one. Raises InputError for any other folder."""
     header = root / "dataset.json"
     if header.exists():

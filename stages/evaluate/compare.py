@@ -24,7 +24,7 @@ from stages.evaluate.measure import OnEvent, Score, fit, ignore, measure
 from stages.evaluate.metric import EvaluationContext, Metric
 from stages.evaluate.partial_result import PartialResult, merge, require_same
 from stages.evaluate.registry import find_metric, find_metrics, metric_names
-from stages.evaluate.set_statistics import Pair, StatisticsCollector, min_side, pools, samples
+from stages.evaluate.set_statistics import Pair, StatisticsCollector, min_side, samples, set_names
 from stages.reading import parse_object
 
 _AT_ONCE = 4
@@ -67,7 +67,7 @@ def evaluate(
     """A score for each result and frame metric; then, unless this is a shard, a score for each set of results and distribution metric, and
     for each method and frame metric the mean over the clips (see `partial_result.methods`).
 
-    results, references: see `pairs`; which results form a set: see `pools`; shard (i, n): only every n-th result from the i-th on.
+    results, references: see `pairs`; which results form a set: see `set_names`; shard (i, n): only every n-th result from the i-th on.
     `on_event` receives {done, total}, in frames of this pass, and {warning}. `out` names a file for the partial result, which `merge_parts`
     merges with other shards. sets_grow: it may also be merged with evaluations of more results, so that sets with too few frames are kept.
     A metric that cannot run here is reported with the reason.
@@ -88,7 +88,7 @@ def evaluate(
         part.scores.append(score)
         yield score
     collector = StatisticsCollector(options.device, Cache(options.cache, lambda text: on_event({"warning": text})), on_event)
-    sets = pools(named)
+    sets = set_names(named)
     members: dict[str, list[Pair]] = {}
     for pool, pair in zip(sets[shard[0] :: shard[1]], own, strict=True):
         members.setdefault(pool, []).append(pair)
@@ -101,7 +101,7 @@ def evaluate(
     if out:
         part.save(out)
     if shard[1] == 1:
-        yield from part.whole()
+        yield from part.aggregate_scores()
 
 
 def empty_part(named: Sequence[tuple[str, str]], options: EvaluateOptions, shard: tuple[int, int]) -> PartialResult:
@@ -116,7 +116,7 @@ def merge_parts(files: Sequence[str]) -> Iterator[Score]:
     """The scores in the files that `evaluate` has written, then those of the whole: sets and means. Raises InputError and UsageError."""
     whole = merge([Path(file) for file in files])
     yield from whole.scores
-    yield from whole.whole()
+    yield from whole.aggregate_scores()
 
 
 def open_pairs(named: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair]:

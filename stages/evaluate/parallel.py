@@ -16,7 +16,7 @@ from stages.evaluate.cache import Cache
 from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pairs
 from stages.evaluate.measure import OnEvent, Score, ignore
 from stages.evaluate.partial_result import PartialResult, load, require_same
-from stages.evaluate.set_statistics import pools
+from stages.evaluate.set_statistics import set_names
 from stages.files import TEMPORARY, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
@@ -85,12 +85,12 @@ def evaluate_parallel(
                 done += report.notes["results"]
                 on_event({"done": done, "total": len(own)})
     assert whole is not None, "there is at least one shard"
-    sets = {name: whole.clips[name] for name in dict.fromkeys(pools(named)) if name in whole.clips}
+    sets = {name: whole.clips[name] for name in dict.fromkeys(set_names(named)) if name in whole.clips}
     whole = replace(whole, shards=(shard,), clips=sets)
     if out:
         whole.save(out)
     if count == 1:
-        yield from whole.whole()
+        yield from whole.aggregate_scores()
 
 
 def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None) -> Outcome:

@@ -18,7 +18,7 @@ from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Metric
 from stages.evaluate.registry import find_metric
-from stages.evaluate.set_statistics import SetStatistics, pools
+from stages.evaluate.set_statistics import SetStatistics, set_names
 from stages.evaluate.statistics import Statistics
 from stages.files import write_atomically
 from stages.reading import load_npz, parse_object
@@ -61,7 +61,7 @@ class PartialResult:
             joined.add(pool, clips, {extractor: sides for (name, extractor), sides in other.sides.items() if name == pool})
         return joined
 
-    def whole(self) -> Iterator[Score]:
+    def aggregate_scores(self) -> Iterator[Score]:
         """The scores of all results together: distributions for each pool, then, with several references, means."""
         metrics = [find_metric(name) for name in self.metrics]
         for pool in self.clips:
@@ -179,12 +179,12 @@ def merge(paths: Sequence[Path]) -> PartialResult:
 def methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
     """Name of the mean -> the scores that it is of, for each method that has several results.
 
-    If every result has a reference of its own, all results are of one method; otherwise each set is a method (see `pools`).
+    If every result has a reference of its own, all results are of one method; otherwise each set is a method (see `set_names`).
     """
     pairs = list(dict.fromkeys((score.result, score.reference) for score in scores))
     if len(pairs) > 1 and len({reference for _, reference in pairs}) == len(pairs):
         return {MEAN: list(scores)}
-    sets = dict(zip(pairs, pools(pairs), strict=True))
+    sets = dict(zip(pairs, set_names(pairs), strict=True))
     several = [name for name, count in Counter(sets.values()).items() if count > 1]
     return {name: [score for score in scores if sets[score.result, score.reference] == name] for name in several}
 

@@ -52,7 +52,7 @@ class SetStatistics:
         return SetStatistics(self.results + other.results, self.references + other.references, *baselines)
 
 
-def pools(pairs: Sequence[tuple[str, str]]) -> list[str]:
+def set_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """The name of the set to which each (result, reference), given as paths, belongs.
 
     Results that lie in one folder are one set, of its name, unless two of them have the same reference: then they compete, and each is a

@@ -22,7 +22,7 @@ from stages.evaluate.extractor import Extractor, FrameEncoder, Networks, extract
 from stages.evaluate.extractors.squeezenet import appearance_and_change
 from stages.evaluate.frame_source import open_frame_source
 from stages.evaluate.metrics import distributions
-from stages.evaluate.set_statistics import StatisticsCollector, pools
+from stages.evaluate.set_statistics import StatisticsCollector, set_names
 from stages.evaluate.statistics import Statistics, frechet_distance, kernel_distance, keys_of
 
 NAMES = ("fid-squeezenet", "kid-squeezenet", "fvd-squeezenet")
@@ -125,8 +125,8 @@ def test_results_of_one_reference_compete(eye: Eye, make):
 
 
 def test_pools_are_folders_unless_a_reference_occurs_twice():
-    assert pools([("x/a", "t/1"), ("x/b", "t/2"), ("y/a", "t/1")]) == ["x", "x", "y/a"]
-    assert pools([("x/a", "t/1"), ("x/b", "t/1"), ("x/a", "t/1")]) == ["x/a", "x/b", "x/a"]
+    assert set_names([("x/a", "t/1"), ("x/b", "t/2"), ("y/a", "t/1")]) == ["x", "x", "y/a"]
+    assert set_names([("x/a", "t/1"), ("x/b", "t/1"), ("x/a", "t/1")]) == ["x/a", "x/b", "x/a"]
 
 
 def test_metrics_share_one_look_and_a_second_run_looks_at_nothing(eye: Eye, study, own_cache: Path):
