@@ -272,9 +272,9 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
         list(merge_parts([half]))
     with pytest.raises(UsageError, match="these are 0/2, 0/2"):
         list(merge_parts([half, half]))
-    with pytest.raises(UsageError, match="other metrics"):
+    with pytest.raises(UsageError, match="different metrics"):
         list(merge_parts([half, other]))
-    with pytest.raises(UsageError, match="shards of 2 and of 3"):
+    with pytest.raises(UsageError, match="different numbers of shards"):
         list(merge_parts([half, third]))
     with pytest.raises(UsageError, match="more than one of the files"):
         list(merge_parts([whole, whole]))

@@ -87,7 +87,7 @@ def test_a_part_of_another_evaluation_is_not_replaced(results, truth, tmp_path: 
     kept = part.read_bytes()
     for others, shard in ((results, (1, 2)), (results[::-1], (0, 2))):
         for measure in (evaluate, evaluate_parallel):
-            with pytest.raises(ParametersDiffer, match="part of another evaluation"):
+            with pytest.raises(ParametersDiffer, match="belongs to a different evaluation"):
                 list(measure(others, [truth], OPTIONS, shard=shard, out=part))
     assert part.read_bytes() == kept
 
