@@ -13,12 +13,15 @@ from statistics import fmean
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
 from experiment import Experiment, Variant
 from intervals import beats, formatted, mean_and_half_width
 from judging import REAL, REPEAT, Figures, better, unit
+from numpy.typing import NDArray
+from sources import Row
 
-from stages.clip import open_clip
+from stages.clip import Clip, open_clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.files import write_atomically
@@ -28,6 +31,8 @@ from matplotlib import pyplot
 
 ROWS, MAGNIFIED = 4, 160
 """Held-out clips on a sheet, and the height in pixels at which each image is formatted."""
+CLIPS_OVER_TIME, TIMES = 2, 5
+"""The same of a sheet over time, and how many moments it shows."""
 Table = dict[str, dict[str, dict[int, float]]]
 """variant -> metric -> seed -> value; nothing where nothing was measured."""
 Plot = Callable[[Path, Table, Sequence[str]], None]
@@ -210,6 +215,30 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
             panel.set_title(name, fontsize=7)
             panel.axis("off")
     save(figure, path)
+
+
+def over_time(experiment: Experiment, variants: Sequence[Variant], path: Path) -> None:
+    """Frames of the first seed and the first held-out clips: a row for what drives, each method and the truth, a column for each time."""
+    clips = experiment.cuts()[:CLIPS_OVER_TIME]
+    times = sorted({round(time) for time in np.linspace(0, clips[0][2].num_frames - 1, TIMES)})
+    rows = [images for clip in clips for images in _rows_over_time(experiment, variants, clip, times)]
+    figure, panels = pyplot.subplots(len(rows), len(times), figsize=(2.4 * len(times), 1.4 * len(rows)), squeeze=False)
+    for line, (name, images) in zip(panels, rows, strict=True):
+        for panel, time, image in zip(line, times, images, strict=True):
+            panel.imshow(image)
+            panel.set_title(f"{name}, frame {time + 1}", fontsize=6)
+            panel.axis("off")
+    save(figure, path)
+
+
+def _rows_over_time(
+    experiment: Experiment, variants: Sequence[Variant], clip: tuple[Row, Clip, Clip], times: Sequence[int]
+) -> list[tuple[str, list[NDArray[np.uint8]]]]:
+    row, _, judged = clip
+    track, view = open_track(judged, experiment.kind), View.scaled(judged.height, judged.width, judged.height, judged.width)
+    results = {v.name: open_clip(experiment.out / "results" / v.folder / "seed-0" / f"{row['id']}.clip") for v in variants}
+    drawn = [("driving", [track.drawing(min(time, track.num_frames - 1), view) for time in times])]
+    return drawn + [(name, [shown.frame(time) for time in times]) for name, shown in {**results, "truth": judged}.items()]
 
 
 def save(figure: Any, path: Path) -> None:

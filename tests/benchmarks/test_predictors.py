@@ -36,7 +36,8 @@ def rivals() -> Iterator[ModuleType]:
 
 def tiny(method: str) -> Any:
     small = {"layer_channels": (3, 2, 4)} if method == "prednet" else {"filters": 2}
-    return replace(find(method).config(semantic_channels=5, size=(16, 16)), past_frames=OBSERVED, **small)
+    config: Any = find(method).config
+    return config(semantic_channels=5, size=(16, 16), past_frames=OBSERVED, **small)
 
 
 def made_by(method: str) -> Any:

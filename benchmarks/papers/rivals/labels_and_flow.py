@@ -53,4 +53,13 @@ def split(semantic: Tensor) -> tuple[Tensor, Tensor]:
     return labels, flow
 
 
-LABELS_AND_FLOW = replace(streets.KIND, name="segment+flow", open=LabelFlowTrack, draw=_draw, dataset=None, extractor="", default_model="")
+LABELS_AND_FLOW = replace(
+    streets.KIND,
+    name="segment+flow",
+    layers=("segment", "frames"),
+    open=LabelFlowTrack,
+    draw=_draw,
+    dataset=None,
+    extractor="",
+    default_model="",
+)
