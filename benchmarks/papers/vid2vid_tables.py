@@ -1,6 +1,6 @@
 """Tables 1 to 3 of vid2vid, on drawn streets: ours against pix2pixHD and COVST, against itself without its parts, and predicted futures.
 
-    python benchmarks/papers/drives.py --clips 96 --frames 40 --size 256x128 --no-flow --no-depth --out data/streets --jobs 2
+    python benchmarks/papers/drives.py --clips 120 --frames 40 --size 256x128 --no-flow --no-depth --out data/streets --jobs 2
     python benchmarks/papers/vid2vid_tables.py --data data/streets --out out/papers [--table 1 2 3] [--scale tiny] [--jobs 2]
 
 Table 1: videos from label maps alone. COVST starts from the trained pix2pixHD of the same seed and is given the flow of the real video, as
@@ -59,7 +59,7 @@ def rows(table: int, sizes: Sizes) -> list[Variant]:
             replace(ours, name=NO_FLOW, network={"motion": False}),
         ]
     learnt = {
-        PREDNET: (sizes.prednet, sizes.theirs(sizes.prednet_phases)),
+        PREDNET: (sizes.prednet, sizes.theirs(sizes.prednet_phases, learning_rate=1e-3)),
         MCNET: (sizes.mcnet, sizes.theirs(sizes.mcnet_phases, given=1.0, **sizes.adversary())),
     }
     return [
