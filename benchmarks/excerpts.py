@@ -26,7 +26,7 @@ def cut(
 ) -> tuple[Clip, Clip]:
     """`count` examples, and the frames after those among which they lie, at most `frames` (0: all): what is judged. Made once.
 
-    adjacent: the examples are the frames directly before those that are judged, as many as there are up to `count`.
+    adjacent: the examples are the frames directly before those that are judged, at most `count`.
     """
     footage = DatasetClip(root, row, kind)
     usable = footage.usable

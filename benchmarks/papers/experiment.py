@@ -41,7 +41,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks
 from excerpts import cut
 
 Drive = Callable[[Clip, Clip, Path], Clip]
-"""The frames that are observed, the judged clip, the path to write to -> the clip that drives."""
+"""Examples, judged clip, and the path to write to -> the clip that drives."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Variant:
 class Experiment:
     """What all variants of a table have in common.
 
-    rows: see `sources`. examples: of each held-out clip, of which K are asked for; adjacent: they are the frames before those that are
-    judged. last: only so many last frames are judged, 0: all. teachers: clips that the network that finds labels learns from, none: those
-    that methods are trained on.
+    rows: see `sources`. examples: of each held-out clip, of which K are asked for; adjacent: they are the frames directly before those that
+    are judged. last: number of frames at the end of each clip that are judged, 0: all. teachers: clips that the network that finds labels
+    learns from, none: those that methods are trained on.
     """
 
     out: Path
@@ -142,7 +142,7 @@ class Experiment:
 
 
 Task = tuple[Experiment, Variant, int]
-"""And a seed."""
+"""An experiment, a variant and a seed."""
 
 
 def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> list[Figures]:

@@ -220,25 +220,27 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
 def over_time(experiment: Experiment, variants: Sequence[Variant], path: Path) -> None:
     """Frames of the first seed and the first held-out clips: a row for what drives, each method and the truth, a column for each time."""
     clips = experiment.cuts()[:CLIPS_OVER_TIME]
-    times = sorted({round(time) for time in np.linspace(0, clips[0][2].num_frames - 1, TIMES)})
-    rows = [images for clip in clips for images in _rows_over_time(experiment, variants, clip, times)]
-    figure, panels = pyplot.subplots(len(rows), len(times), figsize=(2.4 * len(times), 1.4 * len(rows)), squeeze=False)
+    rows = [row for clip in clips for row in _rows_over_time(experiment, variants, clip)]
+    figure, panels = pyplot.subplots(len(rows), TIMES, figsize=(2.4 * TIMES, 1.4 * len(rows)), squeeze=False)
     for line, (name, images) in zip(panels, rows, strict=True):
-        for panel, time, image in zip(line, times, images, strict=True):
+        for panel, (time, image) in zip(line, images.items(), strict=False):
             panel.imshow(image)
             panel.set_title(f"{name}, frame {time + 1}", fontsize=6)
+        for panel in line:
             panel.axis("off")
     save(figure, path)
 
 
 def _rows_over_time(
-    experiment: Experiment, variants: Sequence[Variant], clip: tuple[Row, Clip, Clip], times: Sequence[int]
-) -> list[tuple[str, list[NDArray[np.uint8]]]]:
+    experiment: Experiment, variants: Sequence[Variant], clip: tuple[Row, Clip, Clip]
+) -> list[tuple[str, dict[int, NDArray[np.uint8]]]]:
+    """A name and images by their times."""
     row, _, judged = clip
+    times = [round(time) for time in np.linspace(0, judged.num_frames - 1, min(TIMES, judged.num_frames))]
     track, view = open_track(judged, experiment.kind), View.scaled(judged.height, judged.width, judged.height, judged.width)
     results = {v.name: open_clip(experiment.out / "results" / v.folder / "seed-0" / f"{row['id']}.clip") for v in variants}
-    drawn = [("driving", [track.drawing(min(time, track.num_frames - 1), view) for time in times])]
-    return drawn + [(name, [shown.frame(time) for time in times]) for name, shown in {**results, "truth": judged}.items()]
+    drawn = [("driving", {time: track.drawing(time, view) for time in times})]
+    return drawn + [(name, {time: shown.frame(time) for time in times}) for name, shown in {**results, "truth": judged}.items()]
 
 
 def save(figure: Any, path: Path) -> None:
