@@ -70,8 +70,9 @@ def rows(table: int, sizes: Sizes) -> list[Variant]:
 
 def last_labels(observed: Clip, judged: Clip, out: Path) -> Clip:
     """A clip as long as `judged` whose label map is always the last one that was observed."""
-    size = {"width": judged.width, "height": judged.height}
-    clip = open_clip(out) if out.exists() else create_clip(out, fps=judged.fps, num_frames=judged.num_frames, **size)
+    if not out.exists():
+        create_clip(out, fps=judged.fps, width=judged.width, height=judged.height, num_frames=judged.num_frames)
+    clip = open_clip(out)
     if clip.has("segment"):
         return clip
     source = observed.layer("segment")
