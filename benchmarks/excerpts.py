@@ -21,12 +21,17 @@ EXAMPLES, AMONG = 4, 40
 """Examples are so many frames, evenly spaced among the first so many of a clip (of a short one, among its first half)."""
 
 
-def cut(root: Path, row: dict[str, Any], kind: str, frames: int, out: Path, count: int = EXAMPLES) -> tuple[Clip, Clip]:
-    """`count` examples, and the frames after those among which they lie, at most `frames` (0: all): what is judged. Made once."""
+def cut(
+    root: Path, row: dict[str, Any], kind: str, frames: int, out: Path, count: int = EXAMPLES, *, adjacent: bool = False
+) -> tuple[Clip, Clip]:
+    """`count` examples, and the frames after those among which they lie, at most `frames` (0: all): what is judged. Made once.
+
+    adjacent: the examples are the frames directly before those that are judged, at most `count`.
+    """
     footage = DatasetClip(root, row, kind)
     usable = footage.usable
     among = min(AMONG, len(usable) // 2)
-    examples = [usable[round(i)] for i in np.linspace(0, among - 1, count)]
+    examples = usable[max(0, among - count) : among] if adjacent else [usable[round(i)] for i in np.linspace(0, among - 1, count)]
     rest = list(range(usable[among], footage.start + footage.num_frames))
     judged = rest[: frames or len(rest)]
     return _part(footage, examples, out / "examples.clip"), _part(footage, judged, out / "judged.clip")

@@ -3,7 +3,7 @@
     python benchmarks/papers/ablations.py --data data/actors --out out/papers [--kind segment] [--quick] [--jobs 2]
 
 The paper asked people, and of its 100 pairs they preferred the whole method by 0.84 and 0.67; what is measured here is how frames look and
-how they follow one another. There is no foreground-background prior to leave out.
+how they follow one another. Few-shot vid2vid has no foreground-background prior; vid2vid_tables.py leaves out that of vid2vid.
 """
 
 from __future__ import annotations

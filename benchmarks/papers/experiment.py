@@ -10,25 +10,27 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
-from judging import Figures, judge
+from judging import OF_LABELS, Figures, Triple, judge, repeated_image
 from labeller import train as train_labeller
-from rivals.joints import CHANNELS as JOINT_CHANNELS
 from rivals.joints import JOINTS
 from scales import Scale
 from sources import Row, chosen, index
 
-from stages.clip import Clip, open_clip
+from stages.clip import Clip, create_clip, open_clip
 from stages.conditions.kinds import open_track
 from stages.digests import file_sha256
 from stages.files import write_atomically
 from stages.models import load_model
+from stages.networks.common.config import GeneratorConfig
 from stages.networks.families import as_family
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import LoggingSettings, TrainConfig, TrainOptions, train
@@ -38,13 +40,18 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks
 
 from excerpts import cut
 
+Drive = Callable[[Clip, Clip, Path], Clip]
+"""Examples, judged clip, and the path to write to -> the clip that drives."""
+
 
 @dataclass(frozen=True)
 class Variant:
     """A row of a table: what of the network and of its training differs, how many subjects it sees, and how it is asked.
 
     family: of the rivals; empty: ours. model: the variant whose model is used, where only the question differs. joints: it is driven by
-    heat maps of the joints, too, not by the drawn skeleton alone.
+    heat maps of the joints, too, not by the drawn skeleton alone. base: its network, where it is not that of the scale; kind: what drives
+    it, where it is not what drives the others. start: the variant whose trained weights its training begins with. continues: its videos
+    continue the real frames before those that are judged. drive: makes the clip that drives it; None: the judged clip does.
     """
 
     name: str
@@ -55,6 +62,11 @@ class Variant:
     model: str = ""
     family: str = ""
     joints: bool = False
+    base: GeneratorConfig | None = None
+    kind: str = ""
+    start: Variant | None = None
+    continues: bool = False
+    drive: Drive | None = None
 
     @property
     def folder(self) -> str:
@@ -63,8 +75,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all variants of a table have in common. rows: see `sources`; examples: of each held-out clip, of which K are asked for;
-    teachers: clips that the network that finds labels learns from, none: those that methods are trained on."""
+    """What all variants of a table have in common.
+
+    rows: see `sources`. examples: of each held-out clip, of which K are asked for; adjacent: they are the frames directly before those that
+    are judged. last: number of frames at the end of each clip that are judged, 0: all. teachers: clips that the network that finds labels
+    learns from, none: those that methods are trained on.
+    """
 
     out: Path
     rows: tuple[Row, ...]
@@ -74,23 +90,20 @@ class Experiment:
     examples: int = 1
     device: str = "auto"
     teachers: tuple[Row, ...] = ()
+    adjacent: bool = False
+    last: int = 0
 
     def config(self, variant: Variant, seed: int) -> TrainConfig:
         """The training run of a variant."""
-        kind, channels = self.kind, self._track.channels
-        if variant.joints:
-            kind, channels = JOINTS.name, JOINT_CHANNELS
+        kind = JOINTS.name if variant.joints else variant.kind or self.kind
+        channels = open_track(self._dataset_clip.clip, kind).channels
         size = self.scale.size_for(self._dataset_clip.shape)
-        config = self.scale.config(kind, channels, size, variant.network, variant.training, seed)
+        config = self.scale.config(kind, channels, size, variant.network, variant.training, seed, variant.base)
         return replace(config, generator=as_family(config.generator, variant.family)) if variant.family else config
 
     @property
     def _dataset_clip(self) -> DatasetClip:
         return DatasetClip(Path(), self.rows[0], self.kind)
-
-    @property
-    def _track(self) -> Any:
-        return open_track(self._dataset_clip.clip, self.kind)
 
     def data(self, variant: Variant) -> Path:
         """The dataset that a variant is trained on."""
@@ -109,12 +122,18 @@ class Experiment:
 
     def cuts(self) -> list[tuple[Row, Clip, Clip]]:
         """Of each held-out clip its examples and what is judged."""
-        folder = self.out / "cuts" / f"{self.kind}-{self.examples}"
-        return [(row, *cut(Path(), row, self.kind, self.scale.frames, folder / row["id"], self.examples)) for row in self.held_out]
+        folder = self.out / "cuts" / f"{self.kind}-{'before-' if self.adjacent else ''}{self.examples}"
+        found = []
+        for row in self.held_out:
+            pair = cut(Path(), row, self.kind, self.scale.frames, folder / row["id"], self.examples, adjacent=self.adjacent)
+            found.append((row, *pair))
+            if self.adjacent and not (kept := repeated_image(pair[0])).exists():
+                cv2.imwrite(str(kept), pair[0].frame(pair[0].num_frames - 1)[..., ::-1])
+        return found
 
     def labeller(self) -> Path | None:
-        """The network that finds labels in results, trained once; None where there are no labels."""
-        if self.kind != "segment":
+        """The network that finds labels in results, trained once; None where there are no labels, or no metric asks for them."""
+        if self.kind != "segment" or not set(OF_LABELS) & set(self.metrics):
             return None
         plain = Variant("labeller")
         rows = [{**row, "split": "train"} for row in self.teachers]
@@ -122,20 +141,31 @@ class Experiment:
         return train_labeller(data, self.config(plain, 0), self.scale.labeller_steps, self.out / "labeller.safetensors")
 
 
+Task = tuple[Experiment, Variant, int]
+"""An experiment, a variant and a seed."""
+
+
 def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> list[Figures]:
     """The figures of every variant and seed, in this order; what is there already is only read."""
     experiment.labeller()
     experiment.cuts()
     tasks = [(experiment, variant, seed) for variant in variants for seed in range(experiment.scale.seeds)]
-    models = {(model_of(variant), seed): (experiment, variant, seed) for _, variant, seed in tasks}
+    starts = [(experiment, variant.start, seed) for _, variant, seed in tasks if variant.start is not None]
+    rounds = [_models([*starts, *(task for task in tasks if task[1].start is None)]), _models(tasks)]
     if jobs == 1:
-        for task in models.values():
+        for task in chain.from_iterable(rounds):
             trained(*task)
         return [finished(*task) for task in tasks]
     threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        list(pool.map(trained, *zip(*models.values(), strict=True)))
+        for models in rounds:
+            list(pool.map(trained, *zip(*models, strict=True)))
         return list(pool.map(finished, *zip(*tasks, strict=True)))
+
+
+def _models(tasks: Sequence[Task]) -> list[Task]:
+    """A task for each model that these tasks need."""
+    return list({(model_of(variant), seed): (experiment, variant, seed) for experiment, variant, seed in tasks}.values())
 
 
 def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
@@ -145,11 +175,13 @@ def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
     final = folder / f"snapshot-{config.steps:08d}.safetensors"
     done = folder / "done.json"
     data = experiment.data(variant)
-    wanted = json.loads(json.dumps({"config": config.to_json(), "clips": (data / "clips.ndjson").read_text()}))
+    start = trained(experiment, variant.start, seed) if variant.start else None
+    known = {"config": config.to_json(), "clips": (data / "clips.ndjson").read_text()}
+    wanted = json.loads(json.dumps(known | ({"start": file_sha256(start)} if start else {})))
     if done.exists() and final.exists() and json.loads(done.read_text()) == wanted:
         return final
     say(f"training {variant.model or variant.name}, seed {seed}: {config.steps} steps")
-    options = TrainOptions(data, experiment.device, LoggingSettings(save_seconds=120))
+    options = TrainOptions(data, experiment.device, LoggingSettings(save_seconds=120), start=start)
     train(config, options, folder, event=lambda row: say(row["message"]) if "message" in row else None)
     write_atomically(done, json.dumps(wanted).encode())
     for state in folder.glob("state-*.pt"):
@@ -166,9 +198,14 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
     pairs = []
     for row, examples, judged in experiment.cuts():
         out = folder / f"{row['id']}.clip"
-        synthesize([examples], judged, model, out, SynthesizeOptions(**asked))
+        driving = variant.drive(examples, judged, folder / "driving" / out.name) if variant.drive else judged
+        start = examples if variant.continues else None
+        synthesize([examples] if model.config.few_shot else [], driving, model, out, SynthesizeOptions(**asked), start=start)
         pairs.append((open_clip(out), examples, judged))
     labeller = experiment.labeller()
+    if experiment.last:
+        folder = folder / f"last-{experiment.last}"
+        pairs = [_last(triple, experiment.last, folder) for triple in pairs]
     kept, key = folder / "figures.json", [clip.frames_digest() for triple in pairs for clip in triple]
     key += [file_sha256(labeller)] if labeller else []
     size = sum(p.numel() for p in model.generator.parameters())
@@ -181,6 +218,16 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
         known = known.and_also(judge(pairs, wanted, labeller, experiment.device))
         write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
     return known.only(experiment.metrics)
+
+
+def _last(triple: Triple, count: int, folder: Path) -> Triple:
+    """The last `count` frames of a result, and of what it is compared with."""
+    result, examples, judged = triple
+    parts = {"result": result, "judged": judged}
+    paths = {name: folder / name / f"{result.path.stem}.clip" for name in parts}
+    for name, clip in parts.items():
+        create_clip(paths[name], clip.frames(max(0, clip.num_frames - count)), fps=clip.fps, overwrite=True)
+    return open_clip(paths["result"]), examples, open_clip(paths["judged"])
 
 
 def minutes_of(run: Path) -> float:

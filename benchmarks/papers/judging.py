@@ -129,12 +129,17 @@ def _sized(clip: Clip, result: Clip) -> View:
 def _of_clips(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:
     scores: list[Score] = []
     for result, examples, judged in triples:
-        example = examples.path.parent / "example.png"
+        example = repeated_image(examples)
         if not example.exists():
             cv2.imwrite(str(example), examples.frame(0)[..., ::-1])
         options = EvaluateOptions((metric,), driving=str(judged.path), example=str(example), device=device)
         scores += evaluate([str(result.path)], [str(judged.path)], options)
     return scores
+
+
+def repeated_image(examples: Clip) -> Path:
+    """The picture that "repeat the example" repeats: the first example, unless the experiment has put another one there."""
+    return examples.path.parent / "example.png"
 
 
 def _of_set(metric: str, triples: Sequence[Triple], device: str) -> list[Score]:

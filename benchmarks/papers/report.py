@@ -13,12 +13,15 @@ from statistics import fmean
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
 from experiment import Experiment, Variant
 from intervals import formatted, mean_and_half_width, paired_verdict
 from judging import REAL, REPEAT, Figures, better, unit
+from numpy.typing import NDArray
+from sources import Row
 
-from stages.clip import open_clip
+from stages.clip import Clip, open_clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.files import write_atomically
@@ -28,6 +31,8 @@ from matplotlib import pyplot
 
 ROWS, MAGNIFIED = 4, 160
 """Held-out clips on a sheet, and the height in pixels at which each image is formatted."""
+CLIPS_OVER_TIME, TIMES = 2, 5
+"""The same of a sheet over time, and how many moments it shows."""
 Table = dict[str, dict[str, dict[int, float]]]
 """variant -> metric -> seed -> value; nothing where nothing was measured."""
 Plot = Callable[[Path, Table, Sequence[str]], None]
@@ -210,6 +215,32 @@ def sheet(experiment: Experiment, variants: Sequence[Variant], path: Path) -> No
             panel.set_title(name, fontsize=7)
             panel.axis("off")
     save(figure, path)
+
+
+def over_time(experiment: Experiment, variants: Sequence[Variant], path: Path) -> None:
+    """Frames of the first seed and the first held-out clips: a row for what drives, each method and the truth, a column for each time."""
+    clips = experiment.cuts()[:CLIPS_OVER_TIME]
+    rows = [row for clip in clips for row in _rows_over_time(experiment, variants, clip)]
+    figure, panels = pyplot.subplots(len(rows), TIMES, figsize=(2.4 * TIMES, 1.4 * len(rows)), squeeze=False)
+    for line, (name, images) in zip(panels, rows, strict=True):
+        for panel, (time, image) in zip(line, images.items(), strict=False):
+            panel.imshow(image)
+            panel.set_title(f"{name}, frame {time + 1}", fontsize=6)
+        for panel in line:
+            panel.axis("off")
+    save(figure, path)
+
+
+def _rows_over_time(
+    experiment: Experiment, variants: Sequence[Variant], clip: tuple[Row, Clip, Clip]
+) -> list[tuple[str, dict[int, NDArray[np.uint8]]]]:
+    """A name and images by their times."""
+    row, _, judged = clip
+    times = [round(time) for time in np.linspace(0, judged.num_frames - 1, min(TIMES, judged.num_frames))]
+    track, view = open_track(judged, experiment.kind), View.scaled(judged.height, judged.width, judged.height, judged.width)
+    results = {v.name: open_clip(experiment.out / "results" / v.folder / "seed-0" / f"{row['id']}.clip") for v in variants}
+    drawn = [("driving", {time: track.drawing(time, view) for time in times})]
+    return drawn + [(name, {time: shown.frame(time) for time in times}) for name, shown in {**results, "truth": judged}.items()]
 
 
 def save(figure: Any, path: Path) -> None:

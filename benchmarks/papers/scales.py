@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stages.networks.common.config import GeneratorConfig
 from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.train.config import Phase, TrainConfig
 
@@ -25,7 +26,7 @@ class Scale:
     """subjects, held_out: of the data, None: all. frames: judged of each clip, 0: all behind the examples. labeller_steps: training of the
     network that finds labels in results."""
 
-    network: FewShotConfig
+    network: GeneratorConfig
     phases: tuple[Phase, ...]
     seeds: int = 3
     subjects: int | None = None
@@ -41,10 +42,20 @@ class Scale:
         return height, width
 
     def config(
-        self, kind: str, channels: int, size: tuple[int, int], network: Mapping[str, Any], training: Mapping[str, Any], seed: int
+        self,
+        kind: str,
+        channels: int,
+        size: tuple[int, int],
+        network: Mapping[str, Any],
+        training: Mapping[str, Any],
+        seed: int,
+        base: GeneratorConfig | None = None,
     ) -> TrainConfig:
-        """The training run of a variant, which differs in `network` and `training`. kind, channels: of the semantic images."""
-        generator = replace(self.network, **{"kind": kind, "semantic_channels": channels, "size": size, **network})
+        """The training run of a variant, which differs in `network` and `training`, and in `base` if it has another network.
+
+        kind, channels: of the semantic images.
+        """
+        generator = replace(base or self.network, **{"kind": kind, "semantic_channels": channels, "size": size, **network})
         hue = 180.0 if kind.startswith("poses") else 0.0  # as the recipes have it
         return replace(TrainConfig(generator, self.phases, max_examples=1, hue=hue, seed=seed), **training)
 

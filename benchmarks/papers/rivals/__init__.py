@@ -1,7 +1,8 @@
-"""Methods that few-shot vid2vid's table 1 compares with, and that no option of the package is: importing this makes them known as families.
+"""Methods that the papers' tables compare with, and that no option of the package is: importing this makes them known as families.
 
-posewarp, monkeynet: see the files of that name. no-flow-warping: the ablation of vid2vid's table 2. They are trained, saved, loaded and
-synthesized with as any other generator (stages/networks/families.py); the first two are driven by joints (`joints.JOINTS`).
+Of few-shot vid2vid's table 1: posewarp, monkeynet, driven by joints (`joints.JOINTS`); no-flow-warping is an ablation of few-shot vid2vid.
+Of vid2vid's tables: covst (table 1), driven by label maps and flow (`labels_and_flow`); prednet, mcnet (table 3), driven by nothing.
+They are trained, saved, loaded and synthesized with as any other generator (stages/networks/families.py).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from stages.networks.common.family import Family
 from stages.networks.families import register
 from stages.networks.fewshot.config import FewShotConfig
 
+from .covst import Covst, CovstConfig, covst_losses
 from .joints import JOINTS
+from .labels_and_flow import LABELS_AND_FLOW
+from .mcnet import MCNet, MCNetConfig, mcnet_losses
 from .monkeynet import MonkeyNet
 from .posewarp import PoseWarp
+from .prednet import PredNet, PredNetConfig, prednet_losses
 from .unwarped import Unwarped
 
 
@@ -35,6 +40,14 @@ class UnwarpedConfig(FewShotConfig):
     family: ClassVar[str] = "no-flow-warping"
 
 
-kinds.register(JOINTS)
-for _family in (Family(PoseWarpConfig, PoseWarp), Family(MonkeyNetConfig, MonkeyNet), Family(UnwarpedConfig, Unwarped)):
+for _kind in (JOINTS, LABELS_AND_FLOW):
+    kinds.register(_kind)
+for _family in (
+    Family(PoseWarpConfig, PoseWarp),
+    Family(MonkeyNetConfig, MonkeyNet),
+    Family(UnwarpedConfig, Unwarped),
+    Family(CovstConfig, Covst, objective=covst_losses),
+    Family(PredNetConfig, PredNet, objective=prednet_losses),
+    Family(MCNetConfig, MCNet, objective=mcnet_losses),
+):
     register(_family)

@@ -38,6 +38,8 @@ class Synthesis:
     """[B]: which example was warped."""
     coarser: tuple[Tensor, ...] = ()
     """The frame as each coarser scale of a coarse-to-fine generator made it, the finest first."""
+    state: tuple[Tensor, ...] = ()
+    """What a recurrent generator passes to the next frame besides the image (`Generator.remember`)."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ class Renderer:
         if self.precision != "fp32" and degenerate(made.frame, made.raw):
             self.fallbacks += 1
             made = self._exact.synthesize(self._exactly(code), driving, past)
-        kept = replace(made, frame=made.frame.clone(), coarser=tuple(image.clone() for image in made.coarser))
+        coarser, state = (tuple(tensor.clone() for tensor in tensors) for tensors in (made.coarser, made.state))
+        kept = replace(made, frame=made.frame.clone(), coarser=coarser, state=state)
         return made.frame, self.remember(driving, kept, past)
 
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
@@ -100,7 +101,7 @@ class Renderer:
 
     def _images(self, code: Any, driving: Frame, past: Frame | None) -> dict[str, Any]:
         made = self._fast.synthesize(code, driving, past)
-        return {"frame": made.frame, "raw": made.raw, "coarser": made.coarser}
+        return {"frame": made.frame, "raw": made.raw, "coarser": made.coarser, "state": made.state}
 
     def _exactly(self, code: Any) -> Any:
         """The same examples encoded in fp32; the last one is kept."""

@@ -1,0 +1,109 @@
+"""How large the experiments of vid2vid's tables are: networks and schedules of all methods, by scale.
+
+All methods of a table see about as many images in training. Losses and discriminators of vid2vid and pix2pixHD are those of the recipe
+street-small; COVST, PredNet and MCNet have those of their papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rivals import MCNetConfig, PredNetConfig
+from scales import Scale
+
+from stages.networks.common.objective import DiscriminatorConfig, LossWeights
+from stages.networks.pix2pixhd.config import Pix2PixHDConfig
+from stages.networks.vid2vid import Vid2VidConfig
+from stages.train import read_recipe
+from stages.train.config import Phase
+
+RECIPE = read_recipe("street-small")
+FOREGROUND = ("car", "pedestrian")
+BETA = 0.02
+"""MCNet's weight of the adversarial term, as in its experiments on KTH."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Networks and schedules of one scale. The phases of `scale` are those of vid2vid."""
+
+    scale: Scale
+    pix2pixhd: Pix2PixHDConfig
+    single: tuple[Phase, ...]
+    """Of pix2pixHD."""
+    covst: tuple[Phase, ...]
+    """Of the mask of COVST, after those of pix2pixHD."""
+    prednet: PredNetConfig
+    prednet_phases: tuple[Phase, ...]
+    mcnet: MCNetConfig
+    mcnet_phases: tuple[Phase, ...]
+    last: int
+    """Table 3 is also made of this number of last frames alone."""
+    perceptual: str = "squeezenet"
+
+    @property
+    def observed(self) -> int:
+        return self.prednet.past_frames
+
+    def ours(self, **changes: Any) -> dict[str, Any]:
+        """The training settings of vid2vid and pix2pixHD."""
+        names = ("learning_rate", "discriminator_rate", "losses", "discriminators", "given")
+        return {**{name: getattr(RECIPE, name) for name in names}, "perceptual": self.perceptual, **changes}
+
+    def theirs(self, phases: tuple[Phase, ...], **changes: Any) -> dict[str, Any]:
+        """The training settings of COVST, PredNet and MCNet, which learn through all frames of a window."""
+        plain = {"perceptual": "none", "losses": LossWeights(video_gan=0), "discriminators": DiscriminatorConfig(filters=8, video_rates=0)}
+        return {**plain, "phases": phases, "backprop_frames": max(phase.frames for phase in phases), **changes}
+
+    def adversary(self) -> dict[str, Any]:
+        """That of MCNet."""
+        return {"losses": LossWeights(video_gan=BETA), "discriminators": DiscriminatorConfig(gan="lsgan", filters=16, video_frames=3)}
+
+
+def _without_video(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """The same number of images, one at a time."""
+    return tuple(replace(phase, batch=phase.batch * phase.frames, frames=1, rollout=0) for phase in phases)
+
+
+_SMALL = Vid2VidConfig(
+    kind="segment", semantic_channels=11, size=(64, 128), filters=24, downs=2, blocks=6, foreground=FOREGROUND, foreground_filters=16
+)
+_SMALL_PHASES = (
+    Phase(600, batch=8, scale=0.5, adversarial=False),
+    Phase(400, batch=8, adversarial=False),
+    Phase(400, batch=2, frames=3),
+    Phase(300, batch=2, frames=3, rollout=8),
+)
+_TINY = replace(_SMALL, size=(32, 64), filters=4, blocks=2, foreground_filters=4)
+_TINY_PHASES = (Phase(2, batch=2, adversarial=False), Phase(2, batch=1, frames=2, rollout=1))
+_HD = Pix2PixHDConfig(kind="segment", semantic_channels=11, size=(64, 128), filters=24, downs=2, blocks=6)
+
+SIZES: Mapping[str, Sizes] = {
+    "tiny": Sizes(
+        Scale(_TINY, _TINY_PHASES, seeds=2, frames=4),
+        replace(_HD, filters=4, blocks=1),
+        _without_video(_TINY_PHASES),
+        (Phase(2, batch=1, frames=2, adversarial=False),),
+        PredNetConfig(layer_channels=(3, 4, 8), past_frames=2),
+        (Phase(1, batch=1, frames=3, adversarial=False), Phase(1, batch=1, frames=4, adversarial=False)),
+        MCNetConfig(filters=4, past_frames=2),
+        (Phase(1, batch=1, frames=2, adversarial=False), Phase(1, batch=1, frames=2)),
+        last=2,
+        perceptual="none",
+    ),
+    "small": Sizes(
+        Scale(_SMALL, _SMALL_PHASES),
+        _HD,
+        _without_video(_SMALL_PHASES),
+        (Phase(300, batch=2, frames=2, adversarial=False), Phase(100, batch=2, frames=4, adversarial=False)),
+        PredNetConfig(layer_channels=(3, 24, 48, 96), past_frames=5),
+        (Phase(800, batch=4, frames=6, adversarial=False), Phase(400, batch=4, frames=10, adversarial=False)),
+        MCNetConfig(filters=24, past_frames=5),
+        (Phase(800, batch=4, frames=3, adversarial=False), Phase(400, batch=4, frames=6)),
+        last=5,
+    ),
+}
+"""tiny: a rehearsal of every line, whose figures mean nothing. small: 64x128."""
+SCALES = {name: sizes.scale for name, sizes in SIZES.items()}

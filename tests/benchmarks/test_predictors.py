@@ -1,0 +1,254 @@
+"""PredNet and MCNet, the rivals of vid2vid's table 3: their equations by loops, and what they are shown of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from by_loops import convlstm, convolved, doubled, pooled
+from torch import Tensor
+
+from stages.models import load_model, save_model
+from stages.networks.common.discriminator_inputs import Past as History
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Generator, Synthesis
+from stages.networks.common.inference import Renderer, Speed
+from stages.networks.common.objective import LossWeights, Target
+from stages.networks.families import find
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+METHODS = ("prednet", "mcnet")
+OBSERVED = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rivals() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        yield import_module("rivals")
+
+
+def tiny(method: str) -> Any:
+    small = {"layer_channels": (3, 2, 4)} if method == "prednet" else {"filters": 2}
+    config: Any = find(method).config
+    return config(semantic_channels=5, size=(16, 16), past_frames=OBSERVED, **small)
+
+
+def made_by(method: str) -> Any:
+    """A network whose biases are not zero: a ReLU has no gradient at 0."""
+    torch.manual_seed(0)
+    network = find(method).build(tiny(method))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return network
+
+
+def moment(seed: int, size: tuple[int, int] = (16, 16)) -> Frame:
+    draw = torch.Generator().manual_seed(seed)
+    return Frame(torch.zeros(1, 5, *size), torch.zeros(1, 0, 3), torch.rand(1, 3, *size, generator=draw) * 2 - 1)
+
+
+def images(count: int, size: int = 8) -> list[Tensor]:
+    return [moment(seed, (size, size)).required_image.double() for seed in range(count)]
+
+
+def gradients(value: Tensor, network: Generator) -> tuple[Tensor, ...]:
+    weight = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)
+    return torch.autograd.grad((value * weight).sum(), list(network.parameters()))
+
+
+# PredNet
+
+
+def prednet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
+    """Ahat_0 after `frames` [3, H, W] in [0, 1], by equations 1 to 4 for one time after the other."""
+    channels = network.config.layer_channels
+    layers = range(len(channels))
+    height, width = frames[0].shape[-2:]
+    empty = [torch.zeros(c, height // 2**k, width // 2**k, dtype=frames[0].dtype) for k, c in enumerate(channels)]
+    r, cells = list(empty), list(empty)
+    e = [torch.cat([x, x]) for x in empty]
+    for t in range(len(frames) + 1):
+        for k in reversed(layers):
+            x = e[k] if k == layers[-1] else torch.cat([e[k], doubled(r[k + 1])])
+            r[k], cells[k] = convlstm(x, r[k], cells[k], network.represent[k].gates, hard=True)
+        predicted = [convolved(r[k], network.to_prediction[k]).clamp(min=0) for k in layers]
+        predicted[0] = predicted[0].clamp(max=1)
+        if t == len(frames):
+            break
+        a = frames[t]
+        for k in layers:
+            e[k] = torch.cat([(a - predicted[k]).clamp(min=0), (predicted[k] - a).clamp(min=0)])
+            if k < layers[-1]:
+                a = pooled(convolved(e[k], network.to_target[k]).clamp(min=0))
+    return predicted[0]
+
+
+def test_prednet_is_equations_1_to_4_also_in_its_gradients():
+    network = made_by("prednet").double()
+    seen = images(3)
+    state = ()
+    for image in seen:
+        state = network.observe(state, image)
+    ours, expected = network.predict(state)[0], 2 * prednet_by_loops(network, [(image[0] + 1) / 2 for image in seen]) - 1
+    assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
+    for got, wanted in zip(gradients(ours, network), gradients(expected, network), strict=True):
+        assert torch.allclose(got, wanted, atol=1e-10)
+
+
+def test_prednet_has_the_size_of_the_public_code():
+    with torch.device("meta"):
+        network = find("prednet").build(find("prednet").config())
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(6.92, rel=0.002)
+
+
+def test_prednets_loss_is_the_mean_error_and_that_of_the_first_frame_does_not_count():
+    network, truth = made_by("prednet").double(), images(1)[0]
+    state = network.observe((), images(2)[1])
+    made = network.predict(state)
+    error = network.errors((truth + 1) / 2, network._layers(state)[0])[0].mean()
+    target = Target(replace(moment(0), image=truth), moment(0))
+    for past, expected in ((History([truth], [truth], []), error), (History([], [], []), torch.zeros(()))):
+        (loss,) = find("prednet").objective(Synthesis(made, made), target, LossWeights(), None, None, past).values()
+        assert loss.item() == pytest.approx(expected.item())
+
+
+# MCNet
+
+
+def mcnet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
+    """The frame after `frames` [3, H, W] in [-1, 1], by equations 1 to 5."""
+    relu: Callable[[Tensor], Tensor] = lambda x: x.clamp(min=0)  # noqa: E731
+    grey = [(0.299 * x[:1] + 0.587 * x[1:2] + 0.114 * x[2:] + 1) / 2 for x in frames]
+    hidden = cell = torch.zeros(4 * network.config.filters, frames[0].shape[1] // 8, frames[0].shape[2] // 8, dtype=frames[0].dtype)
+    for before, present in zip(grey, grey[1:], strict=False):
+        x, motion = present - before, []
+        for layer in network.motion:
+            motion.append(relu(convolved(x, layer)))
+            x = pooled(motion[-1])
+        hidden, cell = convlstm(x, hidden, cell, network.dynamics.gates, hard=False)
+    x, content = frames[-1], []
+    for block in network.content:
+        for layer in block[::2]:
+            x = relu(convolved(x, layer))
+        content.append(x)
+        x = pooled(x)
+    x = torch.cat([hidden, x])
+    for layer in network.combine[::2]:
+        x = relu(convolved(x, layer))
+    for scale in (2, 1, 0):
+        first, _, second = network.residual[scale]
+        residual = convolved(relu(convolved(torch.cat([motion[scale], content[scale]]), first)), second)
+        spread = torch.zeros_like(residual)
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                spread[:, 2 * i, 2 * j] = x[:, i, j]
+        x = spread + residual
+        for layer in network.decode[scale][::2]:
+            x = relu(convolved(x, layer))
+    return torch.tanh(convolved(x, network.to_image))
+
+
+def test_mcnet_is_equations_1_to_5_also_in_its_gradients():
+    network = made_by("mcnet").double()
+    seen = images(3, 16)
+    state = ()
+    for image in seen:
+        state = network.observe(state, image)
+    ours, expected = network.predict(state)[0], mcnet_by_loops(network, [image[0] for image in seen])
+    assert ours.std() > 1e-3 and torch.allclose(ours, expected, atol=1e-12)
+    for got, wanted in zip(gradients(ours, network), gradients(expected, network), strict=True):
+        assert torch.allclose(got, wanted, atol=1e-10)
+
+
+def test_mcnet_has_the_size_of_the_public_code():
+    with torch.device("meta"):
+        network = find("mcnet").build(find("mcnet").config())
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(14.1, rel=0.01)
+
+
+def test_the_gradient_difference_is_that_of_a_loop():
+    made, truth = images(2, 4)
+    losses = [0.0, 0.0]
+    for axis, (down, right) in enumerate(((1, 0), (0, 1))):
+        found = []
+        for c in range(3):
+            for i in range(down, 4):
+                for j in range(right, 4):
+                    steps = [abs(float(x[0, c, i, j] - x[0, c, i - down, j - right])) for x in (made, truth)]
+                    found.append(abs(steps[0] - steps[1]))
+        losses[axis] = sum(found) / len(found)
+    assert float(import_module("rivals.mcnet").gradient_difference(made, truth)) == pytest.approx(sum(losses))
+
+
+# both
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_real_frames_are_seen_while_they_are_observed_and_its_own_after_that(method: str):
+    network = made_by(method).eval()
+    seen: list[Tensor] = []
+    observe = network.observe
+    network.observe = lambda state, image: (seen.append(image), observe(state, image))[1]
+    past: Frame | None = None
+    made = []
+    with torch.no_grad():
+        for t in range(OBSERVED + 2):
+            frame, past = network.step(network.encode_examples(None), moment(t), past)
+            made.append(frame)
+    expected = [moment(t).required_image for t in range(OBSERVED)] + made[OBSERVED : OBSERVED + 1]
+    assert len(seen) == len(expected) and all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frames_that_are_given_are_seen_like_frames_that_were_predicted(method: str):
+    """`synthesize --start` and the given frames of a window make the same past as a video that is observed from its beginning."""
+    network = made_by(method).eval()
+    observed: Frame | None = None
+    given: Frame | None = None
+    with torch.no_grad():
+        for t in range(OBSERVED):
+            image = moment(t).required_image
+            _, observed = network.step(None, moment(t), observed)
+            given = network.remember(moment(t), Synthesis(image, image), given)
+        blind = replace(moment(9), image=None)
+        ours, past = network.step(None, blind, given)
+        assert torch.equal(ours, network.step(None, blind, observed)[0]) and past.required_image is ours
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_weight_learns_through_frames_that_are_fed_back(method: str):
+    network = made_by(method)
+    given: Frame | None = None
+    for t in range(2):
+        image = moment(t).required_image
+        given = network.remember(moment(t), Synthesis(image, image), given)
+    made = network.synthesize(None, replace(moment(3), image=None), given)
+    again = network.synthesize(None, replace(moment(4), image=None), network.remember(replace(moment(3), image=None), made, given))
+    again.frame.square().mean().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_saved_predictor_is_loaded_and_its_fast_form_predicts_the_same(method: str, tmp_path: Path):
+    network = made_by(method).eval()
+    save_model(tmp_path / "rival.safetensors", network.state_dict(), tiny(method), {"step": 0})
+    model = load_model(tmp_path / "rival.safetensors")
+    assert type(model.generator) is type(network) and model.config == tiny(method)
+    renderer = Renderer(network, Speed("fp32"))
+    ours: Frame | None = None
+    theirs: Frame | None = None
+    for t in range(5):
+        image = moment(t).required_image if t < OBSERVED else None
+        frame, ours = renderer.step(renderer.encode_examples(None), replace(moment(t), image=image), ours)
+        with torch.no_grad():
+            other, theirs = network.step(None, replace(moment(t), image=image), theirs)
+        assert torch.allclose(frame, other, atol=1e-4)

@@ -1,0 +1,159 @@
+"""vid2vid's tables from end to end at the tiny scale, whose figures mean nothing: every method is trained, synthesized and judged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stages.clip import Producer, create_clip, open_clip
+from stages.conditions.labels import CAMVID
+from stages.train.trainer import Trainer
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+NAMES = [name for name in CAMVID.names if name != "void"]
+FRAMES = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def papers() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        yield import_module
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five towns with a road, a sky and a car that drives to the right by two pixels in each frame; the fifth town is held out."""
+    out = tmp_path_factory.mktemp("streets")
+    colours = np.random.default_rng(0).integers(0, 256, (5, len(NAMES), 3))
+    for town in range(5):
+        maps = [street(town, t) for t in range(FRAMES)]
+        clip = create_clip(out / f"drive-{town}.clip", (colours[town][ids].astype(np.uint8) for ids in maps), fps=Fraction(17))
+        about = {
+            "table": "camvid",
+            "names": NAMES,
+            "palette": [list(map(int, colour)) for colour in colours[0]],
+            "ids": list(range(len(NAMES))),
+        }
+        with clip.writing("segment", Producer("test"), {}, about) as layer:
+            for ids in maps:
+                layer.image(ids)
+    (out / "subjects.tsv").write_text("".join(f"drive-{town}\ttown-{town}\n" for town in range(5)))
+    return out
+
+
+def street(town: int, t: int) -> np.ndarray:
+    ids = np.full((32, 64), NAMES.index("road"), np.uint8)
+    ids[: 10 + town] = NAMES.index("sky")
+    ids[14:22, 2 * t : 2 * t + 16] = NAMES.index("car")
+    return ids
+
+
+@pytest.fixture(scope="module")
+def made(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables 1 and 3 with one seed, and those metrics that need neither networks nor many frames."""
+    out = tmp_path_factory.mktemp("tables")
+    tables = papers("vid2vid_tables")
+    arguments = ["--data", streets, "--out", out, "--scale", "tiny", "--table", 1, 3, "--seeds", 1, "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["vid2vid_tables.py", *map(str, arguments)])
+        patch.setattr(tables, "METRICS", {1: ("warping-error", "psnr"), 3: ("psnr",)})
+        patch.setattr("stages.train.validation.WINDOWS", 2)
+        tables.main()
+    return out / "segment-tiny"
+
+
+def test_each_table_has_a_figure_for_each_method(made: Path):
+    methods = {1: ["pix2pixHD", "COVST", "vid2vid"], 3: ["PredNet", "MCNet", "vid2vid, labels repeated", "vid2vid, true labels"]}
+    for number, names in methods.items():
+        found = json.loads((made / f"vid2vid-table{number}.json").read_text())
+        assert [name for name in found["table"] if name in names] == names
+        assert all(np.isfinite(found["table"][name]["psnr"]["0"]) for name in names)
+        assert (made / f"vid2vid-table{number}-frames.png").exists()
+    assert "warping-error" in json.loads((made / "vid2vid-table1.json").read_text())["table"]["COVST"]
+
+
+def test_tables_share_what_they_have_in_common(made: Path):
+    assert {path.name for path in (made / "models").iterdir()} == {"pix2pixhd", "covst", "vid2vid", "prednet", "mcnet"}
+
+
+def test_covst_is_the_trained_pix2pixhd_and_a_mask(made: Path):
+    stylizer, covst = (
+        load_file(next((made / "models" / name / "seed-0").glob("snapshot-*[1-9].safetensors"))) for name in ("pix2pixhd", "covst")
+    )
+    assert {name for name in covst if name not in stylizer} == {name for name in covst if name.startswith("mask")}
+    assert all(torch.equal(covst[name], stylizer[name]) for name in stylizer)
+
+
+def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path: Path):
+    tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
+    scale = sizes.SIZES["tiny"]
+    bench = experiment.Experiment(tmp_path, tuple(papers("sources").rows_of(streets)), "segment", scale.scale, ("psnr",))
+    ours, *others = (bench.config(row, 0) for row in tables.rows(2, scale))
+    assert ours.generator.foreground == ("car", "pedestrian") and ours.generator.motion
+    assert ours.discriminators.video_rates == 1 and ours.losses.video_gan > 0
+    silent = replace(ours.discriminators, video_rates=0), replace(ours.losses, video_gan=0)
+    assert others == [
+        replace(ours, generator=replace(ours.generator, foreground=())),
+        replace(ours, discriminators=silent[0], losses=silent[1]),
+        replace(ours, generator=replace(ours.generator, motion=False)),
+    ]
+
+
+def test_a_prediction_continues_the_frames_directly_before_it(made: Path, streets: Path):
+    source = open_clip(streets / "drive-4.clip")
+    observed, judged = (open_clip(made / "cuts" / "segment-before-2" / "drive-4" / f"{part}.clip") for part in ("examples", "judged"))
+    assert [np.array_equal(observed.frame(i), source.frame(4 + i)) for i in range(2)] == [True, True]
+    assert judged.num_frames == 4 and np.array_equal(judged.frame(0), source.frame(6))
+
+
+def test_repeated_labels_are_the_last_that_were_observed(made: Path):
+    driving = open_clip(made / "results" / "vid2vid-labels-repeated" / "seed-0" / "driving" / "drive-4.clip")
+    assert driving.num_frames == 4 and not driving.has("frames")
+    assert all(np.array_equal(driving.layer("segment").image(t), street(4, 5)) for t in range(4))
+
+
+def test_the_last_frames_are_judged_alone(made: Path):
+    for method in ("prednet", "mcnet"):
+        folder = made / "results" / method / "seed-0"
+        whole, last = open_clip(folder / "drive-4.clip"), open_clip(folder / "last-2" / "result" / "drive-4.clip")
+        assert last.num_frames == 2 and np.array_equal(last.frame(1), whole.frame(3))
+    whole, last = (json.loads((made / f"vid2vid-table3{part}.json").read_text())["table"]["PredNet"]["psnr"] for part in ("", "-last"))
+    assert whole != last
+
+
+@pytest.mark.parametrize("method", ["COVST", "PredNet", "MCNet"])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(papers: Any, made: Path, streets: Path, method: str, tmp_path: Path):
+    tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
+    (variant,) = (row for table in (1, 3) for row in tables.rows(table, sizes.SIZES["tiny"]) if row.name == method)
+    if variant.start is not None:
+        variant = replace(variant, start=None)
+    rows = tuple(papers("sources").rows_of(streets))
+    bench = experiment.Experiment(tmp_path / "one", rows, "segment", sizes.SIZES["tiny"].scale, ("psnr",), device="cpu")
+    train_step = Trainer.train_step
+    steps: list[int] = []
+
+    def stopping(trainer: Trainer, *given: Any) -> Any:
+        steps.append(trainer.step)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return train_step(trainer, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.train.validation.WINDOWS", 1)
+        patch.setattr(Trainer, "train_step", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.trained(bench, variant, 0)
+        resumed = load_file(experiment.trained(bench, variant, 0))
+        whole = load_file(experiment.trained(replace(bench, out=tmp_path / "whole"), variant, 0))
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
