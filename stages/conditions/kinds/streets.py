@@ -73,15 +73,18 @@ def _draw(semantic: torch.Tensor) -> torch.Tensor:
 
 
 class StreetMaterial(Material):
-    """Whole images with their label maps."""
+    """Whole images with their label maps, and with the numbers of instances if known."""
 
     layer, task, size, shows = "segment", "street", (192, 256), "one scene"
+    optional_layers = ("instances",)
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)
         self.labels = labels.LabelLayer(clip.layer("segment")).table
 
     def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        if self.clip.has("instances"):
+            self.keep_images(made, "instances", run, views, producer, "ids", "values")
         self.keep_images(made, "segment", run, views, producer, "table", "names", "palette", "ids")
 
 
