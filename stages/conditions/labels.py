@@ -65,8 +65,14 @@ class LabelLayer:
         self.num_frames = layer.num_frames
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """The label map of frame `index`, uint8 [H, W]."""
-        return np.asarray(self._layer.image(index), np.uint8)
+        """The label map of frame `index`, uint8 [H, W]. Raises InputError for an id that is neither in the table nor void."""
+        ids = np.asarray(self._layer.image(index), np.uint8)
+        present = np.bincount(ids.ravel(), minlength=VOID)[len(self.names) : VOID]
+        if present.any():
+            strange = len(self.names) + int(present.argmax())
+            last = len(self.names) - 1
+            raise InputError(f"the layer segment has the label id {strange} in frame {index}, but its table ends at {last}")
+        return ids
 
 
 INSTANCES_FOLLOWED = 8

@@ -7,7 +7,6 @@ draws again, each time.
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,11 +72,15 @@ class Dataset:
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
     def label_names(self) -> tuple[str, ...]:
-        """The names of the channels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped."""
+        """The labels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped, unless none can."""
+        failed: Fsv2vError | None = None
         for footage in chain.from_iterable(self.subjects):
-            with contextlib.suppress(InputError, InvalidClip):
+            try:
                 return footage.track.names
-        return ()
+            except (InputError, InvalidClip) as error:
+                failed = failed or error
+        assert failed is not None
+        raise failed
 
     def batch(
         self, config: TrainConfig, step: int, phase: Phase, part: Sequence[int] | None = None, attempt: int = 0, examples: int | None = None
@@ -132,7 +135,7 @@ class Dataset:
         colours = draw_colours(draw, config.jitter, config.hue)
         seed = int(draw.integers(1 << 62))
         noise, faults = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
-        frames = footage.samples(window, view, colours, noise)
+        frames = footage.samples(window, view, colours, noise, regions=config.generator.appearance > 0)
         shown = footage.samples(others, view, colours, faults)
         untaught = max(0, before - max(1, config.discriminators.span))
         flows, confidence = _teach(list(zip(frames[1:], frames, strict=False))[untaught:], self.teacher, view, untaught)
@@ -231,4 +234,10 @@ def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: Vie
 def _stacked(frames: Sequence[Frame]) -> Frame:
     """Frames [T, ...] of each sample as one, [B, T, ...]."""
     images = torch.stack([frame.required_image for frame in frames])
-    return Frame(torch.stack([frame.semantic for frame in frames]), torch.stack([frame.keypoints for frame in frames]), images)
+    regions = [frame.regions for frame in frames if frame.regions is not None]
+    return Frame(
+        torch.stack([frame.semantic for frame in frames]),
+        torch.stack([frame.keypoints for frame in frames]),
+        images,
+        torch.stack(regions) if len(regions) == len(frames) else None,
+    )
