@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.label_tables import VOID
 
-_NUMBERS = 256
-"""Numbers of instances have 8 bits."""
+LABELS = 256
+"""Label ids and numbers of instances have 8 bits."""
 
 
 def keys_of(labels: NDArray[np.uint8], numbers: NDArray[np.uint8] | None) -> NDArray[np.int32]:
-    """Label and number of the instance of each pixel as one integer, label x 256 + number, int32 [H, W]; 0 for the number if unknown."""
-    keys = labels.astype(np.int32) * _NUMBERS
-    return keys if numbers is None else keys + numbers
-
-
-def label_of(keys: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The labels in `keys_of`."""
-    return keys // _NUMBERS
+    """Label and number of the instance of each pixel as one integer, label + 256 x number, int32 [H, W]; 0 for the number if unknown."""
+    keys = labels.astype(np.int32)
+    return keys if numbers is None else keys + LABELS * numbers.astype(np.int32)
 
 
 def regions_of(labels: NDArray[np.uint8], numbers: NDArray[np.uint8] | None) -> NDArray[np.int32]:
@@ -32,8 +29,8 @@ def regions_of(labels: NDArray[np.uint8], numbers: NDArray[np.uint8] | None) -> 
     if numbers is None:
         return _pieces(labels)
     keys = keys_of(labels, numbers)
-    present = np.bincount(keys.ravel(), minlength=(VOID + 1) * _NUMBERS) > 0
-    present[VOID * _NUMBERS :] = False
+    present = np.bincount(keys.ravel(), minlength=LABELS * LABELS) > 0
+    present[VOID::LABELS] = False
     regions: NDArray[np.int32] = np.where(present, present.cumsum(dtype=np.int32), np.int32(0))[keys]
     return regions
 
@@ -46,6 +43,23 @@ def _pieces(labels: NDArray[np.uint8]) -> NDArray[np.int32]:
         regions += np.where(pieces > 0, pieces + np.int32(found), np.int32(0))
         found += count - 1
     return regions
+
+
+@dataclass(frozen=True)
+class RegionFeatures:
+    """The regions of one frame but void: label [R], area in pixels [R], and features [R, D]."""
+
+    labels: NDArray[np.int64]
+    areas: NDArray[np.int64]
+    features: NDArray[np.float64]
+
+
+def features_of(regions: NDArray[np.int32], semantic: NDArray[np.float32], features: NDArray[np.float32]) -> RegionFeatures:
+    """The features of each region, from maps [D, H, W] that are constant on it; semantic: [labels, H, W], regions: int32 [H, W]."""
+    numbers, first, areas = np.unique(regions, return_index=True, return_counts=True)
+    real = numbers > 0
+    labels = semantic.reshape(len(semantic), -1)[:, first[real]].argmax(0)
+    return RegionFeatures(labels, areas[real], features.reshape(len(features), -1)[:, first[real]].T.astype(np.float64))
 
 
 def edges_of(keys: NDArray[np.int32]) -> NDArray[np.bool_]:

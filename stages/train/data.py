@@ -8,7 +8,7 @@ draws again, each time.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, product
 from pathlib import Path
@@ -28,7 +28,7 @@ from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.consistency import trusted_flow
 from stages.networks.common.frame import Frame
-from stages.train.augment import draw_colours, draw_view
+from stages.train.augment import Colours, draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.dataset_clip import DatasetClip, check_kind
@@ -45,6 +45,8 @@ OnBad = Callable[[Path, str], None]
 TrainingWindow = tuple[Frame, Frame, dict[str, Tensor]]
 """The frames of a window [T, ...], its examples [K, ...], and what the teacher says of their flow."""
 CPU = torch.device("cpu")
+SAME = Colours(np.ones(3), 0.0)
+"""The colours as they are."""
 
 
 class Dataset:
@@ -101,6 +103,19 @@ class Dataset:
         frames, shown, flows = zip(*samples, strict=True)
         taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
         return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)), given=given)
+
+    def survey(self, size: tuple[int, int], count: int) -> Iterator[Sample]:
+        """About `count` frames with their regions, evenly spread over all clips, as they are at the size (height, width)."""
+        clips = list(chain.from_iterable(self.subjects))
+        chosen = clips[:: -(-len(clips) // count)]
+        for footage in chosen:
+            self._keep_open(footage)
+            try:
+                frames = np.linspace(0, len(footage.usable) - 1, -(-count // len(chosen))).astype(int)
+                indices = [footage.usable[frame] for frame in np.unique(frames)]
+                yield from footage.samples(indices, View.scaled(*footage.shape, *size), SAME, None, regions=True)
+            except (InputError, InvalidClip) as error:
+                self.unreadable.add(footage.path, error)
 
     def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int) -> TrainingWindow:
         tried: set[Path] = set()
