@@ -94,6 +94,7 @@ class InstanceLayer:
         if isinstance(ids, list) and not all(isinstance(value, int) for value in ids):
             raise InvalidClip("The instances layer has ids that are no whole numbers", hint="Import the instances again")
         known = [value >= _FIRST_THING for value in ids] if isinstance(ids, list) else [value > 0 for value in range(256)]
+        self.is_thing = np.array((known + [False] * 256)[:256])
         areas = np.zeros(256, np.int64)
         for index in np.unique(np.linspace(0, layer.num_frames - 1, _LOOKED_AT).astype(int)):
             areas += np.bincount(self.image(int(index)).ravel(), minlength=256)

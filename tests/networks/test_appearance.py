@@ -24,7 +24,7 @@ def network_of(config: Any = CONFIG) -> Any:
     return Vid2Vid(config).eval()
 
 
-def moment(seed: int = 0, batch: int = 1, size: tuple[int, int] = (64, 64)) -> Frame:
+def moment(seed: int = 0, batch: int = 1, size: tuple[int, int] = (64, 64)) -> Any:
     """A real frame: blocks of labels, each of which is a region."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(CONFIG.semantic_channels, (batch, size[0] // 16, size[1] // 16), generator=draw)

@@ -97,12 +97,11 @@ def test_faces_have_no_appearance(painted_dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("stopped_at", [1, 3])
-def test_it_goes_on_exactly(run, stopped_at, streets, tmp_path):
+def test_it_goes_on_exactly_while_the_encoder_is_held(run, streets, tmp_path):
     """Also the snapshot, with its mixtures, is the same to the last byte."""
 
     def stop(row):
-        if row.get("step") == stopped_at and "gan" in row:
+        if row.get("step") == 2 and "gan" in row:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -136,4 +135,4 @@ def test_the_model_file_holds_the_mixture_of_each_label_over_its_instances(run, 
 
 def test_the_recipe_for_it_is_street_small_with_three_channels_more():
     config, small = read_recipe("street-appearance"), read_recipe("street-small")
-    assert replace(config, generator=replace(config.generator, appearance=0)) == small and config.generator.appearance == 3
+    assert config == replace(small, generator=small.generator.changed(appearance=3))

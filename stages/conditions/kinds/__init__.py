@@ -69,4 +69,6 @@ def require_channels(clip: Clip, found: int, wanted: int) -> None:
 
 def layers_digest(clip: Clip, name: str) -> str:
     """Digest of the layers that drive a model of this kind."""
-    return "+".join(clip.layer(layer).digest if clip.has(layer) else "" for layer in find(name).layers)
+    kind = find(name)
+    digests = [clip.layer(layer).digest if clip.has(layer) else "" for layer in kind.layers]
+    return "+".join([*digests, *(clip.layer(layer).digest for layer in kind.also_read if clip.has(layer))])

@@ -105,6 +105,7 @@ KIND = Kind(
     open=_open,
     place=place,
     draw=draw,
+    also_read=("instances",),
     dataset=StreetMaterial,
     extractor="stages.segment:extract_missing",
     default_model="street-256.safetensors",
