@@ -23,8 +23,8 @@ SPECK = 1 / 2000
 """Share of the image below which a new piece is no instance of its own: it belongs to the largest of its label."""
 REMEMBERED = 5
 """Number of frames for which an instance that is hidden keeps its number."""
-SAME_PLACE = 0.5
-"""Intersection over union from which two instances of successive frames are taken for one."""
+SAME_PLACE, OTHER_PLACE = 0.5, 0.2
+"""Intersection over union from which instances of successive frames are at the same place, and below which they are not."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Follower:
         label_of = np.full(pieces.max() + 1, VOID)
         label_of[pieces] = labels
         areas = np.bincount(pieces.ravel())
-        before = self._moved(flow, labels.shape)
+        before = self._moved(flow, labels)
         chosen = self._matched(pieces, label_of, areas, before)
         self._name_the_others(chosen, label_of, areas, SPECK * labels.size)
         names = np.array([VOID, *(chosen[piece] for piece in range(1, len(areas)))], np.int32)
@@ -58,8 +58,9 @@ class Follower:
         self.before = names[pieces]
         return self.before
 
-    def _moved(self, flow: NDArray[np.floating] | None, shape: tuple[int, ...]) -> Identities:
-        """The frame before where its pixels are now; void where there is nothing."""
+    def _moved(self, flow: NDArray[np.floating] | None, labels: LabelMap) -> Identities:
+        """The frame before where its pixels are now, if they have the label of that place; void where none comes."""
+        shape = labels.shape
         if self.before is None:
             return np.full(shape, VOID, np.int32)
         if flow is None:
@@ -67,8 +68,10 @@ class Follower:
         rows, columns = np.indices(shape)
         x, y = np.rint(columns + flow[..., 0]).astype(int), np.rint(rows + flow[..., 1]).astype(int)
         inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
+        x, y, who = x[inside], y[inside], self.before[inside]
+        same = labels[y, x] == who % LABELS
         moved = np.full(shape, VOID, np.int32)
-        moved[y[inside], x[inside]] = self.before[inside]
+        moved[y[same], x[same]] = who[same]
         return moved
 
     def _matched(
@@ -125,16 +128,16 @@ class Follower:
 def require_steady(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: NDArray[np.bool_], frame: int) -> None:
     """Raises InputError if an instance has another number in frame `frame` than in the frame before.
 
-    That is, if a thing leaves its place wholly from one frame to the next, and one that was elsewhere or nowhere takes it. before, now:
+    That is, if a thing is at another place than one frame earlier, and one that was elsewhere or nowhere is at its place. before, now:
     `keys_of` both frames.
     """
     things = is_thing[before // LABELS] | is_thing[now // LABELS]
     pairs, shared = np.unique(np.stack([before[things], now[things]], 1) // LABELS, axis=0, return_counts=True)
-    overlap = {(a, b): n for (a, b), n in zip(pairs.tolist(), shared.tolist(), strict=True)}
     old, new = (np.bincount(keys.ravel() // LABELS, minlength=LABELS) for keys in (before, now))
-    for (a, b), n in overlap.items():
-        apart = a != b and is_thing[a] and is_thing[b] and (a, a) not in overlap and (b, b) not in overlap
-        if apart and old[a] >= MIN_INSTANCE * now.size and n > SAME_PLACE * (old[a] + new[b] - n):
+    overlap = {(a, b): n / (old[a] + new[b] - n) for (a, b), n in zip(pairs.tolist(), shared.tolist(), strict=True)}
+    for (a, b), share in overlap.items():
+        moved = all(is_thing[one] and overlap.get((one, one), 0) < OTHER_PLACE for one in (a, b))
+        if a != b and moved and share > SAME_PLACE and old[a] >= MIN_INSTANCE * now.size:
             raise InputError(
                 f"the numbers of instances jump: instance {a} of frame {frame - 1} is instance {b} in frame {frame}",
                 hint="each instance needs one number in all frames; without the layer instances they are followed by their overlap",

@@ -57,8 +57,8 @@ def test_every_pixel_gets_the_mean_of_its_region_and_the_gradient_of_it(numbers)
     weight = torch.rand(2, 3, 5, 7, generator=draw, dtype=torch.float64)
     ours, theirs = region_means(features, regions), means_by_loops(features, regions)
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-14)
-    gradients = [torch.autograd.grad((x * weight).sum(), features)[0] for x in (ours, theirs)]
-    assert torch.allclose(*gradients, rtol=0, atol=1e-14) and gradients[0].abs().max() > 0
+    got, wanted = (torch.autograd.grad((x * weight).sum(), features)[0] for x in (ours, theirs))
+    assert torch.allclose(got, wanted, rtol=0, atol=1e-14) and got.abs().max() > 0
 
 
 def test_the_encoder_has_the_dimensions_of_pix2pixhd():
