@@ -15,6 +15,7 @@ from fsv2v.reporting import Reporter
 from fsv2v.sources import Examples, Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.devices import choose_device
+from stages.errors import UsageError
 from stages.models import Model
 from stages.perceptual import open_distance
 from stages.synthesize import Choices, Outcome, Rendering, SynthesizeOptions, decide, require_appearance, require_examples, variant
@@ -142,6 +143,8 @@ def synthesize_variants(
     What is drawn by `sample:SEED` in the appearance is drawn by SEED, SEED + 1, ...; without an appearance everything is drawn. The other
     parameters and errors are those of `synthesize`, which makes each of the videos. Raises UsageError if nothing is drawn.
     """
+    if count < 1:
+        raise UsageError(f"{count} variants are none")
     settings = {name: options.pop(name) for name in ("model", "base", "attention", "backend", "fps", "start") if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)

@@ -165,11 +165,11 @@ def synthesize(
     with console.progress("synthesize", None, "frames") as bar:
         common = {"overwrite": run.overwrite, "reporter": prepare.Console(bar.move), **settings}
         if variants is None:
-            outcomes = [fsv2v.synthesize(examples, driving, out, **common)]
+            outcomes = iter([fsv2v.synthesize(examples, driving, out, **common)])
         else:
-            outcomes = list(fsv2v.synthesize_variants(variants, examples, driving, out, **common))
-    for outcome in outcomes:
-        _tell(outcome, run, explain=normalize == "auto" and examples is not None)
+            outcomes = fsv2v.synthesize_variants(variants, examples, driving, out, **common)
+        for outcome in outcomes:
+            _tell(outcome, run, explain=normalize == "auto" and examples is not None)
 
 
 def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:

@@ -74,8 +74,10 @@ class Mixture:
         shapes = (components,), (components, dimensions), (components, dimensions, dimensions)
         if (weights.shape, means.shape, covariances.shape) != shapes or not 1 <= components <= MOST_COMPONENTS:
             raise ValueError(f"a mixture has 1 to {MOST_COMPONENTS} components with means and covariances in {dimensions} dimensions")
-        if not all(np.isfinite(array).all() for array in (weights, means, covariances)) or not (weights > 0).all():
-            raise ValueError("the weights of a mixture are positive, and all its numbers are finite")
+        if not all(np.isfinite(array).all() for array in (weights, means, covariances)):
+            raise ValueError("the numbers of a mixture are finite")
+        if not (weights > 0).all() or abs(weights.sum() - 1) > 1e-3:
+            raise ValueError("the weights of a mixture are positive and add up to 1")
         np.linalg.cholesky(covariances)  # LinAlgError, a ValueError, unless they are positive definite
         return cls(weights / weights.sum(), means, covariances)
 

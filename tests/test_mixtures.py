@@ -79,6 +79,7 @@ def test_the_same_points_and_seed_give_the_same_mixture_which_goes_through_a_fil
         {"weights": []},
         {"weights": [1.0, 1.0]},
         {"weights": [-1.0]},
+        {"weights": [0.7]},
         {"means": [[0, 0]]},
         {"means": [[0, float("nan"), 0]]},
         {"means": "far"},

@@ -77,8 +77,8 @@ def test_a_draw_is_made_for_each_instance_and_kept_through_the_whole_video(numbe
     maps = maps_of(clip, model, "sample:3")
     for label in range(2):
         assert len(values_in(maps, labels == label)) == 1
-    each = [values_in(maps, cars == number) for number in (7, 9)]
-    assert [len(values) for values in each] == [1, 1] and np.array_equal(*each) == (not numbers)
+    one, other = (values_in(maps, cars == number) for number in (7, 9))
+    assert len(one) == len(other) == 1 and np.array_equal(one, other) == (not numbers)
     assert np.array_equal(maps, maps_of(clip, model, "sample:3")) and not np.array_equal(maps, maps_of(clip, model, "sample:4"))
 
 
@@ -146,7 +146,7 @@ def test_frames_are_made_by_the_appearance(model, drive):
     [
         ("", []),
         ("sample:3", [(None, "sample:3")]),
-        ("road=sample:3,car=mean", [("road", "sample:3"), ("car", "mean")]),
+        ("road=sample:3, car=mean", [("road", "sample:3"), ("car", "mean")]),
         ("from:a,b=c.png,traffic light=from:x=mean.jpg,mean", [(None, "mean"), ("traffic light", "from:x=mean.jpg")]),
     ],
 )
