@@ -54,13 +54,13 @@ def prepare(
         drive = with_layer(drive, "landmarks", temporary, device=device, backend=backend)
     chosen = _model(model, drive, base)
     chosen = chosen if attention == "auto" else chosen.attending(attention)
+    require_appearance(appearance, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
     prepared = [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend)
     given = None
     if start is not None:
         given = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
-    require_appearance(appearance, chosen)
     pictures = {
         name: with_layer(driving_clip(name, temporary, fps=fps), kind, temporary, device=device, backend=backend)
         for name in choices.pictures

@@ -20,7 +20,7 @@ from stages.conditions.kinds import open_track, require_channels
 from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.regions import LABELS, features_of, keys_of
 from stages.conditions.view import View
-from stages.errors import DAMAGED, Fsv2vError, InputError, InvalidClip, UsageError
+from stages.errors import DAMAGED, InputError, InvalidClip, UsageError
 from stages.label_tables import VOID
 from stages.mixtures import Mixture
 from stages.models import Model
@@ -109,7 +109,7 @@ def require_appearance(text: str, model: Model) -> None:
         return
     mixtures = mixtures_of(model)
     if unseen := [label for label, choice in choices.by_label.items() if choice.how != "from" and label not in mixtures]:
-        raise _unknown("the appearance names", unseen[0], mixtures, UsageError)
+        raise UsageError(f"the model has not learnt what {unseen[0]} looks like, only {', '.join(mixtures)}")
 
 
 def mixtures_of(model: Model) -> dict[str, Mixture]:
@@ -119,12 +119,6 @@ def mixtures_of(model: Model) -> dict[str, Mixture]:
         return {str(name): Mixture.from_json(values, model.config.appearance) for name, values in stored.items()}
     except DAMAGED as error:
         raise InputError(f"{model.path} does not say what labels look like: {error}", hint="train it again") from error
-
-
-def _unknown(who: str, label: str, known: Mapping[str, Mixture], kind: type[Fsv2vError]) -> Fsv2vError:
-    """The error about a label that no training clip has shown."""
-    names = ", ".join(known)
-    return kind(f"{who} {label}, and the model has not learnt what that looks like, only {names}", code="appearance-unknown")
 
 
 class Painter:
@@ -221,17 +215,16 @@ def decide_appearance(
     if unknown := [label for label in choices.by_label if label not in track.names]:
         raise UsageError(f"the label table of {driving.path} has no {unknown[0]}, only {', '.join(track.names)}")
     shown = {name: _shown(pictures[name], model, crop, device) for name in choices.pictures}
-    lacking = [
-        (label, choice.picture) for label, choice in choices.by_label.items() if choice.how == "from" and label not in shown[choice.picture]
-    ]
-    if lacking:
-        label, picture = lacking[0]
-        raise InputError(f"{picture} shows no {label}", hint="name a picture that does, or leave it out", code="appearance-not-shown")
+    for label, choice in choices.by_label.items():
+        if choice.how == "from" and label not in shown[choice.picture]:
+            raise InputError(f"{choice.picture} shows no {label}", hint="name a picture that does, or leave it out")
     present = _labels_of(driving, track)
-    replaced = [label for label in present if choices.of(label).how == "from" and label not in shown[choices.of(label).picture]]
-    unseen = [label for label in present if (choices.of(label).how != "from" or label in replaced) and label not in mixtures]
-    if unseen:
-        raise _unknown(f"{driving.path} shows", unseen[0], mixtures, InputError)
+    pictured = [label for label in present if choices.of(label).how == "from"]
+    replaced = [label for label in pictured if label not in shown[choices.of(label).picture]]
+    if unseen := [label for label in present if (label not in pictured or label in replaced) and label not in mixtures]:
+        known = ", ".join(mixtures)
+        shows = f"{driving.path} shows {unseen[0]}, and the model has not learnt what that looks like, only {known}"
+        raise InputError(shows, code="appearance-unknown")
     warnings = tuple(f"{choices.of(label).picture} shows no {label}: the mean of what the model has learnt is taken" for label in replaced)
     return Appearance(driving, track, choices, mixtures, shown, model.config.appearance, warnings)
 

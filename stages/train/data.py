@@ -74,15 +74,13 @@ class Dataset:
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
     def label_names(self) -> tuple[str, ...]:
-        """The labels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped, unless none can."""
-        failed: Fsv2vError | None = None
+        """The labels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped."""
         for footage in chain.from_iterable(self.subjects):
             try:
                 return footage.track.names
             except (InputError, InvalidClip) as error:
-                failed = failed or error
-        assert failed is not None
-        raise failed
+                self.unreadable.add(footage.path, error)
+        return ()
 
     def batch(
         self, config: TrainConfig, step: int, phase: Phase, part: Sequence[int] | None = None, attempt: int = 0, examples: int | None = None

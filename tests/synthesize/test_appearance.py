@@ -186,8 +186,8 @@ def test_a_model_without_a_choice_says_so(model, drive, tmp_path):
 @pytest.mark.parametrize(
     ("appearance", "error", "sentence"),
     [
-        ("tram=mean", UsageError, "the appearance names tram, and the model has not learnt what that looks like, only car, road, sky"),
-        ("fence=sample:1", UsageError, "the appearance names fence"),
+        ("tram=mean", UsageError, "the model has not learnt what tram looks like, only car, road, sky"),
+        ("fence=sample:1", UsageError, "has not learnt what fence looks like"),
         ("tram=from:p", UsageError, r"the label table of .* has no tram, only sky, road, car, fence"),
     ],
 )
