@@ -115,7 +115,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )  # fmt: skip
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
 @click.option(
-    "--appearance", default="", metavar="CHOICE[,LABEL=CHOICE...]",
+    "--appearance", metavar="CHOICE[,LABEL=CHOICE...]",
     help="What cars, roads and so on look like, if the model has learnt it: mean, sample:SEED (drawn for each instance) or from:PICTURE, "
     "for all labels or for one, as in road=sample:3,car=mean. Default: the mean.",
 )  # fmt: skip
@@ -132,7 +132,8 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 def synthesize(
     examples: str | None, driving: str, start: str | None, model: str | None, base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, show: str, compare: bool, appearance: str, variants: int | None, finetune: int, backend: str, seed: int, device: str, run: Run,
+    str, show: str, compare: bool, appearance: str | None, variants: int | None, finetune: int, backend: str, seed: int, device: str,
+    run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -150,7 +151,7 @@ def synthesize(
         raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": _span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
-        "crop": crop, "normalize": normalize, "show": show, "compare": compare, "appearance": appearance, "finetune": finetune,
+        "crop": crop, "normalize": normalize, "show": show, "compare": compare, "appearance": appearance or "", "finetune": finetune,
         "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
