@@ -54,10 +54,10 @@ class Choices:
         """`sample:3`, or `road=sample:3,car=from:red.jpg`, or both. Raises UsageError for anything else."""
         choices = cls()
         for part in re.split(rf",(?=\s*{_STARTS}|[^,=]+={_STARTS})", text) if text else ():
-            found = re.fullmatch(r"(?:([^,=]+)=)?(?:(mean)|sample:(\d{1,18})|from:(.+))", part.strip())
+            found = re.fullmatch(r"(?:([^,=\s][^,=]*)=)?(?:(mean)|sample:(\d{1,18})|from:(.+))", part.strip())
             if found is None:
                 raise UsageError(f"{part!r} is not an appearance", hint=HOW_TO_CHOOSE)
-            label, mean, seed, picture = (None if group is None else group.strip() for group in found.groups())
+            label, mean, seed, picture = found.groups()
             choice = Choice("mean") if mean else Choice("from", picture=picture) if picture else Choice("sample", int(seed))
             before = choices.others if label is None else choices.by_label.get(label)
             if before is not None:
