@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fsv2v.models import load_model
     from fsv2v.reporting import Reporter
     from fsv2v.sources import open_clip
-    from fsv2v.synthesis import finetune, synthesize
+    from fsv2v.synthesis import finetune, synthesize, synthesize_variants
     from stages.clip import Clip
     from stages.errors import Fsv2vError as Error
     from stages.models import Model
@@ -45,6 +45,7 @@ __all__ = [
     "open_clip",
     "segment",
     "synthesize",
+    "synthesize_variants",
     "train",
 ]
 
@@ -62,6 +63,7 @@ _HOMES = {
     "open_clip": "fsv2v.sources:open_clip",
     "segment": "fsv2v.layers:segment",
     "synthesize": "fsv2v.synthesis:synthesize",
+    "synthesize_variants": "fsv2v.synthesis:synthesize_variants",
     "train": "fsv2v.datasets:train",
 }
 

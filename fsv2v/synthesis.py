@@ -15,9 +15,10 @@ from fsv2v.reporting import Reporter
 from fsv2v.sources import Examples, Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.devices import choose_device
+from stages.errors import UsageError
 from stages.models import Model
 from stages.perceptual import open_distance
-from stages.synthesize import Outcome, Rendering, SynthesizeOptions, decide, require_examples
+from stages.synthesize import Choices, Outcome, Rendering, SynthesizeOptions, decide, require_appearance, require_examples, variant
 from stages.synthesize import synthesize as write
 
 
@@ -28,6 +29,8 @@ class Prepared(NamedTuple):
     driving: Clip
     model: Model
     start: Clip | None
+    pictures: dict[str, Clip]
+    """Of the appearance, by the paths that it names."""
 
 
 def prepare(
@@ -42,20 +45,27 @@ def prepare(
     device: str = "auto",
     fps: float = 25,
     start: Source | None = None,
+    appearance: str = "",
 ) -> Prepared:
     """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `temporary`."""
+    choices = Choices.parse(appearance)
     drive = driving_clip(driving, temporary, fps=fps)
     if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
         drive = with_layer(drive, "landmarks", temporary, device=device, backend=backend)
     chosen = _model(model, drive, base)
     chosen = chosen if attention == "auto" else chosen.attending(attention)
+    require_appearance(appearance, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
     prepared = [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend)
     given = None
     if start is not None:
         given = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
-    return Prepared(prepared, drive, chosen, given)
+    pictures = {
+        name: with_layer(driving_clip(name, temporary, fps=fps), kind, temporary, device=device, backend=backend)
+        for name in choices.pictures
+    }
+    return Prepared(prepared, drive, chosen, given, pictures)
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -93,7 +103,7 @@ def synthesize(
     or frames [T, H, W, 3] at `fps`. out: the video or clip to write; without it the frames are returned, an iterator of uint8 RGB
     [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a finetuned model belongs to. backend: the
     landmark detector. start: real frames whose last ones precede the first frame, as a clip, a video, images or frames. options: the fields
-    of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"` or `finetune=60`.
+    of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or `appearance="car=sample:3"`.
 
     Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
     not set.
@@ -108,23 +118,57 @@ def synthesize(
         "device": chosen.device,
         "fps": fps,
         "start": start,
+        "appearance": chosen.appearance,
     }
     told = reporter or Reporter()
     if out is None:
         return _frames(examples, driving, chosen, told, settings)
     with temporary_clips(told) as temporary:
-        ready = prepare(examples, driving, temporary, **settings)
-        return write(
-            ready.examples,
-            ready.driving,
-            ready.model,
-            Path(out),
-            chosen,
-            start=ready.start,
-            overwrite=overwrite,
-            progress=told.progress,
-            perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(chosen.device)),
-        )
+        return _write(prepare(examples, driving, temporary, **settings), Path(out), chosen, told, overwrite)
+
+
+def synthesize_variants(
+    count: int,
+    examples: Examples,
+    driving: Source,
+    out: str | PathLike[str],
+    *,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+    appearance: str = "",
+    **options: Any,
+) -> Iterator[Outcome]:
+    """`count` videos of one driving video that differ in their appearance, one after another: NAME-1.mp4, NAME-2.mp4, ... for NAME.mp4.
+
+    What is drawn by `sample:SEED` in the appearance is drawn by SEED, SEED + 1, ...; without an appearance everything is drawn. The other
+    parameters and errors are those of `synthesize`, which makes each of the videos. Raises UsageError if nothing is drawn.
+    """
+    if count < 1:
+        raise UsageError(f"{count} variants are none")
+    settings = {name: options.pop(name) for name in ("model", "base", "attention", "backend", "fps", "start") if name in options}
+    chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
+    choose_device(chosen[0].device)
+    told, path = reporter or Reporter(), Path(out)
+    with temporary_clips(told) as temporary:
+        ready = prepare(examples, driving, temporary, device=chosen[0].device, appearance=chosen[0].appearance, **settings)
+        for number, each in enumerate(chosen, 1):
+            name = f"{path.stem}-{number:0{len(str(count))}}{path.suffix}"
+            yield _write(ready, path.with_name(name), each, told, overwrite)
+
+
+def _write(ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporter, overwrite: bool) -> Outcome:
+    return write(
+        ready.examples,
+        ready.driving,
+        ready.model,
+        out,
+        options,
+        start=ready.start,
+        pictures=ready.pictures,
+        overwrite=overwrite,
+        progress=told.progress,
+        perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
+    )
 
 
 def _frames(
@@ -135,7 +179,7 @@ def _frames(
         require_examples(ready.examples, ready.model, options)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start)
+        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures)
         for text in rendering.warnings():
             reporter.warning(temporary.with_sources(text))
         for done, frame in enumerate(rendering.frames(), 1):

@@ -122,7 +122,9 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "several-kinds": "Choose another one with --kind",
     "split-empty": "Build it from more subjects with `fsv2v build-dataset`",
     # models and synthesis
+    "appearance-unknown": "Choose another label for it with `fsv2v segment --map`, or use --appearance LABEL=from:PICTURE",
     "base-missing": "{hint}, or name it with --base",
+    "instances-jump": "Import numbers that stay the same, or remove the layer instances: instances are then followed by their overlap",
     "model-not-found": "Name a .safetensors file or a run's folder with --model",
     "no-default-model": "Name one with --model, or extract landmarks",
     "not-a-model": "Name a model that `fsv2v train` made",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fsv2v_cli import console, prepare
 from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
+
+if TYPE_CHECKING:
+    from stages.synthesize import Outcome
 
 _FITTED = {
     "none": "the driving keypoints are used as they are",
@@ -111,6 +114,15 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="Write an intermediate image: the example warped by the flow, the mask (black: warp used), or the raw image of the generator.",
 )  # fmt: skip
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
+@click.option(
+    "--appearance", metavar="CHOICE[,LABEL=CHOICE...]",
+    help="What cars, roads and so on look like, if the model has learnt it: mean, sample:SEED (drawn for each instance) or from:PICTURE, "
+    "for all labels or for one, as in road=sample:3,car=mean. Default: the mean.",
+)  # fmt: skip
+@click.option(
+    "--variants", type=click.IntRange(1), metavar="N",
+    help="Make N videos of different appearance, NAME-1.mp4 and so on; each SEED of --appearance is increased by one for each of them.",
+)  # fmt: skip
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="First finetune on the examples for N steps.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark backend for inputs without landmarks; see extract-sketch.")
 @seed_option
@@ -120,7 +132,8 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 def synthesize(
     examples: str | None, driving: str, start: str | None, model: str | None, base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, show: str, compare: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
+    str, show: str, compare: bool, appearance: str | None, variants: int | None, finetune: int, backend: str, seed: int, device: str,
+    run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -139,8 +152,8 @@ def synthesize(
         raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": _span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
-        "crop": crop, "normalize": normalize, "show": show, "compare": compare, "finetune": finetune, "seed": seed, "precision": precision,
-        "compile": compile, "device": device,
+        "crop": crop, "normalize": normalize, "show": show, "compare": compare, "appearance": appearance or "", "finetune": finetune,
+        "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     keep_freed_memory()
@@ -151,22 +164,36 @@ def synthesize(
     for path in (examples, start):
         if path is not None and not Path(path).exists():
             raise InputError(f"{path} does not exist")
+    settings: dict[str, Any] = {"model": model, "base": base, "attention": attention, "backend": backend, "start": start, **options}
     with console.progress("synthesize", None, "frames") as bar:
-        outcome = fsv2v.synthesize(
-            examples, driving, out, model=model, base=base, attention=attention, backend=backend, start=start, overwrite=run.overwrite,
-            reporter=prepare.ConsoleReporter(bar.move), **options,
-        )  # fmt: skip
+        common = {"overwrite": run.overwrite, "reporter": prepare.ConsoleReporter(bar.move), **settings}
+        if variants is None:
+            outcomes = iter([fsv2v.synthesize(examples, driving, out, **common)])
+        else:
+            outcomes = fsv2v.synthesize_variants(variants, examples, driving, out, **common)
+        for outcome in outcomes:
+            _tell(outcome, run, explain=normalize == "auto" and examples is not None)
+
+
+def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:
+    """What came of a synthesis: warnings and notes on stderr, the path on stdout. explain: say what became of the driving keypoints."""
     for text in outcome.warnings:
         console.warning(text)
     if outcome.fallbacks:
         console.warning(f"{outcome.fallbacks} frames were made again in full precision: the model is not suited to half precision")
-    if normalize == "auto" and outcome.status == "done" and examples is not None:
+    if explain and outcome.status == "done":
         console.note(f"{_FITTED[outcome.fitting.how]}: {outcome.fitting.why}; --normalize on and off decide otherwise")
     if outcome.held_frames:
         console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
     degenerate = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
-    record = {"clip": str(out), "layer": "frames", "status": outcome.status, "frames": outcome.frames, "seconds": round(outcome.seconds, 3)}
-    console.emit({**record, **degenerate, "reason": ""} if run.json else out)
+    record = {
+        "clip": str(outcome.path),
+        "layer": "frames",
+        "status": outcome.status,
+        "frames": outcome.frames,
+        "seconds": round(outcome.seconds, 3),
+    }
+    console.emit({**record, **degenerate, "reason": ""} if run.json else outcome.path)
 
 
 def _selection(text: str) -> int | str:

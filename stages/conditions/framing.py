@@ -33,6 +33,10 @@ class Sample:
     """float32 [N, 3] in pixels."""
     image: np.ndarray | None = None
     """uint8 [H, W, 3]; None where only what drives is of interest."""
+    regions: np.ndarray | None = None
+    """int32 [H, W]: see `Track.regions`; None if not asked for."""
+    appearance: np.ndarray | None = None
+    """float32 [D, H, W] in [-1, 1]: the appearance that was chosen for each pixel, if any."""
 
     @property
     def required_image(self) -> np.ndarray:
@@ -41,9 +45,12 @@ class Sample:
         return self.image
 
 
-def sample_of(track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None) -> Sample:
+def sample_of(
+    track: Track, index: int, view: View, image: np.ndarray | None = None, noise: DetectorNoise | None = None, *, regions: bool = False
+) -> Sample:
     """The frame `index` of a track through a view; `image` is the frame's image, already through the view."""
-    return Sample(track.semantic(index, view, noise), track.keypoints(index, view, noise), image)
+    found = track.regions(index, view) if regions else None
+    return Sample(track.semantic(index, view, noise), track.keypoints(index, view, noise), image, found)
 
 
 @dataclass(frozen=True)
@@ -107,14 +114,21 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: 
 
 
 def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
-    """Sample frames of one size as tensors, [K, ...]; images in [-1, 1], where they all have one."""
-    images = [sample.image for sample in samples if sample.image is not None]
+    """Sample frames of one size as tensors, [K, ...]; images in [-1, 1], regions and appearance where they all have them."""
+    images, regions, appearance = (_stacked([getattr(s, name) for s in samples]) for name in ("image", "regions", "appearance"))
     semantics, keypoints = np.stack([sample.semantic for sample in samples]), np.stack([sample.keypoints for sample in samples])
     return Frame(
         torch.from_numpy(semantics).to(device),
         torch.from_numpy(keypoints).to(device),
-        image_tensor(np.stack(images)).to(device) if len(images) == len(samples) else None,
+        None if images is None else image_tensor(images).to(device),
+        None if regions is None else torch.from_numpy(regions).to(device),
+        None if appearance is None else torch.from_numpy(appearance).to(device),
     )
+
+
+def _stacked(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    given = [array for array in arrays if array is not None]
+    return np.stack(given) if len(given) == len(arrays) else None
 
 
 def _example(clip: Clip, track: Track, index: int, view: View) -> Example:

@@ -65,8 +65,14 @@ class LabelLayer:
         self.num_frames = layer.num_frames
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """The label map of frame `index`, uint8 [H, W]."""
-        return np.asarray(self._layer.image(index), np.uint8)
+        """The label map of frame `index`, uint8 [H, W]. Raises InputError for an id that is neither in the table nor void."""
+        ids = np.asarray(self._layer.image(index), np.uint8)
+        present = np.bincount(ids.ravel(), minlength=VOID)[len(self.names) : VOID]
+        if present.any():
+            strange = len(self.names) + int(present.argmax())
+            last = len(self.names) - 1
+            raise InputError(f"the layer segment has the label id {strange} in frame {index}, but its table ends at {last}")
+        return ids
 
 
 INSTANCES_FOLLOWED = 8
@@ -88,6 +94,7 @@ class InstanceLayer:
         if isinstance(ids, list) and not all(isinstance(value, int) for value in ids):
             raise InvalidClip("The instances layer has ids that are no whole numbers", hint="Import the instances again")
         known = [value >= _FIRST_THING for value in ids] if isinstance(ids, list) else [value > 0 for value in range(256)]
+        self.is_thing = np.array((known + [False] * 256)[:256])
         areas = np.zeros(256, np.int64)
         for index in np.unique(np.linspace(0, layer.num_frames - 1, _LOOKED_AT).astype(int)):
             areas += np.bincount(self.image(int(index)).ravel(), minlength=256)

@@ -38,7 +38,7 @@ class Track(ABC):
     channels: int
     """Of s_t."""
     names: tuple[str, ...] = ()
-    """Of the channels, for label maps."""
+    """For label maps: the labels of the channels, in their order. Channels that are no labels come after these."""
     num_frames: int
 
     @abstractmethod
@@ -48,6 +48,10 @@ class Track(ABC):
     @abstractmethod
     def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         """Points that correspond between frames, float32 [N, 3]; N is the same for all clips of a kind, and may be 0."""
+
+    def regions(self, index: int, view: View) -> np.ndarray:
+        """The number of each pixel's region in frame `index`, int32 [height, width]: see `regions_of`. Of label maps alone."""
+        raise NotImplementedError
 
     @abstractmethod
     def drawing(self, index: int, view: View) -> np.ndarray:

@@ -1,8 +1,19 @@
 """synthesize: frames of the example's subject that move as the driving clip says."""
 
+from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.rendering import Rendering
 from stages.synthesize.stage import require_examples, synthesize
 
-__all__ = ["Outcome", "Rendering", "SynthesizeOptions", "decide", "require_examples", "synthesize"]
+__all__ = [
+    "Choices",
+    "Outcome",
+    "Rendering",
+    "SynthesizeOptions",
+    "decide",
+    "require_appearance",
+    "require_examples",
+    "synthesize",
+    "variant",
+]

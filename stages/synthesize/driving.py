@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from stages.conditions.reach import Reach, warnings
 from stages.conditions.tracks import Track
 from stages.conditions.view import View
 from stages.errors import NoDetection
+
+Painter = Callable[[int, View], np.ndarray]
+"""Frame number, view -> appearance map, float32 [D, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Driving:
         self.held = clip.num_frames - len(seen)
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         self.views = self._seen_through = views(clip, self.track, size, crop)
+        self._painter: Callable[[], Painter] | None = None
 
     def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
         """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
@@ -52,12 +56,19 @@ class Driving:
         self.track = self.track.fitted(self.views, examples, proportions=proportions)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
+    def painted_by(self, painter: Callable[[], Painter]) -> None:
+        """Give each frame an appearance map. painter: makes a new one for each pass over the clip."""
+        self._painter = painter
+
     def steps(self) -> Iterator[Step]:
         """One per frame of the clip."""
         before = None
+        paint = None if self._painter is None else self._painter()
         for index in self.source:
             view = self._seen_through[index]
             sample = sample_of(self.track, index, view)
+            if paint is not None:
+                sample = replace(sample, appearance=paint(int(index), view))
             starts_shot = before is None or _leapt(before, sample.keypoints)
             before = sample.keypoints
             yield Step(sample, starts_shot)

@@ -33,6 +33,8 @@ class SynthesizeOptions:
     """What is written: the frames, or a part of what they were made of (see shown.py)."""
     compare: bool = False
     """Driving frame, semantic image and result side by side."""
+    appearance: str = ""
+    """What instances look like, for a model that has a choice, as `Choices.parse` reads it; empty: the mean of each label."""
     finetune: int = 0
     """Steps of finetuning on the examples beforehand."""
     seed: int = 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from stages.conditions.reach import Reach
 from stages.devices import choose_device
 from stages.errors import InputError, NoDetection
 from stages.models import Model
+from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.images import image_array
 from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import PerceptualDistance
 from stages.networks.common.tuning import TuneOptions, tune
+from stages.synthesize.appearance import decide_appearance, require_appearance
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
@@ -51,8 +54,10 @@ class Rendering:
         fitting: Fitting,
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         start: Clip | None = None,
+        pictures: Mapping[str, Clip] = MappingProxyType({}),
     ) -> None:
         require_shown(options.show, model.config)
+        require_appearance(options.appearance, model)
         self.options, self._clip = options, driving
         self._kind, size = model.config.kind, model.config.size
         self._examples = _examples(examples, self._kind, size, options) if model.config.few_shot else []
@@ -62,12 +67,18 @@ class Rendering:
             require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
-        self._start = [] if start is None else _last_frames(start, self._kind, size, options.crop, model.config.past_frames)
+        self._start = [] if start is None else _last_frames(start, model.config, options.crop)
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
+        self._appearance = None
+        if model.config.appearance:
+            self._appearance = decide_appearance(
+                options.appearance, driving, self.driving.track, model, pictures, options.crop, self._device
+            )
+            self.driving.painted_by(self._appearance.painter)
         if options.finetune:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
@@ -84,7 +95,8 @@ class Rendering:
         """What makes the frames worse than they could be, as sentences about the clips."""
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far]
+        looks = [] if self._appearance is None else self._appearance.warnings
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far, *looks]
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
@@ -102,12 +114,13 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     return found
 
 
-def _last_frames(clip: Clip, kind: str, size: tuple[int, int], crop: Crop, count: int) -> list[Sample]:
-    """The last `count` frames of a clip, with their images, the oldest first."""
-    track = open_track(clip, kind)
-    seen_through = views(clip, track, size, crop)
-    last = range(max(0, clip.num_frames - count), clip.num_frames)
-    return [sample_of(track, index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last]
+def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample]:
+    """The last frames of a clip that a frame is made from, with their images, the oldest first."""
+    track = open_track(clip, config.kind)
+    seen_through = views(clip, track, config.size, crop)
+    last = range(max(0, clip.num_frames - config.past_frames), clip.num_frames)
+    seen = ((index, seen_through[index], seen_through[index].image(clip.frame(index))) for index in last)
+    return [sample_of(track, index, view, image, regions=config.appearance > 0) for index, view, image in seen]
 
 
 def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:

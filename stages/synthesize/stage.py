@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from stages.errors import UsageError
 from stages.files import alone
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize.appearance import Choices, require_appearance
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
@@ -32,6 +34,7 @@ def synthesize(
     options: SynthesizeOptions,
     *,
     start: Clip | None = None,
+    pictures: Mapping[str, Clip] = MappingProxyType({}),
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
@@ -39,22 +42,25 @@ def synthesize(
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
 
     examples and driving need the layer that the model was trained on; a model of a family without examples is given none. The last frames
-    of `start`, which has that layer, too, are the past of the first driving frame; they are not written. The output has
-    the model's size, the driving clip's frame rate and its sound. `perceptual` makes the distance that finetuning uses, if any. Memory
-    does not grow with the length. Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set)
-    and UsageError (a name that is neither video nor clip, another process makes it, or the model wants examples and there are none, or
-    the other way round).
+    of `start`, which has that layer, too, are the past of the first driving frame; they are not written. `pictures` are clips of those that
+    `options.appearance` names, with that layer. The output has the model's size, the driving clip's frame rate and its sound. `perceptual`
+    makes the distance that finetuning uses, if any. Memory does not grow with the length.
+
+    Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageError (a name that is
+    neither video nor clip, another process makes it, the model wants examples and there are none, or the other way round, or it has no such
+    appearance).
     """
-    for clip in (*examples, driving, *([] if start is None else [start])):
+    for clip in (*examples, driving, *([] if start is None else [start]), *pictures.values()):
         clip.require_not(out)
     require_examples(examples, model, options)
+    require_appearance(options.appearance, model)
     with alone(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
-        producer = _producer(examples, driving, model, options, fitting, start)
+        producer = _producer(examples, driving, model, options, fitting, start, pictures)
         if not overwrite and is_finished(out, producer):
             return Outcome(out, "skipped", driving.num_frames)
         begun = time.monotonic()
-        rendering = Rendering(examples, driving, model, options, fitting, perceptual, start)
+        rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures)
         write_output(out, _counted(rendering.frames(), driving.num_frames, progress), rendering.driving, producer)
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
@@ -79,7 +85,13 @@ def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> It
 
 
 def _producer(
-    examples: Sequence[Clip], driving: Clip, model: Model, options: SynthesizeOptions, fitting: Fitting, start: Clip | None
+    examples: Sequence[Clip],
+    driving: Clip,
+    model: Model,
+    options: SynthesizeOptions,
+    fitting: Fitting,
+    start: Clip | None,
+    pictures: Mapping[str, Clip],
 ) -> Producer:
     kind = model.config.kind
     parameters: dict[str, Any] = {
@@ -94,4 +106,11 @@ def _producer(
     if fitting.how == "place":
         parameters["fitting"] = fitting.how
     del parameters["compile"], parameters["device"]
+    if model.config.appearance:
+        parameters["appearance"] = str(Choices.parse(options.appearance))
+        parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in pictures.values()]
+        if driving.has("flow") and not driving.has("instances"):
+            parameters["flow"] = driving.layer("flow").digest
+    else:
+        del parameters["appearance"]
     return Producer("synthesize", model.config.kind, parameters, {"model": model.sha256}, options.seed, options.device)

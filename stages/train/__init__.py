@@ -15,6 +15,7 @@ from stages.files import alone
 from stages.flow.teacher import choose_teacher
 from stages.models import load_model
 from stages.perceptual import open_distance
+from stages.train.appearance import fit_appearance
 from stages.train.board import Board
 from stages.train.budget import plan, seconds_per_step
 from stages.train.config import Phase, TrainConfig
@@ -112,6 +113,7 @@ def _planned(
         per_step = seconds_per_step(trial, data)
         judged = time.monotonic()
         Validation(validation, config, trial.device, trial.perceptual)(trial.generator, config.bfloat16)
+        fit_appearance(trial.generator, data, trial.device)
         judging = time.monotonic() - judged
         left = config.budget - (time.monotonic() - begun)
         lengths = trial.world.share([phase.steps for phase in plan(config, left, per_step, judging).phases])

@@ -7,9 +7,8 @@ draws again, each time.
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, product
 from pathlib import Path
@@ -29,7 +28,7 @@ from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
 from stages.flow.consistency import trusted_flow
 from stages.networks.common.frame import Frame
-from stages.train.augment import draw_colours, draw_view
+from stages.train.augment import Colours, draw_colours, draw_view
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.dataset_clip import DatasetClip, check_kind
@@ -46,6 +45,8 @@ OnBad = Callable[[Path, str], None]
 TrainingWindow = tuple[Frame, Frame, dict[str, Tensor]]
 """The frames of a window [T, ...], its examples [K, ...], and what the teacher says of their flow."""
 CPU = torch.device("cpu")
+SAME = Colours(np.ones(3), 0.0)
+"""The colours as they are."""
 
 
 class Dataset:
@@ -73,10 +74,12 @@ class Dataset:
         self.unreadable = _Unreadable(root, len({footage.path for clips in self.subjects for footage in clips}), on_bad)
 
     def label_names(self) -> tuple[str, ...]:
-        """The names of the channels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped."""
+        """The labels of s_t, the same for all clips; empty for keypoints. Clips that cannot be read are skipped."""
         for footage in chain.from_iterable(self.subjects):
-            with contextlib.suppress(InputError, InvalidClip):
+            try:
                 return footage.track.names
+            except (InputError, InvalidClip) as error:
+                self.unreadable.add(footage.path, error)
         return ()
 
     def batch(
@@ -98,6 +101,19 @@ class Dataset:
         frames, shown, flows = zip(*samples, strict=True)
         taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
         return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)), given=given)
+
+    def survey(self, size: tuple[int, int], count: int) -> Iterator[Sample]:
+        """About `count` frames with their regions, evenly spread over all clips, as they are at the size (height, width)."""
+        clips = list(chain.from_iterable(self.subjects))
+        chosen = clips[:: -(-len(clips) // count)]
+        for footage in chosen:
+            self._keep_open(footage)
+            try:
+                frames = np.linspace(0, len(footage.usable) - 1, -(-count // len(chosen))).astype(int)
+                indices = [footage.usable[frame] for frame in np.unique(frames)]
+                yield from footage.samples(indices, View.scaled(*footage.shape, *size), SAME, None, regions=True)
+            except (InputError, InvalidClip) as error:
+                self.unreadable.add(footage.path, error)
 
     def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int) -> TrainingWindow:
         tried: set[Path] = set()
@@ -132,7 +148,7 @@ class Dataset:
         colours = draw_colours(draw, config.jitter, config.hue)
         seed = int(draw.integers(1 << 62))
         noise, faults = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
-        frames = footage.samples(window, view, colours, noise)
+        frames = footage.samples(window, view, colours, noise, regions=config.generator.appearance > 0)
         shown = footage.samples(others, view, colours, faults)
         untaught = max(0, before - max(1, config.discriminators.span))
         flows, confidence = _teach(list(zip(frames[1:], frames, strict=False))[untaught:], self.teacher, view, untaught)
@@ -231,4 +247,10 @@ def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: Vie
 def _stacked(frames: Sequence[Frame]) -> Frame:
     """Frames [T, ...] of each sample as one, [B, T, ...]."""
     images = torch.stack([frame.required_image for frame in frames])
-    return Frame(torch.stack([frame.semantic for frame in frames]), torch.stack([frame.keypoints for frame in frames]), images)
+    regions = [frame.regions for frame in frames if frame.regions is not None]
+    return Frame(
+        torch.stack([frame.semantic for frame in frames]),
+        torch.stack([frame.keypoints for frame in frames]),
+        images,
+        torch.stack(regions) if len(regions) == len(frames) else None,
+    )

@@ -79,14 +79,19 @@ class DatasetClip:
         """Height and width of the images."""
         return self.size if self.crops else (self.clip.height, self.clip.width)
 
-    def samples(self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None) -> list[Sample]:
-        """Frames of the clip through `view` of the row's images, in other colours."""
-        return [self._sample(index, frame, view, colours, noise) for index, frame in zip(indices, self._frames(indices), strict=True)]
+    def samples(
+        self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None, *, regions: bool = False
+    ) -> list[Sample]:
+        """Frames of the clip through `view` of the row's images, in other colours; with their regions if asked for."""
+        views = (self._view_of(index, view) for index in indices)
+        return [
+            sample_of(self.track, index, seen, colours(seen.image(frame)), noise, regions=regions)
+            for index, frame, seen in zip(indices, self._frames(indices), views, strict=True)
+        ]
 
-    def _sample(self, index: int, frame: np.ndarray, view: View, colours: Colours, noise: DetectorNoise | None) -> Sample:
-        if self.crops:
-            view = View.crop(np.array(self.crops[index - self.start]), *self.size).then(view)
-        return sample_of(self.track, index, view, colours(view.image(frame)), noise)
+    def _view_of(self, index: int, view: View) -> View:
+        """`view` of the row's images as a view of frame `index` of the clip."""
+        return View.crop(np.array(self.crops[index - self.start]), *self.size).then(view) if self.crops else view
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Frames of the clip, uint8 [H, W, 3]; those that follow one another at one go, for a video is opened each time."""

@@ -14,6 +14,7 @@ import torch
 
 from stages.errors import InputError
 from stages.models import save_model
+from stages.train.appearance import fit_appearance
 from stages.train.batch import Batch
 from stages.train.board import Board
 from stages.train.config import Phase
@@ -158,11 +159,13 @@ class Run:
         trainer, shown = self.trainer, self.sheet
         with trainer.averaged() as generator:
             figures = self.validation(generator, self.config.bfloat16)
+            mixtures = fit_appearance(generator, self.data, trainer.device)
             sheet = self.folder.path / "samples" / f"{trainer.step:08d}.png"
             self._guarded(lambda: write_sheet(sheet, generator, shown))
         self._log({"step": trainer.step, "validation": figures})
         self._keep_best(figures)
         info = {"step": trainer.step, "training": self.config.to_json(), "validation": figures}
+        info |= {"appearance": mixtures} if mixtures else {}
         model = self.folder.snapshot(trainer.step)
         if trainer.step in (0, self.config.steps):  # what the run can always go back to, and what it is for: a full disk is an error here
             save_model(model, trainer.average, self.config.generator, info)

@@ -118,6 +118,21 @@ def test_a_street_is_cropped_around_its_middle_and_keeps_its_labels_and_their_ta
     assert labels[24, 32] == whole[30, 60], "the middle stays the middle"
 
 
+@pytest.mark.parametrize("store", ["copy", "pack"])
+def test_a_street_keeps_the_numbers_of_its_instances_where_they_are(store, make_street_clip, tmp_path):
+    """A crop of 60x80 pixels is reduced to 30x40: each pixel is one of the four that it covers, never a mean of them."""
+    clip = make_street_clip(tmp_path / "s.clip")
+    numbers = np.random.default_rng(0).choice(np.array([0, 3, 7, 250], np.uint8), (20, 30, 60)).repeat(2, 1).repeat(2, 2)
+    with clip.writing("instances", Producer("drawn"), {}, {"ids": [*range(250), 26001]}) as layer:
+        for frame in numbers:
+            layer.image(frame)
+    made([clip], tmp_path / "streets", DatasetOptions(size=(30, 40), store=store))
+    kept = open_clip(tmp_path / "streets" / rows(tmp_path / "streets")[0]["clip"]).layer("instances")
+    assert kept.meta["ids"] == [*range(250), 26001]
+    for frame, whole in zip(kept.images(), numbers, strict=True):
+        assert np.array_equal(frame, whole[::2, 20:100:2])
+
+
 def test_clips_of_a_dataset_have_the_same_labels(make_street_clip, tmp_path):
     other = replace(CAMVID, name="lakes", names=("water", *CAMVID.names[1:]))
     clips = [make_street_clip(tmp_path / "street.clip"), make_street_clip(tmp_path / "lake.clip", table=other)]

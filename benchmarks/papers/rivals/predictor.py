@@ -81,7 +81,8 @@ class Predictor(Generator):
         real = driving.image is not None and before.count < self.config.past_frames
         seen = driving.required_image if real else made.frame
         unseen = (seen,) if made.state else (*before.unseen, seen)
-        return Past(driving.semantic, driving.keypoints, seen, made.state or before.state, unseen, before.count + 1)
+        state = made.state or before.state
+        return Past(driving.semantic, driving.keypoints, seen, state=state, unseen=unseen, count=before.count + 1)
 
 
 def _past(past: Frame | None) -> Past:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.clip import Clip
-from stages.conditions.kinds import bodies, dense_bodies, faces, streets
+from stages.conditions.kinds import bodies, dense_bodies, faces, instance_streets, streets
 from stages.conditions.kinds.kind import Kind
 from stages.conditions.material import Material
 from stages.conditions.tracks import Track
@@ -12,7 +12,7 @@ from stages.plugins import Registry
 
 __all__ = ["Kind", "find", "find_material", "kinds", "layers_digest", "materials", "open_track", "register", "require_channels"]
 
-_KINDS = Registry("fsv2v.kinds", Kind, (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND))
+_KINDS = Registry("fsv2v.kinds", Kind, (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND, instance_streets.KIND))
 
 
 def register(kind: Kind) -> None:
@@ -69,4 +69,6 @@ def require_channels(clip: Clip, found: int, wanted: int) -> None:
 
 def layers_digest(clip: Clip, name: str) -> str:
     """Digest of the layers that drive a model of this kind."""
-    return "+".join(clip.layer(layer).digest if clip.has(layer) else "" for layer in find(name).layers)
+    kind = find(name)
+    digests = [clip.layer(layer).digest if clip.has(layer) else "" for layer in kind.layers]
+    return "+".join([*digests, *(clip.layer(layer).digest for layer in kind.also_read if clip.has(layer))])

@@ -34,6 +34,8 @@ class Kind:
     """Coordinates of a frame on the appearance map, from its keypoints and s_t [S, H, W] (adaptive compact attention, section 3.2)."""
     draw: Callable[[torch.Tensor], torch.Tensor]
     """s_t [B, S, H, W] as images [B, 3, H, W] in [-1, 1], for sample sheets."""
+    also_read: tuple[str, ...] = ()
+    """Further layers that drive if the clip has them."""
     channels: int | None = None
     """Of s_t; None: one for each label."""
     pose: Callable[[Keypoints], Pose] | None = None

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip import Clip, Layer, Producer
+from stages.clip import Clip, Producer
 from stages.conditions import labels
 from stages.conditions.kinds.kind import Keypoints, Kind
 from stages.conditions.material import Material
+from stages.conditions.regions import regions_of
 from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
 
@@ -27,18 +28,28 @@ class LabelTrack(Track):
     box of each large instance are then the keypoints.
     """
 
-    def __init__(self, layer: Layer, instances: Layer | None = None) -> None:
+    def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource | None = None) -> None:
         self.layer = labels.LabelLayer(layer)
         self.instances = None if instances is None else labels.InstanceLayer(instances)
         self.mirror = labels.mirror(self.layer.names)
         self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
         self.names = tuple(self.layer.names[index] for index in self.ids)
+        self.channel_of = np.full(256, labels.VOID, np.uint8)
+        self.channel_of[self.ids] = np.arange(len(self.ids))
         self.channels = len(self.ids)
         self.num_frames = layer.num_frames
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         planes: np.ndarray = (self._seen_through(view, index) == self.ids[:, None, None]).astype(np.float32)
         return planes
+
+    def regions(self, index: int, view: View) -> np.ndarray:
+        return regions_of(*self.labelled(index, view))
+
+    def labelled(self, index: int, view: View) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Frame `index` as the channels of its labels, 255 for void, and as numbers of instances if they are known, uint8 [H, W] each."""
+        channels = self.channel_of[self._seen_through(view, index)]
+        return channels, None if self.instances is None else view.image(self.instances.image(index), cv2.INTER_NEAREST)
 
     def _seen_through(self, view: View, index: int) -> np.ndarray:
         ids = view.image(self.layer.image(index), cv2.INTER_NEAREST)
@@ -57,13 +68,13 @@ def _open(clip: Clip) -> LabelTrack:
     return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None)
 
 
-def _place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+def place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
     """The labels' shares."""
     shares: NDArray[np.float64] = semantic.mean((1, 2), dtype=np.float64)
     return shares
 
 
-def _draw(semantic: torch.Tensor) -> torch.Tensor:
+def draw(semantic: torch.Tensor) -> torch.Tensor:
     """Each label in a colour of its own."""
     import torch
 
@@ -73,15 +84,18 @@ def _draw(semantic: torch.Tensor) -> torch.Tensor:
 
 
 class StreetMaterial(Material):
-    """Whole images with their label maps."""
+    """Whole images with their label maps, and with the numbers of instances if known."""
 
     layer, task, size, shows = "segment", "street", (192, 256), "one scene"
+    optional_layers = ("instances",)
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)
         self.labels = labels.LabelLayer(clip.layer("segment")).table
 
     def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        if self.clip.has("instances"):
+            self.keep_images(made, "instances", run, views, producer, "ids", "values")
         self.keep_images(made, "segment", run, views, producer, "table", "names", "palette", "ids")
 
 
@@ -89,8 +103,9 @@ KIND = Kind(
     name="segment",
     layers=("segment",),
     open=_open,
-    place=_place,
-    draw=_draw,
+    place=place,
+    draw=draw,
+    also_read=("instances",),
     dataset=StreetMaterial,
     extractor="stages.segment:extract_missing",
     default_model="street-256.safetensors",

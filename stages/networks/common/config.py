@@ -42,6 +42,11 @@ class GeneratorConfig:
         return 1
 
     @property
+    def appearance(self) -> int:
+        """Number of channels of the appearance map z_t, which is constant on each region of a frame; 0: the model has none."""
+        return 0
+
+    @property
     def shows(self) -> tuple[str, ...]:
         """Parts of a synthesis that can be shown (stages/synthesize/shown.py)."""
         return ("result",)

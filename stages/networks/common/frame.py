@@ -19,6 +19,10 @@ class Frame:
     """[B, N, 3]: x, y in pixels of the image, and a confidence; 0 where the point is unknown. float32; N may be 0."""
     image: Tensor | None = None
     """[B, 3, H, W] in [-1, 1]; None for a frame that is yet to be made."""
+    regions: Tensor | None = None
+    """int32 [B, H, W]: the number of the region (an instance, or a piece of a label) of each pixel, 0 for none; None if not asked for."""
+    appearance: Tensor | None = None
+    """z_t, [B, D, H, W] in [-1, 1]: a chosen appearance of each region; None if it is encoded from the image, or the model has none."""
 
     @property
     def required_image(self) -> Tensor:
@@ -27,12 +31,13 @@ class Frame:
         return self.image
 
     def cast(self, dtype: torch.dtype) -> Frame:
-        """The frame with its semantic image in `dtype`; keypoints and image stay as they are."""
-        return replace(self, semantic=self.semantic.to(dtype))
+        """The frame with its semantic image and appearance in `dtype`; the others stay as they are."""
+        return replace(self, semantic=self.semantic.to(dtype), appearance=None if self.appearance is None else self.appearance.to(dtype))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Frame:
         """The frame with `change` applied to each of its tensors."""
-        return Frame(change(self.semantic), change(self.keypoints), None if self.image is None else change(self.image))
+        given = (None if x is None else change(x) for x in (self.image, self.regions, self.appearance))
+        return Frame(change(self.semantic), change(self.keypoints), *given)
 
 
 @dataclass(frozen=True)

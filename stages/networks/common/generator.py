@@ -36,6 +36,8 @@ class Synthesis:
     """[B, K]: the attention that each example received."""
     best: Tensor | None = None
     """[B]: which example was warped."""
+    appearance: Tensor | None = None
+    """z_t, [B, D, H, W]: the appearance that the frame was made with."""
     coarser: tuple[Tensor, ...] = ()
     """The frame as each coarser scale of a coarse-to-fine generator made it, the finest first."""
     state: tuple[Tensor, ...] = ()
@@ -77,6 +79,10 @@ class Generator(nn.Module):
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
         """The past for the step after the one that made `made`; `Synthesis(image, image)` for a given image."""
         return replace(driving, image=made.frame)
+
+    def appearance_of(self, frame: Frame) -> Tensor:
+        """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1]; for families with `config.appearance`."""
+        raise NotImplementedError
 
     def learn_finest(self, height: int | None) -> None:
         """Of a coarse-to-fine generator only the scale that makes images of that height learns from now on; None: all do."""

@@ -36,10 +36,16 @@ class Vid2VidConfig(GeneratorConfig):
     """Like `filters`, for the foreground network H_F."""
     composite: Literal["paper", "after"] = "paper"
     """paper: equation 9; after: the foreground is laid over the finished frame and never warped, as in the public code."""
+    appearance: int = 0
+    """Channels of the appearance map z_t, 3 in the paper; 0: there is no encoder E, and one label map gives one video."""
+    appearance_filters: int = 16
+    """Channels of the first layer of E; each halving doubles them."""
+    appearance_downs: int = 4
+    """Number of halvings in E, which sees the image at the size of the coarsest scale."""
 
     @property
     def halvings(self) -> int:
-        return self.downs + self.enhancers
+        return max(self.downs, self.appearance_downs if self.appearance else 0) + self.enhancers
 
     @property
     def shows(self) -> tuple[str, ...]:
@@ -48,8 +54,10 @@ class Vid2VidConfig(GeneratorConfig):
     def for_labels(self, names: Sequence[str]) -> Vid2VidConfig:
         """The configuration with the foreground's channels in place of names; `names` are those of the channels of s_t.
 
-        Raises UsageError for a name that is not among them.
+        Raises UsageError for a name that is not among them, and for an appearance without labels.
         """
+        if self.appearance and not names:
+            raise UsageError(f"an appearance belongs to regions of label maps, and {self.kind} has none")
         known = {name: channel for channel, name in enumerate(names)}
         if missing := [name for name in self.foreground if isinstance(name, str) and name not in known]:
             raise UsageError(f"the label table has no {' and no '.join(map(str, missing))}, only {', '.join(names)}")

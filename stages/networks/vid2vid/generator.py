@@ -19,6 +19,7 @@ from stages.flow.warp import warp
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Code, Generator, Synthesis
 from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise, joined
+from stages.networks.vid2vid.appearance import AppearanceEncoder, region_means
 from stages.networks.vid2vid.config import Vid2VidConfig
 
 FLOW_UNIT = 20.0
@@ -27,7 +28,7 @@ FLOW_UNIT = 20.0
 
 @dataclass(frozen=True)
 class Past(Frame):
-    """The frame before, and those before it."""
+    """The frame before, and those before it. Where the model has an appearance, z_t is part of the semantic image."""
 
     coarser: tuple[Tensor, ...] = ()
     """The image as each coarser scale made it, the finest first."""
@@ -181,8 +182,9 @@ class Vid2Vid(Generator):
         super().__init__()
         if wrong := [label for label in config.foreground if not isinstance(label, int) or label >= config.semantic_channels]:
             raise ValueError(f"the foreground has no channel {wrong[0]!r}, only 0 to {config.semantic_channels - 1}")
-        self.config = config
-        self.scales = nn.ModuleList([CoarseScale(config), *(FineScale(config, level) for level in range(1, config.enhancers + 1))])
+        self.config = c = config
+        self.encoder = AppearanceEncoder(c.appearance, c.appearance_filters, c.appearance_downs) if c.appearance else None
+        self.scales = nn.ModuleList([CoarseScale(c), *(FineScale(c, level) for level in range(1, c.enhancers + 1))])
         self.skips_empty = False
         self.apply(initialise)
 
@@ -204,7 +206,8 @@ class Vid2Vid(Generator):
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
         level = self.finest(driving.semantic.shape[-2])
         past_frames = list(self._past(past, level).frames()) if past is not None else []
-        stacked = self._stacked_labels(driving, past_frames)
+        appearance = self.appearance_of(driving) if self.config.appearance else None
+        stacked = self._stacked_labels(_joined(driving.semantic, appearance), past_frames)
         present = _not_empty(stacked) if self.skips_empty else None
         labels = _pyramid(stacked if present is None else stacked[:, present], level)
         in_foreground = _pyramid(self._foreground(driving.semantic), level)
@@ -216,28 +219,49 @@ class Vid2Vid(Generator):
             network: Scale = self.scales[scale]  # type: ignore[assignment]
             features = network(labels[depth], self._stacked_images(images, labels[depth]), features, present)
             made.insert(0, self._composed(network.heads, features, images[0] if images else None, in_foreground[depth]))
-        return replace(made[0], coarser=tuple(other.frame for other in made[1:]))
+        return replace(made[0], appearance=appearance, coarser=tuple(other.frame for other in made[1:]))
+
+    def appearance_of(self, frame: Frame) -> Tensor:
+        """The appearance that was chosen for a frame, else that of its image: E's features, averaged over each region.
+
+        E sees the image at the size of the coarsest scale, so that a feature means the same at all scales.
+        """
+        if frame.appearance is not None:
+            return frame.appearance
+        if self.encoder is None or frame.image is None or frame.regions is None:
+            raise ValueError("the frame has neither an appearance nor an image with regions")
+        smallest = _pyramid(frame.image, self.finest(frame.image.shape[-2]))[-1]
+        features = self.encoder(smallest.to(frame.semantic.dtype)).float()
+        return region_means(F.interpolate(features, frame.image.shape[-2:]), frame.regions)
 
     def learn_finest(self, height: int | None) -> None:
+        if self.encoder is not None:
+            self.encoder.requires_grad_(height is None or self.finest(height) == 0)
         for level, scale in enumerate(self.scales):
             scale.requires_grad_(height is None or level == self.finest(height))
 
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
         level = self.finest(made.frame.shape[-2])
         older = None if past is None else _newest(self._past(past, level), self.config.past_frames - 1)
-        newest = Past(driving.semantic, driving.keypoints, made.frame, made.coarser, older)
-        return self._past(newest, level)
+        appearance = self.appearance_of(driving) if self.config.appearance and made.appearance is None else made.appearance
+        semantic = _joined(driving.semantic, appearance)
+        return self._past(Past(semantic, driving.keypoints, made.frame, coarser=made.coarser, older=older), level)
 
     def _past(self, past: Frame, level: int) -> Past:
         """The past with an image for every scale: a frame that the caller supplies has only the finest."""
-        found = past if isinstance(past, Past) else Past(past.semantic, past.keypoints, past.image)
+        found = past if isinstance(past, Past) else self._given(past)
         if len(found.coarser) < level:
             found = replace(found, coarser=tuple(_pyramid(found.required_image, level)[1:]))
         return found
 
-    def _stacked_labels(self, driving: Frame, past_frames: list[Past]) -> Tensor:
+    def _given(self, frame: Frame) -> Past:
+        """A frame that the caller supplies as the past."""
+        appearance = self.appearance_of(frame) if self.config.appearance else None
+        return Past(_joined(frame.semantic, appearance), frame.keypoints, frame.image)
+
+    def _stacked_labels(self, semantic: Tensor, past_frames: list[Past]) -> Tensor:
         """The semantic images of the frame and the L before it, the newest first. If fewer exist, the earliest is repeated."""
-        maps = [driving.semantic, *(frame.semantic for frame in past_frames)]
+        maps = [semantic, *(frame.semantic for frame in past_frames)]
         maps += [maps[-1]] * (self.config.past_frames + 1 - len(maps))
         return torch.cat(maps, 1)
 
@@ -273,7 +297,12 @@ class Vid2Vid(Generator):
 
 def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
     """Channels of the stacked label maps and of the stacked past images."""
-    return config.semantic_channels * (config.past_frames + 1), 3 * config.past_frames
+    return (config.semantic_channels + config.appearance) * (config.past_frames + 1), 3 * config.past_frames
+
+
+def _joined(semantic: Tensor, appearance: Tensor | None) -> Tensor:
+    """s_t with z_t as further channels."""
+    return semantic if appearance is None else torch.cat([semantic, appearance.to(semantic.dtype)], 1)
 
 
 def _not_empty(maps: Tensor) -> Tensor:

@@ -1,0 +1,51 @@
+"""Streets with the edges between instances, which label maps do not show: two cars side by side are one patch there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.clip import Clip
+from stages.conditions import labels
+from stages.conditions.kinds import streets
+from stages.conditions.kinds.kind import Kind
+from stages.conditions.kinds.streets import LabelTrack
+from stages.conditions.regions import edges_of, keys_of
+from stages.conditions.tracks import DetectorNoise
+from stages.conditions.view import View
+
+if TYPE_CHECKING:
+    import torch
+
+
+class EdgeTrack(LabelTrack):
+    """Label maps, then a channel that is 1 where the label or the instance differs from that of a neighbour."""
+
+    def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource) -> None:
+        super().__init__(layer, instances)
+        self.channels += 1
+
+    def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        edges = edges_of(keys_of(*self.labelled(index, view)))
+        return np.concatenate([super().semantic(index, view, noise), edges[None].astype(np.float32)])
+
+
+def _open(clip: Clip) -> EdgeTrack:
+    return EdgeTrack(clip.layer("segment"), clip.layer("instances"))
+
+
+def _draw(semantic: torch.Tensor) -> torch.Tensor:
+    """Each label in a colour of its own, edges in black."""
+    edges = semantic[:, -1:]
+    return streets.draw(semantic[:, :-1]) * (1 - edges) - edges
+
+
+KIND = Kind(
+    name="segment+instances",
+    layers=("segment", "instances"),
+    open=_open,
+    place=streets.place,
+    draw=_draw,
+    remedies={"instances": "import the numbers of its instances, or use a model without edges between them"},
+)

@@ -1,0 +1,260 @@
+"""What the instances of a synthesis look like: the features z_t that vid2vid paints them by, chosen for each label."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.clip import Clip
+from stages.conditions.framing import Crop, frame_of, sample_of, views
+from stages.conditions.identities import Follower, Identities, require_steady
+from stages.conditions.kinds import open_track, require_channels
+from stages.conditions.kinds.streets import LabelTrack
+from stages.conditions.regions import LABELS, features_of, keys_of
+from stages.conditions.view import View
+from stages.errors import DAMAGED, InputError, InvalidClip, UsageError
+from stages.label_tables import VOID
+from stages.mixtures import Mixture
+from stages.models import Model
+
+Vector = NDArray[np.float64]
+HOW_TO_CHOOSE = "write mean, sample:SEED or from:PICTURE, and LABEL= before it for one label, as in road=sample:3,car=mean"
+_STARTS = "(?:mean|sample:|from:)"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where the appearance of the instances of a label comes from."""
+
+    how: Literal["mean", "sample", "from"] = "mean"
+    seed: int = 0
+    picture: str = ""
+
+    def __str__(self) -> str:
+        return {"mean": "mean", "sample": f"sample:{self.seed}", "from": f"from:{self.picture}"}[self.how]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A choice for some labels, and one for all others; the mean where there is none."""
+
+    others: Choice | None = None
+    by_label: Mapping[str, Choice] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Choices:
+        """`sample:3`, or `road=sample:3,car=from:red.jpg`, or both. Raises UsageError for anything else."""
+        choices = cls()
+        for part in re.split(rf",(?=\s*{_STARTS}|[^,=]+={_STARTS})", text) if text else ():
+            found = re.fullmatch(r"(?:([^,=\s][^,=]*)=)?(?:(mean)|sample:(\d{1,18})|from:(.+))", part.strip())
+            if found is None:
+                raise UsageError(f"{part!r} is not an appearance", hint=HOW_TO_CHOOSE)
+            label, mean, seed, picture = found.groups()
+            choice = Choice("mean") if mean else Choice("from", picture=picture) if picture else Choice("sample", int(seed))
+            before = choices.others if label is None else choices.by_label.get(label)
+            if before is not None:
+                raise UsageError(f"the appearance of {label or 'all labels'} is both {before} and {choice}", hint="leave one of them out")
+            choices = choices.changed(label, choice)
+        return choices
+
+    def changed(self, label: str | None, choice: Choice) -> Choices:
+        """With another choice for a label, or for all others."""
+        return replace(self, others=choice) if label is None else replace(self, by_label={**self.by_label, label: choice})
+
+    def __iter__(self) -> Iterator[tuple[str | None, Choice]]:
+        """(label, its choice); the label of the choice for all others is None."""
+        yield from ([] if self.others is None else [(None, self.others)])
+        yield from self.by_label.items()
+
+    def __str__(self) -> str:
+        return ",".join(str(choice) if label is None else f"{label}={choice}" for label, choice in self)
+
+    def of(self, label: str) -> Choice:
+        return self.by_label.get(label, self.others or Choice())
+
+    @property
+    def pictures(self) -> list[str]:
+        """The pictures that are named, each once."""
+        return list(dict.fromkeys(choice.picture for _, choice in self if choice.how == "from"))
+
+
+def variant(text: str, number: int) -> str:
+    """The appearance of variant 0, 1, 2, ... of a video: with other draws; if the text is empty, everything is drawn.
+
+    Raises UsageError if nothing is drawn, so that all variants would be alike.
+    """
+    choices = Choices.parse(text or "sample:0")
+    drawn = [(label, choice) for label, choice in choices if choice.how == "sample"]
+    if not drawn:
+        raise UsageError(f"nothing in {text} is drawn: all variants would be alike", hint="use sample:SEED")
+    for label, choice in drawn:
+        choices = choices.changed(label, replace(choice, seed=choice.seed + number))
+    return str(choices)
+
+
+def require_appearance(text: str, model: Model) -> None:
+    """Raises UsageError for an appearance that is no choice, or that a model without one is asked for."""
+    choices = Choices.parse(text)
+    if text and not model.config.appearance:
+        raise UsageError(f"this model of the family {model.config.family} has no appearance to choose", hint="leave it out")
+    if not model.config.appearance:
+        return
+    mixtures = mixtures_of(model)
+    if unseen := [label for label, choice in choices.by_label.items() if choice.how != "from" and label not in mixtures]:
+        raise UsageError(f"the model has not learnt what {unseen[0]} looks like, only {', '.join(mixtures)}")
+
+
+def mixtures_of(model: Model) -> dict[str, Mixture]:
+    """The mixture of each label that the model has seen in training. Raises InputError if its file is damaged."""
+    try:
+        stored = model.info["appearance"]
+        return {str(name): Mixture.from_json(values, model.config.appearance) for name, values in stored.items()}
+    except DAMAGED as error:
+        raise InputError(f"{model.path} does not say what labels look like: {error}", hint="train it again") from error
+
+
+class Painter:
+    """The appearance maps z_t of the frames of a driving clip, which are asked for one after another."""
+
+    def __init__(self, clip: Clip, track: LabelTrack, looks: Looks) -> None:
+        self.clip, self.track, self.looks = clip, track, looks
+        self.follow = Follower()
+        self.whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
+
+    def __call__(self, index: int, view: View) -> NDArray[np.float32]:
+        """z_t of frame `index` through a view, float32 [D, H, W]; zeros for void."""
+        identities = cv2.warpAffine(
+            self._identities(index).astype(np.float64), view.matrix, (view.width, view.height),
+            flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101,
+        )  # fmt: skip
+        found, places = np.unique(identities.astype(np.int64), return_inverse=True)
+        values = np.stack([self.looks.of(int(identity)) for identity in found]).astype(np.float32)
+        return np.ascontiguousarray(values[places.reshape(identities.shape)].transpose(2, 0, 1))
+
+    def _identities(self, index: int) -> Identities:
+        labels, numbers = self.track.labelled(index, self.whole)
+        if numbers is not None:
+            return keys_of(labels, numbers)
+        return self.follow(labels, self._flow_to(index) if index and self.clip.has("flow") else None)
+
+    def _flow_to(self, index: int) -> NDArray[np.float32]:
+        """The clip's flow from the frame before, [H, W, 2]."""
+        flow = self.clip.layer("flow").image(index - 1).astype(np.float32)
+        if flow.shape[:2] != (self.clip.height, self.clip.width):
+            raise InvalidClip(f"the layer flow of {self.clip.path} is not of the size of its frames")
+        return flow
+
+
+class Looks:
+    """The appearance of each instance, decided when it is first seen and kept."""
+
+    def __init__(
+        self, names: Sequence[str], choices: Choices, mixtures: Mapping[str, Mixture], shown: Mapping[str, Shown], size: int
+    ) -> None:
+        self.names, self.choices, self.mixtures, self.shown = names, choices, mixtures, shown
+        self.none = np.zeros(size)
+        self.decided: dict[int, Vector] = {}
+        self.counts: dict[str, int] = {}
+
+    def of(self, identity: int) -> Vector:
+        """[D]; identity as in `Identities`."""
+        if identity not in self.decided:
+            label, number = identity % LABELS, identity // LABELS
+            self.decided[identity] = self.none if label == VOID else self._decide(self.names[label], number)
+        return self.decided[identity]
+
+    def _decide(self, name: str, number: int) -> Vector:
+        choice = self.choices.of(name)
+        if choice.how == "from" and (examples := self.shown[choice.picture].get(name)):
+            self.counts[name] = self.counts.get(name, -1) + 1
+            return examples[self.counts[name] % len(examples)]
+        if choice.how == "sample":
+            draw = np.random.default_rng([choice.seed, zlib.crc32(name.encode()), number])
+            return self.mixtures[name].sample(draw).clip(-1, 1)
+        return self.mixtures[name].mean.clip(-1, 1)
+
+
+Shown = Mapping[str, list[Vector]]
+"""label -> the features of its instances in a picture, the largest first."""
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """The choices for one driving clip, checked against what it and the pictures show."""
+
+    clip: Clip
+    track: LabelTrack
+    choices: Choices
+    mixtures: Mapping[str, Mixture]
+    shown: Mapping[str, Shown]
+    size: int
+    warnings: tuple[str, ...]
+
+    def painter(self) -> Painter:
+        """A new one for each pass over the clip."""
+        return Painter(self.clip, self.track, Looks(self.track.names, self.choices, self.mixtures, self.shown, self.size))
+
+
+def decide_appearance(
+    text: str, driving: Clip, track: Any, model: Model, pictures: Mapping[str, Clip], crop: Crop, device: torch.device
+) -> Appearance:
+    """The appearance of a driving clip's instances. pictures: the clips of those that `text` names; the model is on `device`.
+
+    Raises UsageError for a label that the clip's table does not have, InputError if the clip shows a label that the model has never
+    seen, if the numbers of its instances jump, or if a picture does not show what it is to give the appearance of.
+    """
+    choices, mixtures = Choices.parse(text), mixtures_of(model)
+    if unknown := [label for label in choices.by_label if label not in track.names]:
+        raise UsageError(f"the label table of {driving.path} has no {unknown[0]}, only {', '.join(track.names)}")
+    shown = {name: _shown(pictures[name], model, crop, device) for name in choices.pictures}
+    for label, choice in choices.by_label.items():
+        if choice.how == "from" and label not in shown[choice.picture]:
+            raise InputError(f"{choice.picture} shows no {label}", hint="name a picture that does, or leave it out")
+    present = _labels_of(driving, track)
+    pictured = [label for label in present if choices.of(label).how == "from"]
+    replaced = [label for label in pictured if label not in shown[choices.of(label).picture]]
+    if unseen := [label for label in present if (label not in pictured or label in replaced) and label not in mixtures]:
+        known = ", ".join(mixtures)
+        shows = f"{driving.path} shows {unseen[0]}, and the model has not learnt what that looks like, only {known}"
+        raise InputError(shows, code="appearance-unknown")
+    warnings = tuple(f"{choices.of(label).picture} shows no {label}: the mean of what the model has learnt is taken" for label in replaced)
+    return Appearance(driving, track, choices, mixtures, shown, model.config.appearance, warnings)
+
+
+def _labels_of(clip: Clip, track: LabelTrack) -> list[str]:
+    """The labels that a clip shows. Raises InputError if the numbers of its instances jump."""
+    whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
+    counts, before = np.zeros(LABELS, np.int64), None
+    for index in range(track.num_frames):
+        labels, numbers = track.labelled(index, whole)
+        counts += np.bincount(labels.ravel(), minlength=LABELS)
+        if numbers is not None and track.instances is not None:
+            keys = keys_of(labels, numbers)
+            if before is not None:
+                require_steady(before, keys, track.instances.is_thing, index)
+            before = keys
+    return [name for name, count in zip(track.names, counts, strict=False) if count]
+
+
+@torch.no_grad()
+def _shown(picture: Clip, model: Model, crop: Crop, device: torch.device) -> Shown:
+    """What the first frame of a picture shows."""
+    track = open_track(picture, model.config.kind)
+    require_channels(picture, track.channels, model.config.semantic_channels)
+    view = views(picture, track, model.config.size, crop)[0]
+    sample = sample_of(track, 0, view, view.image(picture.frame(0)), regions=True)
+    appearance = model.generator.appearance_of(frame_of([sample], device))[0].float().cpu().numpy()
+    assert sample.regions is not None
+    found = features_of(sample.regions, sample.semantic[: len(track.names)], appearance)
+    shown: dict[str, list[Vector]] = {}
+    for region in np.argsort(-found.areas, kind="stable"):
+        shown.setdefault(track.names[found.labels[region]], []).append(found.features[region])
+    return shown
