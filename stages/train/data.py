@@ -11,6 +11,7 @@ import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
 from threading import Lock
@@ -97,7 +98,10 @@ class Dataset:
         samples = [self._sample(own, config, phase, examples, before) for own in draws]
         frames, shown, flows = zip(*samples, strict=True)
         taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
-        return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)), given=given)
+        whole, others = _stacked(frames), _stacked(shown)
+        if config.generator.makes_labels:
+            whole, others = _label_maps(whole), _label_maps(others)
+        return Batch(whole, others, **taught, numbers=torch.tensor(list(numbers)), given=given)
 
     def _sample(self, draw: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int) -> TrainingWindow:
         tried: set[Path] = set()
@@ -232,3 +236,8 @@ def _stacked(frames: Sequence[Frame]) -> Frame:
     """Frames [T, ...] of each sample as one, [B, T, ...]."""
     images = torch.stack([frame.required_image for frame in frames])
     return Frame(torch.stack([frame.semantic for frame in frames]), torch.stack([frame.keypoints for frame in frames]), images)
+
+
+def _label_maps(frames: Frame) -> Frame:
+    """The frames of a family that makes label maps: these are its images."""
+    return replace(frames, image=frames.semantic)

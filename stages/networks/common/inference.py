@@ -86,6 +86,10 @@ class Renderer:
         """As the generator's."""
         return self._source.remember(driving, made, past)
 
+    def follow(self, numbers: Tensor, made: Synthesis, past: Frame) -> Tensor:
+        """As the generator's."""
+        return self._source.follow(numbers, made, past)
+
     @torch.inference_mode()
     def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
         """As the generator's: the next frame with every part of it, to look at. Never compiled."""
