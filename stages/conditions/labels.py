@@ -65,8 +65,12 @@ class LabelLayer:
         self.num_frames = layer.num_frames
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """The label map of frame `index`, uint8 [H, W]."""
-        return np.asarray(self._layer.image(index), np.uint8)
+        """The label map of frame `index`, uint8 [H, W]. Raises InvalidClip for an id that the table does not have."""
+        ids = np.asarray(self._layer.image(index), np.uint8)
+        last = len(self.names) - 1
+        if strange := ids[(ids > last) & (ids != VOID)].tolist():
+            raise InvalidClip(f"frame {index} of the segment layer has the label id {strange[0]}, but its table ends at {last}")
+        return ids
 
 
 INSTANCES_FOLLOWED = 8

@@ -74,7 +74,7 @@ def futures(network: Any, past: Any, like: Frame, frames: int) -> list[Any]:
 
 
 def test_the_papers_preset_is_the_coarsest_scale_of_vid2vid():
-    """Of vid2vid-street-512 (365.3 M parameters, 910 GMAC), with 140 channels in place of 111 at the input and 35 in place of 3 at the output."""
+    """Of vid2vid-street-512 (365.3 M parameters, 910 GMAC), with one encoder of 4 x 35 channels, and labels in place of colours."""
     from torch.utils.flop_counter import FlopCounterMode
 
     config = PRESETS["future-street"]
@@ -194,7 +194,7 @@ def test_a_slow_motion_is_not_rounded_away(speed):
 
 
 def test_flow_is_in_pixels_of_the_label_maps_whatever_their_size():
-    """A network of 32x32 that moves by a quarter of the width moves maps of 96x64 by a quarter of theirs, and does not change their size."""
+    """A network of 32x32 that moves by a quarter of the width moves maps of 96x64 by a quarter of theirs, at their own size."""
     network = moving_by(8, 4)
     start = observed(seed=1, size=(64, 96))
     (past,) = futures(network, remembered(network, [start]), start, 1)
