@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fsv2v.layers import extract_poses, extract_sketch, segment
     from fsv2v.metrics import evaluate
     from fsv2v.models import load_model
+    from fsv2v.prediction import predict
     from fsv2v.reporting import Reporter
     from fsv2v.sources import open_clip
     from fsv2v.synthesis import finetune, synthesize, synthesize_variants
@@ -43,6 +44,7 @@ __all__ = [
     "finetune",
     "load_model",
     "open_clip",
+    "predict",
     "segment",
     "synthesize",
     "synthesize_variants",
@@ -61,6 +63,7 @@ _HOMES = {
     "finetune": "fsv2v.synthesis:finetune",
     "load_model": "fsv2v.models:load_model",
     "open_clip": "fsv2v.sources:open_clip",
+    "predict": "fsv2v.prediction:predict",
     "segment": "fsv2v.layers:segment",
     "synthesize": "fsv2v.synthesis:synthesize",
     "synthesize_variants": "fsv2v.synthesis:synthesize_variants",

@@ -43,9 +43,12 @@ def model_path(name: str | PathLike[str]) -> Path:
 
 
 def perceptual(asked: str, usual: str, reporter: Reporter) -> str:
-    """`asked`; "auto" becomes what can be had where a recipe or a model has `usual`. When that is "none", the reporter is told."""
+    """`asked`; "auto" becomes what can be had where a recipe or a model has `usual`.
+
+    When that is "none" in place of a network, the reporter is told.
+    """
     chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose(asked)
-    if chosen == "none":
+    if chosen == "none" and usual != "none":
         reporter.note(Sentence("without a perceptual loss results are less sharp", code="no-perceptual-loss"))
     return chosen
 

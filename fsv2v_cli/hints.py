@@ -123,6 +123,10 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "split-empty": "Build it from more subjects with `fsv2v build-dataset`",
     # models and synthesis
     "appearance-unknown": "Choose another label for it with `fsv2v segment --map`, or use --appearance LABEL=from:PICTURE",
+    "labels-of-another-model": "Make them alike with `fsv2v segment --table` and `--map`, or name another model with --model",
+    "model-makes-labels": "`fsv2v predict` uses such a model",
+    "model-predicts-nothing": "Name a model that `fsv2v train --preset future-street` made with --model",
+    "too-few-observed": "Name more of them with --observed",
     "base-missing": "{hint}, or name it with --base",
     "instances-jump": "Import numbers that stay the same, or remove the layer instances: instances are then followed by their overlap",
     "model-not-found": "Name a .safetensors file or a run's folder with --model",

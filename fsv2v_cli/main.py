@@ -25,6 +25,7 @@ COMMANDS = {
     "build-dataset": ("fsv2v_cli.build_dataset:build_dataset", "Turn clips of many people into a training set."),
     "train": ("fsv2v_cli.train:train", "Train a model on a dataset."),
     "finetune": ("fsv2v_cli.finetune:finetune", "Adapt a model to images of one person."),
+    "predict": ("fsv2v_cli.predict:predict", "Predict the label maps that follow those of a clip."),
     "synthesize": ("fsv2v_cli.synthesize:synthesize", "Animate example images by a driving video."),
     "evaluate": ("fsv2v_cli.evaluate:evaluate", "Measure results against references."),
     "clip": ("fsv2v_cli.clip:clip", "Inspect clips, pack, split, import and export them, and estimate their optical flow."),

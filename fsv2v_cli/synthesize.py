@@ -9,6 +9,7 @@ import click
 from fsv2v_cli import console, prepare
 from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
+from fsv2v_cli.spans import span
 
 if TYPE_CHECKING:
     from stages.synthesize import Outcome
@@ -151,7 +152,7 @@ def synthesize(
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
-        "num_examples": num_examples, "example_frames": _span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
+        "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "show": show, "compare": compare, "appearance": appearance or "", "finetune": finetune,
         "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
@@ -204,14 +205,3 @@ def _selection(text: str) -> int | str:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise UsageError(f"{text!r} is not a selection of examples", hint="use all, delaunay or a number from 1")
-
-
-def _span(text: str | None) -> tuple[int | None, int | None]:
-    """START:STOP as frame numbers; negative ones count from the end."""
-    from stages.errors import UsageError
-
-    try:
-        start, stop = (int(part) if part else None for part in (text or ":").split(":"))
-    except ValueError:
-        raise UsageError(f"{text!r} is not a part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
-    return start, stop

@@ -18,7 +18,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
-SLOW_FIXTURES = {"fsv2v", "painted_dataset", "shared", "real_media", "browser", "one_ray_for_all", "ffmpeg"}
+SLOW_FIXTURES = {"fsv2v", "painted_dataset", "drift_dataset", "shared", "real_media", "browser", "one_ray_for_all", "ffmpeg"}
 """Fixtures that start processes, train, or need real videos."""
 SLOW_PLACES = (
     "api",
@@ -317,3 +317,53 @@ def painted_dataset(tmp_path_factory: pytest.TempPathFactory, make_painted_clip:
     options = DatasetOptions(size=64, held_out=("person3",))
     assert {report.status for report in build(clips, folder / "faces", options)} == {"done"}
     return folder / "faces"
+
+
+@pytest.fixture(scope="session")
+def make_drift_clip() -> Callable[..., Path]:
+    """make_drift_clip(path, seed, num_frames=10, size=32): a clip of label maps in which a square and a disc drift over a ground.
+
+    They move by two pixels and by one in each frame, in a direction of their own. Frames show them textured; the layer `instances` numbers
+    the square 1 and the disc 2. The labels are ground, square and disc.
+    """
+
+    def make(path: Path, seed: int, num_frames: int = 10, size: int = 32) -> Path:
+        from stages.clip import Producer, create_clip
+
+        draw = np.random.default_rng(seed)
+        y, x = np.mgrid[:size, :size]
+        texture = draw.integers(0, 255, (3, 2 * size, 2 * size, 3), np.uint8)
+        places = draw.uniform(0.3 * size, 0.7 * size, (2, 2))
+        steps = draw.choice([-1, 1], (2, 2)) * np.array([[2.0], [1.0]])
+        maps, frames = [], []
+        for index in range(num_frames):
+            (a, b), (c, d) = np.round(places + (index - num_frames / 2) * steps).astype(int)
+            ids = np.zeros((size, size), np.uint8)
+            ids[(abs(x - a) <= size // 6) & (abs(y - b) <= size // 6)] = 1
+            ids[(x - c) ** 2 + (y - d) ** 2 <= (size // 5) ** 2] = 2
+            maps.append(ids)
+            seen = np.stack(
+                [texture[0][:size, :size], *(np.roll(texture[i], (q, p), (0, 1))[:size, :size] for i, p, q in ((1, a, b), (2, c, d)))]
+            )
+            frames.append(np.take_along_axis(seen, ids[None, ..., None].astype(int), 0)[0])
+        clip = create_clip(path, iter(frames), storage="png")
+        table = {"table": "drift", "names": ["ground", "square", "disc"], "palette": [[90, 90, 90], [200, 0, 0], [0, 0, 200]]}
+        for layer, meta in (("segment", table), ("instances", {})):
+            with clip.writing(layer, Producer("drift"), {"frames": clip.frames_digest()}, meta) as writer:
+                for ids in maps:
+                    writer.image(ids)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def drift_dataset(tmp_path_factory: pytest.TempPathFactory, make_drift_clip: Callable[..., Path]) -> Path:
+    """A dataset of five clips of drifting things at 32x32, one of them held out for validation."""
+    from stages.build_dataset import DatasetOptions, build
+
+    folder = tmp_path_factory.mktemp("drift")
+    clips = [str(make_drift_clip(folder / f"drift{i}.clip", i, num_frames=16)) for i in range(5)]
+    options = DatasetOptions(size=32, held_out=("drift4",))
+    assert {report.status for report in build(clips, folder / "streets", options)} == {"done"}
+    return folder / "streets"

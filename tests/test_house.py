@@ -22,6 +22,7 @@ COMMAND_STAGES = {
     "build_dataset",
     "train",
     "finetune",
+    "predict",
     "synthesize",
     "evaluate",
 }

@@ -18,6 +18,8 @@ import torch
 from stages.models import save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.future import PRESETS as FUTURE
+from stages.networks.future import Future
 
 KILLS = int(os.environ.get("FSV2V_KILLS", "2"))
 
@@ -35,8 +37,18 @@ def person(tmp_path_factory, make_painted_clip) -> Path:
     return make_painted_clip(tmp_path_factory.mktemp("person") / "person.clip", 0, num_frames=60)
 
 
+@pytest.fixture(scope="module")
+def drift(tmp_path_factory, make_drift_clip) -> tuple[Path, Path]:
+    """A clip of label maps, and a model that predicts what follows."""
+    folder = tmp_path_factory.mktemp("drift")
+    torch.manual_seed(0)
+    config = FUTURE["tiny-future"]
+    save_model(folder / "future.safetensors", Future(config).state_dict(), config, {"step": 0})
+    return make_drift_clip(folder / "drift.clip", 0), folder / "future.safetensors"
+
+
 @pytest.fixture
-def commands(make_face_video, person, model, tmp_path):
+def commands(make_face_video, person, model, drift, tmp_path):
     """Each stage as a command that writes to a folder; the video is made for this test alone."""
     video = make_face_video(tmp_path / "face.mp4", 30)
     return {
@@ -48,6 +60,10 @@ def commands(make_face_video, person, model, tmp_path):
             *("finetune", "--examples", person, "--model", model, "--steps", 20, "--perceptual", "none"),
             *("-o", out / "o.safetensors", "--device", "cpu"),
         ],
+        "predict": lambda out: [
+            *("predict", drift[0], "--model", drift[1], "--frames", 200),
+            *("-o", out / "o.clip", "--device", "cpu"),
+        ],
         "synthesize to a video": lambda out: _synthesize(person, model, out / "o.mp4"),
         "synthesize to a clip": lambda out: _synthesize(person, model, out / "o.clip"),
     }
@@ -57,7 +73,10 @@ def _synthesize(person: Path, model: Path, out: Path) -> list[object]:
     return ["synthesize", "--examples", person, "--driving", person, "--model", model, "--crop", "none", "--device", "cpu", "-o", out]
 
 
-STAGES = ["extract-sketch", "extract-poses", "segment", "build-dataset", "finetune", "synthesize to a video", "synthesize to a clip"]
+STAGES = [
+    *("extract-sketch", "extract-poses", "segment", "build-dataset", "finetune", "predict"),
+    *("synthesize to a video", "synthesize to a clip"),
+]
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All eight commands in a chain on one video of a talking face, in a few minutes on two cores:
+# The eight commands for a face in a chain on one video of a talking face, in a few minutes on two cores:
 #
 #     examples/pipelines/all-eight.sh VIDEO OUT [MODEL]
 #

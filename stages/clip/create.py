@@ -135,10 +135,12 @@ def create_clip(
     audio_from: str | Path | Clip | None = None,
     producer: Producer | None = None,
     overwrite: bool = False,
+    fill: Callable[[Clip], None] = lambda clip: None,
 ) -> Clip:
     """Make a clip of `frames` (uint8 RGB [H, W, 3], taken one at a time), or without frames of the given size and length.
 
-    `source` is kept in clip.json: {path, sha256, bytes, crop, range}. The clip appears at `path` when it is complete.
+    `source` is kept in clip.json: {path, sha256, bytes, crop, range}. The clip appears at `path` when it is complete; `fill` may add
+    layers to it before that.
     Raises ParametersDiffer when one exists and `overwrite` is not set, InputError when frames differ in size.
     """
     path = Path(path)
@@ -153,6 +155,7 @@ def create_clip(
         if audio_from is not None:
             _store_sound(folder, audio_from, num_frames)
         _write_clip_json(folder, path.stem, (width, height), num_frames, Fraction(fps), timestamps, source)
+        fill(open_clip(folder))
     return open_clip(path)
 
 

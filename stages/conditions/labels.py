@@ -65,13 +65,13 @@ class LabelLayer:
         self.num_frames = layer.num_frames
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """The label map of frame `index`, uint8 [H, W]. Raises InputError for an id that is neither in the table nor void."""
+        """The label map of frame `index`, uint8 [H, W]. Raises InvalidClip for an id that is neither in the table nor void."""
         ids = np.asarray(self._layer.image(index), np.uint8)
-        present = np.bincount(ids.ravel(), minlength=VOID)[len(self.names) : VOID]
-        if present.any():
-            strange = len(self.names) + int(present.argmax())
+        strange = np.bincount(ids.ravel(), minlength=VOID)[len(self.names) : VOID]
+        if strange.any():
             last = len(self.names) - 1
-            raise InputError(f"the layer segment has the label id {strange} in frame {index}, but its table ends at {last}")
+            found = last + 1 + int(strange.argmax())
+            raise InvalidClip(f"frame {index} of the segment layer has the label id {found}, but its table ends at {last}")
         return ids
 
 

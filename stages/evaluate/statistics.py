@@ -92,10 +92,9 @@ class Statistics:
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Statistics:
         """The inverse of `arrays`. Raises KeyError or ValueError for other arrays."""
-        if any(arrays[prefix + name].dtype.kind not in "fiu" for name in ("count", "sample", "keys")):
+        count, sample, keys = (arrays[prefix + name] for name in ("count", "sample", "keys"))
+        if sample.dtype != np.float32 or keys.dtype != np.uint64 or count.dtype.kind != "i" or count.ndim:
             raise ValueError("not the statistics of feature vectors")
-        count = int(arrays[prefix + "count"])
-        sample, keys = np.asarray(arrays[prefix + "sample"], np.float32), np.asarray(arrays[prefix + "keys"], np.uint64)
         if sample.ndim != 2 or keys.shape != sample.shape[:1] or count < len(keys):
             raise ValueError("not the statistics of feature vectors")
         if count == len(keys):
@@ -108,7 +107,9 @@ class Statistics:
             or products.shape != 2 * total.shape
         ):
             raise ValueError("not the statistics of feature vectors")
-        return Statistics(count, total, products, sample, keys)
+        if not all(np.isfinite(values).all() for values in (sample, total, products)):
+            raise ValueError("not the statistics of feature vectors")
+        return Statistics(int(count), total, products, sample, keys)
 
 
 def keys_of(digest: str, first: int, count: int) -> NDArray[np.uint64]:

@@ -69,7 +69,12 @@ def synthesize(
 
 
 def require_examples(examples: Sequence[Clip], model: Model, options: SynthesizeOptions) -> None:
-    """Raises UsageError unless there are examples where the model's family is made for them, and none where it is not."""
+    """Raises UsageError unless there are examples where the model's family is made for them, and none where it is not.
+
+    A model that makes no images is refused, too.
+    """
+    if model.config.makes_labels:
+        raise UsageError(f"{model.path} predicts label maps, and makes no images", code="model-makes-labels")
     if model.config.few_shot and not examples:
         raise UsageError("there is no example", hint="name an image, a folder of images, a video or a clip")
     if examples and not model.config.few_shot:

@@ -109,6 +109,11 @@ class TrainConfig:
         return max(phase.rollout for phase in self.phases)
 
     @property
+    def longest(self) -> int:
+        """The largest number of frames that are made one after another."""
+        return max(phase.rollout + phase.frames for phase in self.phases)
+
+    @property
     def milestones(self) -> list[int]:
         """Steps at which a run is judged and can be gone back to: before each change of the phase, and about twenty times in a long run."""
         ends, last = set(), 0

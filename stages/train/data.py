@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
 from threading import Lock
@@ -100,7 +101,10 @@ class Dataset:
         samples = [self._sample(own, config, phase, examples, before) for own in draws]
         frames, shown, flows = zip(*samples, strict=True)
         taught = {name: torch.stack([sample[name] for sample in flows]) for name in flows[0]}
-        return Batch(_stacked(frames), _stacked(shown), **taught, numbers=torch.tensor(list(numbers)), given=given)
+        whole, others = _stacked(frames), _stacked(shown)
+        if config.generator.makes_labels:
+            whole, others = _label_maps(whole), _label_maps(others)
+        return Batch(whole, others, **taught, numbers=torch.tensor(list(numbers)), given=given)
 
     def survey(self, size: tuple[int, int], count: int) -> Iterator[Sample]:
         """About `count` frames with their regions, evenly spread over all clips, as they are at the size (height, width)."""
@@ -254,3 +258,8 @@ def _stacked(frames: Sequence[Frame]) -> Frame:
         images,
         torch.stack(regions) if len(regions) == len(frames) else None,
     )
+
+
+def _label_maps(frames: Frame) -> Frame:
+    """The frames of a family that makes label maps: these are its images."""
+    return replace(frames, image=frames.semantic)

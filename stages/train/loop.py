@@ -97,8 +97,14 @@ class Run:
         self.best: dict[str, float] = {}
 
     def _sheet(self, validation: Dataset) -> Batch:
-        """What the sample sheets show: single frames, made from as many examples as training sees at most, up to four."""
-        return validation.batch(replace(self.config, jitter=0.0), 0, Phase(1, batch=SHEET), examples=min(self.config.max_examples, 4))
+        """What the sample sheets show: single frames, made from as many examples as training sees at most, up to four.
+
+        Of label maps the future as far ahead as training goes.
+        """
+        config, phase = replace(self.config, jitter=0.0), Phase(1, batch=SHEET)
+        if config.generator.makes_labels:
+            config, phase = replace(config, given=1.0), replace(phase, frames=max(config.longest, 2))
+        return validation.batch(config, 0, phase, examples=min(config.max_examples, 4))
 
     def to_the_end(self) -> Path:
         """Train until the schedule is done, going on from the newest state in the folder. Returns the final snapshot's path."""
@@ -176,7 +182,7 @@ class Run:
         self.folder.forget_snapshots(keep={int(self.best["step"])})
 
     def _keep_best(self, figures: dict[str, float]) -> None:
-        value = figures["perceptual"] if "perceptual" in figures else -figures["psnr"]
+        value = figures["perceptual"] if "perceptual" in figures else -figures["miou" if "miou" in figures else "psnr"]
         if not self.best or value < self.best["value"]:
             self.best = {"step": self.trainer.step, "value": value}
 

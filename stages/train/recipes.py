@@ -83,6 +83,8 @@ def _config(table: dict[str, Any]) -> TrainConfig:
     for phase in config.phases:
         if phase.motion_only and (phase.has_past or phase.adversarial or not config.generator.trains_motion_alone(config.max_examples)):
             raise ValueError("a phase with motion_only has frames = 1 and adversarial = false, and a network that warps all its examples")
+        if phase.adversarial and config.generator.makes_labels:
+            raise ValueError("no discriminator judges label maps: all phases that predict them have adversarial = false")
     halvings = config.generator.halvings
     for height, width in map(config.size_of, config.phases):
         if height % 2**halvings or width % 2**halvings:

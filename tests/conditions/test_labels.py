@@ -131,3 +131,11 @@ def test_no_more_instances_are_followed_than_there_are_keypoints() -> None:
     layer = labels.InstanceLayer(Numbers([street(*((number, 6 * number - 6, 3, 5, 5 + number) for number in range(1, 11)))]))
     assert len(layer.followed) == labels.INSTANCES_FOLLOWED and 1 not in layer.followed
     assert labels.corners(layer.image(0), layer.followed).shape == (2 * labels.INSTANCES_FOLLOWED, 3)
+
+
+def test_an_id_outside_the_table_is_an_error_and_not_void() -> None:
+    ids = np.array([[0, 1], [255, 2]], np.uint8)
+    layer = labels.LabelLayer(SimpleNamespace(meta=labels.PERSON.meta(), num_frames=5, image=lambda index: ids if index == 3 else ids % 2))
+    assert layer.image(0).max() == 1
+    with pytest.raises(InvalidClip, match="frame 3 of the segment layer has the label id 2, but its table ends at 1"):
+        layer.image(3)

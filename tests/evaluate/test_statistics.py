@@ -55,6 +55,25 @@ def test_a_repeated_vector_is_as_if_it_were_laid_out(count: int):
     assert np.allclose(repeated.total, laid_out.total) and np.allclose(repeated.products, laid_out.products)
 
 
+@pytest.mark.parametrize(
+    ("name", "strange"),
+    [
+        ("count", np.array(np.inf, ">f4")),
+        ("count", np.array([KEPT + 10])),
+        ("keys", np.full(KEPT, np.nan, np.float32)),
+        ("sample", np.full((KEPT, 4), 1e300)),
+        ("sample", np.full((KEPT, 4), np.nan, np.float32)),
+        ("total", np.full(4, np.inf)),
+        ("outer", np.full((4, 4), np.nan)),
+    ],
+)
+def test_strange_arrays_are_no_statistics(name: str, strange: np.ndarray):
+    arrays = of(np.random.default_rng(2).normal(size=(KEPT + 10, 4))).arrays()
+    assert Statistics.from_arrays(arrays).count == KEPT + 10
+    with pytest.raises(ValueError, match="not the statistics"):
+        Statistics.from_arrays({**arrays, name: strange})
+
+
 @pytest.mark.parametrize("count", [10, KEPT + 10])
 def test_statistics_survive_a_file(count: int, tmp_path):
     statistics = of(np.random.default_rng(2).normal(size=(count, 4)))

@@ -7,14 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import skimage.data
+import torch
 
 from stages.backends import Backends
-from stages.clip import VideoWriter, open_clip
+from stages.clip import VideoWriter, open_clip, probe
+from stages.clip.comments import read_comment
 
 PIPELINES = Path(__file__).parents[2] / "examples" / "pipelines"
 SCRIPTS = sorted(PIPELINES.glob("*.sh"))
@@ -71,3 +74,25 @@ def test_batch_sketches_takes_any_name_reports_each_video_and_skips_what_is_fini
 
     again = script("batch-sketches.sh", tmp_path / "videos", tmp_path / "out")
     assert "0 done, 2 skipped, 1 failed" in again.stderr
+
+
+def test_a_street_goes_on_beyond_its_end_from_its_last_real_frames(script, tmp_path: Path, make_drift_clip):
+    """The predicted label maps drive a video that starts from the observed frames; --start is what makes its first frame."""
+    from stages.models import save_model
+    from stages.networks.future import PRESETS as FUTURE
+    from stages.networks.future import Future
+    from stages.networks.vid2vid import PRESETS as VIDEO
+    from stages.networks.vid2vid import Vid2Vid
+
+    torch.manual_seed(0)
+    drive = make_drift_clip(tmp_path / "my drive.clip", 0)
+    future, video = FUTURE["tiny-future"], replace(VIDEO["tiny-vid2vid"], kind="segment", semantic_channels=3)
+    save_model(tmp_path / "future.safetensors", Future(future).state_dict(), future, {"step": 0})
+    save_model(tmp_path / "video.safetensors", Vid2Vid(video).state_dict(), video, {"step": 0})
+
+    asked = [drive, tmp_path / "out", tmp_path / "future.safetensors", tmp_path / "video.safetensors", "3"]
+    done = script("future.sh", *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "out" / "future.mp4")] and "1 segment" not in done.stderr
+    assert probe(tmp_path / "out" / "future.mp4").num_frames == open_clip(tmp_path / "out" / "future.clip").num_frames == 3
+    assert "start" in json.loads(read_comment(tmp_path / "out" / "future.mp4") or "")["parameters"]

@@ -24,6 +24,8 @@ class GeneratorConfig:
     family: ClassVar[str]
     few_shot: ClassVar[bool]
     """Whether frames are made from example images."""
+    makes_labels: ClassVar[bool] = False
+    """Whether it predicts label maps: its frames are the probabilities of labels [B, S, H, W] in place of images, and nothing drives it."""
 
     kind: str = "landmarks"
     """The driving kind (stages/conditions/kinds); `synthesize` chooses the model by it."""
@@ -45,6 +47,11 @@ class GeneratorConfig:
     def appearance(self) -> int:
         """Number of channels of the appearance map z_t, which is constant on each region of a frame; 0: the model has none."""
         return 0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels that a model was trained on, in the order of the channels of s_t; empty where it does not know them."""
+        return ()
 
     @property
     def shows(self) -> tuple[str, ...]:
@@ -87,8 +94,8 @@ class GeneratorConfig:
             raise TypeError(f"unknown settings of a generator: {', '.join(unknown)}")
         plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in plain.items():
-            several = value if isinstance(value, tuple) else (value,)
+            numbers = [n for n in (value if isinstance(value, tuple) else (value,)) if isinstance(n, (int, float))]
             smallest = 1 if name.endswith(("channels", "size")) else 0
-            if len(several) > MAX_LEVELS or any(isinstance(n, (int, float)) and not smallest <= n <= MAX_NUMBER for n in several):
+            if len(numbers) > MAX_LEVELS or not all(smallest <= n <= MAX_NUMBER for n in numbers):
                 raise ValueError(f"{name} must have at most {MAX_LEVELS} numbers, from {smallest} to {MAX_NUMBER}")
         return cls(**plain)

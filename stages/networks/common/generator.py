@@ -22,9 +22,9 @@ class Synthesis:
     """One frame and the parts it was made of, for losses and images. A family leaves out what it does not make."""
 
     frame: Tensor
-    """[B, 3, H, W] in [-1, 1]."""
+    """[B, 3, H, W] in [-1, 1]; of a family that predicts label maps their probabilities [B, S, H, W]."""
     raw: Tensor
-    """h_t of the papers: the image that the generator paints, before matting."""
+    """h_t of the papers: what the generator paints, before matting."""
     example: Warped | None = None
     example_mask: Tensor | None = None
     """m_e in [0, 1]."""
@@ -89,6 +89,10 @@ class Generator(nn.Module):
 
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
         """What the flow network alone makes of the examples (`Phase.motion_only`)."""
+        raise NotImplementedError
+
+    def follow(self, numbers: Tensor, made: Synthesis, past: Frame) -> Tensor:
+        """Of a family that predicts label maps: instance numbers [B, 1, H, W] of the frame before, moved as the labels in `made` are."""
         raise NotImplementedError
 
     def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

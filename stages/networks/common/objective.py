@@ -28,6 +28,8 @@ class LossWeights:
     """How much each term counts. A weight of 0 leaves the term out."""
 
     l1: float = 5.0
+    labels: float = 0.0
+    """Cross-entropy of label maps."""
     perceptual: float = 1.0
     focus: float = 0.0
     """The perceptual distance of a region alone, enlarged or reduced to half the image's size."""

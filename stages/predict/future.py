@@ -1,0 +1,54 @@
+"""The label maps of a future, one after another, from the last ones that were observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.conditions.framing import frame_of, sample_of
+from stages.conditions.kinds.streets import LabelTrack
+from stages.conditions.view import View
+from stages.errors import InputError
+from stages.networks.common.frame import Frame
+from stages.networks.common.generator import Synthesis
+from stages.networks.common.inference import Renderer
+
+UNKNOWN = -1
+"""Number of an instance that no observed frame shows."""
+
+
+class FutureMaps:
+    """Label maps and instance numbers of the frames after those observed.
+
+    observed: numbers of frames of the track, in order. Maps have the size of the clip, height x width.
+    """
+
+    def __init__(self, renderer: Renderer, track: LabelTrack, observed: range, height: int, width: int) -> None:
+        self._renderer, self._track = renderer, track
+        self._code = renderer.encode_examples(None)
+        whole = View.scaled(height, width, height, width)
+        self._past: Frame | None = None
+        for index in observed:
+            self._last = frame_of([sample_of(track, index, whole)], renderer.device)
+            self._past = renderer.remember(self._last, Synthesis(self._last.semantic, self._last.semantic), self._past)
+        self._numbers: torch.Tensor | None = None
+        if track.instances is not None:
+            numbers = torch.from_numpy(track.instances.image(observed[-1]).astype(np.int64))
+            self._numbers = numbers[None, None].to(renderer.device)
+
+    @torch.inference_mode()
+    def maps(self, frames: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
+        """For each frame its label ids, uint8 [H, W], and its instance numbers [H, W], or UNKNOWN; None if the track has no instances."""
+        for number in range(frames):
+            assert self._past is not None
+            made = self._renderer.synthesize(self._code, self._last, self._past)
+            if not made.frame.isfinite().all():
+                raise InputError(f"the model predicts nothing for frame {number}: its values are not finite", hint="use another model")
+            if self._numbers is not None:  # 0 is a number of its own; what follows none becomes 0
+                self._numbers = self._renderer.follow(self._numbers + 1, made, self._past) - 1
+            self._past = self._renderer.remember(self._last, made, self._past)
+            ids = self._track.ids[made.frame[0].argmax(0).cpu().numpy()]
+            yield ids, None if self._numbers is None else self._numbers[0, 0].cpu().numpy()
