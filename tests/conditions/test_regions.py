@@ -14,7 +14,7 @@ from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.labels import CAMVID, VOID
 from stages.conditions.regions import edges_of, keys_of, regions_of
 from stages.conditions.view import View
-from stages.errors import InputError
+from stages.errors import InvalidClip
 
 NAMES = ["road", "void", "car"]
 META = {"names": NAMES, "palette": [[index] * 3 for index in range(3)]}
@@ -98,7 +98,7 @@ def test_a_label_id_that_is_in_no_table_is_refused_with_its_frame(strange):
     image[2, 3] = strange
     names = CAMVID.names[:11]
     track = LabelTrack(layer(image, {"names": list(names), "palette": [list(colour) for colour in CAMVID.palette[:11]]}))
-    with pytest.raises(InputError, match=f"label id {strange} in frame 0, but its table ends at 10"):
+    with pytest.raises(InvalidClip, match=f"frame 0 of the segment layer has the label id {strange}, but its table ends at 10"):
         track.semantic(0, View.scaled(4, 4, 4, 4))
 
 
