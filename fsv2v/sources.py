@@ -52,7 +52,7 @@ def open_clip(source: Source, out: str | PathLike[str] | None = None, *, fps: fl
 
 def _required(out: str | PathLike[str] | None) -> str | PathLike[str]:
     if out is None:
-        raise UsageError("a clip of arrays needs a place", hint="name it with out")
+        raise UsageError("a clip of arrays needs a place", hint="Name it with out")
     return out
 
 

@@ -33,7 +33,7 @@ def predict(clip: str, frames: int, model: str, observed: str | None, device: st
 
     assert run.out is not None
     if run.out.suffix.lower() != ".clip":
-        raise UsageError(f"{run.out} is not the name of a clip", hint="end it in .clip")
+        raise UsageError(f"{run.out} is not the name of a clip", hint="End it in .clip")
     choose_device(device)  # fail before the model is loaded
     with console.progress("predict", frames, "frames") as bar:
         outcome = fsv2v.predict(

@@ -10,5 +10,5 @@ def span(text: str | None) -> tuple[int | None, int | None]:
     try:
         start, stop = (int(part) if part else None for part in (text or ":").split(":"))
     except ValueError:
-        raise UsageError(f"{text!r} is not a part of a video", hint="write it as START:STOP in frames, for example 0:60") from None
+        raise UsageError(f"{text!r} is not a part of a video", hint="Write it as START:STOP in frames, for example 0:60") from None
     return start, stop

@@ -150,7 +150,7 @@ def synthesize(
 
     out = run.out or Path(f"{Path(examples or driving).absolute().stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
-        raise UsageError(f"{out} is neither a video nor a clip", hint="end its name in .mp4, .mkv, .mov or .clip")
+        raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "show": show, "compare": compare, "appearance": appearance or "", "finetune": finetune,
@@ -160,7 +160,7 @@ def synthesize(
     keep_freed_memory()
     if examples is None and model is None:
         raise UsageError(
-            "Missing option '--examples'.", hint="only models such as those of pix2pixHD and vid2vid go without, which --model names"
+            "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid go without, which --model names"
         )
     for path in (examples, start):
         if path is not None and not Path(path).exists():
@@ -204,4 +204,4 @@ def _selection(text: str) -> int | str:
         return text
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise UsageError(f"{text!r} is not a selection of examples", hint="use all, delaunay or a number from 1")
+    raise UsageError(f"{text!r} is not a selection of examples", hint="Use all, delaunay or a number from 1")

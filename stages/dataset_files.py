@@ -25,7 +25,7 @@ def read_header(root: Path) -> dict[str, Any]:
     try:
         header = parse_object(path.read_bytes())
         if header.get("schema") != SCHEMA:
-            raise InvalidClip(f"{path} has the format {header.get('schema')!r:.100}, this version reads {SCHEMA}", hint="update fsv2v")
+            raise InvalidClip(f"{path} has the format {header.get('schema')!r:.100}, this version reads {SCHEMA}", hint="Update fsv2v")
         if not isinstance(header.get("kind", ""), str) or not isinstance(header.get("parameters", {}), dict):
             raise ValueError('"kind" is no text, or "parameters" no object')
         if (labels := header.get("labels")) is not None:

@@ -37,15 +37,15 @@ def load_dense(path: Path, device: str = "auto") -> tuple[DenseNet, dict[str, An
             info = parse_object((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, *DAMAGED) as error:
-        raise InputError(f"{path} is not the file of a small network of fsv2v", hint="fetch or train it again") from error
+        raise InputError(f"{path} is not the file of a small network of fsv2v", hint="Fetch or train it again") from error
     if info.get("schema") != SCHEMA:
-        raise InputError(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="update fsv2v")
+        raise InputError(f"{path} has the format {info.get('schema')}, this version reads {SCHEMA}", hint="Update fsv2v")
     try:
         network = DenseNet(DenseConfig(**info["network"]))
         counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}  # are not in the file
         network.load_state_dict(tensors | counters)
     except DAMAGED as error:
-        raise InputError(f"{path} does not fit the network that it names", hint="fetch or train it again") from error
+        raise InputError(f"{path} does not fit the network that it names", hint="Fetch or train it again") from error
     return channels_last(network.eval().requires_grad_(False).to(choose_device(device))), info
 
 

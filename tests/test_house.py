@@ -145,6 +145,20 @@ def test_an_option_in_a_sentence_is_found():
     assert hint == "Run `fsv2v {}` with --size {}, or another -o"
 
 
+@pytest.mark.parametrize("file", LIBRARY, ids=name)
+def test_a_hint_begins_like_a_sentence(file):
+    """It is printed after the message, as a sentence of its own."""
+    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    hints = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "hint"]
+    texts = [
+        text
+        for hint in hints
+        if isinstance(hint, ast.Constant | ast.JoinedStr)
+        for _, text in sentences(ast.Module([ast.Return(hint)], []))
+    ]
+    assert [text for text in texts if text[:1].islower()] == []
+
+
 @pytest.mark.parametrize("file", of_packages(*COMMAND_STAGES), ids=name)
 def test_a_stage_never_imports_another_stage(file):
     own = file.relative_to(ROOT / "stages").parts[0]

@@ -121,7 +121,7 @@ def read_subjects(path: str | None) -> dict[str, str]:
             raise InputError(f"{path}: entry {number} is not a clip, a tab and a subject")
         name, subject = clip_name(line[0].strip()), line[1].strip()
         if found.setdefault(name, subject) != subject:
-            raise InputError(f"{path}: {name} has two subjects, {found[name]} and {subject}", hint="leave one of the two lines out")
+            raise InputError(f"{path}: {name} has two subjects, {found[name]} and {subject}", hint="Leave one of the two lines out")
     return found
 
 
@@ -144,7 +144,7 @@ class _Work:
     def __post_init__(self) -> None:
         old = header_to_continue(self.out, overwrite=self.overwrite)
         if old is not None and kind_of(old) not in materials():
-            hint = "install the package that adds the kind"
+            hint = "Install the package that adds the kind"
             raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint, code="kind-unknown")
         kind = self.options.kind if self.options.kind != "auto" or old is None else kind_of(old)
         if kind != "auto":
@@ -164,7 +164,7 @@ class _Work:
         try:
             clip = open_clip(Path(source))
             if clip.id in self.names:
-                raise UsageError(f"two clips are named {clip.id!r}", hint="rename one: a dataset tells its clips apart by name")
+                raise UsageError(f"two clips are named {clip.id!r}", hint="Rename one: a dataset tells its clips apart by name")
             self.names.add(clip.id)
             notes = self._decide(clip)
             material = self._material(clip)

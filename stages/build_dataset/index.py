@@ -62,7 +62,7 @@ def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, s
     strange = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
     if strange:
         some = ", ".join(sorted(known)[:20])
-        raise UsageError(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"there are {some}")
+        raise UsageError(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"There are {some}")
     for name, row in rows.items():
         row["subject"] = subjects.get(name, subjects.get(row.get("source", name), row["subject"]))
 
@@ -76,7 +76,7 @@ def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -
     if held_out:
         if missing := sorted(set(held_out) - subjects):
             known = ", ".join(sorted(subjects)[:20])
-            raise UsageError(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"there are {known}")
+            raise UsageError(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"There are {known}")
         return {name: "val" if name in held_out else "train" for name in subjects}
     place = {name: int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
     chosen = {name for name in subjects if place[name] < share}

@@ -104,10 +104,10 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, most: 
     track = open_track(clip, kind)
     part = range(track.num_frames)[span]
     if not part:
-        raise InputError(f"{clip.path} has {track.num_frames} frames, and none of them is asked for", hint="name others as examples")
+        raise InputError(f"{clip.path} has {track.num_frames} frames, and none of them is asked for", hint="Name others as examples")
     seen = [index for index in part if track.seen(index)]
     if not seen:
-        raise NoDetection(f"nothing was detected in the example {clip.path}", hint="use an image in which the face is well visible")
+        raise NoDetection(f"nothing was detected in the example {clip.path}", hint="Use an image in which the face is well visible")
     chosen = [seen[round(i)] for i in np.linspace(0, len(seen) - 1, min(most, len(seen)))] if most > 1 else seen[:1]
     frames = views(clip, track, size, mode)
     return [_example(clip, track, index, frames[index]) for index in sorted(set(chosen))]

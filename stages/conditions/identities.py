@@ -140,6 +140,6 @@ def require_steady(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: 
         if a != b and moved and share > SAME_PLACE and old[a] >= MIN_INSTANCE * now.size:
             raise InputError(
                 f"the numbers of instances jump: instance {a} of frame {frame - 1} is instance {b} in frame {frame}",
-                hint="each instance needs one number in all frames; without the layer instances they are followed by their overlap",
+                hint="Each instance needs one number in all frames; without the layer instances they are followed by their overlap",
                 code="instances-jump",
             )

@@ -57,7 +57,7 @@ def finetune(
     """
     if not model.generator.tuned:
         raise UsageError(
-            f"{model.path} is of the family {model.config.family}, which learns nothing from examples", hint="train it instead"
+            f"{model.path} is of the family {model.config.family}, which learns nothing from examples", hint="Train it instead"
         )
     options = replace(options, perceptual=choose(options.perceptual))
     settings = _settings(examples, model, options)
@@ -70,7 +70,7 @@ def finetune(
         for example in chosen:
             require_channels(example.clip, len(example.sample.semantic), model.config.semantic_channels)
         if not chosen:
-            raise InputError("there is no example to adapt to", hint="name an image, a folder of images, a video or a clip")
+            raise InputError("there is no example to adapt to", hint="Name an image, a folder of images, a video or a clip")
         generator = copy.deepcopy(model.generator)
         save = _saver(out, model, generator, options.whole)
         device = choose_device(options.device)

@@ -41,7 +41,7 @@ def find_base(base: Base, delta: Path, given: Path | None = None) -> Path:
         return registry.path(name)
     raise MissingRequirement(
         "; ".join([f"{delta} is a change of {_wanted(base)}, which is not here", *others]),
-        hint="put that file beside it or into the folder that FSV2V_WEIGHTS_MIRROR names",
+        hint="Put that file beside it or into the folder that FSV2V_WEIGHTS_MIRROR names",
         code="base-missing",
     )
 
@@ -50,7 +50,7 @@ def _checked(given: Path, base: Base, delta: Path) -> Path:
     if not given.is_file():
         raise MissingRequirement(f"{given} is not there", hint=f"{delta} is a change of {_wanted(base)}: name that file")
     if (digest := file_sha256(given)) != base.sha256:
-        raise InputError(f"{given} (sha256 {digest}) is not the base of {delta}", hint=f"it is a change of {_wanted(base)}")
+        raise InputError(f"{given} (sha256 {digest}) is not the base of {delta}", hint=f"It is a change of {_wanted(base)}")
     return given
 
 

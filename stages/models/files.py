@@ -75,7 +75,7 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except FileNotFoundError:
         raise MissingRequirement(f"the model {path} is not there", code="model-not-found") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable model: {error}", hint="fetch or train it again") from error
+        raise InputError(f"{path} is not a readable model: {error}", hint="Fetch or train it again") from error
     if header is None:
         raise InputError(f"{path} holds weights of something else, not of an fsv2v model", code="not-a-model")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
@@ -83,13 +83,13 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(f"{path} is no model: its tensor {strange[0]!r:.100} has {tensors[strange[0]].dim()} dimensions")
     if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
         reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
-        raise InputError(f"{path} cannot make images: {reason}", hint="fetch it again, or take an earlier snapshot of its training")
+        raise InputError(f"{path} cannot make images: {reason}", hint="Fetch it again, or take an earlier snapshot of its training")
     try:
         info = parse_object(header)
     except ValueError as error:
-        raise InputError(f"the header of {path} is damaged: {error}", hint="fetch or train it again") from error
+        raise InputError(f"the header of {path} is damaged: {error}", hint="Fetch or train it again") from error
     if info.get("schema") not in (SCHEMA, DELTA):
-        raise InputError(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="update fsv2v")
+        raise InputError(f"{path} has the model format {info.get('schema')}, this version reads {SCHEMA} and {DELTA}", hint="Update fsv2v")
     return info, tensors
 
 
@@ -99,7 +99,7 @@ def base_of(info: Mapping[str, Any]) -> Base | None:
         return None
     base = info.get("base")
     if not isinstance(base, dict) or not {"sha256", "name"} <= base.keys() <= {"sha256", "name", "path"}:
-        raise InputError("a finetuned model does not say what it was made from", hint="fetch or finetune it again")
+        raise InputError("a finetuned model does not say what it was made from", hint="Fetch or finetune it again")
     if not all(isinstance(value, str) and "\0" not in value for value in base.values()):
-        raise InputError("a finetuned model names what it was made from by something that is no text", hint="fetch or finetune it again")
+        raise InputError("a finetuned model names what it was made from by something that is no text", hint="Fetch or finetune it again")
     return Base(**base)

@@ -80,7 +80,7 @@ def load_model(path: Path, base: Path | None = None) -> Model:
         generator.load_state_dict(tensors)
     except (*DAMAGED, ArithmeticError, AssertionError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path} does not fit the network that its header describes: {first}", hint="train or fetch it again") from error
+        raise InputError(f"{path} does not fit the network that its header describes: {first}", hint="Train or fetch it again") from error
     return Model(generator.eval().requires_grad_(False), info, path, file_sha256(path), whole)
 
 

@@ -46,7 +46,7 @@ class FutureMaps:
             assert self._past is not None
             made = self._renderer.synthesize(self._code, self._last, self._past)
             if not made.frame.isfinite().all():
-                raise InputError(f"the model predicts nothing for frame {number}: its values are not finite", hint="use another model")
+                raise InputError(f"the model predicts nothing for frame {number}: its values are not finite", hint="Use another model")
             if self._numbers is not None:  # 0 is a number of its own; what follows none becomes 0
                 self._numbers = self._renderer.follow(self._numbers + 1, made, self._past) - 1
             self._past = self._renderer.remember(self._last, made, self._past)

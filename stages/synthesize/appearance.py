@@ -61,7 +61,7 @@ class Choices:
             choice = Choice("mean") if mean else Choice("from", picture=picture) if picture else Choice("sample", int(seed))
             before = choices.others if label is None else choices.by_label.get(label)
             if before is not None:
-                raise UsageError(f"the appearance of {label or 'all labels'} is both {before} and {choice}", hint="leave one of them out")
+                raise UsageError(f"the appearance of {label or 'all labels'} is both {before} and {choice}", hint="Leave one of them out")
             choices = choices.changed(label, choice)
         return choices
 
@@ -94,7 +94,7 @@ def variant(text: str, number: int) -> str:
     choices = Choices.parse(text or "sample:0")
     drawn = [(label, choice) for label, choice in choices if choice.how == "sample"]
     if not drawn:
-        raise UsageError(f"nothing in {text} is drawn: all variants would be alike", hint="use sample:SEED")
+        raise UsageError(f"nothing in {text} is drawn: all variants would be alike", hint="Use sample:SEED")
     for label, choice in drawn:
         choices = choices.changed(label, replace(choice, seed=choice.seed + number))
     return str(choices)
@@ -104,7 +104,7 @@ def require_appearance(text: str, model: Model) -> None:
     """Raises UsageError for an appearance that is no choice, or that a model without one is asked for."""
     choices = Choices.parse(text)
     if text and not model.config.appearance:
-        raise UsageError(f"this model of the family {model.config.family} has no appearance to choose", hint="leave it out")
+        raise UsageError(f"this model of the family {model.config.family} has no appearance to choose", hint="Leave it out")
     if not model.config.appearance:
         return
     mixtures = mixtures_of(model)
@@ -118,7 +118,7 @@ def mixtures_of(model: Model) -> dict[str, Mixture]:
         stored = model.info["appearance"]
         return {str(name): Mixture.from_json(values, model.config.appearance) for name, values in stored.items()}
     except DAMAGED as error:
-        raise InputError(f"{model.path} does not say what labels look like: {error}", hint="train it again") from error
+        raise InputError(f"{model.path} does not say what labels look like: {error}", hint="Train it again") from error
 
 
 class Painter:
@@ -217,7 +217,7 @@ def decide_appearance(
     shown = {name: _shown(pictures[name], model, crop, device) for name in choices.pictures}
     for label, choice in choices.by_label.items():
         if choice.how == "from" and label not in shown[choice.picture]:
-            raise InputError(f"{choice.picture} shows no {label}", hint="name a picture that does, or leave it out")
+            raise InputError(f"{choice.picture} shows no {label}", hint="Name a picture that does, or leave it out")
     present = _labels_of(driving, track)
     pictured = [label for label in present if choices.of(label).how == "from"]
     replaced = [label for label in pictured if label not in shown[choices.of(label).picture]]

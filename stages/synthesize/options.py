@@ -46,7 +46,7 @@ class SynthesizeOptions:
 
     def __post_init__(self) -> None:
         if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
-            raise UsageError(f"{self.select!r} does not say which examples to select", hint="use all, delaunay or a number from 1")
+            raise UsageError(f"{self.select!r} does not say which examples to select", hint="Use all, delaunay or a number from 1")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
         except NoDetection as error:
             failed.append(error)
     if not found:
-        raise failed[0] if failed else InputError("there is no example", hint="name an image, a folder of images, a video or a clip")
+        raise failed[0] if failed else InputError("there is no example", hint="Name an image, a folder of images, a video or a clip")
     return found
 
 
@@ -159,5 +159,5 @@ def _frames(
         known = None if step.starts_shot and index else past
         image, past = show_step(renderer, show, code_of(select(step)), target, known)
         if not image.isfinite().all():
-            raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="use another model")
+            raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")
         yield image_array(image[0])

@@ -76,11 +76,11 @@ def require_examples(examples: Sequence[Clip], model: Model, options: Synthesize
     if model.config.makes_labels:
         raise UsageError(f"{model.path} predicts label maps, and makes no images", code="model-makes-labels")
     if model.config.few_shot and not examples:
-        raise UsageError("there is no example", hint="name an image, a folder of images, a video or a clip")
+        raise UsageError("there is no example", hint="Name an image, a folder of images, a video or a clip")
     if examples and not model.config.few_shot:
-        raise UsageError(f"a model of the family {model.config.family} uses no examples", hint="leave them out")
+        raise UsageError(f"a model of the family {model.config.family} uses no examples", hint="Leave them out")
     if options.finetune and not model.generator.tuned:
-        raise UsageError(f"a model of the family {model.config.family} learns nothing from examples", hint="leave out the finetuning")
+        raise UsageError(f"a model of the family {model.config.family} learns nothing from examples", hint="Leave out the finetuning")
 
 
 def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:

@@ -16,7 +16,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise MissingRequirement("TensorBoard is not installed", hint="run: pip install 'fsv2v[tensorboard]'") from error
+            raise MissingRequirement("TensorBoard is not installed", hint="Run: pip install 'fsv2v[tensorboard]'") from error
         self.writer = SummaryWriter(str(run / "tensorboard"))
 
     def row(self, row: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ def plan(config: TrainConfig, seconds: float, per_step: list[float], judging: fl
     planned = config.lasting(_lengths(config, per_step, usable - judging * len(without.milestones)))
     needed = judging * len(planned.milestones) + sum(phase.steps * cost for phase, cost in zip(planned.phases, per_step, strict=True))
     if needed > seconds:
-        raise UsageError(f"{seconds:.0f} seconds are not enough for this recipe here", hint=f"it needs {needed:.0f} at the very least")
+        raise UsageError(f"{seconds:.0f} seconds are not enough for this recipe here", hint=f"It needs {needed:.0f} at the very least")
     return planned
 
 

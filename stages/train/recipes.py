@@ -45,7 +45,7 @@ def read_recipe(name: str) -> TrainConfig:
     try:
         return _config(table)
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
-        raise UsageError(f"{path}: {error}", hint="the settings are the fields of TrainConfig in stages/train/config.py") from error
+        raise UsageError(f"{path}: {error}", hint="The settings are the fields of TrainConfig in stages/train/config.py") from error
 
 
 def _read(name: str) -> tuple[Path, dict[str, Any]]:
@@ -54,9 +54,9 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise UsageError(f"there is no recipe {name!r}", hint=f"name a file ending in .toml, or one of {', '.join(names())}") from None
+        raise UsageError(f"there is no recipe {name!r}", hint=f"Name a file ending in .toml, or one of {', '.join(names())}") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, or not UTF-8
-        raise InputError(f"the recipe {path} cannot be read: {error}", hint="see those of fsv2v, in examples/recipes") from error
+        raise InputError(f"the recipe {path} cannot be read: {error}", hint="See those of fsv2v, in examples/recipes") from error
     if "players" in table:
         log.warning("%s: the table [players] is called [discriminators] now", path)
         table = {"discriminators" if name == "players" else name: value for name, value in table.items()}

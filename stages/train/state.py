@@ -144,7 +144,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             raise ValueError("it holds something else")
     except (*DAMAGED, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{path} is damaged: {reason}", hint="remove it, and the run goes on from the one before it") from error
+        raise InputError(f"{path} is damaged: {reason}", hint="Remove it, and the run goes on from the one before it") from error
     return state
 
 
@@ -155,7 +155,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         if not all(isinstance(row.get("step"), int) for row in rows):
             raise ValueError("a row has no step")
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} is damaged: {error}", hint="remove it, and the run goes on without its rows") from error
+        raise InputError(f"{file} is damaged: {error}", hint="Remove it, and the run goes on without its rows") from error
     return rows
 
 

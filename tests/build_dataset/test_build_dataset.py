@@ -164,7 +164,7 @@ def test_a_split_is_by_subject_stable_and_never_empty():
     assert 0.03 < sum(split == "val" for split in first.values()) / 200 < 0.2
     assert all(assign_splits({name}, (), 0.1) == {name: "train"} for name in many)
     assert assign_splits(few, ("b",), 0.1) == {"a": "train", "b": "val"}
-    with pytest.raises(UsageError, match="ghost. there are a, b"):
+    with pytest.raises(UsageError, match="ghost. There are a, b"):
         assign_splits(few, ("ghost",), 0.1)
 
 

@@ -77,7 +77,7 @@ def test_a_new_kind_has_datasets_that_train(registered, sketched, tmp_path):
     data = tmp_path / "drawings"
     with pytest.raises(UsageError, match="'dance' is no kind of dataset") as caught:
         DatasetOptions(kind="dance")
-    assert caught.value.hint == "there are landmarks, poses, segment, sketch"
+    assert caught.value.hint == "There are landmarks, poses, segment, sketch"
     for store in ("copy", "reference"):
         options = DatasetOptions(size=64, min_frames=4, store=store, kind="sketch")
         (report,) = build([str(sketched.path)], data / store, options)

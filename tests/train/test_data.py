@@ -177,5 +177,5 @@ def test_only_the_clips_used_last_are_kept_open(painted_dataset, monkeypatch):
 
 def test_a_model_for_another_number_of_labels_is_told_so(painted_dataset):
     config = replace(TINY, generator=replace(TINY.generator, semantic_channels=12))
-    with pytest.raises(UsageError, match=r"have 7 channels, the model wants 12. label maps must be"):
+    with pytest.raises(UsageError, match=r"have 7 channels, the model wants 12. Label maps must be"):
         Dataset(painted_dataset, "landmarks", "train").batch(config, 0, PHASE)

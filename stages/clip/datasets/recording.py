@@ -68,7 +68,7 @@ def import_layout(
         table(labels)  # fail for an unknown name before anything is read
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
-        raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="see its folder tree in docs/importing.md")
+        raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="See its folder tree in docs/importing.md")
     sources: dict[str, str] = {}
     for recording in recordings:
         if (other := sources.setdefault(recording.name, recording.source)) != recording.source:

@@ -28,7 +28,7 @@ def kinds() -> dict[str, Kind]:
 def find(name: str) -> Kind:
     """The kind of a model. Raises UsageError for an unknown one."""
     if (kind := _KINDS.get(name)) is None:
-        raise UsageError(f"{name!r} is no driving kind", hint=f"there are {', '.join(kinds())}")
+        raise UsageError(f"{name!r} is no driving kind", hint=f"There are {', '.join(kinds())}")
     return kind
 
 
@@ -45,7 +45,7 @@ def find_material(layer: str) -> type[Material]:
     """What a dataset of a driving layer keeps. Raises UsageError when there are no such datasets."""
     known = materials()
     if layer not in known:
-        raise UsageError(f"{layer!r} is no kind of dataset", hint=f"there are {', '.join(known)}")
+        raise UsageError(f"{layer!r} is no kind of dataset", hint=f"There are {', '.join(known)}")
     return known[layer]
 
 
@@ -63,7 +63,7 @@ def open_track(clip: Clip, name: str) -> Track:
 def require_channels(clip: Clip, found: int, wanted: int) -> None:
     """UsageError when a clip's semantic images have other channels than a model was made for: other labels, most of the time."""
     if found != wanted:
-        hint = "label maps must be of the table that the model was trained on; a recipe says how many labels (semantic_channels)"
+        hint = "Label maps must be of the table that the model was trained on; a recipe says how many labels (semantic_channels)"
         raise UsageError(f"the semantic images of {clip.path} have {found} channels, the model wants {wanted}", hint=hint)
 
 
