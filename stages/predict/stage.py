@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.material import entries
 from stages.conditions.view import View
 from stages.devices import choose_device
-from stages.errors import InputError, UsageError
+from stages.errors import DAMAGED, InputError, UsageError
 from stages.files import alone
 from stages.models import Model
 from stages.networks.common.inference import Renderer, Speed
@@ -27,6 +28,8 @@ from stages.predict.options import Outcome, PredictOptions
 Progress = Callable[[int, int], None]
 LEAST_OBSERVED = 2
 """Fewer frames show no motion."""
+MAX_NUMBER = 255
+"""Of an instance: the layer has 8 bits."""
 
 
 def predict(
@@ -94,28 +97,31 @@ def _observed(clip: Clip, options: PredictOptions) -> range:
 
 
 def _write(future: FutureMaps, clip: Clip, producer: Producer, inputs: Mapping[str, str], progress: Progress, made: Clip) -> None:
-    """Write the layer `segment`, and `instances` if the observed clip has it."""
-    instances: list[np.ndarray] = []
-    meta = entries(clip.layer("segment").meta, "table", "names", "palette", "ids")
-    with made.writing("segment", producer, inputs, meta) as segment:
+    """Write the layer `segment`, and `instances` if the observed clip has it; memory does not grow with the number of frames."""
+    labels = entries(clip.layer("segment").meta, "table", "names", "palette", "ids")
+    with ExitStack() as stack:
+        segment = stack.enter_context(made.writing("segment", producer, inputs, labels))
+        if clip.has("instances"):
+            things, none = _instances(clip)
+            instances = stack.enter_context(made.writing("instances", producer, inputs, things))
         for done, (ids, numbers) in enumerate(future.maps(made.num_frames), 1):
             segment.image(ids)
             if numbers is not None:
-                instances.append(numbers)
+                instances.image(np.where(numbers == UNKNOWN, none, numbers).astype(np.uint8))
             progress(done, made.num_frames)
-    if instances:
-        _write_instances(instances, clip, producer, inputs, made)
 
 
-def _write_instances(numbers: list[np.ndarray], clip: Clip, producer: Producer, inputs: Mapping[str, str], made: Clip) -> None:
-    meta: dict[str, Any] = entries(clip.layer("instances").meta, "values", "ids")
-    nothing = 0
-    if "ids" in meta:  # numbers are indices into it
-        meta["ids"] = meta["ids"] if 0 in meta["ids"] else [*meta["ids"], 0]
-        nothing = meta["ids"].index(0)
-    with made.writing("instances", producer, inputs, meta) as layer:
-        for image in numbers:
-            layer.image(np.where(image == UNKNOWN, nothing, image).astype(np.uint8))
+def _instances(clip: Clip) -> tuple[dict[str, Any], int]:
+    """What layer.json says about instances, and the number of what is none. Raises InputError when no number is left for that."""
+    about = entries(clip.layer("instances").meta, "values", "ids")
+    ids = about.get("ids")
+    if not isinstance(ids, list):
+        return about, 0
+    if 0 in ids:
+        return about, ids.index(0)
+    if len(ids) > MAX_NUMBER:
+        raise InputError(f"{clip.path} has {len(ids)} instances, which leave no number for what is none")
+    return {**about, "ids": [*ids, 0]}, len(ids)
 
 
 def _warnings(clip: Clip, model: Model, options: PredictOptions, observed: range) -> tuple[str, ...]:
@@ -132,6 +138,8 @@ def _warnings(clip: Clip, model: Model, options: PredictOptions, observed: range
 
 
 def _longest(model: Model) -> int:
-    """The longest future of the model's training; 0 if it is not known."""
-    phases = model.info.get("training", {}).get("phases", [])
-    return max((phase.get("frames", 0) + phase.get("rollout", 0) for phase in phases), default=0)
+    """The longest future of the model's training; 0 if its file does not say."""
+    try:
+        return max(int(phase["frames"]) + int(phase.get("rollout", 0)) for phase in model.info["training"]["phases"])
+    except DAMAGED:
+        return 0

@@ -94,6 +94,16 @@ def test_instances_go_with_their_labels(drive, model, tmp_path):
     assert clip.layer("instances").meta["ids"] == [7, 26001, 24002, 0]
 
 
+def test_numbers_of_instances_never_wrap(model, tmp_path, capsys):
+    """256 ids of which none is 0: the layer has 8 bits, and what comes into view has no number."""
+    clip = open_clip(label_clip(tmp_path / "a.clip", [square_at(2)] * 2))
+    with clip.writing("instances", Producer("drawn"), {}, {"ids": list(range(1000, 1256))}) as layer:
+        for _ in range(2):
+            layer.image(square_at(2))
+    assert run(["predict", str(clip.path), "--frames", "2", "--model", str(model), "-o", str(tmp_path / "b.clip")]) == 3
+    assert "leave no number for what is none" in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "b.clip").exists()
+
+
 def test_a_part_of_the_clip_is_observed(drive, model, tmp_path):
     """Frames 0 and 1; what follows them is predicted, whatever the clip shows there."""
     library.predict(drive, tmp_path / "future.clip", frames=2, model=model, observed=(None, -1))

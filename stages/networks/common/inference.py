@@ -75,6 +75,9 @@ class Renderer:
     @torch.inference_mode()
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
         """As the generator's: the next frame [B, 3, H, W], float32, and the past for the step after it."""
+        if self._source.config.makes_labels:  # its past depends on the flow, too
+            labels = self.synthesize(code, driving, past)
+            return labels.frame, self.remember(driving, labels, past)
         made = Synthesis(**self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past)))
         if self.precision != "fp32" and degenerate(made.frame, made.raw):
             self.fallbacks += 1

@@ -33,6 +33,10 @@ class FutureConfig(GeneratorConfig):
     """Names of the channels, those of the training data; empty until these are known."""
 
     def __post_init__(self) -> None:
+        if self.past_frames < 1:
+            raise ValueError("a label map is made from one past map at least")
+        if not isinstance(self.labels, tuple) or not all(isinstance(name, str) for name in self.labels):
+            raise ValueError("the labels are no names")
         if self.labels and len(self.labels) != self.semantic_channels:
             raise ValueError(f"{len(self.labels)} labels are named, but there are {self.semantic_channels} channels")
 
