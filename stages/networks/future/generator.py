@@ -77,7 +77,7 @@ class Future(Generator):
             return Synthesis(painted, painted)
         motion = self.motion(features)
         flow = self._flow(self.to_flow(motion).float(), size)
-        logits = resized(self.to_mask(motion).float(), size)
+        logits = smooth(self.to_mask(motion).float(), size)
         moved = nearest(before.semantic.float(), reach(flow, before.rest))
         mask = torch.sigmoid(logits)
         return Synthesis(torch.lerp(moved, painted, mask), painted, previous=Warped(moved, flow, logits), previous_mask=mask)
@@ -118,7 +118,12 @@ class Future(Generator):
         """Outputs of the network [B, 2, h, w] as flow [B, 2, H, W] in pixels of an image of `size`."""
         (height, width), (own_height, own_width) = size, self.config.size
         units = output.new_tensor([own_height * width / own_width, height]) * FLOW_UNIT
-        return resized(output, size) * units[:, None, None]
+        return smooth(output, size) * units[:, None, None]
+
+
+def smooth(output: Tensor, size: Sequence[int]) -> Tensor:
+    """Outputs of the network [B, C, h, w] at `size`, without the grid that transposed convolutions leave: it would scatter labels."""
+    return resized(F.avg_pool2d(output, 2), size)
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
