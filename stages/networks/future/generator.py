@@ -159,4 +159,5 @@ def nearest(maps: Tensor, flow: Tensor) -> Tensor:
     x = (torch.arange(width, device=flow.device) + flow[:, 0].round()).clamp(0, width - 1).long()
     y = (torch.arange(height, device=flow.device)[:, None] + flow[:, 1].round()).clamp(0, height - 1).long()
     place = (y * width + x).flatten(1)[:, None].expand(-1, maps.shape[1], -1)
-    return maps.flatten(2).gather(2, place).unflatten(2, (height, width))
+    found: Tensor = maps.flatten(2).gather(2, place).unflatten(2, (height, width))
+    return found
