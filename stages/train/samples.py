@@ -51,6 +51,7 @@ def _futures(generator: Generator, batch: Batch) -> dict[str, Tensor]:
         observed = t < batch.given
         made = Synthesis(frame.semantic, frame.semantic) if observed else generator.synthesize(code, frame, past)
         past = generator.remember(frame, made, past)
+    assert past is not None
     draw = find(generator.config.kind).draw
     mask = torch.zeros_like(frame.semantic[:, :1]) if made.previous_mask is None else made.previous_mask
     maps = {"last observed": batch.frame(batch.given - 1).semantic, "predicted": past.semantic, "truth": frame.semantic}

@@ -292,7 +292,8 @@ def test_the_fast_form_predicts_the_same():
     fast = Renderer(network, Speed("fp32"))
     start = observed(seed=1)
     frames = [start, observed(seed=2)]
-    ours, theirs = remembered(fast, frames), remembered(network, frames)
+    ours: Any = remembered(fast, frames)
+    theirs: Any = remembered(network, frames)
     with torch.no_grad():
         for _ in range(3):
             (made, ours), (expected, theirs) = fast.step(None, start, ours), network.step(None, start, theirs)
@@ -350,4 +351,5 @@ def test_the_past_can_be_moved_between_devices_and_cut_off_from_gradients():
     network = network_of()
     past = futures(network, remembered(network, [observed(seed=1)]), observed(), 1)[0]
     copied = past.map(lambda x: x + 1)
-    assert isinstance(copied, Past) and torch.equal(copied.rest, past.rest + 1) and torch.equal(copied.seen[1], past.seen[1] + 1)
+    assert isinstance(copied, Past) and copied.rest is not None and torch.equal(copied.rest, past.rest + 1)
+    assert torch.equal(copied.seen[1], past.seen[1] + 1)

@@ -5,7 +5,7 @@ from stages.networks.future.config import PRESETS, FutureConfig
 from stages.networks.future.generator import Future
 from stages.networks.future.objective import label_losses
 
-__all__ = ["FAMILY", "PRESETS", "Future", "FutureConfig"]
+__all__ = ["FAMILY", "PRESETS", "Future", "FutureConfig", "label_losses"]
 
 FAMILY = Family(FutureConfig, Future, PRESETS, label_losses)
 """Dimensions of the predictor of label maps, its presets and its objective."""
