@@ -127,7 +127,6 @@ def test_it_learns_to_move_things(drift_dataset, tmp_path):
     config = replace(RECIPE, generator=replace(PRESETS["tiny-future"], filters=12), learning_rate=2e-3, ema=0.95, jitter=0.0, phases=phases)
     train(config, TrainOptions(drift_dataset, "cpu", LoggingSettings(20, 999)), tmp_path / "run")
     last = [row["validation"] for row in rows(tmp_path / "run") if "validation" in row][-1]
-    print(last)
     assert last["miou"] > last["repeat_miou"] + 0.05
 
 
