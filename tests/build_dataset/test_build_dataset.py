@@ -207,7 +207,7 @@ def test_a_subject_of_a_clip_that_is_not_there_is_refused(fsv2v, clips, tmp_path
     (tmp_path / "who.tsv").write_text("P0\tanna\np1\tanna\n")
     result = fsv2v("build-dataset", *clips, "-o", tmp_path / "faces", "--size", 64, "--subjects", tmp_path / "who.tsv")
     assert result.exit_code == 2
-    assert "no clip is named P0" in result.stderr and "there are p0, p1, p2" in result.stderr
+    assert "no clip is named P0" in result.stderr and "There are p0, p1, p2" in result.stderr
     assert not (tmp_path / "faces" / "clips.ndjson").exists()
 
 
