@@ -104,7 +104,7 @@ class Covst(Pix2PixHD):
 
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
         features = made.state[0] if made.state else None
-        return Past(driving.semantic, driving.keypoints, made.frame, features)
+        return Past(driving.semantic, driving.keypoints, made.frame, features=features)
 
 
 def covst_losses(
