@@ -34,7 +34,7 @@ class Base:
     sha256: str
     name: str
     path: str = ""
-    """Seen from the delta's folder; empty for a weight of the registry, which each machine has somewhere else."""
+    """Relative to the delta's folder; empty for a weight of the registry, whose place differs between machines."""
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:
@@ -58,13 +58,15 @@ def save_delta(
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    halves = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}  # batch norm counts
+    halves = {
+        name: value.half() if value.is_floating_point() else value for name, value in tensors.items()
+    }  # such as the counts of batch norm
     kept = {name: value.detach().cpu().contiguous() for name, value in halves.items()}
     write_atomically(path, save(kept, metadata={HEADER: json.dumps(header, sort_keys=True)}))
 
 
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors (float32) of a model file, of a delta the differences (see `base_of`).
+    """The header and the tensors (float32) of a model file; those of a delta are differences to its base (see `base_of`).
 
     InputError when the file is not a model of this program.
     """
@@ -101,5 +103,5 @@ def base_of(info: Mapping[str, Any]) -> Base | None:
     if not isinstance(base, dict) or not {"sha256", "name"} <= base.keys() <= {"sha256", "name", "path"}:
         raise InputError("a finetuned model does not say what it was made from", hint="Fetch or finetune it again")
     if not all(isinstance(value, str) and "\0" not in value for value in base.values()):
-        raise InputError("a finetuned model names what it was made from by something that is no text", hint="Fetch or finetune it again")
+        raise InputError("a finetuned model names as its base something that is not text", hint="Fetch or finetune it again")
     return Base(**base)

@@ -70,7 +70,7 @@ def _in_turn(stage: Callable[[], Outcome]) -> Outcome:
 
 @contextlib.contextmanager
 def _clip_in_use(source: str, out: str | None) -> Iterator[Clip]:
-    """The clip of `source`, protected from removal by other processes; it is made again when one has just removed it."""
+    """The clip of `source`, protected from removal by other processes; if one of them has just removed it, it is made again."""
     from stages.clip import as_clip
 
     with contextlib.ExitStack() as stack:
@@ -140,5 +140,5 @@ def _sentence(error: Exception) -> tuple[str, int]:
         where = f": {error.filename}" if error.filename else ""
         return f"{os.strerror(error.errno)}{where}{hint}", 3
     if isinstance(error, MemoryError):
-        return Sentence("There is not enough memory for it", code="out-of-memory"), 3
+        return Sentence("There is not enough memory for this input", code="out-of-memory"), 3
     return f"Unexpected {type(error).__name__}: {error}. FSV2V_DEBUG=1 shows where", 1

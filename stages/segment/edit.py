@@ -14,8 +14,8 @@ from stages.errors import UsageError
 def lookup_of(edits: Sequence[str], table: LabelTable) -> NDArray[np.uint8]:
     """edits: "tree=building", by names or ids of the table -> uint8 [256]; `lookup[ids]` is the edited label map.
 
-    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageError for what is no edit or no label, and when a label
-    is to become two others.
+    All edits happen at once: "a=b", "b=a" exchanges the two. Raises UsageError for text that is not an edit, for an unknown label,
+    and when one label is to become two others.
     """
     lookup = np.arange(256, dtype=np.uint8)
     edited: dict[int, int] = {}
@@ -36,4 +36,4 @@ def _id(label: str, table: LabelTable) -> int:
         return table.names.index(label)
     if label.isdecimal() and int(label) < len(table.names):
         return int(label)
-    raise UsageError(f"The labels {table.name} have no {label!r}", hint=f"Choose from {', '.join(dict.fromkeys(table.names))}")
+    raise UsageError(f"The label table {table.name} has no label {label!r}", hint=f"Choose from {', '.join(dict.fromkeys(table.names))}")

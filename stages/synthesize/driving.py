@@ -50,8 +50,8 @@ class Driving:
     def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
         """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
 
-        examples: what `Track.keypoints` says of each; a face takes after the first, a body's limbs after all. Without `proportions` a face
-        keeps its own.
+        examples: the `Track.keypoints` of each. A face is fitted to the first example, the limbs of a body to all of them. Without
+        `proportions` a face keeps its own.
         """
         self.track = self.track.fitted(self.views, examples, proportions=proportions)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
@@ -82,7 +82,7 @@ class Driving:
         return warnings(found, self.track.num_frames)
 
     def drawings(self) -> Iterator[np.ndarray]:
-        """The driving layer drawn as a person would, uint8 [H, W, 3]."""
+        """The driving layer drawn for people to look at, uint8 [H, W, 3]."""
         for index in self.source:
             yield self.track.drawing(index, self._seen_through[index])
 

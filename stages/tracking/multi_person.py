@@ -1,6 +1,6 @@
 """Tracking of all people or faces of a crowd, with an estimator that finds only the most prominent one of an image.
 
-The first frame of a shot is searched in overlapping tiles of several sizes, every other frame in a few of them, in turn. In all frames each
+The first frame of a shot is searched in overlapping tiles of several sizes, each later one in a few of them, in turn. In all frames each
 known person is followed through a separate window that moves and scales with the person, so that the estimator sees no one else.
 """
 
@@ -25,21 +25,21 @@ PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
 """Sides of the tiles, as shares of the shorter side of the image."""
 OVERLAP = 0.5
 MIN_TILE = 96
-BORDER = 2.5
+WINDOW_SIDE = 2.5
 """Side of a person's window, in units of the longer side of the box."""
 CANVAS = 320
 """Side in pixels to which a window is scaled."""
 PATIENCE = 15
-"""Number of frames for which a lost person is searched at the last position."""
+"""Number of frames for which a lost person is still looked for at the last position."""
 MAX_STEP = 0.6
-"""A detection farther than this from the last one, in units of the size, is another person."""
+"""A detection farther than this from the last one, in units of the larger one's size, is another person."""
 SAME_WITHIN = 0.3
 """Two detections whose points lie nearer than this share of their size are the same person."""
 MIN_POINTS = 8
 """Smallest number of points of a detection that starts a track."""
 
 NEAR_WITHIN = 0.7
-"""Largest distance between a detection in a tile and the one in the person's window, in units of the size."""
+"""Largest distance between a detection in a tile and the one in the person's window, in units of the larger one's size."""
 CONFIRMATIONS = 2
 """Number of detections in the window before a track starts."""
 
@@ -61,8 +61,8 @@ class _Known:
 class Crowd:
     """frame, uint8 RGB [H, W, 3] -> all persons in it. Frames of one clip are given in order.
 
-    search: finds persons in any image; open_follower: makes an estimator for the windows of one person, which may track from one window
-    to the next. shares: sides of the tiles.
+    search: finds persons in any image; open_follower: makes an estimator for the windows of one person; the estimator may track from one
+    window to the next. shares: sides of the tiles.
     """
 
     def __init__(self, search: Estimator, open_follower: Callable[[], Estimator], shares: tuple[float, ...] = PERSON_TILES) -> None:
@@ -151,7 +151,7 @@ def _starts(length: int, side: int) -> list[int]:
 def _through_window(frame: NDArray[np.uint8], person: Subject, velocity: NDArray[np.float32], estimate: Estimator) -> Subject | None:
     """The detection of `estimate` nearest to the middle of the window around the expected position of `person`."""
     x0, y0, x1, y1 = map(float, person.box)
-    scale = BORDER * max(x1 - x0, y1 - y0, 8.0) / CANVAS
+    scale = WINDOW_SIDE * max(x1 - x0, y1 - y0, 8.0) / CANVAS
     corner = person.centre + velocity - scale * CANVAS / 2
     found = estimate(cut_window(frame, (float(corner[0]), float(corner[1])), scale, (CANVAS, CANVAS)))
     if not found:

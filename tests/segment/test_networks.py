@@ -63,7 +63,7 @@ def test_edits_go_by_name_or_id_and_all_at_once() -> None:
     ids = np.array([0, 1, 5, 255], np.uint8)
     assert lookup_of(["tree=building"], CAMVID)[ids].tolist() == [0, 1, 1, 255]
     assert lookup_of(["5 = 1", "1=5"], CAMVID)[ids].tolist() == [0, 5, 1, 255]
-    for wrong, sentence in (("tree", "no edit"), ("tree=house", "no 'house'"), ("99=1", "no '99'")):
+    for wrong, sentence in (("tree", "no edit"), ("tree=house", "no label 'house'"), ("99=1", "no label '99'")):
         with pytest.raises(UsageError, match=sentence):
             lookup_of([wrong], CAMVID)
     with pytest.raises(UsageError, match="tree cannot become both building and road"):

@@ -1,7 +1,7 @@
 """A body as both rivals see it: one heat map for each joint (PoseWarp, section 3; MonkeyNet, section 3.1), behind the drawn skeleton.
 
-Heat maps say where a joint is in numbers, which a drawing does not; `places` reads them out again. The skeleton stays in front, so that
-images of training, and the discriminators, show what they show for every other method.
+Unlike a drawing, heat maps give the position of a joint in numbers; `places` reads them out again. The skeleton stays in front, so that
+the images saved during training show, and the discriminators see, what they do for every other method.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DRAWN = 3
 CHANNELS = DRAWN + len(NAMES)
 SPREAD = 1 / 64
 """Standard deviation of a joint's Gaussian, in heights of the image."""
-WHOLE = 0.7
-"""A joint with less of its Gaussian than this in the image counts as outside."""
+MIN_SHARE_INSIDE = 0.7
+"""A joint counts as outside when less than this share of its Gaussian lies in the image."""
 
 
 class JointTrack(PoseTrack):
@@ -67,7 +67,7 @@ def places(maps: Tensor) -> tuple[Tensor, Tensor]:
     maps = maps.float()
     height, width = maps.shape[-2:]
     mass = maps.sum((2, 3))
-    there = mass > WHOLE * 2 * math.pi * (SPREAD * height) ** 2
+    there = mass > MIN_SHARE_INSIDE * 2 * math.pi * (SPREAD * height) ** 2
     x = (maps.sum(2) * torch.arange(width, device=maps.device)).sum(-1)
     y = (maps.sum(3) * torch.arange(height, device=maps.device)).sum(-1)
     means = torch.stack([x, y], -1) / mass.clamp(min=1e-6)[..., None]

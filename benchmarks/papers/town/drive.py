@@ -58,7 +58,7 @@ class Drive:
     """T frames, and one before and after. Part 0 of the mesh stands still.
 
     grime [S, S, 3]: noise over the ground. poses [T + 2, P, 3, 4]: where each part is; cameras [T + 2]. passing [T + 2]: what darkens
-    the ground for a moment, `standing` always. tables: the labels of road, pavement and lawn.
+    the ground for a moment, `standing` always. ground_labels: the labels of road, pavement and lawn.
     """
 
     mesh: Mesh
@@ -72,7 +72,7 @@ class Drive:
     passing: list[list[Blot]]
     seed: tuple[int, ...]
     words: str
-    tables: tuple[int, int, int] = (ROAD, PAVEMENT, TREE)
+    ground_labels: tuple[int, int, int] = (ROAD, PAVEMENT, TREE)
 
     def motions(self, time: int) -> Array:
         """Where each part is in frame `time`, [P, 3, 4]."""

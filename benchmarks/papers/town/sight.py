@@ -54,17 +54,17 @@ def flow_between(one: Sight, other: Sight) -> Flow:
     """
     height, width = one.label.shape
     y, x = (axis.ravel() for axis in np.mgrid[:height, :width].astype(np.float64))
-    near, part = one.inverse_depth.ravel(), one.part.ravel()
+    inverse_depth, part = one.inverse_depth.ravel(), one.part.ravel()
     rays = np.stack([(x - one.camera.centre[0]) / one.camera.focal, (y - one.camera.centre[1]) / one.camera.focal, np.ones_like(x)], -1)
     rays = rays @ one.camera.turn
     ways = np.stack([_way(one, other, number) for number in range(len(one.motions))])
     still = np.asarray(part == 0)
-    seen = rays @ ways[0, :, :3].T + near[:, None] * ways[0, :, 3]
-    seen[~still] = np.einsum("nij,nj->ni", ways[part[~still]], np.concatenate([rays, near[:, None]], 1)[~still])
-    ahead = seen[:, 2] > NEAREST * near
+    seen = rays @ ways[0, :, :3].T + inverse_depth[:, None] * ways[0, :, 3]
+    seen[~still] = np.einsum("nij,nj->ni", ways[part[~still]], np.concatenate([rays, inverse_depth[:, None]], 1)[~still])
+    ahead = seen[:, 2] > NEAREST * inverse_depth
     there = other.camera.focal * seen[:, :2] / np.where(ahead, seen[:, 2], 1)[:, None] + other.camera.centre
     there[~ahead] = np.stack([x, y], -1)[~ahead]
-    arriving = near / np.where(ahead, seen[:, 2], 1)
+    arriving = inverse_depth / np.where(ahead, seen[:, 2], 1)
     visible = ahead & _seen(one, other, there, arriving)
     pixels = there - np.stack([x, y], -1)
     return Flow(pixels.reshape(height, width, 2).astype(np.float32), visible.reshape(height, width))
@@ -92,8 +92,8 @@ def _seen(one: Sight, other: Sight, there: Array, arriving: Array) -> NDArray[np
     left, top = (np.clip(np.floor(place[:, axis]), 0, max(size - 2, 0)).astype(np.int64) for axis, size in ((0, width), (1, height)))
     right, low = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
     across, down = place[:, 0] - left, place[:, 1] - top
-    near = other.inverse_depth
-    upper = near[top, left] * (1 - across) + near[top, right] * across
-    lower = near[low, left] * (1 - across) + near[low, right] * across
+    inverse_depth = other.inverse_depth
+    upper = inverse_depth[top, left] * (1 - across) + inverse_depth[top, right] * across
+    lower = inverse_depth[low, left] * (1 - across) + inverse_depth[low, right] * across
     found = upper * (1 - down) + lower * down
     return inside & alike & (same | (np.abs(found - arriving) < 0.01 * arriving + 1e-5))

@@ -1,6 +1,6 @@
 """What a camera sees of a scene: a picture, and for the centre of each pixel the label, instance, depth and motion of the surface there.
 
-Rays go through a grid of samples half a pixel apart, so that each second one goes through the centre of a pixel. Truth is what these meet;
+Rays go through a grid of samples half a pixel apart; every other one goes through the centre of a pixel, and what it meets is the truth;
 the colour of a pixel is the mean of the nine samples around its centre, weighted 1 2 1 down and across.
 """
 
@@ -31,7 +31,7 @@ _FRAGMENTS = 1 << 21
 
 
 class Renderer:
-    """Draws the moments of one scene."""
+    """Draws one scene as it is at any frame."""
 
     def __init__(self, scene: Drive) -> None:
         self.scene = scene
@@ -48,7 +48,7 @@ class Renderer:
         self.still_shadows: ShadowMap | None = None
 
     def prepare(self, low: Array, high: Array) -> None:
-        """Cast the shadows of what stands still, within a box [3], [3] of the world."""
+        """Cast the shadows of what stands still, within the box of the world between the corners low [3] and high [3]."""
         if self.scene.weather.shadows:
             still = self.scene.mesh.chosen(self.scene.mesh.part == 0)
             self.still_shadows = ShadowMap(still, self.scene.atlas, self.towards, low, high, 0.1, 5000)
@@ -74,7 +74,7 @@ class _Picture:
         self.planes = self._planes(self.chosen)
         self.tables = self._tables(self.chosen)
         self._raster()
-        self.near = (self.keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
+        self.inverse_depth = (self.keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
         number = (self.keys & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1
         self.local = number
         self.found = np.where(number >= 0, self.chosen[np.maximum(number, 0)] if len(self.chosen) else SKY, SKY)
@@ -107,7 +107,8 @@ class _Picture:
         return np.stack([slope[:, 0] * step, slope[:, 1] * step, slope[:, 2] + slope[:, :2] @ first], -1)
 
     def _tables(self, chosen: Index) -> Array:
-        """The textures' places and normals as affine functions of the place relative to the eye, [4, N, 5] float32."""
+        """Places in the texture and normals as affine functions of the position relative to the eye, [4, N, 5] float32: three slopes and a
+        constant, of u, v and the normal's x, y, z."""
         part = self.scene.mesh.part[chosen]
         tables = self.renderer.tables[chosen].copy()
         moving = np.flatnonzero(part > 0)
@@ -120,9 +121,9 @@ class _Picture:
         return np.ascontiguousarray(tables.transpose(2, 0, 1), np.float32)
 
     def _raster(self) -> None:
-        """What each sample meets first: keys hold the inverse_depth above, 1 + the number among the chosen triangles below."""
+        """What each sample meets first. Upper 32 bits of a key: 1 / depth; lower: 1 + the number among the chosen triangles."""
         seen = (self.corners[self.chosen] - self.camera.eye) @ self.camera.turn.T
-        pieces, owner = _before(seen, NEAREST)
+        pieces, owner = _clipped(seen, NEAREST)
         flat = 2 * (self.camera.focal * pieces[..., :2] / pieces[..., 2:] + self.camera.centre) + 1
         leafy = self.scene.mesh.leafy[self.chosen][owner]
         for kind in (False, True):
@@ -132,22 +133,22 @@ class _Picture:
 
     def _keep(self, found: Scan, owner: Index, leafy: bool) -> None:
         places, triangle = found.places(), np.repeat(owner[found.runs], found.count)
-        near = np.maximum(found.values(self.planes[owner]), 1e-9).astype(np.float32)
+        inverse_depth = np.maximum(found.values(self.planes[owner]), 1e-9).astype(np.float32)
         if leafy:
-            front = np.flatnonzero(near > (self.keys[places] >> np.uint64(32)).astype(np.uint32).view(np.float32))
-            places, triangle, near = places[front], triangle[front], near[front]
+            nearer = np.flatnonzero(inverse_depth > (self.keys[places] >> np.uint64(32)).astype(np.uint32).view(np.float32))
+            places, triangle, inverse_depth = places[nearer], triangle[nearer], inverse_depth[nearer]
             x, y = (places % self.columns).astype(np.float32), (places // self.columns).astype(np.float32)
             uv = self._uv_planes(owner)
-            number = np.repeat(found.runs, found.count)[front]
-            uv = np.stack([(uv[axis][number] * np.stack([x, y, np.ones_like(x)], -1)).sum(-1) / near for axis in (0, 1)], -1)
-            texels = self.renderer.texels[self.chosen[triangle]] * np.float32(0.5 / self.camera.focal) / near
+            number = np.repeat(found.runs, found.count)[nearer]
+            uv = np.stack([(uv[axis][number] * np.stack([x, y, np.ones_like(x)], -1)).sum(-1) / inverse_depth for axis in (0, 1)], -1)
+            texels = self.renderer.texels[self.chosen[triangle]] * np.float32(0.5 / self.camera.focal) / inverse_depth
             covered = self.scene.atlas.covered(self.scene.mesh.tile[self.chosen[triangle]], uv, texels)
-            places, triangle, near = places[covered], triangle[covered], near[covered]
-        key = near.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
+            places, triangle, inverse_depth = places[covered], triangle[covered], inverse_depth[covered]
+        key = inverse_depth.view(np.uint32).astype(np.uint64) << np.uint64(32) | (triangle + 1).astype(np.uint64)
         np.maximum.at(self.keys, places, key)
 
     def _uv_planes(self, triangle: Index) -> Array:
-        """[2, N, 3] float32: u and v, divided by the depth, as factors of the sample's column and row, and a constant."""
+        """[2, N, 3] float32: u / depth and v / depth as affine functions: the factors of the sample's column and row, and a constant."""
         step, first = 0.5 / self.camera.focal, (-0.5 - self.camera.centre) / self.camera.focal
         table = self.tables[:3, triangle, :2].astype(np.float64).transpose(2, 1, 0) @ self.camera.turn.T
         constant = self.tables[3, triangle, :2].T.astype(np.float64)
@@ -158,7 +159,7 @@ class _Picture:
         return self.camera.rays(*(np.float32(0.5) * (axis - 1).astype(np.float32) for axis in (x, y)))
 
     def _values(self, triangle: Index, points: Array) -> Array:
-        """Places in the texture and normals [N, 5] at points [N, 3] relative to the eye."""
+        """Places in the texture and normals (whose length is the openness to the sky) [N, 5] at points [N, 3] relative to the eye."""
         total = self.tables[3].take(triangle, 0)
         for axis in range(3):
             total += self.tables[axis].take(triangle, 0) * points[:, axis : axis + 1]
@@ -181,14 +182,14 @@ class _Picture:
         width, height = self.camera.width, self.camera.height
         linear = np.empty((self.rows * self.columns, 3), np.float32)
         label = np.zeros(len(linear), np.uint8)
-        near = self.near.astype(np.float64)
+        inverse_depth = self.inverse_depth.astype(np.float64)
         for start in range(0, len(linear), _BAND):
-            self._shade(np.arange(start, min(start + _BAND, len(linear))), linear, label, near)
+            self._shade(np.arange(start, min(start + _BAND, len(linear))), linear, label, inverse_depth)
         centres = np.arange(self.rows * self.columns).reshape(self.rows, self.columns)[1::2, 1::2]
         found = self.found[centres]
         mesh, solid = self.scene.mesh, found >= 0
         known = np.maximum(found, 0)
-        exact = near[centres]
+        exact = inverse_depth[centres]
         i, j = 2 * np.arange(width) + 1, (2 * np.arange(height) + 1)[:, None]
         plane = self.planes[np.maximum(self.local[centres], 0)] if len(self.planes) else np.zeros((height, width, 3))
         exact = np.where(solid, plane[..., 0] * i + plane[..., 1] * j + plane[..., 2], exact)
@@ -203,21 +204,21 @@ class _Picture:
             inverse_depth=exact,
         )
 
-    def _shade(self, samples: Index, linear: Array, label: NDArray[np.uint8], near: Array) -> None:
+    def _shade(self, samples: Index, linear: Array, label: NDArray[np.uint8], inverse_depth: Array) -> None:
         """Colours and labels of some samples; what is no triangle becomes ground or sky."""
         rays = self._rays(samples % self.columns, samples // self.columns)
         length = np.linalg.norm(rays, axis=1)
         weather = self.scene.weather
         high = -rays[:, 1] / float(self.camera.eye[1] - KERB)
-        free = np.flatnonzero((rays[:, 1] < -1e-4) & (self.near[samples] < high) & (high > 1 / (2 * FAR)))
+        free = np.flatnonzero((rays[:, 1] < -1e-4) & (self.inverse_depth[samples] < high) & (high > 1 / (2 * FAR)))
         if len(free):
             t, edge = self.scene.roads.meet(self.camera.eye.astype(np.float32), rays[free])
-            ground = 1 / t > self.near[samples[free]]
+            ground = 1 / t > self.inverse_depth[samples[free]]
             free, t, edge = free[ground], t[ground], edge[ground]
-            near[samples[free]] = 1 / t
+            inverse_depth[samples[free]] = 1 / t
             self.found[samples[free]] = GROUND
             colour, kind = self._ground(rays[free], length[free], t, edge)
-            linear[samples[free]], label[samples[free]] = colour, np.array(self.scene.tables, np.uint8)[kind]
+            linear[samples[free]], label[samples[free]] = colour, np.array(self.scene.ground_labels, np.uint8)[kind]
         found = self.found[samples]
         sky = np.flatnonzero(found == SKY)
         linear[samples[sky]] = weather.sky(rays[sky] / length[sky, None])
@@ -228,7 +229,7 @@ class _Picture:
             label[samples[solid]] = self.scene.mesh.label[found[solid]]
 
     def _ground(self, rays: Array, length: Array, t: Array, edge: Array) -> tuple[Array, NDArray[np.integer]]:
-        """Colours and kinds of the ground at factors t of rays."""
+        """Colours and kinds of the ground at the points eye + t ray."""
         scene, camera = self.scene, self.camera
         eye = camera.eye.astype(np.float32)
         points = eye + rays * t[:, None]
@@ -248,7 +249,7 @@ class _Picture:
         return scene.weather.seen_through(albedo * light, rays / length[:, None], t * length), kind
 
     def _blotted(self, x: Array, z: Array) -> Array:
-        """How much of the sky's light the things that stand on the ground keep from it, [N]."""
+        """The share of the sky's light that does not reach the ground because of the things that stand on it, [N]."""
         total = np.zeros(len(x), np.float32)
         for blot in self.scene.blots(self.time):
             reach = max(blot.half) + 0.8
@@ -285,7 +286,7 @@ class _Picture:
     def _surface(self, samples: Index, rays: Array, length: Array) -> Array:
         scene, weather = self.scene, self.scene.weather
         triangle, local = self.found[samples], self.local[samples]
-        depth = 1 / self.near[samples]
+        depth = 1 / self.inverse_depth[samples]
         relative = rays * depth[:, None]
         values = self._values(local, relative)
         openness = np.linalg.norm(values[:, 2:], axis=1)
@@ -322,7 +323,7 @@ class _Picture:
         colour[chosen] += (seen - colour[chosen]) * share + 1.5 * weather.sun * shine[:, None] * weather.shadows
 
     def _develop(self, linear: Array) -> NDArray[np.uint8]:
-        """The sensor: reduced, exposed, toned, darker in the corners, with the noise of a sensor."""
+        """What the sensor makes of the light: averaged to pixels, darker in the corners, exposed, toned and noisy."""
         weather, height, width = self.scene.weather, self.camera.height, self.camera.width
         kernel = np.array([0.25, 0.5, 0.25], np.float32)
         small = cv2.sepFilter2D(np.minimum(linear, 6), -1, kernel, kernel)[1::2, 1::2]
@@ -336,9 +337,9 @@ class _Picture:
         return np.clip(toned * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def _before(seen: Array, near: float) -> tuple[Array, Index]:
-    """Triangles [N, 3, 3] (right, down, ahead) cut at depth `near`: the pieces beyond [M, 3, 3], and the triangle [M] of each."""
-    beyond = seen[..., 2] > near
+def _clipped(seen: Array, depth: float) -> tuple[Array, Index]:
+    """Triangles [N, 3, 3] (right, down, ahead) cut at `depth`: the pieces beyond [M, 3, 3], and the triangle [M] of each."""
+    beyond = seen[..., 2] > depth
     count = beyond.sum(1)
     whole = np.flatnonzero(count == 3)
     pieces, owners = [seen[whole]], [whole]
@@ -348,7 +349,7 @@ def _before(seen: Array, near: float) -> tuple[Array, Index]:
             continue
         lonely = (beyond[cut] == (inside == 1)).argmax(1)
         a, b, c = (seen[cut, (lonely + step) % 3] for step in range(3))
-        ab, ac = (a + (other - a) * ((near - a[:, 2]) / (other[:, 2] - a[:, 2]))[:, None] for other in (b, c))
+        ab, ac = (a + (other - a) * ((depth - a[:, 2]) / (other[:, 2] - a[:, 2]))[:, None] for other in (b, c))
         parts = [(a, ab, ac)] if inside == 1 else [(ab, b, c), (ab, c, ac)]
         pieces += [np.stack(part, 1) for part in parts]
         owners += [cut] * len(parts)

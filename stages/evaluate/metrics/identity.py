@@ -2,7 +2,7 @@
 al. 2021).
 
 The face is found by the landmark detector and aligned to the network's 112 x 112 pixels by five points: eyes, tip of the nose, corners of
-the mouth. OpenCV's documentation of the network gives 0.363 as the threshold between one person and two. Frames of a result without
+the mouth. By OpenCV's documentation of the network, two faces are of the same person from a cosine of 0.363. Frames of a result without
 a face lower the coverage, not the mean.
 """
 
@@ -43,7 +43,7 @@ class Identity:
 
 
 def five_points(landmarks: Points) -> NDArray[np.float32]:
-    """[68, 3] -> [5, 2]: the eye and the corner of the mouth on the left of the image come first; the tip of the nose is the third."""
+    """[68, 3] -> [5, 2]: eyes, tip of the nose, corners of the mouth; of each pair the one on the left of the image comes first."""
     eyes = landmarks[36:42, :2].mean(0), landmarks[42:48, :2].mean(0)
     return np.stack([*eyes, landmarks[30, :2], landmarks[48, :2], landmarks[54, :2]]).astype(np.float32)
 
@@ -76,7 +76,7 @@ def _open(context: EvaluationContext) -> Scorer:
 
 METRIC = Metric(
     name="identity",
-    summary="similarity of the face to the reference's, 1 for equal ones",
+    summary="similarity of the face to that of the reference, 1 for identical faces",
     unit="",
     better="higher",
     open=_open,

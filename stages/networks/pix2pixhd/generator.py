@@ -1,4 +1,4 @@
-"""The generator of pix2pixHD (Wang et al. 2018, section 3.2): a global network, and local enhancers that add detail at larger pyramid.
+"""The generator of pix2pixHD (Wang et al. 2018, section 3.2): a global network, and local enhancers that add detail at larger sizes.
 
 Norms are instance norms without parameters.
 """
@@ -48,7 +48,7 @@ class Pix2PixHD(Generator):
 
 
 class GlobalNetwork(nn.Sequential):
-    """G1: [B, S, H, W] -> features [B, filters, H, W], from which `to_image` makes the image."""
+    """G1: [B, S, H, W] -> features [B, filters, H, W], for the first enhancer or, without one, for `to_image`."""
 
     def __init__(self, inputs: int, filters: int, downs: int, blocks: int) -> None:
         widths = [filters * 2**level for level in range(downs + 1)]
