@@ -68,7 +68,7 @@ class Mixture:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], dimensions: int) -> Mixture:
-        """The opposite of `to_json`. Raises ValueError, TypeError or KeyError for anything else than a mixture in so many dimensions."""
+        """The inverse of `to_json`. Raises ValueError, TypeError or KeyError if `values` is not a mixture of this number of dimensions."""
         weights, means, covariances = (np.array(values[name], np.float64) for name in ("weights", "means", "covariances"))
         components = len(weights)
         shapes = (components,), (components, dimensions), (components, dimensions, dimensions)

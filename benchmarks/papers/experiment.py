@@ -77,9 +77,9 @@ class Variant:
 class Experiment:
     """What all variants of a table have in common.
 
-    rows: see `sources`. examples: of each held-out clip, of which K are asked for; adjacent: they are the frames directly before those that
-    are judged. last: number of frames at the end of each clip that are judged, 0: all. teachers: clips that the network that finds labels
-    learns from, none: those that methods are trained on.
+    rows: see `sources`. examples: number of example frames taken from each held-out clip, at least K; adjacent: whether they come directly
+    before the judged frames. last: number of judged frames at the end of each clip, 0 for all. teachers: the clips that train the labelling
+    network; if empty, those that train the methods.
     """
 
     out: Path

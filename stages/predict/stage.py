@@ -90,9 +90,8 @@ def _track(clip: Clip, model: Model) -> LabelTrack:
 def _observed(clip: Clip, options: PredictOptions) -> range:
     observed = range(clip.num_frames)[slice(*options.observed)]
     if len(observed) < LEAST_OBSERVED:
-        found = "one is" if len(observed) == 1 else "none is"
-        message = f"{clip.path} has {clip.num_frames} frames, of which {found} observed: a future needs {LEAST_OBSERVED}"
-        raise InputError(message, code="too-few-observed")
+        found = "1 frame is" if len(observed) == 1 else "0 frames are"
+        raise InputError(f"{clip.path}: {found} observed, and a future needs at least {LEAST_OBSERVED}", code="too-few-observed")
     return observed
 
 

@@ -153,7 +153,7 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
-        """The opposite of `to_json`. Raises UsageError for unknown settings."""
+        """The inverse of `to_json`. Raises UsageError for unknown settings."""
         values = {"discriminators" if name == "players" else name: value for name, value in values.items()}
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):

@@ -25,7 +25,7 @@ def network_of(config: Any = CONFIG) -> Any:
 
 
 def moment(seed: int = 0, batch: int = 1, size: tuple[int, int] = (64, 64)) -> Any:
-    """A real frame: blocks of labels, each of which is a region."""
+    """A real frame of label blocks; each block is a region."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(CONFIG.semantic_channels, (batch, size[0] // 16, size[1] // 16), generator=draw)
     labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from by_loops import sampled
 from torch import Tensor
 
 from stages.errors import InputError, UsageError
@@ -115,18 +115,6 @@ def test_the_fast_form_leaves_empty_maps_out_and_makes_the_same_frames(config):
 # equations 4 and 9
 
 
-def warped_pixel(image: Tensor, x: float, y: float) -> Tensor:
-    """The colour at a place of one image [3, H, W], bilinear, with the edge repeated."""
-    height, width = image.shape[-2:]
-    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
-    left, top = math.floor(x), math.floor(y)
-    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
-    a, b = x - left, y - top
-    upper = (1 - a) * image[:, top, left] + a * image[:, top, right]
-    lower = (1 - a) * image[:, bottom, left] + a * image[:, bottom, right]
-    return (1 - b) * upper + b * lower
-
-
 def composed_by_loops(before: Tensor, flow: Tensor, mask: Tensor, background: Tensor, foreground: Tensor, front: Tensor) -> Tensor:
     """Equation 9 for one image, pixel by pixel. front is 1 - m_B."""
     height, width = before.shape[-2:]
@@ -134,7 +122,7 @@ def composed_by_loops(before: Tensor, flow: Tensor, mask: Tensor, background: Te
     for y in range(height):
         row = []
         for x in range(width):
-            moved = warped_pixel(before, x + float(flow[0, y, x]), y + float(flow[1, y, x]))
+            moved = sampled(before, x + float(flow[0, y, x]), y + float(flow[1, y, x]))
             painted = front[0, y, x] * foreground[:, y, x] + (1 - front[0, y, x]) * background[:, y, x]
             row.append((1 - mask[0, y, x]) * moved + mask[0, y, x] * painted)
         rows.append(torch.stack(row, 1))

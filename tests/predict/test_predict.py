@@ -95,7 +95,7 @@ def test_instances_go_with_their_labels(drive, model, tmp_path):
 
 
 def test_numbers_of_instances_never_wrap(model, tmp_path, capsys):
-    """256 ids of which none is 0: the layer has 8 bits, and what comes into view has no number."""
+    """256 ids, none of them 0: the layer has 8 bits, so no number is left for what comes into view."""
     clip = open_clip(label_clip(tmp_path / "a.clip", [square_at(2)] * 2))
     with clip.writing("instances", Producer("drawn"), {}, {"ids": list(range(1000, 1256))}) as layer:
         for _ in range(2):
@@ -204,7 +204,7 @@ def nothing(folder: Path) -> Path:
     ("make", "code", "said"),
     [
         (without_labels, 3, "has no layer 'segment'. Make it with `fsv2v segment"),
-        (one_frame, 3, "has 1 frames, of which one is observed: a future needs 2"),
+        (one_frame, 3, "1 frame is observed, and a future needs at least 2"),
         (other_labels, 3, "has the labels square, ground, disc, and the model was trained on ground, square, disc"),
         (fewer_labels, 3, "has the labels ground, square, and the model was trained on"),
         (unknown_id, 5, "frame 1 of the segment layer has the label id 77, but its table ends at 2"),
@@ -223,8 +223,8 @@ def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, sai
     ("arguments", "code", "said"),
     [
         (["--frames", "0"], 2, "--frames"),
-        (["--frames", "2", "--observed", "2:2"], 3, "of which none is observed"),
-        (["--frames", "2", "--observed", "-1:"], 3, "of which one is observed"),
+        (["--frames", "2", "--observed", "2:2"], 3, "0 frames are observed, and a future needs at least 2"),
+        (["--frames", "2", "--observed", "-1:"], 3, "1 frame is observed"),
         (["--frames", "2", "--observed", "two"], 2, "'two' is not a part of a video"),
         (["--frames", "2", "-o", "future.mp4"], 2, "future.mp4 is not the name of a clip"),
         (["--frames", "2", "--model", "none.safetensors"], 4, "is not there"),

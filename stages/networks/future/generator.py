@@ -1,9 +1,9 @@
 """The predictor of label maps: equation 4 of vid2vid (Wang et al. 2018) with label maps in the place of images.
 
-Of the L label maps before it a label map is made as (1 - m) w(p) + m h: the newest map p moved by the flow w, and hallucinated labels h.
-These are probabilities, of which each pixel's largest is kept, so that labels stay crisp however long the future is. Labels move by whole
-pixels, and what is rounded away of a motion is carried to the next frame: a car that moves by 0.3 pixels in a frame has moved by 3 pixels
-after ten.
+From the last L label maps the next one is made as (1 - m) w(p) + m h: the newest map p moved by the flow w, and hallucinated labels h.
+The sum is a probability for each label. Each pixel keeps its most probable label, so that labels stay crisp however long the future is.
+Labels move by whole pixels, and the rounded part of a motion is carried to the next frame: a car that moves by 0.3 pixels per frame has
+moved by 3 pixels after ten frames.
 """
 
 from __future__ import annotations
