@@ -40,8 +40,8 @@ from typing import Any
 import cv2
 import torch
 from fuzz_mutations import mutated
-
-from stages.errors import Fsv2vError
+from fuzz_reader import Files, Reader, all_of
+from fuzz_readers import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 HANG = 10.0
@@ -49,24 +49,11 @@ MEMORY = 1 << 30
 ADDRESSES = 4 * MEMORY
 """What a read may ask for; more is refused by the system, so that a fault does not take the machine down."""
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-Files = dict[str, bytes]
-"""Name in the folder of a read -> content."""
 fork = multiprocessing.get_context("fork")
 
 
 class Hang(BaseException):
     """A read took longer than `HANG` seconds."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """sound: the files that changes start from; read: reads the folder that holds them; only: name endings of what is changed; refusals:
-    the errors that a read may end with."""
-
-    sound: Callable[[Path], Files]
-    read: Callable[[Path], object]
-    only: tuple[str, ...] = ("",)
-    refusals: tuple[type[Exception], ...] = (Fsv2vError,)
 
 
 @dataclass
@@ -294,14 +281,7 @@ def _address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def all_of(folder: Path) -> Files:
-    """Every file below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def main() -> None:
-    from fuzz_readers import READERS
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0, help="for all readers together")
     parser.add_argument("--reads", type=int, help="of each reader at most")

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from fuzz import Files, Reader, all_of
+from fuzz_reader import Files, Reader, all_of
 from PIL import Image
 
 from fsv2v_cli.main import cli
