@@ -14,7 +14,7 @@ from stages.conditions.kinds import find
 from stages.conditions.kinds.bodies import PoseTrack
 from stages.conditions.kinds.faces import LandmarkTrack
 from stages.conditions.view import View
-from stages.skeletons import SIZES
+from stages.tables.skeletons import SIZES
 from stages.train.dataset_clip import DatasetClip
 
 EXAMPLES, AMONG = 4, 40

@@ -34,11 +34,11 @@ import torch
 
 from stages.clip import Clip, open_clip
 from stages.conditions.view import View
-from stages.files import write_atomically
+from stages.io.files import write_atomically
 from stages.models import find_model, read_model
+from stages.models.perceptual import open_distance
 from stages.networks.common.images import image_tensor
 from stages.networks.families import config_from_json
-from stages.perceptual import open_distance
 from weights import registry
 
 OF_KIND = {"landmarks": ("landmark-error",), "poses": ("pose-error", "pose-error-pixels"), "segment": ("segment-miou",)}

@@ -21,7 +21,7 @@ from measuring import report
 
 from stages.clip import open_clip
 from stages.clip.pack import pack
-from stages.dataset_files import read_index
+from stages.conditions.dataset_files import read_index
 from stages.train.augment import draw_colours, draw_view
 from stages.train.dataset_clip import DatasetClip, check_kind
 

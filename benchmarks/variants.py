@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from measuring import report
 
+from stages.models.perceptual import open_distance
 from stages.networks.common.objective import PerceptualDistance
 from stages.networks.fewshot.config import FewShotConfig
 from stages.networks.fewshot.generator import FewShotGenerator
-from stages.perceptual import open_distance
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
 from stages.train.data import Dataset, Prefetcher

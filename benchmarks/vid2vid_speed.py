@@ -20,7 +20,7 @@ from measuring import report
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.allocator import keep_freed_memory
+from stages.compute.allocator import keep_freed_memory
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator
 from stages.networks.common.inference import Renderer, Speed

@@ -11,7 +11,7 @@ from stages.conditions.kinds import kinds
 from stages.errors import MissingRequirement, Sentence
 from stages.models import Model
 from stages.models import load_model as load_file
-from stages.perceptual import choose
+from stages.models.perceptual import choose
 from weights import registry
 
 DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if kind.default_model}

@@ -14,10 +14,10 @@ from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_o
 from fsv2v.reporting import Reporter
 from fsv2v.sources import Examples, Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
-from stages.devices import choose_device
+from stages.compute.devices import choose_device
 from stages.errors import UsageError
 from stages.models import Model
-from stages.perceptual import open_distance
+from stages.models.perceptual import open_distance
 from stages.synthesize import Choices, Outcome, Rendering, SynthesizeOptions, decide, require_appearance, require_examples, variant
 from stages.synthesize import synthesize as write
 

@@ -89,7 +89,7 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
         from stages.clip import out_of_time
         from stages.clip.preview import contact_sheet, side_by_side
         from stages.errors import InputError
-        from stages.files import alone
+        from stages.io.files import alone
 
         source, sheet = Path(path).absolute(), sheet_path(path)
         stem = sheet.with_suffix("")

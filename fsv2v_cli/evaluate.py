@@ -113,7 +113,7 @@ def evaluate(
     nothing: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
     from stages.evaluate import EvaluateOptions
-    from stages.files import hidden_file, require_own
+    from stages.io.files import hidden_file, require_own
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
     parallel = run.jobs > 1 or run.engine == "ray" or run.address is not None

@@ -28,7 +28,7 @@ def predict(clip: str, frames: int, model: str, observed: str | None, device: st
     video; with --start it continues the observed frames. The path of the output is printed.
     """
     import fsv2v
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
     from stages.errors import UsageError
 
     assert run.out is not None

@@ -144,8 +144,8 @@ def synthesize(
     from pathlib import Path
 
     import fsv2v
-    from stages.allocator import keep_freed_memory
-    from stages.devices import choose_device
+    from stages.compute.allocator import keep_freed_memory
+    from stages.compute.devices import choose_device
     from stages.errors import InputError, UsageError
 
     out = run.out or Path(f"{Path(examples or driving).absolute().stem}.mp4")

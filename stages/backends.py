@@ -20,8 +20,6 @@ from stages.errors import MissingRequirement, Sentence, UsageError, prefixed
 
 if TYPE_CHECKING:
     from stages.clip import Clip
-    from stages.flow.backends import Opener as FlowOpener
-    from stages.segment.backends import SegmentBackend
     from stages.tracking.tracker import Detector
 
 KINDS = {
@@ -39,7 +37,7 @@ GROUP = "fsv2v.backends"
 """Entry points of other packages: KIND.NAME -> a `Backend`."""
 
 Opened = TypeVar("Opened", covariant=True)
-"""What a backend opens to, which depends on its kind; see the overloads of `Backends`."""
+"""What a backend opens to: a `Detector` of landmarks or poses; for flow and segment, see `__init__.py` in the folder of the kind."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +120,6 @@ class Backends(Generic[Opened]):
 
     @overload
     def __init__(self: Backends[Detector], kind: Literal["landmarks", "poses"]) -> None: ...
-    @overload
-    def __init__(self: Backends[SegmentBackend], kind: Literal["segment"]) -> None: ...
-    @overload
-    def __init__(self: Backends[FlowOpener], kind: Literal["flow"]) -> None: ...
     @overload
     def __init__(self: Backends[Any], kind: str) -> None: ...
 

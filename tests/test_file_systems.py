@@ -12,7 +12,7 @@ import pytest
 
 from fsv2v_cli.hints import with_hint
 from stages.errors import InputError
-from stages.files import TEMPORARY, alone, building_directory, building_file, discard, write_atomically
+from stages.io.files import TEMPORARY, alone, building_directory, building_file, discard, write_atomically
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def _protected(opened, path, flags, *mode):
 
 
 def test_a_full_disk_for_temporary_files_is_told_as_that(tmp_path, monkeypatch):
-    from stages.files import write_bytes
+    from stages.io.files import write_bytes
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder, pytest.raises(InputError, match="another folder for them in TMPDIR"):

@@ -28,14 +28,14 @@ from stages.clip.layers import Producer, npz_bytes
 from stages.clip.openpose import read_openpose
 from stages.clip.probe import Timestamps
 from stages.clip.schema import check_clip, dump, load, rational, rational_text, seconds, timestamps, timestamps_json
-from stages.dataset_files import read_rows
+from stages.conditions.dataset_files import read_rows
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.evaluate.study.answers import read_answers
 from stages.evaluate.study.key import Key, draw_key, read_key
-from stages.label_tables import table
+from stages.io.reading import load_npz, parse_json
 from stages.models.files import read_model, save_model
 from stages.networks.fewshot.config import PRESETS
-from stages.reading import load_npz, parse_json
+from stages.tables.label_tables import table
 from stages.train.config import TrainConfig
 from stages.train.recipes import read_recipe
 

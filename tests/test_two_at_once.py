@@ -23,7 +23,7 @@ from stages.clip import Producer, as_clip, create_clip, open_clip
 from stages.clip.create import borrowed
 from stages.clip.pack import pack
 from stages.extract_flow import FlowOptions
-from stages.files import alone, discard, using
+from stages.io.files import alone, discard, using
 from stages.runner import ClipTask
 from stages.runner.work import run_one
 

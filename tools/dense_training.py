@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.dense import channels_last
+from stages.compute.streaming import beside
+from stages.models.dense import channels_last
 from stages.networks.dense import DenseNet
-from stages.streaming import beside
 
 log = logging.getLogger(__name__)
 

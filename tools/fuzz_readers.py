@@ -32,10 +32,9 @@ from stages.clip.images import read_image
 from stages.clip.openpose import read_openpose
 from stages.clip.pack import pack, unpack
 from stages.clip.validate import validate
+from stages.conditions.dataset_files import kind_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
-from stages.dataset_files import kind_of
-from stages.dense import load_dense, save_dense
 from stages.errors import Fsv2vError
 from stages.evaluate import partial_result
 from stages.evaluate.cache import Cache
@@ -45,13 +44,14 @@ from stages.evaluate.statistics import Statistics
 from stages.evaluate.study import score_answers
 from stages.evaluate.study.key import Key, Question
 from stages.evaluate.study.site import _study_in
-from stages.label_tables import CAMVID, table
 from stages.models import load_model
+from stages.models.dense import load_dense, save_dense
 from stages.models.files import Base, save_delta, save_model
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.segment.backends.labels import read_label_map
+from stages.tables.label_tables import CAMVID, table
 from stages.train.augment import Colours
 from stages.train.config import TrainConfig
 from stages.train.data import Dataset
@@ -186,7 +186,7 @@ def _tiny() -> FewShotGenerator:
 
 
 def _delta(folder: Path) -> None:
-    from stages.digests import file_sha256
+    from stages.io.digests import file_sha256
 
     state = _tiny().state_dict()
     save_model(folder / "base.safetensors", state, TINY, {"step": 1})

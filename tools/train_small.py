@@ -28,13 +28,13 @@ from torch import Tensor
 
 from stages.clip import probe, read_frames
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK
-from stages.dense import load_dense, save_dense
 from stages.extract_poses.backends.small import FILL, INPUT, STRIDE, SmallPoses
 from stages.mediapipe_task import VisionTask
+from stages.models.dense import load_dense, save_dense
 from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
-from stages.skeletons import MEDIAPIPE_33, from_mediapipe
+from stages.tables.skeletons import MEDIAPIPE_33, from_mediapipe
 from stages.tracking.tracker import box_of_points
 from stages.tracking.windows import cut_window
 from weights import registry

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from stages.clip import list_images, read_image
 from stages.clip.images import by_name
 from stages.conditions.labels import CAMVID
-from stages.dense import save_dense
+from stages.models.dense import save_dense
 from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET

@@ -29,7 +29,7 @@ from scenes import draw_scene
 
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.errors import Fsv2vError
-from stages.files import write_atomically
+from stages.io.files import write_atomically
 
 RENDERER_VERSION = 1
 """Increment when the same seed would render different pixels, so that outdated clips are detected."""

@@ -16,8 +16,8 @@ from commands import experiment, parser, sentences
 from experiment import Experiment, Variant, run
 from figure7 import MANY
 
-from stages.devices import choose_device
-from stages.perceptual import open_distance
+from stages.compute.devices import choose_device
+from stages.models.perceptual import open_distance
 from stages.train.data import Dataset
 from stages.train.trainer import Trainer
 

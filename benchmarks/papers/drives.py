@@ -32,7 +32,7 @@ from town.view import Renderer
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.layers import npz_bytes
 from stages.errors import Fsv2vError
-from stages.files import building_directory, write_atomically, write_bytes
+from stages.io.files import building_directory, write_atomically, write_bytes
 
 RENDERER_VERSION = 1
 """To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""

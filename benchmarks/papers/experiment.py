@@ -27,8 +27,8 @@ from sources import Row, chosen, index
 
 from stages.clip import Clip, create_clip, open_clip
 from stages.conditions.kinds import open_track
-from stages.digests import file_sha256
-from stages.files import write_atomically
+from stages.io.digests import file_sha256
+from stages.io.files import write_atomically
 from stages.models import load_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.families import as_family

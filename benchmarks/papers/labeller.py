@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from stages.clip import Clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
-from stages.dense import load_dense, save_dense
+from stages.models.dense import load_dense, save_dense
 from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS

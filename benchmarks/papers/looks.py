@@ -14,7 +14,7 @@ from hair import HATS, HairStyle, hair_of, hat_of
 from shapes import Ball, Loft, Mesh, Shape, Solid, bind_skirt, joined, mesh
 from textures import Colour, Image
 
-from stages.label_tables import LabelTable
+from stages.tables.label_tables import LabelTable
 
 _LABELS = {
     "background": (0, 0, 0), "face": (255, 205, 170), "hair": (120, 60, 20), "headwear": (200, 40, 160), "upper garment": (220, 40, 40),

@@ -24,7 +24,7 @@ from sources import Row
 from stages.clip import Clip, open_clip
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
-from stages.files import write_atomically
+from stages.io.files import write_atomically
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.clip import open_clip
-from stages.dataset_files import read_index
+from stages.conditions.dataset_files import read_index
 from stages.errors import InputError
-from stages.files import write_atomically
+from stages.io.files import write_atomically
 
 HELD_OUT_EVERY = 5
 """Of the actors each fifth is held out, the others are trained on."""

@@ -16,12 +16,12 @@ from stages.build_dataset.index import assign_splits, assign_subjects, common_la
 from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
+from stages.conditions.dataset_files import kind_of
 from stages.conditions.kinds import find_material, materials
 from stages.conditions.material import Material, Size
 from stages.conditions.view import View
-from stages.dataset_files import kind_of
 from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, Sentence, UsageError
-from stages.files import alone
+from stages.io.files import alone
 from stages.runner.report import Report
 
 Store = Literal["copy", "pack", "reference"]

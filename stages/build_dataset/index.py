@@ -10,10 +10,10 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import dataset_files
-from stages.dataset_files import kind_of
+from stages.conditions import dataset_files
+from stages.conditions.dataset_files import kind_of
 from stages.errors import InputError, ParametersDiffer, UsageError
-from stages.files import write_atomically
+from stages.io.files import write_atomically
 
 
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:

@@ -19,9 +19,9 @@ from stages.clip.probe import Colour, Timestamps, VideoInfo
 from stages.clip.reader import decode
 from stages.clip.schema import check_clip, integer, is_layer_name, load, rational, seconds, timestamps, word
 from stages.clip.store import DirectoryStore, Store, is_safe_name, open_store
-from stages.differences import differences
 from stages.errors import InProgress, InputError, InvalidClip, ParametersDiffer, UsageError
-from stages.files import alone, building_directory
+from stages.io.differences import differences
+from stages.io.files import alone, building_directory
 
 
 def open_clip(path: str | Path) -> Clip:

@@ -25,7 +25,7 @@ from stages.clip.openpose import load_json, numbers_of, people_in, read_points
 from stages.clip.people import Person
 from stages.clip.scaling import Poses, Size, one_size, poses_of
 from stages.errors import InputError
-from stages.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert
+from stages.tables.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert
 
 _PERSON = 1
 _EXTRAS = {"foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}

@@ -25,10 +25,10 @@ from stages.clip.probe import Timestamps, VideoInfo, probe, rate_of
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
-from stages.digests import file_sha256
 from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
-from stages.files import alone, building_directory, discard, write_bytes, write_errors
-from stages.image_headers import MAX_SIDE
+from stages.io.digests import file_sha256
+from stages.io.files import alone, building_directory, discard, write_bytes, write_errors
+from stages.io.image_headers import MAX_SIDE
 
 FrameStorage = Literal["reference", "jpg", "png"]
 DEFAULT_FPS = Fraction(25)

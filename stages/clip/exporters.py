@@ -18,7 +18,7 @@ from stages.clip.images import Storage, encode
 from stages.clip.openpose import numbers_of, openpose_files
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
-from stages.files import alone, building_directory, write_atomically, write_bytes
+from stages.io.files import alone, building_directory, write_atomically, write_bytes
 
 _DRAWABLE = ("frames", "sketch", "mask", "segment", "densepose")
 _OURS = re.compile(r"\d{6,}\.(png|jpg|json|txt|flo|npz)|.*_\d{12}_keypoints\.json|person_keypoints\.json")

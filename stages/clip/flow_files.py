@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from stages.clip.images import by_name, natural_key
 from stages.clip.layers import npz_bytes
 from stages.errors import InputError
-from stages.image_headers import may_be_decoded
-from stages.reading import load_npz
+from stages.io.image_headers import may_be_decoded
+from stages.io.reading import load_npz
 
 FlowForm = Literal["flo", "png", "npz"]
 FORMS: tuple[FlowForm, ...] = ("flo", "png", "npz")

@@ -16,9 +16,9 @@ from stages.clip.images import opened, read_image, require_exact
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
 from stages.clip.scaling import Size, coordinates, scaling_of
-from stages.digests import file_sha256
 from stages.errors import InputError, ParametersDiffer
-from stages.label_tables import LabelTable, table
+from stages.io.digests import file_sha256
+from stages.tables.label_tables import LabelTable, table
 
 Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
 """The arrays of a layer, or its images one at a time."""

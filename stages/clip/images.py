@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.clip.ffmpeg import Media, arguments, executable, media_input, require_readable_file, running
 from stages.errors import DAMAGED, InputError, InvalidClip
-from stages.image_headers import MAX_SIDE, may_be_decoded, size_of_jpeg
+from stages.io.image_headers import MAX_SIDE, may_be_decoded, size_of_jpeg
 
 IMAGE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",

@@ -20,8 +20,8 @@ from stages.clip.layer_types import LAYER_TYPES, Payload, check_arrays, check_im
 from stages.clip.schema import LAYER_SCHEMA, check_layer, dump, load
 from stages.clip.store import Store
 from stages.errors import InputError, InvalidClip
-from stages.files import write_bytes
-from stages.reading import load_npz
+from stages.io.files import write_bytes
+from stages.io.reading import load_npz
 
 VERSION = __version__
 DATA = "data.npz"

@@ -21,8 +21,8 @@ from stages.clip.people import Person
 from stages.clip.scaling import Poses, Size, coordinates, one_size, poses_of
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError
-from stages.reading import parse_json
-from stages.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
+from stages.io.reading import parse_json
+from stages.tables.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
 
 PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
     part: (f"{part}_keypoints_2d", SIZES[part]) for part in ("face", "hand_left", "hand_right")

@@ -15,9 +15,9 @@ from stages.clip.create import files_of, require_replaceable
 from stages.clip.layers import Layer
 from stages.clip.schema import dump
 from stages.clip.store import ZipStore
-from stages.digests import file_sha256
 from stages.errors import InputError, InvalidClip, ParametersDiffer
-from stages.files import alone, building_directory, building_file, write_errors
+from stages.io.digests import file_sha256
+from stages.io.files import alone, building_directory, building_file, write_errors
 
 _THEN = (1980, 1, 1, 0, 0, 0)
 MAX_MEMBERS = 5_000_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.skeletons import SIZES, Points, boxes_of
+from stages.tables.skeletons import SIZES, Points, boxes_of
 
 _NOBODY = -1
 

@@ -13,7 +13,7 @@ from stages.clip.drawing import Overlay
 from stages.clip.images import encode
 from stages.clip.writer import VideoWriter
 from stages.errors import UsageError
-from stages.files import building_file, write_bytes
+from stages.io.files import building_file, write_bytes
 
 _CAPTION = 22
 

@@ -27,7 +27,7 @@ from stages.clip.ffmpeg import (
     usual_matrix,
 )
 from stages.errors import InputError, MissingRequirement
-from stages.image_headers import MAX_SIDE
+from stages.io.image_headers import MAX_SIDE
 
 _INDEXED_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _ONE_FRAME_PER_PACKET = {"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "png", "ffv1", "rawvideo", "prores", "qtrle", "dnxhd"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages.clip.layer_types import MAX_COORDINATE
 from stages.clip.people import Person, arrays_of
 from stages.errors import InputError
-from stages.skeletons import Points
+from stages.tables.skeletons import Points
 
 Size = tuple[int, int]
 """Width, height."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.clip.probe import Timestamps
 from stages.errors import InvalidClip
-from stages.image_headers import MAX_SIDE
+from stages.io.image_headers import MAX_SIDE
 
 CLIP_SCHEMA = "fsv2v.clip/1"
 LAYER_SCHEMA = "fsv2v.layer/1"

@@ -22,7 +22,7 @@ from stages.clip.images import Storage
 from stages.clip.layers import Producer
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, ParametersDiffer
-from stages.files import alone
+from stages.io.files import alone
 from stages.tracking.cuts import CutDetector
 
 Shot = tuple[int, int]

@@ -13,8 +13,8 @@ from stages.clip.layer_types import check_image
 from stages.clip.layers import DATA, Layer, combined_digest
 from stages.clip.schema import is_layer_name
 from stages.clip.store import DirectoryStore
-from stages.digests import file_sha256
 from stages.errors import Fsv2vError, InputError, InvalidClip
+from stages.io.digests import file_sha256
 
 
 @dataclass

@@ -29,7 +29,7 @@ from stages.clip.ffmpeg import (
 )
 from stages.clip.probe import probe
 from stages.errors import Fsv2vError, InputError, MissingRequirement, UsageError
-from stages.files import building_file, hidden_file, unwritable
+from stages.io.files import building_file, hidden_file, unwritable
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}

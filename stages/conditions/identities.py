@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.conditions.labels import MIN_INSTANCE
 from stages.conditions.regions import LABELS, regions_of
 from stages.errors import InputError
-from stages.label_tables import VOID
+from stages.tables.label_tables import VOID
 
 LabelMap = NDArray[np.uint8]
 Identities = NDArray[np.int32]

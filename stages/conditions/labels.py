@@ -1,4 +1,4 @@
-"""Label maps: their colours, and reading a clip's `segment` layer. The tables lie in stages/label_tables.py.
+"""Label maps: their colours, and reading a clip's `segment` layer. The tables lie in stages/tables/label_tables.py.
 
 A label map is uint8 [H, W]; the value is an index into the table's names. VOID (255) belongs to no label.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputError, InvalidClip
-from stages.label_tables import (
+from stages.tables.label_tables import (
     APOLLOSCAPE,
     CAMVID,
     CITYSCAPES_IDS,

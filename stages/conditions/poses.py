@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.landmarks import MIRROR as FACE_MIRROR
-from stages.skeletons import SIZES
+from stages.tables.skeletons import SIZES
 
 NAMES: tuple[str, ...] = (
     "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "mid hip",

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.label_tables import VOID
+from stages.tables.label_tables import VOID
 
 LABELS = 256
 """Label ids and numbers of instances have 8 bits."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from stages.errors import DAMAGED, InputError, Sentence
 from stages.evaluate.statistics import Statistics
-from stages.files import write_atomically
-from stages.reading import load_npz
+from stages.io.files import write_atomically
+from stages.io.reading import load_npz
 from weights import registry
 
 SCHEMA = "fsv2v.statistics/1"

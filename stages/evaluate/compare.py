@@ -25,7 +25,7 @@ from stages.evaluate.metric import EvaluationContext, Metric
 from stages.evaluate.partial_result import PartialResult, merge, require_same
 from stages.evaluate.registry import find_metric, find_metrics, metric_names
 from stages.evaluate.set_statistics import Pair, StatisticsCollector, min_side, samples, set_names
-from stages.reading import parse_object
+from stages.io.reading import parse_object
 
 _AT_ONCE = 4
 """Number of files that are opened at the same time: opening a video mostly waits for ffmpeg."""

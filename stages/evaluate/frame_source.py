@@ -17,8 +17,8 @@ from stages.clip.clip import is_clip
 from stages.clip.create import same_size
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.clip.images import is_animation, is_image, read_animation
-from stages.digests import file_sha256
 from stages.errors import InputError
+from stages.io.digests import file_sha256
 
 Image = NDArray[np.uint8]
 RATE_TOLERANCE = 0.01

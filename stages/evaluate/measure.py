@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from stages.compute.streaming import beside
 from stages.errors import InputError
 from stages.evaluate import intervals
 from stages.evaluate.frame_source import FrameSource, same_shape
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
 from stages.evaluate.motion import MIN_SIDE, FlowFinder, warp
-from stages.streaming import beside
 
 REPEATED, WARPED, FLOOR = "repeated", "warped", "floor"
 Name = int | str

@@ -17,7 +17,7 @@ from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_
 from stages.evaluate.measure import OnEvent, Score, ignore
 from stages.evaluate.partial_result import PartialResult, load, require_same
 from stages.evaluate.set_statistics import set_names
-from stages.files import TEMPORARY, hidden_directory
+from stages.io.files import TEMPORARY, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
 _FOR_EACH, _ON_RAY = 4, 1024

@@ -20,8 +20,8 @@ from stages.evaluate.metric import Metric
 from stages.evaluate.registry import find_metric
 from stages.evaluate.set_statistics import SetStatistics, set_names
 from stages.evaluate.statistics import Statistics
-from stages.files import write_atomically
-from stages.reading import load_npz, parse_object
+from stages.io.files import write_atomically
+from stages.io.reading import load_npz, parse_object
 
 SCHEMA = "fsv2v.evaluation/3"
 MEAN = "mean"

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip, Producer
+from stages.compute.streaming import beside
 from stages.flow.backends import Estimator
 from stages.flow.consistency import trusted_flow
 from stages.flow.teacher import choose_teacher
 from stages.runner import Outcome
-from stages.streaming import beside
 from stages.tracking.cuts import CutDetector
 
 STAGE = "flow"

@@ -15,7 +15,7 @@ from stages.conditions.poses import NAMES
 from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
 from stages.runner import Outcome
-from stages.skeletons import SIZES, boxes_of
+from stages.tables.skeletons import SIZES, boxes_of
 from stages.tracking.interpolation import filled
 from stages.tracking.smoothing import Tracked, smoothed
 from stages.tracking.tracker import Detector, Seen, follow, parse_choice, watch

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.poses import NAMES
-from stages.skeletons import boxes_of
+from stages.tables.skeletons import boxes_of
 
 RULES = ("static", "small", "truncated", "overlapping")
 

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from stages.clip import Clip
+from stages.compute.devices import choose_device
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, examples_of
 from stages.conditions.kinds import layers_digest, require_channels
-from stages.devices import choose_device
-from stages.differences import differences
 from stages.errors import InputError, ParametersDiffer, UsageError
-from stages.files import alone
+from stages.io.differences import differences
+from stages.io.files import alone
 from stages.models import Model
 from stages.models.bases import describe_base
 from stages.models.files import read_model, save_delta, save_model
+from stages.models.perceptual import choose, open_distance
 from stages.networks.common.generator import Generator
 from stages.networks.common.tuning import TuneOptions, tune
-from stages.perceptual import choose, open_distance
 
 __all__ = ["FinetuneOptions", "TuneOptions", "finetune"]
 
@@ -36,7 +36,7 @@ class FinetuneOptions:
     whole: bool = False
     """Write all tensors, not the difference to the base alone."""
     perceptual: str = "auto"
-    """Feature network of the perceptual loss, by its name (`stages.perceptual.choose`)."""
+    """Feature network of the perceptual loss, by its name (`stages.models.perceptual.choose`)."""
     device: str = "auto"
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.backends import Backend, Backends
-from stages.digests import file_sha256
 from stages.errors import MissingRequirement, UsageError
 from stages.flow.backends import Estimator, Opener
+from stages.io.digests import file_sha256
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.digests import file_sha256
 from stages.errors import InputError, MissingRequirement
+from stages.io.digests import file_sha256
 from stages.models.files import Base
 from weights import registry
 

@@ -17,9 +17,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stages.errors import InputError, MissingRequirement
-from stages.files import write_atomically
+from stages.io.files import write_atomically
+from stages.io.reading import parse_object
 from stages.networks.common.config import GeneratorConfig
-from stages.reading import parse_object
 
 HEADER = "fsv2v.model"
 SCHEMA = "fsv2v.model/1"

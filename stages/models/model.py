@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from stages.digests import file_sha256
 from stages.errors import DAMAGED, InputError, MissingRequirement
+from stages.io.digests import file_sha256
 from stages.models.bases import find_base
 from stages.models.files import base_of, read_model, save_model
 from stages.networks.common.config import GeneratorConfig

@@ -13,13 +13,13 @@ import numpy as np
 
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.create import require_replaceable
+from stages.compute.devices import choose_device
 from stages.conditions.kinds import open_track, require_channels
 from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.material import select_entries
 from stages.conditions.view import View
-from stages.devices import choose_device
 from stages.errors import DAMAGED, InputError, UsageError
-from stages.files import alone
+from stages.io.files import alone
 from stages.models import Model
 from stages.networks.common.inference import Renderer, Speed
 from stages.predict.future import UNKNOWN, FutureMaps

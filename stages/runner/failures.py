@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stages.errors import UsageError
-from stages.files import building_file
+from stages.io.files import building_file
 
 try:
     import fcntl

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import Fsv2vError, InProgress, MissingRequirement, Sentence, UsageError, was_interrupted
-from stages.files import discard, using, wait_for
+from stages.io.files import discard, using, wait_for
 from stages.runner.report import ClipTask, Outcome, Report, Step
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer, list_images
+from stages.compute.streaming import beside
 from stages.conditions import labels as tables
 from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
 from stages.segment.backends import DEFAULT_MODELS, LabellerOpener, LabelMapReader, PersonFinder, SegmentBackend, labels, person
 from stages.segment.edit import lookup_of
 from stages.segment.steady import Steady
-from stages.streaming import beside
 
 STAGE = "segment"
 

@@ -21,9 +21,9 @@ from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.regions import LABELS, features_of, keys_of
 from stages.conditions.view import View
 from stages.errors import DAMAGED, InputError, InvalidClip, UsageError
-from stages.label_tables import VOID
-from stages.mixtures import Mixture
 from stages.models import Model
+from stages.models.mixtures import Mixture
+from stages.tables.label_tables import VOID
 
 Vector = NDArray[np.float64]
 HOW_TO_CHOOSE = "write mean, sample:SEED or from:PICTURE, and LABEL= before it for one label, as in road=sample:3,car=mean"

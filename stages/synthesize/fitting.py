@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from stages import identity
 from stages.clip import Clip
 from stages.conditions import crop
 from stages.conditions.kinds import find, open_track
@@ -17,6 +16,7 @@ from stages.conditions.landmarks import eye_distance
 from stages.conditions.normalise import fit, nearest
 from stages.conditions.view import View
 from stages.errors import UsageError
+from stages.models import identity
 
 Normalize = Literal["auto", "on", "off"]
 SAME_SHAPE = 0.02

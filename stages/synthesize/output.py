@@ -10,9 +10,9 @@ import numpy as np
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.kinds import Kind, find
-from stages.differences import differences
 from stages.errors import ParametersDiffer
-from stages.reading import parse_object
+from stages.io.differences import differences
+from stages.io.reading import parse_object
 from stages.synthesize.driving import Driving
 
 

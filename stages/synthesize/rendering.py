@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from stages.clip import Clip
+from stages.compute.devices import choose_device
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.reach import Reach
-from stages.devices import choose_device
 from stages.errors import InputError, NoDetection
 from stages.models import Model
 from stages.networks.common.config import GeneratorConfig

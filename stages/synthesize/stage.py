@@ -14,7 +14,7 @@ import numpy as np
 from stages.clip import Clip, Producer, out_of_time
 from stages.conditions.kinds import layers_digest
 from stages.errors import UsageError
-from stages.files import alone
+from stages.io.files import alone
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize.appearance import Choices, require_appearance

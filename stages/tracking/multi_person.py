@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.skeletons import boxes_of
+from stages.tables.skeletons import boxes_of
 from stages.tracking.cuts import CutDetector
 from stages.tracking.tracker import Subject, points_apart
 from stages.tracking.windows import cut_window

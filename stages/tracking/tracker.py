@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.compute.streaming import beside
 from stages.errors import UsageError
-from stages.streaming import beside
 from stages.tracking.cuts import CutDetector
 from stages.tracking.smoothing import Tracked
 

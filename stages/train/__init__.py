@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from stages.devices import choose_device, reproducible
+from stages.compute.devices import choose_device, reproducible
 from stages.errors import prefixed
-from stages.files import alone
 from stages.flow.teacher import choose_teacher
+from stages.io.files import alone
 from stages.models import load_model
-from stages.perceptual import open_distance
+from stages.models.perceptual import open_distance
 from stages.train.appearance import fit_appearance
 from stages.train.board import Board
 from stages.train.budget import plan, seconds_per_step

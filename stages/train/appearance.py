@@ -9,7 +9,7 @@ import torch
 
 from stages.conditions.framing import frame_of
 from stages.conditions.regions import features_of
-from stages.mixtures import fit_mixture
+from stages.models.mixtures import fit_mixture
 from stages.networks.common.generator import Generator
 from stages.train.data import Dataset
 

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.conditions.dataset_files import read_index
 from stages.conditions.framing import Sample, frame_of
 from stages.conditions.kinds import require_channels
 from stages.conditions.tracks import DetectorNoise
 from stages.conditions.view import View
-from stages.dataset_files import read_index
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from stages.clip import Clip, open_clip
+from stages.conditions.dataset_files import kind_of, read_header
 from stages.conditions.framing import Sample, sample_of
 from stages.conditions.kinds import find, open_track
 from stages.conditions.tracks import DetectorNoise, Track
 from stages.conditions.view import View
-from stages.dataset_files import kind_of, read_header
 from stages.errors import InputError, InvalidClip, NoDetection
 from stages.train.augment import Colours
 

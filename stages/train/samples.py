@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from stages.conditions.kinds import find
 from stages.conditions.kinds.kind import grey
-from stages.files import write_atomically
+from stages.io.files import write_atomically
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.images import image_array

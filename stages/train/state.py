@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from stages.differences import differences
 from stages.errors import DAMAGED, InputError, ParametersDiffer
-from stages.files import LOCK, write_atomically, write_errors
-from stages.reading import parse_object
+from stages.io.differences import differences
+from stages.io.files import LOCK, write_atomically, write_errors
+from stages.io.reading import parse_object
 from stages.train.config import TrainConfig
 
 MILESTONES_KEPT = 3

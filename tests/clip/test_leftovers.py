@@ -10,7 +10,7 @@ import time
 import pytest
 
 from stages.errors import UsageError
-from stages.files import alone, building_directory, building_file, clear_leftovers
+from stages.io.files import alone, building_directory, building_file, clear_leftovers
 
 
 def aged(path, seconds):
@@ -65,7 +65,7 @@ def test_a_directory_that_appeared_meanwhile_is_not_replaced(tmp_path):
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_what_another_process_makes_is_refused_until_it_ends_even_by_kill_9(inside, tmp_path):
-    code = f"import pathlib, stages.files as f\nwith f.alone(pathlib.Path('x'), inside={inside}):\n print(flush=True)\n input()"
+    code = f"import pathlib, stages.io.files as f\nwith f.alone(pathlib.Path('x'), inside={inside}):\n print(flush=True)\n input()"
     other = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and other.stdout.readline() == b"\n"
     with pytest.raises(UsageError, match="x is being made by another process"), alone(tmp_path / "x", inside=inside):

@@ -15,7 +15,7 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.errors import InputError, ParametersDiffer, UsageError
-from stages.skeletons import COCO_WHOLEBODY, boxes_of, convert
+from stages.tables.skeletons import COCO_WHOLEBODY, boxes_of, convert
 
 
 def whole_body(seed: int) -> dict[str, np.ndarray]:

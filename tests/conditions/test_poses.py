@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.conditions import poses
-from stages.skeletons import from_mediapipe
+from stages.tables.skeletons import from_mediapipe
 
 
 def standing(height: float = 150.0) -> np.ndarray:

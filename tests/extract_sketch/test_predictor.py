@@ -7,7 +7,7 @@ import pytest
 
 from stages.conditions.landmarks import MIRROR, eye_distance
 from stages.extract_sketch.patches import SIDE, Square, cut_patch, square_of_points
-from stages.mesh68 import MESH_POINTS, PAIRS, mesh_to_68
+from stages.tables.mesh68 import MESH_POINTS, PAIRS, mesh_to_68
 from weights import registry
 
 

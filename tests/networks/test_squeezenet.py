@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from stages.models.perceptual import choose
 from stages.networks.features.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
-from stages.perceptual import choose
 from weights import registry
 
 CATS, CUPS = {281, 282, 285}, {504, 505, 967, 968}  # numbers of ImageNet classes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from stages.models.perceptual import PerceptualDistance
 from stages.networks.features.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
-from stages.perceptual import PerceptualDistance
 
 CONVOLUTIONS = {
     0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 16: (256, 256),

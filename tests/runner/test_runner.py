@@ -18,7 +18,7 @@ import stages.clip
 from fsv2v_cli.hints import with_hint
 from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageError
-from stages.files import using
+from stages.io.files import using
 from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.report import Step
 from stages.runner.work import cores

@@ -17,8 +17,8 @@ from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
 from stages.errors import InputError, UsageError
-from stages.mixtures import Mixture
 from stages.models import Model, load_model, save_model
+from stages.models.mixtures import Mixture
 from stages.networks.vid2vid import PRESETS, Vid2Vid
 from stages.synthesize import Choices, Rendering, SynthesizeOptions, variant
 from stages.synthesize.fitting import Fitting

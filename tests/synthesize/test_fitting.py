@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stages import identity
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.view import View
 from stages.errors import UsageError
+from stages.models import identity
 from stages.synthesize.fitting import decide
 
 

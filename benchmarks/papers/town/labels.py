@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.label_tables import CAMVID, LabelTable
+from stages.tables.label_tables import CAMVID, LabelTable
 
 LABELS = LabelTable("camvid", CAMVID.names[:-1], CAMVID.palette[:-1])
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(LABELS.names))

@@ -14,7 +14,7 @@ from stages.clip.foreign import add_layer
 from stages.clip.images import add_frame, is_image, list_images, natural_key
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, UsageError
-from stages.label_tables import table
+from stages.tables.label_tables import table
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 

@@ -19,7 +19,7 @@ from stages.conditions.retarget import retarget
 from stages.conditions.tracks import DetectorNoise, Track, only_main
 from stages.conditions.view import View
 from stages.errors import InputError
-from stages.skeletons import SIZES, boxes_of
+from stages.tables.skeletons import SIZES, boxes_of
 
 if TYPE_CHECKING:
     import torch

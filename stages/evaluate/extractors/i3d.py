@@ -30,7 +30,7 @@ def _open_encoder(device: str) -> Callable[[NDArray[np.uint8]], Values]:
 def _open(device: str) -> Callable[[Values], Values]:
     import torch
 
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
     from stages.networks.features.i3d import i3d
     from weights import registry
 

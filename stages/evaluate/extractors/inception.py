@@ -16,7 +16,7 @@ FEATURES = 2048
 def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
     from stages.networks.features.inception import inception
     from weights import registry
 

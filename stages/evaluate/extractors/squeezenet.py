@@ -25,7 +25,7 @@ def _open(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     from safetensors.torch import load_file
     from torch.nn import functional
 
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
     from stages.networks.features.squeezenet import squeezenet
     from weights import registry
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.conditions.appearance import head_angles
 from stages.evaluate.metric import EvaluationContext, FeatureCache, Image, MakeAll, Metric, Scorer, missing_weights
-from stages.mesh68 import mesh_to_68
+from stages.tables.mesh68 import mesh_to_68
 
 WEIGHTS = "face_landmarker.task"
 Reading = Mapping[str, float]

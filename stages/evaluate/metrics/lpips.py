@@ -20,7 +20,7 @@ def _weights() -> tuple[str, str]:
 def _open(context: EvaluationContext) -> Scorer:
     import torch
 
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
     from stages.networks.features.alexnet import lpips
     from weights import registry
 

@@ -16,7 +16,7 @@ def _open(context: EvaluationContext) -> Scorer:
     import torch
     from safetensors.torch import load_file
 
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
     from stages.networks.features.squeezenet import apart, squeezenet, unit_features
     from weights import registry
 

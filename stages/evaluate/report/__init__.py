@@ -19,7 +19,7 @@ from stages.evaluate.frame_source import FrameSource, open_frame_source
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Image
 from stages.evaluate.registry import find_metric
-from stages.files import TEMPORARY, write_atomically
+from stages.io.files import TEMPORARY, write_atomically
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"
 MAX_WIDTH = 512

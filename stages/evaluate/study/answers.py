@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.errors import InputError
 from stages.evaluate.study.key import Key, Question
-from stages.reading import parse_json
+from stages.io.reading import parse_json
 
 SCHEMA = "fsv2v.answers/1"
 MAX_NAME = 100

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stages.errors import InputError
-from stages.files import write_atomically
-from stages.reading import parse_object
+from stages.io.files import write_atomically
+from stages.io.reading import parse_object
 
 SCHEMA = "fsv2v.study/1"
 

@@ -19,8 +19,8 @@ from stages.evaluate.study.answers import MAX_NAME
 from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
-from stages.files import alone, building_directory, replace_file, write_atomically, write_bytes
-from stages.reading import parse_object
+from stages.io.files import alone, building_directory, replace_file, write_atomically, write_bytes
+from stages.io.reading import parse_object
 
 DEFAULT_QUESTION = "Which one looks more like a video captured by a real camera?"
 """The question of vid2vid, section 4."""

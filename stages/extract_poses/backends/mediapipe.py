@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.conditions.poses import NECK, NOSE
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
-from stages.skeletons import boxes_of, from_mediapipe
+from stages.tables.skeletons import boxes_of, from_mediapipe
 from stages.tracking.multi_person import MAX_PERSONS as MAX_FOLLOWED
 from stages.tracking.multi_person import Crowd
 from stages.tracking.tracker import Detector, Subject

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.errors import Fsv2vError, InputError, MissingRequirement
-from stages.skeletons import COCO_WHOLEBODY, SIZES, convert
+from stages.tables.skeletons import COCO_WHOLEBODY, SIZES, convert
 from stages.tracking.tracker import Detector, Subject
 
 _PLACE = "https://download.openmmlab.com/mmpose/v1/projects/"
@@ -92,7 +92,7 @@ def _input_size(file: Path) -> tuple[int, int]:
 
 
 def _digests() -> Mapping[str, str]:
-    from stages.digests import file_sha256
+    from stages.io.digests import file_sha256
 
     return {_file(url).name: file_sha256(_file(url)) for url in (DETECTOR, WHOLE_BODY)}
 

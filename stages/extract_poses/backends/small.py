@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend
 from stages.conditions.poses import MID_HIP, MIRROR, NAMES, NECK, NOSE
-from stages.skeletons import boxes_of
+from stages.tables.skeletons import boxes_of
 from stages.tracking.tracker import Detector, Subject
 from stages.tracking.windows import cut_window
 
@@ -43,7 +43,7 @@ class SmallPoses:
     """frame, uint8 RGB [H, W, 3] -> the person in it, if any. Frames of one clip are given in order."""
 
     def __init__(self, weights: Path, device: str) -> None:
-        from stages.dense import load_dense
+        from stages.models.dense import load_dense
 
         self._network, info = load_dense(weights, device)
         self._device = next(self._network.parameters()).device

@@ -79,7 +79,7 @@ def _open(device: str) -> Detector:
     import torch
     from face_alignment.models import FAN
 
-    from stages.devices import choose_device
+    from stages.compute.devices import choose_device
 
     class LocalFaceAlignment(face_alignment.FaceAlignment):  # type: ignore[misc, unused-ignore]
         """Takes its network from our file; the original would download it."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.backends import Backend, Package
 from stages.extract_sketch.faces import FACE_POINTS, Detector, Face, box_of_points
 from stages.mediapipe_task import FRAME_MILLISECONDS, UNFILTERED_MILLISECONDS, VisionTask
-from stages.mesh68 import IRISES, mesh_to_68
+from stages.tables.mesh68 import IRISES, mesh_to_68
 from stages.tracking.multi_person import FACE_TILES, Crowd
 
 WEIGHTS = "face_landmarker.task"

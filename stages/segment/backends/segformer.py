@@ -32,7 +32,7 @@ class SegformerLabels:
     def __init__(self, model: str, device: str) -> None:
         import torch
 
-        from stages.devices import choose_device
+        from stages.compute.devices import choose_device
 
         place = _place(model)
         self._network = _load(place, model).eval().to(choose_device(device))

@@ -25,7 +25,7 @@ class StreetLabels:
     """A `Labeller` of 11 labels."""
 
     def __init__(self, weights: Path, device: str) -> None:
-        from stages.dense import load_dense
+        from stages.models.dense import load_dense
 
         self._network, info = load_dense(weights, device)
         self._device = next(self._network.parameters()).device

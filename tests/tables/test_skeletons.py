@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from stages.conditions import poses
-from stages.skeletons import BODY_25, BODY_25B, COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, MEDIAPIPE_33, OPENPOSE_18, SKELETONS, convert
+from stages.tables.skeletons import (
+    BODY_25,
+    BODY_25B,
+    COCO_17,
+    COCO_17_IN_BODY_25,
+    COCO_WHOLEBODY,
+    MEDIAPIPE_33,
+    OPENPOSE_18,
+    SKELETONS,
+    convert,
+)
 
 COCO_NAMES = (
     "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist",

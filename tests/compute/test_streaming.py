@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stages.streaming import TURN_SECONDS, beside
+from stages.compute.streaming import TURN_SECONDS, beside
 
 
 def test_results_come_in_order_with_their_items():

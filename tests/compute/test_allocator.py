@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import numpy as np, resource
-from stages.allocator import keep_freed_memory
+from stages.compute.allocator import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

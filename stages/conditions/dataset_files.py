@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stages.errors import InputError, InvalidClip
-from stages.reading import parse_object
+from stages.io.reading import parse_object
 
 SCHEMA = "fsv2v.dataset/1"
 FARTHEST = 2.0**20

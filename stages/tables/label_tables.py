@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import DAMAGED, InputError, UsageError
-from stages.reading import parse_json
+from stages.io.reading import parse_json
 
 VOID = 255
 

@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from stages.devices import choose_device
+from stages.compute.devices import choose_device
 from stages.errors import DAMAGED, InputError
-from stages.files import write_atomically
+from stages.io.files import write_atomically
+from stages.io.reading import parse_object
 from stages.networks.dense import DenseConfig, DenseNet
-from stages.reading import parse_object
 
 HEADER = "fsv2v.dense"
 SCHEMA = "fsv2v.dense/1"

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from stages.mixtures import FLOOR, Mixture, fit_mixture
+from stages.models.mixtures import FLOOR, Mixture, fit_mixture
 
 WEIGHTS = np.array([0.6, 0.3, 0.1])
 MEANS = np.array([[-0.5, 0.0, 0.2], [0.4, 0.4, -0.3], [0.0, -0.7, 0.6]])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.dense import load_dense, save_dense
 from stages.errors import InputError
+from stages.models.dense import load_dense, save_dense
 from stages.networks.dense import DenseConfig, DenseNet
 
 TINY = DenseConfig(outputs=2, stride=4, width=8)

@@ -1,0 +1,1 @@
+"""Tables of other formats: label ids, skeletons, face meshes."""
