@@ -18,7 +18,17 @@ from stages.compute.devices import choose_device
 from stages.errors import UsageError
 from stages.models import Model
 from stages.models.perceptual import open_distance
-from stages.synthesize import Choices, Outcome, Rendering, SynthesizeOptions, decide, require_appearance, require_examples, variant
+from stages.synthesize import (
+    Choices,
+    Outcome,
+    Rendering,
+    SynthesizeOptions,
+    choose_placement,
+    decide,
+    require_appearance,
+    require_examples,
+    variant,
+)
 from stages.synthesize import synthesize as write
 
 
@@ -179,7 +189,8 @@ def _frames(
         require_examples(ready.examples, ready.model, options)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures)
+        placement = choose_placement(ready.examples, ready.model, options)
+        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement)
         for text in rendering.warnings():
             reporter.warning(temporary.with_sources(text))
         for done, frame in enumerate(rendering.frames(), 1):

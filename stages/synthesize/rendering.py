@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,8 @@ from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.reach import Reach
-from stages.errors import InputError, NoDetection
+from stages.conditions.view import View
+from stages.errors import InputError, NoDetection, UsageError
 from stages.models import Model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
@@ -27,12 +29,14 @@ from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import PerceptualDistance
 from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
+from stages.synthesize.canvas import Canvas
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, require_shown, show_step
-from stages.synthesize.transforms import SideBySide, transformed
+from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 MAX_SELECTIONS = 16
@@ -42,7 +46,7 @@ MAX_SELECTIONS = 16
 class Rendering:
     """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
 
-    fitting: the result of `fitting.decide`; the other parameters are those of `synthesize`.
+    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; the other parameters are those of `synthesize`.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Rendering:
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
+        placement: Placement | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
@@ -71,6 +76,7 @@ class Rendering:
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        self._canvas, self._photograph = self._place(placement)
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         self._appearance = None
@@ -84,12 +90,32 @@ class Rendering:
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
 
+    def _place(self, placement: Placement | None) -> tuple[Canvas | None, Photograph | None]:
+        if placement is None:
+            return None, None
+        if not placement.pasted:
+            return canvas_of(self._examples, placement), None
+        photograph = Photograph(self._examples, placement, find(self._kind), self.driving.keypoints())
+        return photograph.canvas, photograph
+
+    def shown_through(self) -> View | None:
+        """From the model's pixels to the result's; None where they are the same."""
+        if self._photograph is not None:
+            return self._photograph.from_model
+        if self._canvas is None:
+            return None
+        return View.scaled(*self.driving.size, self._canvas.height, self._canvas.width)
+
     def frames(self) -> Iterator[np.ndarray]:
-        """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""
+        """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
+
+        With `compare` they are two or three times as wide.
+        """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start)
-        return transformed(frames, [SideBySide(self.driving)] if self.options.compare else [])
+        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._canvas)
+        chain: list[FrameTransform] = [] if self._photograph is None else [self._photograph]
+        return transformed(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
@@ -97,6 +123,26 @@ class Rendering:
         too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
         looks = [] if self._appearance is None else self._appearance.warnings
         return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far, *looks]
+
+
+def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
+    """How large the result is, and whether it is pasted into the photograph of the first example; None for the model's size alone.
+
+    Raises UsageError when a model that warps no example is asked for either.
+    """
+    if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
+        if options.paste or options.size not in ("auto", "model"):
+            raise UsageError("only results of a model that warps the example have another size than the model's", code="size-of-model")
+        return None
+    kind = find(model.config.kind)
+    if options.paste and kind.cover is None:
+        raise UsageError(f"{kind.name} shows no subject before a background that could be pasted", code="paste-without-subject")
+    if options.size == "model" and not options.paste:
+        return None
+    (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
+    few = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
+    default = options.size == "auto" and few and kind.cover is not None and not options.compare
+    return decide_placement(first, options.size, paste=default if options.paste is None else options.paste)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
@@ -141,8 +187,12 @@ def _frames(
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
     start: Sequence[Sample],
+    canvas: Canvas | None,
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first."""
+    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
+
+    canvas: combines the parts that the network makes; None for the network's own images.
+    """
     count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
 
@@ -157,7 +207,18 @@ def _frames(
     for index, step in enumerate(driving.steps()):
         target = frame_of([step.sample], device)
         known = None if step.starts_shot and index else past
-        image, past = show_step(renderer, show, code_of(select(step)), target, known)
-        if not image.isfinite().all():
-            raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")
-        yield image_array(image[0])
+        chosen = select(step)
+        if canvas is None:
+            image, past = show_step(renderer, show, code_of(chosen), target, known)
+            _require_finite(image, index)
+            yield image_array(image[0])
+        else:
+            made = renderer.synthesize(code_of(chosen), target, known)
+            past = renderer.remember(target, made, known)
+            _require_finite(made.frame, index)
+            yield canvas.frame(made, chosen)
+
+
+def _require_finite(image: torch.Tensor, index: int) -> None:
+    if not image.isfinite().all():
+        raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")
