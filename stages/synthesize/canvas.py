@@ -44,36 +44,35 @@ class Plate:
 
 
 class Canvas:
-    """Frames of the first plate's size.
+    """Frames of the first plate's size. plates: one for each example."""
 
-    plates: one for each example. window: float32 [h, w] in [0, 1] at the model's size, by which motion fades: the frame is the first plate
-    where it is 0; None for 1 everywhere.
-    """
-
-    def __init__(self, plates: Sequence[Plate], window: Map | None = None) -> None:
-        self.plates, self.window = plates, window
+    def __init__(self, plates: Sequence[Plate]) -> None:
+        self.plates = plates
         self.height, self.width = plates[0].image.shape[:2]
         self._to_model = plates[0].view.matrix.astype(np.float64)
-        self._opacity = None if window is None else self._enlarged(window)[..., None]
         y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
         grid = np.stack([x, y], -1)
         self._at_rest = [grid, *(_apply(plate.inverse @ _square(self._to_model), grid) for plate in plates[1:])]
         """Where in each plate the pixels of the canvas come from if nothing moves."""
 
-    def frame(self, made: Synthesis, chosen: Sequence[int]) -> Image:
-        """The frame, uint8 [H, W, 3]. chosen: the examples that it was made from, as indices of the plates."""
+    def frame(self, made: Synthesis, chosen: Sequence[int], window: Map | None = None) -> Image:
+        """The frame, uint8 [H, W, 3].
+
+        chosen: the examples that it was made from, as indices of the plates. window: float32 [h, w] in [0, 1] at the model's size, by which
+        motion fades: the frame is the first plate where it is 0; None for 1 everywhere.
+        """
         assert made.example is not None
         frame, warped = _grey_levels(made.frame), _grey_levels(made.example.image)
         trust, light = self._trust(frame, warped, made)
         flows = self._flows(made, chosen)
-        if self.window is not None:
-            light = light * self.window[..., None]
-            flows = {index: (flow * self.window[..., None], share) for index, (flow, share) in flows.items()}
+        if window is not None:
+            light = light * window[..., None]
+            flows = {index: (flow * window[..., None], share) for index, (flow, share) in flows.items()}
         painted = self._enlarged(frame, cv2.INTER_CUBIC)
         shown = self._warped(flows) + self._enlarged(light)
         shown = painted + (shown - painted) * self._enlarged(trust)[..., None]
-        if self._opacity is not None:
-            shown = self.plates[0].image + (shown - self.plates[0].image) * self._opacity
+        if window is not None:
+            shown = self.plates[0].image + (shown - self.plates[0].image) * self._enlarged(window)[..., None]
         result: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stages.conditions.framing import Example
 from stages.conditions.kinds.kind import Keypoints, Kind
 from stages.conditions.view import View
+from stages.networks.common.generator import Synthesis
 from stages.synthesize.canvas import Canvas, Image, Map, Plate
 
 Size = Literal["auto", "model", "example"] | int
@@ -22,8 +23,8 @@ WORTHWHILE = 1.25
 """A crop that is not by this factor higher than the model's images is shown at the model's size."""
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted."""
-SOFT_EDGE = 0.03
-"""Smallest width of the edge of what is pasted, in heights of the crop."""
+MIN_EDGE = 0.03
+"""Smallest width of the soft edge of what is pasted, in heights of the crop."""
 
 
 @dataclass(frozen=True)
@@ -74,46 +75,55 @@ def _plate(example: Example, placement: Placement) -> Plate:
 
 
 class Photograph:
-    """The photograph of the first example, in which the crop moves and everything else stays as it is, to the bit."""
+    """The photograph of the first example, in which the subject moves and everything else stays as it is, to the bit."""
 
-    def __init__(self, examples: Sequence[Example], placement: Placement, kind: Kind, keypoints: Iterable[Keypoints]) -> None:
-        """keypoints: of all driving frames, in the model's pixels."""
+    def __init__(self, examples: Sequence[Example], placement: Placement, kind: Kind) -> None:
         first = examples[0]
         self.image: Image = first.clip.frame(first.index)
         height, width = self.image.shape[:2]
-        self._view, self._part = first.view, _part_shown(first.view, height, width)
+        self._kind, self._view, self._shown = kind, first.view, first.sample.keypoints
+        self._sides = open_sides(first.view, height, width)
+        self._part = _part_shown(first.view, height, width)
         part = self.image[self._part]
-        top, left = self._part[0].start, self._part[1].start
-        window = _window(kind, [first.sample.keypoints, *keypoints], first.view, open_sides(first.view, height, width))
-        cut = View(np.array([[1.0, 0, left], [0, 1.0, top]]), height, width)
-        factor = min(1.0, placement.height / (first.view.height / _scale(first.view)))
         rows, columns = part.shape[:2]
+        cut = View(np.array([[1.0, 0, self._part[1].start], [0, 1.0, self._part[0].start]]), height, width)
+        factor = min(1.0, placement.height / (first.view.height / _scale(first.view)))
         small = View.scaled(rows, columns, round(rows * factor), round(columns * factor))
         plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(first.view))
-        self.canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])], window)
-        self._opacity: Map | None = None
-        if factor < 1:
-            to_model = cut.then(first.view).matrix
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            opacity = cv2.warpAffine(window, to_model, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-            self._opacity = np.asarray(opacity, np.float32)[..., None]
+        self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
+        self._to_model = cut.then(first.view).matrix
 
     @property
     def from_model(self) -> View:
         """From the model's pixels to the photograph's."""
         return self._view.inverse(*self.image.shape[:2])
 
-    def __call__(self, frames: Iterator[Image]) -> Iterator[Image]:
-        """The canvas' frames in the photograph."""
-        for frame in frames:
-            whole = self.image.copy()
-            part = whole[self._part]
-            if self._opacity is None:
-                part[:] = frame
-            else:
-                enlarged = cv2.resize(frame, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-                part[:] = np.clip(part + (enlarged - part) * self._opacity + 0.5, 0, 255)
-            yield whole
+    def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints) -> Image:
+        """The whole frame, uint8 [H, W, 3]. chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels."""
+        window = self.window(keypoints)
+        frame = self._canvas.frame(made, chosen, window)
+        whole: Image = self.image.copy()
+        part = whole[self._part]
+        if frame.shape == part.shape:
+            part[:] = frame
+        else:  # the head is larger than what is drawn
+            size = part.shape[1], part.shape[0]
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            opacity = cv2.warpAffine(window, self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[..., None]
+            enlarged = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
+            part[:] = np.clip(part + (enlarged - part) * opacity + 0.5, 0, 255)
+        return whole
+
+    def window(self, keypoints: Keypoints) -> Map:
+        """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1].
+
+        Fully where the subject is, and where the photograph shows it: what it uncovers there is painted.
+        """
+        mask = np.zeros((self._view.height, self._view.width), np.uint8)
+        assert self._kind.cover is not None
+        for points in (self._shown, keypoints):
+            self._kind.cover(points, mask)
+        return fading(mask, self._sides, self._kind.soft_edge)
 
 
 def _scale(view: View) -> float:
@@ -143,26 +153,20 @@ def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, b
     return left, top, right, bottom
 
 
-def _window(kind: Kind, keypoints: Iterable[Keypoints], view: View, sides: tuple[bool, bool, bool, bool]) -> Map:
-    """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1]: fully where the subject is in any frame."""
-    mask = np.zeros((view.height, view.width), np.uint8)
-    assert kind.cover is not None
-    for points in keypoints:
-        kind.cover(points, mask)
-    return fading(mask, sides)
+def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: float) -> Map:
+    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights, from it.
 
-
-def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool]) -> Map:
-    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the borders, except at the open sides (left, top, right, bottom)."""
+    It is 0 at the borders, too, except at the open sides (left, top, right, bottom).
+    """
     height, width = mask.shape
     x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
-    distances = (x, y, width - 1 - x, height - 1 - y)
-    border = np.full(mask.shape, np.float32(max(height, width)))
-    for distance, is_open in zip(distances, sides, strict=True):
+    border = np.full(mask.shape, np.float32(np.inf))
+    for distance, is_open in zip((x, y, width - 1 - x, height - 1 - y), sides, strict=True):
         if not is_open:
             border = np.minimum(border, distance)
-    away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) if mask.any() else np.zeros_like(border)
-    share = np.minimum(border / np.maximum(border + away, 1e-6), border / (SOFT_EDGE * height))
+    away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) if mask.any() else np.full(mask.shape, np.inf)
+    room = np.minimum(edge * height, border + away)  # a border that is nearer ends the edge sooner
+    share = np.minimum(1 - away / np.maximum(room, 1e-6), border / (MIN_EDGE * height))
     share = np.clip(share, 0, 1)
     smooth: Map = (share * share * (3 - 2 * share)).astype(np.float32)
     return smooth

@@ -29,18 +29,21 @@ from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import PerceptualDistance
 from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
-from stages.synthesize.canvas import Canvas
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, require_shown, show_step
-from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
+from stages.synthesize.transforms import SideBySide, transformed
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 MAX_SELECTIONS = 16
 """Selections whose codes are kept for when the subject turns back."""
+
+
+Combine = Callable[[Synthesis, Sequence[int], np.ndarray], np.ndarray]
+"""What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
 
 
 class Rendering:
@@ -76,7 +79,8 @@ class Rendering:
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
-        self._canvas, self._photograph = self._place(placement)
+        self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
+        self._photograph = Photograph(self._examples, placement, find(self._kind)) if placement is not None and placement.pasted else None
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         self._appearance = None
@@ -89,14 +93,6 @@ class Rendering:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-
-    def _place(self, placement: Placement | None) -> tuple[Canvas | None, Photograph | None]:
-        if placement is None:
-            return None, None
-        if not placement.pasted:
-            return canvas_of(self._examples, placement), None
-        photograph = Photograph(self._examples, placement, find(self._kind), self.driving.keypoints())
-        return photograph.canvas, photograph
 
     def shown_through(self) -> View | None:
         """From the model's pixels to the result's; None where they are the same."""
@@ -113,9 +109,14 @@ class Rendering:
         """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._canvas)
-        chain: list[FrameTransform] = [] if self._photograph is None else [self._photograph]
-        return transformed(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
+        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine())
+        return transformed(frames, [SideBySide(self.driving)] if self.options.compare else [])
+
+    def _combine(self) -> Combine | None:
+        if self._photograph is not None:
+            return self._photograph.frame
+        canvas = self._canvas
+        return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
@@ -187,11 +188,11 @@ def _frames(
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
     start: Sequence[Sample],
-    canvas: Canvas | None,
+    combine: Combine | None,
 ) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
 
-    canvas: combines the parts that the network makes; None for the network's own images.
+    combine: makes them of the parts that the network makes; None for the network's own images.
     """
     count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
@@ -208,7 +209,7 @@ def _frames(
         target = frame_of([step.sample], device)
         known = None if step.starts_shot and index else past
         chosen = select(step)
-        if canvas is None:
+        if combine is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
             _require_finite(image, index)
             yield image_array(image[0])
@@ -216,7 +217,7 @@ def _frames(
             made = renderer.synthesize(code_of(chosen), target, known)
             past = renderer.remember(target, made, known)
             _require_finite(made.frame, index)
-            yield canvas.frame(made, chosen)
+            yield combine(made, chosen, step.sample.keypoints)
 
 
 def _require_finite(image: torch.Tensor, index: int) -> None:

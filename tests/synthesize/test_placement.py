@@ -157,18 +157,25 @@ def test_nothing_moves_where_the_window_is_closed():
     image = smooth(HIGH, 9)
     window = np.zeros((LOW, LOW), np.float32)
     window[24:40, 24:40] = 1
-    shown = Canvas([plate_of(image)], window).frame(made_of(smooth(HIGH, 10), flow=(3, 0), mask=0.5), [0])
+    shown = Canvas([plate_of(image)]).frame(made_of(smooth(HIGH, 10), flow=(3, 0), mask=0.5), [0], window)
     assert (shown[:88] == image[:88]).all() and (shown[:, 168:] == image[:, 168:]).all()
     assert np.abs(shown[112:144, 112:144].astype(int) - image[112:144, 112:144]).mean() > 5
 
 
-def test_a_window_falls_from_the_subject_to_the_borders_except_where_the_photograph_ends():
+def test_a_window_falls_beside_the_subject_except_where_the_photograph_ends():
     mask = np.zeros((40, 40), np.uint8)
     mask[15:40, 15:25] = 1
-    window = fading(mask, (False, False, False, True))
+    window = fading(mask, (False, False, False, True), edge=0.25)
     assert (window[mask.astype(bool)] == 1).all(), "the subject is cut by the photograph's lower border, and moves there"
-    assert (window[0] == 0).all() and (window[:, 0] == 0).all() and (window[:, -1] == 0).all()
-    assert (np.diff(window[20, :16]) >= 0).all() and 0.2 < window[20, 8] < 0.8
+    assert (window[:5] == 0).all() and (window[:, :5] == 0).all() and (window[:, 35:] == 0).all()
+    assert (np.diff(window[20, :16]) >= 0).all() and window[20, 10] == pytest.approx(0.5)
+
+
+def test_a_subject_at_a_border_that_is_no_end_of_the_photograph_fades_towards_it():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:, 40:] = 1
+    window = fading(mask, (False, True, False, True), edge=0.25)
+    assert (window[:, -1] == 0).all() and (window[:, 97:] < 1).all() and (window[:, 45:90] == 1).all()
 
 
 def test_the_size_of_the_model_has_the_same_frames_as_the_network(model, photograph, driver, tmp_path):

@@ -173,6 +173,7 @@ KIND = Kind(
     pose=pose,
     normalizable=True,
     cover=_cover,
+    soft_edge=0.05,
     keep=_keep,
     dataset=BodyMaterial,
     extractor="stages.extract_poses:extract_missing",

@@ -179,6 +179,7 @@ KIND = Kind(
     normalizable=True,
     shows_face=True,
     cover=_cover,
+    soft_edge=0.2,
     keep=_result_arrays,
     dataset=FaceMaterial,
     extractor="stages.extract_sketch:extract_missing",
