@@ -26,6 +26,8 @@ from stages.runner import Outcome
 
 Source: TypeAlias = "str | PathLike[str] | Clip | NDArray[np.uint8]"
 """A path, a clip, an image [H, W, 3] or a video [T, H, W, 3], both uint8 RGB."""
+Subject: TypeAlias = str | int
+"""largest, center, or N for the N-th from the left; 0 is the first."""
 Examples: TypeAlias = "Source | Sequence[Source] | None"
 """One or several sources that show one subject."""
 
@@ -127,9 +129,9 @@ def clip_of_layer(path: Path) -> Path:
 
 
 def examples_with_layer(
-    sources: Source | Sequence[Source], kind: str, temporary: TemporaryClips, *, device: str, backend: str
+    sources: Source | Sequence[Source], kind: str, temporary: TemporaryClips, *, device: str, backend: str, subject: Subject = "largest"
 ) -> list[Clip]:
-    """The example clips with the layer of a driving kind.
+    """The example clips with the layer of a driving kind, of the face or person `subject` where it has to be extracted.
 
     Those in which nothing is detected are left out with a warning. Raises NoDetection when nothing is detected in any of them.
     """
@@ -137,7 +139,7 @@ def examples_with_layer(
     failed: list[NoDetection] = []
     for clip in example_clips(sources, temporary):
         try:
-            found.append(with_layer(clip, kind, temporary, device=device, backend=backend))
+            found.append(with_layer(clip, kind, temporary, device=device, backend=backend, subject=subject))
         except NoDetection as error:
             failed.append(error)
     if not found:
@@ -163,17 +165,25 @@ def example_clips(sources: Source | Sequence[Source], temporary: TemporaryClips)
     return [as_clip(path, temporary.path_for(path))]
 
 
-def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str, backend: str) -> Clip:
-    """`clip` if it has the layers of the driving kind `kind`; else an intermediate clip of the same frames with the extracted layer."""
+def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str, backend: str, subject: Subject = "largest") -> Clip:
+    """`clip` if it has the layers of the driving kind `kind`; else an intermediate clip of the same frames with the extracted layer.
+
+    Raises UsageError when a subject is chosen and the layers are there, for another subject may be in them.
+    """
     wanted = find(kind)
     if all(map(clip.has, wanted.layers)):
+        if subject != "largest":
+            raise UsageError(f"{clip.path} has {wanted.layer} already, and their subject cannot be chosen any more", code="subject-chosen")
         return clip
     if not wanted.extractor:
         raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be extracted", code="layer-to-import")
+    if subject != "largest" and wanted.cover is None:
+        raise UsageError(f"{wanted.layer} has no subjects to choose from", code="no-subjects")
     if str(clip.path) not in temporary.sources:
         clip = borrowed(clip, temporary.path_for(clip.path))
     temporary.reporter.note(f"{clip.id}: extracting {wanted.layer}")
     module, _, function = wanted.extractor.partition(":")
-    outcome: Outcome = getattr(importlib.import_module(module), function)(clip, backend, device)
+    chosen = {} if subject == "largest" else {"subject": subject}
+    outcome: Outcome = getattr(importlib.import_module(module), function)(clip, backend, device, **chosen)
     temporary.reporter.notes_of(temporary.with_sources(str(clip.path)), outcome.notes)
     return open_clip_folder(clip.path)

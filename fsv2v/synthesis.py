@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
 from fsv2v.reporting import Reporter
-from fsv2v.sources import Examples, Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
+from fsv2v.sources import Examples, Source, Subject, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.compute.devices import choose_device
 from stages.errors import UsageError
@@ -23,13 +23,18 @@ from stages.synthesize import (
     Outcome,
     Rendering,
     SynthesizeOptions,
+    chained,
     choose_placement,
     decide,
+    further,
     require_appearance,
     require_examples,
     variant,
 )
 from stages.synthesize import synthesize as write
+
+SOURCES = ("subjects", "model", "base", "attention", "backend", "fps", "start")
+"""Parameters of `synthesize` and `prepare` that are no fields of `SynthesizeOptions`."""
 
 
 class Prepared(NamedTuple):
@@ -41,13 +46,16 @@ class Prepared(NamedTuple):
     start: Clip | None
     pictures: dict[str, Clip]
     """Of the appearance, by the paths that it names."""
+    others: list[tuple[Clip, Clip]]
+    """Further subjects of the photograph: the example clip and the driving clip of each."""
 
 
 def prepare(
     examples: Examples,
-    driving: Source,
+    driving: Source | Sequence[Source],
     temporary: TemporaryClips,
     *,
+    subjects: Sequence[Subject] = (),
     model: Model | str | PathLike[str] | None = None,
     base: str | PathLike[str] | None = None,
     attention: str = "auto",
@@ -57,9 +65,9 @@ def prepare(
     start: Source | None = None,
     appearance: str = "",
 ) -> Prepared:
-    """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `temporary`."""
-    choices = Choices.parse(appearance)
-    drive = driving_clip(driving, temporary, fps=fps)
+    """Open examples and driving clips, choose the model by the driving layer, and extract what is missing into `temporary`."""
+    choices, (drivings, chosen_subjects) = Choices.parse(appearance), _paired(driving, subjects)
+    drive = driving_clip(drivings[0], temporary, fps=fps)
     if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
         drive = with_layer(drive, "landmarks", temporary, device=device, backend=backend)
     chosen = _model(model, drive, base)
@@ -67,7 +75,14 @@ def prepare(
     require_appearance(appearance, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
-    prepared = [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend)
+    shown = [
+        [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend, subject=subject)
+        for subject in chosen_subjects
+    ]
+    drives = [
+        drive if one is drivings[0] else with_layer(driving_clip(one, temporary, fps=fps), kind, temporary, device=device, backend=backend)
+        for one in drivings
+    ]
     given = None
     if start is not None:
         given = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
@@ -75,7 +90,21 @@ def prepare(
         name: with_layer(driving_clip(name, temporary, fps=fps), kind, temporary, device=device, backend=backend)
         for name in choices.pictures
     }
-    return Prepared(prepared, drive, chosen, given, pictures)
+    others = [(clips[0], moves) for clips, moves in zip(shown[1:], drives[1:], strict=True) if clips]
+    return Prepared(shown[0], drive, chosen, given, pictures, others)
+
+
+def _paired(driving: Source | Sequence[Source], subjects: Sequence[Subject]) -> tuple[list[Source], list[Subject]]:
+    """A driving source for each subject of the photograph; a single one drives them all."""
+    drivings: list[Source] = [*driving] if isinstance(driving, list | tuple) else [cast("Source", driving)]
+    chosen = list(subjects) or ["largest"]
+    if len(set(chosen)) < len(chosen):
+        raise UsageError("a subject is chosen twice", code="subject-twice")
+    if len(drivings) == 1:
+        drivings *= len(chosen)
+    if len(drivings) != len(chosen):
+        raise UsageError(f"{len(drivings)} driving videos for {len(chosen)} subjects", code="driving-of-subjects")
+    return drivings, chosen
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -85,18 +114,19 @@ def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str |
 
 
 @overload
-def synthesize(examples: Examples, driving: Source, out: str | PathLike[str], **options: Any) -> Outcome: ...
+def synthesize(examples: Examples, driving: Source | Sequence[Source], out: str | PathLike[str], **options: Any) -> Outcome: ...
 
 
 @overload
-def synthesize(examples: Examples, driving: Source, out: None = None, **options: Any) -> Iterator[NDArray[np.uint8]]: ...
+def synthesize(examples: Examples, driving: Source | Sequence[Source], out: None = None, **options: Any) -> Iterator[NDArray[np.uint8]]: ...
 
 
 def synthesize(
     examples: Examples,
-    driving: Source,
+    driving: Source | Sequence[Source],
     out: str | PathLike[str] | None = None,
     *,
+    subjects: Sequence[Subject] = (),
     model: Model | str | PathLike[str] | None = None,
     base: str | PathLike[str] | None = None,
     attention: str = "auto",
@@ -110,10 +140,12 @@ def synthesize(
     """Animate the examples by the driving video.
 
     examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD. driving: a clip, a video
-    or frames [T, H, W, 3] at `fps`. out: the video or clip to write; without it the frames are returned, an iterator of uint8 RGB
-    [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a finetuned model belongs to. backend: the
-    landmark detector. start: real frames whose last ones precede the first frame, as a clip, a video, images or frames. options: the fields
-    of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or `appearance="car=sample:3"`.
+    or frames [T, H, W, 3] at `fps`. subjects: who moves in a photograph of several people: "largest", "center" or a number from the left,
+    from 0; several of them with one driving video for all, or a list of one for each. out: the video or clip to write; without it the
+    frames are returned, an iterator of uint8 RGB [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a
+    finetuned model belongs to. backend: the landmark detector. start: real frames whose last ones precede the first frame, as a clip, a
+    video, images or frames. options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or
+    `appearance="car=sample:3"`.
 
     Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
     not set.
@@ -121,6 +153,7 @@ def synthesize(
     chosen = SynthesizeOptions(**options)
     choose_device(chosen.device)  # before minutes of work, not after
     settings: dict[str, Any] = {
+        "subjects": subjects,
         "model": model,
         "base": base,
         "attention": attention,
@@ -140,7 +173,7 @@ def synthesize(
 def synthesize_variants(
     count: int,
     examples: Examples,
-    driving: Source,
+    driving: Source | Sequence[Source],
     out: str | PathLike[str],
     *,
     overwrite: bool = False,
@@ -155,7 +188,7 @@ def synthesize_variants(
     """
     if count < 1:
         raise UsageError(f"{count} variants are none")
-    settings = {name: options.pop(name) for name in ("model", "base", "attention", "backend", "fps", "start") if name in options}
+    settings = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
     told, path = reporter or Reporter(), Path(out)
@@ -175,6 +208,7 @@ def _write(ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporte
         options,
         start=ready.start,
         pictures=ready.pictures,
+        others=ready.others,
         overwrite=overwrite,
         progress=told.progress,
         perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
@@ -182,7 +216,7 @@ def _write(ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporte
 
 
 def _frames(
-    examples: Examples, driving: Source, options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
+    examples: Examples, driving: Source | Sequence[Source], options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
     with temporary_clips(reporter) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
@@ -191,9 +225,10 @@ def _frames(
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
         placement = choose_placement(ready.examples, ready.model, options)
         rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement)
-        for text in rendering.warnings():
+        renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
+        for text in dict.fromkeys(text for each in renderings for text in each.warnings()):
             reporter.warning(temporary.with_sources(text))
-        for done, frame in enumerate(rendering.frames(), 1):
+        for done, frame in enumerate(chained(renderings), 1):
             yield frame
             reporter.progress(done, ready.driving.num_frames)
 

@@ -10,6 +10,7 @@ from fsv2v_cli import console, prepare
 from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import Run, command, common_options, device_option, out_option, overwrite_option, path_option, seed_option
 from fsv2v_cli.spans import span
+from fsv2v_cli.subjects import Subject
 
 if TYPE_CHECKING:
     from stages.synthesize import Outcome
@@ -44,7 +45,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     from stages.errors import InputError
     from stages.synthesize import decide
 
-    paths = clip_of_layer(Path(values["driving"])), Path(values["examples"])
+    paths = clip_of_layer(Path(values["driving"][0])), Path(values["examples"])
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist")
@@ -66,8 +67,14 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="An image, a folder of images, a video or a clip of the person or street to show. Not for pix2pixHD and vid2vid.",
 )
 @path_option(
-    "--driving", required=True, metavar="PATH", help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder."
-)
+    "--driving", required=True, multiple=True, metavar="PATH",
+    help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. With several --face: one "
+    "for all or one for each.",
+)  # fmt: skip
+@click.option(
+    "--face", "--person", "subjects", type=Subject(several=False), multiple=True,
+    help="Who moves in a photograph of several people; N counts from 0, from the left. May be repeated. Default: largest.",
+)  # fmt: skip
 @out_option("NAME.mp4, .mkv, .mov or .clip. Default: the name of the examples, or of the driving clip, .mp4, in the current folder.")
 @path_option(
     "--start",
@@ -140,7 +147,8 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 @overwrite_option
 @common_options
 def synthesize(
-    examples: str | None, driving: str, start: str | None, model: str | None, base: str | None, num_examples: int | None,
+    examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
+    base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
     str, size: str, paste: bool | None, show: str, compare: bool, appearance: str | None, variants: int | None, finetune: int, backend: str,
     seed: int, device: str, run: Run,
@@ -157,7 +165,7 @@ def synthesize(
     from stages.compute.devices import choose_device
     from stages.errors import InputError, UsageError
 
-    out = run.out or Path(f"{Path(examples or driving).absolute().stem}.mp4")
+    out = run.out or Path(f"{Path(examples or driving[0]).absolute().stem}.mp4")
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
@@ -175,13 +183,20 @@ def synthesize(
     for path in (examples, start):
         if path is not None and not Path(path).exists():
             raise InputError(f"{path} does not exist")
-    settings: dict[str, Any] = {"model": model, "base": base, "attention": attention, "backend": backend, "start": start, **options}
+    sources: dict[str, Any] = {
+        "model": model,
+        "base": base,
+        "attention": attention,
+        "backend": backend,
+        "start": start,
+        "subjects": subjects,
+    }
     with console.progress("synthesize", None, "frames") as bar:
-        common = {"overwrite": run.overwrite, "reporter": prepare.ConsoleReporter(bar.move), **settings}
+        common = {"overwrite": run.overwrite, "reporter": prepare.ConsoleReporter(bar.move), "subjects": subjects, **sources, **options}
         if variants is None:
-            outcomes = iter([fsv2v.synthesize(examples, driving, out, **common)])
+            outcomes = iter([fsv2v.synthesize(examples, list(driving), out, **common)])
         else:
-            outcomes = fsv2v.synthesize_variants(variants, examples, driving, out, **common)
+            outcomes = fsv2v.synthesize_variants(variants, examples, list(driving), out, **common)
         for outcome in outcomes:
             _tell(outcome, run, explain=normalize == "auto" and examples is not None)
 

@@ -7,6 +7,6 @@ from stages.runner import Outcome
 __all__ = ["SketchOptions", "extract", "extract_missing"]
 
 
-def extract_missing(clip: Clip, backend: str, device: str) -> Outcome:
+def extract_missing(clip: Clip, backend: str, device: str, subject: str | int = "largest") -> Outcome:
     """Landmarks without a sketch, for a synthesis whose clip lacks them."""
-    return extract(clip, SketchOptions(backend=backend, background="none", device=device))
+    return extract(clip, SketchOptions(backend=backend, background="none", device=device, face=subject))

@@ -4,15 +4,17 @@ from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.rendering import Rendering, choose_placement
-from stages.synthesize.stage import require_examples, synthesize
+from stages.synthesize.stage import chained, further, require_examples, synthesize
 
 __all__ = [
     "Choices",
     "Outcome",
     "Rendering",
     "SynthesizeOptions",
+    "chained",
     "choose_placement",
     "decide",
+    "further",
     "require_appearance",
     "require_examples",
     "synthesize",

@@ -59,7 +59,7 @@ class Canvas:
         """The frame, uint8 [H, W, 3].
 
         chosen: the examples that it was made from, as indices of the plates. window: float32 [h, w] in [0, 1] at the model's size, by which
-        motion fades: the frame is the first plate where it is 0; None for 1 everywhere.
+        motion fades: a warp is the first plate where it is 0; None for 1 everywhere.
         """
         assert made.example is not None
         frame, warped = _grey_levels(made.frame), _grey_levels(made.example.image)
@@ -71,8 +71,6 @@ class Canvas:
         painted = self._enlarged(frame, cv2.INTER_CUBIC)
         shown = self._warped(flows) + self._enlarged(light)
         shown = painted + (shown - painted) * self._enlarged(trust)[..., None]
-        if window is not None:
-            shown = self.plates[0].image + (shown - self.plates[0].image) * self._enlarged(window)[..., None]
         result: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
         return result
 

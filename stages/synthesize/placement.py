@@ -98,20 +98,22 @@ class Photograph:
         """From the model's pixels to the photograph's."""
         return self._view.inverse(*self.image.shape[:2])
 
-    def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints) -> Image:
-        """The whole frame, uint8 [H, W, 3]. chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels."""
+    def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints, ground: Image) -> Image:
+        """The whole frame, uint8 [H, W, 3].
+
+        chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels; ground: the photograph, in which other
+        subjects may have moved.
+        """
         window = self.window(keypoints)
-        frame = self._canvas.frame(made, chosen, window)
-        whole: Image = self.image.copy()
+        whole: Image = ground.copy()
         part = whole[self._part]
-        if frame.shape == part.shape:
-            part[:] = frame
-        else:  # the head is larger than what is drawn
-            size = part.shape[1], part.shape[0]
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            opacity = cv2.warpAffine(window, self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[..., None]
-            enlarged = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
-            part[:] = np.clip(part + (enlarged - part) * opacity + 0.5, 0, 255)
+        size = part.shape[1], part.shape[0]
+        frame = self._canvas.frame(made, chosen, window)
+        if frame.shape != part.shape:  # the crop is larger than MAX_SIDE
+            frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC))
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        opacity = cv2.warpAffine(window, self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[..., None]
+        part[:] = part + (frame.astype(np.float32) - part) * opacity + 0.5
         return whole
 
     def window(self, keypoints: Keypoints) -> Map:

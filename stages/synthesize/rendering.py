@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from stages.compute.devices import choose_device
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
+from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.reach import Reach
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection, UsageError
@@ -42,7 +44,7 @@ MAX_SELECTIONS = 16
 """Selections whose codes are kept for when the subject turns back."""
 
 
-Combine = Callable[[Synthesis, Sequence[int], np.ndarray], np.ndarray]
+Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
 """What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
 
 
@@ -102,20 +104,28 @@ class Rendering:
             return None
         return View.scaled(*self.driving.size, self._canvas.height, self._canvas.width)
 
-    def frames(self) -> Iterator[np.ndarray]:
+    @property
+    def pasted(self) -> bool:
+        """Whether the frames show a whole photograph."""
+        return self._photograph is not None
+
+    def frames(self, grounds: Iterator[np.ndarray] | None = None) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
 
-        With `compare` they are two or three times as wide.
+        With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects have moved.
         """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine())
+        frames = _frames(
+            self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine(grounds)
+        )
         return transformed(frames, [SideBySide(self.driving)] if self.options.compare else [])
 
-    def _combine(self) -> Combine | None:
-        if self._photograph is not None:
-            return self._photograph.frame
-        canvas = self._canvas
+    def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
+        photograph, canvas = self._photograph, self._canvas
+        if photograph is not None:
+            below = repeat(photograph.image) if grounds is None else grounds
+            return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(below))
         return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
     def warnings(self) -> list[str]:

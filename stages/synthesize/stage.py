@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.clip import Clip, Producer, out_of_time
 from stages.conditions.kinds import layers_digest
-from stages.errors import UsageError
+from stages.errors import InputError, UsageError
 from stages.io.files import alone
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
@@ -36,6 +36,7 @@ def synthesize(
     *,
     start: Clip | None = None,
     pictures: Mapping[str, Clip] = MappingProxyType({}),
+    others: Sequence[tuple[Clip, Clip]] = (),
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
@@ -46,6 +47,8 @@ def synthesize(
     of `start`, which has that layer, too, are the past of the first driving frame; they are not written. `pictures` are clips of those that
     `options.appearance` names, with that layer. The output has the driving clip's frame rate and sound, and a size by
     `choose_placement`. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length.
+
+    others: further subjects of the same photograph, each as a clip of it with that subject's layer, and a driving clip of the same length.
 
     Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageError (a name that is
     neither video nor clip, another process makes it, the model wants examples and there are none, or the other way round, or it has no such
@@ -58,17 +61,48 @@ def synthesize(
     with alone(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
         placement = choose_placement(examples, model, options)
-        producer = _producer(examples, driving, model, options, fitting, placement, start, pictures)
+        producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
         if not overwrite and is_finished(out, producer):
             return Outcome(out, "skipped", driving.num_frames)
         begun = time.monotonic()
         rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
-        frames = _counted(rendering.frames(), driving.num_frames, progress)
-        write_output(out, frames, rendering.driving, producer, rendering.shown_through())
+        renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
+        frames = chained(renderings)
+        write_output(out, _counted(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
-        warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
-        seconds, fallbacks = time.monotonic() - begun, rendering.renderer.fallbacks
-        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.driving.held, warnings, placement, fitting)
+        warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *apart]))
+        seconds, fallbacks = time.monotonic() - begun, sum(each.renderer.fallbacks for each in renderings)
+        held = sum(each.driving.held for each in renderings)
+        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, placement, fitting)
+
+
+def further(
+    others: Sequence[tuple[Clip, Clip]],
+    driving: Clip,
+    first: Rendering,
+    model: Model,
+    perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+) -> list[Rendering]:
+    """The renderings of `others`, as of `synthesize`, after that of the first subject, which `driving` drives."""
+    if others and not first.pasted:
+        raise UsageError("several subjects move only in one photograph that is shown whole", code="group-not-pasted")
+    made = []
+    for example, drives in others:
+        if drives.num_frames != driving.num_frames:
+            lengths = f"{driving.id} has {driving.num_frames} frames, {drives.id} has {drives.num_frames}"
+            raise InputError(f"the driving clips of one photograph differ in length: {lengths}", hint="Cut them to the same length")
+        fitting = decide(first.options.normalize, model.config.kind, [example], drives)
+        placement = choose_placement([example], model, replace(first.options, paste=True))
+        made.append(Rendering([example], drives, model, first.options, fitting, perceptual, placement=placement))
+    return made
+
+
+def chained(renderings: Sequence[Rendering]) -> Iterator[np.ndarray]:
+    """The frames of the first rendering, with the subject of each further one moving in them, too."""
+    frames = renderings[0].frames()
+    for rendering in renderings[1:]:
+        frames = rendering.frames(frames)
+    return frames
 
 
 def require_examples(examples: Sequence[Clip], model: Model, options: SynthesizeOptions) -> None:
@@ -101,6 +135,7 @@ def _producer(
     placement: Placement | None,
     start: Clip | None,
     pictures: Mapping[str, Clip],
+    others: Sequence[tuple[Clip, Clip]],
 ) -> Producer:
     kind = model.config.kind
     parameters: dict[str, Any] = {
@@ -118,6 +153,8 @@ def _producer(
         del parameters[name]
     if placement is not None:
         parameters["placement"] = asdict(placement)
+    if others:
+        parameters["others"] = [[layers_digest(clip, kind) for clip in pair] for pair in others]
     if model.config.appearance:
         parameters["appearance"] = str(Choices.parse(options.appearance))
         parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in pictures.values()]

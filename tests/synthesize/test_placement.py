@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut
 
+import fsv2v
 from stages.clip import Clip, Producer, create_clip, open_clip, probe
 from stages.conditions.kinds import find
+from stages.conditions.landmarks import MIRROR
 from stages.conditions.view import View
-from stages.errors import UsageError
+from stages.errors import InputError, NoDetection, UsageError
 from stages.models import Model, load_model, save_model
 from stages.networks.common.frame import Warped
 from stages.networks.common.generator import Synthesis
@@ -153,13 +157,13 @@ def test_of_several_examples_each_place_takes_its_share():
     assert np.abs(shown - expected)[:, 136:].mean() < 1
 
 
-def test_nothing_moves_where_the_window_is_closed():
+def test_a_warp_is_the_example_itself_where_the_window_is_closed():
     image = smooth(HIGH, 9)
     window = np.zeros((LOW, LOW), np.float32)
     window[24:40, 24:40] = 1
-    shown = Canvas([plate_of(image)]).frame(made_of(smooth(HIGH, 10), flow=(3, 0), mask=0.5), [0], window)
-    assert (shown[:88] == image[:88]).all() and (shown[:, 168:] == image[:, 168:]).all()
-    assert np.abs(shown[112:144, 112:144].astype(int) - image[112:144, 112:144]).mean() > 5
+    still, moved = (Canvas([plate_of(image)]).frame(made_of(image, flow), [0], window).astype(int) for flow in ((0, 0), (3.0, 0)))
+    assert (still[:88] == moved[:88]).all() and (still[:, 168:] == moved[:, 168:]).all()
+    assert np.abs(still - moved)[112:144, 112:144].mean() > 5
 
 
 def test_a_window_falls_beside_the_subject_except_where_the_photograph_ends():
@@ -235,6 +239,72 @@ def test_several_photographs_are_not_pasted_unless_asked(model, photograph, make
     synthesize([photograph, other], driver, model, tmp_path / "b.clip", replace(OPTIONS, paste=True))
     frames = frames_of(tmp_path / "b.clip")
     assert frames.shape[1:] == (300, 360, 3) and (frames[:, -20:] == photograph.frame(0)[-20:]).all()
+
+
+def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph, make_painted_clip, driver, tmp_path):
+    """Each where it would move alone, and nothing else does."""
+    left, right = make_photograph(700, 300, 200, "group"), make_photograph(700, 300, 200, "group-mirrored")
+    image = left.frame(0)
+    image[:, 350:] = image[:, 349::-1]
+    pair = [in_place(clip, image, tmp_path / f"{k}.clip", mirrored=bool(k)) for k, clip in enumerate((left, right))]
+    other = open_clip(make_painted_clip(tmp_path / "other.clip", 2, num_frames=5))
+    synthesize(pair[:1], driver, model, tmp_path / "left.clip", OPTIONS)
+    synthesize(pair[1:], other, model, tmp_path / "right.clip", OPTIONS)
+    synthesize(pair[:1], driver, model, tmp_path / "both.clip", OPTIONS, others=[(pair[1], other)])
+    alone, both = frames_of(tmp_path / "left.clip"), frames_of(tmp_path / "both.clip")
+    assert (both[:, :, :300] == alone[:, :, :300]).all()
+    assert (both[:, :, 400:] == frames_of(tmp_path / "right.clip")[:, :, 400:]).all()
+    assert (alone[:, :, 400:] == image[:, 400:]).all() and (both[:, :, 400:] != image[:, 400:]).any()
+
+
+def test_of_two_people_the_chosen_one_moves(make_face_video, tmp_path):
+    """Real portraits and a real detector: the astronaut and her mirror image."""
+    image = np.hstack([astronaut()[:300, 80:380], astronaut()[:300, 380:80:-1]])
+    make_face_video(tmp_path / "talk.mp4", 3)
+
+    def moves(**options: Any) -> tuple[bool, bool]:
+        frames = np.stack([*fsv2v.synthesize(image, tmp_path / "talk.mp4", backend="dlib", device="cpu", **options)])
+        changed = (frames != image).any((0, 1, 3))
+        return bool(changed[:300].any()), bool(changed[300:].any())
+
+    assert moves(subjects=[0]) == (True, False)
+    assert moves(subjects=[1]) == (False, True)
+    assert moves(subjects=[0, 1]) == (True, True)
+    with pytest.raises(NoDetection, match="No face was found"):
+        moves(subjects=[2])
+
+
+@pytest.mark.parametrize(
+    ("driving", "subjects", "reason"),
+    [
+        (["a.mp4", "b.mp4"], [0], "2 driving videos for 1 subjects"),
+        (["a.mp4"], [1, 1], "chosen twice"),
+        (["a.mp4", "b.mp4"], [], "2 driving"),
+    ],
+)
+def test_drivers_and_subjects_that_do_not_match_are_refused(driving, subjects, reason):
+    with pytest.raises(UsageError, match=reason):
+        next(fsv2v.synthesize("photo.jpg", driving, subjects=subjects))
+
+
+def in_place(clip: Clip, image: np.ndarray, path: Path, *, mirrored: bool) -> Clip:
+    """A clip of the image with the landmarks of another, mirrored if asked."""
+    points = clip.layer("landmarks").arrays()["points"].copy()
+    if mirrored:
+        points[..., 0] = image.shape[1] - 1 - points[..., 0]
+        points = points[:, :, MIRROR]
+    made = create_clip(path, iter([image]), storage="png")
+    with made.writing("landmarks", Producer("painted"), {"frames": made.frames_digest()}) as layer:
+        layer.arrays(points=points)
+    return open_clip(path)
+
+
+def test_drivers_of_one_photograph_have_one_length(model, photograph, driver, make_painted_clip, tmp_path):
+    longer = open_clip(make_painted_clip(tmp_path / "longer.clip", 2, num_frames=7))
+    with pytest.raises(InputError, match="differ in length: driver has 5 frames, longer has 7"):
+        synthesize([photograph], driver, model, tmp_path / "out.mp4", OPTIONS, others=[(photograph, longer)])
+    with pytest.raises(UsageError, match="shown whole"):
+        synthesize([photograph], driver, model, tmp_path / "out.mp4", CROP, others=[(photograph, driver)])
 
 
 def test_a_comparison_is_as_high_as_the_result(model, photograph, driver, tmp_path):

@@ -53,7 +53,8 @@ class Kind:
     dataset: type[Material] | None = None
     """What build-dataset keeps of a clip; None: it makes no datasets of this kind, or the first layer has those of another kind."""
     extractor: str = ""
-    """The function that makes the first layer of a clip, as "module:function" (clip, backend, device); empty: it has to be imported."""
+    """The function that makes the first layer of a clip, as "module:function" (clip, backend, device, and subject where one is chosen);
+    empty: it has to be imported."""
     default_model: str = ""
     """File of the shipped model."""
     remedies: Mapping[str, str] = field(default_factory=dict)
