@@ -1,0 +1,109 @@
+"""What results at the example's resolution gain over the model's images enlarged: perceptual distance, sharpness, warping error.
+
+    python benchmarks/full_resolution.py CLIP... [--size 512] [--frames 96] [--model MODEL]
+
+Each CLIP has landmarks (or poses) of a person whom the model was not trained on, and a head (or body) of about SIZE pixels. Its first frame
+is the example, and its first frames are made from their own landmarks, at the model's size and at SIZE. The baseline is the former,
+enlarged by Lanczos' filter. Sharpness is the variance of the Laplacian relative to the true frames', where the mask m_e trusts the warp by
+more than a half; every sixth frame is judged. Figures are means over the frames of a clip, then over the clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from measuring import report
+
+from fsv2v.models import default_model
+from stages.clip import Clip, open_clip
+from stages.conditions.framing import views
+from stages.conditions.kinds import open_track
+from stages.conditions.view import View
+from stages.evaluate.metrics.warping_error import WarpingError
+from stages.models import Model, load_model
+from stages.models.perceptual import open_distance
+from stages.networks.common.images import image_tensor
+from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize import Rendering, SynthesizeOptions, choose_placement
+from stages.synthesize.fitting import Fitting
+
+MAX_DISTANCE, SHARPNESS, MAX_WARPING = 0.75, 0.85, 1.05
+"""Goals: perceptual distance and warping error relative to the baseline, sharpness relative to the truth."""
+JUDGED = 6
+"""Every sixth frame."""
+
+
+def rendered(clip: Clip, model: Model, options: SynthesizeOptions, frames: int) -> list[np.ndarray]:
+    placement = choose_placement([clip], model, options)
+    rendering = Rendering([clip], clip, model, options, Fitting("none", "the clip drives itself"), placement=placement)
+    return list(islice(rendering.frames(), frames))
+
+
+def laplacian(image: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F))
+
+
+def judge(clip: Clip, model: Model, size: int, frames: int, distance: PerceptualDistance) -> dict[str, dict[str, float]]:
+    """method -> figure -> value."""
+    options = SynthesizeOptions(num_examples=1, normalize="off", size="model", paste=False, device="cpu")
+    small = rendered(clip, model, options, frames)
+    masks = rendered(clip, model, replace(options, show="mask"), frames)
+    large = rendered(clip, model, replace(options, size=size), frames)
+    height, width = large[0].shape[:2]
+    enlarged = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_LANCZOS4) for frame in small]
+    through = views(clip, open_track(clip, model.config.kind), model.config.size, "auto")
+    larger = View.scaled(*model.config.size, height, width)
+    truth = [view.then(larger).image(frame) for view, frame in zip(through[:frames], clip.frames(), strict=False)]
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    error = WarpingError()
+    for index, (real, *made) in enumerate(zip(truth, enlarged, large, strict=True)):
+        for name, value in zip(("enlarged", "full"), error(real, made) or (), strict=False):
+            found[name]["warping error"].append(value)
+        if index % JUDGED != JUDGED - 1:
+            continue
+        trusted = cv2.resize(masks[index][..., 0], (width, height)) < 128
+        for name, image in zip(("enlarged", "full"), made, strict=True):
+            with torch.inference_mode():
+                found[name]["perceptual"].append(float(distance(image_tensor(image[None]), image_tensor(real[None]))))
+            found[name]["sharpness"].append(float(laplacian(image)[trusted].var() / laplacian(real)[trusted].var()))
+    return {name: {figure: float(np.mean(values)) for figure, values in figures.items()} for name, figures in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--frames", type=int, default=96)
+    parser.add_argument("--model", type=Path)
+    asked = parser.parse_args()
+    clips = [open_clip(path) for path in asked.clips]
+    model = load_model(asked.model) if asked.model else default_model(clips[0])
+    distance = open_distance("squeezenet", torch.device("cpu"))
+    assert distance is not None
+    rows: list[dict[str, float | str]] = []
+    ratios = defaultdict(list)
+    for clip in clips:
+        scores = judge(clip, model, asked.size, asked.frames, distance)
+        rows += [{"clip": clip.id, "what": name, **figures} for name, figures in scores.items()]
+        full, enlarged = scores["full"], scores["enlarged"]
+        ratios["perceptual"].append(full["perceptual"] / enlarged["perceptual"])
+        ratios["warping error"].append(full["warping error"] / enlarged["warping error"])
+        ratios["sharpness"].append(full["sharpness"])
+    near, sharp, steady = (float(np.mean(ratios[name])) for name in ("perceptual", "sharpness", "warping error"))
+    goals = {
+        "perceptual distance of that of the enlarged images": (near, MAX_DISTANCE, near <= MAX_DISTANCE),
+        "sharpness of that of the true frames": (sharp, SHARPNESS, sharp >= SHARPNESS),
+        "warping error of that of the enlarged images": (steady, MAX_WARPING, steady <= MAX_WARPING),
+    }
+    report("full_resolution", rows, goals)
+
+
+if __name__ == "__main__":
+    main()
