@@ -140,6 +140,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     "--variants", type=click.IntRange(1), metavar="N",
     help="Make N videos of different appearance, NAME-1.mp4 and so on; each SEED of --appearance is increased by one for each of them.",
 )  # fmt: skip
+@click.option("--no-note", is_flag=True, help="Leave out the note in the video's metadata which says that it is synthetic.")
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="First finetune on the examples for N steps.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark backend for inputs without landmarks; see extract-sketch.")
 @seed_option
@@ -150,8 +151,8 @@ def synthesize(
     examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
     base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, size: str, paste: bool | None, show: str, compare: bool, appearance: str | None, variants: int | None, finetune: int, backend: str,
-    seed: int, device: str, run: Run,
+    str, size: str, paste: bool | None, show: str, compare: bool, appearance: str | None, variants: int | None, no_note: bool,
+    finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -171,7 +172,7 @@ def synthesize(
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show,
-        "compare": compare, "appearance": appearance or "", "finetune": finetune, "seed": seed, "precision": precision,
+        "compare": compare, "appearance": appearance or "", "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision,
         "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work

@@ -151,6 +151,8 @@ def _producer(
         parameters["fitting"] = fitting.how
     for name in ("compile", "device", "size", "paste"):
         del parameters[name]
+    if options.note:
+        del parameters["note"]  # older outputs, which have none, stay finished
     if placement is not None:
         parameters["placement"] = asdict(placement)
     if others:
