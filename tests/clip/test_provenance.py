@@ -99,8 +99,8 @@ def test_without_a_note_the_file_says_nothing_and_has_the_same_frames(suffix, tm
 
 @pytest.mark.parametrize(
     ("parameters", "said"),
-    [({}, TRAINED), ({"compare": True}, COMPOSITE), ({"placement": {"pasted": True}}, COMPOSITE), ({"placement": {"pasted": False}}, TRAINED),
-     ({"placement": 5}, TRAINED), ({"note": False}, None)],
+    [({}, TRAINED), ({"compare": True}, COMPOSITE), ({"placement": {"pasted": True}}, COMPOSITE),
+     ({"placement": {"pasted": False}}, TRAINED), ({"placement": 5}, TRAINED), ({"note": False}, None)],
 )  # fmt: skip
 def test_a_synthetic_clip_says_so_in_the_videos_that_are_made_of_it(parameters, said, tmp_path):
     clip = create_clip(tmp_path / "made.clip", iter(FRAMES), producer=Producer("synthesize", "landmarks", parameters))
