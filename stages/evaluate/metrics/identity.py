@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import Backends
+from stages.conditions.redetection import Detect, Points, largest, missing_detector, nearest, opener
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
-from stages.evaluate.metrics.landmark_error import Detect, Points, choose_detector, largest, nearest, opener
 from stages.models import identity
 
 WEIGHTS = "face_recognition_sface_2021dec.onnx"
@@ -98,28 +97,26 @@ def open_sface(path: Path) -> Embed:
 
 
 def _missing(context: EvaluationContext) -> str:
-    return missing_weights(WEIGHTS) or _detector_missing(context)
+    return missing_weights(WEIGHTS) or missing_detector(context.landmarks)
 
 
 def _missing_for_dlib(context: EvaluationContext) -> str:
-    return identity.PACKAGE.missing() or missing_weights(identity.WEIGHTS) or _detector_missing(context)
-
-
-def _detector_missing(context: EvaluationContext) -> str:
-    return Backends("landmarks").get(choose_detector(context)).missing()
+    return identity.PACKAGE.missing() or missing_weights(identity.WEIGHTS) or missing_detector(context.landmarks)
 
 
 def _open(context: EvaluationContext) -> Scorer:
     from weights import registry
 
-    return Identity(opener(context), open_sface(registry.path(WEIGHTS)), cosine)
+    return Identity(opener(context.landmarks, context.device), open_sface(registry.path(WEIGHTS)), cosine)
 
 
 def _open_dlib(context: EvaluationContext) -> Scorer:
     from weights import registry
 
     def opened() -> Scorer:
-        return AskedTwice(Identity(opener(context), identity.open_dlib(registry.path(identity.WEIGHTS)), distance))
+        return AskedTwice(
+            Identity(opener(context.landmarks, context.device), identity.open_dlib(registry.path(identity.WEIGHTS)), distance)
+        )
 
     return context.cache.once("identity-dlib", opened)
 
