@@ -56,7 +56,7 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
     said += [("note", text) for text in record.reasons]
     content = {
         "facts": _facts(record, outcome, model),
-        "said": [{"kind": kind, "text": request.explain(text)} for kind, text in dict.fromkeys(said)],
+        "said": [{"kind": kind, "text": request.explain(text)} for kind, text in sorted(dict.fromkeys(said), key=_is_note)],
         "examples": [{"name": name, "src": jpeg_address(image, SIDE)} for name, image in record.examples()],
         "frames": len(record.held),
         "columns": [_column(record, frame) for frame in record.shown],
@@ -69,6 +69,11 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
     }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     write_atomically(request.path, page(template.replace("__RESULT__", _identifier(producer)), content))
+
+
+def _is_note(said: tuple[str, str]) -> bool:
+    """Warnings come first."""
+    return said[0] == "note"
 
 
 def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str]]:
