@@ -75,7 +75,9 @@ def content(page: Path) -> dict[str, Any]:
 
 def picture(address: str) -> np.ndarray:
     data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(float)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image[..., ::-1].astype(float)
 
 
 @pytest.fixture(autouse=True)
