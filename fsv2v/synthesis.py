@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
-from fsv2v.reporting import Reporter
+from fsv2v.reporting import Remembering, Reporter
 from fsv2v.sources import Examples, Source, Subject, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.compute.devices import choose_device
@@ -22,6 +22,7 @@ from stages.synthesize import (
     Choices,
     Outcome,
     Rendering,
+    ReportRequest,
     SynthesizeOptions,
     chained,
     choose_placement,
@@ -133,6 +134,7 @@ def synthesize(
     backend: str = "auto",
     fps: float = 25,
     start: Source | None = None,
+    report: str | PathLike[str] | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
     **options: Any,
@@ -144,8 +146,8 @@ def synthesize(
     from 0; several of them with one driving video for all, or a list of one for each. out: the video or clip to write; without it the
     frames are returned, an iterator of uint8 RGB [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a
     finetuned model belongs to. backend: the landmark detector. start: real frames whose last ones precede the first frame, as a clip, a
-    video, images or frames. options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or
-    `appearance="car=sample:3"`.
+    video, images or frames. report: a page (.html) to write about the result. options: the fields of
+    `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or `appearance="car=sample:3"`.
 
     Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
     not set.
@@ -163,11 +165,14 @@ def synthesize(
         "start": start,
         "appearance": chosen.appearance,
     }
-    told = reporter or Reporter()
+    told = Remembering(reporter or Reporter())
     if out is None:
+        if report is not None:
+            raise UsageError("a report is about a result that is written", hint="Name the result")
         return _frames(examples, driving, chosen, told, settings)
+    request = _request(report, Path(out), told)
     with temporary_clips(told) as temporary:
-        return _write(prepare(examples, driving, temporary, **settings), Path(out), chosen, told, overwrite)
+        return _write(prepare(examples, driving, temporary, **settings), Path(out), chosen, told, overwrite, request)
 
 
 def synthesize_variants(
@@ -176,6 +181,7 @@ def synthesize_variants(
     driving: Source | Sequence[Source],
     out: str | PathLike[str],
     *,
+    report: str | PathLike[str] | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
     appearance: str = "",
@@ -184,22 +190,40 @@ def synthesize_variants(
     """`count` videos of one driving video that differ in their appearance, one after another: NAME-1.mp4, NAME-2.mp4, ... for NAME.mp4.
 
     What is drawn by `sample:SEED` in the appearance is drawn by SEED, SEED + 1, ...; without an appearance everything is drawn. The other
-    parameters and errors are those of `synthesize`, which makes each of the videos. Raises UsageError if nothing is drawn.
+    parameters and errors are those of `synthesize`, which makes each of the videos. The reports are numbered, too.
+
+    Raises UsageError if nothing is drawn.
     """
     if count < 1:
         raise UsageError(f"{count} variants are none")
     settings = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
-    told, path = reporter or Reporter(), Path(out)
+    told, paths = Remembering(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
+    pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
+    requests = [_request(page, path, told) for page, path in zip(pages, paths, strict=True)]
     with temporary_clips(told) as temporary:
         ready = prepare(examples, driving, temporary, device=chosen[0].device, appearance=chosen[0].appearance, **settings)
-        for number, each in enumerate(chosen, 1):
-            name = f"{path.stem}-{number:0{len(str(count))}}{path.suffix}"
-            yield _write(ready, path.with_name(name), each, told, overwrite)
+        for path, each, request in zip(paths, chosen, requests, strict=True):
+            yield _write(ready, path, each, told, overwrite, request)
 
 
-def _write(ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporter, overwrite: bool) -> Outcome:
+def _numbered(path: Path, number: int, count: int) -> Path:
+    return path.with_name(f"{path.stem}-{number:0{len(str(count))}}{path.suffix}")
+
+
+def _request(report: str | PathLike[str] | None, out: Path, told: Remembering) -> ReportRequest | None:
+    """The page that is wanted about a result. Raises the errors of `require_writable` before minutes of work."""
+    if report is None:
+        return None
+    request = ReportRequest(Path(report), told.said, told.explained)
+    request.require_writable(out)
+    return request
+
+
+def _write(
+    ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporter, overwrite: bool, report: ReportRequest | None
+) -> Outcome:
     return write(
         ready.examples,
         ready.driving,
@@ -210,6 +234,7 @@ def _write(ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporte
         pictures=ready.pictures,
         others=ready.others,
         overwrite=overwrite,
+        report=report,
         progress=told.progress,
         perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
     )

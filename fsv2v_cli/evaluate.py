@@ -58,9 +58,9 @@ COLUMNS = ("result", "metric", "value", "interval", "unit", "better", "baseline"
     multiple=True,
     metavar="NAME",
     help="Of frames: psnr, ssim, ms-ssim, lpips, perceptual, landmark-error, pose-error, pose-error-pixels, segment-miou, "
-    "pixel-accuracy, identity, warping-error, flicker; only if named: iris-error and expression. Of distributions: fid, kid, "
-    "fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, "
-    "video-fid-resnext, fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
+    "pixel-accuracy, identity, warping-error, flicker; only if named: identity-dlib (with identity-dlib-same), "
+    "iris-error and expression. Of distributions: fid, kid, fid-squeezenet, kid-squeezenet, fvd, video-fid-i3d, video-fid-resnext, "
+    "fvd-squeezenet. Repeat the option for several. Default: all that can run here for this kind of driving.",
 )
 @path_option(
     "--example",

@@ -123,6 +123,9 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "split-empty": "Build it from more subjects with `fsv2v build-dataset`",
     # models and synthesis
     "appearance-unknown": "Choose another label for it with `fsv2v segment --map`, or use --appearance LABEL=from:PICTURE",
+    "frames-held": "`fsv2v clip preview` shows what was detected; another --backend may find more",
+    "half-precision-fails": "--precision fp32 saves the second pass",
+    "keypoints-fitted": "--normalize on and off decide otherwise",
     "labels-of-another-model": "Make them alike with `fsv2v segment --table` and `--map`, or name another model with --model",
     "model-makes-labels": "`fsv2v predict` uses such a model",
     "model-predicts-nothing": "Name a model that `fsv2v train --preset future-street` made with --model",

@@ -9,6 +9,7 @@ import click
 
 from fsv2v.reporting import Reporter
 from fsv2v_cli import console
+from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import path_option
 from fsv2v_cli.reports import warn_of
 
@@ -37,6 +38,9 @@ class ConsoleReporter(Reporter):
 
     def notes_of(self, name: str, notes: Mapping[str, Any]) -> None:
         warn_of(name, notes)
+
+    def explained(self, text: str) -> str:
+        return with_hint(text)
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         self._move(done, total, **figures)

@@ -15,12 +15,6 @@ from fsv2v_cli.subjects import Subject
 if TYPE_CHECKING:
     from stages.synthesize import Outcome
 
-_FITTED = {
-    "none": "the driving keypoints are used as they are",
-    "place": "the driving keypoints are moved to the example's place and keep their proportions",
-    "proportions": "the driving keypoints are fitted to the example's place and proportions",
-}
-
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
     """The meaning of `--normalize auto`, as far as it is known without extraction."""
@@ -44,6 +38,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     from stages.conditions.kinds import find
     from stages.errors import InputError
     from stages.synthesize import decide
+    from stages.synthesize.report.remarks import FITTED
 
     paths = clip_of_layer(Path(values["driving"][0])), Path(values["examples"])
     for path in paths:
@@ -57,7 +52,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
         return "it is decided when the driving layer has been extracted"
     fitting = decide("auto", kind, [example], driving)
-    return f"{_FITTED[fitting.how]}: {fitting.why}"
+    return f"{FITTED[fitting.how]}: {fitting.why}"
 
 
 @command("synthesize", explain=_explain)
@@ -140,6 +135,12 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     "--variants", type=click.IntRange(1), metavar="N",
     help="Make N videos of different appearance, NAME-1.mp4 and so on; each SEED of --appearance is increased by one for each of them.",
 )  # fmt: skip
+@path_option(
+    "--report", metavar="FILE.html",
+    help="Also write a page about the result: examples, some frames, where they were painted, landmark error, frames without a detection, "
+    "warnings. An older page is replaced.",
+)  # fmt: skip
+@click.option("--no-note", is_flag=True, help="Leave out the note in the video's metadata which says that it is synthetic.")
 @click.option("--finetune", type=click.IntRange(0), default=0, metavar="N", help="First finetune on the examples for N steps.")
 @click.option("--backend", default="auto", show_default=True, help="Landmark backend for inputs without landmarks; see extract-sketch.")
 @seed_option
@@ -150,8 +151,8 @@ def synthesize(
     examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
     base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, size: str, paste: bool | None, show: str, compare: bool, appearance: str | None, variants: int | None, finetune: int, backend: str,
-    seed: int, device: str, run: Run,
+    str, size: str, paste: bool | None, show: str, compare: bool, appearance: str | None, variants: int | None,
+    report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -171,7 +172,7 @@ def synthesize(
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show,
-        "compare": compare, "appearance": appearance or "", "finetune": finetune, "seed": seed, "precision": precision,
+        "compare": compare, "appearance": appearance or "", "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision,
         "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
@@ -190,6 +191,7 @@ def synthesize(
         "backend": backend,
         "start": start,
         "subjects": subjects,
+        "report": report,
     }
     with console.progress("synthesize", None, "frames") as bar:
         common = {"overwrite": run.overwrite, "reporter": prepare.ConsoleReporter(bar.move), "subjects": subjects, **sources, **options}
@@ -203,14 +205,14 @@ def synthesize(
 
 def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:
     """What came of a synthesis: warnings and notes on stderr, the path on stdout. explain: say what became of the driving keypoints."""
-    for text in outcome.warnings:
+    from stages.synthesize.report.remarks import fitting_note, held_note, warnings_of
+
+    for text in warnings_of(outcome):
         console.warning(text)
-    if outcome.fallbacks:
-        console.warning(f"{outcome.fallbacks} frames were made again in full precision: the model is not suited to half precision")
     if explain and outcome.status == "done":
-        console.note(f"{_FITTED[outcome.fitting.how]}: {outcome.fitting.why}; --normalize on and off decide otherwise")
+        console.note(fitting_note(outcome))
     if outcome.held_frames:
-        console.note(f"{outcome.held_frames} driving frames without a detection repeat the last one that has one")
+        console.note(held_note(outcome))
     degenerate = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {
         "clip": str(outcome.path),

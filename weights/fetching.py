@@ -2,10 +2,12 @@
 
 The bytes stream into `.NAME.part` in the target folder; a broken transfer goes on where it stopped, in this attempt or in a later run.
 The file gets its name only when its sha256 is right. One process at a time fetches a file; others wait for it and use what it got.
+A file whose address ends in .bz2, unlike its name, is unpacked; the sha256 is that of the unpacked file.
 """
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import hashlib
 import http.client
@@ -20,6 +22,7 @@ from pathlib import Path
 from stages.errors import MissingRequirement
 
 _BLOCK = 1 << 20
+PACKED = ".bz2"
 
 
 @dataclass(frozen=True)
@@ -93,29 +96,54 @@ def _from_any(wanted: Wanted, addresses: list[str], target: Path, patience: Pati
 
 
 def _from_one(wanted: Wanted, address: str, target: Path, patience: Patience, on_bytes: Callable[[int, int], None] | None) -> Path:
-    part = target.with_name(f".{wanted.name}.part")
+    packed = address.endswith(PACKED) and not wanted.name.endswith(PACKED)
+    part = target.with_name(f".{wanted.name}{PACKED if packed else ''}.part")
     for attempt in range(patience.attempts):
         if attempt:
             time.sleep(patience.pause * 2 ** (attempt - 1))
         resumed = part.is_file() and part.stat().st_size > 0
         try:
             _transfer(address, part, patience.timeout, wanted.bytes, on_bytes)
-            _check(part, wanted, resumed)
+            whole = _unpacked(part, target, wanted.bytes) if packed else part
+            _check(whole, part, wanted, resumed)
         except _Broken as broken:
             if attempt + 1 == patience.attempts:
                 raise _Broken(f"{broken}, after {patience.attempts} attempts") from broken
         else:
-            _publish(part, target)
+            _publish(whole, target)
+            part.unlink(missing_ok=True)
             return target
     raise _Broken("no attempt was made")
 
 
-def _check(part: Path, wanted: Wanted, resumed: bool) -> None:
+def _unpacked(part: Path, target: Path, expected: int) -> Path:
+    """A hidden file beside `target` with the content of the bzip2 file `part`: as far as it can be read, and at most twice the expected
+    bytes."""
+    whole, left = target.with_name(f".{target.name}.unpacked"), 2 * expected + _BLOCK
+    with bz2.open(part) as source, open(whole, "wb") as stream:
+        while left > 0 and (block := _next_block(source)):
+            stream.write(block[:left])
+            left -= len(block)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return whole
+
+
+def _next_block(source: bz2.BZ2File) -> bytes:
+    """Empty at the end, and where the file is damaged: its hash will tell."""
+    try:
+        return source.read(_BLOCK)
+    except (OSError, EOFError, ValueError):
+        return b""
+
+
+def _check(whole: Path, part: Path, wanted: Wanted, resumed: bool) -> None:
     """Remove a file with the wrong hash. If it was resumed from an earlier transfer, another attempt follows."""
-    digest = sha256_of(part)
+    digest = sha256_of(whole)
     if digest in wanted.sha256:
         return
-    part.unlink()
+    whole.unlink()
+    part.unlink(missing_ok=True)
     if resumed:
         raise _Broken("the remains of an earlier transfer did not fit")
     raise _Refused(f"it serves another file, with sha256 {digest}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -51,8 +52,19 @@ def copy_sound(media: Media, target: Path) -> None:
     raise InputError(f"the sound of {media.path} cannot be copied: {meaning(complaint)}")
 
 
-def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str) -> None:
-    """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without encoding the video again."""
+def tagged(command: list[str], tags: Mapping[str, str]) -> list[str]:
+    """A composed command that also writes `tags` into the metadata of its output, the last argument."""
+    options = [part for name, value in tags.items() for part in ("-metadata", f"{name}={value}")]
+    return [*command[:-1], *options, command[-1]]
+
+
+def add_sound(
+    video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str, tags: Mapping[str, str]
+) -> None:
+    """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without encoding the video again.
+
+    `tags` are the metadata of the container.
+    """
     found = find_sound(sound)
     if found is None:
         raise InputError(f"{sound.path} holds no sound")
@@ -65,8 +77,7 @@ def add_sound(video: Path, sound: Media, shift: Fraction, duration: Fraction, ta
         if codec != "copy":  # encoded sound would begin before the first frame and end too early by the same amount
             tones = tones.filter("atrim", start=0, end=f"{float(duration):.6f}")
         options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
-        options["map_metadata"] = 0  # keep the comment, which says how the frames were made
-        result = run(composer.output(video_stream, tones, file_url(target), **options).compile(cmd=executable()))
+        result = run(tagged(composer.output(video_stream, tones, file_url(target), **options).compile(cmd=executable()), tags))
         if result.returncode == 0:
             return
         complaint = result.stderr

@@ -16,6 +16,7 @@ from stages.clip.coco import coco_file
 from stages.clip.flow_files import FORMS, FlowField, FlowForm, flow_bytes
 from stages.clip.images import Storage, encode
 from stages.clip.openpose import numbers_of, openpose_files
+from stages.clip.provenance import note_of_clip
 from stages.clip.writer import CONTAINERS, VideoWriter
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 from stages.io.files import alone, building_directory, write_atomically, write_bytes
@@ -78,7 +79,7 @@ def _images(clip: Clip, kind: str) -> Iterator[np.ndarray]:
 def _video(clip: Clip, kind: str, out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise ParametersDiffer(f"{out} exists already", code="output-exists")
-    with VideoWriter(out, clip.width, clip.height, clip.fps, audio_from=clip) as writer:
+    with VideoWriter(out, clip.width, clip.height, clip.fps, audio_from=clip, note=note_of_clip(clip)) as writer:
         for image in _images(clip, kind):
             writer.write(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
 

@@ -11,6 +11,7 @@ import numpy as np
 from stages.clip.clip import Clip
 from stages.clip.drawing import Overlay
 from stages.clip.images import encode
+from stages.clip.provenance import note_of_clip
 from stages.clip.writer import VideoWriter
 from stages.errors import UsageError
 from stages.io.files import building_file, write_bytes
@@ -42,7 +43,7 @@ def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
     count = len(overlays) + int(clip.has("frames"))
     if count == 0:
         raise UsageError(f"{clip.path} has nothing to show: no frames and no layer that can be drawn")
-    with VideoWriter(path, width * count, height, clip.fps, audio_from=clip) as writer:
+    with VideoWriter(path, width * count, height, clip.fps, audio_from=clip, note=note_of_clip(clip)) as writer:
         for index, frame in enumerate(_backdrops(clip)):
             panels = [frame] if clip.has("frames") else []
             panels += [overlay.draw(frame, index) for overlay in overlays]

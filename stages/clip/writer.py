@@ -13,7 +13,7 @@ from typing import IO
 import ffmpeg as composer
 import numpy as np
 
-from stages.clip.audio import add_sound, find_sound
+from stages.clip.audio import add_sound, find_sound, tagged
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import (
     EXACTLY,
@@ -28,8 +28,9 @@ from stages.clip.ffmpeg import (
     usual_matrix,
 )
 from stages.clip.probe import probe
+from stages.clip.provenance import Note
 from stages.errors import Fsv2vError, InputError, MissingRequirement, UsageError
-from stages.io.files import building_file, hidden_file, unwritable
+from stages.io.files import building_file, hidden_file, unwritable, write_errors
 
 _TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -68,10 +69,11 @@ class VideoWriter:
         audio_from: str | Path | Clip | None = None,
         quality: int = 17,
         comment: str = "",
+        note: Note | None = None,
     ) -> None:
         """`width`, `height` in pixels; `fps` exact; `quality` is x264's constant rate factor, lower is better.
 
-        `comment` is stored in the container; `read_comment` returns it.
+        `comment` is stored in the container; `read_comment` returns it. `note` says there that the video is synthetic.
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
@@ -80,8 +82,9 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._fps = Fraction(fps)
         self._quality = quality
-        self._comment = comment
         self._container = CONTAINERS[self.path.suffix.lower()]
+        self._note = note
+        self._tags = {**({"comment": comment} if comment else {}), **(note.tags(self._container) if note else {})}
         self._sound = _sound_of(audio_from)
         self._open = contextlib.ExitStack()
 
@@ -126,7 +129,10 @@ class VideoWriter:
             raise self._failure()
         if self._sound:
             media, shift = self._sound
-            add_sound(self._silent, media, shift, self.num_frames / self._fps, self._final, self._container)
+            add_sound(self._silent, media, shift, self.num_frames / self._fps, self._final, self._container, self._tags)
+        if self._note:
+            with write_errors(self.path):
+                self._note.complete(self._final, self._container)
 
     def _command(self) -> list[str]:
         height, width, _ = self._shape
@@ -149,9 +155,7 @@ class VideoWriter:
             "format": self._container,
             "y": None,
         }
-        if self._comment:
-            options["metadata"] = f"comment={self._comment}"
-        command = composer.output(frames, file_url(self._silent), **options).compile(cmd=executable())
+        command = tagged(composer.output(frames, file_url(self._silent), **options).compile(cmd=executable()), self._tags)
         return [argument for argument in arguments(command) if argument != "-nostdin"]
 
     def _failure(self) -> Fsv2vError:

@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.backends import Package
+
+PACKAGE = Package("dlib", "dlib-bin")
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
+DLIBS_LIMIT = 0.6
+"""Euclidean distance below which dlib's documentation takes two faces for the same person's."""
 SAME_PERSON = 0.4
-"""Euclidean distance below which two faces count as the same person. dlib's own limit of 0.6 merges different people in some groups: in 79
-videos of 70 people the nearest two people are 0.49 apart, and nine in ten pairs of frames of one person less than 0.41."""
+"""The distance below which two faces count as the same person here. dlib's own limit merges different people in some groups: in 79 videos
+of 70 people the nearest two people are 0.49 apart, and nine in ten pairs of frames of one person less than 0.41."""
 
 Describe = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float64]]
 """image uint8 RGB [H, W, 3] and the landmarks [68, 3] of a face in it -> [128]."""
@@ -34,10 +39,8 @@ def open_dlib(path: Path) -> Describe:
 
 def at_hand() -> Describe | None:
     """The network if its package and file are on this machine, else None; nothing is fetched."""
-    import importlib.util
-
     from weights import registry
 
-    if importlib.util.find_spec("dlib") is None or not registry.available(WEIGHTS):
+    if PACKAGE.missing() or not registry.available(WEIGHTS):
         return None
     return open_dlib(registry.path(WEIGHTS))

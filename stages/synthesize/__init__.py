@@ -4,12 +4,14 @@ from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.rendering import Rendering, choose_placement
+from stages.synthesize.report import ReportRequest
 from stages.synthesize.stage import chained, further, require_examples, synthesize
 
 __all__ = [
     "Choices",
     "Outcome",
     "Rendering",
+    "ReportRequest",
     "SynthesizeOptions",
     "chained",
     "choose_placement",

@@ -11,7 +11,7 @@ from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
 from stages.conditions.framing import Crop, Sample, sample_of, views
 from stages.conditions.kinds import open_track
-from stages.conditions.reach import Reach, warnings
+from stages.conditions.reach import Reach
 from stages.conditions.tracks import Track
 from stages.conditions.view import View
 from stages.errors import NoDetection
@@ -78,18 +78,22 @@ class Driving:
         for index in self.source:
             yield self.track.keypoints(index, self._seen_through[index])
 
-    def beyond(self, reach: Reach) -> list[str]:
-        """Warnings of the frames whose subject is beyond what the examples show."""
+    def frames_beyond(self, reach: Reach) -> dict[str, list[int]]:
+        """The frames whose subject is beyond what the examples show, by the respect in which it is (`reach.WHAT`)."""
         found: dict[str, list[int]] = {}
         for frame, index in enumerate(self.source):
             for what in reach.beyond(self.track.keypoints(index, self._seen_through[index])):
                 found.setdefault(what, []).append(frame)
-        return warnings(found, self.track.num_frames)
+        return found
 
     def drawings(self) -> Iterator[np.ndarray]:
         """The driving layer drawn for people to look at, uint8 [H, W, 3]."""
-        for index in self.source:
-            yield self.track.drawing(index, self._seen_through[index])
+        return map(self.drawing, range(len(self.source)))
+
+    def drawing(self, frame: int) -> np.ndarray:
+        """That of one frame."""
+        index = self.source[frame]
+        return self.track.drawing(index, self._seen_through[index])
 
     def frames(self) -> Iterator[np.ndarray]:
         """The driving images at the model's size, uint8 [H, W, 3]."""

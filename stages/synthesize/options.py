@@ -19,7 +19,7 @@ MIN_SIDE, LARGEST_SIDE = 32, 8192
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """All but `compile` and `device` enters the key of the output."""
+    """All but `compile` and `device` enters the key of the output; `note` only if it is False."""
 
     num_examples: int | None = None
     """Largest number of frames taken from each example clip or video; an image gives one. None: 4, or 32 to select from."""
@@ -43,6 +43,8 @@ class SynthesizeOptions:
     """Driving frame, semantic image and result side by side."""
     appearance: str = ""
     """What instances look like, for a model that has a choice, as `Choices.parse` reads it; empty: the mean of each label."""
+    note: bool = True
+    """Say in the metadata of a video that it is synthetic."""
     finetune: int = 0
     """Steps of finetuning on the examples beforehand."""
     seed: int = 0

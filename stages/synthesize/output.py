@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
+from stages.clip.provenance import note_of
 from stages.conditions.kinds import Kind, find
 from stages.conditions.view import View
 from stages.errors import ParametersDiffer
@@ -52,8 +53,8 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
         return
     if producer.parameters.get("placement"):
         frames = map(even, frames)
-    first = next(frames)
-    with VideoWriter(out, first.shape[1], first.shape[0], source.fps, audio_from=sound, comment=producer.key()) as video:
+    first, note = next(frames), note_of(producer.stage, producer.parameters)
+    with VideoWriter(out, first.shape[1], first.shape[0], source.fps, audio_from=sound, comment=producer.key(), note=note) as video:
         video.write(first)
         for frame in frames:
             video.write(frame)

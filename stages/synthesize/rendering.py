@@ -15,11 +15,11 @@ import torch
 
 from stages.clip import Clip
 from stages.compute.devices import choose_device
+from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.kinds.kind import Keypoints
-from stages.conditions.reach import Reach
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection, UsageError
 from stages.models import Model
@@ -36,10 +36,11 @@ from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
-from stages.synthesize.shown import Show, require_shown, show_step
-from stages.synthesize.transforms import SideBySide, transformed
+from stages.synthesize.shown import Show, part_of, require_shown, show_step
+from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
+Made = Callable[[int, Synthesis], None]
 MAX_SELECTIONS = 16
 """Selections whose codes are kept for when the subject turns back."""
 
@@ -109,17 +110,21 @@ class Rendering:
         """Whether the frames show a whole photograph."""
         return self._photograph is not None
 
-    def frames(self, grounds: Iterator[np.ndarray] | None = None) -> Iterator[np.ndarray]:
+    def frames(
+        self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
+    ) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
 
-        With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects have moved.
+        With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects
+        have moved. made is called with the number and the parts of each frame; seen is a transform before the others.
         """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
         frames = _frames(
-            self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine(grounds)
+            self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine(grounds), made
         )
-        return transformed(frames, [SideBySide(self.driving)] if self.options.compare else [])
+        chain = [] if seen is None else [seen]
+        return transformed(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
 
     def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
         photograph, canvas = self._photograph, self._canvas
@@ -128,10 +133,24 @@ class Rendering:
             return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(below))
         return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
+    @property
+    def kind(self) -> str:
+        """The driving kind."""
+        return self._kind
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """Those from which the network is given some or all; none for a family without examples."""
+        return self._examples
+
+    def frames_beyond(self) -> dict[str, list[int]]:
+        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.WHAT`)."""
+        return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
+
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
         quality_warnings = [text for example in self._examples for text in example.warnings]
-        too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
+        too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
         return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far, *looks]
 
@@ -199,6 +218,7 @@ def _frames(
     show: Show,
     start: Sequence[Sample],
     combine: Combine | None,
+    observe: Made | None,
 ) -> Iterator[np.ndarray]:
     """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
 
@@ -219,7 +239,7 @@ def _frames(
         target = frame_of([step.sample], device)
         known = None if step.starts_shot and index else past
         chosen = select(step)
-        if combine is None:
+        if combine is None and observe is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
             _require_finite(image, index)
             yield image_array(image[0])
@@ -227,7 +247,9 @@ def _frames(
             made = renderer.synthesize(code_of(chosen), target, known)
             past = renderer.remember(target, made, known)
             _require_finite(made.frame, index)
-            yield combine(made, chosen, step.sample.keypoints)
+            if observe is not None:
+                observe(index, made)
+            yield image_array(part_of(made, show)[0]) if combine is None else combine(made, chosen, step.sample.keypoints)
 
 
 def _require_finite(image: torch.Tensor, index: int) -> None:

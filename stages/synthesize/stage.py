@@ -23,6 +23,8 @@ from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
 from stages.synthesize.placement import Placement
 from stages.synthesize.rendering import Rendering, choose_placement
+from stages.synthesize.report import ReportRequest, write_report
+from stages.synthesize.report.record import Record
 
 Progress = Callable[[int, int], None]
 
@@ -39,6 +41,7 @@ def synthesize(
     others: Sequence[tuple[Clip, Clip]] = (),
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
     overwrite: bool = False,
+    report: ReportRequest | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Outcome:
     """Animate the examples by the driving clip and write `out`: a video (.mp4, .mkv, .mov) or a clip (.clip).
@@ -46,7 +49,8 @@ def synthesize(
     examples and driving need the layer that the model was trained on; a model of a family without examples is given none. The last frames
     of `start`, which has that layer, too, are the past of the first driving frame; they are not written. `pictures` are clips of those that
     `options.appearance` names, with that layer. The output has the driving clip's frame rate and sound, and a size by
-    `choose_placement`. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length.
+    `choose_placement`. `perceptual` makes the distance that finetuning uses, if any. `report` is a page about
+    the result; where there is none of a finished result, its frames are made again. Memory does not grow with the length.
 
     others: further subjects of the same photograph, each as a clip of it with that subject's layer, and a driving clip of the same length.
 
@@ -58,22 +62,28 @@ def synthesize(
         clip.require_not(out)
     require_examples(examples, model, options)
     require_appearance(options.appearance, model)
+    if report is not None:
+        report.require_writable(out)
     with alone(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
         placement = choose_placement(examples, model, options)
         producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
-        if not overwrite and is_finished(out, producer):
+        if not overwrite and is_finished(out, producer) and (report is None or report.is_of(producer)):
             return Outcome(out, "skipped", driving.num_frames)
         begun = time.monotonic()
         rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
         renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
-        frames = chained(renderings)
+        record = None if report is None else Record(rendering)
+        frames = chained(renderings, record)
         write_output(out, _counted(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *apart]))
         seconds, fallbacks = time.monotonic() - begun, sum(each.renderer.fallbacks for each in renderings)
         held = sum(each.driving.held for each in renderings)
-        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, placement, fitting)
+        outcome = Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, placement, fitting)
+        if report is not None and record is not None:
+            write_report(report, record, outcome, producer, model.path)
+        return outcome
 
 
 def further(
@@ -97,11 +107,19 @@ def further(
     return made
 
 
-def chained(renderings: Sequence[Rendering]) -> Iterator[np.ndarray]:
-    """The frames of the first rendering, with the subject of each further one moving in them, too."""
-    frames = renderings[0].frames()
-    for rendering in renderings[1:]:
-        frames = rendering.frames(frames)
+def chained(renderings: Sequence[Rendering], record: Record | None = None) -> Iterator[np.ndarray]:
+    """The frames of the first rendering, with the subject of each further one moving in them, too.
+
+    record: sees the parts of the first subject, and the frames with all of them.
+    """
+    made, seen = (None, None) if record is None else (record.made, record.frames)
+    if record is not None and len(renderings) > 1:
+        record.reasons.append("several subjects move: apart from the result, all that is shown is about the first of them")
+    frames: Iterator[np.ndarray] | None = None
+    for rendering in renderings:
+        first, last = rendering is renderings[0], rendering is renderings[-1]
+        frames = rendering.frames(frames, made if first else None, seen if last else None)
+    assert frames is not None
     return frames
 
 
@@ -151,6 +169,8 @@ def _producer(
         parameters["fitting"] = fitting.how
     for name in ("compile", "device", "size", "paste"):
         del parameters[name]
+    if options.note:
+        del parameters["note"]  # older outputs, which have none, stay finished
     if placement is not None:
         parameters["placement"] = asdict(placement)
     if others:

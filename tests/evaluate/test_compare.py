@@ -18,13 +18,14 @@ from figures import figure, frame_metric
 from fsv2v_cli.hints import with_hint
 from stages.clip import Producer, VideoWriter, create_clip
 from stages.clip.pack import pack
+from stages.conditions.redetection import error, nearest
 from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
 from stages.evaluate.frame_source import FrameSource, open_frame_source
 from stages.evaluate.measure import measure
 from stages.evaluate.metric import EvaluationContext
-from stages.evaluate.metrics.landmark_error import _targets, driving_landmarks, error, nearest
+from stages.evaluate.metrics.landmark_error import _targets, driving_landmarks
 from stages.evaluate.partial_result import means, methods
 
 SIDE = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -15,17 +16,19 @@ from scipy.signal import convolve2d
 from skimage.data import astronaut
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from stages.clip import read_frames
 from stages.conditions.labels import VOID
 from stages.evaluate import EvaluateOptions as Options
 from stages.evaluate import Metric, Score, evaluate, find_metric, metric_names
 from stages.evaluate.metric import EvaluationContext, FeatureCache
-from stages.evaluate.metrics.identity import Identity, five_points, open_sface
+from stages.evaluate.metrics.identity import AskedTwice, Identity, cosine, five_points, open_sface
 from stages.evaluate.metrics.ms_ssim import WEIGHTS, scales
 from stages.evaluate.metrics.ms_ssim import similarity as ms_ssim_of
 from stages.evaluate.metrics.pixel_accuracy import accuracy
 from stages.evaluate.metrics.segment_miou import Labeller, SegmentScore, mean_iou
 from stages.evaluate.metrics.ssim import similarity as ssim_of
 from stages.evaluate.structure import Structure
+from stages.models import identity
 from stages.networks.features.alexnet import Lpips
 from weights import registry
 
@@ -202,8 +205,6 @@ def landmarks(scale: float = 1, shift: tuple[float, float] = (0, 0)) -> np.ndarr
 
 
 def test_the_published_format_is_read_and_a_face_is_recognised_wherever_and_however_large_it_is(sface: Path):
-    import cv2
-
     embed = open_sface(sface)
     face = np.asarray(cv2.resize(PORTRAIT, (112, 112), interpolation=cv2.INTER_AREA), np.uint8)
     large = np.zeros((300, 320, 3), np.uint8)
@@ -228,9 +229,81 @@ def test_five_points_are_eyes_nose_and_mouth():
 
 def test_faces_that_are_not_found_lower_the_coverage_and_not_the_identity():
     face, blank = PORTRAIT, np.zeros_like(PORTRAIT)
-    metric = Identity(lambda: lambda frame: [landmarks()] if frame.any() else [], lambda frame, points: np.array([0.6, 0.8], np.float32))
+    embed = lambda frame, points: np.array([0.6, 0.8], np.float32)  # noqa: E731
+    metric = Identity(lambda: lambda frame: [landmarks()] if frame.any() else [], embed, cosine)
     assert metric(face, [face, blank]) == [pytest.approx(1), None]
     assert metric(blank, [face]) is None, "a reference without a face asks for nothing"
+
+
+ONE, SAME, OTHER = "sadtalker_ref1", "video_retalking_3", "sadtalker_ref2"
+"""Two videos of one person and one of another, of the same size."""
+
+
+@pytest.fixture(scope="module")
+def recognised(shared: Path):
+    """recognised(frame): what plain dlib makes of it: detector, landmarks, 128 numbers."""
+    dlib = pytest.importorskip("dlib")
+    detector, predictor = dlib.get_frontal_face_detector(), dlib.shape_predictor(registry.path("face_68_fsv2v.dat").as_posix())
+    network = dlib.face_recognition_model_v1((shared / "weights" / "dlib_face_recognition_resnet_model_v1.dat").as_posix())
+
+    def describe(frame: np.ndarray):
+        (box,) = detector(frame)
+        face = predictor(frame, box)
+        return face, np.array(network.compute_face_descriptor(frame, face))
+
+    return describe
+
+
+@pytest.fixture(scope="module")
+def heads(shared: Path) -> dict[str, np.ndarray]:
+    """The first two frames of each video, [2, 256, 256, 3]."""
+
+    def of(name: str) -> np.ndarray:
+        frames = read_frames(shared / "data" / "faces" / f"{name}.mp4", 0, 2)
+        return np.stack([cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA) for frame in frames])
+
+    return {name: of(name) for name in (ONE, SAME, OTHER)}
+
+
+def test_dlibs_numbers_are_those_of_plain_dlib(recognised, heads):
+    describe = identity.at_hand()
+    if describe is None:
+        pytest.skip("dlib's recognition network is not here")
+    for frame, _ in heads.values():
+        face, expected = recognised(frame)
+        points = np.array([(point.x, point.y, 1) for point in face.parts()], np.float32)
+        assert np.array_equal(describe(frame, points), expected)
+
+
+def test_dlib_tells_one_person_from_another(recognised, heads, tmp_path: Path):
+    """The distance of each frame is that of plain dlib, up to the landmarks, which fsv2v averages over several fits."""
+    if reason := frame_metric("identity-dlib").missing(_setting()):
+        pytest.skip(reason)
+    for name, frames in heads.items():
+        (tmp_path / name).mkdir()
+        for index, frame in enumerate(frames):
+            cv2.imwrite(str(tmp_path / name / f"{index}.png"), frame[..., ::-1])
+    results, truth = [str(tmp_path / name) for name in (SAME, OTHER)], str(tmp_path / ONE)
+    rows = list(evaluate(results, [truth], Options(("identity-dlib",), landmarks="dlib", device="cpu")))
+    of = {(Path(row.result).name, row.metric): row for row in rows if row.clips == 1}
+    assert {metric for _, metric in of} == {"identity-dlib", "identity-dlib-same"}
+    _, first, second = (recognised(heads[ONE][index])[1] for index in (0, 0, 1))
+    for name in (SAME, OTHER):
+        apart = np.linalg.norm(recognised(heads[name][1])[1] - second)
+        row = of[name, "identity-dlib"]
+        assert row.value == pytest.approx(apart, abs=0.06)
+        assert row.baseline == pytest.approx(np.linalg.norm(first - second), abs=0.06), "the example, repeated, is of the same person"
+        assert of[name, "identity-dlib-same"].value == (apart < 0.6)
+        assert of[name, "identity-dlib-same"].baseline == 1
+    assert figure(of[SAME, "identity-dlib"].value) < 0.6 < figure(of[OTHER, "identity-dlib"].value)
+
+
+def test_two_metrics_of_one_distance_compute_it_once():
+    asked = []
+    distances = AskedTwice(lambda reference, candidates: asked.append(reference) or [0.5 for _ in candidates])
+    one, other = PORTRAIT, PORTRAIT.copy()
+    assert [distances(one, [other]), distances(one, [other])] == [[0.5], [0.5]] and len(asked) == 1
+    assert distances(other, [one, one]) == [0.5, 0.5] and len(asked) == 2
 
 
 # lpips

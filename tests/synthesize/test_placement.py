@@ -25,7 +25,7 @@ from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
-from stages.synthesize import SynthesizeOptions, synthesize
+from stages.synthesize import ReportRequest, SynthesizeOptions, synthesize
 from stages.synthesize.canvas import Canvas, Plate
 from stages.synthesize.placement import fading
 
@@ -250,7 +250,9 @@ def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph
     other = open_clip(make_painted_clip(tmp_path / "other.clip", 2, num_frames=5))
     synthesize(pair[:1], driver, model, tmp_path / "left.clip", OPTIONS)
     synthesize(pair[1:], other, model, tmp_path / "right.clip", OPTIONS)
-    synthesize(pair[:1], driver, model, tmp_path / "both.clip", OPTIONS, others=[(pair[1], other)])
+    report = ReportRequest(tmp_path / "both.html")
+    synthesize(pair[:1], driver, model, tmp_path / "both.clip", OPTIONS, others=[(pair[1], other)], report=report)
+    assert "700 x 300 pixels" in report.path.read_text() and "about the first of them" in report.path.read_text()
     alone, both = frames_of(tmp_path / "left.clip"), frames_of(tmp_path / "both.clip")
     assert (both[:, :, :300] == alone[:, :, :300]).all()
     assert (both[:, :, 400:] == frames_of(tmp_path / "right.clip")[:, :, 400:]).all()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.clip import create_clip, open_clip, probe, read_frames
+from stages.clip import VideoWriter, create_clip, open_clip, probe, read_frames
+from stages.clip.comments import read_comment
 from stages.conditions.poses import draw_pose
 from stages.errors import InputError, MissingRequirement, NoDetection, ParametersDiffer, UsageError
 from stages.models import Model, load_model, save_model
@@ -79,6 +80,26 @@ def test_two_runs_give_the_same_bytes(model, person, driver, tmp_path):
     for name in ("a", "b"):
         synthesize([person], driver, model, tmp_path / f"{name}.mp4", OFF)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_result_says_that_it_is_synthetic_unless_it_is_told_not_to(model, person, driver, tmp_path):
+    out = tmp_path / "out.mp4"
+    synthesize([person], driver, model, out, OFF)
+    assert b"digitalsourcetype/trainedAlgorithmicMedia" in out.read_bytes()
+    with pytest.raises(ParametersDiffer, match="note"):
+        synthesize([person], driver, model, out, replace(OFF, note=False))
+    synthesize([person], driver, model, out, replace(OFF, note=False), overwrite=True)
+    assert b"digitalsourcetype" not in out.read_bytes()
+    assert synthesize([person], driver, model, out, replace(OFF, note=False)).status == "skipped"
+
+
+def test_a_result_from_before_there_were_notes_is_still_finished(model, person, driver, tmp_path):
+    new, old = tmp_path / "new.mp4", tmp_path / "old.mp4"
+    synthesize([person], driver, model, new, OFF)
+    with VideoWriter(old, 64, 64, driver.fps, comment=read_comment(new) or "") as video:
+        for frame in read_frames(new):
+            video.write(frame)
+    assert synthesize([person], driver, model, old, OFF).status == "skipped"
 
 
 def test_compare_puts_driver_sketch_and_result_side_by_side(model, person, driver, tmp_path):

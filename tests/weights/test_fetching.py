@@ -5,6 +5,7 @@ The server is a real one on this machine; each test says how it behaves.
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import http.server
 import os
@@ -26,10 +27,11 @@ EAGER = Patience(attempts=4, timeout=0.5, pause=0.01)
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves CONTENT under every path; `behaviours` are used up one per request, then it behaves well."""
+    """Serves `content` under every path; `behaviours` are used up one per request, then it behaves well."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
         self.behaviours: list[str] = []
         self.asked: list[str | None] = []  # the Range header of each request
         self.ranges = True
@@ -53,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(int(behaviour))
             return
         begin = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
-        content = CONTENT[::-1] if behaviour == "wrong" else CONTENT
+        content = self.server.content[::-1] if behaviour == "wrong" else self.server.content
         self.send_response(206 if wanted and self.server.ranges else 200)
         if behaviour != "no length":
             self.send_header("Content-Length", str(len(content) - begin))
@@ -75,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
     yield running
     running.shutdown()
     running.server_close()
@@ -167,6 +169,35 @@ def test_without_network_nobody_waits(tmp_path):
     with pytest.raises(MissingRequirement, match="no connection"):
         download(WANTED, ["http://127.0.0.1:9/a.bin"], tmp_path, Patience())
     assert time.monotonic() - begun < 1
+
+
+PACKED = bz2.compress(CONTENT[: len(CONTENT) // 2]) + bz2.compress(CONTENT[len(CONTENT) // 2 :])  # as parallel packers write it
+
+
+def test_a_packed_file_is_unpacked(server, tmp_path):
+    server.content = PACKED
+    path = download(WANTED, [f"{server.address}.bz2"], tmp_path, EAGER)
+    assert path.read_bytes() == CONTENT
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".a.bin.lock", "a.bin"], "nothing else is left"
+
+
+@pytest.mark.parametrize("left", [PACKED[:100], b"x" * 100, PACKED, PACKED + b"x"], ids=range(4))
+def test_what_an_earlier_run_left_of_a_packed_file_is_used_if_it_fits(server, tmp_path, left):
+    server.content = PACKED
+    (tmp_path / ".a.bin.bz2.part").write_bytes(left)
+    assert download(WANTED, [f"{server.address}.bz2"], tmp_path, EAGER).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no bzip2 file", PACKED[:200], PACKED[:200] + b"x" * 50, bz2.compress(CONTENT[::-1]), bz2.compress(bytes(1 << 26))],
+    ids=["another format", "cut short", "damaged", "another file", "far too large"],
+)
+def test_a_wrong_packed_file_is_refused_and_dropped(server, tmp_path, content):
+    server.content = content
+    with pytest.raises(MissingRequirement, match="it serves another file, with sha256"):
+        download(WANTED, [f"{server.address}.bz2"], tmp_path, EAGER)
+    assert [entry.name for entry in tmp_path.iterdir()] == [".a.bin.lock"]
 
 
 @pytest.mark.parametrize("left", [CONTENT[:1000], b"x" * 1000, CONTENT, CONTENT + b"x", b"x" * len(CONTENT)], ids=range(5))

@@ -1,34 +1,49 @@
-"""Whether it is the same person: the cosine of the embeddings of the face in the result and of the face in the reference (SFace, Zhong et
-al. 2021).
+"""Whether it is the same person: the face in the result beside the face in the reference, by what a recognition network says of each.
 
-The face is found by the landmark detector and aligned to the network's 112 x 112 pixels by five points: eyes, tip of the nose, corners of
-the mouth. By OpenCV's documentation of the network, two faces are of the same person from a cosine of 0.363. Frames of a result without
-a face lower the coverage, not the mean.
+Both faces are found by the landmark detector. Frames of a result without a face lower the coverage, not the mean. There are two networks:
+
+* SFace (Zhong et al. 2021): the cosine of the embeddings. The face is aligned to 112 x 112 pixels by five points: eyes, tip of the nose,
+  corners of the mouth. By OpenCV's documentation of the network, two faces are of the same person from a cosine of 0.363.
+* dlib's (King 2017): the Euclidean distance of 128 numbers each, and the share of the frames in which it is below dlib's limit of 0.6. dlib
+  aligns the face to 150 x 150 pixels by the 68 landmarks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.backends import Backends
+from stages.conditions.redetection import Detect, Points, largest, missing_detector, nearest, opener
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
-from stages.evaluate.metrics.landmark_error import Detect, Points, choose_detector, largest, nearest, opener
+from stages.models import identity
 
 WEIGHTS = "face_recognition_sface_2021dec.onnx"
-Embedding = NDArray[np.float32]
+Embedding = NDArray[Any]
 Embed = Callable[[Image, Points], Embedding]
-"""frame and the landmarks [68, 3] of a face in it -> embedding of unit length."""
+"""frame and the landmarks [68, 3] of a face in it -> embedding."""
+Compare = Callable[[Embedding, Embedding], float]
+
+
+def cosine(one: Embedding, other: Embedding) -> float:
+    """Of embeddings of unit length."""
+    return float(one @ other)
+
+
+def distance(one: Embedding, other: Embedding) -> float:
+    """Euclidean."""
+    return float(np.linalg.norm(one - other))
 
 
 class Identity:
     """Each candidate gets its own detector, because a detector may track from frame to frame."""
 
-    def __init__(self, open_detector: Callable[[], Detect], embed: Embed) -> None:
-        self._open_detector, self._embed = open_detector, embed
+    def __init__(self, open_detector: Callable[[], Detect], embed: Embed, compare: Compare) -> None:
+        self._open_detector, self._embed, self._compare = open_detector, embed, compare
         self._reference, self._detectors = open_detector(), list[Detect]()
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
@@ -39,7 +54,24 @@ class Identity:
             return None
         wanted = self._embed(reference, target)
         faces = [nearest(detect(frame), target) for detect, frame in zip(self._detectors, candidates, strict=True)]
-        return [None if face is None else float(self._embed(frame, face) @ wanted) for face, frame in zip(faces, candidates, strict=True)]
+        return [
+            None if face is None else self._compare(self._embed(frame, face), wanted) for face, frame in zip(faces, candidates, strict=True)
+        ]
+
+
+class AskedTwice:
+    """Computes the figures of a frame once, although two metrics ask for them."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._asked: tuple[Image, ...] = ()
+        self._answer: Sequence[float | None] | None = None
+
+    def __call__(self, reference: Image, candidates: Sequence[Image]) -> Sequence[float | None] | None:
+        asked = (reference, *candidates)
+        if list(map(id, asked)) != list(map(id, self._asked)):
+            self._asked, self._answer = asked, self._scorer(reference, candidates)
+        return self._answer
 
 
 def five_points(landmarks: Points) -> NDArray[np.float32]:
@@ -65,16 +97,41 @@ def open_sface(path: Path) -> Embed:
 
 
 def _missing(context: EvaluationContext) -> str:
-    return missing_weights(WEIGHTS) or Backends("landmarks").get(choose_detector(context)).missing()
+    return missing_weights(WEIGHTS) or missing_detector(context.landmarks)
+
+
+def _missing_for_dlib(context: EvaluationContext) -> str:
+    return identity.PACKAGE.missing() or missing_weights(identity.WEIGHTS) or missing_detector(context.landmarks)
 
 
 def _open(context: EvaluationContext) -> Scorer:
     from weights import registry
 
-    return Identity(opener(context), open_sface(registry.path(WEIGHTS)))
+    return Identity(opener(context.landmarks, context.device), open_sface(registry.path(WEIGHTS)), cosine)
 
 
-METRIC = Metric(
+def _open_dlib(context: EvaluationContext) -> Scorer:
+    from weights import registry
+
+    def opened() -> Scorer:
+        return AskedTwice(
+            Identity(opener(context.landmarks, context.device), identity.open_dlib(registry.path(identity.WEIGHTS)), distance)
+        )
+
+    return context.cache.once("identity-dlib", opened)
+
+
+def _open_dlib_same(context: EvaluationContext) -> Scorer:
+    distances = _open_dlib(context)
+
+    def same(reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
+        apart = distances(reference, candidates)
+        return None if apart is None else [None if value is None else float(value < identity.DLIBS_LIMIT) for value in apart]
+
+    return same
+
+
+SFACE = Metric(
     name="identity",
     summary="similarity of the face to that of the reference, 1 for identical faces",
     unit="",
@@ -83,3 +140,22 @@ METRIC = Metric(
     missing=_missing,
     min_side=16,
 )
+DLIB = Metric(
+    name="identity-dlib",
+    summary="distance of the face from that of the reference by dlib's network, 0 for identical faces",
+    unit="",
+    better="lower",
+    open=_open_dlib,
+    missing=_missing_for_dlib,
+    min_side=16,
+    only_by_name=True,
+)
+DLIB_SAME = replace(
+    DLIB,
+    name="identity-dlib-same",
+    summary=f"share of the frames in which that distance is below {identity.DLIBS_LIMIT}, dlib's limit for the same person",
+    better="higher",
+    open=_open_dlib_same,
+    aliases=("identity-dlib",),
+)
+METRICS = (SFACE, DLIB, DLIB_SAME)

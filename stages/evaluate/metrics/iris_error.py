@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from stages.backends import Backends
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
+from stages.conditions.redetection import largest, nearest
 from stages.conditions.tracks import main_subject
 from stages.evaluate.driven import has_layer
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
-from stages.evaluate.metrics.landmark_error import largest, nearest
 
 Points = NDArray[np.float32]
 Detect = Callable[[Image], list[Points]]

@@ -10,20 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stages.backends import Backends
-from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE, eye_distance
+from stages.conditions.landmarks import LEFT_EYE, RIGHT_EYE
+from stages.conditions.redetection import Detect, Points, error, largest, missing_detector, nearest, opener
 from stages.conditions.tracks import only_main
 from stages.evaluate.driven import has_layer, points_at_size
 from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
-
-Points = NDArray[np.float32]
-Detect = Callable[[Image], list[Points]]
-"""frame -> the landmarks [68, 3] of each face in it."""
-
-PREFERRED = ("mediapipe", "dlib", "face-alignment")
 
 
 class LandmarkError:
@@ -62,25 +55,6 @@ class _Tracked:
         return self._faces
 
 
-def error(points: Points | None, target: Points) -> float | None:
-    """Mean distance of the landmarks [68, 3] that the target has, in per cent of its eye distance; None without a face."""
-    if points is None:
-        return None
-    visible = target[:, 2] > 0
-    apart = np.linalg.norm(points[visible, :2] - target[visible, :2], axis=-1).mean()
-    return float(100 * apart / max(float(eye_distance(target)), 1.0))
-
-
-def largest(faces: Sequence[Points]) -> Points | None:
-    return max(faces, key=lambda points: float(np.ptp(points[:, :2], axis=0).prod()), default=None)
-
-
-def nearest(faces: Sequence[Points], target: Points) -> Points | None:
-    visible = target[:, 2] > 0
-    centre = target[visible, :2].mean(0)
-    return min(faces, key=lambda points: float(np.linalg.norm(points[visible, :2].mean(0) - centre)), default=None)
-
-
 def driving_landmarks(driving: FrameSource, width: int, height: int, open_detector: Callable[[], Detect]) -> Iterator[Points]:
     """The landmarks [68, 3] of each frame of the driving, in pixels of a width x height frame; confidence 0 without a face.
 
@@ -101,32 +75,12 @@ def _detected(driving: FrameSource, detect: Detect) -> Iterator[Points]:
         yield np.zeros((68, 3), np.float32) if face is None else face
 
 
-def choose_detector(context: EvaluationContext) -> str:
-    """The landmark detector of the options, else the first that can run."""
-    if context.landmarks != "auto":
-        return context.landmarks
-    backends = Backends("landmarks")
-    ready = (name for name in PREFERRED if name in backends.names() and backends.get(name).available)
-    return next(ready, PREFERRED[0])
-
-
-def opener(context: EvaluationContext) -> Callable[[], Detect]:
-    """A function that opens the chosen detector; each opened one tracks by itself. Raises MissingRequirement when it cannot run."""
-    backend = Backends("landmarks").require(choose_detector(context))
-
-    def opened() -> Detect:
-        detector = backend.open(context.device)
-        return lambda frame: [face.points[:LANDMARKS] for face in detector(frame)]
-
-    return opened
-
-
 def _missing(context: EvaluationContext) -> str:
-    return Backends("landmarks").get(choose_detector(context)).missing()
+    return missing_detector(context.landmarks)
 
 
 def _open(context: EvaluationContext) -> Scorer:
-    opened = opener(context)
+    opened = opener(context.landmarks, context.device)
     return LandmarkError(_targets(context, opened), opened)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -20,6 +19,7 @@ from stages.evaluate.measure import Score
 from stages.evaluate.metric import Image
 from stages.evaluate.registry import find_metric
 from stages.io.files import TEMPORARY, write_atomically
+from stages.pages import page
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"
 MAX_WIDTH = 512
@@ -46,9 +46,8 @@ def write_report(path: Path, scores: Sequence[Score]) -> None:
         "means": [score.json() for score in means],
         "groups": [_group(reference, [score for score in single if score.reference == reference]) for reference in references],
     }
-    page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    text = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
-    write_atomically(path, page.replace("__REPORT__", text).encode())
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    write_atomically(path, page(template, content))
 
 
 def _about(name: str) -> dict[str, str]:

@@ -1,0 +1,33 @@
+"""Pages for a browser that need neither another file nor the network: a template, the common style and script, and the content as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def page(template: str, content: Mapping[str, Any]) -> bytes:
+    """The template with its `__STYLE__`, `__SCRIPT__` and `__CONTENT__` filled in."""
+    text = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
+    return template.replace("__STYLE__", _own("common.css")).replace("__SCRIPT__", _own("common.js")).replace("__CONTENT__", text).encode()
+
+
+def _own(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def jpeg_address(image: NDArray[np.uint8], side: int) -> str:
+    """An image, uint8 RGB [H, W, 3], as a data URI; its longer side is shrunk to at most `side` pixels."""
+    import cv2
+
+    scale = side / max(image.shape[:2])
+    if scale < 1:
+        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

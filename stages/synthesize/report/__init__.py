@@ -1,0 +1,104 @@
+"""`synthesize` with a report: one page that shows where a result may have gone wrong, and what was said about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from stages.clip import Producer
+from stages.errors import UsageError
+from stages.io.files import hidden_file, require_own, write_atomically
+from stages.pages import jpeg_address, page
+from stages.synthesize.options import Outcome
+from stages.synthesize.report.record import Record
+from stages.synthesize.report.remarks import notes_of, warnings_of
+
+MARK = b"<title>fsv2v synthesize</title>"
+SIDE = 256
+"""Longer side in pixels of the page's pictures."""
+BANDS = {"held": "no detection", "beyond": "beyond the examples"}
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """A page that is wanted about a synthesis.
+
+    path: ends in .html. said: what was said before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
+    explain: adds to a sentence what to do about it, in terms of the caller's interface.
+    """
+
+    path: Path
+    said: Sequence[tuple[str, str]] = ()
+    explain: Callable[[str], str] = str
+
+    def require_writable(self, out: Path) -> None:
+        """Raises UsageError for a name that is no page or that lies in the result, InputError when the page cannot be written."""
+        if self.path.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"{self.path} cannot be a report", hint="End its name in .html")
+        if out.absolute() in self.path.absolute().parents:
+            raise UsageError(f"the report {self.path} lies inside the result {out}", hint="Choose another place for it")
+        require_own(self.path, MARK, "report of a synthesis")
+        with hidden_file(self.path):
+            pass  # fail before the frames are made, not after
+
+    def is_of(self, producer: Producer) -> bool:
+        """Whether the page is there, and about this very result."""
+        return self.path.is_file() and _identifier(producer) in self.path.read_bytes()[:1024].decode("utf-8", "replace")
+
+
+def write_report(request: ReportRequest, record: Record, outcome: Outcome, producer: Producer, model: Path) -> None:
+    """Write the page about a finished result. Raises InputError when it cannot be written."""
+    said = [*request.said, *(("warning", text) for text in warnings_of(outcome)), *(("note", text) for text in notes_of(outcome))]
+    said += [("note", text) for text in record.reasons]
+    content = {
+        "facts": _facts(record, outcome, model),
+        "said": [{"kind": kind, "text": request.explain(text)} for kind, text in sorted(dict.fromkeys(said), key=_is_note)],
+        "examples": [{"name": name, "src": jpeg_address(image, SIDE)} for name, image in record.examples()],
+        "frames": len(record.held),
+        "columns": [_column(record, frame) for frame in record.shown],
+        "rows": [
+            {"name": name, "images": [jpeg_address(images[frame], SIDE) if frame in images else None for frame in record.shown]}
+            for name, images in record.rows().items()
+        ],
+        "curves": [{"title": title, "values": values} for title, values in record.curves().items()],
+        "bands": [{"what": BANDS[name], "spans": spans, "kind": name} for name, spans in record.bands().items() if spans],
+    }
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    write_atomically(request.path, page(template.replace("__RESULT__", _identifier(producer)), content))
+
+
+def _is_note(said: tuple[str, str]) -> bool:
+    """Warnings come first."""
+    return said[0] == "note"
+
+
+def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str]]:
+    clip = record.rendering.driving.clip
+    seconds = clip.num_frames / float(clip.fps)
+    return [
+        ("result", str(outcome.path)),
+        ("size", record.size),
+        ("length", f"{clip.num_frames} frames, {seconds:.1f} s at {float(clip.fps):.4g} frames per second"),
+        ("driven by", str(clip.id)),
+        ("model", str(model)),
+    ]
+
+
+def _column(record: Record, frame: int) -> dict[str, Any]:
+    """What is said below the pictures of a frame."""
+    apart = record.identity.get(frame)
+    return {
+        "frame": frame,
+        "seconds": round(frame / float(record.rendering.driving.clip.fps), 2),
+        "painted": round(record.painted[frame], 3) if record.painted else None,
+        "identity": None if apart is None else round(apart, 2),
+        "marks": [BANDS[name] for name, spans in record.bands().items() if any(first <= frame <= last for first, last in spans)],
+    }
+
+
+def _identifier(producer: Producer) -> str:
+    return hashlib.sha256(producer.key().encode()).hexdigest()

@@ -1,0 +1,216 @@
+"""`synthesize --report`: one page that shows where a result went wrong, made of what is known by construction."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import browser as chromium
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fsv2v_cli.main import run
+from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.conditions import redetection
+from stages.errors import ParametersDiffer, UsageError
+from stages.models import Model, load_model, save_model
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
+from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, synthesize
+
+TINY = PRESETS["tiny"]
+OPTIONS = SynthesizeOptions(device="cpu", crop="none", normalize="off", size="model", precision="fp32", num_examples=1)
+LENGTH, LOST = 20, (7, 8, 9)
+"""Frames of the driving clip, and those in which nothing is detected."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Model:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
+    return load_model(path)
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory, make_painted_clip) -> Clip:
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "person.clip", 0))
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, make_painted_clip) -> Clip:
+    """Nothing is detected in the frames `LOST`."""
+    folder = tmp_path_factory.mktemp("clips")
+    painted = open_clip(make_painted_clip(folder / "painted.clip", 1, num_frames=LENGTH))
+    points = painted.layer("landmarks").arrays()["points"].copy()
+    points[list(LOST)] = 0
+    clip = create_clip(folder / "driver.clip", painted.frames(), storage="png")
+    with clip.writing("landmarks", Producer("test"), {"frames": clip.frames_digest()}) as layer:
+        layer.arrays(points=points)
+    return clip
+
+
+@pytest.fixture
+def make(model, person, driver, tmp_path):
+    """make(name, ...): the outcome of a synthesis with the report `out.html`."""
+
+    def made(name: str = "out.mp4", options: SynthesizeOptions = OPTIONS, page: str = "out.html", **more: Any) -> Outcome:
+        return synthesize([person], driver, model, tmp_path / name, options, report=ReportRequest(tmp_path / page, **more))
+
+    return made
+
+
+def content(page: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="content">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def picture(address: str) -> np.ndarray:
+    data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image[..., ::-1].astype(float)
+
+
+@pytest.fixture(autouse=True)
+def no_detector(monkeypatch):
+    """Faces are looked for only in tests that say so, because it takes most of the time."""
+    monkeypatch.setattr("stages.synthesize.report.record.missing_detector", lambda: "it is on holiday")
+
+
+def test_it_shows_frames_of_the_result_beside_what_drove_them(make, person, driver, tmp_path):
+    make("out.clip")
+    shown = content(tmp_path / "out.html")
+    columns, rows = [column["frame"] for column in shown["columns"]], {row["name"]: row["images"] for row in shown["rows"]}
+    assert columns == [0, 2, 3, 5, 7, 9, 10, 12, 14, 16, 17, 19], "twelve of twenty, evenly spaced"
+    result = [*open_clip(tmp_path / "out.clip").frames()]
+    for column, frame in enumerate(columns):
+        assert np.abs(picture(rows["result"][column]) - result[frame]).mean() < 6
+        assert np.abs(picture(rows["driving video"][column]) - driver.frame(frame)).mean() < 6
+    (example,) = shown["examples"]
+    assert np.abs(picture(example["src"]) - person.frame(0)).mean() < 6
+
+
+def test_the_mask_and_its_mean_are_those_that_show_mask_writes(make, model, person, driver, tmp_path):
+    make()
+    synthesize([person], driver, model, tmp_path / "mask.clip", replace(OPTIONS, show="mask"))
+    masks = np.stack([*open_clip(tmp_path / "mask.clip").frames()]).astype(float)
+    shown = content(tmp_path / "out.html")
+    (painted,) = (curve["values"] for curve in shown["curves"] if "painted" in curve["title"])
+    assert np.allclose(painted, masks.mean((1, 2, 3)) / 255, atol=1 / 255)
+    (images,) = (row["images"] for row in shown["rows"] if row["name"].startswith("painted"))
+    for column, image in zip(shown["columns"], images, strict=True):
+        assert np.abs(picture(image) - masks[column["frame"]]).mean() < 6
+
+
+def test_frames_without_a_detection_are_marked_and_told_of_with_what_to_do(make, tmp_path):
+    make(said=[("warning", "it rains")], explain=lambda text: f"{text}!")
+    shown = content(tmp_path / "out.html")
+    assert [band["spans"] for band in shown["bands"] if band["what"] == "no detection"] == [[[LOST[0], LOST[-1]]]]
+    assert [column["frame"] for column in shown["columns"] if "no detection" in column["marks"]] == [7, 9]
+    said = [(each["kind"], each["text"]) for each in shown["said"]]
+    assert said[0] == ("warning", "it rains!")
+    assert ("note", "3 driving frames without a detection repeat the last one that has one!") in said
+
+
+def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
+    """A detector that finds every face two pixels to the right of where it was to be."""
+    points = driver.layer("landmarks").arrays()["points"][:, 0].copy()
+    points[list(LOST)] = points[LOST[0] - 1]
+    answers = iter(points + np.array([2, 0, 0], np.float32))
+    monkeypatch.setattr("stages.synthesize.report.record.missing_detector", str)
+    monkeypatch.setattr("stages.synthesize.report.record.opener", lambda name, device: lambda: lambda frame: [next(answers)])
+    monkeypatch.setattr("stages.models.identity.at_hand", lambda: None)
+    make()
+    (errors,) = (curve["values"] for curve in content(tmp_path / "out.html")["curves"] if "landmark" in curve["title"])
+    eyes = np.linalg.norm(points[:, 36:42, :2].mean(1) - points[:, 42:48, :2].mean(1), axis=-1)
+    assert np.allclose(errors, 100 * 2 / eyes, rtol=1e-4)
+
+
+def test_without_a_detector_it_says_why_there_is_no_landmark_error(make, tmp_path):
+    make()
+    shown = content(tmp_path / "out.html")
+    assert not [curve for curve in shown["curves"] if "landmark" in curve["title"]]
+    assert {"kind": "note", "text": "the landmark error is not measured: it is on holiday"} in shown["said"]
+
+
+def test_a_report_changes_no_frame(make, model, person, driver, tmp_path):
+    make("with.mp4")
+    synthesize([person], driver, model, tmp_path / "without.mp4", OPTIONS)
+    assert (tmp_path / "with.mp4").read_bytes() == (tmp_path / "without.mp4").read_bytes()
+
+
+def test_a_finished_result_gets_the_report_that_it_lacks_and_keeps_the_one_that_it_has(make, model, person, driver, tmp_path):
+    synthesize([person], driver, model, tmp_path / "out.mp4", OPTIONS)
+    assert [make().status, make().status] == ["done", "skipped"]
+    make("other.mp4", replace(OPTIONS, show="raw"))
+    assert make().status == "done", "the page was about another result"
+
+
+def test_the_page_needs_neither_the_network_nor_another_file(make, tmp_path):
+    make()
+    page = (tmp_path / "out.html").read_text()
+    assert not re.search(r"https?://(?!www\.w3\.org)|<link|@import|src=[\"'](?!data:)", page)
+    assert len(page) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("page", "error", "said"),
+    [("folder.html", ParametersDiffer, "is not a report"), ("out.txt", UsageError, "End its name in .html"),
+     ("out.clip/page.html", UsageError, "lies inside the result"), ("diary.html", ParametersDiffer, "is not a report")],
+)  # fmt: skip
+def test_a_place_that_cannot_be_a_report_is_refused_before_any_work(page, error, said, make, tmp_path):
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "diary.html").write_text("<p>Dear diary")
+    with pytest.raises(error, match=said):
+        make("out.clip", page=page)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diary.html", "folder.html"]
+    assert (tmp_path / "diary.html").read_text() == "<p>Dear diary"
+
+
+def test_the_command_writes_hints_into_the_page_and_measures_what_can_be_measured_here(model, person, driver, tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.synthesize.report.record.missing_detector", redetection.missing_detector)
+    chosen = ["--model", model.path, "--crop", "none", "--device", "cpu", "--size", "model"]
+    given = ["synthesize", "--examples", person.path, "--driving", driver.path, *chosen, "-o", tmp_path / "out.mp4", "--report"]
+    assert run([*map(str, given), str(tmp_path / "out.html")]) == 0
+    shown = content(tmp_path / "out.html")
+    said = [each["text"] for each in shown["said"]]
+    assert any("--normalize on and off decide otherwise" in text for text in said) and any("--backend" in text for text in said)
+    measured = [curve["values"] for curve in shown["curves"] if "landmark" in curve["title"]]
+    assert all(len(values) == LENGTH for values in measured)
+    assert bool(redetection.missing_detector()) == any("the landmark error is not measured" in text for text in said)
+
+
+def test_a_report_of_another_name_is_a_mistake_of_use(model, person, driver, tmp_path):
+    given = ["synthesize", "--examples", person.path, "--driving", driver.path, "--model", model.path, "-o", tmp_path / "out.mp4"]
+    assert run([*map(str, given), "--report", str(tmp_path / "out.txt")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
+    if chromium.find() is None:
+        pytest.skip("there is no Chromium")
+    with chromium.opened(tmp_path / "browser") as tab:
+        yield tab
+
+
+def test_a_browser_draws_it_and_a_click_into_a_curve_goes_to_the_frame(make, tmp_path, browser):
+    make(said=[("warning", "</script><b>bold</b>")])
+    page = tmp_path / "out.html"
+    browser.open(page.as_uri())
+    assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert browser.value("document.querySelectorAll('.strip img').length") == 4 * 12
+    assert "</script><b>bold</b>" in browser.value("document.querySelector('.said').innerText")
+    browser.click("svg")  # between frames 8 and 9: frame 7 is the nearest one that is shown
+    assert browser.value("document.querySelector('.strip .at').dataset.column") == "4"
+    assert not browser.complaints
+    assert [address for address in browser.requests if not address.startswith("data:")] == [page.as_uri()]
