@@ -15,10 +15,21 @@ from fsv2v.reporting import Reporter
 from fsv2v.sources import Examples, Source, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.compute.devices import choose_device
+from stages.conditions.motion import UNCHANGED, Motion
 from stages.errors import UsageError
 from stages.models import Model
 from stages.models.perceptual import open_distance
-from stages.synthesize import Choices, Outcome, Rendering, SynthesizeOptions, decide, require_appearance, require_examples, variant
+from stages.synthesize import (
+    Choices,
+    Outcome,
+    Rendering,
+    SynthesizeOptions,
+    decide,
+    require_appearance,
+    require_examples,
+    require_face,
+    variant,
+)
 from stages.synthesize import synthesize as write
 
 
@@ -46,6 +57,7 @@ def prepare(
     fps: float = 25,
     start: Source | None = None,
     appearance: str = "",
+    motion: Motion = UNCHANGED,
 ) -> Prepared:
     """Open examples and driving clip, choose the model by the driving layer, and extract what is missing into `temporary`."""
     choices = Choices.parse(appearance)
@@ -55,6 +67,7 @@ def prepare(
     chosen = _model(model, drive, base)
     chosen = chosen if attention == "auto" else chosen.attending(attention)
     require_appearance(appearance, chosen)
+    require_face(motion, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
     prepared = [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend)
@@ -119,6 +132,7 @@ def synthesize(
         "fps": fps,
         "start": start,
         "appearance": chosen.appearance,
+        "motion": chosen.parsed_motion,
     }
     told = reporter or Reporter()
     if out is None:
@@ -150,7 +164,9 @@ def synthesize_variants(
     choose_device(chosen[0].device)
     told, path = reporter or Reporter(), Path(out)
     with temporary_clips(told) as temporary:
-        ready = prepare(examples, driving, temporary, device=chosen[0].device, appearance=chosen[0].appearance, **settings)
+        first = chosen[0]
+        settings |= {"device": first.device, "appearance": first.appearance, "motion": first.parsed_motion}
+        ready = prepare(examples, driving, temporary, **settings)
         for number, each in enumerate(chosen, 1):
             name = f"{path.stem}-{number:0{len(str(count))}}{path.suffix}"
             yield _write(ready, path.with_name(name), each, told, overwrite)

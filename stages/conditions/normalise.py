@@ -67,8 +67,22 @@ def _distances(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     return np.asarray(np.square(_standard(driving) - _standard(example[None])[0]).sum((1, 2)))
 
 
+def nearest_weights(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """Weights [T], with the sum 1, of the driving faces [T, 68, 2] in the mean of those that are most like the example [68, 2]."""
+    chosen, weights = _weighted(driving, example)
+    every = np.zeros(len(driving))
+    every[chosen] = weights
+    return every
+
+
 def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size.
+    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size."""
+    chosen, weights = _weighted(driving, example)
+    return np.asarray(np.einsum("t,tnc->nc", weights, driving[chosen]))
+
+
+def _weighted(driving: np.ndarray, example: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the driving frames that are most like the example, and their weights, whose sum is 1.
 
     A frame weighs the less the farther it is from the example than the nearest one is. Where the example is a frame of this very video,
     that frame alone counts, and the driver keeps the own proportions.
@@ -77,7 +91,7 @@ def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     chosen = nearest(driving, example)[: max(1, round(NEAREST_SHARE * len(driving)))]
     least = distance[chosen[0]]
     weights = np.exp((least - distance[chosen]) / max(least, 1e-12))
-    return np.asarray(np.einsum("t,tnc->nc", weights / weights.sum(), driving[chosen]))
+    return chosen, weights / weights.sum()
 
 
 def _standard(shapes: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.rendering import Rendering
-from stages.synthesize.stage import require_examples, synthesize
+from stages.synthesize.stage import require_examples, require_face, synthesize
 
 __all__ = [
     "Choices",
@@ -14,6 +14,7 @@ __all__ = [
     "decide",
     "require_appearance",
     "require_examples",
+    "require_face",
     "synthesize",
     "variant",
 ]

@@ -71,6 +71,9 @@ class Rendering:
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        motion = options.parsed_motion
+        if not motion.unchanged:
+            self.driving.move_as(motion, self._keypoints)
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         self._appearance = None
@@ -96,7 +99,8 @@ class Rendering:
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
         looks = [] if self._appearance is None else self._appearance.warnings
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far, *looks]
+        notes = [f"{self._clip.id}: {text}" for text in self.driving.notes]
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *notes, *too_far, *looks]
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:

@@ -44,6 +44,8 @@ class Kind:
     """Whether `Track.fitted` gives it the example's proportions."""
     shows_face: bool = False
     """Whether the layer landmarks says whose face it is."""
+    expressive: bool = False
+    """Whether `Track.with_motion` makes its motion weaker or stronger."""
     keep: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
     """Arrays of the first layer to store with the result, from the driving keypoints [T, 1, N, 3]; None: nothing is stored."""
     dataset: type[Material] | None = None
