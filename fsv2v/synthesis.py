@@ -159,7 +159,8 @@ def synthesize_variants(
     """
     if count < 1:
         raise UsageError(f"{count} variants are none")
-    settings = {name: options.pop(name) for name in ("model", "base", "attention", "backend", "fps", "start") if name in options}
+    names = ("model", "base", "attention", "backend", "fps", "start")
+    settings: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
     told, path = reporter or Reporter(), Path(out)

@@ -93,7 +93,8 @@ def require_face(motion: Motion, model: Model) -> None:
         shown = f"{model.path} is driven by {model.config.kind}"
         raise UsageError(f"only the motion of faces has a strength and parts, and {shown}", hint="Leave them out")
     if not model.config.few_shot:
-        raise UsageError(f"a model of the family {model.config.family} has no example whose motion could be changed", hint="Leave it as it is")
+        family = model.config.family
+        raise UsageError(f"a model of the family {family} uses no examples, from which motion could be measured", hint="Leave it as it is")
 
 
 def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
