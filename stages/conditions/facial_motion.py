@@ -7,48 +7,19 @@ foreshortening of a turned face belongs to the pose. What the pose leaves is the
 example, and the gaze, the irises within their eyes.
 
 Limits: depths are those of an average head, so a few per cent of a large turn are taken for expression. The contour of a turned head shows
-other points of it than that of a head that faces the camera: only the displacement of the chin, which fades towards the temples, counts as
-expression of the jaw, and the rest as pose.
+other points of it than that of a head that faces the camera: of what changes in it, only the displacement of the chin, which fades towards
+the temples, counts as expression of the jaw, and the rest as pose.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
+from stages.conditions.head import Array, Head, angle_between, displacements_of, seen_displacements
 from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS, eye_distance
 from stages.conditions.motion import Motion
 from stages.conditions.normalise import nearest_weights
 
-Array = NDArray[np.float64]
-
-AVERAGE_HEAD: Array = np.array(
-    [
-        (-1.11, 0.06, 0.88), (-1.09, 0.41, 0.95), (-1.06, 0.66, 0.94), (-1, 0.93, 0.87),
-        (-0.92, 1.17, 0.75), (-0.76, 1.44, 0.51), (-0.56, 1.63, 0.32), (-0.28, 1.79, 0.12),
-        (0, 1.84, 0.06), (0.28, 1.79, 0.12), (0.56, 1.63, 0.32), (0.76, 1.44, 0.51),
-        (0.92, 1.17, 0.75), (1, 0.93, 0.87), (1.06, 0.66, 0.94), (1.09, 0.41, 0.95),
-        (1.11, 0.06, 0.88), (-0.88, -0.23, 0.06), (-0.79, -0.31, -0.05), (-0.66, -0.35, -0.15),
-        (-0.47, -0.34, -0.22), (-0.22, -0.29, -0.26), (0.22, -0.29, -0.26), (0.47, -0.34, -0.22),
-        (0.66, -0.35, -0.15), (0.79, -0.31, -0.05), (0.88, -0.23, 0.06), (0, -0.05, -0.26),
-        (0, 0.19, -0.41), (0, 0.39, -0.58), (0, 0.52, -0.62), (-0.26, 0.69, -0.21),
-        (-0.13, 0.72, -0.31), (0, 0.73, -0.34), (0.13, 0.72, -0.31), (0.26, 0.69, -0.21),
-        (-0.7, 0, 0.09), (-0.6, -0.06, -0.02), (-0.44, -0.06, -0.05), (-0.27, 0.02, 0),
-        (-0.42, 0.05, -0.03), (-0.57, 0.05, 0), (0.27, 0.02, 0), (0.44, -0.06, -0.05),
-        (0.6, -0.06, -0.02), (0.7, 0, 0.09), (0.57, 0.05, 0), (0.42, 0.05, -0.03),
-        (-0.41, 1.09, 0), (-0.32, 1.02, -0.17), (-0.12, 0.95, -0.32), (0, 0.97, -0.33),
-        (0.12, 0.95, -0.32), (0.32, 1.02, -0.17), (0.41, 1.09, 0), (0.32, 1.22, -0.11),
-        (0.24, 1.28, -0.16), (0, 1.34, -0.21), (-0.24, 1.28, -0.16), (-0.32, 1.22, -0.11),
-        (-0.37, 1.09, -0.03), (-0.19, 1.06, -0.19), (0, 1.06, -0.24), (0.19, 1.06, -0.19),
-        (0.37, 1.09, -0.03), (0.19, 1.16, -0.15), (0, 1.18, -0.21), (-0.19, 1.16, -0.15),
-    ]
-)  # fmt: skip
-"""[68, 3]: x right, y down, z away from the camera, in eye distances, from between the eyes. Mean of MediaPipe's mesh over 79 videos."""
-RIGID = [0, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
-"""Landmarks that no muscle moves."""
 CONTOUR, CHIN = slice(0, 17), slice(7, 10)
 JAW = np.sin(np.linspace(0, np.pi, 17)) ** 2
 """How far each point of the contour moves with the chin."""
@@ -59,72 +30,8 @@ CORNERS = [36, 39], [42, 45]
 """Of the eyes that the irises 0 to 4 and 5 to 9 are in."""
 OPENINGS = (([37, 38], [41, 40], CORNERS[0]), ([43, 44], [47, 46], CORNERS[1]), ([61, 62, 63], [67, 66, 65], [60, 64]))
 """Upper and lower landmarks of lids and lips, which never pass each other, and their corners."""
-SQUEEZED = 0.5
-"""Displacements of a turned head are enlarged by at most the inverse of this."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
 """Degrees, and root mean square displacement of mouth, lids and brows in eye distances: beyond, a frame is far from the reference."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A rigid head."""
-
-    points: Array
-    """[68, 3]: x, y and depth in pixels."""
-
-    @classmethod
-    def of(cls, face: Array) -> Head:
-        """The head of a face [68, 2]."""
-        average = cls(AVERAGE_HEAD)
-        pose = average.poses(face[None])
-        depth = (average._centred @ _turns(pose)[0].T)[:, 2] * np.exp(pose[0, 0])
-        return cls(np.column_stack([face, depth]))
-
-    @property
-    def _centre(self) -> Array:
-        return np.asarray(self.points[RIGID].mean(0))
-
-    @property
-    def _centred(self) -> Array:
-        return np.asarray(self.points - self._centre)
-
-    def poses(self, faces: Array) -> Array:
-        """[T, 6] of faces [T, 68, 2]: logarithm of the size, rotation vector, shift in pixels; all 0 where the head is as it is."""
-        rigid = faces[:, RIGID]
-        shift = rigid.mean(1) - self._centre[:2]
-        cameras = np.einsum("kn,tnc->tck", np.linalg.pinv(self._centred[RIGID]), rigid - rigid.mean(1, keepdims=True))
-        left, sizes, right = np.linalg.svd(cameras, full_matrices=False)
-        rows = left @ right
-        turns = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
-        size = np.log(np.maximum(sizes.mean(1, keepdims=True), 1e-6))
-        return np.concatenate([size, Rotation.from_matrix(turns).as_rotvec(), shift], 1)
-
-    def posed(self, poses: Array, displacements: Array) -> Array:
-        """[T, 68, 2]: the head, whose points are displaced by [T, 68, 2] in its own plane, in the poses [T, 6]."""
-        shapes = self._centred + np.concatenate([displacements, np.zeros((*displacements.shape[:-1], 1))], -1)
-        seen = np.einsum("tij,tnj->tni", _cameras(poses), shapes)
-        return np.asarray(seen + self._centre[:2] + poses[:, None, 4:])
-
-
-def _turns(poses: Array) -> Array:
-    return np.asarray(Rotation.from_rotvec(poses[:, 1:4]).as_matrix())
-
-
-def _cameras(poses: Array) -> Array:
-    """[T, 2, 3]: how displacements in space are seen."""
-    return np.asarray(np.exp(poses[:, :1, None]) * _turns(poses)[:, :2])
-
-
-def _unflattened(displacements: Array, poses: Array) -> Array:
-    """How displacements [T, N, 2] in the plane of the head are seen."""
-    return np.asarray(np.einsum("tij,tnj->tni", _cameras(poses)[:, :, :2], displacements))
-
-
-def _flattened(seen: Array, poses: Array) -> Array:
-    """Displacements in the plane of the head that look like `seen` [T, N, 2], or come as near as `SQUEEZED` permits."""
-    left, sizes, right = np.linalg.svd(_cameras(poses)[:, :, :2])
-    sizes = np.maximum(sizes, SQUEEZED * np.exp(poses[:, :1]))
-    return np.asarray(np.einsum("tji,tj,tkj,tnk->tni", right, 1 / sizes, left, seen))
 
 
 class FacialMotion:
@@ -144,10 +51,11 @@ class FacialMotion:
         self._head = Head.of(self._face[:LANDMARKS])
         self._poses = self._head.poses(shapes)
         left = shapes - self._head.posed(self._poses, np.zeros_like(shapes))
-        self._displacements = _flattened(left, self._poses)
-        self._displacements[:, CONTOUR] = JAW[:, None] * self._displacements[:, CHIN].mean(1, keepdims=True)
-        self._rest = left - _unflattened(self._displacements, self._poses)
-        self._looks = _flattened(_in_eyes(faces), self._poses)
+        self._displacements = displacements_of(left, self._poses)
+        jaw = JAW[:, None] * self._displacements[:, CHIN].mean(1, keepdims=True)
+        self._displacements[:, CONTOUR] = jaw + self._mean(self._displacements[:, CONTOUR] - jaw)
+        self._rest = left - seen_displacements(self._displacements, self._poses)
+        self._looks = displacements_of(_in_eyes(faces), self._poses)
 
     @property
     def reference(self) -> int:
@@ -156,7 +64,7 @@ class FacialMotion:
 
     def far(self) -> str:
         """Why the first frame with a face is far from the reference, as part of a sentence; empty if it is near."""
-        turn = _angle(self._poses[0], self._weights @ self._poses)
+        turn = angle_between(self._poses[0], self._weights @ self._poses)
         if turn > FAR_TURN:
             return f"its head is turned by {turn:.0f} degrees from there"
         apart = (self._displacements[0] - self._mean(self._displacements))[EXPRESSIVE]
@@ -216,7 +124,7 @@ class FacialMotion:
         looks = look + _towards(self._looks - look, mean - look, motion.gaze, motion)
         if own.all() and motion.gaze == 0:
             confidence = np.broadcast_to(own, confidence.shape)
-        irises = np.concatenate([_eye_centres(shapes) + _unflattened(looks, poses), confidence[..., None]], -1)
+        irises = np.concatenate([_eye_centres(shapes) + seen_displacements(looks, poses), confidence[..., None]], -1)
         irises[confidence <= 0] = 0
         return np.asarray(irises)
 
@@ -241,9 +149,3 @@ def _in_eyes(faces: Array) -> Array:
 def _eye_centres(faces: Array) -> Array:
     """[T, 10, 2]: between the corners of the eye of each point of the irises; faces [T, >= 68, 2]."""
     return np.repeat(np.stack([faces[:, corners].mean(1) for corners in CORNERS], 1), IRIS_POINTS // 2, axis=1)
-
-
-def _angle(one: Array, other: Array) -> float:
-    """Degrees between two poses [6]."""
-    turn = Rotation.from_rotvec(one[1:4]) * Rotation.from_rotvec(other[1:4]).inv()
-    return float(np.degrees(turn.magnitude()))
