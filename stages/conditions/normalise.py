@@ -36,10 +36,11 @@ def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = T
     if not seen.any():
         return driving
     mean = _nearest_mean(face[seen, :, :2], example[:LANDMARKS, :2])
-    scale, shift = fit(mean, example[:LANDMARKS, :2])
+    target = _leaning_as(example[:LANDMARKS, :2], mean)
+    scale, shift = fit(mean, target)
     moved = driving[..., :2] * scale + shift
     if proportions:
-        _give_proportions(moved, mean * scale + shift, example)
+        _give_proportions(moved, mean * scale + shift, target)
     result: np.ndarray = driving.copy()
     result[..., :2] = moved
     result[~seen] = 0
@@ -48,12 +49,25 @@ def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = T
     return result
 
 
+def _leaning_as(example: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The example [68, 2] turned in the image around its middle until it leans as the driver does in `mean` [68, 2].
+
+    Otherwise the tilt of its head would be taken for proportions: its eyes, one higher than the other, would leave an upright face.
+    """
+    middle = example.mean(0)
+    a, b = example - middle, mean - mean.mean(0)
+    across, along = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()), float((a * b).sum())
+    length = max(float(np.hypot(across, along)), 1e-6)
+    cosine, sine = along / length, across / length
+    return np.asarray(middle + a @ np.array([[cosine, sine], [-sine, cosine]]))
+
+
 def _give_proportions(faces: np.ndarray, mean: np.ndarray, example: np.ndarray) -> None:
-    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place."""
+    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place; example [68, 2]."""
     for part, rigid, along in PARTS:
-        ratio = _ratio(mean[part], example[part, :2], rigid)
+        ratio = _ratio(mean[part], example[part], rigid)
         centre = faces[:, part].mean(1, keepdims=True)
-        offset = example[part, :2].mean(0) - mean[part].mean(0)
+        offset = example[part].mean(0) - mean[part].mean(0)
         for points in (part, along):
             faces[:, points] = centre + offset + (faces[:, points] - centre) * ratio
 
