@@ -13,10 +13,12 @@ the temples, counts as expression of the jaw, and the rest as pose.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stages.conditions.head import Array, Head, angle_between, displacements_of, seen_displacements
-from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS, eye_distance
+from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS, LEFT_EYE, RIGHT_EYE, eye_distance
 from stages.conditions.motion import Motion
 from stages.conditions.normalise import nearest_weights
 
@@ -28,8 +30,22 @@ EXPRESSIVE = [*range(17, 27), *range(36, 68)]
 """Brows, lids and lips."""
 CORNERS = [36, 39], [42, 45]
 """Of the eyes that the irises 0 to 4 and 5 to 9 are in."""
-OPENINGS = (([37, 38], [41, 40], CORNERS[0]), ([43, 44], [47, 46], CORNERS[1]), ([61, 62, 63], [67, 66, 65], [60, 64]))
-"""Upper and lower landmarks of lids and lips, which never pass each other, and their corners."""
+
+
+class Opening(NamedTuple):
+    """Lids or lips: landmarks that never pass each other."""
+
+    upper: list[int]
+    lower: list[int]
+    corners: list[int]
+
+
+RIGHT, LEFT, MOUTH = (
+    Opening([37, 38], [41, 40], CORNERS[0]), Opening([43, 44], [47, 46], CORNERS[1]), Opening([61, 62, 63], [67, 66, 65], [60, 64])
+)  # fmt: skip
+OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
+LIMIT = 1.6
+"""Lids in relative motion move at most so many times as far as the driver's, and at least by its inverse."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
 """Degrees, and root mean square displacement of mouth, lids and brows in eye distances: beyond, a frame is far from the reference."""
 
@@ -100,20 +116,34 @@ class FacialMotion:
         strengths = np.full((LANDMARKS, 1), motion.mouth)
         for eyes in EYES:
             strengths[eyes] = motion.eyes
-        return _towards(self._displacements, self._mean(self._displacements), strengths, motion)
+        mean = self._mean(self._displacements)
+        displacements = _towards(self._displacements, mean, strengths, motion)
+        if motion.origin == "relative":
+            for lids, opening in LIDS:
+                own, theirs = (self._gaps(opening, shape).mean() for shape in (np.zeros_like(mean), mean))
+                displacements[:, lids] *= np.clip(own / max(theirs, 1e-6), 1 / LIMIT, LIMIT)  # so that they close
+        return displacements
 
     def _apart(self, displacements: Array) -> Array:
         """Without lids and lips that pass each other further than the example's or the driver's own do; in place."""
-        face = self._face[:LANDMARKS]
-        shapes, driver = face + displacements, face + self._displacements
-        for upper, lower, (start, end) in OPENINGS:
-            across = face[end] - face[start]
-            down = np.array([-across[1], across[0]]) / max(float(np.linalg.norm(across)), 1e-6)
-            gap, own, theirs = ((points[..., lower, :] - points[..., upper, :]) @ down for points in (shapes, face, driver))
-            lacking = np.maximum(np.minimum(np.minimum(own, theirs), 0) - gap, 0)[..., None] / 2
-            displacements[:, upper] -= lacking * down
-            displacements[:, lower] += lacking * down
+        for opening in OPENINGS:
+            own, theirs = (self._gaps(opening, shapes) for shapes in (np.zeros_like(displacements), self._displacements))
+            lacking = np.minimum(np.minimum(own, theirs), 0) - self._gaps(opening, displacements)
+            down = np.maximum(lacking, 0)[..., None] / 2 * self._down(opening)
+            displacements[:, opening.upper] -= down
+            displacements[:, opening.lower] += down
         return displacements
+
+    def _gaps(self, opening: Opening, displacements: Array) -> Array:
+        """Between upper and lower landmarks of the example, displaced by [..., 68, 2]: [..., n], negative where they pass each other."""
+        shapes = self._face[:LANDMARKS] + displacements
+        return np.asarray((shapes[..., opening.lower, :] - shapes[..., opening.upper, :]) @ self._down(opening))
+
+    def _down(self, opening: Opening) -> Array:
+        """The direction [2] from upper to lower landmarks in the example: across the line through the corners."""
+        start, end = self._face[opening.corners]
+        along = (end - start) / max(float(np.linalg.norm(end - start)), 1e-6)
+        return np.array([-along[1], along[0]])
 
     def _gazing(self, shapes: Array, poses: Array, motion: Motion) -> Array:
         """Irises [T, 10, 3] in the eyes of shapes [T, 68, 2]: the example's if the gaze has no strength, else where the driver has any."""

@@ -146,6 +146,18 @@ def test_beyond_1_the_motion_grows_and_not_what_tells_the_persons_apart(driver: 
     assert np.ptp(two[:, 57, 1]) == pytest.approx(2 * np.ptp(one[:, 57, 1]), rel=0.05)
 
 
+def test_lids_close_in_relative_motion_however_wide_the_examples_eyes_are() -> None:
+    blinking, wide = AVERAGE_HEAD.copy(), AVERAGE_HEAD.copy()
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        blinking[upper] = blinking[lower] = (blinking[upper] + blinking[lower]) / 2
+        wide[upper, 1] -= 0.05
+    driver, example = with_irises([seen(AVERAGE_HEAD)] * 3 + [seen(blinking)]), with_irises([seen(wide)])[0]
+    made = FacialMotion(driver, example).made(Motion(origin="relative"))
+    opening = example[40, 1] - example[38, 1]
+    assert made[0, 40, 1] - made[0, 38, 1] == pytest.approx(opening, abs=0.05)
+    assert abs(made[3, 40, 1] - made[3, 38, 1]) < 0.1 * opening
+
+
 def test_lids_meet_and_never_pass_each_other() -> None:
     blinking = AVERAGE_HEAD.copy()
     for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
