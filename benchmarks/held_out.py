@@ -143,7 +143,7 @@ def _made(trial: Trial, folder: Path, variant: str) -> Clip:
         fsv2v("finetune", "--model", trial.model, *given, "-o", model)
     out = folder / f"{variant.replace(' ', '-')}.clip"
     pair = ["--examples", str(folder / "examples.clip"), "--driving", str(folder / "judged.clip"), "--crop", "none", "--normalize", "off"]
-    fsv2v("synthesize", *pair, "--model", model, *trial.variants[variant], "-o", str(out))
+    fsv2v("synthesize", *pair, "--model", model, "--size", "model", *trial.variants[variant], "-o", str(out))
     return open_clip(out)
 
 

@@ -60,7 +60,7 @@ def finetune(material: Material) -> CommandRun:
 
 
 def synthesize(material: Material) -> CommandRun:
-    return fsv2v("synthesize", "--examples", material.clip, "--driving", material.clip, "-o", material.result, "-q")
+    return fsv2v("synthesize", "--examples", material.clip, "--driving", material.clip, "-o", material.result, "--size", "model", "-q")
 
 
 def evaluate(material: Material) -> CommandRun:

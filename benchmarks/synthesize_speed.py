@@ -52,7 +52,18 @@ def main() -> None:
             Image.fromarray(skimage.data.astronaut()).save(example)
 
         def seconds_of(times: int, model: Path | None) -> float:
-            request = ("synthesize", "--examples", example, "--driving", folder / f"{times}.clip", "-o", folder / f"{times}.mp4", "-q")
+            request = (
+                "synthesize",
+                "--examples",
+                example,
+                "--driving",
+                folder / f"{times}.clip",
+                "-o",
+                folder / f"{times}.mp4",
+                "--size",
+                "model",
+                "-q",
+            )
             chosen = ("--model", model) if model else ()
             return fsv2v(*request, *chosen, "--device", "cpu", "--overwrite", cores=asked.cores).seconds
 

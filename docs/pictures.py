@@ -19,7 +19,9 @@ EXAMPLES = PAGES.parent / "examples"
 MOMENTS = (24, 40, 72, 104)
 """Frames of the driving clip that the README shows."""
 SIZE = (360, 300)
-"""Height and width of a panel."""
+"""Height and width of a panel with a skeleton."""
+WIDE = 384
+"""Side of a panel with a portrait."""
 UPRIGHT = np.array(
     [(0, 0), (0, 15), (-10, 15), (-15, 30), (-15, 45), (10, 15), (15, 30), (15, 45), (0, 45), (-7, 45), (-7, 70), (-7, 95), (7, 45),
      (7, 70), (7, 95), (-2, -2), (2, -2), (-4, -1), (4, -1), (9, 100), (10, 99), (6, 100), (-9, 100), (-10, 99), (-6, 100)]
@@ -66,14 +68,17 @@ def retargeting() -> np.ndarray:
 
 
 def animation() -> np.ndarray:
-    """The example portrait, then the driving sketch of a few moments above the frames that the shipped model makes of them."""
+    """The example portrait, then frames that the shipped model makes of it, each with the driving sketch in a corner."""
     portrait, driving = EXAMPLES / "astronaut.png", EXAMPLES / "driving.clip"
     frames = list(islice(fsv2v.synthesize(portrait, driving, backend="dlib"), MOMENTS[-1] + 1))
     sketch = open_clip(driving).layer("sketch")
-    columns = [np.vstack([cv2.merge([sketch.image(moment)] * 3), frames[moment]]) for moment in MOMENTS]
-    side = 2 * frames[0].shape[0]
-    example = cv2.resize(read_image(portrait), (side, side), interpolation=cv2.INTER_AREA)
-    return np.hstack([example, *columns])
+    panels = [
+        cv2.resize(image, (WIDE, WIDE), interpolation=cv2.INTER_AREA) for image in (read_image(portrait), *map(frames.__getitem__, MOMENTS))
+    ]
+    for image, moment in zip(panels[1:], MOMENTS, strict=True):
+        small = cv2.resize(sketch.image(moment), (WIDE // 3, WIDE // 3), interpolation=cv2.INTER_AREA)
+        image[-len(small) :, -len(small) :] = small[..., None]
+    return np.hstack(panels)
 
 
 DRAWN = {"animation.jpg": animation, "retargeting.png": retargeting}

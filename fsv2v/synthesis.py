@@ -24,6 +24,7 @@ from stages.synthesize import (
     Outcome,
     Rendering,
     SynthesizeOptions,
+    choose_placement,
     decide,
     require_appearance,
     require_examples,
@@ -196,7 +197,8 @@ def _frames(
         require_examples(ready.examples, ready.model, options)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures)
+        placement = choose_placement(ready.examples, ready.model, options)
+        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement)
         for text in rendering.warnings():
             reporter.warning(temporary.with_sources(text))
         for done, frame in enumerate(rendering.frames(), 1):

@@ -127,6 +127,15 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     "the driver does from the frames that are most like the example.",
 )  # fmt: skip
 @click.option(
+    "--size", default="auto", show_default=True, metavar="auto|model|example|N",
+    help="Height of the crop in the result: of the model's images, of the example's own pixels, or N pixels. auto: the example's, at most "
+    "1024, if it is clearly larger than the model's.",
+)  # fmt: skip
+@click.option(
+    "--paste/--no-paste", default=None,
+    help="Put the moving head or body back into the photograph. Default: if the example is one photograph and --size is auto.",
+)  # fmt: skip
+@click.option(
     "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
     help="Write an intermediate image: the example warped by the flow, the mask (black: warp used), or the raw image of the generator.",
 )  # fmt: skip
@@ -149,8 +158,8 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 def synthesize(
     examples: str | None, driving: str, start: str | None, model: str | None, base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, strength: str | None, part: str | None, motion: str, show: str, compare: bool, appearance: str | None, variants: int | None,
-    finetune: int, backend: str, seed: int, device: str, run: Run,
+    str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, show: str, compare: bool, appearance:
+    str | None, variants: int | None, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -170,8 +179,8 @@ def synthesize(
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
-        "show": show, "compare": compare, "appearance": appearance or "", "finetune": finetune,
-        "seed": seed, "precision": precision, "compile": compile, "device": device,
+        "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show, "compare": compare, "appearance": appearance or "",
+        "finetune": finetune, "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     keep_freed_memory()

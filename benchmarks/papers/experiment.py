@@ -194,7 +194,15 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
     snapshot = trained(experiment, variant, seed)
     model = load_model(snapshot)
     folder = experiment.out / "results" / variant.folder / f"seed-{seed}"
-    asked = {"num_examples": 1, "normalize": "off", "crop": "none", "precision": "fp32", "device": experiment.device, **variant.asked}
+    asked = {
+        "num_examples": 1,
+        "normalize": "off",
+        "crop": "none",
+        "size": "model",
+        "precision": "fp32",
+        "device": experiment.device,
+        **variant.asked,
+    }
     pairs = []
     for row, examples, judged in experiment.cuts():
         out = folder / f"{row['id']}.clip"

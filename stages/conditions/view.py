@@ -51,6 +51,10 @@ class View:
         across, down = np.linalg.norm(self.matrix[:, :2], axis=0)
         return bool(abs(np.log(across / down)) > SHAPE_TOLERANCE)
 
+    def inverse(self, height: int, width: int) -> View:
+        """From the output back to the source, whose size is height x width."""
+        return View(np.linalg.inv(_square(self.matrix))[:2], height, width)
+
     def then(self, after: View) -> View:
         """This view, and `after` of what it shows."""
         return View((_square(after.matrix) @ _square(self.matrix))[:2], after.height, after.width)

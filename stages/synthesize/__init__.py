@@ -3,7 +3,7 @@
 from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.rendering import Rendering
+from stages.synthesize.rendering import Rendering, choose_placement
 from stages.synthesize.stage import require_examples, require_face, synthesize
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Outcome",
     "Rendering",
     "SynthesizeOptions",
+    "choose_placement",
     "decide",
     "require_appearance",
     "require_examples",

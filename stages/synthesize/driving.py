@@ -80,6 +80,11 @@ class Driving:
             before = sample.keypoints
             yield Step(sample, starts_shot)
 
+    def keypoints(self) -> Iterator[np.ndarray]:
+        """Of each frame, [N, 3] in the model's pixels."""
+        for index in self.source:
+            yield self.track.keypoints(index, self._seen_through[index])
+
     def beyond(self, reach: Reach) -> list[str]:
         """Warnings of the frames whose subject is beyond what the examples show."""
         found: dict[str, list[int]] = {}

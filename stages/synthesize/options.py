@@ -12,8 +12,11 @@ from stages.conditions.motion import Motion, Origin
 from stages.errors import UsageError
 from stages.networks.common.inference import Precision
 from stages.synthesize.fitting import Fitting, Normalize
+from stages.synthesize.placement import Placement, Size
 from stages.synthesize.selection import KEPT_OUTSIDE
 from stages.synthesize.shown import Show
+
+MIN_SIDE, LARGEST_SIDE = 32, 8192
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class SynthesizeOptions:
     """The only parts of a face that follow the driver, as `Motion.parse` reads it; the others stay as in the example."""
     motion: Origin = "absolute"
     """absolute: the face looks as the driver's does. relative: it moves from the example's expression and pose as the driver's does."""
+    size: Size = "auto"
+    """Height in pixels of the crop in the result: model, that of the model's images; example, that of the first example's pixels; auto:
+    the example's, at most 1024, unless the model's is nearly as large."""
+    paste: bool | None = None
+    """Put the result back into the photograph of the first example. None: where a single photograph is shown and `size` is auto."""
     show: Show = "result"
     """What is written: the frames, or a part of what they were made of (see shown.py)."""
     compare: bool = False
@@ -53,6 +61,10 @@ class SynthesizeOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.size not in get_args(get_args(Size)[0]) and not (isinstance(self.size, int) and MIN_SIDE <= self.size <= LARGEST_SIDE):
+            raise UsageError(f"{self.size!r} is not a size", hint=f"Use model, example or a number from {MIN_SIDE} to {LARGEST_SIDE}")
+        if self.paste and (self.compare or self.show != "result"):
+            raise UsageError("only results alone are pasted into a photograph", code="paste-of-parts")
         if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
             raise UsageError(f"{self.select!r} does not say which examples to select", hint="Use all, delaunay or a number from 1")
         if self.motion not in get_args(Origin):
@@ -78,5 +90,7 @@ class Outcome:
     held_frames: int = 0
     """Driving frames without a detection, for which the last one was held."""
     warnings: tuple[str, ...] = ()
+    placement: Placement | None = None
+    """The size of the result, where it is not the model's."""
     fitting: Fitting = Fitting("none", "nothing was made")
     """Whether the driving face or body was given the example's place and proportions."""

@@ -10,6 +10,7 @@ import numpy as np
 from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.conditions.kinds import Kind, find
+from stages.conditions.view import View
 from stages.errors import ParametersDiffer
 from stages.io.differences import differences
 from stages.io.reading import parse_object
@@ -34,8 +35,12 @@ def is_finished(out: Path, producer: Producer) -> bool:
     raise ParametersDiffer(f"{out} is there and was made with other parameters ({changed})", code="output-differs")
 
 
-def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer) -> None:
-    """Write the frames of a synthesis as the video or clip `out`, with rate and sound of the driving clip."""
+def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, shown_through: View | None = None) -> None:
+    """Write the frames of a synthesis as the video or clip `out`, with rate and sound of the driving clip.
+
+    shown_through: from the model's pixels to those of the frames; None if they are the same. A video of a photograph with an odd number of
+    rows or columns lacks the last one, because players want even numbers.
+    """
     source = driving.clip
     sound = source if source.has("audio") else None
     if out.suffix == ".clip":
@@ -43,8 +48,10 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
             out, frames, fps=source.fps, timestamps=source.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
         if _kept_layer(producer) is not None:
-            _keep_driving(clip, driving, find(producer.backend), producer)
+            _keep_driving(clip, driving, find(producer.backend), producer, shown_through)
         return
+    if producer.parameters.get("placement"):
+        frames = map(even, frames)
     first = next(frames)
     with VideoWriter(out, first.shape[1], first.shape[0], source.fps, audio_from=sound, comment=producer.key()) as video:
         video.write(first)
@@ -61,8 +68,15 @@ def _kept_layer(producer: Producer) -> str | None:
     return None if kind.keep is None or producer.parameters["compare"] else kind.layer
 
 
-def _keep_driving(clip: Clip, driving: Driving, kind: Kind, producer: Producer) -> None:
+def even(image: np.ndarray) -> np.ndarray:
+    """The image [H, W, 3] without its last row and column where their numbers are odd."""
+    height, width = image.shape[:2]
+    return image[: height - height % 2, : width - width % 2]
+
+
+def _keep_driving(clip: Clip, driving: Driving, kind: Kind, producer: Producer, shown_through: View | None) -> None:
     assert kind.keep is not None
-    keypoints = np.stack([step.sample.keypoints for step in driving.steps()])[:, None]
+    keypoints = np.stack(list(driving.keypoints()))[:, None]
+    keypoints = keypoints if shown_through is None else shown_through.points(keypoints)
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
         layer.arrays(kind.keep(keypoints))

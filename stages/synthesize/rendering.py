@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,8 @@ from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.reach import Reach
-from stages.errors import InputError, NoDetection
+from stages.conditions.view import View
+from stages.errors import InputError, NoDetection, UsageError
 from stages.models import Model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
@@ -30,6 +32,7 @@ from stages.synthesize.appearance import decide_appearance, require_appearance
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, require_shown, show_step
 from stages.synthesize.transforms import SideBySide, transformed
@@ -39,10 +42,14 @@ MAX_SELECTIONS = 16
 """Selections whose codes are kept for when the subject turns back."""
 
 
+Combine = Callable[[Synthesis, Sequence[int], np.ndarray], np.ndarray]
+"""What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
+
+
 class Rendering:
     """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
 
-    fitting: the result of `fitting.decide`; the other parameters are those of `synthesize`.
+    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; the other parameters are those of `synthesize`.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Rendering:
         perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
+        placement: Placement | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
@@ -74,6 +82,8 @@ class Rendering:
         motion = options.parsed_motion
         if not motion.unchanged:
             self.driving.move_as(motion, self._keypoints)
+        self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
+        self._photograph = Photograph(self._examples, placement, find(self._kind)) if placement is not None and placement.pasted else None
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         self._appearance = None
@@ -87,12 +97,29 @@ class Rendering:
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
 
+    def shown_through(self) -> View | None:
+        """From the model's pixels to the result's; None where they are the same."""
+        if self._photograph is not None:
+            return self._photograph.from_model
+        if self._canvas is None:
+            return None
+        return View.scaled(*self.driving.size, self._canvas.height, self._canvas.width)
+
     def frames(self) -> Iterator[np.ndarray]:
-        """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""
+        """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
+
+        With `compare` they are two or three times as wide.
+        """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
-        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start)
+        frames = _frames(self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine())
         return transformed(frames, [SideBySide(self.driving)] if self.options.compare else [])
+
+    def _combine(self) -> Combine | None:
+        if self._photograph is not None:
+            return self._photograph.frame
+        canvas = self._canvas
+        return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the clips."""
@@ -101,6 +128,26 @@ class Rendering:
         looks = [] if self._appearance is None else self._appearance.warnings
         notes = [f"{self._clip.id}: {text}" for text in self.driving.notes]
         return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *notes, *too_far, *looks]
+
+
+def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
+    """How large the result is, and whether it is pasted into the photograph of the first example; None for the model's size alone.
+
+    Raises UsageError when a model that warps no example is asked for either.
+    """
+    if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
+        if options.paste or options.size not in ("auto", "model"):
+            raise UsageError("only results of a model that warps the example have another size than the model's", code="size-of-model")
+        return None
+    kind = find(model.config.kind)
+    if options.paste and kind.cover is None:
+        raise UsageError(f"{kind.name} shows no subject before a background that could be pasted", code="paste-without-subject")
+    if options.size == "model" and not options.paste:
+        return None
+    (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
+    few = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
+    default = options.size == "auto" and few and kind.cover is not None and not options.compare
+    return decide_placement(first, options.size, paste=default if options.paste is None else options.paste)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
@@ -145,8 +192,12 @@ def _frames(
     select: Callable[[Step], tuple[int, ...]],
     show: Show,
     start: Sequence[Sample],
+    combine: Combine | None,
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first."""
+    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
+
+    combine: makes them of the parts that the network makes; None for the network's own images.
+    """
     count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
 
@@ -161,7 +212,18 @@ def _frames(
     for index, step in enumerate(driving.steps()):
         target = frame_of([step.sample], device)
         known = None if step.starts_shot and index else past
-        image, past = show_step(renderer, show, code_of(select(step)), target, known)
-        if not image.isfinite().all():
-            raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")
-        yield image_array(image[0])
+        chosen = select(step)
+        if combine is None:
+            image, past = show_step(renderer, show, code_of(chosen), target, known)
+            _require_finite(image, index)
+            yield image_array(image[0])
+        else:
+            made = renderer.synthesize(code_of(chosen), target, known)
+            past = renderer.remember(target, made, known)
+            _require_finite(made.frame, index)
+            yield combine(made, chosen, step.sample.keypoints)
+
+
+def _require_finite(image: torch.Tensor, index: int) -> None:
+    if not image.isfinite().all():
+        raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")

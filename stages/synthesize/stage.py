@@ -22,7 +22,8 @@ from stages.synthesize.appearance import Choices, require_appearance
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
-from stages.synthesize.rendering import Rendering
+from stages.synthesize.placement import Placement
+from stages.synthesize.rendering import Rendering, choose_placement
 
 Progress = Callable[[int, int], None]
 
@@ -44,8 +45,8 @@ def synthesize(
 
     examples and driving need the layer that the model was trained on; a model of a family without examples is given none. The last frames
     of `start`, which has that layer, too, are the past of the first driving frame; they are not written. `pictures` are clips of those that
-    `options.appearance` names, with that layer. The output has the model's size, the driving clip's frame rate and its sound. `perceptual`
-    makes the distance that finetuning uses, if any. Memory does not grow with the length.
+    `options.appearance` names, with that layer. The output has the driving clip's frame rate and sound, and a size by
+    `choose_placement`. `perceptual` makes the distance that finetuning uses, if any. Memory does not grow with the length.
 
     Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageError (a name that is
     neither video nor clip, another process makes it, the model wants examples and there are none, or the other way round, or it has no such
@@ -57,16 +58,18 @@ def synthesize(
     require_appearance(options.appearance, model)
     with alone(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
-        producer = _producer(examples, driving, model, options, fitting, start, pictures)
+        placement = choose_placement(examples, model, options)
+        producer = _producer(examples, driving, model, options, fitting, placement, start, pictures)
         if not overwrite and is_finished(out, producer):
             return Outcome(out, "skipped", driving.num_frames)
         begun = time.monotonic()
-        rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures)
-        write_output(out, _counted(rendering.frames(), driving.num_frames, progress), rendering.driving, producer)
+        rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
+        frames = _counted(rendering.frames(), driving.num_frames, progress)
+        write_output(out, frames, rendering.driving, producer, rendering.shown_through())
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         warnings = tuple(dict.fromkeys([*rendering.warnings(), *apart]))
         seconds, fallbacks = time.monotonic() - begun, rendering.renderer.fallbacks
-        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.driving.held, warnings, fitting)
+        return Outcome(out, "done", driving.num_frames, seconds, fallbacks, rendering.driving.held, warnings, placement, fitting)
 
 
 def require_examples(examples: Sequence[Clip], model: Model, options: SynthesizeOptions) -> None:
@@ -109,6 +112,7 @@ def _producer(
     model: Model,
     options: SynthesizeOptions,
     fitting: Fitting,
+    placement: Placement | None,
     start: Clip | None,
     pictures: Mapping[str, Clip],
 ) -> Producer:
@@ -124,8 +128,10 @@ def _producer(
         parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
     if fitting.how == "place":
         parameters["fitting"] = fitting.how
-    for name in ("compile", "device", "strength", "part", "motion"):
+    for name in ("compile", "device", "size", "paste", "strength", "part", "motion"):
         del parameters[name]
+    if placement is not None:
+        parameters["placement"] = asdict(placement)
     parameters |= options.parsed_motion.recorded()
     if model.config.appearance:
         parameters["appearance"] = str(Choices.parse(options.appearance))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,5 +38,12 @@ class SideBySide:
     def __call__(self, frames: Frames) -> Frames:
         images: Iterator[np.ndarray | None] = self.driving.frames() if self.driving.clip.has("frames") else repeat(None)
         for frame, drawing, image in zip(frames, self.driving.drawings(), images, strict=False):
-            columns = [drawing, frame]
-            yield np.concatenate(columns if image is None else [image, *columns], 1)
+            columns = [drawing] if image is None else [image, drawing]
+            yield np.concatenate([*(_as_high_as(frame, column) for column in columns), frame], 1)
+
+
+def _as_high_as(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The image at the size of the frame."""
+    if image.shape == frame.shape:
+        return image
+    return np.asarray(cv2.resize(image, frame.shape[1::-1], interpolation=cv2.INTER_CUBIC))

@@ -111,7 +111,7 @@ def test_the_lines_of_the_readme_run(make_face_video, tmp_path):
     make_face_video(tmp_path / "talk.mp4", 3)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["(256, 256, 3)"] * 3
+    assert done.stdout.splitlines() == ["(300, 300, 3)"] * 3, "the whole portrait"
     assert (tmp_path / "out.mp4").stat().st_size > 1000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ from stages.conditions.kinds.kind import Keypoints, Kind
 from stages.conditions.material import Material, Size, jumps, main_subject_of, select_entries, transformed, transformed_boxes
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.reach import Pose
-from stages.conditions.retarget import retarget
+from stages.conditions.retarget import BONES, retarget
 from stages.conditions.tracks import DetectorNoise, Track, only_main
 from stages.conditions.view import View
 from stages.errors import InputError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MAX_TURN = 1.0
 """Largest difference from the nearest example in the orientation of `body_place`: 1 is the front view, -1 the view from behind."""
+LIMB_IN_PERSONS = 0.14
+"""Thickness of a clothed limb, in units of the person's height."""
+NOSE, TRUNK = 0, (2, 5, 9, 12)
 MIN_JOINTS = 10
 """Smallest number of visible points of BODY_25 in a dataset: a person down to the thighs has more, a head with shoulders fewer."""
 
@@ -94,6 +98,26 @@ def draw(semantic: torch.Tensor) -> torch.Tensor:
     return semantic[:, :3] * 2 - 1
 
 
+def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
+    """Limbs of the thickness of clothed ones, the trunk between shoulders and hips, and the head."""
+    body = keypoints[: len(NAMES)]
+    seen = body[:, 2] > 0
+    if not seen.any():
+        return
+    thickness = max(1, round(LIMB_IN_PERSONS * person_height(body)))
+    points = [(round(float(x)), round(float(y))) for x, y in body[:, :2]]
+    for parent, child in BONES:
+        if seen[parent] and seen[child]:
+            cv2.line(mask, points[parent], points[child], 1, thickness)
+    trunk = [points[joint] for joint in TRUNK if seen[joint]]
+    if len(trunk) > 2:
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.array(trunk)), 1)
+        cv2.polylines(mask, [cv2.convexHull(np.array(trunk))], True, 1, thickness)
+    for joint in (NOSE, *(end for _, end in BONES)):
+        if seen[joint]:
+            cv2.circle(mask, points[joint], thickness if joint == NOSE else thickness // 2, 1, cv2.FILLED)
+
+
 def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     """The arrays of the layer `poses`, from driving keypoints [T, 1, 67, 3]."""
     bodies = keypoints[:, :, : len(NAMES)]
@@ -148,6 +172,8 @@ KIND = Kind(
     channels=PoseTrack.channels,
     pose=pose,
     normalizable=True,
+    cover=_cover,
+    soft_edge=0.05,
     keep=_keep,
     dataset=BodyMaterial,
     extractor="stages.extract_poses:extract_missing",

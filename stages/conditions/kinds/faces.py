@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,8 @@ IRIS_DROPPED = 0.25
 """Probability that a training window, or a set of examples, loses its irises, so that one model works with and without them."""
 MIN_EYE_DISTANCE = 12
 """In pixels; below it, the face of an example is too small to be useful."""
+HEAD_IN_FACES = (1.4, 1.7)
+"""Width and height of a head with its hair, in units of the face as in `crop`."""
 MAX_CROP_OUTSIDE = 0.1
 """If more than this share of the head crop lies outside the image, the head itself is probably cut off."""
 MAX_YAW, MAX_PITCH = 25.0, 20.0
@@ -133,6 +136,14 @@ def _pose(keypoints: Keypoints) -> Pose:
     return Pose({"turned": yaw / MAX_YAW, "tilted": pitch / MAX_PITCH}, face[:, :2].mean(0, dtype=np.float64), width)
 
 
+def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
+    """An ellipse that holds the face and its hair."""
+    x, y, side = crop.head_boxes(keypoints[None, :LANDMARKS])[0]
+    if np.isfinite(side):
+        wide, high = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
+        cv2.ellipse(mask, (round(x), round(y)), (wide, high), 0, 0, 360, 1, cv2.FILLED)
+
+
 def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     points, iris = keypoints[:, :, :LANDMARKS], keypoints[:, :, LANDMARKS:]
     return {"points": points, "iris": iris} if iris[..., 2].any() else {"points": points}
@@ -184,6 +195,8 @@ KIND = Kind(
     normalizable=True,
     shows_face=True,
     expressive=True,
+    cover=_cover,
+    soft_edge=0.2,
     keep=_result_arrays,
     dataset=FaceMaterial,
     extractor="stages.extract_sketch:extract_missing",

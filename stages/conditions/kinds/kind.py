@@ -46,6 +46,10 @@ class Kind:
     """Whether the layer landmarks says whose face it is."""
     expressive: bool = False
     """Whether `Track.with_motion` makes its motion weaker or stronger."""
+    cover: Callable[[Keypoints, NDArray[np.uint8]], None] | None = None
+    """Sets the pixels of a mask [H, W] that a subject with these keypoints covers to 1; None: nothing stands out from a background."""
+    soft_edge: float = 0.1
+    """Width of the soft edge around what is covered, in heights of the image."""
     keep: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
     """Arrays of the first layer to store with the result, from the driving keypoints [T, 1, N, 3]; None: nothing is stored."""
     dataset: type[Material] | None = None

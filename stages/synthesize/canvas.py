@@ -1,0 +1,135 @@
+"""Frames at the resolution of the example: what the network decides at its own size, carried out on the example's pixels.
+
+The network gives flow, mask and frame at the model's size. The flow is enlarged and warps the example at full size. Its pixels are taken
+where the network trusts the warp (equation 11) and where the warp, made small, agrees with the frame; elsewhere the enlarged frame is
+shown. Colours that change slowly over the image (light, shadow) are those of the frame, so that there are no seams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.conditions.view import View
+from stages.networks.common.generator import Synthesis
+
+Image = NDArray[np.uint8]
+"""RGB [H, W, 3]."""
+Map = NDArray[np.float32]
+
+TOLERANCE = 12.0
+"""Grey levels by which a trusted warp differs from the frame, beyond a change of light."""
+LIGHT = 1 / 64
+"""Standard deviation in image heights of the Gaussian that light and shadow are smooth to."""
+MIN_SHARE = 0.02
+"""An example that has nowhere a larger share is not warped."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """An example at full size. view: from its pixels to the model's."""
+
+    image: Image
+    view: View
+
+    @property
+    def inverse(self) -> NDArray[np.float64]:
+        """[2, 3], from the model's pixels to the plate's."""
+        return self.view.inverse(*self.image.shape[:2]).matrix
+
+
+class Canvas:
+    """Frames of the first plate's size. plates: one for each example."""
+
+    def __init__(self, plates: Sequence[Plate]) -> None:
+        self.plates = plates
+        self.height, self.width = plates[0].image.shape[:2]
+        self._to_model = plates[0].view.matrix.astype(np.float64)
+        y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
+        grid = np.stack([x, y], -1)
+        self._at_rest = [grid, *(_apply(plate.inverse @ _square(self._to_model), grid) for plate in plates[1:])]
+        """Where in each plate the pixels of the canvas come from if nothing moves."""
+
+    def frame(self, made: Synthesis, chosen: Sequence[int], window: Map | None = None) -> Image:
+        """The frame, uint8 [H, W, 3].
+
+        chosen: the examples that it was made from, as indices of the plates. window: float32 [h, w] in [0, 1] at the model's size, by which
+        motion fades: the frame is the first plate where it is 0; None for 1 everywhere.
+        """
+        assert made.example is not None
+        frame, warped = _grey_levels(made.frame), _grey_levels(made.example.image)
+        trust, light = self._trust(frame, warped, made)
+        flows = self._flows(made, chosen)
+        if window is not None:
+            light = light * window[..., None]
+            flows = {index: (flow * window[..., None], share) for index, (flow, share) in flows.items()}
+        painted = self._enlarged(frame, cv2.INTER_CUBIC)
+        shown = self._warped(flows) + self._enlarged(light)
+        shown = painted + (shown - painted) * self._enlarged(trust)[..., None]
+        if window is not None:
+            shown = self.plates[0].image + (shown - self.plates[0].image) * self._enlarged(window)[..., None]
+        result: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+        return result
+
+    def _trust(self, frame: Map, warped: Map, made: Synthesis) -> tuple[Map, Map]:
+        """How far the warp is shown, [h, w] in [0, 1], and the change of light from the warp to the frame, [h, w, 3]."""
+        sigma = LIGHT * len(frame)
+        light = cv2.GaussianBlur(frame - warped, (0, 0), sigma)
+        error = cv2.GaussianBlur(np.abs(frame - warped - light).mean(-1), (0, 0), max(sigma / 3, 0.5))
+        trust = np.exp(-np.square(error / TOLERANCE))
+        if made.example_mask is not None:
+            trust = trust * (1 - made.example_mask[0, 0].float().cpu().numpy())
+        return np.asarray(trust, np.float32), np.asarray(light, np.float32)
+
+    def _flows(self, made: Synthesis, chosen: Sequence[int]) -> dict[int, tuple[Map, Map | None]]:
+        """Index of a plate -> its flow [h, w, 2] in the model's pixels, and its share [h, w]; None for a share of 1."""
+        warped = made.example
+        assert warped is not None
+        if warped.flows is None or warped.shares is None:
+            best = 0 if made.best is None or len(chosen) == 1 else int(made.best[0])
+            return {chosen[best]: (_channels_last(warped.flow[0].float().cpu().numpy()), None)}
+        shares = warped.shares[0].float().cpu().numpy()
+        flows = warped.flows[0].float().cpu().numpy()
+        used = [k for k in range(len(chosen)) if shares[k].max() > MIN_SHARE]
+        total = shares[used].sum(0)
+        return {chosen[k]: (_channels_last(flows[k]), shares[k] / total) for k in used}
+
+    def _warped(self, flows: dict[int, tuple[Map, Map | None]]) -> Map:
+        shown: Map | float = 0.0
+        for index, (flow, share) in flows.items():
+            plate = self.plates[index]
+            moved = flow @ plate.inverse[:, :2].T.astype(np.float32)
+            place = self._at_rest[index] + self._enlarged(moved)
+            image = cv2.remap(plate.image, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            shown = shown + (image if share is None else image * self._enlarged(share)[..., None])
+        return np.asarray(shown, np.float32)
+
+    def _enlarged(self, values: Map, interpolation: int = cv2.INTER_LINEAR) -> Map:
+        """A map at the model's size on the canvas."""
+        size = self.width, self.height
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        enlarged = cv2.warpAffine(np.ascontiguousarray(values), self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(enlarged, np.float32)
+
+
+def _grey_levels(image: torch.Tensor) -> Map:
+    """[1, 3, h, w] in [-1, 1] -> float32 [h, w, 3] in [0, 255]."""
+    return _channels_last(((image[0].float() + 1) * 127.5).cpu().numpy())
+
+
+def _channels_last(values: Map) -> Map:
+    return np.ascontiguousarray(values.transpose(1, 2, 0))
+
+
+def _apply(matrix: NDArray[np.float64], points: Map) -> Map:
+    moved: Map = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return moved
+
+
+def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.vstack([matrix, [0, 0, 1]])

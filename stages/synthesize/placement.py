@@ -1,0 +1,172 @@
+"""How large a result is, and whether it is put back into the photograph that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.conditions.framing import Example
+from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.view import View
+from stages.networks.common.generator import Synthesis
+from stages.synthesize.canvas import Canvas, Image, Map, Plate
+
+Size = Literal["auto", "model", "example"] | int
+MAX_SIDE = 1024
+"""Height in pixels of what the size `auto` makes of a larger crop."""
+WORTHWHILE = 1.25
+"""A crop that is not by this factor higher than the model's images is shown at the model's size."""
+CROPPED_SHARE = 0.9
+"""A view that shows at least this share of the image, in both directions, is not pasted."""
+MIN_EDGE = 0.03
+"""Smallest width of the soft edge of what is pasted, in heights of the crop."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Height and width in pixels of what the model's images become, and whether the rest of the photograph surrounds it."""
+
+    height: int
+    width: int
+    pasted: bool
+
+
+def decide_placement(first: Example, size: Size, *, paste: bool) -> Placement | None:
+    """The placement of results of the first example, which is pasted, if `paste` is set, where it is cropped.
+
+    None for images of the model's size alone.
+    """
+    model, native = first.view, first.view.height / _scale(first.view)
+    pasted = paste and _is_cropped(first)
+    if size == "auto":
+        height = model.height if native < WORTHWHILE * model.height and not pasted else min(native, MAX_SIDE)
+    else:
+        height = {"model": model.height, "example": native}[size] if isinstance(size, str) else size
+    if not pasted and round(height) == model.height:
+        return None
+    return Placement(_even(height), _even(height * model.width / model.height), pasted)
+
+
+def _is_cropped(example: Example) -> bool:
+    """Whether the view shows less than the image: at least a tenth less in one direction."""
+    height, width = example.clip.height, example.clip.width
+    low, high = _corners(example.view, height, width)
+    return bool((high - low < CROPPED_SHARE * np.array([width, height])).any())
+
+
+def _even(length: float) -> int:
+    return 2 * round(length / 2)
+
+
+def canvas_of(examples: Sequence[Example], placement: Placement) -> Canvas:
+    """Frames that show the crop at the placement's size."""
+    return Canvas([_plate(example, placement) for example in examples])
+
+
+def _plate(example: Example, placement: Placement) -> Plate:
+    model = example.view
+    larger = View.scaled(model.height, model.width, placement.height, placement.width)
+    return Plate(model.then(larger).image(example.clip.frame(example.index)), larger.inverse(model.height, model.width))
+
+
+class Photograph:
+    """The photograph of the first example, in which the subject moves and everything else stays as it is, to the bit."""
+
+    def __init__(self, examples: Sequence[Example], placement: Placement, kind: Kind) -> None:
+        first = examples[0]
+        self.image: Image = first.clip.frame(first.index)
+        height, width = self.image.shape[:2]
+        self._kind, self._view, self._shown = kind, first.view, first.sample.keypoints
+        self._sides = open_sides(first.view, height, width)
+        self._part = _part_shown(first.view, height, width)
+        part = self.image[self._part]
+        rows, columns = part.shape[:2]
+        cut = View(np.array([[1.0, 0, self._part[1].start], [0, 1.0, self._part[0].start]]), height, width)
+        factor = min(1.0, placement.height / (first.view.height / _scale(first.view)))
+        small = View.scaled(rows, columns, round(rows * factor), round(columns * factor))
+        plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(first.view))
+        self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
+        self._to_model = cut.then(first.view).matrix
+
+    @property
+    def from_model(self) -> View:
+        """From the model's pixels to the photograph's."""
+        return self._view.inverse(*self.image.shape[:2])
+
+    def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints) -> Image:
+        """The whole frame, uint8 [H, W, 3]. chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels."""
+        window = self.window(keypoints)
+        frame = self._canvas.frame(made, chosen, window)
+        whole: Image = self.image.copy()
+        part = whole[self._part]
+        if frame.shape == part.shape:
+            part[:] = frame
+        else:  # the head is larger than what is drawn
+            size = part.shape[1], part.shape[0]
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            opacity = cv2.warpAffine(window, self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[..., None]
+            enlarged = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
+            part[:] = np.clip(part + (enlarged - part) * opacity + 0.5, 0, 255)
+        return whole
+
+    def window(self, keypoints: Keypoints) -> Map:
+        """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1].
+
+        Fully where the subject is, and where the photograph shows it: what it uncovers there is painted.
+        """
+        mask = np.zeros((self._view.height, self._view.width), np.uint8)
+        assert self._kind.cover is not None
+        for points in (self._shown, keypoints):
+            self._kind.cover(points, mask)
+        return fading(mask, self._sides, self._kind.soft_edge)
+
+
+def _scale(view: View) -> float:
+    return float(np.sqrt(abs(np.linalg.det(view.matrix[:, :2]))))
+
+
+def _corners(view: View, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The first and the last border, x and y, of what the view shows of an image, in pixel borders: the image's are 0 and its size."""
+    back = view.inverse(height, width).matrix
+    ends = np.array([[-0.5, -0.5], [view.width - 0.5, view.height - 0.5]]) @ back[:, :2].T + back[:, 2] + 0.5
+    return ends.min(0), ends.max(0)
+
+
+def _part_shown(view: View, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the image that the view shows."""
+    low, high = _corners(view, height, width)
+    left, top = np.maximum(np.floor(low), 0).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(high), [width, height]).astype(int).tolist()
+    return slice(top, bottom), slice(left, right)
+
+
+def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, bool]:
+    """Whether the view reaches the image's border: left, top, right, bottom. There is nothing beyond that has to be met."""
+    low, high = _corners(view, height, width)
+    left, top = (low < 1).tolist()
+    right, bottom = (high > np.array([width, height]) - 1).tolist()
+    return left, top, right, bottom
+
+
+def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: float) -> Map:
+    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights, from it.
+
+    It is 0 at the borders, too, except at the open sides (left, top, right, bottom).
+    """
+    height, width = mask.shape
+    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    border = np.full(mask.shape, np.float32(np.inf))
+    for distance, is_open in zip((x, y, width - 1 - x, height - 1 - y), sides, strict=True):
+        if not is_open:
+            border = np.minimum(border, distance)
+    away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) if mask.any() else np.full(mask.shape, np.inf)
+    room = np.minimum(edge * height, border + away)  # a border that is nearer ends the edge sooner
+    share = np.minimum(1 - away / np.maximum(room, 1e-6), border / (MIN_EDGE * height))
+    share = np.clip(share, 0, 1)
+    smooth: Map = (share * share * (3 - 2 * share)).astype(np.float32)
+    return smooth

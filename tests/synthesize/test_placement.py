@@ -1,0 +1,282 @@
+"""--size and --paste: the example's own pixels move at their own resolution, and the rest of the photograph does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from stages.clip import Clip, Producer, create_clip, open_clip, probe
+from stages.conditions.kinds import find
+from stages.conditions.view import View
+from stages.errors import UsageError
+from stages.models import Model, load_model, save_model
+from stages.networks.common.frame import Warped
+from stages.networks.common.generator import Synthesis
+from stages.networks.fewshot.config import PRESETS
+from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.pix2pixhd.config import Pix2PixHDConfig
+from stages.networks.pix2pixhd.generator import Pix2PixHD
+from stages.synthesize import SynthesizeOptions, synthesize
+from stages.synthesize.canvas import Canvas, Plate
+from stages.synthesize.placement import fading
+
+OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32")
+CROP = replace(OPTIONS, size="model")
+LOW, HIGH = 64, 256
+"""Heights of the images that a drawn network makes, and of its example."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Model:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, FewShotGenerator(PRESETS["tiny"]).state_dict(), PRESETS["tiny"], {"step": 0})
+    return load_model(path)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, make_painted_clip) -> Clip:
+    return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=5))
+
+
+@pytest.fixture(scope="module")
+def make_photograph(tmp_path_factory, make_painted_clip):
+    """make_photograph(width, height, side): noise with a painted head of `side` pixels at (40, 30), as a clip with landmarks."""
+    folder = tmp_path_factory.mktemp("photographs")
+
+    def make(width: int = 360, height: int = 300, side: int = 200, name: str = "photograph") -> Clip:
+        head = open_clip(make_painted_clip(folder / f"head-{name}.clip", 0, num_frames=1, size=side))
+        image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+        image[30 : 30 + side, 40 : 40 + side] = head.frame(0)
+        points = head.layer("landmarks").arrays()["points"][:1] + np.array([40, 30, 0], np.float32)
+        clip = create_clip(folder / f"{name}.clip", iter([image]), storage="png")
+        with clip.writing("landmarks", Producer("painted"), {"frames": clip.frames_digest()}) as layer:
+            layer.arrays(points=points)
+        return open_clip(clip.path)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def photograph(make_photograph) -> Clip:
+    return make_photograph()
+
+
+def frames_of(path: Path) -> np.ndarray:
+    return np.stack([*open_clip(path).frames()])
+
+
+def smooth(side: int, seed: int) -> np.ndarray:
+    """A random image without sharp edges, uint8 [side, side, 3]."""
+    noise = np.random.default_rng(seed).random((side, side, 3)).astype(np.float32)
+    blurred = cv2.GaussianBlur(noise, (0, 0), side / 16)
+    scaled: np.ndarray = ((blurred - blurred.min()) / np.ptp(blurred) * 200 + 20).astype(np.uint8)
+    return scaled
+
+
+def enlarged(image: np.ndarray) -> np.ndarray:
+    """What of an image is left at the model's size, at the old size again."""
+    small = cv2.resize(image, (LOW, LOW), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (HIGH, HIGH), interpolation=cv2.INTER_CUBIC)).astype(int)
+
+
+def plate_of(image: np.ndarray) -> Plate:
+    height, width = image.shape[:2]
+    return Plate(image, View.scaled(height, width, LOW, LOW))
+
+
+def made_of(image: np.ndarray, flow: tuple[float, float] = (0, 0), mask: float = 0.0) -> Synthesis:
+    """What a network with images of LOW pixels makes that moves `image` by a flow and trusts that."""
+    small = cv2.resize(image, (LOW, LOW), interpolation=cv2.INTER_AREA)
+    tensor = torch.from_numpy(small.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
+    moved = torch.tensor(flow, dtype=torch.float32)[None, :, None, None].expand(1, 2, LOW, LOW)
+    warped = Warped(tensor, moved, torch.zeros(1, 1, LOW, LOW))
+    return Synthesis(tensor, tensor, warped, torch.full((1, 1, LOW, LOW), mask))
+
+
+def test_a_trusted_warp_shows_the_examples_own_pixels():
+    image = smooth(HIGH, 0)
+    assert np.abs(Canvas([plate_of(image)]).frame(made_of(image), [0]).astype(int) - image).max() <= 1
+
+
+def test_a_flow_is_as_many_times_longer_as_the_canvas_is_larger():
+    """Two and a half of the model's pixels are ten of a canvas of four times the size: exactly, not half a pixel beside."""
+    image = smooth(HIGH, 1)
+    made = made_of(np.roll(image, (-4, -10), (0, 1)), flow=(2.5, 1.0))
+    shown = Canvas([plate_of(image)]).frame(made, [0])
+    inside = np.abs(shown[16:200, 16:200].astype(int) - image[20:204, 26:210])
+    assert inside.max() <= 2
+
+
+def test_where_the_network_paints_its_image_is_enlarged():
+    image, painted = smooth(HIGH, 2), smooth(HIGH, 3)
+    made = replace(made_of(painted, mask=1.0), example=made_of(image).example)
+    shown = Canvas([plate_of(image)]).frame(made, [0])
+    assert np.abs(shown.astype(int) - enlarged(painted))[16:-16, 16:-16].max() <= 2
+
+
+def test_a_warp_that_differs_from_the_frame_is_not_shown():
+    """A frame with closed eyes does not get the open ones of the example, however much the mask trusts the warp."""
+    image = smooth(HIGH, 4)
+    frame = image.copy()
+    frame[64:192, 64:192] = np.where(np.indices((128, 128)).sum(0)[..., None] // 16 % 2, 250, 5)  # a pattern, not a change of light
+    shown = Canvas([plate_of(image)]).frame(replace(made_of(image), frame=made_of(frame).frame), [0])
+    middle = (slice(96, 160), slice(96, 160))
+    assert np.abs(shown[middle].astype(int) - enlarged(frame)[middle]).mean() < 1
+
+
+def test_another_light_is_that_of_the_frame():
+    image = smooth(HIGH, 5)
+    made = made_of(image)
+    shown = Canvas([plate_of(image)]).frame(replace(made, frame=made.frame + 20 / 127.5), [0])
+    assert np.abs(shown.astype(int) - image - 20).max() <= 1
+
+
+def test_of_several_examples_each_place_takes_its_share():
+    """The left half of the first, the right half of the second, which has another size."""
+    images = [smooth(HIGH, 6), smooth(384, 7)]
+    left = (torch.arange(LOW) < LOW / 2).float().expand(1, LOW, LOW)
+    shares = torch.stack([left, 1 - left], 1)
+    both = [made_of(image) for image in images]
+    frame = both[0].frame * shares[:, :1] + both[1].frame * shares[:, 1:]
+    flows = torch.zeros(1, 2, 2, LOW, LOW)
+    warped = Warped(frame, flows[:, 0], torch.zeros(1, 1, LOW, LOW), flows, shares)
+    made = Synthesis(frame, frame, warped, torch.zeros(1, 1, LOW, LOW))
+    shown = Canvas([plate_of(smooth(HIGH, 8)), *map(plate_of, images)]).frame(made, [1, 2]).astype(int)
+    expected = cv2.resize(images[1], (HIGH, HIGH), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(shown - images[0])[:, :120].mean() < 1
+    assert np.abs(shown - expected)[:, 136:].mean() < 1
+
+
+def test_nothing_moves_where_the_window_is_closed():
+    image = smooth(HIGH, 9)
+    window = np.zeros((LOW, LOW), np.float32)
+    window[24:40, 24:40] = 1
+    shown = Canvas([plate_of(image)]).frame(made_of(smooth(HIGH, 10), flow=(3, 0), mask=0.5), [0], window)
+    assert (shown[:88] == image[:88]).all() and (shown[:, 168:] == image[:, 168:]).all()
+    assert np.abs(shown[112:144, 112:144].astype(int) - image[112:144, 112:144]).mean() > 5
+
+
+def test_a_window_falls_beside_the_subject_except_where_the_photograph_ends():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[15:40, 15:25] = 1
+    window = fading(mask, (False, False, False, True), edge=0.25)
+    assert (window[mask.astype(bool)] == 1).all(), "the subject is cut by the photograph's lower border, and moves there"
+    assert (window[:5] == 0).all() and (window[:, :5] == 0).all() and (window[:, 35:] == 0).all()
+    assert (np.diff(window[20, :16]) >= 0).all() and window[20, 10] == pytest.approx(0.5)
+
+
+def test_a_subject_at_a_border_that_is_no_end_of_the_photograph_fades_towards_it():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:, 40:] = 1
+    window = fading(mask, (False, True, False, True), edge=0.25)
+    assert (window[:, -1] == 0).all() and (window[:, 97:] < 1).all() and (window[:, 45:90] == 1).all()
+
+
+def test_the_size_of_the_model_has_the_same_frames_as_the_network(model, photograph, driver, tmp_path):
+    synthesize([photograph], driver, model, tmp_path / "model.clip", CROP)
+    synthesize([photograph], driver, model, tmp_path / "number.clip", replace(CROP, size=64))
+    frames = frames_of(tmp_path / "model.clip")
+    assert frames.shape == (5, 64, 64, 3) and (frames == frames_of(tmp_path / "number.clip")).all()
+
+
+@pytest.mark.parametrize("size", [128, "example"])
+def test_a_larger_crop_shows_the_same_as_a_small_one(model, photograph, driver, tmp_path, size):
+    synthesize([photograph], driver, model, tmp_path / "small.clip", CROP)
+    synthesize([photograph], driver, model, tmp_path / "large.clip", replace(CROP, size=size))
+    small, large = frames_of(tmp_path / "small.clip"), frames_of(tmp_path / "large.clip")
+    assert large.shape[1] == (128 if size == 128 else pytest.approx(200, abs=20))
+    shrunk = np.stack([cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA) for frame in large])
+    assert np.abs(shrunk.astype(int) - small).mean() < 6
+
+
+def test_a_photograph_comes_back_whole_and_only_the_head_moves(model, photograph, driver, tmp_path):
+    outcome = synthesize([photograph], driver, model, tmp_path / "out.clip", OPTIONS)
+    frames, image = frames_of(tmp_path / "out.clip"), photograph.frame(0)
+    assert outcome.placement is not None and outcome.placement.pasted and frames.shape[1:] == image.shape
+    moves = (frames != image).any((0, 3))
+    rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
+    assert moves.mean() > 0.1
+    assert rows.min() >= 10 and rows.max() <= 250 and columns.min() >= 20 and columns.max() <= 260
+
+
+def test_a_pasted_clip_keeps_the_driving_landmarks_where_the_head_is(model, photograph, driver, tmp_path):
+    synthesize([photograph], driver, model, tmp_path / "out.clip", OPTIONS)
+    made = open_clip(tmp_path / "out.clip").layer("landmarks").arrays()["points"][:, 0, :, :2]
+    shown = photograph.layer("landmarks").arrays()["points"][0, 0, :, :2]
+    assert np.linalg.norm(made.mean(1) - shown.mean(0), axis=1).max() < 0.2 * np.ptp(shown[:, 0])
+
+
+def test_a_head_of_more_than_1024_pixels_is_made_smaller_and_enlarged(model, make_photograph, driver, tmp_path):
+    large = make_photograph(1500, 1400, 1300, "large")
+    outcome = synthesize([large], driver, model, tmp_path / "out.clip", replace(OPTIONS, paste=True))
+    assert outcome.placement is not None and outcome.placement.height == 1024
+    frame, image = open_clip(tmp_path / "out.clip").frame(2), large.frame(0)
+    assert frame.shape == image.shape and (frame[-20:] == image[-20:]).all() and (frame[300:900, 300:900] != image[300:900, 300:900]).any()
+
+
+def test_a_video_of_a_photograph_with_odd_sides_lacks_the_last_row_and_column(model, make_photograph, driver, tmp_path):
+    odd = make_photograph(331, 271, name="odd")
+    synthesize([odd], driver, model, tmp_path / "out.mp4", OPTIONS)
+    info = probe(tmp_path / "out.mp4")
+    assert (info.width, info.height) == (330, 270)
+
+
+def test_several_photographs_are_not_pasted_unless_asked(model, photograph, make_photograph, driver, tmp_path):
+    """Asked for, it is the first that moves."""
+    other = make_photograph(320, 260, 180, "other")
+    first = synthesize([photograph, other], driver, model, tmp_path / "a.mp4", OPTIONS)
+    assert first.placement is not None and not first.placement.pasted
+    synthesize([photograph, other], driver, model, tmp_path / "b.clip", replace(OPTIONS, paste=True))
+    frames = frames_of(tmp_path / "b.clip")
+    assert frames.shape[1:] == (300, 360, 3) and (frames[:, -20:] == photograph.frame(0)[-20:]).all()
+
+
+def test_a_comparison_is_as_high_as_the_result(model, photograph, driver, tmp_path):
+    synthesize([photograph], driver, model, tmp_path / "out.clip", replace(OPTIONS, size=128, compare=True))
+    assert frames_of(tmp_path / "out.clip").shape[1:] == (128, 3 * 128, 3)
+
+
+def test_what_was_made_before_sizes_could_be_chosen_is_finished(model, photograph, driver, tmp_path):
+    """A result of the model's size says nothing of its size."""
+    synthesize([photograph], driver, model, tmp_path / "out.clip", CROP)
+    parameters = open_clip(tmp_path / "out.clip").layer("frames").meta["producer"]["parameters"]
+    assert not {"size", "paste", "placement"} & parameters.keys()
+
+
+@pytest.mark.parametrize("size", ["large", 31, 8193, -1])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(UsageError, match="is not a size"):
+        SynthesizeOptions(size=size)
+
+
+def test_parts_and_comparisons_are_not_pasted():
+    for options in ({"show": "mask"}, {"compare": True}):
+        with pytest.raises(UsageError, match="only results alone"):
+            SynthesizeOptions(paste=True, **options)
+
+
+def test_a_model_without_examples_has_one_size(driver, tmp_path):
+    config = Pix2PixHDConfig(size=(64, 64), filters=4, downs=2, blocks=1)
+    save_model(tmp_path / "model.safetensors", Pix2PixHD(config).state_dict(), config, {"step": 0})
+    with pytest.raises(UsageError, match="another size than the model's"):
+        synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
+
+
+def test_a_body_covers_its_limbs_and_not_the_ground_between_them():
+    body = np.zeros((67, 3), np.float32)
+    places = {0: (50, 10), 1: (50, 25), 2: (40, 25), 5: (60, 25), 8: (50, 60), 9: (45, 60), 12: (55, 60), 11: (25, 110), 14: (75, 110)}
+    places |= {10: (35, 85), 13: (65, 85)}
+    for joint, place in places.items():
+        body[joint] = *place, 1
+    mask = np.zeros((128, 100), np.uint8)
+    cover = find("poses").cover
+    assert cover is not None
+    cover(body, mask)
+    assert all(mask[y, x] for x, y in places.values()) and mask[45, 50]
+    assert not mask[105, 50] and not mask[60, 5]
