@@ -55,21 +55,32 @@ def _leaning_as(example: np.ndarray, mean: np.ndarray) -> np.ndarray:
     Otherwise the tilt of its head would be taken for proportions: its eyes, one higher than the other, would leave an upright face.
     """
     middle = example.mean(0)
-    a, b = example - middle, mean - mean.mean(0)
-    across, along = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()), float((a * b).sum())
-    length = max(float(np.hypot(across, along)), 1e-6)
+    return np.asarray(middle + (example - middle) @ _tilts(example, mean[None])[0].T)
+
+
+def _tilts(face: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Rotations [T, 2, 2] in the image that bring a face [N, 2] nearest to others [T, N, 2], place and size apart."""
+    a, b = face - face.mean(0), others - others.mean(1, keepdims=True)
+    across, along = (a[:, 0] * b[..., 1] - a[:, 1] * b[..., 0]).sum(-1), (a * b).sum((1, 2))
+    length = np.maximum(np.hypot(across, along), 1e-6)
     cosine, sine = along / length, across / length
-    return np.asarray(middle + a @ np.array([[cosine, sine], [-sine, cosine]]))
+    return np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
 
 
 def _give_proportions(faces: np.ndarray, mean: np.ndarray, example: np.ndarray) -> None:
-    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place; example [68, 2]."""
+    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place; example [68, 2], which leans as `mean` does.
+
+    Width and height are those of the head: a face that leans is changed along its own axes.
+    """
+    tilts, middles = _tilts(mean, faces[:, :LANDMARKS]), faces[:, :LANDMARKS].mean(1, keepdims=True)
+    faces[:] = (faces - middles) @ tilts  # upright
     for part, rigid, along in PARTS:
         ratio = _ratio(mean[part], example[part], rigid)
         centre = faces[:, part].mean(1, keepdims=True)
         offset = example[part].mean(0) - mean[part].mean(0)
         for points in (part, along):
             faces[:, points] = centre + offset + (faces[:, points] - centre) * ratio
+    faces[:] = faces @ tilts.transpose(0, 2, 1) + middles
 
 
 def nearest(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
