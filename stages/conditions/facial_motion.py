@@ -45,7 +45,7 @@ RIGHT, LEFT, MOUTH = (
 )  # fmt: skip
 OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
 LIMIT = 1.6
-"""Lids in relative motion move at most so many times as far as the driver's, and at least by its inverse."""
+"""Lids that close in relative motion move at most so many times as far as the driver's, and at least by the inverse."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
 """Degrees, and root mean square displacement of mouth, lids and brows in eye distances: beyond, a frame is far from the reference."""
 
@@ -119,10 +119,15 @@ class FacialMotion:
         mean = self._mean(self._displacements)
         displacements = _towards(self._displacements, mean, strengths, motion)
         if motion.origin == "relative":
-            for lids, opening in LIDS:
-                own, theirs = (self._gaps(opening, shape).mean() for shape in (np.zeros_like(mean), mean))
-                displacements[:, lids] *= np.clip(own / max(theirs, 1e-6), 1 / LIMIT, LIMIT)  # so that they close
+            self._close(displacements, mean)
         return displacements
+
+    def _close(self, displacements: Array, mean: Array) -> None:
+        """Let lids close as far as the driver's do, however far the example's are open; in place. mean: at the reference."""
+        for lids, opening in LIDS:
+            own, theirs = (float(self._gaps(opening, shape).mean()) for shape in (np.zeros_like(mean), mean))
+            closing = self._gaps(opening, displacements).mean(1) < own
+            displacements[closing, lids] *= np.clip(own / max(theirs, 1e-6), 1 / LIMIT, LIMIT)
 
     def _apart(self, displacements: Array) -> Array:
         """Without lids and lips that pass each other further than the example's or the driver's own do; in place."""

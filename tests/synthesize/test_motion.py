@@ -157,6 +157,6 @@ def test_a_real_face_at_strength_0_has_the_examples_expression(shared):
         return float(np.sqrt(np.square(points[:68, :2] - shown).sum(1).mean()) / eye_distance(shown))
 
     noise = error(sample.keypoints)
-    still, full = ([*fsv2v.synthesize(image, frames, strength=s, device="cpu", backend="mediapipe")] for s in (0, 1))
+    still, full = ([*fsv2v.synthesize(image, frames, strength=s, size="model", device="cpu", backend="mediapipe")] for s in (0, 1))
     assert max(error(landmarks(frame)) for frame in still) < noise < 0.02
     assert min(error(landmarks(frame)) for frame in full) > 5 * noise
