@@ -57,6 +57,11 @@ class Motion:
         """Whether the driver's landmarks stay as they are."""
         return self == UNCHANGED
 
+    @property
+    def from_reference(self) -> bool:
+        """Whether motion is measured from the driving frames that are most like the example: if it is relative, or exaggerated."""
+        return self.origin == "relative" or max(self.mouth, self.eyes, self.gaze, self.pose) > 1
+
     def recorded(self) -> dict[str, str]:
         """What enters the key of an output; nothing for the default."""
         strengths = {part: asdict(self)[part] for part in PARTS}

@@ -91,7 +91,7 @@ class LandmarkTrack(Track):
     def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[LandmarkTrack, list[str]]:
         """Moves the face of the first example."""
         facial = FacialMotion(self._framed(views), examples[0])
-        far = facial.far()
+        far = facial.far() if motion.from_reference else ""
         begins = f"the first driving frame is far from frame {facial.reference}, which is most like the example: {far}"
         notes = [f"{begins}. Motion is measured from frame {facial.reference}"] if far else []
         return self._of(facial.made(motion)), notes
