@@ -15,6 +15,7 @@ from fsv2v.reporting import Remembering, Reporter
 from fsv2v.sources import Examples, Source, Subject, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.compute.devices import choose_device
+from stages.conditions.motion import UNCHANGED, Motion
 from stages.errors import UsageError
 from stages.models import Model
 from stages.models.perceptual import open_distance
@@ -30,6 +31,7 @@ from stages.synthesize import (
     further,
     require_appearance,
     require_examples,
+    require_face,
     variant,
 )
 from stages.synthesize import synthesize as write
@@ -65,6 +67,7 @@ def prepare(
     fps: float = 25,
     start: Source | None = None,
     appearance: str = "",
+    motion: Motion = UNCHANGED,
 ) -> Prepared:
     """Open examples and driving clips, choose the model by the driving layer, and extract what is missing into `temporary`."""
     choices, (drivings, chosen_subjects) = Choices.parse(appearance), _paired(driving, subjects)
@@ -74,6 +77,7 @@ def prepare(
     chosen = _model(model, drive, base)
     chosen = chosen if attention == "auto" else chosen.attending(attention)
     require_appearance(appearance, chosen)
+    require_face(motion, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
     shown = [
@@ -164,6 +168,7 @@ def synthesize(
         "fps": fps,
         "start": start,
         "appearance": chosen.appearance,
+        "motion": chosen.parsed_motion,
     }
     told = Remembering(reporter or Reporter())
     if out is None:
@@ -196,14 +201,16 @@ def synthesize_variants(
     """
     if count < 1:
         raise UsageError(f"{count} variants are none")
-    settings = {name: options.pop(name) for name in SOURCES if name in options}
+    settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
     told, paths = Remembering(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
     pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
     requests = [_request(page, path, told) for page, path in zip(pages, paths, strict=True)]
     with temporary_clips(told) as temporary:
-        ready = prepare(examples, driving, temporary, device=chosen[0].device, appearance=chosen[0].appearance, **settings)
+        first = chosen[0]
+        settings |= {"device": first.device, "appearance": first.appearance, "motion": first.parsed_motion}
+        ready = prepare(examples, driving, temporary, **settings)
         for path, each, request in zip(paths, chosen, requests, strict=True):
             yield _write(ready, path, each, told, overwrite, request)
 

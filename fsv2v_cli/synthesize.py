@@ -113,6 +113,22 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="Give the driving face or body the position and proportions of the example; auto: only the position if both are the same person.",
 )  # fmt: skip
 @click.option(
+    "--strength", metavar="N|PART=N[,PART=N...]",
+    help="How much of the driver's motion a face makes: 0 as in the example, 1 (default) as the driver, up to 2 exaggerated; for all or by "
+    "part, as in pose=0.6,mouth=1.2. mouth: lips, jaw and nose; eyes: lids and brows; gaze: irises; pose: rotation, size and place of the "
+    "head; expression: mouth and eyes.",
+)  # fmt: skip
+@click.option(
+    "--part", metavar="PART[,PART...]",
+    help="Only these follow the driver, the rest stays the example's: mouth, eyes (with the gaze), gaze, expression, pose or all. "
+    "Default: all.",
+)  # fmt: skip
+@click.option(
+    "--motion", type=click.Choice(["absolute", "relative"]), default="absolute", show_default=True,
+    help="absolute: the face looks as the driver's does. relative: it starts from the example's pose and expression, and moves as far as "
+    "the driver does from the frames that are most like the example.",
+)  # fmt: skip
+@click.option(
     "--size", default="auto", show_default=True, metavar="auto|model|example|N",
     help="Height of the crop in the result: of the model's images, of the example's own pixels, or N pixels. auto: the example's, at most "
     "1024, if it is clearly larger than the model's.",
@@ -151,8 +167,8 @@ def synthesize(
     examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
     base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, size: str, paste: bool | None, show: str, compare: bool, appearance: str | None, variants: int | None,
-    report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
+    str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, show: str, compare: bool, appearance:
+    str | None, variants: int | None, report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -171,9 +187,9 @@ def synthesize(
         raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
-        "crop": crop, "normalize": normalize, "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show,
-        "compare": compare, "appearance": appearance or "", "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision,
-        "compile": compile, "device": device,
+        "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
+        "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show, "compare": compare, "appearance": appearance or "",
+        "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     keep_freed_memory()

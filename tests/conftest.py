@@ -50,6 +50,7 @@ SLOW_PLACES = (
     "segment/test_networks.py",
     "synthesize/test_appearance.py",
     "synthesize/test_kinds.py",
+    "synthesize/test_motion.py",
     "synthesize/test_selection.py",
     "synthesize/test_synthesize.py",
     "test_bad_input.py",

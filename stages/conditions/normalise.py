@@ -36,10 +36,11 @@ def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = T
     if not seen.any():
         return driving
     mean = _nearest_mean(face[seen, :, :2], example[:LANDMARKS, :2])
-    scale, shift = fit(mean, example[:LANDMARKS, :2])
+    target = _leaning_as(example[:LANDMARKS, :2], mean)
+    scale, shift = fit(mean, target)
     moved = driving[..., :2] * scale + shift
     if proportions:
-        _give_proportions(moved, mean * scale + shift, example)
+        _give_proportions(moved, mean * scale + shift, target)
     result: np.ndarray = driving.copy()
     result[..., :2] = moved
     result[~seen] = 0
@@ -48,14 +49,38 @@ def normalise(driving: np.ndarray, example: np.ndarray, *, proportions: bool = T
     return result
 
 
+def _leaning_as(example: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The example [68, 2] turned in the image around its middle until it leans as the driver does in `mean` [68, 2].
+
+    Otherwise the tilt of its head would be taken for proportions: its eyes, one higher than the other, would leave an upright face.
+    """
+    middle = example.mean(0)
+    return np.asarray(middle + (example - middle) @ _tilts(example, mean[None])[0].T)
+
+
+def _tilts(face: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Rotations [T, 2, 2] in the image that bring a face [N, 2] nearest to others [T, N, 2], place and size apart."""
+    a, b = face - face.mean(0), others - others.mean(1, keepdims=True)
+    across, along = (a[:, 0] * b[..., 1] - a[:, 1] * b[..., 0]).sum(-1), (a * b).sum((1, 2))
+    length = np.maximum(np.hypot(across, along), 1e-6)
+    cosine, sine = along / length, across / length
+    return np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
+
+
 def _give_proportions(faces: np.ndarray, mean: np.ndarray, example: np.ndarray) -> None:
-    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place."""
+    """Change faces [T, N, 2], whose mean shape is `mean` [68, 2], in place; example [68, 2], which leans as `mean` does.
+
+    Width and height are those of the head: a face that leans is changed along its own axes.
+    """
+    tilts, middles = _tilts(mean, faces[:, :LANDMARKS]), faces[:, :LANDMARKS].mean(1, keepdims=True)
+    faces[:] = (faces - middles) @ tilts  # upright
     for part, rigid, along in PARTS:
-        ratio = _ratio(mean[part], example[part, :2], rigid)
+        ratio = _ratio(mean[part], example[part], rigid)
         centre = faces[:, part].mean(1, keepdims=True)
-        offset = example[part, :2].mean(0) - mean[part].mean(0)
+        offset = example[part].mean(0) - mean[part].mean(0)
         for points in (part, along):
             faces[:, points] = centre + offset + (faces[:, points] - centre) * ratio
+    faces[:] = faces @ tilts.transpose(0, 2, 1) + middles
 
 
 def nearest(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
@@ -67,8 +92,22 @@ def _distances(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     return np.asarray(np.square(_standard(driving) - _standard(example[None])[0]).sum((1, 2)))
 
 
+def nearest_weights(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """Weights [T], with the sum 1, of the driving faces [T, 68, 2] in the mean of those that are most like the example [68, 2]."""
+    chosen, weights = _weighted(driving, example)
+    every = np.zeros(len(driving))
+    every[chosen] = weights
+    return every
+
+
 def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size.
+    """Mean shape [68, 2] of the driving frames that are most like the example, apart from place and size."""
+    chosen, weights = _weighted(driving, example)
+    return np.asarray(np.einsum("t,tnc->nc", weights, driving[chosen]))
+
+
+def _weighted(driving: np.ndarray, example: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the driving frames that are most like the example, and their weights, whose sum is 1.
 
     A frame weighs the less the farther it is from the example than the nearest one is. Where the example is a frame of this very video,
     that frame alone counts, and the driver keeps the own proportions.
@@ -77,7 +116,7 @@ def _nearest_mean(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     chosen = nearest(driving, example)[: max(1, round(NEAREST_SHARE * len(driving)))]
     least = distance[chosen[0]]
     weights = np.exp((least - distance[chosen]) / max(least, 1e-12))
-    return np.asarray(np.einsum("t,tnc->nc", weights / weights.sum(), driving[chosen]))
+    return chosen, weights / weights.sum()
 
 
 def _standard(shapes: np.ndarray) -> np.ndarray:

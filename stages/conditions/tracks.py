@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.clip import Clip
+from stages.conditions.motion import Motion
 from stages.conditions.view import View
 
 
@@ -67,6 +68,10 @@ class Track(ABC):
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> Track:
         """This track in the pixels of `views`, with the place, size and, if asked, proportions of the examples' keypoints."""
+        raise NotImplementedError
+
+    def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[Track, list[str]]:
+        """This track in the pixels of `views`, which moves as `motion` says of the example's face, and notes about it."""
         raise NotImplementedError
 
     def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.rendering import Rendering, choose_placement
 from stages.synthesize.report import ReportRequest
-from stages.synthesize.stage import chained, further, require_examples, synthesize
+from stages.synthesize.stage import chained, further, require_examples, require_face, synthesize
 
 __all__ = [
     "Choices",
@@ -19,6 +19,7 @@ __all__ = [
     "further",
     "require_appearance",
     "require_examples",
+    "require_face",
     "synthesize",
     "variant",
 ]

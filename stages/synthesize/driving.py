@@ -11,6 +11,7 @@ from stages.clip import Clip
 from stages.conditions.crop import JUMP_IN_FACES
 from stages.conditions.framing import Crop, Sample, sample_of, views
 from stages.conditions.kinds import open_track
+from stages.conditions.motion import Motion
 from stages.conditions.reach import Reach
 from stages.conditions.tracks import Track
 from stages.conditions.view import View
@@ -46,6 +47,7 @@ class Driving:
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
         self.views = self._seen_through = views(clip, self.track, size, crop)
         self._painter: Callable[[], Painter] | None = None
+        self.notes: list[str] = []
 
     def fit_to(self, examples: Sequence[np.ndarray], *, proportions: bool = True) -> None:
         """Give the driving face or body the place, size and proportions of the examples' keypoints, in the model's pixels.
@@ -54,6 +56,11 @@ class Driving:
         `proportions` a face keeps its own.
         """
         self.track = self.track.fitted(self.views, examples, proportions=proportions)
+        self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
+
+    def move_as(self, motion: Motion, examples: Sequence[np.ndarray]) -> None:
+        """Change the strength of the motion, or where it starts from. examples: as for `fit_to`, which has been called if it is to be."""
+        self.track, self.notes = self.track.with_motion(self._seen_through, examples, motion)
         self._seen_through = [View.scaled(*self.size, *self.size)] * self.track.num_frames
 
     def painted_by(self, painter: Callable[[], Painter]) -> None:

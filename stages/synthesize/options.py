@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
 from stages.conditions.framing import Crop
+from stages.conditions.motion import Motion, Origin
 from stages.errors import UsageError
 from stages.networks.common.inference import Precision
 from stages.synthesize.fitting import Fitting, Normalize
@@ -32,6 +34,12 @@ class SynthesizeOptions:
     crop: Crop = "auto"
     normalize: Normalize = "auto"
     """Fit the driving face or body to the example's. auto: its place alone when the example shows the driving person (see fitting.py)."""
+    strength: str | float = ""
+    """How much of the driver's motion a face makes, from 0 to 2, for all of it or by its parts, as `Motion.parse` reads it."""
+    part: str = ""
+    """The only parts of a face that follow the driver, as `Motion.parse` reads it; the others stay as in the example."""
+    motion: Origin = "absolute"
+    """absolute: the face looks as the driver's does. relative: it moves from the example's expression and pose as the driver's does."""
     size: Size = "auto"
     """Height in pixels of the crop in the result: model, that of the model's images; example, that of the first example's pixels; auto:
     the example's, at most 1024, unless the model's is nearly as large."""
@@ -61,6 +69,14 @@ class SynthesizeOptions:
             raise UsageError("only results alone are pasted into a photograph", code="paste-of-parts")
         if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
             raise UsageError(f"{self.select!r} does not say which examples to select", hint="Use all, delaunay or a number from 1")
+        if self.motion not in get_args(Origin):
+            raise UsageError(f"{self.motion!r} is no kind of motion", hint=f"There are {' and '.join(get_args(Origin))}")
+        _ = self.parsed_motion
+
+    @cached_property
+    def parsed_motion(self) -> Motion:
+        """What `strength`, `part` and `motion` say. Raises UsageError if they say nothing that can be meant."""
+        return Motion.parse(self.strength, self.part, self.motion)
 
 
 @dataclass(frozen=True)

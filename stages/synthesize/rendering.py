@@ -82,6 +82,9 @@ class Rendering:
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
+        motion = options.parsed_motion
+        if not motion.unchanged:
+            self.driving.move_as(motion, self._keypoints)
         self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
         self._photograph = Photograph(self._examples, placement, find(self._kind)) if placement is not None and placement.pasted else None
         self._device = choose_device(options.device)
@@ -152,7 +155,8 @@ class Rendering:
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far, *looks]
+        notes = [f"{self._clip.id}: {text}" for text in self.driving.notes]
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *notes, *too_far, *looks]
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:

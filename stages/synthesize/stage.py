@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from stages.clip import Clip, Producer, out_of_time
-from stages.conditions.kinds import layers_digest
+from stages.conditions.kinds import find, layers_digest
+from stages.conditions.motion import Motion
 from stages.errors import InputError, UsageError
 from stages.io.files import alone
 from stages.models import Model
@@ -136,6 +137,19 @@ def require_examples(examples: Sequence[Clip], model: Model, options: Synthesize
         raise UsageError(f"a model of the family {model.config.family} uses no examples", hint="Leave them out")
     if options.finetune and not model.generator.tuned:
         raise UsageError(f"a model of the family {model.config.family} learns nothing from examples", hint="Leave out the finetuning")
+    require_face(options.parsed_motion, model)
+
+
+def require_face(motion: Motion, model: Model) -> None:
+    """Raises UsageError if the motion of a face is to be changed and the model shows none, or knows no example."""
+    if motion.unchanged:
+        return
+    if not find(model.config.kind).expressive:
+        shown = f"{model.path} is driven by {model.config.kind}"
+        raise UsageError(f"only the motion of faces has a strength and parts, and {shown}", hint="Leave them out")
+    if not model.config.few_shot:
+        family = model.config.family
+        raise UsageError(f"a model of the family {family} uses no examples, from which motion could be measured", hint="Leave it as it is")
 
 
 def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
@@ -167,7 +181,7 @@ def _producer(
         parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
     if fitting.how == "place":
         parameters["fitting"] = fitting.how
-    for name in ("compile", "device", "size", "paste"):
+    for name in ("compile", "device", "size", "paste", "strength", "part", "motion"):
         del parameters[name]
     if options.note:
         del parameters["note"]  # older outputs, which have none, stay finished
@@ -175,6 +189,7 @@ def _producer(
         parameters["placement"] = asdict(placement)
     if others:
         parameters["others"] = [[layers_digest(clip, kind) for clip in pair] for pair in others]
+    parameters |= options.parsed_motion.recorded()
     if model.config.appearance:
         parameters["appearance"] = str(Choices.parse(options.appearance))
         parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in pictures.values()]

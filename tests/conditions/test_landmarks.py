@@ -158,6 +158,32 @@ def test_of_real_drivers_too(name, shared):
         assert left_over(driving, normalise(driving, alone)) < 0.02
 
 
+@pytest.mark.parametrize("degrees", [-30, 12, 30])
+def test_a_tilted_picture_of_the_same_person_changes_no_proportions(face, degrees):
+    driving, angle = np.repeat(face[None], 10, 0), np.radians(degrees)
+    driving[:, 48:, 1] += np.linspace(0, 8, 10)[:, None] * (face[48:, 1] > 168)
+    image = face.copy()
+    image[:, :2] = (face[:, :2] - 128) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * 1.3 + [120, 140]
+    assert left_over(driving, normalise(driving, image)) < 1e-3
+    assert np.abs(normalise(driving, image)[0, :, :2].mean(0) - image[:, :2].mean(0)).max() < 1
+
+
+def test_a_driver_who_leans_gets_the_same_proportions_as_upright(face):
+    def leaning(points, degrees):
+        angle, middle = np.radians(degrees), points[:, :2].mean(0)
+        turned = (points[:, :2] - middle) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        return np.column_stack([turned + middle, points[:, 2:]]).astype(np.float32)
+
+    example = face.copy()
+    example[:17, 0] = 128 + 1.2 * (face[:17, 0] - 128)
+    example[36:48, 1] += 6
+    upright, *leant = normalise(np.stack([face, *(leaning(face, degrees) for degrees in (-25, 10, 25))]), example)
+    for degrees, fitted in zip((-25, 10, 25), leant, strict=True):
+        wanted = leaning(upright, degrees)
+        apart = (fitted - fitted.mean(0)) - (wanted - wanted.mean(0))
+        assert np.abs(apart).max() < 0.1
+
+
 def test_an_open_mouth_stays_open_when_the_examples_is_closed(face):
     talking = np.repeat(face[None], 10, 0)
     talking[5, 60:68, 1] += np.where(face[60:68, 1] > 168, 12, 0)

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from stages.clip import Clip, Producer
 from stages.conditions import crop, landmarks
 from stages.conditions.appearance import head_angles
+from stages.conditions.facial_motion import FacialMotion
 from stages.conditions.kinds.kind import Keypoints, Kind, grey
 from stages.conditions.landmarks import LANDMARKS, eye_distance
 from stages.conditions.material import Material, Size, jumps, main_subject_of, transformed
+from stages.conditions.motion import Motion
 from stages.conditions.normalise import normalise
 from stages.conditions.reach import Pose
 from stages.conditions.tracks import DetectorNoise, Track, main_subject, only
@@ -84,10 +86,24 @@ class LandmarkTrack(Track):
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> LandmarkTrack:
         """Fits the face to the first example."""
+        return self._of(normalise(self._framed(views), examples[0], proportions=proportions))
+
+    def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[LandmarkTrack, list[str]]:
+        """Moves the face of the first example."""
+        facial = FacialMotion(self._framed(views), examples[0])
+        far = facial.far() if motion.from_reference else ""
+        begins = f"the first driving frame is far from frame {facial.reference}, which is most like the example: {far}"
+        notes = [f"{begins}. Motion is measured from frame {facial.reference}"] if far else []
+        return self._of(facial.made(motion)), notes
+
+    def _framed(self, views: Sequence[View]) -> np.ndarray:
+        """Landmarks and irises through the views, [T, 78, 3]."""
         points = np.concatenate([self.points, self.iris], 2)[:, 0]
-        framed = np.stack([view.points(face) for view, face in zip(views, points, strict=True)])
-        faces = normalise(framed, examples[0], proportions=proportions)[:, None]
-        return LandmarkTrack(faces[:, :, :LANDMARKS], faces[:, :, LANDMARKS:], pupils=self.pupils)
+        return np.stack([view.points(face) for view, face in zip(views, points, strict=True)])
+
+    def _of(self, faces: np.ndarray) -> LandmarkTrack:
+        """A track of landmarks and irises [T, 78, 3]."""
+        return LandmarkTrack(faces[:, None, :LANDMARKS], faces[:, None, LANDMARKS:], pupils=self.pupils)
 
     def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:
         points = self.points[index, 0]
@@ -178,6 +194,7 @@ KIND = Kind(
     pose=_pose,
     normalizable=True,
     shows_face=True,
+    expressive=True,
     cover=_cover,
     soft_edge=0.2,
     keep=_result_arrays,

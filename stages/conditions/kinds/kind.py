@@ -44,6 +44,8 @@ class Kind:
     """Whether `Track.fitted` gives it the example's proportions."""
     shows_face: bool = False
     """Whether the layer landmarks says whose face it is."""
+    expressive: bool = False
+    """Whether `Track.with_motion` makes its motion weaker or stronger."""
     cover: Callable[[Keypoints, NDArray[np.uint8]], None] | None = None
     """Sets the pixels of a mask [H, W] that a subject with these keypoints covers to 1; None: nothing stands out from a background."""
     soft_edge: float = 0.1

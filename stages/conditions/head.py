@@ -1,0 +1,106 @@
+"""The head of a face as a rigid thing in space, seen without perspective: its depth, its poses, and what is displaced in its plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+Array = NDArray[np.float64]
+
+AVERAGE_HEAD: Array = np.array(
+    [
+        (-1.11, 0.06, 0.88), (-1.09, 0.41, 0.95), (-1.06, 0.66, 0.94), (-1, 0.93, 0.87),
+        (-0.92, 1.17, 0.75), (-0.76, 1.44, 0.51), (-0.56, 1.63, 0.32), (-0.28, 1.79, 0.12),
+        (0, 1.84, 0.06), (0.28, 1.79, 0.12), (0.56, 1.63, 0.32), (0.76, 1.44, 0.51),
+        (0.92, 1.17, 0.75), (1, 0.93, 0.87), (1.06, 0.66, 0.94), (1.09, 0.41, 0.95),
+        (1.11, 0.06, 0.88), (-0.88, -0.23, 0.06), (-0.79, -0.31, -0.05), (-0.66, -0.35, -0.15),
+        (-0.47, -0.34, -0.22), (-0.22, -0.29, -0.26), (0.22, -0.29, -0.26), (0.47, -0.34, -0.22),
+        (0.66, -0.35, -0.15), (0.79, -0.31, -0.05), (0.88, -0.23, 0.06), (0, -0.05, -0.26),
+        (0, 0.19, -0.41), (0, 0.39, -0.58), (0, 0.52, -0.62), (-0.26, 0.69, -0.21),
+        (-0.13, 0.72, -0.31), (0, 0.73, -0.34), (0.13, 0.72, -0.31), (0.26, 0.69, -0.21),
+        (-0.7, 0, 0.09), (-0.6, -0.06, -0.02), (-0.44, -0.06, -0.05), (-0.27, 0.02, 0),
+        (-0.42, 0.05, -0.03), (-0.57, 0.05, 0), (0.27, 0.02, 0), (0.44, -0.06, -0.05),
+        (0.6, -0.06, -0.02), (0.7, 0, 0.09), (0.57, 0.05, 0), (0.42, 0.05, -0.03),
+        (-0.41, 1.09, 0), (-0.32, 1.02, -0.17), (-0.12, 0.95, -0.32), (0, 0.97, -0.33),
+        (0.12, 0.95, -0.32), (0.32, 1.02, -0.17), (0.41, 1.09, 0), (0.32, 1.22, -0.11),
+        (0.24, 1.28, -0.16), (0, 1.34, -0.21), (-0.24, 1.28, -0.16), (-0.32, 1.22, -0.11),
+        (-0.37, 1.09, -0.03), (-0.19, 1.06, -0.19), (0, 1.06, -0.24), (0.19, 1.06, -0.19),
+        (0.37, 1.09, -0.03), (0.19, 1.16, -0.15), (0, 1.18, -0.21), (-0.19, 1.16, -0.15),
+    ]
+)  # fmt: skip
+"""[68, 3]: x right, y down, z away from the camera, in eye distances, from between the eyes. Mean of MediaPipe's mesh over 79 videos."""
+RIGID = [0, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
+"""Landmarks that no muscle moves."""
+SQUEEZED = 0.5
+"""Displacements of a turned head are enlarged by at most the inverse of this."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A rigid head."""
+
+    points: Array
+    """[68, 3]: x, y and depth in pixels."""
+
+    @classmethod
+    def of(cls, face: Array) -> Head:
+        """The head of a face [68, 2]."""
+        average = cls(AVERAGE_HEAD)
+        pose = average.poses(face[None])
+        depth = (average._centred @ _turns(pose)[0].T)[:, 2] * np.exp(pose[0, 0])
+        return cls(np.column_stack([face, depth]))
+
+    @property
+    def _centre(self) -> Array:
+        return np.asarray(self.points[RIGID].mean(0))
+
+    @property
+    def _centred(self) -> Array:
+        return np.asarray(self.points - self._centre)
+
+    def poses(self, faces: Array) -> Array:
+        """[T, 6] of faces [T, 68, 2]: logarithm of the size, rotation vector, shift in pixels; all 0 where the head is as it is."""
+        rigid = faces[:, RIGID]
+        shift = rigid.mean(1) - self._centre[:2]
+        found = np.einsum("kn,tnc->tck", np.linalg.pinv(self._centred[RIGID]), rigid - rigid.mean(1, keepdims=True))
+        left, sizes, right = np.linalg.svd(found, full_matrices=False)
+        rows = left @ right
+        turns = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
+        size = np.log(np.maximum(sizes.mean(1, keepdims=True), 1e-6))
+        return np.concatenate([size, Rotation.from_matrix(turns).as_rotvec(), shift], 1)
+
+    def posed(self, poses: Array, displacements: Array) -> Array:
+        """[T, 68, 2]: the head, whose points are displaced by [T, 68, 2] in its own plane, in the poses [T, 6]."""
+        shapes = self._centred + np.concatenate([displacements, np.zeros((*displacements.shape[:-1], 1))], -1)
+        seen = np.einsum("tij,tnj->tni", _cameras(poses), shapes)
+        return np.asarray(seen + self._centre[:2] + poses[:, None, 4:])
+
+
+def _turns(poses: Array) -> Array:
+    return np.asarray(Rotation.from_rotvec(poses[:, 1:4]).as_matrix())
+
+
+def _cameras(poses: Array) -> Array:
+    """[T, 2, 3]: how displacements in space are seen."""
+    return np.asarray(np.exp(poses[:, :1, None]) * _turns(poses)[:, :2])
+
+
+def seen_displacements(displacements: Array, poses: Array) -> Array:
+    """How displacements [T, N, 2] in the plane of the head are seen."""
+    return np.asarray(np.einsum("tij,tnj->tni", _cameras(poses)[:, :, :2], displacements))
+
+
+def displacements_of(seen: Array, poses: Array) -> Array:
+    """Displacements in the plane of the head that look like `seen` [T, N, 2], or come as near as `SQUEEZED` permits."""
+    left, sizes, right = np.linalg.svd(_cameras(poses)[:, :, :2])
+    sizes = np.maximum(sizes, SQUEEZED * np.exp(poses[:, :1]))
+    return np.asarray(np.einsum("tji,tj,tkj,tnk->tni", right, 1 / sizes, left, seen))
+
+
+def angle_between(one: Array, other: Array) -> float:
+    """Degrees by which a head turns from one pose [6] to another."""
+    turn = Rotation.from_rotvec(one[1:4]) * Rotation.from_rotvec(other[1:4]).inv()
+    return float(np.degrees(turn.magnitude()))
