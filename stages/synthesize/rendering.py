@@ -13,6 +13,7 @@ import torch
 
 from stages.clip import Clip
 from stages.compute.devices import choose_device
+from stages.compute.mapping import move_to_disk
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
 from stages.conditions.kinds import find, open_track, require_channels
@@ -83,6 +84,7 @@ class Rendering:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+        move_to_disk(generator)  # from now on only frames that half precision spoils need them
 
     def frames(self) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3] of the model's size, one for each driving frame; with `compare` two or three times as wide."""

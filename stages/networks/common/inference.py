@@ -132,6 +132,8 @@ def prepared(generator: Generator, dtype: torch.dtype, *, channels_last: bool) -
     for module in fast.modules():  # a module comes before its own layers, and may fold them in its own way
         if callable(fold := getattr(module, "fold", None)):
             fold()
+        for weight in module.parameters(recurse=False):  # one by one: folded weights are larger, and all of them in fp32 may not fit
+            weight.data = weight.data.to(dtype)
     fast.to(dtype)
     return fast.to(memory_format=torch.channels_last) if channels_last else fast  # type: ignore[call-overload]
 
