@@ -60,7 +60,8 @@ def main() -> None:
     if options.inside:
         print(json.dumps({"synthesize": _synthesized, "train": _trained}[options.inside](options)))
         return
-    rows, goals = [], {}
+    rows: list[dict[str, float | str]] = []
+    goals: dict[str, Any] = {}
     for part in options.part:
         measured = _in_a_process_of_its_own(part, options)
         rows += measured["rows"]
@@ -149,7 +150,7 @@ def _trained(options: argparse.Namespace) -> dict[str, Any]:
     perceptual = PerceptualDistance(vgg.Vgg19(), vgg.weighted_l1).requires_grad_(False).eval()
     settings = ComputeSettings(accumulate=options.batch, checkpoint=True)
     trainer = Trainer(replace(recipe, generator=config, phases=(quarter, last)), torch.device("cpu"), perceptual, settings)
-    rows = []
+    rows: list[dict[str, float | str]] = []
     for phase in (quarter, last):
         _forget_largest()
         begun = time.perf_counter()

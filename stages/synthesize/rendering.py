@@ -69,6 +69,7 @@ class Rendering:
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
         self._start = [] if start is None else _last_frames(start, model.config, options.crop)
+        self._squeezed = () if start is None else squeezed(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
@@ -98,7 +99,7 @@ class Rendering:
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in self.driving.beyond(Reach(find(self._kind).pose, self._keypoints))]
         looks = [] if self._appearance is None else self._appearance.warnings
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *too_far, *looks]
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *looks]
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
-from stages.clip import open_clip, probe
+from stages.clip import Producer, create_clip, open_clip, probe
 from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
@@ -230,3 +231,22 @@ def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
     assert alone.exit_code == 0
     assert np.abs(made[0].astype(int) - open_clip(tmp_path / "alone.clip").frame(0)).mean() > 2
     assert fsv2v(*asked, "--start", tmp_path / "none.clip", "-o", "x.mp4", cwd=tmp_path).exit_code == 3
+
+
+def test_real_frames_of_another_shape_are_warned_of(run, driver, tmp_path, fsv2v):
+    """They are squeezed to the size of the model. Frames of the same shape are not."""
+    asked = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu"]
+    wide = create_clip(tmp_path / "wide.clip", (np.zeros((64, 96, 3), np.uint8) for _ in range(2)), storage="png")
+    with wide.writing("landmarks", Producer("painted"), {}) as layer:
+        layer.arrays(points=driver.layer("landmarks").arrays()["points"][:2])
+    for start, warned in ((wide.path, True), (driver.path, False)):
+        done = fsv2v(*asked, "--start", start, "-o", f"{warned}.clip", cwd=tmp_path)
+        assert done.exit_code == 0
+        assert ("wide has 96x64 pixels and is squeezed to 64x64" in " ".join(done.stderr.split())) is warned
+
+
+def test_examples_for_a_model_that_uses_none_are_refused_before_any_work(run, driver, tmp_path, fsv2v):
+    Image.new("RGB", (64, 64)).save(tmp_path / "face.png")
+    done = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--examples", "face.png", "-o", "x.mp4", cwd=tmp_path)
+    assert done.exit_code == 2 and "uses no examples" in done.stderr
+    assert "extracting" not in done.stderr and not (tmp_path / "x.mp4").exists()

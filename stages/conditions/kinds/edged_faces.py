@@ -62,5 +62,5 @@ KIND = replace(
     open=_open,
     draw=_draw,
     channels=landmarks.SEMANTIC_CHANNELS + 1,
-    remedies={"frames": "import its video again with the frames, or use a model without edges of the background"},
+    remedies={"frames": "Import its video again with the frames, or use a model without edges of the background"},
 )
