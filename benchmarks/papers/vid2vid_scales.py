@@ -1,9 +1,9 @@
 """How large the experiments of vid2vid's tables are: networks and schedules of all methods, by scale.
 
-The methods do not see the same number of images in training: PredNet and MCNet need longer windows, and see more. At the scale small, vid2vid
-and pix2pixHD learn from 12,200 images, the mask of COVST from 2,000 after them, PredNet from 35,200 and MCNet from 19,200. The network that
-predicts label maps learns from 5,100. Losses and discriminators of vid2vid and pix2pixHD are those of the recipe street-small, those of
-predicted label maps are of future-street-small; COVST, PredNet and MCNet have those of their papers.
+The methods do not see the same number of images in training: PredNet and MCNet need longer windows, and see more. At the scale small,
+vid2vid and pix2pixHD learn from 12,200 images, the mask of COVST from 2,000 after them, PredNet from 35,200 and MCNet from 19,200. The
+network that predicts label maps learns from 5,100. Losses and discriminators of vid2vid and pix2pixHD are those of the recipe street-small;
+those of predicted label maps are of future-street-small; COVST, PredNet and MCNet have those of their papers.
 """
 
 from __future__ import annotations
