@@ -20,7 +20,7 @@ from stages.clip import open_clip as open_clip_folder
 from stages.clip.clip import is_clip
 from stages.clip.create import borrowed, clip_path
 from stages.clip.importers import import_clips
-from stages.conditions.kinds import find, kinds
+from stages.conditions.kinds import find, kinds, require_layers
 from stages.errors import Fsv2vError, InputError, NoDetection, Sentence, UsageError
 from stages.runner import Outcome
 
@@ -175,6 +175,8 @@ def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str,
         if subject != "largest":
             raise UsageError(f"{clip.path} has {wanted.layer} already, and their subject cannot be chosen any more", code="subject-chosen")
         return clip
+    if clip.has(wanted.layer):  # the others cannot be extracted
+        require_layers(clip, kind)
     if not wanted.extractor:
         raise InputError(f"{clip.path} lacks a layer of {kind!r}, which cannot be extracted", code="layer-to-import")
     if subject != "largest" and wanted.cover is None:

@@ -78,6 +78,7 @@ def prepare(
     chosen = chosen if attention == "auto" else chosen.attending(attention)
     require_appearance(appearance, chosen)
     require_face(motion, chosen)
+    require_examples(examples is not None, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
     shown = [
@@ -252,7 +253,7 @@ def _frames(
 ) -> Iterator[NDArray[np.uint8]]:
     with temporary_clips(reporter) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
-        require_examples(ready.examples, ready.model, options)
+        require_examples(len(ready.examples) > 0, ready.model, options.finetune)
         fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
         placement = choose_placement(ready.examples, ready.model, options)

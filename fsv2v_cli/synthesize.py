@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from stages.synthesize import Outcome
 
 
+class _Reporter(prepare.ConsoleReporter):
+    """Keeps freed memory from the first frame on: the model is loaded and prepared then."""
+
+    def progress(self, done: int, total: int, **figures: float) -> None:
+        from stages.compute.allocator import keep_freed_memory
+
+        if done == 1:
+            keep_freed_memory()
+        super().progress(done, total, **figures)
+
+
 def _explain(values: dict[str, Any]) -> dict[str, str]:
     """The meaning of `--normalize auto`, as far as it is known without extraction."""
     from stages.errors import Fsv2vError, prefixed
@@ -178,7 +189,6 @@ def synthesize(
     from pathlib import Path
 
     import fsv2v
-    from stages.compute.allocator import keep_freed_memory
     from stages.compute.devices import choose_device
     from stages.errors import InputError, UsageError
 
@@ -192,7 +202,6 @@ def synthesize(
         "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
-    keep_freed_memory()
     if examples is None and model is None:
         raise UsageError(
             "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid go without, which --model names"
@@ -210,7 +219,7 @@ def synthesize(
         "report": report,
     }
     with console.progress("synthesize", None, "frames") as bar:
-        common = {"overwrite": run.overwrite, "reporter": prepare.ConsoleReporter(bar.move), "subjects": subjects, **sources, **options}
+        common = {"overwrite": run.overwrite, "reporter": _Reporter(bar.move), **sources, **options}
         if variants is None:
             outcomes = iter([fsv2v.synthesize(examples, list(driving), out, **common)])
         else:

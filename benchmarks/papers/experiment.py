@@ -32,6 +32,7 @@ from stages.io.files import write_atomically
 from stages.models import load_model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.families import as_family
+from stages.predict import PredictOptions, predict
 from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import LoggingSettings, TrainConfig, TrainOptions, train
 from stages.train.dataset_clip import DatasetClip
@@ -51,7 +52,8 @@ class Variant:
     family: of the rivals; empty: ours. model: the variant whose model is used, where only the question differs. joints: it is driven by
     heat maps of the joints, too, not by the drawn skeleton alone. base: its network, where it is not that of the scale; kind: what drives
     it, where it is not what drives the others. start: the variant whose trained weights its training begins with. continues: its videos
-    continue the real frames before those that are judged. drive: makes the clip that drives it; None: the judged clip does.
+    continue the real frames before those that are judged. drive: makes the clip that drives it; future: the variant whose model predicts
+    the label maps that drive it, from those of the examples; without both the judged clip drives it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Variant:
     start: Variant | None = None
     continues: bool = False
     drive: Drive | None = None
+    future: Variant | None = None
 
     @property
     def folder(self) -> str:
@@ -150,8 +153,8 @@ def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> l
     experiment.labeller()
     experiment.cuts()
     tasks = [(experiment, variant, seed) for variant in variants for seed in range(experiment.scale.seeds)]
-    starts = [(experiment, variant.start, seed) for _, variant, seed in tasks if variant.start is not None]
-    rounds = [_models([*starts, *(task for task in tasks if task[1].start is None)]), _models(tasks)]
+    needed = [(experiment, other, seed) for _, variant, seed in tasks for other in (variant.start, variant.future) if other is not None]
+    rounds = [_models([*needed, *(task for task in tasks if task[1].start is None)]), _models(tasks)]
     if jobs == 1:
         for task in chain.from_iterable(rounds):
             trained(*task)
@@ -206,7 +209,7 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
     pairs = []
     for row, examples, judged in experiment.cuts():
         out = folder / f"{row['id']}.clip"
-        driving = variant.drive(examples, judged, folder / "driving" / out.name) if variant.drive else judged
+        driving = _driving(experiment, variant, seed, examples, judged, folder / "driving" / out.name)
         start = examples if variant.continues else None
         synthesize([examples] if model.config.few_shot else [], driving, model, out, SynthesizeOptions(**asked), start=start)
         pairs.append((open_clip(out), examples, judged))
@@ -226,6 +229,17 @@ def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
         known = known.and_also(judge(pairs, wanted, labeller, experiment.device))
         write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
     return known.only(experiment.metrics)
+
+
+def _driving(experiment: Experiment, variant: Variant, seed: int, examples: Clip, judged: Clip, out: Path) -> Clip:
+    """The clip that drives a video of a variant; one that has to be made is written to `out`."""
+    if variant.drive is not None:
+        return variant.drive(examples, judged, out)
+    if variant.future is None:
+        return judged
+    model = load_model(trained(experiment, variant.future, seed))
+    predict(examples, model, out, PredictOptions(judged.num_frames, device=experiment.device))
+    return open_clip(out)
 
 
 def _last(triple: Triple, count: int, folder: Path) -> Triple:

@@ -1,7 +1,9 @@
 """How large the experiments of vid2vid's tables are: networks and schedules of all methods, by scale.
 
-All methods of a table see about as many images in training. Losses and discriminators of vid2vid and pix2pixHD are those of the recipe
-street-small; COVST, PredNet and MCNet have those of their papers.
+The methods do not see the same number of images in training: PredNet and MCNet need longer windows, and see more. At the scale small,
+vid2vid and pix2pixHD learn from 12,200 images, the mask of COVST from 2,000 after them, PredNet from 35,200 and MCNet from 19,200. The
+network that predicts label maps learns from 5,100. Losses and discriminators of vid2vid and pix2pixHD are those of the recipe street-small;
+those of predicted label maps are of future-street-small; COVST, PredNet and MCNet have those of their papers.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from rivals import MCNetConfig, PredNetConfig
 from scales import Scale
 
 from stages.networks.common.objective import DiscriminatorConfig, LossWeights
+from stages.networks.future import PRESETS, FutureConfig
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.vid2vid import Vid2VidConfig
 from stages.train import read_recipe
 from stages.train.config import Phase
 
-RECIPE = read_recipe("street-small")
+RECIPE, FUTURE = read_recipe("street-small"), read_recipe("future-street-small")
 FOREGROUND = ("car", "pedestrian")
 BETA = 0.02
 """MCNet's weight of the adversarial term, as in its experiments on KTH."""
@@ -39,6 +42,9 @@ class Sizes:
     prednet_phases: tuple[Phase, ...]
     mcnet: MCNetConfig
     mcnet_phases: tuple[Phase, ...]
+    future: FutureConfig
+    future_phases: tuple[Phase, ...]
+    """Of the label maps that drive vid2vid in table 3."""
     last: int
     """Table 3 is also made of this number of last frames alone."""
     perceptual: str = "squeezenet"
@@ -56,6 +62,11 @@ class Sizes:
         """The training settings of COVST, PredNet and MCNet, which learn through all frames of a window."""
         plain = {"perceptual": "none", "losses": LossWeights(video_gan=0), "discriminators": DiscriminatorConfig(filters=8, video_rates=0)}
         return {**plain, "phases": phases, "backprop_frames": max(phase.frames for phase in phases), **changes}
+
+    def labels(self) -> dict[str, Any]:
+        """The training settings of the network that predicts label maps."""
+        names = ("learning_rate", "losses", "discriminators", "given", "perceptual")
+        return {**{name: getattr(FUTURE, name) for name in names}, "phases": self.future_phases}
 
     def adversary(self) -> dict[str, Any]:
         """That of MCNet."""
@@ -90,6 +101,8 @@ SIZES: Mapping[str, Sizes] = {
         (Phase(1, batch=1, frames=3, adversarial=False), Phase(1, batch=1, frames=4, adversarial=False)),
         MCNetConfig(filters=4, past_frames=2),
         (Phase(1, batch=1, frames=2, adversarial=False), Phase(1, batch=1, frames=2)),
+        PRESETS["tiny-future"],
+        (Phase(1, batch=1, frames=2, adversarial=False),),
         last=2,
         perceptual="none",
     ),
@@ -102,6 +115,8 @@ SIZES: Mapping[str, Sizes] = {
         (Phase(800, batch=4, frames=6, adversarial=False), Phase(400, batch=4, frames=10, adversarial=False)),
         MCNetConfig(filters=24, past_frames=5),
         (Phase(800, batch=4, frames=3, adversarial=False), Phase(400, batch=4, frames=6)),
+        PRESETS["future-street-small"],
+        FUTURE.phases,
         last=5,
     ),
 }

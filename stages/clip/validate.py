@@ -15,6 +15,10 @@ from stages.clip.schema import is_layer_name
 from stages.clip.store import DirectoryStore
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.io.digests import file_sha256
+from stages.tables.label_tables import VOID
+
+_TABLES = {"segment": "names", "instances": "ids"}
+"""The entry of layer.json that a value of an image is an index into."""
 
 
 @dataclass
@@ -94,11 +98,21 @@ def _expected_names(layer: Layer) -> list[str] | None:
 
 
 def _check_images(clip: Clip, layer: Layer) -> None:
+    table = layer.meta.get(_TABLES.get(layer.kind, ""))
     for index, image in enumerate(layer.images()):
         try:
             check_image(layer.kind, image, clip.width, clip.height)
         except InputError as error:
             raise InvalidClip(f"{layer.entry(index)}: {error}") from error
+        if isinstance(table, list):
+            _check_ids(layer, index, image, len(table))
+
+
+def _check_ids(layer: Layer, index: int, image: np.ndarray, count: int) -> None:
+    """InvalidClip for a value that is no index into a table of `count` entries; in label maps 255 is void."""
+    unknown = [value for value in np.unique(image[image >= count]).tolist() if layer.kind != "segment" or value != VOID]
+    if unknown:
+        raise InvalidClip(f"{layer.entry(index)} has the id {unknown[0]}, but its table ends at {count - 1}")
 
 
 def _check_numbers(clip: Clip, layer: Layer, findings: Findings) -> None:

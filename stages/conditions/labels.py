@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,11 +57,14 @@ class LabelSource(Protocol):
 
 
 class LabelLayer:
-    """A clip's `segment` layer together with what its ids mean. Raises InvalidClip when layer.json has no names."""
+    """A clip's `segment` layer together with what its ids mean. Errors begin with `path`, that of the clip.
 
-    def __init__(self, layer: LabelSource) -> None:
-        self._layer = layer
-        self.table = _table_of_meta(layer.meta)
+    Raises InvalidClip when layer.json has no names.
+    """
+
+    def __init__(self, layer: LabelSource, path: Path | None = None) -> None:
+        self._layer, self._path = layer, path
+        self.table = _table_of_meta(layer.meta, path)
         self.names = self.table.names
         self.num_frames = layer.num_frames
 
@@ -71,7 +75,8 @@ class LabelLayer:
         if strange.any():
             last = len(self.names) - 1
             found = last + 1 + int(strange.argmax())
-            raise InvalidClip(f"frame {index} of the segment layer has the label id {found}, but its table ends at {last}")
+            strange_id = f"frame {index} of the segment layer has the label id {found}, but its table ends at {last}"
+            raise InvalidClip(_named(self._path, strange_id))
         return ids
 
 
@@ -88,11 +93,12 @@ _FIRST_THING = 1000
 class InstanceLayer:
     """A clip's `instances` layer: numbers of things, the same in all frames, and which of them are followed."""
 
-    def __init__(self, layer: LabelSource) -> None:
+    def __init__(self, layer: LabelSource, path: Path | None = None) -> None:
         self._layer = layer
         ids = layer.meta.get("ids")
         if isinstance(ids, list) and not all(isinstance(value, int) for value in ids):
-            raise InvalidClip("The instances layer has ids that are no whole numbers", hint="Import the instances again")
+            wrong = "the instances layer has ids that are no whole numbers"
+            raise InvalidClip(_named(path, wrong), hint="Import the instances again")
         known = [value >= _FIRST_THING for value in ids] if isinstance(ids, list) else [value > 0 for value in range(256)]
         self.is_thing = np.array((known + [False] * 256)[:256])
         areas = np.zeros(256, np.int64)
@@ -149,11 +155,17 @@ def ids_of_colours(image: NDArray[np.uint8], table: LabelTable) -> NDArray[np.ui
     return np.array([known[value] for value in values.tolist()], np.uint8)[inverse].reshape(image.shape[:2])
 
 
-def _table_of_meta(meta: Mapping[str, Any]) -> LabelTable:
+def _named(path: Path | None, wrong: str) -> str:
+    """What is wrong with a layer, with the path of its clip if that is known."""
+    return wrong if path is None else f"{path}: {wrong}"
+
+
+def _table_of_meta(meta: Mapping[str, Any], path: Path | None) -> LabelTable:
     names, palette = meta.get("names"), meta.get("palette")
     if not isinstance(names, list) or not isinstance(palette, list) or len(names) != len(palette) or not names:
-        raise InvalidClip("The segment layer does not say what its labels are", hint="Its layer.json needs `names` and `palette`")
+        unnamed = "the segment layer does not say what its labels are"
+        raise InvalidClip(_named(path, unnamed), hint="Its layer.json needs `names` and `palette`")
     try:
         return LabelTable(str(meta.get("table", "")), tuple(str(name) for name in names), tuple(colour_of(colour) for colour in palette))
     except (TypeError, ValueError) as error:
-        raise InvalidClip(f"The palette of the segment layer cannot be read: {error}") from error
+        raise InvalidClip(_named(path, f"the palette of the segment layer cannot be read: {error}")) from error

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer
+from stages.conditions import background
 from stages.conditions.landmarks import LANDMARKS, draw_sketch
 from stages.errors import NoDetection, UsageError
-from stages.extract_sketch import background
 from stages.extract_sketch.orientation import Orientation
 from stages.runner import Outcome
 from stages.tracking.interpolation import filled

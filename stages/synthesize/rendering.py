@@ -15,6 +15,7 @@ import torch
 
 from stages.clip import Clip
 from stages.compute.devices import choose_device
+from stages.compute.mapping import move_to_disk
 from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
@@ -79,6 +80,7 @@ class Rendering:
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
         self._start = [] if start is None else _last_frames(start, model.config, options.crop)
+        self._squeezed = () if start is None else squeezed(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
@@ -99,6 +101,7 @@ class Rendering:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+        move_to_disk(generator)  # from now on only frames that half precision spoils need them
 
     def shown_through(self) -> View | None:
         """From the model's pixels to the result's; None where they are the same."""
@@ -156,7 +159,7 @@ class Rendering:
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
         notes = [f"{self._clip.id}: {text}" for text in self.driving.notes]
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *notes, *too_far, *looks]
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *self._squeezed, *notes, *too_far, *looks]
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:

@@ -61,7 +61,8 @@ def synthesize(
     """
     for clip in (*examples, driving, *([] if start is None else [start]), *pictures.values()):
         clip.require_not(out)
-    require_examples(examples, model, options)
+    require_examples(len(examples) > 0, model, options.finetune)
+    require_face(options.parsed_motion, model)
     require_appearance(options.appearance, model)
     if report is not None:
         report.require_writable(out)
@@ -124,20 +125,19 @@ def chained(renderings: Sequence[Rendering], record: Record | None = None) -> It
     return frames
 
 
-def require_examples(examples: Sequence[Clip], model: Model, options: SynthesizeOptions) -> None:
+def require_examples(given: bool, model: Model, finetune: int = 0) -> None:
     """Raises UsageError unless there are examples where the model's family is made for them, and none where it is not.
 
-    A model that makes no images is refused, too.
+    given: whether there are any; finetune: the number of steps on them. A model that makes no images is refused, too.
     """
     if model.config.makes_labels:
         raise UsageError(f"{model.path} predicts label maps, and makes no images", code="model-makes-labels")
-    if model.config.few_shot and not examples:
+    if model.config.few_shot and not given:
         raise UsageError("there is no example", hint="Name an image, a folder of images, a video or a clip")
-    if examples and not model.config.few_shot:
+    if given and not model.config.few_shot:
         raise UsageError(f"a model of the family {model.config.family} uses no examples", hint="Leave them out")
-    if options.finetune and not model.generator.tuned:
+    if finetune and not model.generator.tuned:
         raise UsageError(f"a model of the family {model.config.family} learns nothing from examples", hint="Leave out the finetuning")
-    require_face(options.parsed_motion, model)
 
 
 def require_face(motion: Motion, model: Model) -> None:

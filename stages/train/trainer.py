@@ -17,6 +17,7 @@ from stages.networks.common.discriminator_inputs import Past
 from stages.networks.common.frame import Frame
 from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.objective import Discriminators, PerceptualDistance, Target
+from stages.networks.common.residual import ResidualBlock
 from stages.networks.families import find
 from stages.train.batch import Batch
 from stages.train.config import Phase, TrainConfig
@@ -79,6 +80,9 @@ class Trainer:
         self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator).to(device)
+        for module in self.generator.modules():  # a frame is computed again for its gradients (`_frame`), and within it each block
+            if isinstance(module, ResidualBlock):
+                module.recomputes = self.compute.checkpoint
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
         self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)

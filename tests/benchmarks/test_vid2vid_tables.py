@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fsv2v import predict
 from stages.clip import Producer, create_clip, open_clip
 from stages.conditions.labels import CAMVID
 from stages.train.trainer import Trainer
@@ -22,6 +23,7 @@ from stages.train.trainer import Trainer
 PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
 NAMES = [name for name in CAMVID.names if name != "void"]
 FRAMES = 12
+DRIVEN = ["vid2vid, labels repeated", "vid2vid, true labels", "vid2vid, predicted labels"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,7 +76,7 @@ def made(papers: Any, streets: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_each_table_has_a_figure_for_each_method(made: Path):
-    methods = {1: ["pix2pixHD", "COVST", "vid2vid"], 3: ["PredNet", "MCNet", "vid2vid, labels repeated", "vid2vid, true labels"]}
+    methods = {1: ["pix2pixHD", "COVST", "vid2vid"], 3: ["PredNet", "MCNet", *DRIVEN]}
     for number, names in methods.items():
         found = json.loads((made / f"vid2vid-table{number}.json").read_text())
         assert [name for name in found["table"] if name in names] == names
@@ -84,7 +86,7 @@ def test_each_table_has_a_figure_for_each_method(made: Path):
 
 
 def test_tables_share_what_they_have_in_common(made: Path):
-    assert {path.name for path in (made / "models").iterdir()} == {"pix2pixhd", "covst", "vid2vid", "prednet", "mcnet"}
+    assert {path.name for path in (made / "models").iterdir()} == {"pix2pixhd", "covst", "vid2vid", "prednet", "mcnet", "predicted-labels"}
 
 
 def test_covst_is_the_trained_pix2pixhd_and_a_mask(made: Path):
@@ -110,6 +112,14 @@ def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path
     ]
 
 
+def test_the_numbers_of_images_are_those_that_the_docstring_says(papers: Any):
+    small = papers("vid2vid_scales").SIZES["small"]
+    schedules = [small.scale.phases, small.single, small.covst, small.prednet_phases, small.mcnet_phases, small.future_phases]
+    counts = [sum(phase.steps * phase.batch * phase.frames for phase in phases) for phases in schedules]
+    assert counts == [12200, 12200, 2000, 35200, 19200, 5100]
+    assert all(f"{count:,}" in papers("vid2vid_scales").__doc__ for count in counts)
+
+
 def test_a_prediction_continues_the_frames_directly_before_it(made: Path, streets: Path):
     source = open_clip(streets / "drive-4.clip")
     observed, judged = (open_clip(made / "cuts" / "segment-before-2" / "drive-4" / f"{part}.clip") for part in ("examples", "judged"))
@@ -121,6 +131,14 @@ def test_repeated_labels_are_the_last_that_were_observed(made: Path):
     driving = open_clip(made / "results" / "vid2vid-labels-repeated" / "seed-0" / "driving" / "drive-4.clip")
     assert driving.num_frames == 4 and not driving.has("frames")
     assert all(np.array_equal(driving.layer("segment").image(t), street(4, 5)) for t in range(4))
+
+
+def test_predicted_labels_are_those_that_predict_makes_of_the_observed_frames(made: Path, tmp_path: Path):
+    driving = open_clip(made / "results" / "vid2vid-predicted-labels" / "seed-0" / "driving" / "drive-4.clip")
+    observed = made / "cuts" / "segment-before-2" / "drive-4" / "examples.clip"
+    model = next((made / "models" / "predicted-labels" / "seed-0").glob("snapshot-*1.safetensors"))
+    predict(observed, tmp_path / "next.clip", frames=4, model=model, device="cpu")
+    assert driving.num_frames == 4 and driving.layer("segment").digest == open_clip(tmp_path / "next.clip").layer("segment").digest
 
 
 def test_the_last_frames_are_judged_alone(made: Path):

@@ -176,3 +176,35 @@ def test_half_precision_is_refused_by_its_type_without_a_warning_of_its_range(re
     with pytest.raises(InputError, match="float16 of shape"), small_clip.writing("landmarks", MADE, {}) as layer:
         layer.arrays({"points": np.ones((6, 1, 68, 3), np.float16)})
     assert not recwarn.list
+
+
+def maps(clip: Clip, kind: str, values: list[int], **meta: object) -> Clip:
+    """`clip` with a layer of six maps; each value fills a row of the last one, everything else is 0."""
+    with clip.writing(kind, MADE, {}, meta) as layer:
+        for index in range(6):
+            image = np.zeros((48, 64), np.uint8)
+            if index == 5:
+                image[: len(values)] = np.array(values)[:, None]
+            layer.image(image)
+    return open_clip(clip.path)
+
+
+STREET = {"names": ["road", "car"], "palette": [[0, 0, 0], [9, 9, 9]]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "good", "bad"),
+    [
+        ("segment", STREET, [0, 1, 255], [0, 1, 2]),
+        ("instances", {"ids": [0, 26001]}, [0, 1], [0, 2]),
+        ("instances", {"ids": [0, 26001]}, [0, 1], [255]),
+    ],
+)
+def test_an_id_outside_the_table_of_its_layer_is_an_error(small_clip, kind, about, good, bad):
+    assert validate(maps(small_clip, kind, good, **about).path).errors == []
+    with pytest.raises(InvalidClip, match=rf"{kind}: 000005.png has the id {bad[-1]}, but its table ends at 1"):
+        require_valid(maps(small_clip, kind, bad, **about).path)
+
+
+def test_instances_without_a_table_may_have_any_number(small_clip):
+    assert validate(maps(small_clip, "instances", [3, 255]).path).errors == []

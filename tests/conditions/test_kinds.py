@@ -118,4 +118,5 @@ def test_the_record_of_each_kind_agrees_with_its_track(name):
     semantic = torch.rand(2, kind.channels or 5, 8, 8).softmax(1)
     drawn = kind.draw(semantic)
     assert drawn.shape == (2, 3, 8, 8) and drawn.abs().max() <= 1
+    assert all(text[0].isupper() for text in kind.remedies.values()), "each is a sentence of its own"
     assert (kind.default_model == "") or DEFAULT_MODELS[kind.layer] == kind.default_model

@@ -139,3 +139,10 @@ def test_an_id_outside_the_table_is_an_error_and_not_void() -> None:
     assert layer.image(0).max() == 1
     with pytest.raises(InvalidClip, match="frame 3 of the segment layer has the label id 2, but its table ends at 1"):
         layer.image(3)
+
+
+@pytest.mark.parametrize("meta", [{}, {"names": ["a"], "palette": [[1, 2]]}, {"names": ["a"], "palette": [[1, 2, 3]]}])
+def test_errors_of_a_clip_name_it(meta: dict[str, Any]) -> None:
+    labelled = SimpleNamespace(meta=meta, num_frames=1, image=lambda index: np.full((2, 2), 1, np.uint8))
+    with pytest.raises(InvalidClip, match="^/clips/drive.clip: "):
+        labels.LabelLayer(labelled, Path("/clips/drive.clip")).image(0)

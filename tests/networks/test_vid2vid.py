@@ -288,6 +288,32 @@ def test_the_inference_form_makes_the_same_video():
         assert len(list(pasts[3].frames())) == TINY.past_frames
 
 
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_past_label_maps_take_a_quarter_of_the_memory_and_change_no_frame(spoilt, monkeypatch):
+    """Also in frames that half precision spoils and that are made again in fp32."""
+    network = network_of(PRIOR)
+    monkeypatch.setattr("stages.networks.common.inference.degenerate", lambda frame, raw: spoilt)
+    made: list[list[torch.Tensor]] = []
+    for packs in (True, False):
+        if not packs:
+            monkeypatch.setattr(Frame, "packed", lambda self: self)
+        renderer, past = Renderer(network, Speed("bf16")), None
+        made.append([])
+        for seed in range(3):
+            frame, past = renderer.step(renderer.encode_examples(None), replace(moment(PRIOR, seed), image=None), past)
+            made[-1].append(frame)
+            assert past.semantic.element_size() == (1 if packs else 4)
+        assert renderer.fallbacks == 3 * spoilt
+    assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
+
+
+def test_only_maps_of_zeros_and_ones_are_packed():
+    frame = moment()
+    assert torch.equal(frame.packed().cast(torch.float32).semantic, frame.semantic)
+    soft = replace(frame, semantic=frame.semantic * 0.5)
+    assert soft.packed() is soft
+
+
 # the configuration
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -94,3 +95,17 @@ def test_the_papers_discriminators_have_the_size_of_the_public_codes():
     discriminators = Discriminators(recipe.generator, recipe.discriminators)
     for discriminator in (discriminators.image, *discriminators.videos):
         assert sum(p.numel() for p in discriminator.parameters()) == pytest.approx(2.80e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["vid2vid-street-512", "vid2vid-face", "pix2pixhd"])
+def test_the_discriminators_of_2018_have_the_layers_of_the_public_code(name):
+    """4x4 convolutions to 64, 128, 256 (stride 2), 512 and 1 channels (stride 1)."""
+    recipe = read_recipe(name)
+    discriminators = Discriminators(recipe.generator, recipe.discriminators)
+    channels = [3 + recipe.generator.semantic_channels, *[3 * 3 + 2 * 2] * recipe.discriminators.video_rates]
+    for inputs, discriminator in zip(channels, (discriminators.image, *discriminators.videos), strict=True):
+        widths = [inputs, 64, 128, 256, 512, 1]
+        each = sum(16 * a * b + b for a, b in itertools.pairwise(widths))
+        assert sum(p.numel() for p in discriminator.parameters()) == recipe.discriminators.scales * each
+        first = discriminator.scales[0].layers
+        assert [layer.stride[0] for layer in first] == [2, 2, 2, 1, 1]

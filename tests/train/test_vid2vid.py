@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
-from stages.clip import open_clip, probe
+from stages.clip import Producer, create_clip, open_clip, probe
 from stages.conditions.framing import frame_of, sample_of
 from stages.conditions.kinds import open_track
 from stages.conditions.view import View
@@ -25,10 +26,11 @@ from stages.networks.common.discriminator_inputs import Past
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.images import image_array
 from stages.networks.common.objective import Discriminators, LossWeights, generator_losses
+from stages.networks.common.residual import ResidualBlock
 from stages.networks.vid2vid import PRESETS
 from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset
-from stages.train.trainer import Trainer
+from stages.train.trainer import ComputeSettings, Trainer
 
 RECIPE = replace(
     read_recipe("vid2vid-street-512"),
@@ -230,3 +232,54 @@ def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
     assert alone.exit_code == 0
     assert np.abs(made[0].astype(int) - open_clip(tmp_path / "alone.clip").frame(0)).mean() > 2
     assert fsv2v(*asked, "--start", tmp_path / "none.clip", "-o", "x.mp4", cwd=tmp_path).exit_code == 3
+
+
+def test_real_frames_of_another_shape_are_warned_of(run, driver, tmp_path, fsv2v):
+    """They are squeezed to the size of the model. Frames of the same shape are not."""
+    asked = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu"]
+    wide = create_clip(tmp_path / "wide.clip", (np.zeros((64, 96, 3), np.uint8) for _ in range(2)), storage="png")
+    with wide.writing("landmarks", Producer("painted"), {}) as layer:
+        layer.arrays(points=driver.layer("landmarks").arrays()["points"][:2])
+    for start, warned in ((wide.path, True), (driver.path, False)):
+        done = fsv2v(*asked, "--start", start, "-o", f"{warned}.clip", cwd=tmp_path)
+        assert done.exit_code == 0
+        assert ("wide has 96x64 pixels and is squeezed to 64x64" in " ".join(done.stderr.split())) is warned
+
+
+def test_examples_for_a_model_that_uses_none_are_refused_before_any_work(run, driver, tmp_path, fsv2v):
+    Image.new("RGB", (64, 64)).save(tmp_path / "face.png")
+    done = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--examples", "face.png", "-o", "x.mp4", cwd=tmp_path)
+    assert done.exit_code == 2 and "uses no examples" in done.stderr
+    assert "extracting" not in done.stderr and not (tmp_path / "x.mp4").exists()
+
+
+def test_activations_that_are_computed_again_change_no_weight(painted_dataset):
+    """Those of a frame, and within it those of each residual block."""
+    data, found = Dataset(painted_dataset, "landmarks", "train"), []
+    for checkpoint in (False, True):
+        trainer: Any = Trainer(replace(RECIPE, bfloat16=False), torch.device("cpu"), None, ComputeSettings(checkpoint=checkpoint))
+        trainer.step = 6
+        for _ in range(2):
+            phase = RECIPE.phase_at(trainer.step)
+            trainer.train_step(data.batch(RECIPE, trainer.step, phase), phase)
+        found.append(trainer.generator.state_dict())
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+def test_a_block_that_recomputes_keeps_its_input_alone():
+    block, x = ResidualBlock(8, affine=True), torch.rand(1, 8, 16, 16)
+    kept, gradients = [], []
+    for block.recomputes in (False, True):
+        places: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor, places: dict[int, int] = places) -> torch.Tensor:
+            if not isinstance(tensor, torch.nn.Parameter):
+                places[tensor.data_ptr()] = tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            made = block(x.requires_grad_(True))
+        gradients.append(torch.autograd.grad(made.square().sum(), [x, *block.parameters()]))
+        kept.append(sum(places.values()))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    assert kept[1] <= x.numel() < kept[0] / 3

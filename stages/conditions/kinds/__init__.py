@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from stages.clip import Clip
-from stages.conditions.kinds import bodies, dense_bodies, faces, instance_streets, streets
+from stages.conditions.kinds import bodies, dense_bodies, edged_faces, faces, instance_streets, streets
 from stages.conditions.kinds.kind import Kind
 from stages.conditions.material import Material
 from stages.conditions.tracks import Track
 from stages.errors import InputError, UsageError
 from stages.plugins import Registry
 
-__all__ = ["Kind", "find", "find_material", "kinds", "layers_digest", "materials", "open_track", "register", "require_channels"]
+__all__ = [
+    "Kind",
+    "find",
+    "find_material",
+    "kinds",
+    "layers_digest",
+    "materials",
+    "open_track",
+    "register",
+    "require_channels",
+    "require_layers",
+]
 
-_KINDS = Registry("fsv2v.kinds", Kind, (faces.KIND, faces.WITH_IRISES, bodies.KIND, dense_bodies.KIND, streets.KIND, instance_streets.KIND))
+_KINDS = Registry(
+    "fsv2v.kinds",
+    Kind,
+    (faces.KIND, faces.WITH_IRISES, edged_faces.KIND, bodies.KIND, dense_bodies.KIND, streets.KIND, instance_streets.KIND),
+)
 
 
 def register(kind: Kind) -> None:
@@ -51,13 +66,18 @@ def find_material(layer: str) -> type[Material]:
 
 def open_track(clip: Clip, name: str) -> Track:
     """The track of a clip for a model of a kind. Raises InputError when the clip lacks a layer, UsageError for an unknown kind."""
+    require_layers(clip, name)
+    return find(name).open(clip)
+
+
+def require_layers(clip: Clip, name: str) -> None:
+    """InputError when a clip lacks a layer that drives models of a kind."""
     kind = find(name)
     for layer in kind.layers:
         if not clip.has(layer):
             hint = kind.remedies.get(layer, "").format(clip.path)
             facts = {"clip": str(clip.path), "layer": layer}
             raise InputError(f"{clip.path} has no layer {layer!r}", hint=hint, code="layer-missing", facts=facts)
-    return kind.open(clip)
 
 
 def require_channels(clip: Clip, found: int, wanted: int) -> None:

@@ -50,5 +50,5 @@ KIND = Kind(
     draw=bodies.draw,
     channels=DensePoseTrack.channels,
     pose=bodies.pose,
-    remedies={"densepose": "run DensePose, and import its IUV images"},
+    remedies={"densepose": "Run DensePose, and import its IUV images"},
 )

@@ -116,7 +116,8 @@ class LandmarkTrack(Track):
         return tuple(found)
 
 
-def _open(clip: Clip, *, pupils: bool = False) -> LandmarkTrack:
+def open_faces(clip: Clip, *, pupils: bool = False) -> LandmarkTrack:
+    """The face that is seen in most frames."""
     arrays = clip.layer("landmarks").arrays()
     chosen = main_subject(arrays["points"])
     iris = only(chosen, arrays["iris"]) if "iris" in arrays else None
@@ -149,7 +150,8 @@ def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.gener
     return {"points": points, "iris": iris} if iris[..., 2].any() else {"points": points}
 
 
-def _draw(semantic: torch.Tensor) -> torch.Tensor:
+def draw(semantic: torch.Tensor) -> torch.Tensor:
+    """Sketch, distance maps and irises in one grey image."""
     return grey(semantic.mean(1, keepdim=True) * 2)
 
 
@@ -187,9 +189,9 @@ class FaceMaterial(Material):
 KIND = Kind(
     name="landmarks",
     layers=("landmarks",),
-    open=_open,
+    open=open_faces,
     place=_appearance_coordinates,
-    draw=_draw,
+    draw=draw,
     channels=landmarks.SEMANTIC_CHANNELS,
     pose=_pose,
     normalizable=True,
@@ -203,6 +205,6 @@ KIND = Kind(
     default_model="face-256.safetensors",
 )
 WITH_IRISES = replace(
-    KIND, name="landmarks+iris", open=partial(_open, pupils=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS
+    KIND, name="landmarks+iris", open=partial(open_faces, pupils=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS
 )
 """Irises are drawn into s_t where the layer has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class EdgeTrack(LabelTrack):
     """Label maps, then a channel that is 1 where the label or the instance differs from that of a neighbour."""
 
-    def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource) -> None:
-        super().__init__(layer, instances)
+    def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource, path: Path | None = None) -> None:
+        super().__init__(layer, instances, path)
         self.channels += 1
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
@@ -32,7 +33,7 @@ class EdgeTrack(LabelTrack):
 
 
 def _open(clip: Clip) -> EdgeTrack:
-    return EdgeTrack(clip.layer("segment"), clip.layer("instances"))
+    return EdgeTrack(clip.layer("segment"), clip.layer("instances"), clip.path)
 
 
 def _draw(semantic: torch.Tensor) -> torch.Tensor:
@@ -47,5 +48,5 @@ KIND = Kind(
     open=_open,
     place=streets.place,
     draw=_draw,
-    remedies={"instances": "import the numbers of its instances, or use a model without edges between them"},
+    remedies={"instances": "Import the numbers of its instances, or use a model without edges between them"},
 )

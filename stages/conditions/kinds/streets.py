@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -25,12 +26,12 @@ class LabelTrack(Track):
     """Label maps, one-hot: one channel for each name of the layer's table. What is void, with a name or without, is in none.
 
     A mirrored view exchanges what is named left and right. instances: the layer of that name, if there is one; two opposite corners of the
-    box of each large instance are then the keypoints.
+    box of each large instance are then the keypoints. path: the clip's, for errors.
     """
 
-    def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource | None = None) -> None:
-        self.layer = labels.LabelLayer(layer)
-        self.instances = None if instances is None else labels.InstanceLayer(instances)
+    def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource | None = None, path: Path | None = None) -> None:
+        self.layer = labels.LabelLayer(layer, path)
+        self.instances = None if instances is None else labels.InstanceLayer(instances, path)
         self.mirror = labels.mirror(self.layer.names)
         self.ids = np.array([index for index, name in enumerate(self.layer.names) if name != "void"], np.uint8)
         self.names = tuple(self.layer.names[index] for index in self.ids)
@@ -65,7 +66,7 @@ class LabelTrack(Track):
 
 
 def _open(clip: Clip) -> LabelTrack:
-    return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None)
+    return LabelTrack(clip.layer("segment"), clip.layer("instances") if clip.has("instances") else None, clip.path)
 
 
 def place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -91,7 +92,7 @@ class StreetMaterial(Material):
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip)
-        self.labels = labels.LabelLayer(clip.layer("segment")).table
+        self.labels = labels.LabelLayer(clip.layer("segment"), clip.path).table
 
     def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
         if self.clip.has("instances"):

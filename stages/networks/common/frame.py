@@ -34,6 +34,11 @@ class Frame:
         """The frame with its semantic image and appearance in `dtype`; the others stay as they are."""
         return replace(self, semantic=self.semantic.to(dtype), appearance=None if self.appearance is None else self.appearance.to(dtype))
 
+    def packed(self) -> Frame:
+        """The frame with its semantic image as bool, a quarter of the memory, if that has only the values 0 and 1; `cast` undoes it."""
+        binary = bool(((self.semantic == 0) | (self.semantic == 1)).all())
+        return replace(self, semantic=self.semantic.bool()) if binary else self
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Frame:
         """The frame with `change` applied to each of its tensors."""
         given = (None if x is None else change(x) for x in (self.image, self.regions, self.appearance))

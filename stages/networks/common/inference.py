@@ -81,10 +81,10 @@ class Renderer:
         made = Synthesis(**self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past)))
         if self.precision != "fp32" and degenerate(made.frame, made.raw):
             self.fallbacks += 1
-            made = self._exact.synthesize(self._exactly(code), driving, past)
+            made = self._made_exactly(code, driving, past)
         coarser, state = (tuple(tensor.clone() for tensor in tensors) for tensors in (made.coarser, made.state))
         kept = replace(made, frame=made.frame.clone(), coarser=coarser, state=state)
-        return made.frame, self.remember(driving, kept, past)
+        return made.frame, self.remember(driving if self._source.config.appearance else driving.packed(), kept, past)
 
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
         """As the generator's."""
@@ -100,7 +100,7 @@ class Renderer:
         made = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
         if self.precision != "fp32" and degenerate(made.frame, made.raw):
             self.fallbacks += 1
-            made = self._exact.synthesize(self._exactly(code), driving, past)
+            made = self._made_exactly(code, driving, past)
         return made
 
     def _in_precision(self, frame: Frame) -> Frame:
@@ -110,7 +110,10 @@ class Renderer:
         made = self._fast.synthesize(code, driving, past)
         return {"frame": made.frame, "raw": made.raw, "coarser": made.coarser, "state": made.state}
 
-    def _exactly(self, code: Any) -> Any:
+    def _made_exactly(self, code: Any, driving: Frame, past: Frame | None) -> Synthesis:
+        return self._exact.synthesize(self._exact_code_of(code), driving, None if past is None else past.cast(torch.float32))
+
+    def _exact_code_of(self, code: Any) -> Any:
         """The same examples encoded in fp32; the last one is kept."""
         if self._exact_code is None or self._exact_code[0] is not code:
             examples = None if code.examples is None else code.examples.cast(torch.float32)
@@ -132,6 +135,8 @@ def prepared(generator: Generator, dtype: torch.dtype, *, channels_last: bool) -
     for module in fast.modules():  # a module comes before its own layers, and may fold them in its own way
         if callable(fold := getattr(module, "fold", None)):
             fold()
+        for weight in module.parameters(recurse=False):  # one by one: folded weights are larger, and all of them in fp32 may not fit
+            weight.data = weight.data.to(dtype)
     fast.to(dtype)
     return fast.to(memory_format=torch.channels_last) if channels_last else fast  # type: ignore[call-overload]
 

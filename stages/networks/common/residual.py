@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stages.networks.common.layers import InstanceNorm
 
@@ -82,15 +83,16 @@ def _from_tiles(m: Sequence[Tensor] | Tensor) -> list[Tensor]:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a skip connection."""
+    """Two 3x3 convolutions with a skip connection. `recomputes`: it keeps no activations for the gradients, but computes them again."""
 
     def __init__(self, channels: int, *, affine: bool = False) -> None:
         super().__init__()
+        self.recomputes = False
         first, second = Conv3x3(channels, channels), Conv3x3(channels, channels)
         self.layers = nn.Sequential(*normed(first, affine=affine), second, _norm(channels, affine))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x)
+        y: Tensor = checkpoint(self.layers, x, use_reentrant=False) if self.recomputes else self.layers(x)
         return y.add_(x)
 
 

@@ -73,7 +73,7 @@ PRESETS: dict[str, Vid2VidConfig] = {
     "vid2vid-street-512": _STREET,
     "vid2vid-street-1024": replace(_STREET, size=(512, 1024), enhancers=1),
     "vid2vid-street-2048": replace(_STREET, size=(1024, 2048), enhancers=2),
-    "vid2vid-face": replace(_STREET, kind="landmarks", semantic_channels=7, size=(512, 512)),
+    "vid2vid-face": replace(_STREET, kind="landmarks+edges", semantic_channels=8, size=(512, 512)),
     "vid2vid-pose": replace(_STREET, kind="poses+densepose", semantic_channels=6, size=(512, 256)),
     "street-small": _SMALL,
     "tiny-vid2vid": Vid2VidConfig(size=(64, 64), filters=8, downs=1, blocks=2, enhancers=1, foreground_filters=8),

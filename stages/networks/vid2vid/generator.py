@@ -36,7 +36,8 @@ class Past(Frame):
 
     def cast(self, dtype: torch.dtype) -> Past:
         older = None if self.older is None else self.older.cast(dtype)
-        return replace(self, semantic=self.semantic.to(dtype), older=older)
+        semantic = self.semantic if self.semantic.dtype == torch.bool else self.semantic.to(dtype)  # as long as it is stacked with others
+        return replace(self, semantic=semantic, older=older)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Past:
         older = None if self.older is None else self.older.map(change)
@@ -210,6 +211,7 @@ class Vid2Vid(Generator):
         stacked = self._stacked_labels(_joined(driving.semantic, appearance), past_frames)
         present = _not_empty(stacked) if self.skips_empty else None
         labels = _pyramid(stacked if present is None else stacked[:, present], level)
+        del stacked  # at 2048x1024 it takes half a gigabyte
         in_foreground = _pyramid(self._foreground(driving.semantic), level)
         features: Features | None = None
         made: list[Synthesis] = []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.clip import Clip
 from stages.conditions.landmarks import forehead, stroke_width
 
 LOW, HIGH = 60, 160
@@ -28,3 +32,23 @@ def outside_faces(packed: NDArray[np.uint8], points: NDArray[np.float32], width:
             cv2.fillConvexPoly(whole, hull, 0)
             cv2.polylines(whole, [hull], True, 0, 4 * stroke_width(face))
     return whole
+
+
+class FrameReader:
+    """The frames of a clip one after another: a video is opened once, not again for each frame. Threads may share it."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+        self._lock = threading.Lock()
+        self._ahead: Iterator[NDArray[np.uint8]] = iter(())
+        self._index = -1
+        self._frame: NDArray[np.uint8] | None = None
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Frame `index`, uint8 RGB [H, W, 3]. It is read from the start of its group of pictures unless it follows the last one."""
+        with self._lock:
+            if self._frame is None or index != self._index:
+                if self._frame is None or index != self._index + 1:
+                    self._ahead = self._clip.frames(index)
+                self._frame, self._index = next(self._ahead), index
+            return self._frame

@@ -1,0 +1,36 @@
+"""Weights that are seldom used, on the disk instead of in memory."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import torch
+from torch import nn
+
+LARGE = 2**30
+"""Bytes of weights from which on it is worth moving them: of the shipped presets only those of vid2vid have this many."""
+
+
+@torch.no_grad()
+def move_to_disk(network: nn.Module) -> bool:
+    """Move large weights on the CPU to a temporary file that is mapped into memory. Returns whether they were moved.
+
+    The network remains usable, and computes the same. What is read from the file takes memory only as long as the system has some to
+    spare. The file has no name, so it vanishes with the network or the process; its folder is that of `tempfile` (`TMPDIR`). If it cannot
+    be written, the weights stay in memory.
+    """
+    weights = [parameter for parameter in network.parameters() if parameter.device.type == "cpu" and parameter.dtype == torch.float32]
+    if 4 * sum(weight.numel() for weight in weights) < LARGE:
+        return False
+    try:
+        with tempfile.TemporaryFile() as file:
+            for weight in weights:
+                file.write(weight.contiguous().numpy().data)
+            file.flush()
+            stored = torch.from_numpy(np.memmap(file, np.float32, "c"))
+    except OSError:
+        return False
+    for weight, values in zip(weights, stored.split([weight.numel() for weight in weights]), strict=True):
+        weight.data = values.view(weight.shape)
+    return True

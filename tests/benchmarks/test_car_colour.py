@@ -1,0 +1,102 @@
+"""Whether a car keeps its colour, on streets whose colours over time are known by construction."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from streets import SIDE, street_maps, write_layers
+
+from stages.clip import Clip, create_clip, open_clip
+from stages.errors import InputError
+
+PAPERS = Path(__file__).resolve().parents[2] / "benchmarks" / "papers"
+FRAMES = 6
+ROAD = np.array([40, 40, 40])
+
+
+@pytest.fixture(scope="module")
+def car_colour() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PAPERS))
+        import car_colour
+
+        return car_colour
+
+
+def images(first: np.ndarray, second: np.ndarray, size: int = SIDE) -> list[np.ndarray]:
+    """The street with cars 7 and 9 in the given colours, [T, 3] each; `size` is a multiple of 64."""
+    _, numbers = street_maps(FRAMES, step=2)
+    frames = []
+    for number, one, other in zip(numbers, first, second, strict=True):
+        frame = np.empty((SIDE, SIDE, 3), np.uint8)
+        frame[:], frame[number == 7], frame[number == 9] = ROAD, one, other
+        frames.append(frame.repeat(size // SIDE, 0).repeat(size // SIDE, 1))
+    return frames
+
+
+def steady(red: int) -> np.ndarray:
+    return np.tile([red, 20, 60], (FRAMES, 1))
+
+
+def swinging(by: int) -> np.ndarray:
+    """Red and green lie `by` above and below their mean in turn: the distance from the mean is by * sqrt(2) in every frame."""
+    swing = by * np.array([1, -1] * (FRAMES // 2))
+    return np.stack([150 + swing, 100 - swing, np.full(FRAMES, 60)], 1)
+
+
+@pytest.fixture
+def drive(tmp_path) -> Clip:
+    """Car 7 swings by 3, car 9 by 9."""
+    clip = create_clip(tmp_path / "drives" / "drive.clip", images(swinging(3), swinging(9)), storage="png")
+    write_layers(clip, *street_maps(FRAMES, step=2))
+    return open_clip(clip.path)
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_the_deviation_of_each_car_is_the_one_that_was_drawn(car_colour, drive, size):
+    found = car_colour.deviations(iter(images(swinging(12), steady(90), size)), drive)
+    assert [(one.number, one.frames) for one in found] == [(7, FRAMES), (9, FRAMES)]
+    assert [one.result for one in found] == pytest.approx([12 * 2**0.5, 0])
+    real = [3 * 2**0.5, 9 * 2**0.5]
+    assert [one.real for one in found] == (pytest.approx(real) if size == SIDE else pytest.approx(real, rel=0.15))
+
+
+def test_the_real_frames_as_a_result_have_the_ratio_one(car_colour, drive):
+    assert all(one.result == one.real > 0 for one in car_colour.deviations(drive.frames(), drive))
+
+
+def test_what_is_no_car_or_hardly_seen_does_not_count(car_colour, drive, tmp_path):
+    labels, numbers = street_maps(FRAMES, step=2)
+    labels[numbers == 9] = 0
+    numbers[2:][numbers[2:] == 7] = 0
+    other = create_clip(tmp_path / "other.clip", drive.frames(), storage="png")
+    write_layers(other, labels, numbers)
+    assert car_colour.deviations(drive.frames(), open_clip(other.path)) == []
+
+
+def test_what_cannot_be_compared_is_refused(car_colour, drive, tmp_path):
+    frames = images(steady(1), steady(2))
+    for wrong in (frames[:-1], [*frames, frames[0]]):
+        with pytest.raises(InputError, match=f"has not the {FRAMES} frames"):
+            car_colour.deviations(iter(wrong), drive)
+    with pytest.raises(InputError, match="have no tram, only sky, road, car, fence"):
+        car_colour.deviations(iter(frames), drive, "tram")
+    bare = create_clip(tmp_path / "bare.clip", frames, storage="png")
+    with pytest.raises(InputError, match="has no layer segment"):
+        car_colour.deviations(iter(frames), bare)
+
+
+def test_the_command_prints_the_ratio_over_all_instances(drive, tmp_path):
+    """(12 + 6) / (3 + 9) = 1.5."""
+    create_clip(tmp_path / "results" / "drive.clip", images(swinging(12), swinging(6)), storage="png")
+    command: list[Any] = [sys.executable, PAPERS / "car_colour.py", "--drives", tmp_path / "drives", "--results", tmp_path / "results"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert made.stdout.splitlines()[-1].endswith("real 8.49, ratio 1.50, goal 1.5: met") and made.stdout.count("drive car") == 2
+    empty = subprocess.run([*command[:-1], tmp_path / "drives" / "drive.clip"], capture_output=True, text=True, check=False)
+    assert empty.returncode == 1 and "has neither clips nor videos" in empty.stderr and "Traceback" not in empty.stderr

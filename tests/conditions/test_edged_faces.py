@@ -1,0 +1,147 @@
+"""Faces with edges of their background: what is behind the face is known to the model, and what is in the face is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages.clip import Clip, Producer, create_clip, open_clip
+from stages.conditions.background import FrameReader
+from stages.conditions.kinds import find, open_track
+from stages.conditions.view import View
+from stages.models import save_model
+from stages.networks.vid2vid import PRESETS, Vid2Vid
+from stages.synthesize.driving import Driving
+from stages.train import Phase, read_recipe
+from stages.train.data import Dataset
+
+KIND = "landmarks+edges"
+SIDE, EDGE = 128, 20
+FACE = (60, 100)
+"""First and last column and row of the face."""
+
+
+@pytest.fixture
+def wall(make_painted_clip, tmp_path) -> Clip:
+    """A face before a wall whose left part is dark and whose right part is bright, with one grey column between; it moves by 1 a frame.
+
+    A second such border, which stays, runs through the middle of the face.
+    """
+    painted = open_clip(make_painted_clip(tmp_path / "painted.clip", 0, num_frames=4, size=SIDE)).layer("landmarks").arrays()["points"]
+    low, high = painted[..., :2].min((0, 1, 2)), painted[..., :2].max((0, 1, 2))
+    points = painted.copy()
+    points[..., :2] = FACE[0] + (painted[..., :2] - low) / (high - low) * (FACE[1] - FACE[0])
+    frames = []
+    for time in range(4):
+        frame = np.full((SIDE, SIDE, 3), 220, np.uint8)
+        frame[:, 80], frame[:, :80] = 180, 140
+        frame[:, EDGE + time], frame[:, : EDGE + time] = 80, 20
+        frames.append(frame)
+    clip = create_clip(tmp_path / "wall.clip", frames, storage="png")
+    with clip.writing("landmarks", Producer("test"), {"frames": clip.frames_digest()}) as layer:
+        layer.arrays(points=points)
+    return open_clip(clip.path)
+
+
+def edges(clip: Clip, index: int, view: View) -> np.ndarray:
+    return open_track(clip, KIND).semantic(index, view)[-1]
+
+
+WHOLE = View.scaled(SIDE, SIDE, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_a_border_behind_the_face_is_an_edge_in_its_column_and_one_through_the_face_ends_at_it(index, wall):
+    found = edges(wall, index, WHOLE)
+    assert set(np.unique(found)) == {0, 1} and found.dtype == np.float32
+    rows, columns = np.nonzero(found[2:-2])
+    assert set(columns) == {EDGE + index, 80}
+    assert found[2:-2, EDGE + index].all()
+    across = np.flatnonzero(found[2:-2, 80]) + 2
+    top = across[across < FACE[0]]
+    assert len(across[(across > FACE[0]) & (across < FACE[1])]) == 0, "nothing inside the face"
+    assert across.max() == SIDE - 3 and across.min() == 2 and len(top) > 10, "above and below it, there is"
+
+
+def test_the_other_channels_are_those_of_a_face_without_edges(wall):
+    track = open_track(wall, KIND)
+    assert track.channels == find(KIND).channels == 8
+    assert np.array_equal(track.semantic(1, WHOLE)[:-1], open_track(wall, "landmarks").semantic(1, WHOLE))
+    assert np.array_equal(track.keypoints(1, WHOLE), open_track(wall, "landmarks").keypoints(1, WHOLE))
+
+
+def test_edges_follow_the_view_and_are_one_pixel_wide_at_any_size(wall):
+    mirrored = View(np.array([[-1.0, 0, SIDE - 1], [0, 1, 0]]), SIDE, SIDE)
+    assert edges(wall, 0, mirrored)[5:20].nonzero()[1].tolist() == [SIDE - 1 - 80, SIDE - 1 - EDGE] * 15
+    shifted = View(np.array([[1.0, 0, -7], [0, 1, 0]]), SIDE, SIDE)
+    assert set(edges(wall, 0, shifted)[5:20, : SIDE - 20].nonzero()[1]) == {EDGE - 7, 80 - 7}
+    for size in (64, 192):
+        row = edges(wall, 0, View.scaled(SIDE, SIDE, size, size))[5].nonzero()[0]
+        expected = (np.array([EDGE, 80]) + 0.5) * size / SIDE - 0.5
+        assert len(row) == 2 and np.abs(row - expected).max() <= 0.75
+
+
+def test_a_fitted_face_leaves_the_background_where_it_is(wall):
+    track = open_track(wall, KIND)
+    example = track.keypoints(0, WHOLE).copy()
+    example[:68, 0] += 15
+    driving = Driving(wall, KIND, (SIDE, SIDE), "none")
+    driving.fit_to([example], proportions=False)
+    steps = [step.sample for step in driving.steps()]
+    assert np.allclose(steps[0].keypoints[:68, 0], example[:68, 0], atol=0.01)
+    for index, sample in enumerate(steps):
+        assert sample.semantic[-1, 2:-2, EDGE + index].all()
+        assert not sample.semantic[-1, 70:90, 62:112].any(), "neither the driving face nor the fitted one"
+
+
+def test_frames_are_read_in_any_order_and_a_row_of_them_at_one_go(wall, monkeypatch):
+    truth, opened = list(wall.frames()), []
+    original = Clip.frames
+
+    def counted(self: Clip, start: int = 0, stop: int | None = None) -> Any:
+        opened.append(start)
+        return original(self, start, stop)
+
+    monkeypatch.setattr(Clip, "frames", counted)
+    reader = FrameReader(wall)
+    for index in (0, 1, 1, 2, 0, 3, 2):
+        assert np.array_equal(reader[index], truth[index])
+    assert opened == [0, 0, 3, 2]
+
+
+def test_training_sees_the_edges_of_its_windows(painted_dataset):
+    recipe = replace(read_recipe("vid2vid-face"), jitter=0.0, perceptual="none")
+    recipe = replace(recipe, generator=replace(recipe.generator, size=(64, 64)))
+    batch = Dataset(painted_dataset, KIND, "train").batch(recipe, 0, Phase(1, batch=2, frames=2))
+    assert batch.frames.semantic.shape[2] == recipe.generator.semantic_channels == 8
+    assert 0 < batch.frames.semantic[:, :, -1].mean() < 0.3
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    config = replace(PRESETS["tiny-vid2vid"], kind=KIND, semantic_channels=8)
+    torch.manual_seed(0)
+    save_model(tmp_path / "face.safetensors", Vid2Vid(config).state_dict(), config, {"step": 1})
+    return tmp_path / "face.safetensors"
+
+
+def test_a_video_is_made_from_the_frames_of_the_driving_clip(fsv2v, model, wall, tmp_path):
+    out = tmp_path / "out.clip"
+    result = fsv2v("synthesize", "--model", model, "--driving", wall.path, "-o", out, "--json")
+    assert result.exit_code == 0 and json.loads(result.stdout)["frames"] == 4
+    assert open_clip(out).frame(0).shape == (64, 64, 3)
+
+
+def test_a_clip_without_frames_is_refused(fsv2v, model, wall, tmp_path):
+    bare = create_clip(tmp_path / "bare.clip", width=SIDE, height=SIDE, num_frames=4)
+    with bare.writing("landmarks", Producer("test"), {}) as layer:
+        layer.arrays(points=wall.layer("landmarks").arrays()["points"])
+    result = fsv2v("synthesize", "--model", model, "--driving", bare.path, "-o", tmp_path / "out.clip")
+    assert result.exit_code == 3 and "bare.clip has no layer 'frames'" in " ".join(result.stderr.split())
+    assert not (tmp_path / "out.clip").exists()
