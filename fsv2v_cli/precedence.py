@@ -106,6 +106,8 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
     for parameter in context.command.params:
         if key(parameter) in merged:
             _require_plain(merged[key(parameter)], parameter, file)
+            if parameter.multiple and not isinstance(merged[key(parameter)], list):
+                merged[key(parameter)] = [merged[key(parameter)]]
     context.default_map = {known[given]: value for given, value in merged.items() if given in known}
     context.meta[_FOUND + ".config"] = file
     return file

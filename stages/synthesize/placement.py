@@ -23,6 +23,8 @@ WORTHWHILE = 1.25
 """A crop that is not by this factor higher than the model's images is shown at the model's size."""
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted."""
+MAX_PHOTOGRAPH = 4096
+"""A photograph whose longer side has more pixels is made smaller: few players show larger videos."""
 MIN_EDGE = 0.03
 """Smallest width of the soft edge of what is pasted, in heights of the crop."""
 
@@ -79,19 +81,21 @@ class Photograph:
 
     def __init__(self, examples: Sequence[Example], placement: Placement, kind: Kind) -> None:
         first = examples[0]
-        self.image: Image = first.clip.frame(first.index)
-        height, width = self.image.shape[:2]
-        self._kind, self._view, self._shown = kind, first.view, first.sample.keypoints
-        self._sides = open_sides(first.view, height, width)
-        self._part = _part_shown(first.view, height, width)
+        whole = View.scaled(first.clip.height, first.clip.width, *_limited(first.clip.height, first.clip.width))
+        height, width = whole.height, whole.width
+        self.image: Image = whole.image(first.clip.frame(first.index))
+        self._kind, self._shown = kind, first.sample.keypoints
+        self._view = view = whole.inverse(first.clip.height, first.clip.width).then(first.view)
+        self._sides = open_sides(view, height, width)
+        self._part = _part_shown(view, height, width)
         part = self.image[self._part]
         rows, columns = part.shape[:2]
         cut = View(np.array([[1.0, 0, self._part[1].start], [0, 1.0, self._part[0].start]]), height, width)
-        factor = min(1.0, placement.height / (first.view.height / _scale(first.view)))
+        factor = min(1.0, placement.height / (view.height / _scale(view)))
         small = View.scaled(rows, columns, round(rows * factor), round(columns * factor))
-        plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(first.view))
+        plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(view))
         self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
-        self._to_model = cut.then(first.view).matrix
+        self._to_model = cut.then(view).matrix
 
     @property
     def from_model(self) -> View:
@@ -126,6 +130,11 @@ class Photograph:
         for points in (self._shown, keypoints):
             self._kind.cover(points, mask)
         return fading(mask, self._sides, self._kind.soft_edge)
+
+
+def _limited(height: int, width: int) -> tuple[int, int]:
+    factor = min(1.0, MAX_PHOTOGRAPH / max(height, width))
+    return round(height * factor), round(width * factor)
 
 
 def _scale(view: View) -> float:

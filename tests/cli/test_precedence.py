@@ -73,6 +73,12 @@ def test_flags_with_two_names_can_be_set_everywhere(dry_run):
     assert dry_run("--fail-fast", FSV2V_KEEP_GOING="1")[0]["keep_going"] is False
 
 
+def test_an_option_that_may_be_repeated_takes_a_single_value_from_a_config_file(fsv2v, tmp_path):
+    (tmp_path / "settings.toml").write_text('driving = "a.mp4"')
+    flags = ("--examples", "a.png", "--config", tmp_path / "settings.toml", "--dry-run", "--json")
+    assert json.loads(fsv2v("synthesize", *flags).stdout)["values"]["driving"] == ["a.mp4"]
+
+
 def test_the_config_file_itself_can_come_from_the_environment(dry_run, tmp_path):
     (tmp_path / "mine.toml").write_text("smoothing = 2.5")
     values, _ = dry_run(FSV2V_CONFIG=str(tmp_path / "mine.toml"))
