@@ -151,9 +151,10 @@ def _stripped(separator: bytes) -> Callable[[bytes], bytes]:
 
 
 class Command(precedence.Command):
-    """A command of fsv2v: final option values, --dry-run, `run` and `inputs` made of their options.
+    """A command of fsv2v: final option values, and --dry-run, which prints them.
 
-    explain: called by --dry-run with the values of the options; returns option -> the value that `auto` stands for, which is printed.
+    The options of `Run` are collected in the parameter `run`, the arguments INPUT in `inputs`. explain: called by --dry-run with the values
+    of the options; returns option -> what its `auto` resolves to.
     """
 
     def __init__(self, *arguments: Any, explain: Callable[[dict[str, Any]], dict[str, str]] = lambda values: {}, **attributes: Any) -> None:
@@ -188,7 +189,7 @@ class Group(click.Group):
 class DefaultGroup(Command, click.Group):
     """A command with arguments that also has subcommands: `evaluate RESULT...` beside `evaluate study A B`.
 
-    The name of a subcommand counts in the first place only; an input of that name is given as ./study.
+    A subcommand is recognised only as the first argument. An input called study is written ./study.
     """
 
     command_class = Command
@@ -206,7 +207,7 @@ class DefaultGroup(Command, click.Group):
         return super().make_context(info_name, args, parent, **extra)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """None in the usage of a subcommand, which click would print as `evaluate INPUT... study`."""
+        """Without the arguments of this command in the usage line of a subcommand, which would read `evaluate INPUT... study`."""
         return super().get_params(ctx) if ctx.command is self else []
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -279,7 +280,9 @@ address_option = click.option(
     help="The Ray cluster; default: RAY_ADDRESS, or else Ray is started on this machine.",
 )
 failures_option = path_option(
-    "--failures", metavar="FILE", help="List the failed inputs, one per line (with -0 separated by NUL), for another run with -."
+    "--failures",
+    metavar="FILE",
+    help="Write the failed inputs to FILE, one per line (with -0 separated by NUL). To retry, give FILE on stdin and - as INPUT.",
 )
 keep_going_option = click.option(
     "--keep-going/--fail-fast", default=True, show_default=True, help="Continue with the other inputs after a failure, or stop."

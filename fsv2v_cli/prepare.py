@@ -13,13 +13,13 @@ from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import path_option
 from fsv2v_cli.reports import warn_of
 
-base_option = path_option("--base", metavar="FILE", help="Where the base of a finetuned model is, when it is not found.")
+base_option = path_option("--base", metavar="FILE", help="The model that a finetuned one was made from, if it is not found by itself.")
 perceptual_option = click.option(
     "--perceptual",
     type=click.Choice(["auto", "squeezenet", "squeezenet-1.1", "vgg19", "none"]),
     default="auto",
     show_default=True,
-    help="Feature network of the perceptual loss; auto: squeezenet where its weights are, else squeezenet-1.1 where its can be fetched "
+    help="Feature network of the perceptual loss. auto: squeezenet if its weights are present, else squeezenet-1.1 if they can be fetched "
     "(5 MB), else none; vgg19 for the paper's presets and the models that they made.",
 )
 

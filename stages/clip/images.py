@@ -223,7 +223,10 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _deep_grey(values: np.ndarray, path: Path) -> np.ndarray:
-    """16-bit grey (or 32-bit integers within it) to 8 bits. Raises InputError for images of floating-point numbers."""
+    """16-bit grey to 8 bits. Of 32-bit integers above 65,535 the largest becomes 255.
+
+    Raises InputError for images of floating-point numbers.
+    """
     if values.dtype.kind == "f":
         raise InputError(f"{path} holds floating-point values, whose range is unknown", hint="Save it as an 8-bit or 16-bit image")
     top = max(65535, int(values.max(initial=0)))
@@ -265,5 +268,5 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
 
 
 def _breaks_off(data: bytes) -> bool:
-    """Whether a JPEG is truncated; OpenCV before 5 decodes the rest without an error."""
+    """Whether a JPEG is truncated; OpenCV before 5 decodes what is there without an error."""
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]

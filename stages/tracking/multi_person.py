@@ -1,7 +1,8 @@
-"""Tracking of all people or faces of a crowd, with an estimator that finds only the most prominent one of an image.
+"""Tracking of the people or faces of a crowd (at most MAX_PERSONS), with an estimator that finds only the most prominent one of an image.
 
-The first frame of a shot is searched in overlapping tiles of several sizes, each later one in a few of them, in turn. In all frames each
-known person is followed through a separate window that moves and scales with the person, so that the estimator sees no one else.
+The first frame of a shot is searched in overlapping tiles of several sizes. In each later frame the next four tiles are searched, so that
+all have their turn. In all frames each known person is followed through a separate window that moves and scales with the person, so that the
+estimator sees no one else.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ TILES_PER_FRAME = 4
 MAX_PERSONS = 10
 PERSON_TILES, FACE_TILES = (1.0, 0.7, 0.5), (1.0, 0.5, 0.3)
 """Sides of the tiles, as shares of the shorter side of the image."""
-OVERLAP = 0.5
+STEP = 0.5
+"""Largest distance between neighbouring tiles, in units of their side."""
 MIN_TILE = 96
 WINDOW_SIDE = 2.5
 """Side of a person's window, in units of the longer side of the box."""
@@ -119,7 +121,7 @@ class Crowd:
 
     def _begin(self, person: Subject, frame: NDArray[np.uint8]) -> None:
         follower = self._idle.pop() if self._idle else self._open()
-        follower(np.zeros((CANVAS, CANVAS, 3), np.uint8))  # forget the person that it followed before
+        follower(np.zeros((CANVAS, CANVAS, 3), np.uint8))  # an empty image makes it forget the person before
         seen: Subject | None = person
         for _ in range(CONFIRMATIONS):
             seen = seen and _through_window(frame, seen, np.zeros(2, np.float32), follower)
@@ -144,7 +146,7 @@ def tiles(width: int, height: int, shares: tuple[float, ...] = PERSON_TILES) -> 
 
 
 def _starts(length: int, side: int) -> list[int]:
-    count = 1 + int(np.ceil((length - side) / (side * OVERLAP)))
+    count = 1 + int(np.ceil((length - side) / (side * STEP)))
     return [round(start) for start in np.linspace(0, length - side, count).tolist()]
 
 

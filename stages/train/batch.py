@@ -19,13 +19,13 @@ class Batch:
 
     frames: Frame  # [B, T, ...]
     examples: Frame  # [B, K, ...]
-    flows: Tensor  # [B, T - 1, 2, H, W] from frame t to t - 1, the teacher's
+    flows: Tensor  # [B, T - 1, 2, H, W]: [:, i] is the teacher's from frame i + 1 to i
     flow_confidence: Tensor  # [B, T - 1, 1, H, W]
-    example_flows: Tensor  # [B, T, K, 2, H, W] from frame t to each example, the teacher's; K is 0 where no loss asks for it
+    example_flows: Tensor  # [B, T, K, 2, H, W] from frame t to each example, the teacher's; no K if no loss needs it
     example_confidence: Tensor  # [B, T, K, 1, H, W]
     numbers: Tensor  # [B]: the place of each sample in the batch of all processes
     given: int = 0
-    """Number of real frames that each window begins with: they are not made, but remembered."""
+    """Number of real frames at the start of each window: they are not generated, and are the past of the frames after them."""
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -7,9 +7,9 @@
                                  170908_061502408_Camera_5_instanceIds.png    left out, as .json is: an instance has another
                                                                               number in each frame
 
-The name is date and time, to the millisecond. Frames are unevenly spaced, so clips have exact times; their rate is the mean. A clip is a
-stretch of one record and camera that has labels throughout, or none, and no gap over two seconds. It is named road01_ins-Record001- and
-the first frame. Ids become indices into the table `apolloscape`; those that it does not know become void.
+The name is date and time, to the millisecond. Frames are unevenly spaced, so clips have exact times; their rate is the mean. A clip
+shows one record and camera. All of its frames are labelled, or none, and gaps are at most two seconds. It is named road01_ins-Record001-
+and the first frame. Ids become indices into the table `apolloscape`; those that it does not know become void.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""FaceForensics++: videos of news speakers (youtube) and actors, each at up to three compressions.
+"""FaceForensics++: videos of news speakers (youtube) and actors, each at up to three levels of compression.
 
     ROOT/
       original_sequences/
@@ -6,8 +6,8 @@
         actors/c23/videos/01__exit_phone_room.mp4 ...
       manipulated_sequences/METHOD/c23/videos/*.mp4     left out: manipulated faces are no training data
 
-Videos are kept by reference, at their own rate (mostly 25 and 30 frames per second). A clip is named youtube-c23-000. The originals of
-FaceForensics (2018), which the papers use, are imported as plain videos.
+Videos are kept by reference, at their own rate (mostly 25 and 30 frames per second). A clip is named youtube-c23-000. The older
+FaceForensics (2018), which the papers use, has another layout: import its videos one by one.
 """
 
 from __future__ import annotations

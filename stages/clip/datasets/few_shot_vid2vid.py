@@ -1,4 +1,4 @@
-"""The layout of few-shot vid2vid's public code: train_ and test_ folders, or those without a prefix that its data/preprocess leaves.
+"""The layout of few-shot vid2vid's public code: folders with the prefix train_ or test_, or none, as its data/preprocess leaves them.
 
     ROOT/
       train_images/SEQ/00000.jpg              also test_images/, or images/VIDEO/frame000000.jpg
@@ -9,10 +9,9 @@
       train_labels/SEQ/00000.png              streets: label ids, by default Cityscapes' (34: void)  -> segment
       all_subsequences.json                   positions of people; not read, since fsv2v tracks people itself
 
-Files are paired by name without these suffixes; a folder with the same number of files and entirely different names is paired by order,
-as in the public code. Where
-that code's cleaning has removed frames, numbers jump, and a sequence becomes several clips. Images have no rate: 25 frames per second
-unless --fps is given.
+Files are paired by the name of the frame, without _keypoints, _IUV and _INDS; a folder with the same number of files and entirely different
+names is paired by order, as in the public code. Where that code's cleaning has removed frames, numbers jump, and a sequence becomes several
+clips. Images have no rate: 25 frames per second unless --fps is given.
 """
 
 from __future__ import annotations
