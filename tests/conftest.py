@@ -51,6 +51,8 @@ SLOW_PLACES = (
     "synthesize/test_appearance.py",
     "synthesize/test_kinds.py",
     "synthesize/test_motion.py",
+    "synthesize/test_placement.py",
+    "synthesize/test_report.py",
     "synthesize/test_selection.py",
     "synthesize/test_synthesize.py",
     "test_bad_input.py",

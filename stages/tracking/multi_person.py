@@ -1,8 +1,8 @@
 """Tracking of the people or faces of a crowd (at most MAX_PERSONS), with an estimator that finds only the most prominent one of an image.
 
 The first frame of a shot is searched in overlapping tiles of several sizes. In each later frame the next four tiles are searched, so that
-all have their turn. In all frames each known person is followed through a separate window that moves and scales with the person, so that the
-estimator sees no one else.
+all have their turn. In all frames each known person is followed through a separate window that moves and scales with the person, so that
+the estimator sees no one else.
 """
 
 from __future__ import annotations
