@@ -268,5 +268,5 @@ def decode_image(data: bytes, name: str, channels: int) -> np.ndarray:
 
 
 def _breaks_off(data: bytes) -> bool:
-    """Whether a JPEG is truncated; OpenCV before 5 decodes what is there without an error."""
+    """Whether a JPEG is truncated; OpenCV before 5 decodes such a file without an error."""
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]

@@ -45,7 +45,7 @@ RIGHT, LEFT, MOUTH = (
 )  # fmt: skip
 OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
 LIMIT = 1.6
-"""Lids that close in relative motion move at most so many times as far as the driver's, and at least by the inverse."""
+"""Largest factor by which the closing of lids is scaled in relative motion; the smallest is its inverse."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
 """Degrees, and root mean square displacement of mouth, lids and brows in eye distances: beyond, a frame is far from the reference."""
 

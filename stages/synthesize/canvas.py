@@ -25,7 +25,7 @@ Map = NDArray[np.float32]
 TOLERANCE = 12.0
 """Grey levels by which a trusted warp differs from the frame, beyond a change of light."""
 LIGHT = 1 / 64
-"""Standard deviation in image heights of the Gaussian that light and shadow are smooth to."""
+"""Standard deviation of the Gaussian that separates light and shadow from detail, in image heights."""
 MIN_SHARE = 0.02
 """An example that has nowhere a larger share is not warped."""
 

@@ -40,7 +40,7 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
     """Write the frames of a synthesis as the video or clip `out`, with rate and sound of the driving clip.
 
     shown_through: from the model's pixels to those of the frames; None if they are the same. A video of a photograph with an odd number of
-    rows or columns lacks the last one, because players want even numbers.
+    rows or columns lacks the last one, because H.264 with 4:2:0 colours needs even numbers.
     """
     source = driving.clip
     sound = source if source.has("audio") else None

@@ -24,7 +24,7 @@ WORTHWHILE = 1.25
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted."""
 MAX_PHOTOGRAPH = 4096
-"""A photograph whose longer side has more pixels is made smaller: few players show larger videos."""
+"""Longer side in pixels of the largest pasted photograph. Larger ones are scaled down, since few players decode larger videos."""
 MIN_EDGE = 0.03
 """Smallest width of the soft edge of what is pasted, in heights of the crop."""
 

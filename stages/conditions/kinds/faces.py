@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from stages.clip import Clip, Producer
 from stages.conditions import crop, landmarks
 from stages.conditions.appearance import head_angles
-from stages.conditions.facial_motion import FacialMotion
 from stages.conditions.kinds.kind import Keypoints, Kind, grey
 from stages.conditions.landmarks import LANDMARKS, eye_distance
 from stages.conditions.material import Material, Size, jumps, main_subject_of, transformed
@@ -90,6 +89,8 @@ class LandmarkTrack(Track):
 
     def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[LandmarkTrack, list[str]]:
         """Moves the face of the first example."""
+        from stages.conditions.facial_motion import FacialMotion  # imports scipy.spatial
+
         facial = FacialMotion(self._framed(views), examples[0])
         far = facial.far() if motion.from_reference else ""
         begins = f"the first driving frame is far from frame {facial.reference}, which is most like the example: {far}"

@@ -20,7 +20,7 @@ from stages.synthesize.rendering import Rendering
 from stages.synthesize.transforms import Frames
 
 COLUMNS = 12
-"""Frames of which pictures are shown."""
+"""Number of frames that are shown as pictures."""
 KEPT_SIDE = 256
 """Longer side in pixels of the pictures that are kept."""
 Image = NDArray[np.uint8]
