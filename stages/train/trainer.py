@@ -76,14 +76,16 @@ class Trainer:
         world: ProcessGroup | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
-        self.config, self.device, self.perceptual = config, device, perceptual
+        self.config, self.device = config, device
         self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
+        self.perceptual = _recomputed(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator).to(device)
         for module in self.generator.modules():  # a frame is computed again for its gradients (`_frame`), and within it each block
             if isinstance(module, ResidualBlock):
                 module.recomputes = self.compute.checkpoint
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
+        self.discriminators.recomputes = self.compute.checkpoint
         self.average = _copies(self.generator.state_dict())
         self.optimizer = torch.optim.Adam(self.generator.parameters(), config.learning_rate, config.betas)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminators.parameters(), config.discriminator_rate, config.betas)
@@ -316,6 +318,16 @@ def _renew_spectral_norms(network: nn.Module) -> None:
             for name in norms:
                 getattr(module, name)
             norms.eval()
+
+
+def _recomputed(distance: PerceptualDistance) -> PerceptualDistance:
+    """The same distance, whose activations are computed again for the gradients."""
+
+    def recomputed(image: Tensor, truth: Tensor) -> Tensor:
+        found: Tensor = checkpoint(distance, image, truth, use_reentrant=False)
+        return found
+
+    return recomputed
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

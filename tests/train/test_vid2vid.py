@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -254,10 +255,14 @@ def test_examples_for_a_model_that_uses_none_are_refused_before_any_work(run, dr
 
 
 def test_activations_that_are_computed_again_change_no_weight(painted_dataset):
-    """Those of a frame, and within it those of each residual block."""
-    data, found = Dataset(painted_dataset, "landmarks", "train"), []
+    """Those of a frame, and within it those of each residual block; those of the perceptual distance and of the discriminators."""
+    data, found, features = Dataset(painted_dataset, "landmarks", "train"), [], torch.nn.Conv2d(3, 8, 5).requires_grad_(False)
+
+    def perceptual(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        return (features(image).relu() - features(truth).relu()).abs().mean((1, 2, 3))
+
     for checkpoint in (False, True):
-        trainer: Any = Trainer(replace(RECIPE, bfloat16=False), torch.device("cpu"), None, ComputeSettings(checkpoint=checkpoint))
+        trainer: Any = Trainer(replace(RECIPE, bfloat16=False), torch.device("cpu"), perceptual, ComputeSettings(checkpoint=checkpoint))
         trainer.step = 6
         for _ in range(2):
             phase = RECIPE.phase_at(trainer.step)
@@ -266,20 +271,38 @@ def test_activations_that_are_computed_again_change_no_weight(painted_dataset):
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
+def kept_for_gradients(compute: Callable[[], torch.Tensor], inputs: list[torch.Tensor]) -> tuple[int, tuple[torch.Tensor, ...]]:
+    """Number of values that are kept for the gradients, apart from parameters, and the gradients of `inputs`."""
+    places: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            places[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = compute()
+    return sum(places.values()), torch.autograd.grad(result, inputs)
+
+
 def test_a_block_that_recomputes_keeps_its_input_alone():
-    block, x = ResidualBlock(8, affine=True), torch.rand(1, 8, 16, 16)
-    kept, gradients = [], []
+    block, x = ResidualBlock(8, affine=True), torch.rand(1, 8, 16, 16, requires_grad=True)
+    found = []
     for block.recomputes in (False, True):
-        places: dict[int, int] = {}
+        found.append(kept_for_gradients(lambda: block(x).square().sum(), [x, *block.parameters()]))
+    (plain, gradients), (recomputed, same) = found
+    assert all(torch.equal(a, b) for a, b in zip(gradients, same, strict=True))
+    assert recomputed <= 2 * x.numel() < plain / 3  # input and output
 
-        def keep(tensor: torch.Tensor, places: dict[int, int] = places) -> torch.Tensor:
-            if not isinstance(tensor, torch.nn.Parameter):
-                places[tensor.data_ptr()] = tensor.numel()
-            return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            made = block(x.requires_grad_(True))
-        gradients.append(torch.autograd.grad(made.square().sum(), [x, *block.parameters()]))
-        kept.append(sum(places.values()))
-    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
-    assert kept[1] <= x.numel() < kept[0] / 3
+def test_discriminators_that_recompute_keep_no_activations(painted_dataset):
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 6, RECIPE.phase_at(6))
+    discriminators, target = Discriminators(RECIPE.generator).requires_grad_(False).eval(), batch.target(1)
+    fake, past = torch.rand_like(target.image, requires_grad=True), Past([batch.target(0).image], [batch.target(0).image], [])
+    found = []
+    for discriminators.recomputes in (False, True):
+        terms = lambda: torch.stack(list(discriminators.generator_terms(target, fake, past).values())).sum()  # noqa: E731
+        found.append(kept_for_gradients(terms, [fake]))
+    (plain, gradients), (recomputed, same) = found
+    assert torch.equal(*gradients, *same)
+    assert recomputed < plain / 10

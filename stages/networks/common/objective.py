@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stages.flow.warp import warp
 from stages.networks.common import losses
@@ -112,6 +113,8 @@ class Discriminators(nn.Module):
         self.videos = nn.ModuleList(MultiScaleDiscriminator(window, p.filters, p.layers, p.scales) for _ in range(p.video_rates))
         self.regions = nn.ModuleList(MultiScaleDiscriminator(channels, p.filters, p.layers - 1) for _ in p.regions)
         self.region_side = min(config.size) // 4
+        self.recomputes = False
+        """Whether what the generator is told is computed again for its gradients, to save memory."""
 
     def loss(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None = None) -> Tensor:
         """The discriminators' own loss; `fake`, and h_t as `raw`, carry no gradient to the generator."""
@@ -134,6 +137,12 @@ class Discriminators(nn.Module):
 
     def generator_terms(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None = None) -> dict[str, Tensor]:
         """What the generator is told: gan, feature_matching, and where there are such discriminators video_gan and region_gan."""
+        if self.recomputes:
+            terms: dict[str, Tensor] = checkpoint(self._generator_terms, target, fake, past, raw, use_reentrant=False)
+            return terms
+        return self._generator_terms(target, fake, past, raw)
+
+    def _generator_terms(self, target: Target, fake: Tensor, past: Past, raw: Tensor | None) -> dict[str, Tensor]:
         gan = self.settings.gan
         judged = [self.image(self._conditioned(target, image)) for image in self._judged(fake, raw)]
         with torch.no_grad():
