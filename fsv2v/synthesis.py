@@ -261,6 +261,8 @@ def _frames(
         renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
         for text in dict.fromkeys(text for each in renderings for text in each.warnings()):
             reporter.warning(temporary.with_sources(text))
+        for text in dict.fromkeys(text for each in renderings for text in each.notes()):
+            reporter.note(temporary.with_sources(text))
         for done, frame in enumerate(chained(renderings), 1):
             yield frame
             reporter.progress(done, ready.driving.num_frames)

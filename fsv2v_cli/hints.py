@@ -134,6 +134,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "subject-twice": "Repeat --face with another number",
     "half-precision-fails": "--precision fp32 saves the second pass",
     "keypoints-fitted": "--normalize on and off decide otherwise",
+    "pose-of-photograph": "--motion absolute gives it the driver's pose",
     "labels-of-another-model": "Make them alike with `fsv2v segment --table` and `--map`, or name another model with --model",
     "model-makes-labels": "`fsv2v predict` uses such a model",
     "model-predicts-nothing": "Name a model that `fsv2v train --preset future-street` made with --model",

@@ -135,9 +135,10 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     "Default: all.",
 )  # fmt: skip
 @click.option(
-    "--motion", type=click.Choice(["absolute", "relative"]), default="absolute", show_default=True,
+    "--motion", type=click.Choice(["auto", "absolute", "relative"]), default="auto", show_default=True,
     help="absolute: the face looks as the driver's does. relative: it starts from the example's pose and expression, and moves as far as "
-    "the driver does from the frames that are most like the example.",
+    "the driver does from the frames that are most like the example. auto: absolute, but relative for the pose of a head that is put back "
+    "into its photograph.",
 )  # fmt: skip
 @click.option(
     "--size", default="auto", show_default=True, metavar="auto|model|example|N",
@@ -236,8 +237,8 @@ def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:
         console.warning(text)
     if explain and outcome.status == "done":
         console.note(fitting_note(outcome))
-    if outcome.held_frames:
-        console.note(held_note(outcome))
+    for text in [*outcome.notes, *([held_note(outcome)] if outcome.held_frames else [])]:
+        console.note(text)
     degenerate = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
     record = {
         "clip": str(outcome.path),

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.conditions.head import Array, Head, angle_between, displacements_of, seen_displacements
 from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS, LEFT_EYE, RIGHT_EYE, eye_distance
@@ -78,11 +79,17 @@ class FacialMotion:
         """The driving frame that counts most in the reference."""
         return int(np.flatnonzero(self._seen)[self._weights.argmax()])
 
-    def far(self) -> str:
-        """Why the first frame with a face is far from the reference, as part of a sentence; empty if it is near."""
+    def far(self, motion: Motion) -> str:
+        """Why the first frame with a face is far from the reference, as part of a sentence; empty if it is near.
+
+        Only parts whose motion is measured from the reference count.
+        """
+        parts = motion.from_reference
         turn = angle_between(self._poses[0], self._weights @ self._poses)
-        if turn > FAR_TURN:
+        if "pose" in parts and turn > FAR_TURN:
             return f"its head is turned by {turn:.0f} degrees from there"
+        if not parts & {"mouth", "eyes"}:
+            return ""
         apart = (self._displacements[0] - self._mean(self._displacements))[EXPRESSIVE]
         far = np.sqrt(np.square(apart).sum(-1).mean()) > FAR_EXPRESSION * eye_distance(self._face)
         return "it has another expression" if far else ""
@@ -104,21 +111,22 @@ class FacialMotion:
     def _turned(self, motion: Motion) -> tuple[Array, Array]:
         """Poses [T, 6], and what is left of the driver's contour [T, 68, 2]."""
         mean = self._weights @ self._poses
-        poses = _towards(self._poses, mean, motion.pose, motion)
-        rest = _towards(self._rest, self._mean(self._rest), motion.pose, motion)
-        if motion.origin == "relative":  # in pixels, which are those of the driver's size
+        relative = "pose" in motion.relative
+        poses = _towards(self._poses, mean, motion.pose, relative)
+        rest = _towards(self._rest, self._mean(self._rest), motion.pose, relative)
+        if relative:  # in pixels, which are those of the driver's size
             poses[:, 4:] *= np.exp(-mean[0])
             rest *= np.exp(-mean[0])
         return poses, rest
 
     def _displaced(self, motion: Motion) -> Array:
         """Displacements [T, 68, 2] of the example's landmarks."""
-        strengths = np.full((LANDMARKS, 1), motion.mouth)
+        strengths, relative = np.full((LANDMARKS, 1), motion.mouth), np.full((LANDMARKS, 1), "mouth" in motion.relative)
         for eyes in EYES:
-            strengths[eyes] = motion.eyes
+            strengths[eyes], relative[eyes] = motion.eyes, "eyes" in motion.relative
         mean = self._mean(self._displacements)
-        displacements = _towards(self._displacements, mean, strengths, motion)
-        if motion.origin == "relative":
+        displacements = _towards(self._displacements, mean, strengths, relative)
+        if "eyes" in motion.relative:
             self._close(displacements, mean)
         return displacements
 
@@ -156,7 +164,7 @@ class FacialMotion:
         known, own = (confidence > 0).all(1), self._example[LANDMARKS:, 2]
         mean = np.average(self._looks[known], 0, self._weights[known] + 1e-9) if known.any() else np.zeros((IRIS_POINTS, 2))
         look = _in_eyes(self._face[None])[0] if own.all() else mean
-        looks = look + _towards(self._looks - look, mean - look, motion.gaze, motion)
+        looks = look + _towards(self._looks - look, mean - look, motion.gaze, "gaze" in motion.relative)
         if own.all() and motion.gaze == 0:
             confidence = np.broadcast_to(own, confidence.shape)
         irises = np.concatenate([_eye_centres(shapes) + seen_displacements(looks, poses), confidence[..., None]], -1)
@@ -167,12 +175,12 @@ class FacialMotion:
         return np.asarray(np.tensordot(self._weights, values, 1))
 
 
-def _towards(values: Array, mean: Array, strength: float | Array, motion: Motion) -> Array:
+def _towards(values: Array, mean: Array, strength: float | Array, relative: bool | NDArray[np.bool_]) -> Array:
     """Differences from the example with a strength: those of the driver at 1, and beyond 1 away from their mean at the reference.
 
     Relative motion is away from the reference at every strength.
     """
-    away = strength if motion.origin == "relative" else np.maximum(np.asarray(strength) - 1, 0)
+    away = np.where(relative, strength, np.maximum(np.asarray(strength) - 1, 0))
     return np.asarray(strength * values - away * mean)
 
 

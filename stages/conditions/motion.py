@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stages.errors import UsageError
@@ -16,7 +16,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {"expression": ("mouth", "eyes"), **{part
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {"all": PARTS, **NAMES, "eyes": ("eyes", "gaze")}
 """What can be the only part that follows the driver -> its parts: eyes look where the driver looks."""
 
-Origin = Literal["absolute", "relative"]
+Origin = Literal["auto", "absolute", "relative"]
+"""Whether the face looks as the driver's does, or moves from the example's as the driver's does. auto: see `Motion.of_photograph`."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,9 @@ class Motion:
     """Irises."""
     pose: float = 1.0
     """Rotation, tilt, size and place of the head."""
-    origin: Origin = "absolute"
-    """absolute: at strength 1 the face looks as the driver's does. relative: it moves away from the example's as far as the driver's does
-    from the driving frames that are most like the example.
-    """
+    relative: frozenset[str] = frozenset()
+    """Parts that move away from the example's as far as the driver's do from the driving frames that are most like the example. The others
+    look as the driver's at strength 1."""
 
     @classmethod
     def parse(cls, strength: str | float = "", part: str = "", origin: Origin = "absolute") -> Motion:
@@ -50,7 +50,11 @@ class Motion:
             if names and each not in followers and given[names[0]]:
                 raise UsageError(f"{names[0]} has a strength, but only {part} follows the driver", hint="Leave one of them out")
             values[each] = given[[*names, ""][0]] if each in followers else 0.0
-        return cls(**values, origin=origin)
+        return cls(**values, relative=frozenset(PARTS if origin == "relative" else ()))
+
+    def of_photograph(self) -> Motion:
+        """The same, but the head moves from the pose that it has in the photograph, where the body stays as it is."""
+        return replace(self, relative=self.relative | {"pose"})
 
     @property
     def unchanged(self) -> bool:
@@ -58,14 +62,19 @@ class Motion:
         return self == UNCHANGED
 
     @property
-    def from_reference(self) -> bool:
-        """Whether motion is measured from the driving frames that are most like the example: if it is relative, or exaggerated."""
-        return self.origin == "relative" or max(self.mouth, self.eyes, self.gaze, self.pose) > 1
+    def strengths(self) -> dict[str, float]:
+        """The strength of each part."""
+        return {part: getattr(self, part) for part in PARTS}
+
+    @property
+    def from_reference(self) -> frozenset[str]:
+        """Parts whose motion is measured from the driving frames that are most like the example: relative and exaggerated ones."""
+        return frozenset(part for part, value in self.strengths.items() if value > 1 or (value and part in self.relative))
 
     def recorded(self) -> dict[str, str]:
         """What enters the key of an output; nothing for the default."""
-        strengths = {part: asdict(self)[part] for part in PARTS}
-        told: dict[str, str] = {"motion": self.origin} if self.origin != "absolute" else {}
+        strengths, relative = self.strengths, [part for part in PARTS if part in self.relative]
+        told = {"motion": "relative" if len(relative) == len(PARTS) else f"relative {','.join(relative)}"} if relative else {}
         if any(value != 1 for value in strengths.values()):
             told["strength"] = ",".join(f"{part}={value:g}" for part, value in strengths.items())
         return told

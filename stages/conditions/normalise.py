@@ -93,8 +93,12 @@ def _distances(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
 
 
 def nearest_weights(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """Weights [T], with the sum 1, of the driving faces [T, 68, 2] in the mean of those that are most like the example [68, 2]."""
-    chosen, weights = _weighted(driving, example)
+    """Weights [T], with the sum 1, of the driving faces [T, 68, 2] in the mean of those that are most like the example [68, 2].
+
+    How faces lean in the image does not count: in a photograph that was tilted the head leans further than any driver's.
+    """
+    leaning = (driving - driving.mean(1, keepdims=True)) @ _tilts(example, driving)
+    chosen, weights = _weighted(leaning, example)
     every = np.zeros(len(driving))
     every[chosen] = weights
     return every

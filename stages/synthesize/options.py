@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from stages.conditions.framing import Crop
+from stages.conditions.kinds import find
 from stages.conditions.motion import Motion, Origin
 from stages.errors import UsageError
 from stages.networks.common.inference import Precision
@@ -38,8 +39,9 @@ class SynthesizeOptions:
     """How much of the driver's motion a face makes, from 0 to 2, for all of it or by its parts, as `Motion.parse` reads it."""
     part: str = ""
     """The only parts of a face that follow the driver, as `Motion.parse` reads it; the others stay as in the example."""
-    motion: Origin = "absolute"
-    """absolute: the face looks as the driver's does. relative: it moves from the example's expression and pose as the driver's does."""
+    motion: Origin = "auto"
+    """absolute: the face looks as the driver's does. relative: it moves from the example's expression and pose as the driver's does. auto:
+    absolute, but in a photograph the head moves from the pose that it has there (`motion_of`)."""
     size: Size = "auto"
     """Height in pixels of the crop in the result: model, that of the model's images; example, that of the first example's pixels; auto:
     the example's, at most 1024, unless the model's is nearly as large."""
@@ -75,8 +77,14 @@ class SynthesizeOptions:
 
     @cached_property
     def parsed_motion(self) -> Motion:
-        """What `strength`, `part` and `motion` say. Raises UsageError if they say nothing that can be meant."""
+        """What `strength`, `part` and `motion` say; `auto` as absolute. Raises UsageError if they say nothing that can be meant."""
         return Motion.parse(self.strength, self.part, self.motion)
+
+    def motion_of(self, kind: str, placement: Placement | None, fitting: Fitting) -> Motion:
+        """The motion of a result. `auto` keeps the head of a photograph on its body, unless keypoints are to be used as they are."""
+        in_photograph = placement is not None and placement.pasted and fitting.how != "none"
+        own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
+        return self.parsed_motion.of_photograph() if own_pose else self.parsed_motion
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class Outcome:
     held_frames: int = 0
     """Driving frames without a detection, for which the last one was held."""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """How the driver's motion was used, where that is not obvious."""
     placement: Placement | None = None
     """The size of the result, where it is not the model's."""
     fitting: Fitting = Fitting("none", "nothing was made")

@@ -22,7 +22,7 @@ from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
-from stages.errors import InputError, NoDetection, UsageError
+from stages.errors import InputError, NoDetection, Sentence, UsageError
 from stages.models import Model
 from stages.networks.common.config import GeneratorConfig
 from stages.networks.common.frame import Frame
@@ -84,7 +84,8 @@ class Rendering:
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
-        motion = options.parsed_motion
+        motion = options.motion_of(self._kind, placement, fitting)
+        self._own_pose = motion != options.parsed_motion
         if not motion.unchanged:
             self.driving.move_as(motion, self._keypoints)
         self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
@@ -158,8 +159,12 @@ class Rendering:
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
-        notes = [f"{self._clip.id}: {text}" for text in self.driving.notes]
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *self._squeezed, *notes, *too_far, *looks]
+        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *looks]
+
+    def notes(self) -> list[str]:
+        """How the driver's motion is used, where that is not obvious."""
+        posed = [Sentence("the head moves from its pose in the photograph", code="pose-of-photograph")] if self._own_pose else []
+        return [*posed, *(f"{self._clip.id}: {text}" for text in self.driving.notes)]
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:

@@ -82,7 +82,8 @@ def synthesize(
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *apart]))
         seconds, fallbacks = time.monotonic() - begun, sum(each.renderer.fallbacks for each in renderings)
         held = sum(each.driving.held for each in renderings)
-        outcome = Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, placement, fitting)
+        notes = tuple(dict.fromkeys(text for each in renderings for text in each.notes()))
+        outcome = Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, notes, placement, fitting)
         if report is not None and record is not None:
             write_report(report, record, outcome, producer, model.path)
         return outcome
@@ -189,7 +190,7 @@ def _producer(
         parameters["placement"] = asdict(placement)
     if others:
         parameters["others"] = [[layers_digest(clip, kind) for clip in pair] for pair in others]
-    parameters |= options.parsed_motion.recorded()
+    parameters |= options.motion_of(kind, placement, fitting).recorded()
     if model.config.appearance:
         parameters["appearance"] = str(Choices.parse(options.appearance))
         parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in pictures.values()]

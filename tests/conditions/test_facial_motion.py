@@ -14,6 +14,7 @@ from stages.conditions.head import AVERAGE_HEAD
 from stages.conditions.landmarks import eye_distance
 from stages.conditions.motion import Motion
 from stages.conditions.normalise import normalise
+from stages.conditions.view import View
 from stages.errors import UsageError
 
 DRIVING = Path(__file__).resolve().parents[2] / "examples" / "driving.clip"
@@ -118,7 +119,7 @@ def test_parts_that_do_not_follow_stay_the_examples_while_the_others_move(driver
 
 def test_relative_and_absolute_motion_are_one_where_the_example_is_of_the_driver(driver: np.ndarray) -> None:
     motion = FacialMotion(driver, driver[30])
-    assert np.abs(motion.made(Motion(origin="relative")) - driver).max() < 1e-2
+    assert np.abs(motion.made(Motion.parse(origin="relative")) - driver).max() < 1e-2
 
 
 def test_relative_motion_starts_from_the_example_at_the_frames_that_are_most_like_it(driver: np.ndarray, example: np.ndarray) -> None:
@@ -133,7 +134,7 @@ def test_relative_motion_starts_from_the_example_at_the_frames_that_are_most_lik
 def test_relative_motion_has_the_examples_size() -> None:
     """A driver of twice the example's size, not fitted to it: steps and displacements are halved."""
     driver = with_irises([seen(AVERAGE_HEAD, size=120), seen(pouting(0.2), size=120, place=(168, 108))])
-    made = FacialMotion(driver, FRONTAL).made(Motion(origin="relative"))
+    made = FacialMotion(driver, FRONTAL).made(Motion.parse(origin="relative"))
     assert np.abs(made[0] - FRONTAL).max() < 0.05
     assert np.abs(made[1, :68, :2] - seen(pouting(0.2), place=(148, 118))[:, :2]).max() < 0.05
 
@@ -152,7 +153,7 @@ def test_lids_close_in_relative_motion_however_wide_the_examples_eyes_are() -> N
         blinking[upper] = blinking[lower] = (blinking[upper] + blinking[lower]) / 2
         wide[upper, 1] -= 0.05
     driver, example = with_irises([seen(AVERAGE_HEAD)] * 3 + [seen(blinking)]), with_irises([seen(wide)])[0]
-    made = FacialMotion(driver, example).made(Motion(origin="relative"))
+    made = FacialMotion(driver, example).made(Motion.parse(origin="relative"))
     opening = example[40, 1] - example[38, 1]
     assert made[0, 40, 1] - made[0, 38, 1] == pytest.approx(opening, abs=0.05)
     assert abs(made[3, 40, 1] - made[3, 38, 1]) < 0.1 * opening
@@ -194,17 +195,45 @@ def test_the_examples_irises_are_kept_where_the_driver_has_none_and_the_gaze_is_
 def test_frames_without_a_face_stay_empty(driver: np.ndarray, example: np.ndarray) -> None:
     gappy = driver[:20].copy()
     gappy[[0, 7]] = 0
-    made = FacialMotion(gappy, example).made(Motion(origin="relative", mouth=1.3))
+    made = FacialMotion(gappy, example).made(Motion.parse("mouth=1.3", origin="relative"))
     assert not made[[0, 7]].any() and made[1:7, :, 2].all()
 
 
 def test_a_first_frame_that_is_far_from_the_reference_is_told() -> None:
+    relative = Motion.parse(origin="relative")
     turned = with_irises([seen(AVERAGE_HEAD, turn=(0, 30, 0))] + [seen(AVERAGE_HEAD)] * 30)
-    assert "turned by 30 degrees" in FacialMotion(turned, FRONTAL).far()
+    assert "turned by 30 degrees" in FacialMotion(turned, FRONTAL).far(relative)
     shouting = with_irises([seen(pouting(0.3))] + [seen(AVERAGE_HEAD)] * 30)
-    assert "another expression" in FacialMotion(shouting, FRONTAL).far()
-    assert FacialMotion(turned[1:], FRONTAL).far() == ""
+    assert "another expression" in FacialMotion(shouting, FRONTAL).far(relative)
+    assert FacialMotion(turned[1:], FRONTAL).far(relative) == ""
     assert FacialMotion(turned, FRONTAL).reference > 0
+
+
+def test_only_what_is_measured_from_the_reference_is_far_from_it() -> None:
+    turned = with_irises([seen(AVERAGE_HEAD, turn=(0, 30, 0))] + [seen(AVERAGE_HEAD)] * 30)
+    shouting = with_irises([seen(pouting(0.3))] + [seen(AVERAGE_HEAD)] * 30)
+    pose = Motion().of_photograph()
+    assert FacialMotion(turned, FRONTAL).far(pose) and not FacialMotion(shouting, FRONTAL).far(pose)
+    assert not FacialMotion(turned, FRONTAL).far(Motion())
+
+
+def test_the_reference_does_not_depend_on_how_a_head_leans() -> None:
+    """The driver looks up with an upright head, and once leans as the photograph does while it looks down."""
+    lean = View(cv2.getRotationMatrix2D((128, 128), -25, 1), 256, 256)
+    up, down = seen(AVERAGE_HEAD, turn=(10, 0, 0)), seen(AVERAGE_HEAD, turn=(-20, 0, 0))
+    example = lean.points(up)
+    motion = FacialMotion(with_irises([lean.points(down), up]), with_irises([example])[0])
+    assert motion.reference == 1
+    assert np.abs(motion.made(Motion().of_photograph())[1, :68] - example).max() < 0.05
+
+
+def test_in_a_photograph_the_pose_is_relative_and_the_expression_the_drivers() -> None:
+    """An upright driver and a head that leans by 25 degrees: it keeps leaning, and its mouth opens as the driver's does."""
+    driver = with_irises([seen(AVERAGE_HEAD)] * 3 + [seen(pouting(0.2))])
+    leaning = with_irises([seen(AVERAGE_HEAD, turn=(0, 0, 25))])[0]
+    made = FacialMotion(driver, leaning).made(Motion().of_photograph())
+    assert np.abs(made[0, :68] - leaning[:68]).max() < 0.05
+    assert np.abs(made[3, :68] - seen(pouting(0.2), turn=(0, 0, 25))).max() < 0.05
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,11 @@ def test_a_first_frame_that_is_far_from_the_others_is_told(model, person, driver
     with far.writing("landmarks", Producer("painted"), {"frames": far.frames_digest()}) as layer:
         layer.arrays(points=points)
     outcome = synthesize([person], open_clip(far.path), model, tmp_path / "a.mp4", replace(PLAIN, motion="relative"))
-    (told,) = (text for text in outcome.warnings if "first driving frame" in text)
+    (told,) = (text for text in outcome.notes if "first driving frame" in text)
     assert told.startswith("far: ") and "another expression" in told and "Motion is measured from frame" in told
     for name, without in (("b.mp4", PLAIN), ("c.mp4", replace(PLAIN, part="mouth"))):  # which need no reference
-        warned = synthesize([person], open_clip(far.path), model, tmp_path / name, without).warnings
-        assert not any("first driving frame" in text for text in warned)
+        notes = synthesize([person], open_clip(far.path), model, tmp_path / name, without).notes
+        assert not any("first driving frame" in text for text in notes)
 
 
 @pytest.mark.parametrize("asked", [{"strength": 0.5}, {"part": "mouth"}, {"motion": "relative"}])

@@ -17,7 +17,7 @@ from stages.clip import Clip, Producer, create_clip, open_clip, probe
 from stages.conditions.kinds import find
 from stages.conditions.landmarks import MIRROR
 from stages.conditions.view import View
-from stages.errors import InputError, NoDetection, UsageError
+from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
 from stages.models import Model, load_model, save_model
 from stages.networks.common.frame import Warped
 from stages.networks.common.generator import Synthesis
@@ -25,7 +25,7 @@ from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
-from stages.synthesize import ReportRequest, SynthesizeOptions, placement, synthesize
+from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, placement, synthesize
 from stages.synthesize.canvas import Canvas, Plate
 from stages.synthesize.placement import fading
 
@@ -207,6 +207,40 @@ def test_a_photograph_comes_back_whole_and_only_the_head_moves(model, photograph
     rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
     assert moves.mean() > 0.1
     assert rows.min() >= 10 and rows.max() <= 250 and columns.min() >= 20 and columns.max() <= 260
+
+
+def test_the_head_of_a_tilted_photograph_stays_tilted(model, photograph, driver, tmp_path):
+    """By default: the driver's head is upright. Its motion is added to the pose in the photograph."""
+    leaning = turned(photograph, 25, tmp_path / "leaning.clip")
+    shown = leaning.layer("landmarks").arrays()["points"][0, 0]
+
+    def tilts(name: str, options: SynthesizeOptions) -> np.ndarray:
+        """Of the head in the frames, in degrees from that of the photograph."""
+        outcomes.append(synthesize([leaning], driver, model, tmp_path / name, options))
+        points = open_clip(tmp_path / name).layer("landmarks").arrays()["points"][:, 0]
+        return np.array([np.degrees(np.subtract(*(np.arctan2(*(eye[45, :2] - eye[36, :2])) for eye in (shown, face)))) for face in points])
+
+    outcomes: list[Outcome] = []
+    own, absolute = tilts("own.clip", OPTIONS), tilts("absolute.clip", replace(OPTIONS, motion="absolute"))
+    upright = tilts("unfitted.clip", replace(OPTIONS, normalize="off"))
+    assert np.abs(own).max() < 10 and np.abs(np.abs(absolute) - 25).max() < 10 and np.abs(np.abs(upright) - 25).max() < 10
+    told = [any("pose in the photograph" in text for text in outcome.notes) for outcome in outcomes]
+    assert told == [True, False, False], "keypoints that are to be used as they are keep their pose, too"
+    with pytest.raises(ParametersDiffer, match="motion"):
+        synthesize([leaning], driver, model, tmp_path / "own.clip", replace(OPTIONS, motion="absolute"))
+    tilts("crop.clip", CROP)
+    assert not outcomes[-1].notes, "a crop shows no body that would have to fit"
+
+
+def turned(clip: Clip, degrees: float, path: Path) -> Clip:
+    """A photograph with landmarks, turned around its head."""
+    points = clip.layer("landmarks").arrays()["points"]
+    matrix = cv2.getRotationMatrix2D(points[0, 0, :, :2].mean(0).tolist(), degrees, 1)
+    image = cv2.warpAffine(clip.frame(0), matrix, (clip.width, clip.height), borderMode=cv2.BORDER_REFLECT_101)
+    made = create_clip(path, iter([image]), storage="png")
+    with made.writing("landmarks", Producer("painted"), {"frames": made.frames_digest()}) as layer:
+        layer.arrays(points=View(matrix, clip.height, clip.width).points(points))
+    return open_clip(path)
 
 
 def test_a_pasted_clip_keeps_the_driving_landmarks_where_the_head_is(model, photograph, driver, tmp_path):

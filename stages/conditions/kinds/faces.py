@@ -92,7 +92,7 @@ class LandmarkTrack(Track):
         from stages.conditions.facial_motion import FacialMotion  # imports scipy.spatial
 
         facial = FacialMotion(self._framed(views), examples[0])
-        far = facial.far() if motion.from_reference else ""
+        far = facial.far(motion)
         begins = f"the first driving frame is far from frame {facial.reference}, which is most like the example: {far}"
         notes = [f"{begins}. Motion is measured from frame {facial.reference}"] if far else []
         return self._of(facial.made(motion)), notes

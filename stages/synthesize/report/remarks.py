@@ -30,4 +30,4 @@ def held_note(outcome: Outcome) -> Sentence:
 
 def notes_of(outcome: Outcome) -> list[str]:
     """How the result was made."""
-    return [fitting_note(outcome), *([held_note(outcome)] if outcome.held_frames else [])]
+    return [fitting_note(outcome), *outcome.notes, *([held_note(outcome)] if outcome.held_frames else [])]
