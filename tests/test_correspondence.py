@@ -38,7 +38,7 @@ def centre(image: np.ndarray) -> np.ndarray:
 
 
 def turned(degrees: float, height: int, width: int, mirrored: bool = False) -> View:
-    return View.turned((HEIGHT, WIDTH), height, width, scale=1, degrees=degrees, shift=np.zeros(2), mirrored=mirrored)
+    return View.rotated((HEIGHT, WIDTH), height, width, scale=1, degrees=degrees, shift=np.zeros(2), mirrored=mirrored)
 
 
 COPIES = {
@@ -154,11 +154,11 @@ WIDE_OPEN = ((-1, 0), (-0.5, -0.8), (0.5, -0.8), (1, 0), (0.5, 0.8), (-0.5, 0.8)
 def test_boxes_of_instances_grow_and_turn_with_the_picture() -> None:
     numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
     numbers[20:41, 13:33] = 1
-    low, high = labels.corners(numbers, (1,))[:2, :2]
+    low, high = labels.box_corners(numbers, (1,))[:2, :2]
     assert (high - low).tolist() == [20, 21], "as large as the instance"
-    copy = labels.corners(numbers.repeat(2, axis=0).repeat(2, axis=1), (1,))[:2, :2]
+    copy = labels.box_corners(numbers.repeat(2, axis=0).repeat(2, axis=1), (1,))[:2, :2]
     assert copy.tolist() == [(2 * low + 0.5).tolist(), (2 * high + 0.5).tolist()]
-    copy = labels.corners(numbers[:, ::-1], (1,))[:2, :2]
+    copy = labels.box_corners(numbers[:, ::-1], (1,))[:2, :2]
     assert copy.tolist() == [[WIDTH - 1 - high[0], low[1]], [WIDTH - 1 - low[0], high[1]]]
 
 

@@ -17,8 +17,8 @@ from stages.build_dataset.runs import cuts, runs_of
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
 from stages.conditions.dataset_files import kind_of
-from stages.conditions.kinds import find_material, materials
-from stages.conditions.material import Material, Size
+from stages.conditions.kinds import find_source_clip_type, source_clip_types
+from stages.conditions.source_clip import Size, SourceClip
 from stages.conditions.view import View
 from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, Sentence, UsageError
 from stages.io.files import alone
@@ -42,17 +42,17 @@ class DatasetOptions:
     """Subjects for the split "val"; empty: chosen by the hash of their names."""
     quality: int = 95
     kind: str = "auto"
-    """The layer that drives. auto: that of an existing dataset, else the first of `stages.conditions.kinds.materials` that the first clip
+    """The layer that drives. auto: that of an existing dataset, else the first of `kinds.source_clip_types` that the first clip
     has."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for an unknown kind."""
         if self.kind != "auto":
-            find_material(self.kind)
+            find_source_clip_type(self.kind)
 
     def settled(self, kind: str) -> DatasetOptions:
         """The options with a kind and a size. Raises UsageError when these do not fit."""
-        material = find_material(kind)
+        material = find_source_clip_type(kind)
         chosen = material.size if self.size is None else self.size
         size = (chosen, chosen) if isinstance(chosen, int) else chosen
         material.check_size(size)
@@ -143,7 +143,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         old = header_to_continue(self.out, overwrite=self.overwrite)
-        if old is not None and kind_of(old) not in materials():
+        if old is not None and kind_of(old) not in source_clip_types():
             hint = "Install the package that adds the kind"
             raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint, code="kind-unknown")
         kind = self.options.kind if self.options.kind != "auto" or old is None else kind_of(old)
@@ -156,7 +156,12 @@ class _Work:
     def header(self) -> dict[str, Any]:
         """The entries of dataset.json for the whole dataset."""
         labels = {"labels": self.labels} if self.labels else {}
-        return {"kind": self.options.kind, "task": find_material(self.options.kind).task, "parameters": self.options.to_json(), **labels}
+        return {
+            "kind": self.options.kind,
+            "task": find_source_clip_type(self.options.kind).task,
+            "parameters": self.options.to_json(),
+            **labels,
+        }
 
     def add(self, source: str) -> Iterator[tuple[dict[str, Any] | None, Report]]:
         """The parts of one clip, each as its row of the index and its report."""
@@ -185,7 +190,7 @@ class _Work:
         """Choose the kind by the first clip, if it is "auto". Returns notes with a warning where the clip has several kinds."""
         if self.options.kind != "auto":
             return {}
-        known = materials()
+        known = source_clip_types()
         present = list(filter(clip.has, known))
         if not present:
             lacking = f"{clip.path} has none of the layers {', '.join(known)}"
@@ -196,11 +201,11 @@ class _Work:
         several = f"{clip.path} has the layers {', '.join(present)}: the dataset is of {present[0]}"
         return {"warnings": [Sentence(several, code="several-kinds")]}
 
-    def _material(self, clip: Clip) -> Material:
+    def _material(self, clip: Clip) -> SourceClip:
         """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels differ from the dataset's."""
-        wanted = find_material(self.options.kind)
+        wanted = find_source_clip_type(self.options.kind)
         if not clip.has(wanted.layer):
-            others = list(filter(clip.has, materials()))
+            others = list(filter(clip.has, source_clip_types()))
             has = f", but {', '.join(others)}: a dataset is of one kind" if others else ""
             facts = {"clip": str(clip.path), "layer": wanted.layer}
             raise NoDetection(f"{clip.path} has no {wanted.layer}{has}", code="layer-missing", facts=facts)
@@ -210,7 +215,7 @@ class _Work:
         return material
 
 
-def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, int]]:
+def _runs(clip: Clip, material: SourceClip, min_frames: int) -> list[tuple[int, int]]:
     runs = runs_of(material.usable(), cuts(clip.frames()) | material.breaks())
     long = [run for run in runs if run[1] - run[0] >= min_frames]
     if not long:
@@ -220,7 +225,7 @@ def _runs(clip: Clip, material: Material, min_frames: int) -> list[tuple[int, in
 
 
 def _store(
-    material: Material, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
+    material: SourceClip, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
 ) -> tuple[dict[str, Any], Literal["done", "skipped"]]:
     """Store one run as a clip of the dataset, unless it exists."""
     clip, (start, stop) = material.clip, run
@@ -238,7 +243,7 @@ def _store(
         return row, "skipped"
     views = [View.crop(box, *options.shape) for box in crops]
     made = _frames(clip, run, crops, views, target)
-    material.keep(made, slice(start, stop), views, producer)
+    material.write_layers(made, slice(start, stop), views, producer)
     if options.store == "pack":
         pack(target, packed, overwrite=True)
         shutil.rmtree(target)

@@ -1,4 +1,4 @@
-"""Crops that hold the whole head or body, move smoothly, and leave the frame only by padding; and the middle of an image."""
+"""Crops that contain the whole head or body and move smoothly, and centre crops. What lies outside the frame is padded."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import numpy as np
 from stages.conditions.poses import person_height
 
 HEAD_IN_FACES = 2.1
-"""Side of a crop in units of the face (the larger side of the landmarks' box)."""
+"""Side of a head crop, in face sizes. The size of a face is the larger side of the box of its landmarks."""
 TIGHTEST_IN_FACES = 1.6
-"""A crop is made smaller rather than padded down to this side."""
+"""Smallest side of a head crop that is made smaller to avoid padding, in face sizes."""
 RAISED_IN_FACES = 0.15
-"""The head reaches further above the landmarks than below them."""
+"""How far the middle of a head crop lies above the middle of the landmarks, which do not include the hair, in face sizes."""
 BODY_IN_PERSONS = 1.5
-"""Height of a crop in units of the person's height, and at least its width in units of what he reaches sideways."""
+"""Height of a body crop in heights of the person; its width is at least this many times the width of the keypoints."""
 TIGHTEST_IN_PERSONS = 1.15
+"""As TIGHTEST_IN_FACES, for bodies: a height, in heights of the person."""
 MIN_PERSON = 16.0
-"""Pixels that a person is high at least, though fewer of them are seen."""
+"""Smallest height of a person in pixels; a smaller one gets the crop of this height."""
 JUMP_IN_FACES = 0.6
-"""A face moves at most so far between two frames of one shot."""
+"""Largest movement of a face between two frames of one shot, in face sizes."""
 JUMP_IN_PERSONS = 0.4
-"""As JUMP_IN_FACES, in units of a person's height."""
+"""As JUMP_IN_FACES, in heights of the person."""
 
 
 def head_boxes(points: np.ndarray) -> np.ndarray:
-    """Head squares [T, 3] (centre x, centre y, side) in pixels from landmarks [T, 68, 3]; NaN where no face is."""
+    """Squares around heads [T, 3] (centre x, centre y, side) in pixels, from landmarks [T, 68, 3]; NaN for frames without a face."""
     xy, seen = points[..., :2], points[..., 2].max(-1) > 0
     low, high = xy.min(1), xy.max(1)
     face = (high - low).max(-1)
@@ -36,15 +37,15 @@ def head_boxes(points: np.ndarray) -> np.ndarray:
 def smooth_crops(points: np.ndarray, width: int, height: int, fps: float) -> np.ndarray:
     """One square per frame, [T, 3] (left, top, side) in pixels, for landmarks [T, 68, 3] with at least one face.
 
-    A head that stays within a quarter of its square gets one crop for the whole clip, so that a static background stays static;
-    a moving one is followed by a crop smoothed over about a second in both directions (no lag). A crop is shifted and, down to
-    `TIGHTEST_IN_FACES`, made smaller to lie inside the frame; only what is still outside must be padded.
+    A head whose centre moves by at most a quarter of its square gets one crop for the whole clip, so that a static background stays
+    static. The crop of a head that moves more follows it, smoothed over about a second before and after each frame, without lag. A crop
+    is shifted into the frame and, if necessary, made smaller, down to `TIGHTEST_IN_FACES`. What is still outside must be padded.
     """
-    return _inside(_steady(head_boxes(points), fps), width, height, TIGHTEST_IN_FACES / HEAD_IN_FACES)
+    return _fit_into_frame(_smooth_boxes(head_boxes(points), fps), width, height, TIGHTEST_IN_FACES / HEAD_IN_FACES)
 
 
 def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
-    """Crops [T, 3] (centre x, centre y, height) around bodies [T, 25, 3], `aspect` times as wide as high; NaN where nobody is."""
+    """Crops [T, 3] (centre x, centre y, height) around bodies [T, 25, 3], `aspect` times as wide as high; NaN for frames without a body."""
     boxes = np.full((len(keypoints), 3), np.nan)
     for box, body in zip(boxes, keypoints, strict=True):
         seen = body[body[:, 2] > 0, :2]
@@ -56,8 +57,9 @@ def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
 
 
 def smooth_body_crops(keypoints: np.ndarray, width: int, height: int, fps: float, aspect: float) -> np.ndarray:
-    """One crop per frame, [T, 3] (left, top, height) in pixels, for bodies [T, 25, 3] of whom one at least is seen; as `smooth_crops`."""
-    return _inside(_steady(body_boxes(keypoints, aspect), fps), width, height, TIGHTEST_IN_PERSONS / BODY_IN_PERSONS, aspect)
+    """As `smooth_crops`, for a body with keypoints [T, 25, 3] in at least one frame: [T, 3] (left, top, height) in pixels."""
+    boxes = _smooth_boxes(body_boxes(keypoints, aspect), fps)
+    return _fit_into_frame(boxes, width, height, TIGHTEST_IN_PERSONS / BODY_IN_PERSONS, aspect)
 
 
 def centre_crop(width: int, height: int, aspect: float) -> np.ndarray:
@@ -66,16 +68,16 @@ def centre_crop(width: int, height: int, aspect: float) -> np.ndarray:
     return np.array([(width - side * aspect) / 2, (height - side) / 2, side])
 
 
-def outside(crop: np.ndarray, width: int, height: int) -> float:
-    """Share of the crop's area that lies outside a width x height frame, in [0, 1]."""
+def share_outside(crop: np.ndarray, width: int, height: int) -> float:
+    """Share in [0, 1] of the area of a square crop (left, top, side) that lies outside a width x height frame."""
     left, top, side = crop
     inner = max(0, min(left + side, width) - max(left, 0)) * max(0, min(top + side, height) - max(top, 0))
     return float(1 - inner / side**2)
 
 
-def _steady(boxes: np.ndarray, fps: float) -> np.ndarray:
-    """One box for the whole clip where what is in it moves little, else boxes that follow it smoothly."""
-    boxes = _fill(boxes)
+def _smooth_boxes(boxes: np.ndarray, fps: float) -> np.ndarray:
+    """Boxes [T, 3] without NaN: the same box in all frames if they differ little, else the boxes smoothed over time."""
+    boxes = _interpolate_missing(boxes)
     side = np.percentile(boxes[:, 2], 80)
     if np.ptp(boxes[:, :2], axis=0).max() <= side / 4 and boxes[:, 2].max() <= 1.25 * boxes[:, 2].min():
         middle = (boxes[:, :2].min(0) + boxes[:, :2].max(0)) / 2
@@ -83,7 +85,7 @@ def _steady(boxes: np.ndarray, fps: float) -> np.ndarray:
     return _gaussian(boxes, sigma=fps)
 
 
-def _fill(boxes: np.ndarray) -> np.ndarray:
+def _interpolate_missing(boxes: np.ndarray) -> np.ndarray:
     index, seen = np.arange(len(boxes)), ~np.isnan(boxes[:, 0])
     return np.stack([np.interp(index, index[seen], column[seen]) for column in boxes.T], -1)
 
@@ -91,16 +93,16 @@ def _fill(boxes: np.ndarray) -> np.ndarray:
 def _gaussian(series: np.ndarray, sigma: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter1d
 
-    smooth: np.ndarray = gaussian_filter1d(series, sigma, axis=0, mode="nearest")
-    return smooth
+    filtered: np.ndarray = gaussian_filter1d(series, sigma, axis=0, mode="nearest")
+    return filtered
 
 
-def _inside(boxes: np.ndarray, width: int, height: int, tightest: float, aspect: float = 1.0) -> np.ndarray:
-    """Boxes [T, 3] (centre, height) shifted into the frame and made smaller down to the share `tightest`: (left, top, height).
+def _fit_into_frame(boxes: np.ndarray, width: int, height: int, min_scale: float, aspect: float = 1.0) -> np.ndarray:
+    """Boxes [T, 3] (centre x, centre y, height) shifted into the frame and scaled by `min_scale` to 1, as crops (left, top, height).
 
-    Centres are points, of which the middle of the first pixel is 0; left and top are borders, of which its left border is 0.
+    The middle of the first pixel has the coordinate 0 in the centres of boxes, and 0.5 in left and top of crops.
     """
-    side = np.maximum(np.minimum(boxes[:, 2], min(width / aspect, height)), boxes[:, 2] * tightest)
+    side = np.maximum(np.minimum(boxes[:, 2], min(width / aspect, height)), boxes[:, 2] * min_scale)
     size = side[:, None] * [aspect, 1]
     corner = boxes[:, :2] + 0.5 - size / 2
     room = np.array([width, height]) - size

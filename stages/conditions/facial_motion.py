@@ -1,14 +1,14 @@
-"""The driver's head pose, expression and gaze, taken apart and put onto the example's face with a strength each.
+"""Separates the driver's head pose, expression and gaze, and applies each to the example's face with a strength of its own.
 
-A face in an image is a rigid head, seen without perspective, whose parts are displaced by the expression. The head is the example's own
-landmarks with the depths of an average head. Its pose in a driving frame is the scaled rotation in three dimensions and the shift that
-bring the points that no muscle moves (temples, bridge and base of the nose, corners of the eyes) nearest to the frame's. So the
-foreshortening of a turned face belongs to the pose. What the pose leaves is the expression, as displacements [68, 2] in the plane of the
-example, and the gaze, the irises within their eyes.
+The model of a face is a rigid head under scaled orthographic projection, whose landmarks the expression displaces. The head consists of
+the example's landmarks with the depths of an average head. Its pose in a driving frame is the scale, 3D rotation and shift that fit the
+rigid landmarks (temples, bridge and base of the nose, corners of the eyes) to those of the frame. The foreshortening of a turned face is
+therefore part of the pose. The remaining differences are the expression, as displacements [68, 2] in the plane of the example, and the
+gaze, as offsets of the irises from their eyes.
 
-Limits: depths are those of an average head, so a few per cent of a large turn are taken for expression. The contour of a turned head shows
-other points of it than that of a head that faces the camera: of what changes in it, only the displacement of the chin, which fades towards
-the temples, counts as expression of the jaw, and the rest as pose.
+Limits: the depths are those of an average head, so that a few per cent of a large turn are attributed to the expression. The contour of a
+turned head consists of other points of the head than that of a frontal one. Therefore only the displacement of the chin, which fades
+towards the temples, counts as expression of the jaw; the rest of the change of the contour counts as pose.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.conditions.head import Array, Head, angle_between, displacements_of, seen_displacements
+from stages.conditions.head import Array, Head, angle_between, back_project, project
 from stages.conditions.landmarks import IRIS_POINTS, LANDMARKS, LEFT_EYE, RIGHT_EYE, eye_distance
 from stages.conditions.motion import Motion
 from stages.conditions.normalise import nearest_weights
 
 CONTOUR, CHIN = slice(0, 17), slice(7, 10)
 JAW = np.sin(np.linspace(0, np.pi, 17)) ** 2
-"""How far each point of the contour moves with the chin."""
+"""Share of the displacement of the chin that each point of the contour gets."""
 EYES = slice(17, 27), slice(36, 48)
 EXPRESSIVE = [*range(17, 27), *range(36, 68)]
 """Brows, lids and lips."""
 CORNERS = [36, 39], [42, 45]
-"""Of the eyes that the irises 0 to 4 and 5 to 9 are in."""
+"""Corners of the eye with iris points 0 to 4, and of the eye with points 5 to 9."""
 
 
 class Opening(NamedTuple):
-    """Lids or lips: landmarks that never pass each other."""
+    """Landmarks of the lids of an eye or of the lips. The upper ones stay above the lower ones."""
 
     upper: list[int]
     lower: list[int]
@@ -45,18 +45,19 @@ RIGHT, LEFT, MOUTH = (
     Opening([37, 38], [41, 40], CORNERS[0]), Opening([43, 44], [47, 46], CORNERS[1]), Opening([61, 62, 63], [67, 66, 65], [60, 64])
 )  # fmt: skip
 OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
-LIMIT = 1.6
-"""Largest factor by which the closing of lids is scaled in relative motion; the smallest is its inverse."""
+MAX_LID_SCALE = 1.6
+"""Largest factor by which the closing of lids is scaled in relative motion; the smallest factor is its inverse."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
-"""Degrees, and root mean square displacement of mouth, lids and brows in eye distances: beyond, a frame is far from the reference."""
+"""A frame is far from the reference if the head is turned by more than so many degrees, or if the root mean square displacement of
+mouth, lids and brows is larger than so many eye distances."""
 
 
 class FacialMotion:
-    """The motion of a driving face, to be made by an example's face.
+    """The motion of a driving face, which can be applied to an example's face.
 
-    driving: [T, 78, 3], example: [78, 3], landmarks and irises in pixels of the same images. At least one driving frame shows a face.
-    Motion is measured from the reference, the weighted mean of the driving frames whose shapes are most like the example's, over the whole
-    clip: so the first frame may have any pose.
+    driving: [T, 78, 3], example: [78, 3], landmarks and irises in the same pixel coordinates. At least one driving frame shows a face.
+    Motion is measured from the reference: the weighted mean of those driving frames of the whole clip whose shapes are most like the
+    example's. The first frame may therefore have any pose.
     """
 
     def __init__(self, driving: np.ndarray, example: np.ndarray) -> None:
@@ -65,22 +66,22 @@ class FacialMotion:
         faces, self._face = driving[self._seen, :, :2].astype(np.float64), example[:, :2].astype(np.float64)
         shapes = faces[:, :LANDMARKS]
         self._weights = nearest_weights(shapes, self._face[:LANDMARKS])
-        self._head = Head.of(self._face[:LANDMARKS])
+        self._head = Head.from_landmarks(self._face[:LANDMARKS])
         self._poses = self._head.poses(shapes)
-        left = shapes - self._head.posed(self._poses, np.zeros_like(shapes))
-        self._displacements = displacements_of(left, self._poses)
+        differences = shapes - self._head.posed_landmarks(self._poses, np.zeros_like(shapes))
+        self._displacements = back_project(differences, self._poses)
         jaw = JAW[:, None] * self._displacements[:, CHIN].mean(1, keepdims=True)
-        self._displacements[:, CONTOUR] = jaw + self._mean(self._displacements[:, CONTOUR] - jaw)
-        self._rest = left - seen_displacements(self._displacements, self._poses)
-        self._looks = displacements_of(_in_eyes(faces), self._poses)
+        self._displacements[:, CONTOUR] = jaw + self._reference_mean(self._displacements[:, CONTOUR] - jaw)
+        self._residuals = differences - project(self._displacements, self._poses)
+        self._gaze = back_project(_iris_offsets(faces), self._poses)
 
     @property
     def reference(self) -> int:
-        """The driving frame that counts most in the reference."""
+        """The index of the driving frame with the largest weight in the reference."""
         return int(np.flatnonzero(self._seen)[self._weights.argmax()])
 
-    def far(self, motion: Motion) -> str:
-        """Why the first frame with a face is far from the reference, as part of a sentence; empty if it is near.
+    def start_difference(self, motion: Motion) -> str:
+        """How the first frame with a face differs from the reference, as part of a sentence; empty if it differs little.
 
         Only parts whose motion is measured from the reference count.
         """
@@ -90,105 +91,114 @@ class FacialMotion:
             return f"its head is turned by {turn:.0f} degrees from there"
         if not parts & {"mouth", "eyes"}:
             return ""
-        apart = (self._displacements[0] - self._mean(self._displacements))[EXPRESSIVE]
-        far = np.sqrt(np.square(apart).sum(-1).mean()) > FAR_EXPRESSION * eye_distance(self._face)
+        differences = (self._displacements[0] - self._reference_mean(self._displacements))[EXPRESSIVE]
+        far = np.sqrt(np.square(differences).sum(-1).mean()) > FAR_EXPRESSION * eye_distance(self._face)
         return "it has another expression" if far else ""
 
-    def made(self, motion: Motion) -> np.ndarray:
-        """The driving landmarks [T, 78, 3] with the motion of `motion`; frames without a face stay empty.
+    def apply(self, motion: Motion) -> np.ndarray:
+        """Landmarks and irises [T, 78, 3] of the example's face that moves as the driver does, with the strengths of `motion`.
 
-        A part of strength 0 stays the example's, in the pose that the head has.
+        A part of strength 0 stays as in the example, in the pose of the head. Frames without a face stay empty.
         """
         if motion.unchanged:
             return self._driving
-        poses, rest = self._turned(motion)
-        shapes = self._head.posed(poses, self._apart(self._displaced(motion))) + rest
+        poses, residuals = self._scaled_poses(motion)
+        displacements = self._scaled_displacements(motion)
+        self._separate_lids_and_lips(displacements)
+        shapes = self._head.posed_landmarks(poses, displacements) + residuals
         result: np.ndarray = self._driving.copy()
         result[self._seen, :LANDMARKS, :2] = shapes
-        result[self._seen, LANDMARKS:] = self._gazing(shapes, poses, motion)
+        result[self._seen, LANDMARKS:] = self._irises(shapes, poses, motion)
         return result
 
-    def _turned(self, motion: Motion) -> tuple[Array, Array]:
-        """Poses [T, 6], and what is left of the driver's contour [T, 68, 2]."""
+    def _scaled_poses(self, motion: Motion) -> tuple[Array, Array]:
+        """Poses [T, 6] with the strength of the pose, and the residuals of the contour [T, 68, 2] that belong to them."""
         mean = self._weights @ self._poses
         relative = "pose" in motion.relative
-        poses = _towards(self._poses, mean, motion.pose, relative)
-        rest = _towards(self._rest, self._mean(self._rest), motion.pose, relative)
-        if relative:  # in pixels, which are those of the driver's size
+        poses = _scale_motion(self._poses, mean, motion.pose, relative)
+        residuals = _scale_motion(self._residuals, self._reference_mean(self._residuals), motion.pose, relative)
+        if relative:  # from pixels of the driver's face to pixels of the example's
             poses[:, 4:] *= np.exp(-mean[0])
-            rest *= np.exp(-mean[0])
-        return poses, rest
+            residuals *= np.exp(-mean[0])
+        return poses, residuals
 
-    def _displaced(self, motion: Motion) -> Array:
-        """Displacements [T, 68, 2] of the example's landmarks."""
+    def _scaled_displacements(self, motion: Motion) -> Array:
+        """Displacements [T, 68, 2] of the example's landmarks, with the strengths of mouth and eyes."""
         strengths, relative = np.full((LANDMARKS, 1), motion.mouth), np.full((LANDMARKS, 1), "mouth" in motion.relative)
         for eyes in EYES:
             strengths[eyes], relative[eyes] = motion.eyes, "eyes" in motion.relative
-        mean = self._mean(self._displacements)
-        displacements = _towards(self._displacements, mean, strengths, relative)
+        mean = self._reference_mean(self._displacements)
+        displacements = _scale_motion(self._displacements, mean, strengths, relative)
         if "eyes" in motion.relative:
-            self._close(displacements, mean)
+            self._scale_lid_closing(displacements, mean)
         return displacements
 
-    def _close(self, displacements: Array, mean: Array) -> None:
-        """Let lids close as far as the driver's do, however far the example's are open; in place. mean: at the reference."""
-        for lids, opening in LIDS:
-            own, theirs = (float(self._gaps(opening, shape).mean()) for shape in (np.zeros_like(mean), mean))
-            closing = self._gaps(opening, displacements).mean(1) < own
-            displacements[closing, lids] *= np.clip(own / max(theirs, 1e-6), 1 / LIMIT, LIMIT)
+    def _scale_lid_closing(self, displacements: Array, mean: Array) -> None:
+        """Scale displacements [T, 68, 2] in place, so that lids close completely when the driver's do, however wide the example's eyes are.
 
-    def _apart(self, displacements: Array) -> Array:
-        """Without lids and lips that pass each other further than the example's or the driver's own do; in place."""
+        mean: the driver's displacements [68, 2] at the reference.
+        """
+        for lids, opening in LIDS:
+            example_gap, driver_gap = (float(self._gaps(opening, shape).mean()) for shape in (np.zeros_like(mean), mean))
+            closing = self._gaps(opening, displacements).mean(1) < example_gap
+            displacements[closing, lids] *= np.clip(example_gap / max(driver_gap, 1e-6), 1 / MAX_LID_SCALE, MAX_LID_SCALE)
+
+    def _separate_lids_and_lips(self, displacements: Array) -> None:
+        """Change displacements [T, 68, 2] in place, so that lids and lips overlap no more than in the example or in the driving frame."""
         for opening in OPENINGS:
-            own, theirs = (self._gaps(opening, shapes) for shapes in (np.zeros_like(displacements), self._displacements))
-            lacking = np.minimum(np.minimum(own, theirs), 0) - self._gaps(opening, displacements)
-            down = np.maximum(lacking, 0)[..., None] / 2 * self._down(opening)
+            example_gaps, driver_gaps = (self._gaps(opening, shapes) for shapes in (np.zeros_like(displacements), self._displacements))
+            overlap = np.minimum(np.minimum(example_gaps, driver_gaps), 0) - self._gaps(opening, displacements)
+            down = np.maximum(overlap, 0)[..., None] / 2 * self._down(opening)
             displacements[:, opening.upper] -= down
             displacements[:, opening.lower] += down
-        return displacements
 
     def _gaps(self, opening: Opening, displacements: Array) -> Array:
-        """Between upper and lower landmarks of the example, displaced by [..., 68, 2]: [..., n], negative where they pass each other."""
+        """Gaps [..., n] between upper and lower landmarks of the example, displaced by [..., 68, 2]; negative where they overlap."""
         shapes = self._face[:LANDMARKS] + displacements
         return np.asarray((shapes[..., opening.lower, :] - shapes[..., opening.upper, :]) @ self._down(opening))
 
     def _down(self, opening: Opening) -> Array:
-        """The direction [2] from upper to lower landmarks in the example: across the line through the corners."""
+        """The unit vector [2] from upper to lower landmarks of the example, at right angles to the line through the corners."""
         start, end = self._face[opening.corners]
         along = (end - start) / max(float(np.linalg.norm(end - start)), 1e-6)
         return np.array([-along[1], along[0]])
 
-    def _gazing(self, shapes: Array, poses: Array, motion: Motion) -> Array:
-        """Irises [T, 10, 3] in the eyes of shapes [T, 68, 2]: the example's if the gaze has no strength, else where the driver has any."""
+    def _irises(self, shapes: Array, poses: Array, motion: Motion) -> Array:
+        """Irises [T, 10, 3] in the eyes of shapes [T, 68, 2].
+
+        With gaze strength 0 they are the example's, if it has irises. Otherwise irises that the driver lacks in a frame stay missing.
+        """
         confidence = self._driving[self._seen, LANDMARKS:, 2]
-        known, own = (confidence > 0).all(1), self._example[LANDMARKS:, 2]
-        mean = np.average(self._looks[known], 0, self._weights[known] + 1e-9) if known.any() else np.zeros((IRIS_POINTS, 2))
-        look = _in_eyes(self._face[None])[0] if own.all() else mean
-        looks = look + _towards(self._looks - look, mean - look, motion.gaze, "gaze" in motion.relative)
-        if own.all() and motion.gaze == 0:
-            confidence = np.broadcast_to(own, confidence.shape)
-        irises = np.concatenate([_eye_centres(shapes) + seen_displacements(looks, poses), confidence[..., None]], -1)
+        known, example_confidence = (confidence > 0).all(1), self._example[LANDMARKS:, 2]
+        mean = np.average(self._gaze[known], 0, self._weights[known] + 1e-9) if known.any() else np.zeros((IRIS_POINTS, 2))
+        example_gaze = _iris_offsets(self._face[None])[0] if example_confidence.all() else mean
+        gaze = example_gaze + _scale_motion(self._gaze - example_gaze, mean - example_gaze, motion.gaze, "gaze" in motion.relative)
+        if example_confidence.all() and motion.gaze == 0:
+            confidence = np.broadcast_to(example_confidence, confidence.shape)
+        irises = np.concatenate([_eye_centres(shapes) + project(gaze, poses), confidence[..., None]], -1)
         irises[confidence <= 0] = 0
         return np.asarray(irises)
 
-    def _mean(self, values: Array) -> Array:
+    def _reference_mean(self, values: Array) -> Array:
+        """The weighted mean over the frames of the reference; values [T, ...]."""
         return np.asarray(np.tensordot(self._weights, values, 1))
 
 
-def _towards(values: Array, mean: Array, strength: float | Array, relative: bool | NDArray[np.bool_]) -> Array:
-    """Differences from the example with a strength: those of the driver at 1, and beyond 1 away from their mean at the reference.
+def _scale_motion(values: Array, mean: Array, strength: float | Array, relative: bool | NDArray[np.bool_]) -> Array:
+    """Differences of the driver from the example, scaled by a strength; mean: those of the reference.
 
-    Relative motion is away from the reference at every strength.
+    Relative motion is strength * (values - mean). Absolute motion is strength * values up to strength 1; the part of the strength above 1
+    scales the difference from the mean.
     """
-    away = np.where(relative, strength, np.maximum(np.asarray(strength) - 1, 0))
-    return np.asarray(strength * values - away * mean)
+    mean_strength = np.where(relative, strength, np.maximum(np.asarray(strength) - 1, 0))
+    return np.asarray(strength * values - mean_strength * mean)
 
 
-def _in_eyes(faces: Array) -> Array:
-    """Irises [T, 10, 2] from the centres of their eyes; faces [T, 78, 2]."""
+def _iris_offsets(faces: Array) -> Array:
+    """Offsets [T, 10, 2] of the points of the irises from the centres of their eyes; faces [T, 78, 2]."""
     return np.asarray(faces[:, LANDMARKS:] - _eye_centres(faces))
 
 
 def _eye_centres(faces: Array) -> Array:
-    """[T, 10, 2]: between the corners of the eye of each point of the irises; faces [T, >= 68, 2]."""
+    """For each point of the irises the middle between the corners of its eye, [T, 10, 2]; faces [T, >= 68, 2]."""
     return np.repeat(np.stack([faces[:, corners].mean(1) for corners in CORNERS], 1), IRIS_POINTS // 2, axis=1)

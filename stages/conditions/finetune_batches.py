@@ -1,4 +1,4 @@
-"""What finetuning is shown: the examples, each time seen a little differently."""
+"""Batches for finetuning: randomly transformed examples."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from stages.conditions.framing import Example, frame_of
 from stages.conditions.view import View
 from stages.networks.common.tuning import FinetuneBatch
 
-LARGEST_SHIFT = 1 / 16
-"""An example is shown shifted by up to this share of its size (the public code's)."""
-LARGEST_TURN = 6.0
-"""Degrees by which the images are turned that a target is made from."""
-LARGEST_ZOOM = 0.06
-"""And the share by which they are larger or smaller."""
+MAX_SHIFT = 1 / 16
+"""Largest shift of an example, as a share of its width or height; the value of the public code."""
+MAX_ROTATION = 6.0
+"""Largest rotation of source images, in degrees."""
+MAX_LOG_SCALE = 0.06
+"""Largest absolute logarithm of the scale of source images."""
 MAX_SOURCES = 3
-"""A target is made from so many others at most: a step costs more with each of them."""
+"""Largest number of source images of a target; each makes a step slower."""
 
 
 def finetune_batches(examples: Sequence[Example], batch: int, seed: int, device: torch.device) -> Iterator[FinetuneBatch]:
-    """FinetuneBatch after lesson, without end; the same ones for the same seed.
+    """An endless iterator of batches of `batch` targets each; the same seed gives the same batches.
 
-    Each target is a shifted example, made from others (from itself when it is the only one), which are shifted, turned and zoomed; all
-    mirrored or none.
+    Each target is a shifted example. Its sources are other examples (the same one if there is no other), shifted, rotated and scaled. A
+    target and its sources are either all mirrored or not at all.
     """
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     while True:
-        drawn = [_draw(examples, draw) for _ in range(batch)]
+        drawn = [_draw_target(examples, rng) for _ in range(batch)]
         targets = frame_of([target.sample for target, _ in drawn], device)
-        together = frame_of([source.sample for _, sources in drawn for source in sources], device)
-        yield FinetuneBatch(targets, together.map(lambda x: x.unflatten(0, (batch, -1))))
+        sources = frame_of([source.sample for _, sources in drawn for source in sources], device)
+        yield FinetuneBatch(targets, sources.map(lambda x: x.unflatten(0, (batch, -1))))
 
 
-def _draw(examples: Sequence[Example], draw: np.random.Generator) -> tuple[Example, list[Example]]:
-    """A target, and what it is to be made from."""
-    chosen = int(draw.integers(len(examples)))
+def _draw_target(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Example, list[Example]]:
+    """A random target and its sources."""
+    chosen = int(rng.integers(len(examples)))
     target, others = examples[chosen], [*examples[:chosen], *examples[chosen + 1 :]] or list(examples)
-    others = [others[index] for index in draw.permutation(len(others))[:MAX_SOURCES]]
+    others = [others[index] for index in rng.permutation(len(others))[:MAX_SOURCES]]
     height, width = target.view.height, target.view.width
-    mirrored = bool(draw.random() < 0.5)
-    moved = target.through(shifted_view(height, width, draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2), mirrored))
-    return moved, [other.through(moved_view(height, width, draw, mirrored)) for other in others]
+    mirrored = bool(rng.random() < 0.5)
+    shifted = target.through(shifted_view(height, width, rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2), mirrored))
+    return shifted, [other.through(random_view(height, width, rng, mirrored)) for other in others]
 
 
 def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> View:
-    """An image moved by the shares `shift` (x, y) of its size, perhaps mirrored at its middle first.
+    """A view that mirrors an image if asked, then shifts it by `shift` (x, y), in shares of its size.
 
-    It moves by whole pixels, which keeps it as sharp as it is: from blurred targets a generator would learn to blur.
+    The shift is rounded to whole pixels, because interpolation would blur the target, and the generator would learn to blur.
     """
     right, down = np.round(shift * (width, height))
     across = [-1, 0, width - 1 + right] if mirrored else [1, 0, right]
     return View(np.array([across, [0, 1, down]]), height, width)
 
 
-def moved_view(height: int, width: int, draw: np.random.Generator, mirrored: bool) -> View:
-    """An image shifted, turned around its middle and zoomed at random, perhaps mirrored."""
-    scale, degrees = np.exp(LARGEST_ZOOM * draw.uniform(-1, 1)), LARGEST_TURN * draw.uniform(-1, 1)
-    shift = draw.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2) * (width, height)
-    return View.turned((height, width), height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)
+def random_view(height: int, width: int, rng: np.random.Generator, mirrored: bool) -> View:
+    """A view that mirrors an image if asked, and shifts, rotates and scales it at random."""
+    scale, degrees = np.exp(MAX_LOG_SCALE * rng.uniform(-1, 1)), MAX_ROTATION * rng.uniform(-1, 1)
+    shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2) * (width, height)
+    return View.rotated((height, width), height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)

@@ -1,4 +1,4 @@
-"""The head of a face as a rigid thing in space, seen without perspective: its depth, its poses, and what is displaced in its plane."""
+"""The head as a rigid body under scaled orthographic projection: depths of its landmarks, poses, and displacements in its plane."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ AVERAGE_HEAD: Array = np.array(
         (0.37, 1.09, -0.03), (0.19, 1.16, -0.15), (0, 1.18, -0.21), (-0.19, 1.16, -0.15),
     ]
 )  # fmt: skip
-"""[68, 3]: x right, y down, z away from the camera, in eye distances, from between the eyes. Mean of MediaPipe's mesh over 79 videos."""
+"""Landmarks [68, 3]: x right, y down, z away from the camera, in eye distances; the origin is the middle between the eyes. Mean of
+MediaPipe's mesh over 79 videos."""
 RIGID = [0, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 """Landmarks that no muscle moves."""
-SQUEEZED = 0.5
-"""Displacements of a turned head are enlarged by at most the inverse of this."""
+MIN_FORESHORTENING = 0.5
+"""Displacements in the plane of a turned head are at most as many times larger than in the image as the inverse of this."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class Head:
     """[68, 3]: x, y and depth in pixels."""
 
     @classmethod
-    def of(cls, face: Array) -> Head:
-        """The head of a face [68, 2]."""
+    def from_landmarks(cls, face: Array) -> Head:
+        """The head of a face [68, 2], with the depths of the average head in the same pose."""
         average = cls(AVERAGE_HEAD)
         pose = average.poses(face[None])
-        depth = (average._centred @ _turns(pose)[0].T)[:, 2] * np.exp(pose[0, 0])
+        depth = (average._centred @ _rotations(pose)[0].T)[:, 2] * np.exp(pose[0, 0])
         return cls(np.column_stack([face, depth]))
 
     @property
@@ -62,45 +63,52 @@ class Head:
         return np.asarray(self.points - self._centre)
 
     def poses(self, faces: Array) -> Array:
-        """[T, 6] of faces [T, 68, 2]: logarithm of the size, rotation vector, shift in pixels; all 0 where the head is as it is."""
+        """Poses [T, 6] of this head that fit faces [T, 68, 2] best: logarithm of the scale, rotation vector, shift in pixels.
+
+        The pose of the face that the head was made from is all zeros.
+        """
         rigid = faces[:, RIGID]
         shift = rigid.mean(1) - self._centre[:2]
-        found = np.einsum("kn,tnc->tck", np.linalg.pinv(self._centred[RIGID]), rigid - rigid.mean(1, keepdims=True))
-        left, sizes, right = np.linalg.svd(found, full_matrices=False)
-        rows = left @ right
-        turns = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
-        size = np.log(np.maximum(sizes.mean(1, keepdims=True), 1e-6))
-        return np.concatenate([size, Rotation.from_matrix(turns).as_rotvec(), shift], 1)
+        affine = np.einsum("kn,tnc->tck", np.linalg.pinv(self._centred[RIGID]), rigid - rigid.mean(1, keepdims=True))
+        left, scales, right = np.linalg.svd(affine, full_matrices=False)
+        rows = left @ right  # the nearest two orthonormal rows, the first two of the rotation
+        rotations = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
+        log_scale = np.log(np.maximum(scales.mean(1, keepdims=True), 1e-6))
+        return np.concatenate([log_scale, Rotation.from_matrix(rotations).as_rotvec(), shift], 1)
 
-    def posed(self, poses: Array, displacements: Array) -> Array:
-        """[T, 68, 2]: the head, whose points are displaced by [T, 68, 2] in its own plane, in the poses [T, 6]."""
+    def posed_landmarks(self, poses: Array, displacements: Array) -> Array:
+        """Landmarks [T, 68, 2] in the image, of the head in the poses [T, 6], with displacements [T, 68, 2] in its own plane."""
         shapes = self._centred + np.concatenate([displacements, np.zeros((*displacements.shape[:-1], 1))], -1)
-        seen = np.einsum("tij,tnj->tni", _cameras(poses), shapes)
-        return np.asarray(seen + self._centre[:2] + poses[:, None, 4:])
+        projected = np.einsum("tij,tnj->tni", _projections(poses), shapes)
+        return np.asarray(projected + self._centre[:2] + poses[:, None, 4:])
 
 
-def _turns(poses: Array) -> Array:
+def _rotations(poses: Array) -> Array:
+    """Matrices [T, 3, 3]."""
     return np.asarray(Rotation.from_rotvec(poses[:, 1:4]).as_matrix())
 
 
-def _cameras(poses: Array) -> Array:
-    """[T, 2, 3]: how displacements in space are seen."""
-    return np.asarray(np.exp(poses[:, :1, None]) * _turns(poses)[:, :2])
+def _projections(poses: Array) -> Array:
+    """Matrices [T, 2, 3] that map displacements in space to displacements in the image."""
+    return np.asarray(np.exp(poses[:, :1, None]) * _rotations(poses)[:, :2])
 
 
-def seen_displacements(displacements: Array, poses: Array) -> Array:
-    """How displacements [T, N, 2] in the plane of the head are seen."""
-    return np.asarray(np.einsum("tij,tnj->tni", _cameras(poses)[:, :, :2], displacements))
+def project(displacements: Array, poses: Array) -> Array:
+    """Displacements in the image [T, N, 2] of displacements [T, N, 2] in the plane of the head."""
+    return np.asarray(np.einsum("tij,tnj->tni", _projections(poses)[:, :, :2], displacements))
 
 
-def displacements_of(seen: Array, poses: Array) -> Array:
-    """Displacements in the plane of the head that look like `seen` [T, N, 2], or come as near as `SQUEEZED` permits."""
-    left, sizes, right = np.linalg.svd(_cameras(poses)[:, :, :2])
-    sizes = np.maximum(sizes, SQUEEZED * np.exp(poses[:, :1]))
-    return np.asarray(np.einsum("tji,tj,tkj,tnk->tni", right, 1 / sizes, left, seen))
+def back_project(displacements: Array, poses: Array) -> Array:
+    """The inverse of `project`: displacements in the plane of the head [T, N, 2] from those in the image.
+
+    Where the plane is foreshortened by more than `MIN_FORESHORTENING`, they are smaller than the exact inverse.
+    """
+    left, scales, right = np.linalg.svd(_projections(poses)[:, :, :2])
+    scales = np.maximum(scales, MIN_FORESHORTENING * np.exp(poses[:, :1]))
+    return np.asarray(np.einsum("tji,tj,tkj,tnk->tni", right, 1 / scales, left, displacements))
 
 
-def angle_between(one: Array, other: Array) -> float:
-    """Degrees by which a head turns from one pose [6] to another."""
-    turn = Rotation.from_rotvec(one[1:4]) * Rotation.from_rotvec(other[1:4]).inv()
-    return float(np.degrees(turn.magnitude()))
+def angle_between(pose: Array, other: Array) -> float:
+    """The angle in degrees between the rotations of two poses [6]."""
+    rotation = Rotation.from_rotvec(pose[1:4]) * Rotation.from_rotvec(other[1:4]).inv()
+    return float(np.degrees(rotation.magnitude()))

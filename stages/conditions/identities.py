@@ -1,4 +1,4 @@
-"""Which instance each pixel of a clip belongs to, over time: by the clip's own numbers, or by the overlap of pieces of its label maps."""
+"""Tracks instances through the label maps of a clip, by overlap; and checks that the clip's own instance numbers stay the same."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from stages.tables.label_tables import VOID
 
 LabelMap = NDArray[np.uint8]
 Identities = NDArray[np.int32]
-"""[H, W]: label + 256 x number of the instance; the label of void is 255."""
-OVERLAP = 0.3
-"""Intersection over union from which a piece is the instance whose place it takes."""
-INSIDE = 0.5
-"""Share of a piece within an instance from which it is a part of that."""
+"""[H, W]: label + 256 x instance number; the label of void is 255."""
+MIN_OVERLAP = 0.3
+"""Smallest intersection over union of a piece with an instance of the frame before that it continues."""
+MIN_INSIDE = 0.5
+"""Smallest share of a piece inside an instance of the frame before for the piece to be a part of that instance."""
 SPECK = 1 / 2000
-"""Share of the image below which a new piece is no instance of its own: it belongs to the largest of its label."""
+"""A new piece with a smaller share of the image is no instance of its own, but a part of the largest instance of its label."""
 REMEMBERED = 5
 """Number of frames for which an instance that is hidden keeps its number."""
 SAME_PLACE, OTHER_PLACE = 0.5, 0.2
-"""Intersection over union from which instances of successive frames are at the same place, and below which they are not."""
+"""Instances of successive frames are at the same place if their intersection over union is larger than the first number, and at
+different places if it is smaller than the second."""
 
 
 @dataclass
 class _Hidden:
-    """An instance that is no longer seen, as it was in its last frame."""
+    """An instance that is no longer seen: its mask in the last frame that showed it, and the number of frames since then."""
 
     identity: int
     mask: NDArray[np.bool_]
@@ -37,8 +38,8 @@ class _Hidden:
 
 
 @dataclass
-class Follower:
-    """Follows the pieces of label maps from frame to frame."""
+class InstanceTracker:
+    """Tracks the connected pieces of label maps from frame to frame."""
 
     before: Identities | None = None
     hidden: list[_Hidden] = field(default_factory=list)
@@ -50,16 +51,16 @@ class Follower:
         label_of = np.full(pieces.max() + 1, VOID)
         label_of[pieces] = labels
         areas = np.bincount(pieces.ravel())
-        before = self._moved(flow, labels)
-        chosen = self._matched(pieces, label_of, areas, before)
-        self._name_the_others(chosen, label_of, areas, SPECK * labels.size)
-        names = np.array([VOID, *(chosen[piece] for piece in range(1, len(areas)))], np.int32)
-        self._remember(before, set(chosen.values()))
-        self.before = names[pieces]
+        before = self._warp_before(flow, labels)
+        identity_of = self._match_pieces(pieces, label_of, areas, before)
+        self._number_new_pieces(identity_of, label_of, areas, SPECK * labels.size)
+        identities = np.array([VOID, *(identity_of[piece] for piece in range(1, len(areas)))], np.int32)
+        self._remember_hidden(before, set(identity_of.values()))
+        self.before = identities[pieces]
         return self.before
 
-    def _moved(self, flow: NDArray[np.floating] | None, labels: LabelMap) -> Identities:
-        """The frame before where its pixels are now, if they have the label of that place; void where none comes."""
+    def _warp_before(self, flow: NDArray[np.floating] | None, labels: LabelMap) -> Identities:
+        """The identities of the frame before, warped forward by the flow. Pixels that land on another label are dropped; gaps are void."""
         shape = labels.shape
         if self.before is None:
             return np.full(shape, VOID, np.int32)
@@ -68,78 +69,80 @@ class Follower:
         rows, columns = np.indices(shape)
         x, y = np.rint(columns + flow[..., 0]).astype(int), np.rint(rows + flow[..., 1]).astype(int)
         inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
-        x, y, who = x[inside], y[inside], self.before[inside]
-        same = labels[y, x] == who % LABELS
-        moved = np.full(shape, VOID, np.int32)
-        moved[y[same], x[same]] = who[same]
-        return moved
+        x, y, identity = x[inside], y[inside], self.before[inside]
+        same_label = labels[y, x] == identity % LABELS
+        warped = np.full(shape, VOID, np.int32)
+        warped[y[same_label], x[same_label]] = identity[same_label]
+        return warped
 
-    def _matched(
+    def _match_pieces(
         self, pieces: NDArray[np.int32], label_of: NDArray[np.int64], areas: NDArray[np.int64], before: Identities
     ) -> dict[int, int]:
         """piece -> identity, for pieces that continue an instance, that show a hidden one again, or that are a part of one."""
-        same = (before % LABELS == label_of[pieces]) & (pieces > 0)
-        codes, shared = np.unique((pieces[same].astype(np.int64) << 32) | before[same], return_counts=True)
+        same_label = (before % LABELS == label_of[pieces]) & (pieces > 0)
+        codes, shared = np.unique((pieces[same_label].astype(np.int64) << 32) | before[same_label], return_counts=True)
         pairs = list(zip((codes >> 32).tolist(), (codes & 0xFFFFFFFF).tolist(), shared.tolist(), strict=True))
-        sizes = dict(zip(*(found.tolist() for found in np.unique(before, return_counts=True)), strict=True))
-        overlaps = sorted(((n / (areas[piece] + sizes[who] - n), piece, who) for piece, who, n in pairs), key=lambda x: (-x[0], *x[1:]))
-        chosen: dict[int, int] = {}
-        for overlap, piece, who in overlaps:
-            if overlap > OVERLAP and piece not in chosen and who not in chosen.values():
-                chosen[piece] = who
-        self._find_hidden(chosen, pieces, label_of, areas)
-        for piece, who, n in sorted(pairs, key=lambda pair: -pair[2]):
-            if piece not in chosen and n > INSIDE * areas[piece]:
-                chosen[piece] = who
-        return chosen
+        area_before = dict(zip(*(column.tolist() for column in np.unique(before, return_counts=True)), strict=True))
+        overlaps = [(n / (areas[piece] + area_before[identity] - n), piece, identity) for piece, identity, n in pairs]
+        identity_of: dict[int, int] = {}
+        for overlap, piece, identity in sorted(overlaps, key=lambda x: (-x[0], *x[1:])):
+            if overlap > MIN_OVERLAP and piece not in identity_of and identity not in identity_of.values():
+                identity_of[piece] = identity
+        self._match_hidden(identity_of, pieces, label_of, areas)
+        for piece, identity, n in sorted(pairs, key=lambda pair: -pair[2]):
+            if piece not in identity_of and n > MIN_INSIDE * areas[piece]:
+                identity_of[piece] = identity
+        return identity_of
 
-    def _find_hidden(
-        self, chosen: dict[int, int], pieces: NDArray[np.int32], label_of: NDArray[np.int64], areas: NDArray[np.int64]
+    def _match_hidden(
+        self, identity_of: dict[int, int], pieces: NDArray[np.int32], label_of: NDArray[np.int64], areas: NDArray[np.int64]
     ) -> None:
-        for lost in self.hidden:
-            shared = np.bincount(pieces[lost.mask], minlength=len(areas))
-            overlap = shared / (areas + lost.mask.sum() - shared) * (label_of == lost.identity % LABELS)
-            overlap[[0, *chosen]] = 0
-            if overlap.max() > OVERLAP:
-                chosen[int(overlap.argmax())] = lost.identity
+        """Add the pieces to `identity_of` that show a hidden instance again."""
+        for hidden in self.hidden:
+            shared = np.bincount(pieces[hidden.mask], minlength=len(areas))
+            overlap = shared / (areas + hidden.mask.sum() - shared) * (label_of == hidden.identity % LABELS)
+            overlap[[0, *identity_of]] = 0
+            if overlap.max() > MIN_OVERLAP:
+                identity_of[int(overlap.argmax())] = hidden.identity
 
-    def _name_the_others(self, chosen: dict[int, int], label_of: NDArray[np.int64], areas: NDArray[np.int64], speck: float) -> None:
-        """New instances, and specks, which belong to the largest piece of their label."""
+    def _number_new_pieces(self, identity_of: dict[int, int], label_of: NDArray[np.int64], areas: NDArray[np.int64], speck: float) -> None:
+        """Add all other pieces to `identity_of`: as new instances, or below `speck` pixels as parts of the largest piece of their label."""
         largest: dict[int, int] = {}
         for piece in sorted(range(1, len(areas)), key=lambda piece: -areas[piece]):
             label = int(label_of[piece])
-            if piece not in chosen and areas[piece] < speck and label in largest:
-                chosen[piece] = largest[label]
-            elif piece not in chosen:
+            if piece not in identity_of and areas[piece] < speck and label in largest:
+                identity_of[piece] = largest[label]
+            elif piece not in identity_of:
                 self.count += 1
-                chosen[piece] = label + LABELS * self.count
-            largest.setdefault(label, chosen[piece])
+                identity_of[piece] = label + LABELS * self.count
+            largest.setdefault(label, identity_of[piece])
 
-    def _remember(self, before: Identities, seen: set[int]) -> None:
-        for lost in self.hidden:
-            lost.frames += 1
-        self.hidden = [lost for lost in self.hidden if lost.identity not in seen and lost.frames < REMEMBERED]
-        known = {lost.identity for lost in self.hidden}
-        for who in np.unique(before).tolist():
-            if who % LABELS != VOID and who not in seen and who not in known:
-                self.hidden.append(_Hidden(who, before == who))
+    def _remember_hidden(self, before: Identities, seen: set[int]) -> None:
+        """Update `hidden`, given the identities of the frame before and those seen in this frame."""
+        for hidden in self.hidden:
+            hidden.frames += 1
+        self.hidden = [hidden for hidden in self.hidden if hidden.identity not in seen and hidden.frames < REMEMBERED]
+        known = {hidden.identity for hidden in self.hidden}
+        for identity in np.unique(before).tolist():
+            if identity % LABELS != VOID and identity not in seen and identity not in known:
+                self.hidden.append(_Hidden(identity, before == identity))
 
 
-def require_steady(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: NDArray[np.bool_], frame: int) -> None:
-    """Raises InputError if an instance has another number in frame `frame` than in the frame before.
+def require_stable_numbers(before: NDArray[np.int32], now: NDArray[np.int32], is_thing: NDArray[np.bool_], frame: int) -> None:
+    """Raises InputError if the number of an instance changes between the frame before and frame `frame`.
 
-    That is, if a thing is at another place than one frame earlier, and one that was elsewhere or nowhere is at its place. before, now:
-    `keys_of` both frames.
+    This is so if another number takes the place of a thing, and neither number stayed at its place. before, now: `keys_of` the frames.
+    is_thing: whether each number is that of a countable object, bool [256].
     """
     things = is_thing[before // LABELS] | is_thing[now // LABELS]
     pairs, shared = np.unique(np.stack([before[things], now[things]], 1) // LABELS, axis=0, return_counts=True)
     old, new = (np.bincount(keys.ravel() // LABELS, minlength=LABELS) for keys in (before, now))
     overlap = {(a, b): n / (old[a] + new[b] - n) for (a, b), n in zip(pairs.tolist(), shared.tolist(), strict=True)}
     for (a, b), share in overlap.items():
-        moved = all(is_thing[one] and overlap.get((one, one), 0) < OTHER_PLACE for one in (a, b))
-        if a != b and moved and share > SAME_PLACE and old[a] >= MIN_INSTANCE * now.size:
+        left_place = all(is_thing[number] and overlap.get((number, number), 0) < OTHER_PLACE for number in (a, b))
+        if a != b and left_place and share > SAME_PLACE and old[a] >= MIN_INSTANCE * now.size:
             raise InputError(
                 f"the numbers of instances jump: instance {a} of frame {frame - 1} is instance {b} in frame {frame}",
-                hint="Each instance needs one number in all frames; without the layer instances they are followed by their overlap",
+                hint="Each instance needs one number in all frames. Without the layer instances, instances are tracked by their overlap",
                 code="instances-jump",
             )

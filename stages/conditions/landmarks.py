@@ -1,7 +1,7 @@
-"""Faces: 68 landmarks (iBUG order) -> sketch, semantic image s_t, mirror image.
+"""Draws 68 landmarks (iBUG order) and irises of faces: the sketch and the semantic image s_t. Also mirrors them.
 
-Points are [..., 68, 3] float32: x, y in pixels (pixel centres at integers), confidence in [0, 1]. A face whose confidence is 0
-everywhere is not drawn.
+Points are [..., 68, 3] float32: x, y in pixels (pixel centres at integers), confidence in [0, 1]. A face is not drawn if the confidence
+of all its points is 0.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 
 LANDMARKS = 68
 IRIS_POINTS = 10
-"""Five points of each iris, first of the eye at the left of the image: centre, then its right, upper, left and lower end."""
+"""Five points of each iris: the centre, then the right, upper, left and lower end. The eye at the left of the image comes first."""
 SEMANTIC_CHANNELS = 7
-"""One channel for the sketch, one distance map for each group of `GROUPS`."""
-PUPIL_CHANNELS = 1
-"""Behind them, for models that see where the eyes look: the irises."""
+"""One channel for the sketch and one distance map for each group of `GROUPS`."""
+IRIS_CHANNELS = 1
+"""Channels of the drawn irises, which follow in s_t of models with the direction of gaze."""
 
 CURVES: dict[str, tuple[tuple[int, ...], bool]] = {
     # name: (landmarks in order, closed)
@@ -44,18 +44,19 @@ MIRROR = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
-"""`points[MIRROR]` of a mirrored image is in iBUG order again."""
+"""Reorders the landmarks of a mirrored image to iBUG order: `points[MIRROR]`."""
 
 MIRROR_IRISES = np.array([5, 8, 7, 6, 9, 0, 3, 2, 1, 4])
 """As MIRROR, for the points of the irises."""
 
 _FOREHEAD_HEIGHT = 2 / 3
 _SUBPIXEL_BITS = 4
+"""Fractional bits of fixed-point coordinates in OpenCV's drawing functions."""
 _SAMPLES_PER_SPAN = 4
 
 
 def eye_distance(points: np.ndarray) -> np.ndarray:
-    """Distance of the two eye centres in pixels; points [..., 68, 2 or 3] -> [...]."""
+    """Distance between the two eye centres in pixels; points [..., 68, 2 or 3] -> [...]."""
     xy = points[..., :2]
     distances: np.ndarray = np.linalg.norm(xy[..., RIGHT_EYE, :].mean(-2) - xy[..., LEFT_EYE, :].mean(-2), axis=-1)
     return distances
@@ -69,12 +70,15 @@ def mirror(points: np.ndarray, width: int) -> np.ndarray:
 
 
 def stroke_width(points: np.ndarray) -> int:
-    """Pixels of a stroke: 1 for a face up to 128 pixels wide, growing with it. points [68, 2 or 3]."""
+    """Width of a stroke in pixels: a 128th of the width of the face, rounded, and at least 1. points [68, 2 or 3]."""
     return max(1, round(2 * float(np.ptp(points[:17, 0])) / 256))
 
 
 def forehead(contour: np.ndarray) -> np.ndarray:
-    """The upper contour: the lower one [17, 2] mirrored at the line through its ends and flattened to 2/3 (vid2vid, section 4)."""
+    """The upper contour of a face [17, 2]: its lower contour, mirrored at the line through the ends and flattened to 2/3.
+
+    As in vid2vid, section 4.
+    """
     start, end = contour[0], contour[16]
     axis = (end - start) / max(float(np.linalg.norm(end - start)), 1e-6)
     normal = np.array([-axis[1], axis[0]])
@@ -95,27 +99,28 @@ def draw_sketch(points: np.ndarray, height: int, width: int) -> np.ndarray:
     canvas = np.zeros((height, width), np.uint8)
     for face in points:
         if face[:, 2].any():
-            _stroke(canvas, list(face_curves(face).values()), stroke_width(face), antialias=True)
+            _draw_curves(canvas, list(face_curves(face).values()), stroke_width(face), antialias=True)
     return canvas
 
 
 def semantic_image(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """s_t of all faces: float32 [7, height, width] in [0, 1]: the sketch, then for each group of `GROUPS` 1 - distance / reach.
+    """s_t of all faces, float32 [7, height, width] in [0, 1]: the sketch, then a distance map for each group of `GROUPS`.
 
-    points [P, 68, 3]. The reach of a distance map is an eighth of the height, so that the image of a scaled face is the scaled image.
+    points [P, 68, 3]. A distance map is 1 on the curves of the group and falls to 0 at a distance of an eighth of the height. This
+    distance is relative, so that the map of a scaled image is the scaled map.
     """
     maps = np.zeros((SEMANTIC_CHANNELS, height, width), np.float32)
-    faces = [(face_curves(face), stroke_width(face)) for face in points if face[:, 2].any()]
+    faces = [face_curves(face) for face in points if face[:, 2].any()]
     if not faces:
         return maps
     maps[0] = draw_sketch(points, height, width) / np.float32(255)
     for channel, names in enumerate(GROUPS, start=1):
-        _near([curves[name] for curves, _ in faces for name in names], maps[channel])
+        _draw_distance_map([curves[name] for curves in faces for name in names], maps[channel])
     return maps
 
 
 def draw_irises(points: np.ndarray, irises: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The irises of all faces where the lids leave them visible, uint8 [height, width]. points [P, 68, 3], irises [P, 10, 3]."""
+    """The visible parts of all irises, uint8 [height, width], 255 inside. points [P, 68, 3], irises [P, 10, 3]."""
     canvas = np.zeros((height, width), np.uint8)
     for face, pair in zip(points, irises, strict=True):
         for eye, iris in zip((face[RIGHT_EYE], face[LEFT_EYE]), (pair[:5], pair[5:]), strict=True):
@@ -125,7 +130,7 @@ def draw_irises(points: np.ndarray, irises: np.ndarray, height: int, width: int)
 
 
 def _draw_iris(canvas: np.ndarray, eye: np.ndarray, iris: np.ndarray) -> None:
-    """A disc [5, 2] (centre, then the ends), cut by the opening of the eye [6, 2], in place."""
+    """Draw an iris [5, 2] (centre, then the ends) as a disc, clipped to the opening of the eye [6, 2], in place."""
     scale, limit = 1 << _SUBPIXEL_BITS, 8 * max(canvas.shape)
     disc, opening = np.zeros_like(canvas), np.zeros_like(canvas)
     centre = np.round(np.clip(iris[0], -limit, limit) * scale).astype(int)
@@ -136,30 +141,30 @@ def _draw_iris(canvas: np.ndarray, eye: np.ndarray, iris: np.ndarray) -> None:
     np.maximum(canvas, np.minimum(disc, opening), out=canvas)
 
 
-def _near(curves: list[np.ndarray], into: np.ndarray) -> None:
-    """Fill `into` [height, width], zeros, with 1 - distance / reach, where the curves [S, 2] are within reach."""
-    height, width = into.shape
+def _draw_distance_map(curves: list[np.ndarray], canvas: np.ndarray) -> None:
+    """Draw max(0, 1 - distance / reach) into `canvas` [height, width] of zeros; distance: to the nearest of the curves [S, 2]."""
+    height, width = canvas.shape
     strokes = np.zeros((height, width), np.uint8)
-    _stroke(strokes, curves, 1, antialias=False)
+    _draw_curves(strokes, curves, 1, antialias=False)
     x, y, w, h = cv2.boundingRect(strokes)
     if not w:
         return
     reach = height // 8 + 2
-    part = np.s_[max(y - reach, 0) : y + h + reach, max(x - reach, 0) : x + w + reach]  # no shortest way leads out of it
-    distance = cv2.distanceTransform(255 - strokes[part], cv2.DIST_L2, 5)
-    into[part] = np.clip(1 - distance * (8 / height), 0, 1)
+    window = np.s_[max(y - reach, 0) : y + h + reach, max(x - reach, 0) : x + w + reach]  # the map is 0 outside
+    distance = cv2.distanceTransform(255 - strokes[window], cv2.DIST_L2, 5)
+    canvas[window] = np.clip(1 - distance * (8 / height), 0, 1)
 
 
-def _stroke(canvas: np.ndarray, curves: list[np.ndarray], thickness: int, *, antialias: bool) -> None:
+def _draw_curves(canvas: np.ndarray, curves: list[np.ndarray], thickness: int, *, antialias: bool) -> None:
     scale = 1 << _SUBPIXEL_BITS
-    limit = 8 * max(canvas.shape)  # far points would overflow the fixed-point coordinates
+    limit = 8 * max(canvas.shape)  # points far outside would overflow the fixed-point coordinates
     lines = [np.round(np.clip(curve, -limit, limit) * scale).astype(np.int32) for curve in curves]
     cv2.polylines(canvas, lines, False, 255, thickness, cv2.LINE_AA if antialias else cv2.LINE_8, _SUBPIXEL_BITS)
 
 
 @lru_cache
 def _spline(count: int, closed: bool) -> np.ndarray:
-    """Matrix [S, count] that samples the interpolating cubic spline through `count` control points (a spline is linear in them)."""
+    """Matrix [S, count] that maps `count` control points to samples of the cubic spline through them, which is linear in the points."""
     control = np.eye(count)
     previous, following = np.roll(control, 1, 0), np.roll(control, -1, 0)
     system, right = 4 * control + previous + following, 6 * (previous - 2 * control + following)
@@ -167,9 +172,9 @@ def _spline(count: int, closed: bool) -> np.ndarray:
         system[[0, -1]], right[[0, -1]] = control[[0, -1]], 0
     curvature = np.linalg.solve(system, right)
     spans = count if closed else count - 1
-    place = np.linspace(0, spans, _SAMPLES_PER_SPAN * spans + 1)
-    start = np.minimum(place.astype(int), spans - 1)
-    t, end = (place - start)[:, None], (start + 1) % count
+    parameters = np.linspace(0, spans, _SAMPLES_PER_SPAN * spans + 1)
+    start = np.minimum(parameters.astype(int), spans - 1)
+    t, end = (parameters - start)[:, None], (start + 1) % count
     bend = ((1 - t) ** 3 - (1 - t)) * curvature[start] + (t**3 - t) * curvature[end]
     points: np.ndarray = (1 - t) * control[start] + t * control[end] + bend / 6
     return points

@@ -1,4 +1,4 @@
-"""How much of the driver's motion a face makes, and which parts of it: what users write, as numbers."""
+"""The strength with which each part of a face follows the driver, and how users write it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Literal
 
 from stages.errors import UsageError
 
-MOST = 2.0
-"""Largest strength."""
+MAX_STRENGTH = 2.0
 PARTS = ("mouth", "eyes", "gaze", "pose")
 NAMES: Mapping[str, tuple[str, ...]] = {"expression": ("mouth", "eyes"), **{part: (part,) for part in PARTS}}
-"""What can have a strength of its own -> its parts."""
+"""Name that can have a strength of its own -> the parts that it stands for."""
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {"all": PARTS, **NAMES, "eyes": ("eyes", "gaze")}
-"""What can be the only part that follows the driver -> its parts: eyes look where the driver looks."""
+"""Name that users can give as the only part that follows the driver -> the parts that it stands for. Eyes include the gaze."""
 
 Origin = Literal["auto", "absolute", "relative"]
-"""Whether the face looks as the driver's does, or moves from the example's as the driver's does. auto: see `Motion.of_photograph`."""
+"""Whether the face looks as the driver's does, or moves from the example's as the driver's does. auto: see `Motion.with_relative_pose`."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """The strength of each part, from 0 to `MOST`: 0 is as in the example, 1 as the driver does it, more is exaggerated."""
+    """The strength of each part, from 0 to `MAX_STRENGTH`: 0 as in the example, 1 as the driver moves, above 1 exaggerated."""
 
     mouth: float = 1.0
     """Lips, jaw and nose."""
@@ -33,27 +32,29 @@ class Motion:
     pose: float = 1.0
     """Rotation, tilt, size and place of the head."""
     relative: frozenset[str] = frozenset()
-    """Parts that move away from the example's as far as the driver's do from the driving frames that are most like the example. The others
-    look as the driver's at strength 1."""
+    """Parts that, at strength 1, differ from the example as the driver differs from the driving frames that are most like the example. The
+    others have the driver's pose and expression."""
 
     @classmethod
     def parse(cls, strength: str | float = "", part: str = "", origin: Origin = "absolute") -> Motion:
-        """strength: a number for all parts, or NAME=NUMBER, or both, as in "0.5,mouth=1.2"; the more exact name counts. part: the names of
-        the only parts that follow the driver, separated by commas. Raises UsageError for anything else, and for a part that is to follow
-        with a strength of its own though it is not among them.
+        """The motion that a user asks for.
+
+        strength: a number for all parts, NAME=NUMBER, or both, as in "0.5,mouth=1.2"; "mouth" precedes "expression", and this precedes the
+        number for all. part: names of the only parts that follow the driver, separated by commas; empty: all parts. Raises UsageError for
+        any other text, and if a part has a strength of its own but is not in `part`.
         """
-        given = _numbers(str(strength))
-        followers = _followers(part)
+        strengths = _parse_strengths(str(strength))
+        followers = _parse_followers(part)
         values = {}
         for each in PARTS:
-            names = [name for name in (each, "expression") if name in given and each in NAMES[name]]
-            if names and each not in followers and given[names[0]]:
+            names = [name for name in (each, "expression") if name in strengths and each in NAMES[name]]
+            if names and each not in followers and strengths[names[0]]:
                 raise UsageError(f"{names[0]} has a strength, but only {part} follows the driver", hint="Leave one of them out")
-            values[each] = given[[*names, ""][0]] if each in followers else 0.0
+            values[each] = strengths[[*names, ""][0]] if each in followers else 0.0
         return cls(**values, relative=frozenset(PARTS if origin == "relative" else ()))
 
-    def of_photograph(self) -> Motion:
-        """The same, but the head moves from the pose that it has in the photograph, where the body stays as it is."""
+    def with_relative_pose(self) -> Motion:
+        """The same motion, in which the head moves from the example's pose: in a photograph the body stays as it is."""
         return replace(self, relative=self.relative | {"pose"})
 
     @property
@@ -68,46 +69,46 @@ class Motion:
 
     @property
     def from_reference(self) -> frozenset[str]:
-        """Parts whose motion is measured from the driving frames that are most like the example: relative and exaggerated ones."""
+        """Parts whose motion depends on the driving frames that are most like the example: relative and exaggerated ones."""
         return frozenset(part for part, value in self.strengths.items() if value > 1 or (value and part in self.relative))
 
-    def recorded(self) -> dict[str, str]:
-        """What enters the key of an output; nothing for the default."""
+    def key_entries(self) -> dict[str, str]:
+        """Entries for the key of an output; none for the default motion."""
         strengths, relative = self.strengths, [part for part in PARTS if part in self.relative]
-        told = {"motion": "relative" if len(relative) == len(PARTS) else f"relative {','.join(relative)}"} if relative else {}
+        entries = {"motion": "relative" if len(relative) == len(PARTS) else f"relative {','.join(relative)}"} if relative else {}
         if any(value != 1 for value in strengths.values()):
-            told["strength"] = ",".join(f"{part}={value:g}" for part, value in strengths.items())
-        return told
+            entries["strength"] = ",".join(f"{part}={value:g}" for part, value in strengths.items())
+        return entries
 
 
 UNCHANGED = Motion()
 
 
-def _numbers(text: str) -> dict[str, float]:
-    """name -> strength; that of "" is for all that have none."""
-    found: dict[str, float] = {}
+def _parse_strengths(text: str) -> dict[str, float]:
+    """Name -> strength. The name "" stands for all parts without a strength of their own."""
+    strengths: dict[str, float] = {}
     for term in text.split(",") if text else ():
         name, equals, number = (piece.strip() for piece in term.rpartition("="))
         if equals and name not in NAMES:
             raise UsageError(f"{name!r} is no part of a face that moves", hint=f"There are {', '.join(NAMES)}")
-        if name in found:
+        if name in strengths:
             raise UsageError(f"{name or 'the whole face'} has two strengths in {text!r}", hint="Leave one of them out")
-        found[name] = _number(number, text)
-    return {"": 1.0, **found}
+        strengths[name] = _parse_number(number, text)
+    return {"": 1.0, **strengths}
 
 
-def _number(number: str, text: str) -> float:
+def _parse_number(number: str, text: str) -> float:
     try:
         value = float(number)
     except ValueError:
         hint = "Write a number, such as 0.6, or one for each part, such as pose=0.6,mouth=1.2"
         raise UsageError(f"{text!r} is not a strength", hint=hint) from None
-    if not 0 <= value <= MOST:
-        raise UsageError(f"a strength is from 0 to {MOST:g}, not {number}")
+    if not 0 <= value <= MAX_STRENGTH:
+        raise UsageError(f"a strength is from 0 to {MAX_STRENGTH:g}, not {number}")
     return value
 
 
-def _followers(text: str) -> set[str]:
+def _parse_followers(text: str) -> set[str]:
     names = [name.strip() for name in text.split(",")] if text else ["all"]
     for name in names:
         if name not in FOLLOWERS:

@@ -1,6 +1,6 @@
-"""Bodies: the BODY_25 skeleton, and its drawing as the semantic image s_t.
+"""Bodies: the BODY_25 skeleton, and how it is drawn as the semantic image s_t.
 
-Keypoints are [..., 25, 3] float32: x, y in pixels (pixel centres at integers), confidence in [0, 1]; 0 means not there.
+Keypoints are [..., 25, 3] float32: x, y in pixels (pixel centres at integers), confidence in [0, 1]; 0 means that the point is missing.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ COLOURS: tuple[tuple[int, int, int], ...] = (
 MIRROR: NDArray[np.int64] = np.array(
     [0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21], dtype=np.int64
 )
-"""`keypoints[MIRROR]` of a mirrored image is in BODY_25 order again."""
+"""Reorders the keypoints of a mirrored image to BODY_25 order: `keypoints[MIRROR]`."""
 
 FACE, HAND_LEFT, HAND_RIGHT = slice(25, 95), slice(95, 116), slice(116, 137)
-"""Where a whole body [137, 3] has them; a body without hands and face is [25, 3]."""
+"""Their points in a whole body [137, 3]. A body without hands and face is [25, 3]."""
 
 WHOLE_MIRROR: NDArray[np.int64] = np.concatenate([MIRROR, 25 + FACE_MIRROR, [94, 93], np.arange(116, 137), np.arange(95, 116)])
 """As MIRROR, for whole bodies."""
@@ -63,16 +63,17 @@ _FACE_COLOUR = (255, 255, 255)
 MIN_FACE_CONFIDENCE = 0.1
 
 MIN_CONFIDENCE = 0.01
+"""Points with a smaller confidence count as missing."""
 DROPPED_JOINTS = 0.05
-"""Share of the joints that training leaves out (vid2vid's random dropping of limbs)."""
+"""Share of the joints that are left out in training (vid2vid drops limbs at random)."""
 JITTER = 0.004
-"""Standard deviation of the noise that training adds to joints, in units of the person's height."""
+"""Standard deviation of the noise that training adds to joints, in heights of the person."""
 _HEIGHT_IN_TRUNKS = 3.4
 _SUBPIXEL_BITS = 4
 
 
 def whole_bodies(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """The arrays of a layer `poses` as one: [T, P, 137, 3] with hands and face, else [T, P, 25, 3]."""
+    """The arrays of a layer `poses` as one array: [T, P, 137, 3] if it has hands or faces, else [T, P, 25, 3]."""
     keypoints = arrays["keypoints"]
     if not any(name in arrays for name in SIZES if name != "keypoints"):
         return keypoints
@@ -81,20 +82,21 @@ def whole_bodies(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def with_hands(body: NDArray[np.float32]) -> NDArray[np.float32]:
-    """BODY_25 of a body [25 or 137, 3] and both hands behind it, left before right, [67, 3]; zeros for hands that are not known."""
+    """The 25 points of a body [25 or 137, 3], then the left and the right hand, [67, 3]; hands that the body lacks are zeros."""
     hands = body[HAND_LEFT.start :] if len(body) > len(NAMES) else np.zeros((42, 3), np.float32)
     return np.concatenate([body[: len(NAMES)], hands])
 
 
-def mirrored(bodies: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bodies [..., 25 or 137, 3] of a mirrored image with left and right named as the person's again."""
+def swap_sides(bodies: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bodies [..., 25 or 137, 3] with left and right points exchanged, as a mirrored image needs; coordinates stay."""
     return bodies[..., WHOLE_MIRROR if bodies.shape[-2] > len(NAMES) else MIRROR, :]
 
 
 def person_height(keypoints: NDArray[np.float32]) -> float:
-    """Height in pixels of the person with keypoints [25, 3], as if upright and wholly in the image; 0 without keypoints.
+    """Height in pixels that the person with keypoints [25, 3] would have upright and entirely in the image; 0 without keypoints.
 
-    The larger of what is seen and what follows from the trunk, so that it does not collapse when the legs leave the image.
+    It is estimated as the larger of the height of the visible keypoints and a multiple of the trunk's length, so that it does not become
+    smaller when the legs leave the image.
     """
     keypoints = keypoints[: len(NAMES)]
     seen = keypoints[keypoints[:, 2] > MIN_CONFIDENCE]
@@ -109,64 +111,64 @@ def person_height(keypoints: NDArray[np.float32]) -> float:
 def draw_pose(keypoints: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
     """Skeletons of all persons, uint8 RGB [height, width, 3] on black. keypoints [P, 25, 3], or [P, 137, 3] with hands and faces.
 
-    Strokes are a 75th of the person's height wide (few-shot vid2vid's), with a disc of twice that at each end. Where limbs lie over one
-    another their colours are mixed half and half, the later over the earlier, so that neither is lost.
+    As in few-shot vid2vid, the width of strokes is a 75th of the person's height, and each end is a disc of twice this diameter. Where
+    limbs cross, the pixels are the mean of both colours.
     """
     canvas = np.zeros((height, width, 3), np.uint8)
     for person in keypoints:
         height_of_person = person_height(person)
-        stroke = max(1.0, height_of_person / 150)
+        half_width = max(1.0, height_of_person / 150)
         for (start, end), colour in zip(LIMBS, COLOURS, strict=True):
             if min(person[start, 2], person[end, 2]) > MIN_CONFIDENCE:
-                _draw_limb(canvas, person[[start, end], :2], stroke, colour)
+                _draw_limb(canvas, person[[start, end], :2], half_width, colour)
         if len(person) > len(NAMES):
-            _draw_details(canvas, person, max(0.5, height_of_person / 450))
+            _draw_hands_and_face(canvas, person, max(0.5, height_of_person / 450))
     return canvas
 
 
-def _draw_details(canvas: NDArray[np.uint8], person: NDArray[np.float32], stroke: float) -> None:
-    """Fingers in a colour each and the face in white, a third as wide as limbs (few-shot vid2vid's), in place."""
+def _draw_hands_and_face(canvas: NDArray[np.uint8], person: NDArray[np.float32], half_width: float) -> None:
+    """Draw each finger in its own colour and the face in white, in place."""
     for hand in (person[HAND_LEFT], person[HAND_RIGHT]):
         for finger, colour in zip(_FINGERS, _FINGER_COLOURS, strict=True):
             for start, end in finger:
                 if min(hand[start, 2], hand[end, 2]) > MIN_CONFIDENCE:
-                    _draw_limb(canvas, hand[[start, end], :2], stroke, colour)
+                    _draw_limb(canvas, hand[[start, end], :2], half_width, colour)
     face = person[FACE]
     for part in _FACE_PARTS:
         for start, end in itertools.pairwise(part):
             if min(face[start, 2], face[end, 2]) > MIN_FACE_CONFIDENCE:
-                _draw_limb(canvas, face[[start, end], :2], stroke, _FACE_COLOUR)
+                _draw_limb(canvas, face[[start, end], :2], half_width, _FACE_COLOUR)
 
 
-def noisy(keypoints: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
-    """Keypoints [P, 25 or 137, 3] as a worse detector would give them: a few joints are missing, the others tremble."""
+def add_noise(keypoints: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Keypoints [P, 25 or 137, 3] as from a worse detector: a few are missing, and the others have random errors."""
     noisy: NDArray[np.float32] = keypoints.copy()
     for person in noisy:
-        person[:, :2] += draw.normal(size=(len(person), 2)) * JITTER * person_height(person)
-    noisy[(draw.random(noisy.shape[:2]) < DROPPED_JOINTS) | (keypoints[..., 2] <= 0)] = 0
+        person[:, :2] += rng.normal(size=(len(person), 2)) * JITTER * person_height(person)
+    noisy[(rng.random(noisy.shape[:2]) < DROPPED_JOINTS) | (keypoints[..., 2] <= 0)] = 0
     return noisy
 
 
-def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: float, colour: tuple[int, int, int]) -> None:
-    """One line of half-width `stroke` between ends [2, 2], with discs at its ends, in place."""
-    limit = 8 * max(canvas.shape)  # far points would overflow the fixed-point coordinates
+def _draw_limb(canvas: NDArray[np.uint8], ends: NDArray[np.float32], half_width: float, colour: tuple[int, int, int]) -> None:
+    """Draw a line between ends [2, 2] with discs at its ends, in place, mixed with what the canvas has there."""
+    limit = 8 * max(canvas.shape)  # points far outside would overflow the fixed-point coordinates
     ends = np.clip(ends, -limit, limit)
-    border = 2 * stroke + 2
+    border = 2 * half_width + 2
     left, top = np.maximum(np.floor(ends.min(0) - border), 0).astype(int)
     right, bottom = np.ceil(ends.max(0) + border).astype(int) + 1
-    below = canvas[top:bottom, left:right] if min(right, bottom) > 0 else canvas[:0]
-    if below.size == 0:
+    region = canvas[top:bottom, left:right] if min(right, bottom) > 0 else canvas[:0]
+    if region.size == 0:
         return
-    drawn = below.copy()
-    _stroke(drawn, ends - (left, top), stroke, colour)
-    mixed = cv2.addWeighted(below, 0.5, drawn, 0.5, 0)
-    cv2.copyTo(mixed, cv2.cvtColor(below, cv2.COLOR_RGB2GRAY), drawn)  # only where something lies below
-    below[:] = drawn
+    drawn = region.copy()
+    _draw_line(drawn, ends - (left, top), half_width, colour)
+    mixed = cv2.addWeighted(region, 0.5, drawn, 0.5, 0)
+    cv2.copyTo(mixed, cv2.cvtColor(region, cv2.COLOR_RGB2GRAY), drawn)  # only where the canvas was not black
+    region[:] = drawn
 
 
-def _stroke(canvas: NDArray[np.uint8], ends: NDArray[np.float32], stroke: float, colour: tuple[int, int, int]) -> None:
+def _draw_line(canvas: NDArray[np.uint8], ends: NDArray[np.float32], half_width: float, colour: tuple[int, int, int]) -> None:
     scale = 1 << _SUBPIXEL_BITS
     start, end = (tuple(int(value) for value in np.round(point * scale)) for point in ends)
-    cv2.line(canvas, start, end, colour, max(1, round(2 * stroke)), cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.line(canvas, start, end, colour, max(1, round(2 * half_width)), cv2.LINE_AA, _SUBPIXEL_BITS)
     for centre in (start, end):
-        cv2.circle(canvas, centre, round(2 * stroke * scale), colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.circle(canvas, centre, round(2 * half_width * scale), colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)

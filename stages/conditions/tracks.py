@@ -1,6 +1,6 @@
-"""A clip's driving layer, frame by frame, as the semantic image s_t under any view (crop, scale, rotation, mirror image).
+"""Tracks: they turn the driving layer of a clip into the semantic image s_t of each frame, through any view.
 
-Each driving kind has a track of its own (stages/conditions/kinds). Networks see only what `semantic` and `keypoints` return.
+Each driving kind has its own subclass (stages/conditions/kinds). Networks see only what `semantic` and `keypoints` return.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from stages.conditions.view import View
 
 @dataclass(frozen=True)
 class DetectorNoise:
-    """How what drives a window of training is as faulty as a detector's; the same for the same seed."""
+    """Simulated errors of a detector in the driving layer of a training window. The same seed gives the same errors."""
 
     seed: int
     noisy: bool = True
-    """Whether points tremble and are missing in single frames, too."""
+    """Whether there are errors of single frames (shifted and missing points), and not only those of the whole window."""
 
-    def of_window(self) -> np.random.Generator:
-        """Random numbers that all frames of the window share."""
+    def window_rng(self) -> np.random.Generator:
+        """A generator of the random numbers that all frames of the window share."""
         return np.random.default_rng(self.seed)
 
-    def of_frame(self, index: int) -> np.random.Generator:
-        """Random numbers of one frame, the same for every caller."""
+    def frame_rng(self, index: int) -> np.random.Generator:
+        """A generator of the random numbers of one frame, the same in each call."""
         return np.random.default_rng([self.seed, index])
 
 
 class Track(ABC):
-    """The driving layer of one clip. It follows one subject."""
+    """The driving layer of one clip, for one subject."""
 
     channels: int
-    """Of s_t."""
+    """Number of channels of s_t."""
     names: tuple[str, ...] = ()
-    """For label maps: the labels of the channels, in their order. Channels that are no labels come after these."""
+    """For label maps: the label of each channel. Further channels, which do not stand for labels, come last."""
     num_frames: int
 
     @abstractmethod
@@ -48,10 +48,10 @@ class Track(ABC):
 
     @abstractmethod
     def keypoints(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        """Points that correspond between frames, float32 [N, 3]; N is the same for all clips of a kind, and may be 0."""
+        """Points that correspond between frames, float32 [N, 3] (x, y in pixels, confidence). N depends only on the kind and may be 0."""
 
     def regions(self, index: int, view: View) -> np.ndarray:
-        """The number of each pixel's region in frame `index`, int32 [height, width]: see `regions_of`. Of label maps alone."""
+        """The number of each pixel's region in frame `index`, int32 [height, width]; see `regions_of`. Only label maps have regions."""
         raise NotImplementedError
 
     @abstractmethod
@@ -63,33 +63,42 @@ class Track(ABC):
         return True
 
     def crops(self, clip: Clip, aspect: float) -> np.ndarray | None:
-        """A crop around the subject for each frame, [T, 3] (left, top, height), `aspect` times as wide as high; None: no subject."""
+        """A crop around the subject for each frame, [T, 3] (left, top, height), `aspect` times as wide as high.
+
+        None for kinds without a subject, such as label maps.
+        """
         return None
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> Track:
-        """This track in the pixels of `views`, with the place, size and, if asked, proportions of the examples' keypoints."""
+        """This track, transformed by `views` and fitted to the position, size and, if asked, proportions of the examples.
+
+        views: one for each frame. examples: keypoints [N, 3] of each. Only kinds with `fits_example` implement it.
+        """
         raise NotImplementedError
 
     def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[Track, list[str]]:
-        """This track in the pixels of `views`, which moves as `motion` says of the example's face, and notes about it."""
+        """This track, transformed by `views` and with the strengths of `motion` relative to the examples; and warnings.
+
+        Parameters as in `fitted`. Only kinds with `expressive` implement it.
+        """
         raise NotImplementedError
 
     def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:
-        """Warnings about a frame as an example."""
+        """Reasons why frame `index` is a poor example, as sentences."""
         return ()
 
 
 def main_subject(points: np.ndarray) -> int | None:
-    """Who of the persons of a layer [T, P, N, 3] is seen in most frames: a video is made of one. None of a layer without persons."""
+    """Index of the person of a layer [T, P, N, 3] who is seen in most frames; None if P is 0."""
     seen = points[..., 2].any(-1).sum(0)
     return int(seen.argmax()) if len(seen) else None
 
 
-def only_main(points: np.ndarray) -> np.ndarray:
-    """Of [T, P, N, 3] the main subject alone, [T, 1, N, 3]."""
-    return only(main_subject(points), points)
+def select_main_subject(points: np.ndarray) -> np.ndarray:
+    """The points of the main subject, [T, 1, N, 3], from a layer [T, P, N, 3]."""
+    return select_subject(main_subject(points), points)
 
 
-def only(chosen: int | None, points: np.ndarray) -> np.ndarray:
-    """One subject of [T, P, N, 3] alone, [T, 1, N, 3]; zeros if `chosen` is None."""
-    return np.zeros((len(points), 1, *points.shape[2:]), points.dtype) if chosen is None else points[:, [chosen]]
+def select_subject(index: int | None, points: np.ndarray) -> np.ndarray:
+    """The points of one person, [T, 1, N, 3], from a layer [T, P, N, 3]; zeros if `index` is None."""
+    return np.zeros((len(points), 1, *points.shape[2:]), points.dtype) if index is None else points[:, [index]]

@@ -279,7 +279,7 @@ def _precedence(path: Path) -> int:
 def _kept_driving(result: FrameSource) -> FrameSource | None:
     """The result itself, if synthesize kept in it the layer that drove it."""
     clip = result.clip
-    layers = [kind.layer for kind in kinds().values() if kind.keep is not None and clip is not None and clip.has(kind.layer)]
+    layers = [kind.layer for kind in kinds().values() if kind.result_arrays is not None and clip is not None and clip.has(kind.layer)]
     return result if clip and any(clip.layer(name).meta["producer"]["stage"] == "synthesize" for name in layers) else None
 
 

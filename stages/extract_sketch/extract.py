@@ -109,7 +109,7 @@ def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]
 
 def _with_edges(clip: Clip, options: SketchOptions) -> Iterator[tuple[NDArray[np.uint8], Edges]]:
     for frame in clip.frames():
-        yield frame, background.edges(frame) if options.background == "canny" else None
+        yield frame, background.packed_edges(frame) if options.background == "canny" else None
 
 
 def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[np.float32]:
@@ -120,7 +120,7 @@ def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[
         faces = frame.points[:, :LANDMARKS]
         image = draw_sketch(faces, clip.height, clip.width)
         if frame.load is not None and faces[..., 2].any():
-            np.maximum(image, background.outside_faces(frame.load, faces, clip.width), out=image)
+            np.maximum(image, background.edges_outside_faces(frame.load, faces, clip.width), out=image)
         sketch.image(image)
     persons = max((len(faces) for faces in points), default=1)
     together = np.zeros((len(points), persons, *points[0].shape[1:]), np.float32)

@@ -16,7 +16,7 @@ from stages.clip.create import require_replaceable
 from stages.compute.devices import choose_device
 from stages.conditions.kinds import open_track, require_channels
 from stages.conditions.kinds.streets import LabelTrack
-from stages.conditions.material import select_entries
+from stages.conditions.source_clip import select_entries
 from stages.conditions.view import View
 from stages.errors import DAMAGED, InputError, UsageError
 from stages.io.files import alone

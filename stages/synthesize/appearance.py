@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip
 from stages.conditions.framing import Crop, frame_of, sample_of, views
-from stages.conditions.identities import Follower, Identities, require_steady
+from stages.conditions.identities import Identities, InstanceTracker, require_stable_numbers
 from stages.conditions.kinds import open_track, require_channels
 from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.regions import LABELS, features_of, keys_of
@@ -126,7 +126,7 @@ class Painter:
 
     def __init__(self, clip: Clip, track: LabelTrack, looks: Looks) -> None:
         self.clip, self.track, self.looks = clip, track, looks
-        self.follow = Follower()
+        self.follow = InstanceTracker()
         self.whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
 
     def __call__(self, index: int, view: View) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ class Painter:
         return np.ascontiguousarray(values[places.reshape(identities.shape)].transpose(2, 0, 1))
 
     def _identities(self, index: int) -> Identities:
-        labels, numbers = self.track.labelled(index, self.whole)
+        labels, numbers = self.track.channels_and_instances(index, self.whole)
         if numbers is not None:
             return keys_of(labels, numbers)
         return self.follow(labels, self._flow_to(index) if index and self.clip.has("flow") else None)
@@ -234,12 +234,12 @@ def _labels_of(clip: Clip, track: LabelTrack) -> list[str]:
     whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
     counts, before = np.zeros(LABELS, np.int64), None
     for index in range(track.num_frames):
-        labels, numbers = track.labelled(index, whole)
+        labels, numbers = track.channels_and_instances(index, whole)
         counts += np.bincount(labels.ravel(), minlength=LABELS)
         if numbers is not None and track.instances is not None:
             keys = keys_of(labels, numbers)
             if before is not None:
-                require_steady(before, keys, track.instances.is_thing, index)
+                require_stable_numbers(before, keys, track.instances.is_thing, index)
             before = keys
     return [name for name, count in zip(track.names, counts, strict=False) if count]
 

@@ -86,7 +86,7 @@ class Driving:
             yield self.track.keypoints(index, self._seen_through[index])
 
     def frames_beyond(self, reach: Reach) -> dict[str, list[int]]:
-        """The frames whose subject is beyond what the examples show, by the respect in which it is (`reach.WHAT`)."""
+        """The frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
         found: dict[str, list[int]] = {}
         for frame, index in enumerate(self.source):
             for what in reach.beyond(self.track.keypoints(index, self._seen_through[index])):

@@ -47,7 +47,7 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
         return Fitting("none", "it is switched off")
     if not examples:
         return Fitting("none", "there is no example")
-    if not find(kind).normalizable:
+    if not find(kind).fits_example:
         if normalize == "on":
             raise UsageError(f"a model driven by {kind} cannot be normalized", code="not-normalizable")
         return Fitting("none", f"{kind} has no proportions to fit")

@@ -84,7 +84,7 @@ class SynthesizeOptions:
         """The motion of a result. `auto` keeps the head of a photograph on its body, unless keypoints are to be used as they are."""
         in_photograph = placement is not None and placement.pasted and fitting.how != "none"
         own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
-        return self.parsed_motion.of_photograph() if own_pose else self.parsed_motion
+        return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
 
 
 @dataclass(frozen=True)

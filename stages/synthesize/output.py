@@ -66,7 +66,7 @@ def _kept_layer(producer: Producer) -> str | None:
     The producer's backend is the driving kind.
     """
     kind = find(producer.backend)
-    return None if kind.keep is None or producer.parameters["compare"] else kind.layer
+    return None if kind.result_arrays is None or producer.parameters["compare"] else kind.layer
 
 
 def even(image: np.ndarray) -> np.ndarray:
@@ -76,8 +76,8 @@ def even(image: np.ndarray) -> np.ndarray:
 
 
 def _keep_driving(clip: Clip, driving: Driving, kind: Kind, producer: Producer, shown_through: View | None) -> None:
-    assert kind.keep is not None
+    assert kind.result_arrays is not None
     keypoints = np.stack(list(driving.keypoints()))[:, None]
     keypoints = keypoints if shown_through is None else shown_through.points(keypoints)
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
-        layer.arrays(kind.keep(keypoints))
+        layer.arrays(kind.result_arrays(keypoints))

@@ -18,7 +18,7 @@ from stages.compute.devices import choose_device
 from stages.compute.mapping import move_to_disk
 from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
-from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeezed, views
+from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeeze_warnings, views
 from stages.conditions.kinds import find, open_track, require_channels
 from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
@@ -80,7 +80,9 @@ class Rendering:
         if start is not None:
             require_channels(start, open_track(start, self._kind).channels, model.config.semantic_channels)
         self._start = [] if start is None else _last_frames(start, model.config, options.crop)
-        self._squeezed = () if start is None else squeezed(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
+        self._squeezed = (
+            () if start is None else squeeze_warnings(start, views(start, open_track(start, self._kind), size, options.crop)[-1])
+        )
         self._keypoints = [example.sample.keypoints for example in self._examples]
         if fitting.how != "none":
             self.driving.fit_to(self._keypoints, proportions=fitting.how == "proportions")
@@ -151,7 +153,7 @@ class Rendering:
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.WHAT`)."""
+        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
@@ -159,7 +161,7 @@ class Rendering:
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
-        return [*quality_warnings, *squeezed(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *looks]
+        return [*quality_warnings, *squeeze_warnings(self._clip, self.driving.views[0]), *self._squeezed, *too_far, *looks]
 
     def notes(self) -> list[str]:
         """How the driver's motion is used, where that is not obvious."""

@@ -190,7 +190,7 @@ def _producer(
         parameters["placement"] = asdict(placement)
     if others:
         parameters["others"] = [[layers_digest(clip, kind) for clip in pair] for pair in others]
-    parameters |= options.motion_of(kind, placement, fitting).recorded()
+    parameters |= options.motion_of(kind, placement, fitting).key_entries()
     if model.config.appearance:
         parameters["appearance"] = str(Choices.parse(options.appearance))
         parameters["shown"] = [{"layers": layers_digest(clip, kind), "images": clip.frames_digest()} for clip in pictures.values()]

@@ -34,7 +34,7 @@ def draw_view(draw: np.random.Generator, source: tuple[int, int], height: int, w
     degrees = strength * draw.uniform(-8, 8)
     shift = strength * draw.uniform(-0.05, 0.05, 2) * height
     mirrored = strength > 0 and draw.random() < 0.5
-    return View.turned(source, height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)
+    return View.rotated(source, height, width, scale=scale, degrees=degrees, shift=shift, mirrored=mirrored)
 
 
 def _hue_turn(degrees: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.conditions.appearance import _HEAD, _RIGID, body_place, head_angles
+from stages.conditions.appearance import _HEAD_MODEL, _RIGID_LANDMARKS, body_coordinates, head_angles
 from stages.conditions.kinds import find
 from stages.conditions.poses import NAMES
 
@@ -21,7 +21,7 @@ def turned_face(pitch: float, yaw: float, roll: float) -> np.ndarray:
     )
     points = np.zeros((68, 3), np.float32)
     points[:, 2] = 1
-    points[_RIGID, :2] = (_HEAD @ turn.T)[:, :2] * 6 + 128
+    points[_RIGID_LANDMARKS, :2] = (_HEAD_MODEL @ turn.T)[:, :2] * 6 + 128
     points[1:16, :2] = np.linspace(points[0, :2], points[16, :2], 17)[1:16]
     return points
 
@@ -45,17 +45,17 @@ def test_bodies_are_told_apart_by_their_side_and_their_hands():
     where |= {"right wrist": (20, 60), "left wrist": (80, 60)}
     for name, place in where.items():
         body[NAMES.index(name)] = (*place, 1)
-    front = body_place(body)
+    front = body_coordinates(body)
     assert front[0] > 0.9 and front[1] == pytest.approx(-0.8)
 
     behind = body.copy()
     behind[[NAMES.index("right shoulder"), NAMES.index("left shoulder")]] = body[
         [NAMES.index("left shoulder"), NAMES.index("right shoulder")]
     ]
-    assert body_place(behind)[0] == pytest.approx(-front[0])
+    assert body_coordinates(behind)[0] == pytest.approx(-front[0])
     body[[NAMES.index("right wrist"), NAMES.index("left wrist")], 1] = -5
-    assert body_place(body)[1] == pytest.approx(0.5)
-    assert body_place(np.zeros((25, 3), np.float32)).tolist() == [0, 0]
+    assert body_coordinates(body)[1] == pytest.approx(0.5)
+    assert body_coordinates(np.zeros((25, 3), np.float32)).tolist() == [0, 0]
 
 
 def test_streets_lie_where_their_labels_shares_say():

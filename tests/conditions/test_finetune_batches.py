@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stages.clip import Producer, create_clip, open_clip
-from stages.conditions.finetune_batches import LARGEST_SHIFT, finetune_batches, shifted_view
+from stages.conditions.finetune_batches import MAX_SHIFT, finetune_batches, shifted_view
 from stages.conditions.framing import Example, examples_of
 from stages.conditions.poses import COLOURS, LIMBS, NAMES
 
@@ -87,7 +87,7 @@ def both_sides(example: Example) -> list[torch.Tensor]:
 
 def is_moved(example: Example, target: torch.Tensor) -> bool:
     """Whether the target is the example or its mirror image, moved by whole pixels."""
-    reach = round(64 * LARGEST_SHIFT)
+    reach = round(64 * MAX_SHIFT)
     inner, offsets = slice(reach, -reach), list(itertools.product(range(-reach, reach + 1), repeat=2))
     within = target[:, inner, inner]
     return any(torch.equal(image.roll(o, (1, 2))[:, inner, inner], within) for image in both_sides(example) for o in offsets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.conditions.identities import REMEMBERED, Follower, require_steady
+from stages.conditions.identities import REMEMBERED, InstanceTracker, require_stable_numbers
 from stages.conditions.labels import VOID
 from stages.conditions.regions import keys_of
 from stages.errors import InputError
@@ -23,7 +23,7 @@ def street(*cars: Box, label: int = CAR) -> np.ndarray:
 
 
 def followed(*frames: np.ndarray, flows: tuple[np.ndarray | None, ...] = ()) -> list[np.ndarray]:
-    follow = Follower()
+    follow = InstanceTracker()
     return [follow(frame, flow) for frame, flow in zip(frames, (flows or (None,) * len(frames)), strict=True)]
 
 
@@ -104,7 +104,7 @@ LEFT, RIGHT = (10, 10, 20, 10), (60, 10, 20, 10)
 )
 def test_numbers_that_jump_are_refused(after):
     with pytest.raises(InputError, match=r"jump: instance \d of frame 3 is instance \d in frame 4"):
-        require_steady(numbered((1, LEFT), (2, RIGHT)), after, THINGS, 4)
+        require_stable_numbers(numbered((1, LEFT), (2, RIGHT)), after, THINGS, 4)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_numbers_that_jump_are_refused(after):
     ids=["driving", "one leaves", "fast", "close", "one comes"],
 )
 def test_instances_that_move_come_and_go_do_not_jump(after):
-    require_steady(numbered((1, LEFT), (2, RIGHT)), after, THINGS, 1)
+    require_stable_numbers(numbered((1, LEFT), (2, RIGHT)), after, THINGS, 1)
 
 
 def test_only_things_can_jump():
     ids_of_labels = np.zeros(256, bool)
-    require_steady(numbered((1, LEFT), (2, RIGHT)), numbered((2, LEFT), (1, RIGHT)), ids_of_labels, 1)
+    require_stable_numbers(numbered((1, LEFT), (2, RIGHT)), numbered((2, LEFT), (1, RIGHT)), ids_of_labels, 1)

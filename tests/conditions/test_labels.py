@@ -80,8 +80,8 @@ def test_a_layer_that_does_not_say_what_its_ids_mean(meta: dict[str, Any]) -> No
 def test_a_mirrored_view_exchanges_left_and_right() -> None:
     """The left arm of who is seen in a mirror is at the other side of the picture, and is a left arm still."""
     names = ["background", "left arm", "right arm", "left shoe", "bright sky"]
-    assert labels.mirror(names)[:6].tolist() == [0, 2, 1, 3, 4, 5]
-    assert labels.mirror(names)[labels.VOID] == labels.VOID
+    assert labels.mirror_lookup(names)[:6].tolist() == [0, 2, 1, 3, 4, 5]
+    assert labels.mirror_lookup(names)[labels.VOID] == labels.VOID
     ids = np.zeros((8, 8), np.uint8)
     ids[2:6, :3], ids[2:6, 6:] = 1, 2
     meta = {"names": names, "palette": [[index] * 3 for index in range(5)]}
@@ -114,9 +114,9 @@ def street(*boxes: tuple[int, int, int, int, int]) -> np.ndarray:
 def test_the_largest_instances_of_a_clip_are_followed_and_known_by_their_corners() -> None:
     layer = labels.InstanceLayer(Numbers([street((3, 5, 6, 10, 4), (9, 30, 10, 20, 20)), street((3, 7, 6, 10, 4))]))
     assert layer.followed == (9, 3)
-    points = labels.corners(layer.image(0), layer.followed)
+    points = labels.box_corners(layer.image(0), layer.followed)
     assert points[:4].tolist() == [[29.5, 9.5, 1], [49.5, 29.5, 1], [4.5, 5.5, 1], [14.5, 9.5, 1]] and not points[4:].any()
-    again = labels.corners(layer.image(1), layer.followed)
+    again = labels.box_corners(layer.image(1), layer.followed)
     assert not again[:2].any(), "the first is gone"
     assert again[2:4].tolist() == [[6.5, 5.5, 1], [16.5, 9.5, 1]], "the second has kept its place among the keypoints"
 
@@ -124,13 +124,13 @@ def test_the_largest_instances_of_a_clip_are_followed_and_known_by_their_corners
 def test_specks_and_what_is_no_thing_are_not_followed() -> None:
     cityscapes = labels.InstanceLayer(Numbers([street((1, 0, 0, 60, 10), (2, 20, 20, 10, 10))], ids=[0, 7, 26001]))
     assert cityscapes.followed == (2,), "7 is the road"
-    assert not labels.corners(street((2, 3, 3, 2, 2)), (2,)).any()
+    assert not labels.box_corners(street((2, 3, 3, 2, 2)), (2,)).any()
 
 
 def test_no_more_instances_are_followed_than_there_are_keypoints() -> None:
     layer = labels.InstanceLayer(Numbers([street(*((number, 6 * number - 6, 3, 5, 5 + number) for number in range(1, 11)))]))
     assert len(layer.followed) == labels.INSTANCES_FOLLOWED and 1 not in layer.followed
-    assert labels.corners(layer.image(0), layer.followed).shape == (2 * labels.INSTANCES_FOLLOWED, 3)
+    assert labels.box_corners(layer.image(0), layer.followed).shape == (2 * labels.INSTANCES_FOLLOWED, 3)
 
 
 def test_an_id_outside_the_table_is_an_error_and_not_void() -> None:

@@ -247,7 +247,7 @@ def test_an_iris_that_is_not_seen_is_not_drawn(face, irises):
 
 
 def test_in_a_mirrored_view_each_iris_stays_with_its_eye(face, irises):
-    track = LandmarkTrack(face[None, None], irises[None, None], pupils=True)
+    track = LandmarkTrack(face[None, None], irises[None, None], draw_irises=True)
     there, back = View.scaled(256, 256, 256, 256), View(np.array([[-1.0, 0, 255], [0, 1, 0]]), 256, 256)
     seen = track.keypoints(0, back)
     assert seen.shape == (78, 3)
@@ -259,14 +259,14 @@ def test_in_a_mirrored_view_each_iris_stays_with_its_eye(face, irises):
 
 def test_a_track_without_irises_has_keypoints_without_confidence_and_no_pupils(face):
     view = View.scaled(256, 256, 256, 256)
-    bare = LandmarkTrack(face[None, None], pupils=True)
+    bare = LandmarkTrack(face[None, None], draw_irises=True)
     assert bare.keypoints(0, view).shape == (78, 3) and not bare.keypoints(0, view)[68:].any()
     assert bare.semantic(0, view).shape == (8, 256, 256) and not bare.semantic(0, view)[7].any()
     assert np.array_equal(LandmarkTrack(face[None, None]).semantic(0, view), bare.semantic(0, view)[:7])
 
 
 def test_training_leaves_the_irises_of_a_whole_window_out_now_and_then(face, irises):
-    track = LandmarkTrack(np.stack([face[None]] * 3), np.stack([irises[None]] * 3), pupils=True)
+    track = LandmarkTrack(np.stack([face[None]] * 3), np.stack([irises[None]] * 3), draw_irises=True)
     view = View.scaled(256, 256, 256, 256)
     dropped = 0
     for seed in range(200):

@@ -84,13 +84,13 @@ def test_where_limbs_cross_both_colours_are_seen() -> None:
 
 def test_damage_drops_and_shakes_joints_at_random_but_the_same_for_a_seed() -> None:
     people = np.stack([standing(150)] * 200)
-    noisy = poses.noisy(people, np.random.default_rng(3))
+    noisy = poses.add_noise(people, np.random.default_rng(3))
     there = people[..., 2] > 0
     dropped = there & (noisy[..., 2] == 0)
     assert dropped.sum() / there.sum() == pytest.approx(poses.DROPPED_JOINTS, abs=0.01)
     noise = (noisy - people)[there & ~dropped][:, :2].std()
     assert noise == pytest.approx(poses.JITTER * poses.person_height(people[0]), rel=0.1)
-    assert not noisy[~there].any() and np.array_equal(noisy, poses.noisy(people, np.random.default_rng(3)))
+    assert not noisy[~there].any() and np.array_equal(noisy, poses.add_noise(people, np.random.default_rng(3)))
 
 
 def whole_body() -> np.ndarray:
@@ -112,6 +112,6 @@ def test_hands_and_faces_are_drawn_when_they_are_there() -> None:
 
 
 def test_a_mirrored_whole_body_has_its_hands_exchanged() -> None:
-    mirrored = poses.mirrored(whole_body())
+    mirrored = poses.swap_sides(whole_body())
     assert np.array_equal(mirrored[poses.HAND_RIGHT], whole_body()[poses.HAND_LEFT]) and not mirrored[poses.HAND_LEFT].any()
-    assert np.array_equal(poses.mirrored(mirrored), whole_body())
+    assert np.array_equal(poses.swap_sides(mirrored), whole_body())

@@ -18,7 +18,7 @@ from figures import figure, frame_metric
 from fsv2v_cli.hints import with_hint
 from stages.clip import Producer, VideoWriter, create_clip
 from stages.clip.pack import pack
-from stages.conditions.redetection import error, nearest
+from stages.conditions.redetection import landmark_error, nearest
 from stages.errors import InputError, InvalidClip, MissingRequirement, Sentence, UsageError
 from stages.evaluate import Distribution, EvaluateOptions, Metric, Score, evaluate, find_metric, metric_names, pairs
 from stages.evaluate.compare import _kept_driving
@@ -305,7 +305,7 @@ def test_landmarks_that_the_driving_lacks_do_not_count():
     found, far = target + np.array([3, 4, 0], np.float32), target + 50
     eyes = float(np.linalg.norm(target[36:42, :2].mean(0) - target[42:48, :2].mean(0)))
     target[:5] = 0
-    assert error(found, target) == pytest.approx(500 / eyes, rel=1e-5)
+    assert landmark_error(found, target) == pytest.approx(500 / eyes, rel=1e-5)
     assert nearest([far, found], target) is found
 
 

@@ -127,7 +127,7 @@ def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp
     points[list(LOST)] = points[LOST[0] - 1]
     answers = iter(points + np.array([2, 0, 0], np.float32))
     monkeypatch.setattr("stages.synthesize.report.record.missing_detector", str)
-    monkeypatch.setattr("stages.synthesize.report.record.opener", lambda name, device: lambda: lambda frame: [next(answers)])
+    monkeypatch.setattr("stages.synthesize.report.record.detector_factory", lambda name, device: lambda: lambda frame: [next(answers)])
     monkeypatch.setattr("stages.models.identity.at_hand", lambda: None)
     make()
     (errors,) = (curve["values"] for curve in content(tmp_path / "out.html")["curves"] if "landmark" in curve["title"])

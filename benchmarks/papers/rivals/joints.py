@@ -47,7 +47,7 @@ def open_joints(clip: Clip) -> JointTrack:
     return JointTrack(track.bodies)
 
 
-JOINTS = replace(bodies.KIND, name="poses+joints", open=open_joints, channels=CHANNELS, normalizable=False, keep=None)
+JOINTS = replace(bodies.KIND, name="poses+joints", open=open_joints, channels=CHANNELS, fits_example=False, result_arrays=None)
 """What drives both rivals."""
 
 

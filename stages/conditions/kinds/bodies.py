@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip, Producer
 from stages.conditions import crop, poses
-from stages.conditions.appearance import body_place
+from stages.conditions.appearance import body_coordinates
 from stages.conditions.kinds.kind import Keypoints, Kind
-from stages.conditions.material import Material, Size, jumps, main_subject_of, select_entries, transformed, transformed_boxes
 from stages.conditions.poses import NAMES, person_height
 from stages.conditions.reach import Pose
 from stages.conditions.retarget import BONES, retarget
-from stages.conditions.tracks import DetectorNoise, Track, only_main
+from stages.conditions.source_clip import Size, SourceClip, jumps, main_subject_of, select_entries, transform_boxes, transform_points
+from stages.conditions.tracks import DetectorNoise, Track, select_main_subject
 from stages.conditions.view import View
 from stages.errors import InputError
 from stages.tables.skeletons import SIZES, boxes_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_TURN = 1.0
-"""Largest difference from the nearest example in the orientation of `body_place`: 1 is the front view, -1 the view from behind."""
+"""Largest difference from the nearest example in the orientation of `body_coordinates`: 1 is the front view, -1 the view from behind."""
 LIMB_IN_PERSONS = 0.14
 """Thickness of a clothed limb, in units of the person's height."""
 NOSE, TRUNK = 0, (2, 5, 9, 12)
@@ -44,9 +44,10 @@ class PoseTrack(Track):
         self.num_frames = len(keypoints)
 
     def _people(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
+        """Keypoints [P, 25 or 137, 3] of a frame through the view."""
         people = view.points(self.bodies[index])
-        people = poses.mirrored(people) if view.mirrored else people
-        return poses.noisy(people, noise.of_frame(index)) if noise is not None and noise.noisy else people
+        people = poses.swap_sides(people) if view.mirrored else people
+        return poses.add_noise(people, noise.frame_rng(index)) if noise is not None and noise.noisy else people
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         people = self._people(index, view, noise)
@@ -68,21 +69,21 @@ class PoseTrack(Track):
         return crop.smooth_body_crops(self.bodies[:, 0], clip.width, clip.height, float(clip.fps), aspect)
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> PoseTrack:
-        """As `Track.fitted`, with the limbs' proportions from all examples.
+        """As `Track.fitted`; the lengths of the limbs are measured in all examples, and `proportions` is ignored.
 
-        All frames are seen through the first view, because a crop that follows the body would remove its movement across the image.
+        The first view is used for all frames, because a crop that follows the body would remove its movement across the image.
         """
-        framed = np.stack([views[0].points(body) for body in self.bodies[:, 0]])
-        return PoseTrack(retarget(framed, np.stack(examples)[:, : len(NAMES)])[:, None])
+        bodies = np.stack([views[0].points(body) for body in self.bodies[:, 0]])
+        return PoseTrack(retarget(bodies, np.stack(examples)[:, : len(NAMES)])[:, None])
 
 
 def _open(clip: Clip) -> PoseTrack:
-    return PoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())))
+    return PoseTrack(select_main_subject(poses.whole_bodies(clip.layer("poses").arrays())))
 
 
-def place(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
+def appearance_coordinates(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
     """(orientation, height of the hands)."""
-    return body_place(keypoints)
+    return body_coordinates(keypoints)
 
 
 def pose(keypoints: Keypoints) -> Pose:
@@ -90,16 +91,16 @@ def pose(keypoints: Keypoints) -> Pose:
     body = keypoints[: len(NAMES)]
     seen = body[body[:, 2] > 0, :2].astype(np.float64)
     centre = (seen.min(0) + seen.max(0)) / 2 if len(seen) else np.zeros(2)
-    return Pose({"turned": float(body_place(body)[0]) / MAX_TURN}, centre, max(person_height(body), 1.0))
+    return Pose({"turned": float(body_coordinates(body)[0]) / MAX_TURN}, centre, max(person_height(body), 1.0))
 
 
 def draw(semantic: torch.Tensor) -> torch.Tensor:
-    """The drawn skeletons as they are."""
+    """The drawn skeletons, the first three channels of s_t."""
     return semantic[:, :3] * 2 - 1
 
 
 def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
-    """Limbs of the thickness of clothed ones, the trunk between shoulders and hips, and the head."""
+    """Draws clothed limbs, the trunk between shoulders and hips, and the head into the mask."""
     body = keypoints[: len(NAMES)]
     seen = body[:, 2] > 0
     if not seen.any():
@@ -118,15 +119,15 @@ def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
             cv2.circle(mask, points[joint], thickness if joint == NOSE else thickness // 2, 1, cv2.FILLED)
 
 
-def _keep(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     """The arrays of the layer `poses`, from driving keypoints [T, 1, 67, 3]."""
     bodies = keypoints[:, :, : len(NAMES)]
     seen = (bodies[..., 2] > 0).any(-1)
     return {"keypoints": bodies, "boxes": boxes_of(bodies), "track_id": np.where(seen, 0, -1).astype(np.int32)}
 
 
-class BodyMaterial(Material):
-    """Whole bodies, by their poses, with hands, faces and DensePose if known."""
+class BodySourceClip(SourceClip):
+    """A clip of a person. Crops contain the whole body; hands, faces and DensePose are written if the clip has them."""
 
     layer, task, size, shows = "poses", "body", (256, 128), "a person"
     optional_layers = ("densepose",)
@@ -137,8 +138,8 @@ class BodyMaterial(Material):
         arrays = self.source.arrays()
         if arrays["keypoints"].shape[2] != len(NAMES):
             raise InputError(f"{clip.path} has {arrays['keypoints'].shape[2]} keypoints per person, not the {len(NAMES)} of BODY_25")
-        chosen, known = main_subject_of(clip, poses.whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
-        self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in known if name in arrays}
+        chosen, names = main_subject_of(clip, poses.whole_bodies(arrays)), (*SIZES, "boxes", "track_id")
+        self.person: Mapping[str, np.ndarray] = {name: arrays[name][:, chosen] for name in names if name in arrays}
         self.body = self.person["keypoints"]
 
     def usable(self) -> np.ndarray:
@@ -146,20 +147,20 @@ class BodyMaterial(Material):
 
     def breaks(self) -> np.ndarray:
         heights = np.array([person_height(body) for body in self.body])
-        other = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
-        return np.asarray(jumps(self.body, heights, crop.JUMP_IN_PERSONS) | other)
+        other_person = np.diff(self.person["track_id"], prepend=self.person["track_id"][:1]) != 0
+        return np.asarray(jumps(self.body, heights, crop.JUMP_IN_PERSONS) | other_person)
 
     def crops(self, run: slice, size: Size) -> np.ndarray:
         clip = self.clip
         return crop.smooth_body_crops(self.body[run], clip.width, clip.height, float(clip.fps), size[1] / size[0])
 
-    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+    def write_layers(self, target: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
         if self.clip.has("densepose"):
-            self.keep_images(made, "densepose", run, views, producer)
+            self.write_images(target, "densepose", run, views, producer)
         person = {name: array[run, None] for name, array in self.person.items()}
-        person |= {name: transformed(views, person[name]) for name in SIZES if name in person}
-        person["boxes"] = transformed_boxes(views, person["boxes"])
-        with made.writing("poses", producer, self.inputs, select_entries(self.source.meta, "skeleton", "keypoint_names")) as layer:
+        person |= {name: transform_points(views, person[name]) for name in SIZES if name in person}
+        person["boxes"] = transform_boxes(views, person["boxes"])
+        with target.writing("poses", producer, self.inputs, select_entries(self.source.meta, "skeleton", "keypoint_names")) as layer:
             layer.arrays(person)
 
 
@@ -167,15 +168,15 @@ KIND = Kind(
     name="poses",
     layers=("poses",),
     open=_open,
-    place=place,
+    place=appearance_coordinates,
     draw=draw,
     channels=PoseTrack.channels,
     pose=pose,
-    normalizable=True,
+    fits_example=True,
     cover=_cover,
     soft_edge=0.05,
-    keep=_keep,
-    dataset=BodyMaterial,
+    result_arrays=_result_arrays,
+    dataset=BodySourceClip,
     extractor="stages.extract_poses:extract_missing",
     default_model="pose-256.safetensors",
 )

@@ -1,4 +1,4 @@
-"""Bodies whose surface is known too: DensePose beside the skeleton."""
+"""The driving kind of bodies with DensePose in addition to the skeleton."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from stages.conditions import poses
 from stages.conditions.kinds import bodies
 from stages.conditions.kinds.bodies import PoseTrack
 from stages.conditions.kinds.kind import Kind
-from stages.conditions.tracks import DetectorNoise, only_main
+from stages.conditions.tracks import DetectorNoise, select_main_subject
 from stages.conditions.view import View
 
 MIRROR = np.array(
     [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23, *range(25, 256)], dtype=np.uint8
 )
-"""DensePose's 24 parts with left and right exchanged."""
+"""Lookup [256] of part -> part of the other side, for the 24 parts of DensePose."""
 
 
 class DensePoseTrack(PoseTrack):
-    """The drawn skeletons, then part / 24, U and V of the layer `densepose`.
+    """s_t is the drawn skeletons, then part / 24, U and V of the layer `densepose`.
 
-    A mirrored view exchanges left and right parts; U and V stay, as they run differently on each part.
+    A mirrored view exchanges left and right parts. U and V keep their values, because their directions differ between parts.
     """
 
     channels = 6
@@ -39,16 +39,16 @@ class DensePoseTrack(PoseTrack):
 
 
 def _open(clip: Clip) -> DensePoseTrack:
-    return DensePoseTrack(only_main(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
+    return DensePoseTrack(select_main_subject(poses.whole_bodies(clip.layer("poses").arrays())), clip.layer("densepose"))
 
 
 KIND = Kind(
     name="poses+densepose",
     layers=("poses", "densepose"),
     open=_open,
-    place=bodies.place,
+    place=bodies.appearance_coordinates,
     draw=bodies.draw,
     channels=DensePoseTrack.channels,
     pose=bodies.pose,
-    remedies={"densepose": "Run DensePose, and import its IUV images"},
+    remedies={"densepose": "Run DensePose and import its IUV images"},
 )

@@ -1,4 +1,4 @@
-"""Faces with their background: Canny edges of the driving frame outside the face, as in the face videos of vid2vid (section 4)."""
+"""The driving kind of faces with Canny edges of the driving frame outside the face, as for the face videos of vid2vid (section 4)."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 class EdgedFaceTrack(LandmarkTrack):
     """s_t of a face, then a channel that is 1 on the edges of the frame outside the face.
 
-    Edges are found in the frame as the view shows it, so that they are one pixel wide at any size.
+    Edges are detected after the view is applied, so that they are one pixel wide at any size.
     """
 
-    def __init__(self, plain: LandmarkTrack, frames: FrameReader) -> None:
-        super().__init__(plain.points, plain.iris)
+    def __init__(self, faces: LandmarkTrack, frames: FrameReader) -> None:
+        super().__init__(faces.points, faces.iris)
         self.channels += 1
-        self._frames, self._driver = frames, plain
+        self._frames, self._driver = frames, faces
         self._views: Sequence[View] | None = None
+        """For a fitted track: the views of the driving frames whose pixels its landmarks are in."""
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        through = view if self._views is None else self._views[index].then(view)
-        hidden = np.concatenate([self.faces(index, view), self._driver.faces(index, through)])
-        edges = background.outside_faces(background.edges(through.image(self._frames[index])), hidden, view.width)
+        frame_view = view if self._views is None else self._views[index].then(view)
+        hidden = np.concatenate([self.faces(index, view), self._driver.faces(index, frame_view)])
+        edges = background.edges_outside_faces(background.packed_edges(frame_view.image(self._frames[index])), hidden, view.width)
         return np.concatenate([super().semantic(index, view, noise), edges[None] / np.float32(255)])
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> EdgedFaceTrack:
-        """Fits the face to the first example; the background stays where it is."""
+        """As `Track.fitted`, for the first example; the edges of the background are not changed."""
         track = EdgedFaceTrack(super().fitted(views, examples, proportions=proportions), self._frames)
         track._driver, track._views = self._driver, views
         return track
@@ -51,7 +52,7 @@ def _open(clip: Clip) -> EdgedFaceTrack:
 
 
 def _draw(semantic: torch.Tensor) -> torch.Tensor:
-    """The sketch with its distance maps, and the edges in white."""
+    """The face in grey as for faces without edges, and the edges in white."""
     return faces.draw(semantic[:, :-1]).maximum(grey(semantic[:, -1:]))
 
 

@@ -1,4 +1,4 @@
-"""Faces: 68 landmarks, and irises where they are known."""
+"""The driving kinds of faces: 68 landmarks, without irises in s_t or with them."""
 
 from __future__ import annotations
 
@@ -16,52 +16,54 @@ from stages.conditions import crop, landmarks
 from stages.conditions.appearance import head_angles
 from stages.conditions.kinds.kind import Keypoints, Kind, grey
 from stages.conditions.landmarks import LANDMARKS, eye_distance
-from stages.conditions.material import Material, Size, jumps, main_subject_of, transformed
 from stages.conditions.motion import Motion
 from stages.conditions.normalise import normalise
 from stages.conditions.reach import Pose
-from stages.conditions.tracks import DetectorNoise, Track, main_subject, only
+from stages.conditions.source_clip import Size, SourceClip, jumps, main_subject_of, transform_points
+from stages.conditions.tracks import DetectorNoise, Track, main_subject, select_subject
 from stages.conditions.view import View
 from stages.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
-IRIS_DROPPED = 0.25
-"""Probability that a training window, or a set of examples, loses its irises, so that one model works with and without them."""
+IRIS_DROP_PROBABILITY = 0.25
+"""Probability that irises are left out of a training window or of a set of examples, so that one model works with and without them."""
 MIN_EYE_DISTANCE = 12
-"""In pixels; below it, the face of an example is too small to be useful."""
+"""Smallest eye distance in pixels of an example; smaller faces give blurred results."""
 HEAD_IN_FACES = (1.4, 1.7)
-"""Width and height of a head with its hair, in units of the face as in `crop`."""
+"""Width and height of a head with its hair, in face sizes (see `stages/conditions/crop.py`)."""
 MAX_CROP_OUTSIDE = 0.1
 """If more than this share of the head crop lies outside the image, the head itself is probably cut off."""
 MAX_YAW, MAX_PITCH = 25.0, 20.0
-"""Largest angle in degrees to the nearest example; beyond it, the frame shows parts of the head that no example shows."""
+"""Largest difference in degrees from the nearest example. If it is larger, the frame shows parts of the head that no example shows."""
 
 
 class LandmarkTrack(Track):
-    """landmarks [T, P, 68, 3], and irises [T, P, 10, 3] where they are known; with `pupils` these are part of s_t."""
+    """points: landmarks [T, P, 68, 3]. iris: [T, P, 10, 3], or None if unknown. draw_irises: whether s_t has a channel for the irises."""
 
-    def __init__(self, points: np.ndarray, iris: np.ndarray | None = None, *, pupils: bool = False) -> None:
-        self.points, self.pupils = points, pupils
+    def __init__(self, points: np.ndarray, iris: np.ndarray | None = None, *, draw_irises: bool = False) -> None:
+        self.points, self.draw_irises = points, draw_irises
         self.iris = np.zeros((*points.shape[:2], landmarks.IRIS_POINTS, 3), np.float32) if iris is None else iris
-        self.channels = landmarks.SEMANTIC_CHANNELS + pupils * landmarks.PUPIL_CHANNELS
+        self.channels = landmarks.SEMANTIC_CHANNELS + draw_irises * landmarks.IRIS_CHANNELS
         self.num_frames = len(points)
 
     def faces(self, index: int, view: View) -> np.ndarray:
+        """Landmarks [P, 68, 3] of a frame through the view."""
         points = view.points(self.points[index])
         return points[:, landmarks.MIRROR] if view.mirrored else points
 
     def _irises(self, index: int, view: View, noise: DetectorNoise | None) -> np.ndarray:
+        """Irises [P, 10, 3] of a frame through the view."""
         irises = view.points(self.iris[index])
-        if noise is not None and noise.of_window().random() < IRIS_DROPPED:
+        if noise is not None and noise.window_rng().random() < IRIS_DROP_PROBABILITY:
             irises = np.zeros_like(irises)
         return irises[:, landmarks.MIRROR_IRISES] if view.mirrored else irises
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         faces = self.faces(index, view)
         maps = landmarks.semantic_image(faces, view.height, view.width)
-        if not self.pupils:
+        if not self.draw_irises:
             return maps
         drawn = landmarks.draw_irises(faces, self._irises(index, view, noise), view.height, view.width)
         return np.concatenate([maps, drawn[None] / np.float32(255)])
@@ -80,49 +82,52 @@ class LandmarkTrack(Track):
         return np.repeat(drawn[..., None], 3, -1)
 
     def crops(self, clip: Clip, aspect: float) -> np.ndarray:
-        """Squares around the head."""
+        """Squares around the head; `aspect` is ignored."""
         return crop.smooth_crops(self.points[:, 0], clip.width, clip.height, float(clip.fps))
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> LandmarkTrack:
-        """Fits the face to the first example."""
-        return self._of(normalise(self._framed(views), examples[0], proportions=proportions))
+        """As `Track.fitted`, for the first example."""
+        return self._track_of(normalise(self._points_through(views), examples[0], proportions=proportions))
 
     def with_motion(self, views: Sequence[View], examples: Sequence[np.ndarray], motion: Motion) -> tuple[LandmarkTrack, list[str]]:
-        """Moves the face of the first example."""
+        """As `Track.with_motion`, for the first example."""
         from stages.conditions.facial_motion import FacialMotion  # imports scipy.spatial
 
-        facial = FacialMotion(self._framed(views), examples[0])
-        far = facial.far(motion)
-        begins = f"the first driving frame is far from frame {facial.reference}, which is most like the example: {far}"
-        notes = [f"{begins}. Motion is measured from frame {facial.reference}"] if far else []
-        return self._of(facial.made(motion)), notes
+        facial_motion = FacialMotion(self._points_through(views), examples[0])
+        difference, reference = facial_motion.start_difference(motion), facial_motion.reference
+        far = f"the first driving frame is far from frame {reference}, which is most like the example: {difference}"
+        notes = [f"{far}. Motion is measured from frame {reference}"] if difference else []
+        return self._track_of(facial_motion.apply(motion)), notes
 
-    def _framed(self, views: Sequence[View]) -> np.ndarray:
+    def _points_through(self, views: Sequence[View]) -> np.ndarray:
         """Landmarks and irises through the views, [T, 78, 3]."""
         points = np.concatenate([self.points, self.iris], 2)[:, 0]
         return np.stack([view.points(face) for view, face in zip(views, points, strict=True)])
 
-    def _of(self, faces: np.ndarray) -> LandmarkTrack:
+    def _track_of(self, faces: np.ndarray) -> LandmarkTrack:
         """A track of landmarks and irises [T, 78, 3]."""
-        return LandmarkTrack(faces[:, None, :LANDMARKS], faces[:, None, LANDMARKS:], pupils=self.pupils)
+        return LandmarkTrack(faces[:, None, :LANDMARKS], faces[:, None, LANDMARKS:], draw_irises=self.draw_irises)
 
     def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:
         points = self.points[index, 0]
-        found = []
+        warnings = []
         centre_x, centre_y, side = crop.head_boxes(points[None])[0]
-        if crop.outside(np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side]), clip.width, clip.height) > MAX_CROP_OUTSIDE:
-            found.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
+        if (
+            crop.share_outside(np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side]), clip.width, clip.height)
+            > MAX_CROP_OUTSIDE
+        ):
+            warnings.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
         if eye_distance(points) < MIN_EYE_DISTANCE:
-            found.append(f"the face in {clip.id} is very small: results will be blurred")
-        return tuple(found)
+            warnings.append(f"the face in {clip.id} is very small: results will be blurred")
+        return tuple(warnings)
 
 
-def open_faces(clip: Clip, *, pupils: bool = False) -> LandmarkTrack:
-    """The face that is seen in most frames."""
+def open_faces(clip: Clip, *, draw_irises: bool = False) -> LandmarkTrack:
+    """The track of the face that is seen in most frames."""
     arrays = clip.layer("landmarks").arrays()
     chosen = main_subject(arrays["points"])
-    iris = only(chosen, arrays["iris"]) if "iris" in arrays else None
-    return LandmarkTrack(only(chosen, arrays["points"]), iris, pupils=pupils)
+    iris = select_subject(chosen, arrays["iris"]) if "iris" in arrays else None
+    return LandmarkTrack(select_subject(chosen, arrays["points"]), iris, draw_irises=draw_irises)
 
 
 def _appearance_coordinates(keypoints: Keypoints, semantic: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -139,7 +144,7 @@ def _pose(keypoints: Keypoints) -> Pose:
 
 
 def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
-    """An ellipse that holds the face and its hair."""
+    """Draws an ellipse that contains the face and its hair into the mask."""
     x, y, side = crop.head_boxes(keypoints[None, :LANDMARKS])[0]
     if np.isfinite(side):
         wide, high = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
@@ -152,12 +157,12 @@ def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.gener
 
 
 def draw(semantic: torch.Tensor) -> torch.Tensor:
-    """Sketch, distance maps and irises in one grey image."""
+    """The sum of all channels (sketch, distance maps and irises) as a grey image."""
     return grey(semantic.mean(1, keepdim=True) * 2)
 
 
-class FaceMaterial(Material):
-    """Heads, by their landmarks."""
+class FaceSourceClip(SourceClip):
+    """A clip of a face. Crops are squares around the head."""
 
     layer, task, shows = "landmarks", "face", "a face"
 
@@ -182,9 +187,9 @@ class FaceMaterial(Material):
     def crops(self, run: slice, size: Size) -> np.ndarray:
         return crop.smooth_crops(self.points[run], self.clip.width, self.clip.height, float(self.clip.fps))
 
-    def keep(self, made: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
-        with made.writing("landmarks", producer, self.inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
-            layer.arrays({name: transformed(views, array[run]) for name, array in self.face.items()})
+    def write_layers(self, target: Clip, run: slice, views: Sequence[View], producer: Producer) -> None:
+        with target.writing("landmarks", producer, self.inputs, {"points": "iBUG-68", "units": "pixels"}) as layer:
+            layer.arrays({name: transform_points(views, array[run]) for name, array in self.face.items()})
 
 
 KIND = Kind(
@@ -195,17 +200,17 @@ KIND = Kind(
     draw=draw,
     channels=landmarks.SEMANTIC_CHANNELS,
     pose=_pose,
-    normalizable=True,
+    fits_example=True,
     shows_face=True,
     expressive=True,
     cover=_cover,
     soft_edge=0.2,
-    keep=_result_arrays,
-    dataset=FaceMaterial,
+    result_arrays=_result_arrays,
+    dataset=FaceSourceClip,
     extractor="stages.extract_sketch:extract_missing",
     default_model="face-256.safetensors",
 )
 WITH_IRISES = replace(
-    KIND, name="landmarks+iris", open=partial(open_faces, pupils=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.PUPIL_CHANNELS
+    KIND, name="landmarks+iris", open=partial(open_faces, draw_irises=True), channels=landmarks.SEMANTIC_CHANNELS + landmarks.IRIS_CHANNELS
 )
-"""Irises are drawn into s_t where the layer has them."""
+"""s_t has a channel for the irises, which is empty if the layer has none."""

@@ -1,4 +1,4 @@
-"""Streets with the edges between instances, which label maps do not show: two cars side by side are one patch there."""
+"""The driving kind of streets with edges between instances: without them, two cars side by side are one region of the label map."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class EdgeTrack(LabelTrack):
-    """Label maps, then a channel that is 1 where the label or the instance differs from that of a neighbour."""
+    """s_t is the label map, then a channel that is 1 where the label or the instance of a pixel differs from that of a neighbour."""
 
     def __init__(self, layer: labels.LabelSource, instances: labels.LabelSource, path: Path | None = None) -> None:
         super().__init__(layer, instances, path)
         self.channels += 1
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
-        edges = edges_of(keys_of(*self.labelled(index, view)))
+        edges = edges_of(keys_of(*self.channels_and_instances(index, view)))
         return np.concatenate([super().semantic(index, view, noise), edges[None].astype(np.float32)])
 
 
@@ -46,7 +46,7 @@ KIND = Kind(
     name="segment+instances",
     layers=("segment", "instances"),
     open=_open,
-    place=streets.place,
+    place=streets.appearance_coordinates,
     draw=_draw,
     remedies={"instances": "Import the numbers of its instances, or use a model without edges between them"},
 )

@@ -1,17 +1,17 @@
-"""What a driving kind is: everything that depends on whether a face, a body or a label map drives."""
+"""The description of a driving kind: everything that differs between faces, bodies and label maps as drivers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import InitVar, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip
-from stages.conditions.material import Material
 from stages.conditions.reach import Pose
+from stages.conditions.source_clip import SourceClip
 from stages.conditions.tracks import Track
 
 if TYPE_CHECKING:
@@ -19,48 +19,60 @@ if TYPE_CHECKING:
 
 Keypoints = NDArray[np.float32]
 """[N, 3]: x, y in pixels, confidence."""
+_UNSET: Any = object()
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The record of a driving kind; a file of its own in this folder has it."""
+    """A driving kind. Each file in this folder defines one as `KIND`."""
 
     name: str
-    """As models have it, for example "landmarks+iris"."""
+    """The name in the configuration of models, for example "landmarks+iris"."""
     layers: tuple[str, ...]
-    """Layers of a clip that drive. Datasets and default models are chosen by the first."""
+    """The layers of a clip that drive. The first one determines the datasets and the default model."""
     open: Callable[[Clip], Track]
+    """Opens the track of a clip that has all of `layers`."""
     place: Callable[[Keypoints, NDArray[np.float32]], NDArray[np.float64]]
     """Coordinates of a frame on the appearance map, from its keypoints and s_t [S, H, W] (adaptive compact attention, section 3.2)."""
     draw: Callable[[torch.Tensor], torch.Tensor]
-    """s_t [B, S, H, W] as images [B, 3, H, W] in [-1, 1], for sample sheets."""
+    """Draws s_t [B, S, H, W] as images [B, 3, H, W] in [-1, 1], for sample sheets."""
     also_read: tuple[str, ...] = ()
-    """Further layers that drive if the clip has them."""
+    """Layers that drive too, if the clip has them."""
     channels: int | None = None
-    """Of s_t; None: one for each label."""
+    """Number of channels of s_t; None: one for each label."""
     pose: Callable[[Keypoints], Pose] | None = None
-    """What is compared with the examples (reach.py); None: no warnings."""
-    normalizable: bool = False
-    """Whether `Track.fitted` gives it the example's proportions."""
+    """The pose of a frame, which is compared with those of the examples (reach.py); None: there are no warnings about poses."""
+    fits_example: bool = False
+    """Whether the track can be fitted to the examples (`Track.fitted`)."""
     shows_face: bool = False
-    """Whether the layer landmarks says whose face it is."""
+    """Whether images show a face whose position is in the layer landmarks."""
     expressive: bool = False
-    """Whether `Track.with_motion` makes its motion weaker or stronger."""
+    """Whether the strength of the motion can be changed (`Track.with_motion`)."""
     cover: Callable[[Keypoints, NDArray[np.uint8]], None] | None = None
-    """Sets the pixels of a mask [H, W] that a subject with these keypoints covers to 1; None: nothing stands out from a background."""
+    """Sets the pixels of a mask [H, W] that a subject with these keypoints covers to 1; None for kinds without subject and background."""
     soft_edge: float = 0.1
-    """Width of the soft edge around what is covered, in heights of the image."""
-    keep: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
-    """Arrays of the first layer to store with the result, from the driving keypoints [T, 1, N, 3]; None: nothing is stored."""
-    dataset: type[Material] | None = None
-    """What build-dataset keeps of a clip; None: it makes no datasets of this kind, or the first layer has those of another kind."""
+    """Width of the soft edge of that mask, in heights of the image."""
+    result_arrays: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
+    """Arrays of the first layer for the clip of a result, from the driving keypoints [T, 1, N, 3]; None: results have no such layer."""
+    dataset: type[SourceClip] | None = None
+    """How build-dataset reads a clip; None: this kind has no datasets, or is trained on those of another kind with the same first layer."""
     extractor: str = ""
-    """The function that makes the first layer of a clip, as "module:function" (clip, backend, device, and subject where one is chosen);
-    empty: it has to be imported."""
+    """The function that makes the first layer of a clip, as "module:function". Its parameters are the clip, backend and device, and the
+    subject if it can be chosen. Empty: the layer has to be imported."""
     default_model: str = ""
-    """File of the shipped model."""
+    """File name of the shipped model."""
     remedies: Mapping[str, str] = field(default_factory=dict)
-    """How to make layers that no stage of fsv2v makes, with {} for the clip: hints for a clip without them."""
+    """Layer -> hint for a clip that lacks it, with {} for the path of the clip. Only for layers that no stage of fsv2v makes."""
+    normalizable: InitVar[Any] = _UNSET
+    """Former name of `fits_example`."""
+    keep: InitVar[Any] = _UNSET
+    """Former name of `result_arrays`."""
+
+    def __post_init__(self, normalizable: Any, keep: Any) -> None:
+        if normalizable is not _UNSET:
+            object.__setattr__(self, "fits_example", normalizable)
+        if keep is not _UNSET:
+            object.__setattr__(self, "result_arrays", keep)
 
     @property
     def layer(self) -> str:
@@ -69,5 +81,5 @@ class Kind:
 
 
 def grey(maps: torch.Tensor) -> torch.Tensor:
-    """Maps [B, 1, H, W] in [0, 1] as images [B, 3, H, W] in [-1, 1]."""
+    """Maps [B, 1, H, W] in [0, 1] as grey images [B, 3, H, W] in [-1, 1]."""
     return maps.clamp(0, 1).expand(-1, 3, -1, -1) * 2 - 1

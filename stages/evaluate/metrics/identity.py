@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.conditions.redetection import Detect, Points, largest, missing_detector, nearest, opener
+from stages.conditions.redetection import Detect, Points, detector_factory, largest, missing_detector, nearest
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer, missing_weights
 from stages.models import identity
 
@@ -107,7 +107,7 @@ def _missing_for_dlib(context: EvaluationContext) -> str:
 def _open(context: EvaluationContext) -> Scorer:
     from weights import registry
 
-    return Identity(opener(context.landmarks, context.device), open_sface(registry.path(WEIGHTS)), cosine)
+    return Identity(detector_factory(context.landmarks, context.device), open_sface(registry.path(WEIGHTS)), cosine)
 
 
 def _open_dlib(context: EvaluationContext) -> Scorer:
@@ -115,7 +115,7 @@ def _open_dlib(context: EvaluationContext) -> Scorer:
 
     def opened() -> Scorer:
         return AskedTwice(
-            Identity(opener(context.landmarks, context.device), identity.open_dlib(registry.path(identity.WEIGHTS)), distance)
+            Identity(detector_factory(context.landmarks, context.device), identity.open_dlib(registry.path(identity.WEIGHTS)), distance)
         )
 
     return context.cache.once("identity-dlib", opened)

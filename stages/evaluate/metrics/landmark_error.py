@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from stages.conditions.landmarks import LEFT_EYE, RIGHT_EYE
-from stages.conditions.redetection import Detect, Points, error, largest, missing_detector, nearest, opener
-from stages.conditions.tracks import only_main
+from stages.conditions.redetection import Detect, Points, detector_factory, landmark_error, largest, missing_detector, nearest
+from stages.conditions.tracks import select_main_subject
 from stages.evaluate.driven import has_layer, points_at_size
 from stages.evaluate.frame_source import FrameSource
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
@@ -38,7 +38,7 @@ class LandmarkError:
             self._reference.faces(frame) if frame is reference else tracked.faces(frame)
             for tracked, frame in zip(self._candidates, candidates, strict=True)
         ]
-        return [error(nearest(faces, target), target) for faces in found]
+        return [landmark_error(nearest(faces, target), target) for faces in found]
 
 
 class _Tracked:
@@ -66,7 +66,7 @@ def driving_landmarks(driving: FrameSource, width: int, height: int, open_detect
 
 def _layer(driving: FrameSource) -> Iterator[Points]:
     assert driving.clip is not None
-    yield from only_main(driving.clip.layer("landmarks").arrays()["points"])[:, 0]
+    yield from select_main_subject(driving.clip.layer("landmarks").arrays()["points"])[:, 0]
 
 
 def _detected(driving: FrameSource, detect: Detect) -> Iterator[Points]:
@@ -80,7 +80,7 @@ def _missing(context: EvaluationContext) -> str:
 
 
 def _open(context: EvaluationContext) -> Scorer:
-    opened = opener(context.landmarks, context.device)
+    opened = detector_factory(context.landmarks, context.device)
     return LandmarkError(_targets(context, opened), opened)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stages.backends import AUTO, Backend, Backends
 from stages.clip import Layer
 from stages.conditions.poses import NAMES, person_height
-from stages.conditions.tracks import only_main
+from stages.conditions.tracks import select_main_subject
 from stages.errors import InvalidClip, MissingRequirement, UsageError
 from stages.evaluate.driven import layer_of_driving, points_at_size
 from stages.evaluate.metric import EvaluationContext, Image, Metric, Scorer
@@ -76,7 +76,7 @@ def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
         detector = backend.open(context.device)
         return lambda frame: [person.points[: len(NAMES)] for person in detector(frame)]
 
-    people = only_main(layer.arrays()["keypoints"])[:, 0]
+    people = select_main_subject(layer.arrays()["keypoints"])[:, 0]
     if people.shape[1] != len(NAMES):
         raise InvalidClip(f"{driving.path} has bodies of {people.shape[1]} keypoints, not BODY_25", code="poses-to-import")
     return PoseError(points_at_size(driving, people, context.width, context.height), open_detector, relative=relative)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages.clip.preview import spread
 from stages.conditions.kinds import find
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
-from stages.conditions.redetection import error, missing_detector, nearest, opener
+from stages.conditions.redetection import detector_factory, landmark_error, missing_detector, nearest
 from stages.errors import prefixed
 from stages.models import identity
 from stages.networks.common.generator import Synthesis
@@ -61,7 +61,7 @@ class Record:
         if missing := missing_detector():
             self.reasons.append(prefixed("the landmark error is not measured: ", missing))
             return None
-        return opener("auto", self.rendering.options.device)()
+        return detector_factory("auto", self.rendering.options.device)()
 
     def made(self, index: int, synthesis: Synthesis) -> None:
         """The parts of frame `index`."""
@@ -89,7 +89,7 @@ class Record:
             self.errors.append(None)
             return
         face = nearest(self._detect(frame), target)
-        self.errors.append(error(face, target))
+        self.errors.append(landmark_error(face, target))
         if face is not None and index in self.shown and self._describe is not None and self.rendering.examples:
             self.identity[index] = float(np.linalg.norm(self._describe(frame, face) - self._of_example()))
 
