@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera import seen, texture
+from camera import camera_view, texture
 
 from stages.backends import Backends
 from stages.errors import InputError, MissingRequirement, UsageError
@@ -21,20 +21,20 @@ INNER = (slice(8, -8), slice(8, -8))
 
 
 def test_dis_sees_a_shift_of_three_pixels_to_within_a_third():
-    one, other = seen(texture(), 50, 50), seen(texture(), 53, 50)
+    one, other = camera_view(texture(), 50, 50), camera_view(texture(), 53, 50)
     flow = dis_flow(one, other)
     assert flow.shape == (96, 128, 2) and flow.dtype == np.float32
     assert np.abs(flow[INNER] - (-3, 0)).max() < 0.3
 
 
 def test_nearly_everything_that_moves_as_one_can_be_trusted():
-    flow, trusted = trusted_flow(seen(texture(), 50, 50), seen(texture(), 53, 52), dis_flow)
+    flow, trusted = trusted_flow(camera_view(texture(), 50, 50), camera_view(texture(), 53, 52), dis_flow)
     assert np.abs(np.median(flow[trusted], 0) - (-3, -2)).max() < 0.3
     assert trusted[INNER].mean() > 0.95
 
 
 def test_what_is_hidden_in_the_other_picture_is_not_trusted():
-    one, other = seen(texture(), 50, 50), seen(texture(), 50, 50)
+    one, other = camera_view(texture(), 50, 50), camera_view(texture(), 50, 50)
     one[20:76, 30:86] = other[20:76, 36:92] = texture(7)[:56, :56]  # a plate that moves 6 pixels to the right
     _, trusted = trusted_flow(one, other, dis_flow)
     assert trusted[24:72, 86:92].mean() < 0.25, "the plate will cover this"
@@ -83,7 +83,7 @@ def test_auto_is_dis_and_needs_nothing():
 
 def test_a_network_is_run_on_sides_of_a_multiple_of_8_and_gives_the_size_of_the_picture(make_onnx):
     estimate = OnnxFlow(make_onnx(flow=(3, -1)), "cpu")
-    flow = estimate(seen(texture(), 0, 0, 37, 21), seen(texture(), 3, 0, 37, 21))
+    flow = estimate(camera_view(texture(), 0, 0, 37, 21), camera_view(texture(), 3, 0, 37, 21))
     assert flow.shape == (21, 37, 2) and flow.dtype == np.float32
     assert (flow == (3, -1)).all()
 
@@ -99,7 +99,7 @@ def test_of_several_outputs_the_last_counts(make_onnx):
 
 
 def test_a_network_of_fixed_size_sees_scaled_pictures(make_onnx):
-    flow = OnnxFlow(make_onnx(flow=(3, -1), sides=(48, 64)), "cpu")(seen(texture(), 0, 0), seen(texture(), 3, 0))
+    flow = OnnxFlow(make_onnx(flow=(3, -1), sides=(48, 64)), "cpu")(camera_view(texture(), 0, 0), camera_view(texture(), 3, 0))
     assert np.allclose(flow, (6, -2))  # the images are twice as wide and high
     assert flow.shape == (96, 128, 2)
 
@@ -116,7 +116,7 @@ def test_a_network_that_is_no_flow_network_is_refused(make_onnx, tmp_path):
 
 def test_a_network_that_fails_says_on_what(make_onnx):
     with pytest.raises(InputError, match="fails on images of 64 x 48"):
-        OnnxFlow(make_onnx(sides=("h", 32)), "cpu")(seen(texture(), 0, 0, 64, 48), seen(texture(), 0, 0, 64, 48))
+        OnnxFlow(make_onnx(sides=("h", 32)), "cpu")(camera_view(texture(), 0, 0, 64, 48), camera_view(texture(), 0, 0, 64, 48))
 
 
 def test_cuda_without_cuda_says_so(make_onnx):

@@ -197,9 +197,9 @@ def test_a_report_of_another_name_is_a_mistake_of_use(model, person, driver, tmp
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
-    if chromium.find() is None:
+    if chromium.find_executable() is None:
         pytest.skip("there is no Chromium")
-    with chromium.opened(tmp_path / "browser") as tab:
+    with chromium.open_browser(tmp_path / "browser") as tab:
         yield tab
 
 
