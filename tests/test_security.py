@@ -40,7 +40,7 @@ from weights.fetching import Patience, Wanted, download
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "A name that begins with a dash or holds a colon or a percent sign is only a name.": "test_bad_input:test_awkward_names_are_only_names",
-    "A packed clip with names that lead out of it is refused.": "clip/test_pack:test_names_that_lead_out_of_the_folder_are_refused",
+    "A packed clip with names that lead out of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
     "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
     "Pickles are never loaded from files, and PyTorch reads weights only.": "test_house:test_pickles_are_never_loaded_from_files",
     "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_loaded",

@@ -298,7 +298,8 @@ def test_the_renderer_predicts_the_same_maps():
         for _ in range(3):
             actual, renderer_past = renderer.step(None, start, renderer_past)
             expected, past = network.step(None, start, past)
-            assert torch.allclose(actual, expected, atol=1e-4) and torch.allclose(renderer_past.rest, past.rest, atol=1e-3)
+            assert torch.allclose(actual, expected, atol=1e-4)
+            assert torch.allclose(renderer_past.rest, past.rest, atol=1e-3)
 
 
 def test_every_weight_gets_a_gradient():
