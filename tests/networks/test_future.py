@@ -18,7 +18,7 @@ from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.future import PRESETS, Future, FutureConfig, label_losses
-from stages.networks.future.generator import Past, crisp, resized
+from stages.networks.future.generator import Past, resize, to_one_hot
 
 TINY = PRESETS["tiny-future"]
 
@@ -151,7 +151,7 @@ def test_a_label_map_is_equation_4_with_what_rounding_left_also_in_its_gradients
         network.to_flow.weight.mul_(30)
     first, second = observed(seed=1), observed(seed=2)
     past = remembered(network, [first, second])
-    past = replace(past, rest=torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5)
+    past = replace(past, rounding_error=torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5)
     made = network.synthesize(None, first, past)
 
     features = network.past(torch.cat([second.semantic, first.semantic], 1).double())
@@ -159,9 +159,9 @@ def test_a_label_map_is_equation_4_with_what_rounding_left_also_in_its_gradients
     motion = network.motion(features)
     flow, mask = smoothed(network.to_flow(motion) * (20 / 256 * 32)), torch.sigmoid(smoothed(network.to_mask(motion)))
     assert flow.abs().max() > 2 and (mask > 0.5).any() and (mask < 0.5).any()
-    expected, carried = predicted_by_loops(second.semantic[0].double(), flow[0], past.rest[0].double(), mask[0], painted[0])
+    expected, carried = predicted_by_loops(second.semantic[0].double(), flow[0], past.rounding_error[0].double(), mask[0], painted[0])
     assert torch.allclose(made.frame[0].double(), expected, atol=1e-5)
-    assert torch.allclose(network.remember(first, made, past).rest[0].double(), carried, atol=1e-5)
+    assert torch.allclose(network.remember(first, made, past).rounding_error[0].double(), carried, atol=1e-5)
 
     weight = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(4)).double()
     parameters = [network.to_labels.weight, network.to_mask.weight, network.past[0].weight]
@@ -185,7 +185,7 @@ def test_it_looks_at_the_last_observed_maps_alone():
         network.synthesize(None, maps[0], remembered(network, maps[1:])).frame,
     )
     alone = remembered(network, maps[2:])
-    twice = replace(alone, seen=alone.seen * 2)
+    twice = replace(alone, inputs=alone.inputs * 2)
     assert torch.equal(network.synthesize(None, maps[0], alone).frame, network.synthesize(None, maps[0], twice).frame), (
         "the earliest is repeated"
     )
@@ -215,7 +215,7 @@ def test_flow_is_in_pixels_of_the_label_maps_whatever_their_size():
     start = observed(seed=1, size=(64, 96))
     (past,) = futures(network, remembered(network, [start]), start, 1)
     assert torch.equal(past.semantic[..., :-8, :-24], start.semantic[..., 8:, 24:])
-    assert past.seen[0].shape[-2:] == (32, 32)
+    assert past.inputs[0].shape[-2:] == (32, 32)
 
 
 def test_maps_are_resized_about_the_centres_of_their_pixels():
@@ -224,7 +224,7 @@ def test_maps_are_resized_about_the_centres_of_their_pixels():
     for width in (8, 12, 48, 97):
         expected = (torch.arange(width) + 0.5) / width
         inner = slice(math.ceil(width / 8), -math.ceil(width / 8))
-        assert torch.allclose(resized(ramp, (5, width))[0, 0, 0, inner], expected[inner], atol=1e-3)
+        assert torch.allclose(resize(ramp, (5, width))[0, 0, 0, inner], expected[inner], atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(33, 47), (31, 100)])
@@ -262,7 +262,7 @@ def test_void_is_in_no_channel_and_is_filled_by_what_is_hallucinated():
 
 def test_the_past_is_crisp_and_has_the_gradient_of_the_probabilities():
     probabilities = torch.rand(1, 3, 4, 4).softmax(1).requires_grad_(True)
-    hard = crisp(probabilities)
+    hard = to_one_hot(probabilities)
     assert torch.equal(hard.detach(), one_hot(probabilities.argmax(1), 3))
     weight = torch.rand(1, 3, 4, 4)
     (gradient,) = torch.autograd.grad((hard * weight).sum(), probabilities)
@@ -297,7 +297,7 @@ def test_the_fast_form_predicts_the_same():
     with torch.no_grad():
         for _ in range(3):
             (made, ours), (expected, theirs) = fast.step(None, start, ours), network.step(None, start, theirs)
-            assert torch.allclose(made, expected, atol=1e-4) and torch.allclose(ours.rest, theirs.rest, atol=1e-3)
+            assert torch.allclose(made, expected, atol=1e-4) and torch.allclose(ours.rounding_error, theirs.rounding_error, atol=1e-3)
 
 
 def test_every_weight_learns():
@@ -351,5 +351,5 @@ def test_the_past_can_be_moved_between_devices_and_cut_off_from_gradients():
     network = network_of()
     past = futures(network, remembered(network, [observed(seed=1)]), observed(), 1)[0]
     copied = past.map(lambda x: x + 1)
-    assert isinstance(copied, Past) and copied.rest is not None and torch.equal(copied.rest, past.rest + 1)
-    assert torch.equal(copied.seen[1], past.seen[1] + 1)
+    assert isinstance(copied, Past) and copied.rounding_error is not None and torch.equal(copied.rounding_error, past.rounding_error + 1)
+    assert torch.equal(copied.inputs[1], past.inputs[1] + 1)

@@ -7,7 +7,7 @@ import torch
 from stages.flow.warp import warp
 from stages.networks.common import losses
 from stages.networks.common.discriminator import MultiScaleDiscriminator
-from stages.networks.common.discriminator_inputs import Past, boxes_of, crop_region, video_window, windows
+from stages.networks.common.discriminator_inputs import Past, crop_region, square_boxes, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():
@@ -96,7 +96,7 @@ def test_flows_are_composed_by_following_them():
 
 def test_a_region_is_cut_around_its_keypoints_and_stays_in_the_picture():
     keypoints = torch.tensor([[[10.0, 20.0, 1.0], [18.0, 20.0, 1.0], [60.0, 60.0, 1.0]], [[0.0, 0.0, 0.0]] * 3, [[1.0, 1.0, 1.0]] * 3])
-    boxes, there = boxes_of(keypoints, (0, 1), 64, 64)
+    boxes, there = square_boxes(keypoints, (0, 1), 64, 64)
     assert there.tolist() == [True, False, True]
     assert boxes[0].tolist() == [6, 12, 22, 28]  # twice as wide as the eight pixels between the points
     assert boxes[2].min() >= 0

@@ -14,7 +14,7 @@ from stages.networks.common.frame import Frame
 from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.networks.fewshot.flow import FlowNetwork
 from stages.networks.fewshot.generator import FewShotGenerator
-from stages.networks.fewshot.motion import BODY_PARTS, BODY_POINTS, LARGEST_SCALE, LONGEST, Candidates, pixel_grid, similarity, splines
+from stages.networks.fewshot.motion import BODY_PARTS, BODY_POINTS, MAX_FLOW, MAX_SCALE, Candidates, pixel_grid, similarity, splines
 
 CPU = torch.device("cpu")
 FACE, BODY, STREET = (
@@ -73,7 +73,7 @@ def test_a_similarity_is_recovered_exactly():
     of = turned(points(9), 20, 1.3, (5.0, -3.0))[..., :2] / 64
     found = similarity(to, of, torch.ones(2, 9, dtype=torch.bool))
     wanted = 1.3 * np.exp(1j * np.deg2rad(20))
-    assert found.turn.numpy() == pytest.approx(np.full(2, wanted), abs=5e-3)  # the prior pulls a little towards 1
+    assert found.rotation.numpy() == pytest.approx(np.full(2, wanted), abs=5e-3)  # the prior pulls a little towards 1
     assert (found.at(to[0])[0] - of[0]).abs().max() < 2e-3
 
 
@@ -84,11 +84,11 @@ def test_a_similarity_is_the_least_squares_solution_of_the_four_unknowns():
     rows_x = np.stack([to[:, 0], -to[:, 1], ones, zeros], 1)
     rows_y = np.stack([to[:, 1], to[:, 0], zeros, ones], 1)
     cosine, sine, x, y = np.linalg.lstsq(np.concatenate([rows_x, rows_y]), np.concatenate([of[:, 0], of[:, 1]]), rcond=None)[0]
-    if np.hypot(cosine, sine) < 1 / LARGEST_SCALE:
+    if np.hypot(cosine, sine) < 1 / MAX_SCALE:
         pytest.fail("choose other points: this fit is one that is cut off")
     here, there = (torch.tensor(p[None], dtype=torch.float32) for p in (to, of))
     found = similarity(here, there, torch.ones(1, 12, dtype=torch.bool))
-    assert complex(found.turn) == pytest.approx(complex(cosine, sine), abs=5e-3)
+    assert complex(found.rotation) == pytest.approx(complex(cosine, sine), abs=5e-3)
     assert complex(found.shift) == pytest.approx(complex(x, y), abs=5e-3)
 
 
@@ -98,7 +98,7 @@ def test_what_is_not_seen_does_not_count_wherever_it_lies():
     wild = of.clone()
     wild[:, 3] = float("nan")
     one, other = similarity(to, of, seen), similarity(to, wild, seen)
-    assert torch.equal(one.turn, other.turn) and torch.equal(one.shift, other.shift)
+    assert torch.equal(one.rotation, other.rotation) and torch.equal(one.shift, other.shift)
 
 
 # Splines
@@ -231,7 +231,7 @@ def test_keypoints_that_say_little_make_no_wild_flow(name: str, which: str, conf
     driving, source = (bad if which in (frame, "both") else good for frame in ("driving", "source"))
     found, prior = candidates(config, driving, source)
     assert found.isfinite().all() and prior.isfinite().all()
-    assert found.abs().max() <= LONGEST * SIZE[0]
+    assert found.abs().max() <= MAX_FLOW * SIZE[0]
     assert found[:, 0].abs().max() == 0, "identity"
     if name == "nobody":
         assert found.abs().max() == 0
@@ -306,7 +306,7 @@ def test_of_several_examples_each_place_shows_the_one_it_suits():
     config = replace(FACE, warp_all=True)
     network, driving, sources = FlowNetwork(config).eval(), frame_for(config, 4, 2), frame_for(config, 5, 2, 3)
     each = network(driving, sources)
-    moved, alone = each.best(3), [each.one(k) for k in range(3)]
+    moved, alone = each.blend(3), [each.select(k) for k in range(3)]
     assert moved.shares is not None and torch.allclose(moved.shares.sum(1), torch.ones(2, 64, 64), atol=1e-5)
     together = sum(share[:, None] * one.image for share, one in zip(moved.shares.unbind(1), alone, strict=True))
     assert torch.allclose(moved.image, together, atol=5e-3)
@@ -321,11 +321,11 @@ def test_the_order_and_the_number_of_examples_change_nothing_about_the_warp():
     torch.manual_seed(0)
     config = replace(FACE, warp_all=True)
     network, driving, sources = FlowNetwork(config).eval(), frame_for(config, 6, 1), frame_for(config, 7, 1, 3)
-    first = network(driving, sources).best(3)
-    other = network(driving, sources.map(lambda x: x[:, [2, 0, 1]])).best(3)
+    first = network(driving, sources).blend(3)
+    other = network(driving, sources.map(lambda x: x[:, [2, 0, 1]])).blend(3)
     assert torch.allclose(first.image, other.image, atol=5e-3)
     single = network(driving, sources.map(lambda x: x[:, :1]))
-    assert torch.allclose(single.best(1).image, single.one(0).image, atol=1e-6)
+    assert torch.allclose(single.blend(1).image, single.select(0).image, atol=1e-6)
 
 
 @pytest.mark.parametrize(("warp_all", "count"), [(False, 1), (True, 1), (True, 3)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.models.perceptual import PerceptualDistance
-from stages.networks.features.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
+from stages.networks.features.vgg import TAP_WEIGHTS, TAPS, Vgg19, vgg19, weighted_l1
 
 CONVOLUTIONS = {
     0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 16: (256, 256),
@@ -58,7 +58,7 @@ def test_the_distance_weighs_deeper_layers_more_and_reaches_the_picture(publishe
     assert distance(image, image).tolist() == [0, 0]
 
     features = [vgg19(published)(x) for x in (image, other)]
-    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(WEIGHT_OF_TAP, *features, strict=True))
+    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(TAP_WEIGHTS, *features, strict=True))
     image.requires_grad_()
     measured = distance(image, other)
     assert torch.allclose(measured, expected, rtol=1e-4)

@@ -135,4 +135,4 @@ def test_the_model_file_holds_the_mixture_of_each_label_over_its_instances(run, 
 
 def test_the_recipe_for_it_is_street_small_with_three_channels_more():
     config, small = read_recipe("street-appearance"), read_recipe("street-small")
-    assert config == replace(small, generator=small.generator.changed(appearance=3))
+    assert config == replace(small, generator=small.generator.with_values(appearance=3))

@@ -34,5 +34,5 @@ def test_no_strength_changes_nothing():
 
 def test_every_second_window_has_another_hue():
     draw = np.random.default_rng(0)
-    turned = sum(draw_colours(draw, 1.0, 180.0).turn is not None for _ in range(400))
+    turned = sum(draw_colours(draw, 1.0, 180.0).rotation is not None for _ in range(400))
     assert 160 < turned < 240

@@ -65,7 +65,7 @@ FAULTS: dict[Callable[[Path], Path], str] = {
     truncated_zip: "neither a clip directory nor a packed clip",
     not_a_number: "landmarks/data.npz: landmarks/points holds NaN",
     gone: "does not exist",
-    faceless: "shows nothing that drives",
+    faceless: "shows its subject",
 }
 
 
@@ -88,7 +88,7 @@ def test_an_unreadable_clip_is_named_once_and_another_takes_its_place(fault, fac
     whole = Dataset(faces, "landmarks", "train")
     wholes = [whole.batch(TINY, step, PHASE) for step in range(12)]
     clip, told = broken(faces, fault), []
-    data = Dataset(faces, "landmarks", "train", on_bad=lambda path, reason: told.append((path, reason)))
+    data = Dataset(faces, "landmarks", "train", on_unreadable=lambda path, reason: told.append((path, reason)))
     batches = [data.batch(TINY, step, PHASE) for step in range(12)]
 
     assert [path for path, _ in told] == [clip]
@@ -133,10 +133,10 @@ def test_a_clip_that_is_shorter_than_the_dataset_says_is_unreadable(faces, make_
     shutil.rmtree(faces / "clips" / "person1.clip")
     make_painted_clip(faces / "clips" / "person1.clip", 1, num_frames=10)
     told = []
-    data = Dataset(faces, "landmarks", "train", on_bad=lambda path, reason: told.append(reason))
+    data = Dataset(faces, "landmarks", "train", on_unreadable=lambda path, reason: told.append(reason))
     for step in range(12):
         data.batch(TINY, step, PHASE)
-    assert told == [f"{faces}/clips/person1.clip has 10 frames, and the dataset counts on 24"]
+    assert told == [f"{faces}/clips/person1.clip has 10 frames, but its dataset needs 24"]
 
 
 def test_a_run_goes_on_beside_an_unreadable_clip_and_says_so(faces, tmp_path):
@@ -177,5 +177,5 @@ def test_only_the_clips_used_last_are_kept_open(painted_dataset, monkeypatch):
 
 def test_a_model_for_another_number_of_labels_is_told_so(painted_dataset):
     config = replace(TINY, generator=replace(TINY.generator, semantic_channels=12))
-    with pytest.raises(UsageError, match=r"have 7 channels, the model wants 12. Label maps must be"):
+    with pytest.raises(UsageError, match=r"have 7 channels, the model expects 12. Label maps must be"):
         Dataset(painted_dataset, "landmarks", "train").batch(config, 0, PHASE)

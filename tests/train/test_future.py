@@ -19,7 +19,7 @@ from stages.networks.families import build
 from stages.networks.future import PRESETS
 from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset
-from stages.train.validation import JUDGED, Validation
+from stages.train.validation import SCORED_FRAMES, Validation
 
 RECIPE = replace(
     read_recipe("future-street-small"),
@@ -75,7 +75,7 @@ def test_windows_continue_observed_maps_and_gradients_pass_through_crisp_ones(dr
     """Two frames back the only way is through the past, which is one-hot."""
     config = replace(RECIPE, generator=PRESETS["tiny-future"])
     batch = Dataset(drift_dataset, "segment", "train").batch(config, 0, Phase(1, batch=1, frames=2))
-    assert batch.given == 2 and batch.num_frames == 4 and torch.equal(batch.frames.required_image, batch.frames.semantic)
+    assert batch.real_frames == 2 and batch.num_frames == 4 and torch.equal(batch.frames.required_image, batch.frames.semantic)
     generator, past = build(config.generator), None
     for t in range(2):
         frame = batch.frame(t)
@@ -101,7 +101,7 @@ def test_validation_counts_pixels_as_numpy_does(drift_dataset):
     for window in judge.windows:
         ids = window.frames.semantic[0].argmax(1).numpy()
         assert len(ids) == 2 + 3
-        pairs += [(ids[1], ids[t]) for t in range(5 - JUDGED, 5)]
+        pairs += [(ids[1], ids[t]) for t in range(5 - SCORED_FRAMES, 5)]
     made, truth = (np.stack(maps) for maps in zip(*pairs, strict=True))
     shares = [((made == label) & (truth == label)).sum() / ((made == label) | (truth == label)).sum() for label in range(3)]
     assert figures["miou"] == pytest.approx(np.mean(shares), abs=1e-5)
@@ -140,7 +140,7 @@ def test_no_discriminator_judges_label_maps(tmp_path):
 def test_its_recipes_continue_observed_maps_and_are_stored_whole(preset):
     config = read_recipe(preset)
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert config.given == 1 and config.generator.makes_labels and config.perceptual == "none"
+    assert config.real_past == 1 and config.generator.makes_labels and config.perceptual == "none"
     assert config.longest > 10 and all(phase.has_past for phase in config.phases)
 
 

@@ -104,12 +104,12 @@ def test_the_coarse_scale_is_held_and_keeps_the_momentum_of_its_optimiser(painte
 
 
 def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset):
-    config = replace(RECIPE, given=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
+    config = replace(RECIPE, real_past=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
     data = Dataset(painted_dataset, "landmarks", "train")
     trainer: Any = Trainer(config, torch.device("cpu"), None)
     step = next(step for step in range(20) if data.batch(config, step, config.phases[0]).num_frames == 5)
     batch = data.batch(config, step, config.phases[0])
-    assert batch.given == 2, "the past frames of the generator"
+    assert batch.real_frames == 2, "the past frames of the generator"
 
     pasts: list[Any] = []
     synthesize = trainer.generator.synthesize
@@ -125,9 +125,11 @@ def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset
 
 def test_shares_of_the_steps_begin_with_real_frames_and_without(painted_dataset):
     data, phase = Dataset(painted_dataset, "landmarks", "train"), Phase(1, batch=1, frames=2)
-    given = [data.batch(replace(RECIPE, given=0.5), step, phase).given for step in range(30)]
+    given = [data.batch(replace(RECIPE, real_past=0.5), step, phase).real_frames for step in range(30)]
     assert set(given) == {0, 2} and 5 <= given.count(2) <= 25
-    assert not any(data.batch(replace(RECIPE, given=1.0), step, Phase(1, batch=1)).given for step in range(3)), "single frames have no past"
+    assert not any(data.batch(replace(RECIPE, real_past=1.0), step, Phase(1, batch=1)).real_frames for step in range(3)), (
+        "single frames have no past"
+    )
 
 
 def test_the_teacher_is_asked_for_what_the_losses_see_alone(painted_dataset):
@@ -138,7 +140,7 @@ def test_the_teacher_is_asked_for_what_the_losses_see_alone(painted_dataset):
         asked.append(1)
         return np.ones((*one.shape[:2], 2), np.float32)
 
-    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), given=0.0)
+    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), real_past=0.0)
     data, phase = Dataset(painted_dataset, "landmarks", "train", teacher), Phase(1, batch=1, frames=2, rollout=6)
     step = next(step for step in range(40) if data.batch(config, step, phase).num_frames == 8)
     asked.clear()
@@ -152,7 +154,7 @@ def test_an_image_discriminator_can_judge_h_t_too(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 0, Phase(1, batch=2))
     target, frame, raw = batch.target(0), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     judges = Discriminators(RECIPE.generator, RECIPE.discriminators).eval()  # spectral norms stay as they are
-    real, fake, painted = (judges.image(judges._conditioned(target, image)) for image in (target.image, frame, raw))
+    real, fake, painted = (judges.image(judges._condition(target, image)) for image in (target.image, frame, raw))
     expected = (losses.discriminator_loss(real, fake, "lsgan") + losses.discriminator_loss(real, painted, "lsgan")) / 2
     assert torch.allclose(judges.loss(target, frame, Past([], [], []), raw), expected)
     told = judges.generator_terms(target, frame, Past([], [], []), raw)["gan"]
@@ -160,7 +162,7 @@ def test_an_image_discriminator_can_judge_h_t_too(painted_dataset):
 
 
 def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_trusted(painted_dataset):
-    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, given=0.0), 0, Phase(1, batch=2, frames=2))
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, real_past=0.0), 0, Phase(1, batch=2, frames=2))
     target: Any = batch.target(1)
     frame, before = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     weights = LossWeights(l1=0, raw=0, warp=0, flow=0, mask=0, keypoint=0, temporal=3)
