@@ -102,7 +102,7 @@ def test_a_model_keeps_the_names_of_its_labels():
     assert TINY.for_labels(()) == TINY
     for wrong, said in (
         ({"labels": ["road", "sky"]}, "2 labels are named"),
-        ({"labels": [1, 2, 3]}, "no names"),
+        ({"labels": [1, 2, 3]}, "must be texts"),
         ({"past_frames": 0}, "one past"),
     ):
         with pytest.raises(ValueError, match=said):
