@@ -79,7 +79,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
-        self.perceptual = _recomputed(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
+        self.perceptual = _with_recomputation(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator).to(device)
         for module in self.generator.modules():  # `_generate` recomputes each frame, and within it each block is recomputed
@@ -329,14 +329,14 @@ def _update_spectral_norms(network: nn.Module) -> None:
             norms.eval()
 
 
-def _recomputed(distance: PerceptualDistance) -> PerceptualDistance:
-    """The same distance, whose activations are computed again for the gradients."""
+def _with_recomputation(distance: PerceptualDistance) -> PerceptualDistance:
+    """The distance with its activations computed again for the gradients, to save memory."""
 
-    def recomputed(image: Tensor, truth: Tensor) -> Tensor:
-        found: Tensor = checkpoint(distance, image, truth, use_reentrant=False)
-        return found
+    def recompute(image: Tensor, truth: Tensor) -> Tensor:
+        result: Tensor = checkpoint(distance, image, truth, use_reentrant=False)
+        return result
 
-    return recomputed
+    return recompute
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
