@@ -144,12 +144,12 @@ class Dataset:
     ) -> TrainingWindow:
         """A random window of a clip with its examples. before: the number of frames before those of the phase.
 
-        The flows of the first of these frames are zeros, because no loss needs them.
+        The flows of the earliest of these frames are zeros, because no loss needs them.
         """
         self._keep_open(clip)
-        require_channels(clip.clip, clip.track.channels, config.generator.semantic_channels)
+        require_channels(clip.stored_clip, clip.track.channels, config.generator.semantic_channels)
         stride = int(rng.integers(1, config.most_stride + 1))
-        distance = round(EXAMPLE_DISTANCE * clip.clip.fps)
+        distance = round(EXAMPLE_DISTANCE * clip.stored_clip.fps)
         candidates = FAR_CANDIDATES if config.far_examples and rng.random() < config.far_examples else 1
         window, drawn = draw_window(rng, clip.usable, before + phase.frames, candidates * examples, distance, stride)
         chosen = [clip.farthest(drawn[i::examples], window[0]) for i in range(examples)]
@@ -173,7 +173,7 @@ class Dataset:
         return frame_of(frames, CPU), frame_of(example_frames, CPU), flow_tensors
 
     def _keep_open(self, clip: DatasetClip) -> None:
-        """Mark a clip as the last one used, and close the one that was not used for longest if too many are open."""
+        """Mark a clip as used, and close the least recently used one if too many are open."""
         with self.lock:
             self.open[clip] = None
             self.open.move_to_end(clip)
@@ -240,6 +240,7 @@ def draw_window(
 
 
 def _draw_k(rng: np.random.Generator, max_examples: int) -> int:
+    """1 with a probability of 2/3, else any number from 2 to `max_examples`."""
     return 1 if max_examples == 1 or rng.random() < 2 / 3 else int(rng.integers(2, max_examples + 1))
 
 

@@ -50,7 +50,7 @@ class Guard:
     def watch(self, error: float, saturation: float, finite: bool) -> str:
         """Check a step. Returns the reason why the run must return to an earlier state, or "".
 
-        error: of its frames; saturation: share of the values of h_t that are black or white; finite: whether all gradients were.
+        error: of its frames; saturation: share of the values of h_t that are black or white; finite: whether all gradients were finite.
         """
         self.bad = 0 if finite else self.bad + 1
         if self.bad > MAX_BAD_STEPS:

@@ -116,19 +116,19 @@ class Trainer:
             self._begin_phase(phase)
         self.generator.learn_finest(self.config.size_of(phase)[0] if phase.finest_only else None)
         windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
-        before = batch.num_frames - phase.frames
+        first_trained = batch.num_frames - phase.frames
         for window in windows:
-            self._roll_out(window, before)
+            self._roll_out(window, first_trained)
         sums = StepSums(self.device)
         finite = True
-        for first in range(before, batch.num_frames, self.config.backprop_frames):
+        for first in range(first_trained, batch.num_frames, self.config.backprop_frames):
             frames = range(first, min(first + self.config.backprop_frames, batch.num_frames))
             self.optimizer.zero_grad(set_to_none=True)
             self.discriminator_optimizer.zero_grad(set_to_none=True)
             _update_spectral_norms(self.generator)
             _update_spectral_norms(self.discriminators)
-            computed = [self._add_gradients(window, frames, phase, sums) for window in windows]
-            finite &= self._update(phase, all(computed))
+            losses_finite = [self._add_gradients(window, frames, phase, sums) for window in windows]
+            finite &= self._update(phase, all(losses_finite))
         self.step += 1
         terms = sums.means(self.world, phase.frames)
         error, grey, saturation = (terms.pop(name) for name in ("_error", "_grey", "_saturation"))
@@ -179,12 +179,12 @@ class Trainer:
         total.backward()
         return True
 
-    def _generate(self, code: Any, driving: Frame, before: Frame | None) -> Synthesis:
+    def _generate(self, code: Any, driving: Frame, past: Frame | None) -> Synthesis:
         """A frame from the encoded examples."""
         with self._autocast():
             if not self.compute.checkpoint:
-                return self._synthesize(code, driving, before)
-            synthesis: Synthesis = checkpoint(self._synthesize, code, driving, before, use_reentrant=False)
+                return self._synthesize(code, driving, past)
+            synthesis: Synthesis = checkpoint(self._synthesize, code, driving, past, use_reentrant=False)
             return synthesis
 
     def _warp(self, examples: Frame, driving: Frame) -> Synthesis:

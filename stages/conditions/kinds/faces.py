@@ -147,8 +147,8 @@ def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
     """Draws an ellipse that contains the face and its hair into the mask."""
     x, y, side = crop.head_boxes(keypoints[None, :LANDMARKS])[0]
     if np.isfinite(side):
-        wide, high = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
-        cv2.ellipse(mask, (round(x), round(y)), (wide, high), 0, 0, 360, 1, cv2.FILLED)
+        half_width, half_height = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
+        cv2.ellipse(mask, (round(x), round(y)), (half_width, half_height), 0, 0, 360, 1, cv2.FILLED)
 
 
 def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:

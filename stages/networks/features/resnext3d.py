@@ -16,6 +16,7 @@ WEIGHTS = "resnext-101-kinetics.pth"
 """The authors' name of the file; `resnext3d` takes its content."""
 
 FEATURES, FRAMES, SIDE = 2048, 16, 112
+"""Number of features, number of frames of a video, and height and width of a frame."""
 GROUPS, DEPTHS = 32, (3, 4, 23, 3)
 """Groups of the 3 x 3 x 3 convolutions, and number of blocks in each of the four stages."""
 MEAN = (114.7748, 107.7354, 99.4750)

@@ -47,8 +47,8 @@ class StyleLayers(nn.Module):
 
     def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
-        wide = [*config.channels, config.channels[-1]]
-        self.features = [(wide[level + 1], wide[level]) for level in range(len(config.channels))]
+        channels = [*config.channels, config.channels[-1]]
+        self.features = [(channels[level + 1], channels[level]) for level in range(len(config.channels))]
         width = config.weight_hidden
         self.layers = nn.Sequential(
             nn.Linear(config.channels[-1], width), nn.LeakyReLU(SLOPE), nn.Linear(width, 2 * sum(sum(pair) for pair in self.features))
@@ -57,5 +57,5 @@ class StyleLayers(nn.Module):
     def forward(self, style: Tensor) -> list[Style]:
         """[B, C] -> the styles of the blocks of all levels, finest first."""
         parts = self.layers(style).split([2 * count for pair in self.features for count in pair], 1)
-        scales = [(part.chunk(2, 1)[0], part.chunk(2, 1)[1]) for part in parts]
-        return [Style((first, second)) for first, second in zip(scales[::2], scales[1::2], strict=True)]
+        scales_and_shifts = [(part.chunk(2, 1)[0], part.chunk(2, 1)[1]) for part in parts]
+        return [Style((first, second)) for first, second in zip(scales_and_shifts[::2], scales_and_shifts[1::2], strict=True)]

@@ -99,10 +99,10 @@ class FewShotGenerator(Generator):
         self.style_code = StyleCode(c) if c.method == "concat" else None
         self.style_layers = StyleLayers(c) if c.method == "adain" else None
         self.start = SemanticStart(c) if c.method in ("concat", "adain", "spade") else None
-        wide = [*c.channels, c.channels[-1]]
+        channels = [*c.channels, c.channels[-1]]
         self.blocks = nn.ModuleList(
             SpadeBlock(
-                wide[level + 1], wide[level], c.label_channels[level], c.hidden, c.channels[level],
+                channels[level + 1], channels[level], c.label_channels[level], c.hidden, c.channels[level],
                 guides if level < c.guided_levels else 0, adaptive=level < adaptive, spectral=c.spectral, norm=c.norm,
                 spade_shortcut=c.spade_shortcut,
             )

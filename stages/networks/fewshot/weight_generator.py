@@ -31,8 +31,8 @@ class Shape:
 
 def shapes_of(config: FewShotConfig, level: int) -> list[Shape]:
     """The matrices of a level: for each SPADE layer theta_S (if `hidden` > 0) and theta_gamma with theta_beta; then the label embedding."""
-    wide = [*config.channels, config.channels[-1]]
-    inputs, outputs, label = wide[level + 1], wide[level], config.label_channels[level]
+    channels = [*config.channels, config.channels[-1]]
+    inputs, outputs, label = channels[level + 1], channels[level], config.label_channels[level]
     features = [inputs, outputs, *([inputs] if config.spade_shortcut and inputs != outputs else [])]
     shapes: list[Shape] = []
     for count in features:
