@@ -64,7 +64,7 @@ def ways_to_read(windows: list[Window]) -> dict[str, Callable[[], object]]:
     draw = np.random.default_rng(0)
     view, colours = draw_view(draw, (height, width), height, width, 1.0), draw_colours(draw, 1.0, 0.0)
     stored = [
-        np.frombuffer(footage.stored_clip.store.read(f"frames/{footage.stored_clip.layer('frames').entry(index)}"), np.uint8)
+        np.frombuffer(footage.clip.store.read(f"frames/{footage.clip.layer('frames').entry(index)}"), np.uint8)
         for footage, window in windows
         for index in window
     ]
@@ -76,12 +76,12 @@ def ways_to_read(windows: list[Window]) -> dict[str, Callable[[], object]]:
     def read() -> None:
         for footage, window in windows:
             for index in window:
-                footage.stored_clip.frame(index)
+                footage.clip.frame(index)
 
     def look() -> None:
         for footage, window in windows:
             for index in window:
-                view.image(footage.stored_clip.frame(index))
+                view.image(footage.clip.frame(index))
 
     def show() -> None:
         for footage, window in windows:

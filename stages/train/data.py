@@ -140,25 +140,25 @@ class Dataset:
         return clips[rng.choice(len(clips), p=lengths / lengths.sum())]
 
     def _window(
-        self, clip: DatasetClip, rng: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int
+        self, dataset_clip: DatasetClip, rng: np.random.Generator, config: TrainConfig, phase: Phase, examples: int, before: int
     ) -> TrainingWindow:
         """A random window of a clip with its examples. before: the number of frames before those of the phase.
 
         The flows of the earliest of these frames are zeros, because no loss needs them.
         """
-        self._keep_open(clip)
-        require_channels(clip.stored_clip, clip.track.channels, config.generator.semantic_channels)
+        self._keep_open(dataset_clip)
+        require_channels(dataset_clip.clip, dataset_clip.track.channels, config.generator.semantic_channels)
         stride = int(rng.integers(1, config.most_stride + 1))
-        distance = round(EXAMPLE_DISTANCE * clip.stored_clip.fps)
+        distance = round(EXAMPLE_DISTANCE * dataset_clip.clip.fps)
         candidates = FAR_CANDIDATES if config.far_examples and rng.random() < config.far_examples else 1
-        window, drawn = draw_window(rng, clip.usable, before + phase.frames, candidates * examples, distance, stride)
-        chosen = [clip.farthest(drawn[i::examples], window[0]) for i in range(examples)]
-        view = draw_view(rng, clip.shape, *config.size_of(phase), config.jitter)
+        window, drawn = draw_window(rng, dataset_clip.usable, before + phase.frames, candidates * examples, distance, stride)
+        chosen = [dataset_clip.farthest(drawn[i::examples], window[0]) for i in range(examples)]
+        view = draw_view(rng, dataset_clip.shape, *config.size_of(phase), config.jitter)
         colours = draw_colours(rng, config.jitter, config.hue)
         seed = int(rng.integers(1 << 62))
         noise, example_noise = (DetectorNoise(seed), DetectorNoise(seed + 1, noisy=False)) if config.jitter else (None, None)
-        frames = clip.samples(window, view, colours, noise, regions=config.generator.appearance > 0)
-        example_frames = clip.samples(chosen, view, colours, example_noise)
+        frames = dataset_clip.samples(window, view, colours, noise, regions=config.generator.appearance > 0)
+        example_frames = dataset_clip.samples(chosen, view, colours, example_noise)
         without_flow = max(0, before - max(1, config.discriminators.span))
         flows, confidence = _estimate_flows(list(zip(frames[1:], frames, strict=False))[without_flow:], self.teacher, view, without_flow)
         warped = example_frames if config.losses.example_flow and config.generator.warps_example else []

@@ -35,7 +35,7 @@ class DatasetClip:
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
 
     @cached_property
-    def stored_clip(self) -> Clip:
+    def clip(self) -> Clip:
         """The clip of the dataset, or the source clip that it refers to."""
         clip = open_clip(self.path)
         if clip.num_frames < self.start + self.num_frames:
@@ -44,7 +44,7 @@ class DatasetClip:
 
     @cached_property
     def track(self) -> Track:
-        return open_track(self.stored_clip, self.kind)
+        return open_track(self.clip, self.kind)
 
     @cached_property
     def usable(self) -> list[int]:
@@ -66,19 +66,19 @@ class DatasetClip:
     @cached_property
     def _keypoints(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the keypoints of all frames [T, N, 2], and whether they are visible, [T, N]."""
-        whole = View.scaled(self.stored_clip.height, self.stored_clip.width, self.stored_clip.height, self.stored_clip.width)
-        points = np.stack([self.track.keypoints(index, whole) for index in range(self.stored_clip.num_frames)])
+        whole = View.scaled(self.clip.height, self.clip.width, self.clip.height, self.clip.width)
+        points = np.stack([self.track.keypoints(index, whole) for index in range(self.clip.num_frames)])
         return points[..., :2], points[..., 2] > 0
 
     def close(self) -> None:
         """Free the memory of the opened clip. It is opened again when it is needed."""
-        for name in ("stored_clip", "track", "usable", "_keypoints"):
+        for name in ("clip", "track", "usable", "_keypoints"):
             self.__dict__.pop(name, None)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return self.size if self.crops else (self.stored_clip.height, self.stored_clip.width)
+        return self.size if self.crops else (self.clip.height, self.clip.width)
 
     def samples(
         self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None, *, regions: bool = False
@@ -98,7 +98,7 @@ class DatasetClip:
         """Frames of the stored clip, uint8 [H, W, 3]. Successive frames are read together, because each read opens the video."""
         starts = [i for i, index in enumerate(indices) if i == 0 or index != indices[i - 1] + 1]
         for first, end in itertools.pairwise([*starts, len(indices)]):
-            yield from self.stored_clip.frames(indices[first], indices[end - 1] + 1)
+            yield from self.clip.frames(indices[first], indices[end - 1] + 1)
 
 
 def check_kind(root: Path, kind: str) -> None:

@@ -98,11 +98,12 @@ class Run:
         self.trainer, self.data, self.folder, self.logging, self.event, self.board = trainer, data, folder, logging, event, board
         self.config, self.world = trainer.config, trainer.world
         self.validation = Validation(validation, self.config, trainer.device, trainer.perceptual) if self.world.is_main else None
-        self.sheet = self._sheet(validation).to(trainer.device) if self.world.is_main else None
+        self.sheet_windows = self._draw_sheet_windows(validation).to(trainer.device) if self.world.is_main else None
         self.interval, self.clock = Interval(), Clock()
         self.best: dict[str, float] = {}
+        """Step and value of the best snapshot; see `_keep_best`."""
 
-    def _sheet(self, validation: Dataset) -> Batch:
+    def _draw_sheet_windows(self, validation: Dataset) -> Batch:
         """The windows of the sample sheets: single frames, with `max_examples` examples but at most four.
 
         For models that predict label maps, the windows are as long as the longest of training.
@@ -116,16 +117,16 @@ class Run:
         """Train from the newest state in the folder to the end of the schedule. Returns the path of the final snapshot."""
         milestones = set(self.config.milestones)
         if not self._resume():
-            self._milestone()
-        batches, saved = self._batches(), time.monotonic()
+            self._write_milestone()
+        batches, saved = self._start_batches(), time.monotonic()
         try:
             while self.trainer.step < self.config.steps:
                 if reason := self._step(batches):
                     self._go_back(reason)
                     batches.close()
-                    batches = self._batches()
+                    batches = self._start_batches()
                 elif self.trainer.step in milestones:
-                    self._milestone()
+                    self._write_milestone()
                     saved = time.monotonic()
                 elif time.monotonic() - saved > self.logging.save_seconds:
                     self._save()
@@ -165,11 +166,11 @@ class Run:
         self.event({**row, "steps": self.config.steps, **speed})
         self.clock = Clock()
 
-    def _milestone(self) -> None:
-        """Validate the model, and write a sample sheet, a snapshot and a state."""
-        if self.validation is None or self.sheet is None:
+    def _write_milestone(self) -> None:
+        """Validate the model, and write a sample sheet, a snapshot and a state; only in the main process."""
+        if self.validation is None or self.sheet_windows is None:
             return
-        trainer, windows = self.trainer, self.sheet
+        trainer, windows = self.trainer, self.sheet_windows
         with trainer.averaged_generator() as generator:
             figures = self.validation(generator, self.config.bfloat16)
             mixtures = fit_appearance(generator, self.data, trainer.device)
@@ -240,7 +241,8 @@ class Run:
             self._save()
             self.folder.cut_log(self.trainer.step, self.trainer.guard.history)
 
-    def _batches(self) -> Prefetcher:
+    def _start_batches(self) -> Prefetcher:
+        """Start to make the batches from the current step on."""
         return Prefetcher(self.data, self.config, self.trainer.step, self.world, self.trainer.guard.returns, self.trainer.compute.prefetch)
 
 

@@ -29,9 +29,11 @@ class LossWeights:
     """The weights of the terms. A term with weight 0 is left out."""
 
     l1: float = 5.0
+    """L1 of the frame."""
     labels: float = 0.0
     """Cross-entropy of label maps."""
     perceptual: float = 1.0
+    """Perceptual distance of the frame, or of h_t (`Target.perceptual_on_raw`)."""
     focus: float = 0.0
     """The perceptual distance of one region, resized to half the size of the image."""
     focus_points: tuple[int, ...] = ()
@@ -39,8 +41,11 @@ class LossWeights:
     raw: float = 2.5
     """L1 of h_t. Without this term the mask soon uses the warp everywhere, and H gets no gradient."""
     warp: float = 2.0
+    """L1 of the warped example, and of the previous real frame warped by the predicted flow."""
     keypoint: float = 1.0
+    """L1 of the example's flow at the keypoints (`losses.keypoint_flow_loss`)."""
     mask: float = 0.2
+    """Pushes the masks to use the warp where it is right (`losses.mask_loss`)."""
     flow: float = 1.0
     """Supervision of the previous frame's flow by a flow estimator, the teacher."""
     example_flow: float = 0.0
@@ -48,11 +53,15 @@ class LossWeights:
     attention: float = 0.1
     """With K > 1, pushes the attention to the example whose keypoints are nearest, because the choice of e_1 has no gradient."""
     gan: float = 0.05
+    """Adversarial loss of D_I."""
     feature_matching: float = 1.0
+    """L1 between features of D_I for real and generated frames."""
     temporal: float = 0.0
     """L1 to the previous generated frame, warped by the teacher's flow and weighted by its confidence."""
     video_gan: float = 0.02
+    """Adversarial loss of the video discriminators D_V."""
     region_gan: float = 0.05
+    """Adversarial loss of the discriminators of regions."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +75,11 @@ class Target:
     flow: Tensor | None = None
     """The teacher's backward flow to the previous frame, [B, 2, H, W] in pixels; None for the first frame of a window."""
     flow_confidence: Tensor | None = None
-    """Of `flow`, [B, 1, H, W] in [0, 1]."""
+    """The confidence of `flow`, [B, 1, H, W] in [0, 1]."""
     example_flows: Tensor | None = None
     """The teacher's flows to the examples, [B, K, 2, H, W]; K is 0 if the term `example_flow` is not used."""
     example_confidence: Tensor | None = None
-    """Of `example_flows`, [B, K, 1, H, W]."""
+    """The confidence of `example_flows`, [B, K, 1, H, W]."""
     perceptual_on_raw: Tensor | None = None
     """bool [B]: the samples for which the perceptual loss compares h_t and not the frame. None: every second sample."""
 
@@ -85,9 +94,13 @@ class DiscriminatorConfig:
     """The discriminators and their loss."""
 
     filters: int = 32
+    """Channels of the first layer; each further layer doubles them."""
     layers: int = 4
+    """Number of layers before the output."""
     scales: int = 1
+    """Number of image sizes; each is half the one before."""
     gan: losses.Gan = "hinge"
+    """hinge loss, or lsgan: least squares."""
     video_frames: int = 2
     """K of D_V: the number of frames in a window."""
     video_rates: int = 1
@@ -108,13 +121,14 @@ class Discriminators(nn.Module):
 
     def __init__(self, config: GeneratorConfig, settings: DiscriminatorConfig | None = None) -> None:
         super().__init__()
-        self.settings = p = settings or DiscriminatorConfig()
+        self.settings = d = settings or DiscriminatorConfig()
         self.sees_example = config.few_shot
         channels = 3 + config.semantic_channels + 3 * self.sees_example
-        window = 3 * p.video_frames + 2 * (p.video_frames - 1)
-        self.image = MultiScaleDiscriminator(channels, p.filters, p.layers, p.scales)
-        self.videos = nn.ModuleList(MultiScaleDiscriminator(window, p.filters, p.layers, p.scales) for _ in range(p.video_rates))
-        self.regions = nn.ModuleList(MultiScaleDiscriminator(channels, p.filters, p.layers - 1) for _ in p.regions)
+        window_channels = 3 * d.video_frames + 2 * (d.video_frames - 1)
+        self.image = MultiScaleDiscriminator(channels, d.filters, d.layers, d.scales)
+        videos = (MultiScaleDiscriminator(window_channels, d.filters, d.layers, d.scales) for _ in range(d.video_rates))
+        self.videos = nn.ModuleList(videos)
+        self.regions = nn.ModuleList(MultiScaleDiscriminator(channels, d.filters, d.layers - 1) for _ in d.regions)
         self.region_side = min(config.size) // 4
         self.recomputes = False
         """Whether `generator_terms` is computed again for its gradients, to save memory."""
