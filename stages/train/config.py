@@ -24,7 +24,7 @@ class Phase:
     frames: int = 1
     """T, the length of a training window."""
     scale: float = 1.0
-    """Size of the training images, in sizes of the model's images."""
+    """Height and width of the training images, as a share of those of the model."""
     batch: int = 4
     adversarial: bool = True
     """Whether there are discriminators."""
@@ -35,7 +35,6 @@ class Phase:
     """Largest number of frames that are generated before the window without gradients; the number is drawn for each step. In a short
     window, the previous frame is nearly perfect. A network that relies on this blurs more and more in a long video. After a rollout it
     learns from the errors of its own later frames."""
-
     finest_only: bool = False
     """Whether, in a coarse-to-fine generator, only the finest scale in use learns; the coarser scales are frozen."""
 
@@ -53,10 +52,13 @@ class TrainConfig:
     phases: tuple[Phase, ...] = (Phase(1000),)
     losses: LossWeights = field(default_factory=LossWeights)
     max_examples: int = 4
-    """K is drawn from 1 to this number for every step. K = 1 has probability 2/3, if this is not 1 anyway."""
+    """K is drawn from 1 to this number for every step. If this is more than 1, K = 1 has a probability of 2/3."""
     learning_rate: float = 4e-4
+    """Of the generator."""
     discriminator_rate: float = 4e-4
+    """Learning rate of the discriminators."""
     betas: tuple[float, float] = (0.5, 0.999)
+    """Of Adam."""
     decay: float = 0.4
     """Share of all steps, at the end, in which the learning rates fall linearly to a twentieth."""
     ema: float = 0.999

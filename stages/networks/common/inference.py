@@ -5,7 +5,7 @@
     frame, past = renderer.step(code, driving, past)            # once per frame
 
 The code holds everything that does not depend on the driving frame (see generator.py). The weights are prepared once: spectral norms are
-folded into them, an upsampling with its convolution becomes a transposed convolution, and the memory format is that which is fastest.
+folded into them, and an upsampling with its convolution becomes a transposed convolution.
 """
 
 from __future__ import annotations

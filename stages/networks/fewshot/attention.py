@@ -34,8 +34,6 @@ class Attention(nn.Module):
     encoder makes the keys of examples and of driving frames.
     """
 
-    start: Tensor
-
     def __init__(self, semantic: int, channels: int, level: int, *, shared: bool = True) -> None:
         super().__init__()
         widths = tuple(max(16, channels >> (level - i)) for i in range(level + 1))
@@ -73,6 +71,8 @@ class Attention(nn.Module):
 
 class CompactAttention(Attention):
     """Adaptive compact attention: the memory contains p bases, so that the cost of a frame does not depend on the number of examples."""
+
+    start: Tensor
 
     def __init__(
         self, semantic: int, channels: int, level: int, *, shared: bool = True,

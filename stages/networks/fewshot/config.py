@@ -52,6 +52,7 @@ class FewShotConfig(GeneratorConfig):
     bases: int = 128
     """p, the number of bases of compact attention."""
     basis_iterations: int = 3
+    """How often eq. 1 to 3 of compact attention are applied."""
     basis_momentum: float = 0.9
     """lambda of eq. 3 of compact attention."""
     basis_norm: Literal["mean", "unit"] = "mean"
@@ -59,6 +60,7 @@ class FewShotConfig(GeneratorConfig):
     flow_stride: int = 4
     """The flow network W and the occlusion mask M see images that are smaller by this factor."""
     flow_channels: tuple[int, ...] = (48, 96, 160, 192)
+    """Channels of W at each level."""
     flow_blocks: int = 2
     """Number of residual blocks in W."""
     flow_skips: bool = True

@@ -20,7 +20,7 @@ class AveragedExamples(Encoder):
         self.level = config.attention_level
 
     def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels from 1 to the one before it."""
+        """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels 1 to `attention_level` - 1."""
         x = activate(self.first(torch.cat([image, semantic], 1)))
         averages = []
         for layer in self.down[: self.level]:
@@ -40,8 +40,8 @@ class AveragedExamples(Encoder):
 class OuterExamples(nn.Module):
     """Two encoders, for image and semantic image, then layers that reduce the channels. E_P gets products of both features.
 
-    As in the public code: the label features, after a softmax over channels, weight the positions whose image features are averaged. The
-    size of a product does not depend on that of the image.
+    As in the public code, a softmax over channels makes each label feature a map of weights. A product contains, for each of these maps,
+    the weighted mean of every image feature. Its size does not depend on that of the image.
     """
 
     def __init__(self, config: FewShotConfig) -> None:
@@ -78,7 +78,7 @@ class OuterExamples(nn.Module):
 
 
 def _product(image: Tensor, label: Tensor) -> Tensor:
-    """Image and label features [B, C, h, w] -> [B, C, C]: sums of each image feature, weighted by each label feature."""
+    """Image and label features [B, C, h, w] -> [B, C, C]: each image feature, weighted by each label feature, summed over the image."""
     return image.flatten(2) @ label.softmax(1).flatten(2).mT / image[0, 0].numel()
 
 

@@ -64,9 +64,8 @@ class FlowNetwork(nn.Module):
         self.blocks = nn.ModuleList(conv(channels[-1], channels[-1], spectral=spectral) for _ in range(2 * config.flow_blocks))
         self.up = nn.ModuleList(up_conv(b + a if skips else b, a, spectral=spectral) for a, b in zip(channels, channels[1:], strict=False))
         self.several = config.warp_all
-        self.head = initialise_small(
-            conv(channels[0], 3 + candidates + self.several)
-        )  # starts near the identity, or with `motion="keypoints"` near the prior of the candidates
+        # small weights: the warp starts near the identity, or with `motion="keypoints"` near the prior of the candidates
+        self.head = initialise_small(conv(channels[0], 3 + candidates + self.several))
 
     def fold(self) -> None:
         """Fold the upsampling layers with their skip connections; see `UpConv.fold`."""

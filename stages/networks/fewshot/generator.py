@@ -83,14 +83,14 @@ class FewShotGenerator(Generator):
         if config.method not in get_args(Method):
             raise TypeError(f"no few-shot generator has the method {config.method!r}")
         self.config = c = config
-        guides = 0 if c.combine == "matting" else 1 + c.warp_example
+        num_guides = 0 if c.combine == "matting" else 1 + c.warp_example
         if c.method != "spade":
             self.example_encoder = AveragedExamples(c) if c.pooling == "average" else OuterExamples(c)
-            self.attention = _attention(c)
+            self.attention = _build_attention(c)
         generated = c.adaptive_levels if c.method == "weights" and c.label_embedding == "generated" else 0
         style_input = StyleCode.CHANNELS if c.method == "concat" else 0
         self.label_embedder = LabelEmbedder(c.semantic_channels + style_input, c.label_channels, generated=generated, spectral=c.spectral)
-        self.guidance = _guidance(c, guides)
+        self.guidance = _build_guidance(c, num_guides)
         self.flow = FlowNetwork(c)
         self.example_flow = FlowNetwork(c) if c.warp_example and not c.flow_shared else None
         adaptive = c.adaptive_levels if c.method == "weights" else 0
@@ -103,7 +103,7 @@ class FewShotGenerator(Generator):
         self.blocks = nn.ModuleList(
             SpadeBlock(
                 channels[level + 1], channels[level], c.label_channels[level], c.hidden, c.channels[level],
-                guides if level < c.guided_levels else 0, adaptive=level < adaptive, spectral=c.spectral, norm=c.norm,
+                num_guides if level < c.guided_levels else 0, adaptive=level < adaptive, spectral=c.spectral, norm=c.norm,
                 spade_shortcut=c.spade_shortcut,
             )
             for level in range(len(c.channels))
@@ -251,7 +251,7 @@ class FewShotGenerator(Generator):
         ]
 
 
-def _attention(c: FewShotConfig) -> Attention:
+def _build_attention(c: FewShotConfig) -> Attention:
     if c.attention == "pixel":
         return Attention(c.semantic_channels, c.attention_channels, c.attention_level, shared=c.attention_shared)
     return CompactAttention(
@@ -266,9 +266,9 @@ def _concatenate(sources: Frame, others: Frame) -> Frame:
     return Frame(torch.cat([sources.semantic, others.semantic], 1), torch.cat([sources.keypoints, others.keypoints], 1), image)
 
 
-def _guidance(c: FewShotConfig, guides: int) -> nn.Module | None:
-    if not guides:
+def _build_guidance(c: FewShotConfig, num_guides: int) -> nn.Module | None:
+    if not num_guides:
         return None
     if c.guidance == "unet":
-        return nn.ModuleList(UNet(4, c.channels, spectral=c.spectral) for _ in range(guides))
+        return nn.ModuleList(UNet(4, c.channels, spectral=c.spectral) for _ in range(num_guides))
     return Encoder(4, c.channels[: c.guided_levels], spectral=c.spectral)

@@ -1,6 +1,6 @@
 """Motion from keypoints: backward flows, computed in closed form from the keypoints of a driving frame and of a source image.
 
-    candidates = Candidates(config)                                   # which ones depends on the driving kind of the model
+    candidates = Candidates(config)                                   # they depend on the driving kind of the model
     flows, prior = candidates(driving, sources, (height, width), stride)
 
 Everything is computed in float32. A flow is the offset from each position of the driving frame to its position in the source:
@@ -223,10 +223,7 @@ def _minor_deviation(points: Tensor, weight: Tensor) -> Tensor:
 def _face_candidates(
     driving: Tensor, shown: Tensor, sources: Tensor, common: Tensor, grid: Tensor, smoothing: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Flows [B, S, C, h, w, 2] and prior logits [B, S, C, h, w], as those of `_body_candidates` and `_box_candidates`.
-
-    Coordinates are in heights of the image: driving [B, N, 2], sources [B, S, N, 2].
-    """
+    """Flows [B, S, C, h, w, 2] and prior logits [B, S, C, h, w]. driving [B, N, 2], sources [B, S, N, 2], in heights of the image."""
     whole = similarity(driving[:, None].expand_as(sources), sources, common)
     positions, distance = splines(driving, shown, sources, common, grid, whole, smoothing)
     flows = torch.cat([torch.zeros_like(positions[:, :, :1]), whole.at(grid)[:, :, None] - grid, positions - grid], 2)
@@ -237,6 +234,7 @@ def _face_candidates(
 
 
 def _body_candidates(driving: Tensor, shown: Tensor, sources: Tensor, common: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_face_candidates`. The prior of a part falls with the distance from its bones."""
     repeated = driving[:, None].expand_as(sources)
     whole = similarity(repeated, sources, common)
     trunk = (driving[:, NECK] - driving[:, MID_HIP]).norm(dim=-1)
@@ -265,9 +263,9 @@ def _distance_to_bones(points: Tensor, shown: Tensor, bones: tuple[tuple[int, in
 
 
 def _box_candidates(driving: Tensor, sources: Tensor, common: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """For each instance the shift and the scale along each axis between its boxes, which are given by two opposite corners.
+    """As `_face_candidates`, with driving [B, 1, N, 2]: for each instance the shift and the scale along each axis between its boxes.
 
-    driving [B, 1, N, 2], sources [B, S, N, 2].
+    A box is given by two opposite corners.
     """
     flows = [torch.zeros_like(grid).expand(*sources.shape[:2], -1, -1, -1)]
     prior = [torch.zeros(grid.shape[:2], device=grid.device).expand(*sources.shape[:2], -1, -1)]
