@@ -40,7 +40,10 @@ MAX_YAW, MAX_PITCH = 25.0, 20.0
 
 
 class LandmarkTrack(Track):
-    """points: landmarks [T, P, 68, 3]. iris: [T, P, 10, 3], or None if unknown. draw_irises: whether s_t has a channel for the irises."""
+    """The faces of a clip.
+
+    points: landmarks [T, P, 68, 3]. iris: [T, P, 10, 3], or None if unknown. draw_irises: whether s_t has a channel for the irises.
+    """
 
     def __init__(self, points: np.ndarray, iris: np.ndarray | None = None, *, draw_irises: bool = False) -> None:
         self.points, self.draw_irises = points, draw_irises
@@ -112,10 +115,8 @@ class LandmarkTrack(Track):
         points = self.points[index, 0]
         warnings = []
         centre_x, centre_y, side = crop.head_boxes(points[None])[0]
-        if (
-            crop.share_outside(np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side]), clip.width, clip.height)
-            > MAX_CROP_OUTSIDE
-        ):
+        head_crop = np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side])
+        if crop.share_outside(head_crop, clip.width, clip.height) > MAX_CROP_OUTSIDE:
             warnings.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
         if eye_distance(points) < MIN_EYE_DISTANCE:
             warnings.append(f"the face in {clip.id} is very small: results will be blurred")

@@ -72,11 +72,11 @@ def attention_loss(shares: Tensor, driving: Tensor, examples: Tensor) -> Tensor:
 
     shares [B, K]; driving [B, N, 3], examples [B, K, N, 3]: x, y in pixels, confidence. The loss of a sample without common keypoints is 0.
     """
-    both = ((driving[:, None, :, 2] > 0) & (examples[..., 2] > 0)).float()[..., None]  # [B, K, N, 1]
-    offset = (examples[..., :2] - driving[:, None, :, :2]) * both
-    shared = both.sum((2, 3)) > 0  # [B, K]
-    count = both.sum(2, keepdim=True).clamp(min=1)
-    distance = ((offset - offset.sum(2, keepdim=True) / count) * both).square().sum((2, 3)) / count[:, :, 0, 0]
-    distance = torch.where(shared, distance, torch.inf)
+    common = ((driving[:, None, :, 2] > 0) & (examples[..., 2] > 0)).float()[..., None]  # [B, K, N, 1]
+    offset = (examples[..., :2] - driving[:, None, :, :2]) * common
+    comparable = common.sum((2, 3)) > 0  # [B, K]
+    count = common.sum(2, keepdim=True).clamp(min=1)
+    distance = ((offset - offset.sum(2, keepdim=True) / count) * common).square().sum((2, 3)) / count[:, :, 0, 0]
+    distance = torch.where(comparable, distance, torch.inf)
     per_sample = F.nll_loss(shares.clamp(min=1e-6).log(), distance.argmin(1), reduction="none")
-    return (per_sample * shared.any(1)).mean()
+    return (per_sample * comparable.any(1)).mean()
