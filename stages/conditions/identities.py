@@ -42,8 +42,10 @@ class InstanceTracker:
     """Tracks the connected pieces of label maps from frame to frame."""
 
     before: Identities | None = None
+    """Those of the frame before; None before the first frame."""
     hidden: list[_Hidden] = field(default_factory=list)
     count: int = 0
+    """Number of instances so far."""
 
     def __call__(self, labels: LabelMap, flow: NDArray[np.floating] | None = None) -> Identities:
         """The identities of the next frame. labels: uint8 [H, W]; flow: [H, W, 2] from the frame before to this one, if it is known."""
