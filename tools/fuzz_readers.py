@@ -206,10 +206,10 @@ def _run(folder: Path) -> None:
 
 def _go_on(folder: Path) -> None:
     run = RunFolder(folder)
-    run.planned(CONFIG)
+    run.planned_lengths(CONFIG)
     run.claim(CONFIG, "data", overwrite=False)
     run.latest_state()
-    run.keep_log_until(30, [])
+    run.cut_log(30, [])
 
 
 CONFIG = TrainConfig(generator=TINY, budget=60.0)

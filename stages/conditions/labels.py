@@ -94,7 +94,7 @@ class InstanceLayer:
     """A clip's layer `instances`: an object has the same number in all frames.
 
     is_thing: whether each number is that of a countable object, bool [256]. followed: the numbers of the largest objects.
-    Raises InvalidClip when layer.json has wrong ids.
+    Raises InvalidClip when layer.json has ids that are no whole numbers.
     """
 
     def __init__(self, layer: LabelSource, path: Path | None = None) -> None:

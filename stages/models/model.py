@@ -53,7 +53,7 @@ class Model:
 
         Raises UsageError where the family has none.
         """
-        config = self.config.changed(attention=attention)
+        config = self.config.with_values(attention=attention)
         if config == self.config:
             return self
         generator = build(config)

@@ -220,7 +220,7 @@ def test_a_dataset_of_faces_from_before_there_were_kinds_goes_on(painted_dataset
 
 def test_a_model_of_another_kind_names_the_preset_that_fits(make_body_clip, tmp_path):
     made([make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])], tmp_path / "bodies")
-    with pytest.raises(InputError, match=r"of the kind poses, and the model wants landmarks"):
+    with pytest.raises(InputError, match=r"of the kind poses, and the model expects landmarks"):
         Dataset(tmp_path / "bodies", "landmarks", "train")
     with pytest.raises(InputError, match="has no layer 'densepose'"):
         Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1))

@@ -18,7 +18,7 @@ from stages.networks.common.generator import Generator, Synthesis
 from stages.networks.common.inference import Renderer, Speed
 from stages.networks.common.objective import LossWeights, Target
 from stages.networks.future import PRESETS, Future, FutureConfig, label_losses
-from stages.networks.future.generator import Past, crisp, resized
+from stages.networks.future.generator import Past, resize, to_one_hot
 
 TINY = PRESETS["tiny-future"]
 
@@ -103,7 +103,7 @@ def test_a_configuration_keeps_the_names_of_the_labels():
     assert TINY.for_labels(()) == TINY
     for change, message in (
         ({"labels": ["road", "sky"]}, "2 labels are named"),
-        ({"labels": [1, 2, 3]}, "no names"),
+        ({"labels": [1, 2, 3]}, "must be texts"),
         ({"past_frames": 0}, "one past"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -152,7 +152,7 @@ def test_a_predicted_map_and_its_gradients_are_those_of_equation_4_with_carried_
         network.to_flow.weight.mul_(30)
     first, second = random_label_map(seed=1), random_label_map(seed=2)
     past = remember_all(network, [first, second])
-    past = replace(past, rest=torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5)
+    past = replace(past, rounding_error=torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5)
     output = network.synthesize(None, first, past)
 
     features = network.past(torch.cat([second.semantic, first.semantic], 1).double())
@@ -160,9 +160,9 @@ def test_a_predicted_map_and_its_gradients_are_those_of_equation_4_with_carried_
     motion = network.motion(features)
     flow, mask = smooth(network.to_flow(motion) * (20 / 256 * 32)), torch.sigmoid(smooth(network.to_mask(motion)))
     assert flow.abs().max() > 2 and (mask > 0.5).any() and (mask < 0.5).any()
-    expected, remainder = predict_by_loops(second.semantic[0].double(), flow[0], past.rest[0].double(), mask[0], painted[0])
+    expected, remainder = predict_by_loops(second.semantic[0].double(), flow[0], past.rounding_error[0].double(), mask[0], painted[0])
     assert torch.allclose(output.frame[0].double(), expected, atol=1e-5)
-    assert torch.allclose(network.remember(first, output, past).rest[0].double(), remainder, atol=1e-5)
+    assert torch.allclose(network.remember(first, output, past).rounding_error[0].double(), remainder, atol=1e-5)
 
     weight = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(4)).double()
     parameters = [network.to_labels.weight, network.to_mask.weight, network.past[0].weight]
@@ -186,7 +186,7 @@ def test_a_predicted_map_depends_on_the_last_observed_maps_alone():
         network.synthesize(None, maps[0], remember_all(network, maps[1:])).frame,
     )
     alone = remember_all(network, maps[2:])
-    twice = replace(alone, seen=alone.seen * 2)
+    twice = replace(alone, inputs=alone.inputs * 2)
     assert torch.equal(network.synthesize(None, maps[0], alone).frame, network.synthesize(None, maps[0], twice).frame), (
         "the earliest observed map is repeated"
     )
@@ -216,7 +216,7 @@ def test_flow_scales_with_the_size_of_the_label_maps():
     start = random_label_map(seed=1, size=(64, 96))
     (past,) = predict_pasts(network, remember_all(network, [start]), start, 1)
     assert torch.equal(past.semantic[..., :-8, :-24], start.semantic[..., 8:, 24:])
-    assert past.seen[0].shape[-2:] == (32, 32)
+    assert past.inputs[0].shape[-2:] == (32, 32)
 
 
 def test_resizing_keeps_positions_relative_to_pixel_centres():
@@ -225,7 +225,7 @@ def test_resizing_keeps_positions_relative_to_pixel_centres():
     for width in (8, 12, 48, 97):
         expected = (torch.arange(width) + 0.5) / width
         inner = slice(math.ceil(width / 8), -math.ceil(width / 8))
-        assert torch.allclose(resized(ramp, (5, width))[0, 0, 0, inner], expected[inner], atol=1e-3)
+        assert torch.allclose(resize(ramp, (5, width))[0, 0, 0, inner], expected[inner], atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(33, 47), (31, 100)])
@@ -262,7 +262,7 @@ def test_void_is_zero_in_all_channels_and_is_filled_by_the_synthesized_labels():
 
 def test_the_one_hot_past_has_the_gradient_of_the_probabilities():
     probabilities = torch.rand(1, 3, 4, 4).softmax(1).requires_grad_(True)
-    hard = crisp(probabilities)
+    hard = to_one_hot(probabilities)
     assert torch.equal(hard.detach(), one_hot(probabilities.argmax(1), 3))
     weight = torch.rand(1, 3, 4, 4)
     (gradient,) = torch.autograd.grad((hard * weight).sum(), probabilities)
@@ -299,7 +299,7 @@ def test_the_renderer_predicts_the_same_maps():
             actual, renderer_past = renderer.step(None, start, renderer_past)
             expected, past = network.step(None, start, past)
             assert torch.allclose(actual, expected, atol=1e-4)
-            assert torch.allclose(renderer_past.rest, past.rest, atol=1e-3)
+            assert torch.allclose(renderer_past.rounding_error, past.rounding_error, atol=1e-3)
 
 
 def test_every_weight_gets_a_gradient():
@@ -353,5 +353,5 @@ def test_map_applies_a_function_to_every_tensor_of_the_past():
     network = make_network()
     past = predict_pasts(network, remember_all(network, [random_label_map(seed=1)]), random_label_map(), 1)[0]
     mapped = past.map(lambda x: x + 1)
-    assert isinstance(mapped, Past) and mapped.rest is not None and torch.equal(mapped.rest, past.rest + 1)
-    assert torch.equal(mapped.seen[1], past.seen[1] + 1)
+    assert isinstance(mapped, Past) and mapped.rounding_error is not None and torch.equal(mapped.rounding_error, past.rounding_error + 1)
+    assert torch.equal(mapped.inputs[1], past.inputs[1] + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.features.i3d import CLASSES, FEATURES, I3d, Unit, _pool, i3d, prepared
+from stages.networks.features.i3d import CLASSES, FEATURES, I3d, Unit, _pool, i3d, preprocess
 
 SHAPES = {
     "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7), "Conv3d_2b_1x1.bn.running_var": (64,),
@@ -71,5 +71,5 @@ def test_padding_is_that_of_tensorflows_same():
 
 def test_frames_are_resized_to_224_pixels_and_scaled_to_minus_one_to_one():
     frames = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 50, 80)
-    assert prepared(frames).shape == (2, 3, 224, 224)
-    assert torch.allclose(prepared(frames)[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))
+    assert preprocess(frames).shape == (2, 3, 224, 224)
+    assert torch.allclose(preprocess(frames)[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer, Speed, degenerate, prepared
+from stages.networks.common.inference import Renderer, Speed, degenerate, prepare
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 
@@ -87,13 +87,13 @@ def test_saturated_and_infinite_frames_are_degenerate():
 def test_spectral_norms_are_folded_into_plain_weights_and_the_generator_stays_unchanged():
     net = make_network("tiny-paper")
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    fast = prepared(net, torch.float32, channels_last=True)
+    fast = prepare(net, torch.float32, channels_last=True)
 
     assert not any("parametrizations" in name for name in fast.state_dict())
     plain = FewShotGenerator(replace(PRESETS["tiny-paper"], spectral=False))
     assert set(plain.state_dict()) == set(fast.state_dict())
-    folded, normed = fast.get_parameter("blocks.0.conv_first.weight"), net.get_submodule("blocks.0.conv_first").weight
-    assert isinstance(normed, torch.Tensor) and torch.allclose(folded, normed)
+    folded, norm_and_relu = fast.get_parameter("blocks.0.conv_first.weight"), net.get_submodule("blocks.0.conv_first").weight
+    assert isinstance(norm_and_relu, torch.Tensor) and torch.allclose(folded, norm_and_relu)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 

@@ -7,7 +7,7 @@ import torch
 from stages.flow.warp import warp
 from stages.networks.common import losses
 from stages.networks.common.discriminator import MultiScaleDiscriminator
-from stages.networks.common.discriminator_inputs import Past, boxes_of, crop_region, video_window, windows
+from stages.networks.common.discriminator_inputs import Past, crop_region, square_boxes, video_window, windows
 
 
 def test_the_warp_reads_each_pixel_where_the_flow_points():
@@ -96,7 +96,7 @@ def test_the_second_of_two_composed_flows_is_read_where_the_first_points():
 
 def test_a_region_is_cropped_around_its_keypoints_inside_the_image():
     keypoints = torch.tensor([[[10.0, 20.0, 1.0], [18.0, 20.0, 1.0], [60.0, 60.0, 1.0]], [[0.0, 0.0, 0.0]] * 3, [[1.0, 1.0, 1.0]] * 3])
-    boxes, visible = boxes_of(keypoints, (0, 1), 64, 64)
+    boxes, visible = square_boxes(keypoints, (0, 1), 64, 64)
     assert visible.tolist() == [True, False, True]
     assert boxes[0].tolist() == [6, 12, 22, 28]  # the points are 8 pixels apart; the box is twice as wide
     assert boxes[2].min() >= 0

@@ -14,7 +14,7 @@ from stages.networks.common.frame import Frame
 from stages.networks.fewshot.config import PRESETS, FewShotConfig
 from stages.networks.fewshot.flow import FlowNetwork
 from stages.networks.fewshot.generator import FewShotGenerator
-from stages.networks.fewshot.motion import BODY_PARTS, BODY_POINTS, LARGEST_SCALE, LONGEST, Candidates, pixel_grid, similarity, splines
+from stages.networks.fewshot.motion import BODY_PARTS, BODY_POINTS, MAX_FLOW, MAX_SCALE, Candidates, pixel_grid, similarity, splines
 
 CPU = torch.device("cpu")
 FACE, BODY, STREET = (
@@ -76,7 +76,7 @@ def test_a_similarity_is_recovered_from_its_points():
     source = transform(random_points(9), 20, 1.3, (5.0, -3.0))[..., :2] / 64
     fit = similarity(target, source, torch.ones(2, 9, dtype=torch.bool))
     expected = 1.3 * np.exp(1j * np.deg2rad(20))
-    assert fit.turn.numpy() == pytest.approx(np.full(2, expected), abs=5e-3)  # the prior pulls it slightly towards 1
+    assert fit.rotation.numpy() == pytest.approx(np.full(2, expected), abs=5e-3)  # the prior pulls it slightly towards 1
     assert (fit.at(target[0])[0] - source[0]).abs().max() < 2e-3
 
 
@@ -87,11 +87,11 @@ def test_a_similarity_is_the_least_squares_solution():
     rows_x = np.stack([target[:, 0], -target[:, 1], ones, zeros], 1)
     rows_y = np.stack([target[:, 1], target[:, 0], zeros, ones], 1)
     cosine, sine, x, y = np.linalg.lstsq(np.concatenate([rows_x, rows_y]), np.concatenate([source[:, 0], source[:, 1]]), rcond=None)[0]
-    if np.hypot(cosine, sine) < 1 / LARGEST_SCALE:
+    if np.hypot(cosine, sine) < 1 / MAX_SCALE:
         pytest.fail("choose other points: the scale of this fit is clamped")
     target_points, source_points = (torch.tensor(p[None], dtype=torch.float32) for p in (target, source))
     fit = similarity(target_points, source_points, torch.ones(1, 12, dtype=torch.bool))
-    assert complex(fit.turn) == pytest.approx(complex(cosine, sine), abs=5e-3)
+    assert complex(fit.rotation) == pytest.approx(complex(cosine, sine), abs=5e-3)
     assert complex(fit.shift) == pytest.approx(complex(x, y), abs=5e-3)
 
 
@@ -101,7 +101,7 @@ def test_invisible_points_do_not_count_even_if_they_are_nan():
     with_invalid = source.clone()
     with_invalid[:, 3] = float("nan")
     one, other = similarity(target, source, visible), similarity(target, with_invalid, visible)
-    assert torch.equal(one.turn, other.turn) and torch.equal(one.shift, other.shift)
+    assert torch.equal(one.rotation, other.rotation) and torch.equal(one.shift, other.shift)
 
 
 # Splines
@@ -233,7 +233,7 @@ def test_poor_keypoints_make_a_finite_flow_of_limited_length(name: str, which: s
     driving, source = (poor if which in (frame, "both") else good for frame in ("driving", "source"))
     flows, prior = compute_candidates(config, driving, source)
     assert flows.isfinite().all() and prior.isfinite().all()
-    assert flows.abs().max() <= LONGEST * SIZE[0]
+    assert flows.abs().max() <= MAX_FLOW * SIZE[0]
     assert flows[:, 0].abs().max() == 0, "identity"
     if name == "nobody":
         assert flows.abs().max() == 0
@@ -309,7 +309,7 @@ def test_the_warp_of_several_examples_is_their_average_weighted_by_shares():
     config = replace(FACE, warp_all=True)
     network, driving, sources = FlowNetwork(config).eval(), random_frame(config, 4, 2), random_frame(config, 5, 2, 3)
     motion = network(driving, sources)
-    combined, alone = motion.best(3), [motion.one(k) for k in range(3)]
+    combined, alone = motion.blend(3), [motion.select(k) for k in range(3)]
     assert combined.shares is not None and torch.allclose(combined.shares.sum(1), torch.ones(2, 64, 64), atol=1e-5)
     average = sum(share[:, None] * one.image for share, one in zip(combined.shares.unbind(1), alone, strict=True))
     assert torch.allclose(combined.image, average, atol=5e-3)
@@ -324,11 +324,11 @@ def test_the_warp_does_not_depend_on_the_order_of_the_examples():
     torch.manual_seed(0)
     config = replace(FACE, warp_all=True)
     network, driving, sources = FlowNetwork(config).eval(), random_frame(config, 6, 1), random_frame(config, 7, 1, 3)
-    first = network(driving, sources).best(3)
-    other = network(driving, sources.map(lambda x: x[:, [2, 0, 1]])).best(3)
+    first = network(driving, sources).blend(3)
+    other = network(driving, sources.map(lambda x: x[:, [2, 0, 1]])).blend(3)
     assert torch.allclose(first.image, other.image, atol=5e-3)
     single = network(driving, sources.map(lambda x: x[:, :1]))
-    assert torch.allclose(single.best(1).image, single.one(0).image, atol=1e-6)
+    assert torch.allclose(single.blend(1).image, single.select(0).image, atol=1e-6)
 
 
 @pytest.mark.parametrize(("warp_all", "count"), [(False, 1), (True, 1), (True, 3)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.networks.features.resnext3d import FEATURES, MEAN, ResNeXt3d, prepared, resnext3d
+from stages.networks.features.resnext3d import FEATURES, MEAN, ResNeXt3d, preprocess, resnext3d
 
 SHAPES = {
     "conv1.weight": (64, 3, 7, 7, 7), "layer1.0.conv1.weight": (128, 64, 1, 1, 1), "layer1.0.downsample.0.weight": (256, 64, 1, 1, 1),
@@ -53,6 +53,6 @@ def test_a_file_of_another_network_is_refused(published):
 
 
 def test_frames_are_resized_to_112_pixels_and_the_mean_is_subtracted():
-    resized = prepared(torch.full((2, 3, 50, 80), 255, dtype=torch.uint8))
+    resized = preprocess(torch.full((2, 3, 50, 80), 255, dtype=torch.uint8))
     assert resized.shape == (2, 3, 112, 112)
     assert torch.allclose(resized[0, :, 5, 5], 255 - torch.tensor(MEAN))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.models.perceptual import PerceptualDistance
-from stages.networks.features.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
+from stages.networks.features.vgg import TAP_WEIGHTS, TAPS, Vgg19, vgg19, weighted_l1
 
 CONVOLUTIONS = {
     0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 16: (256, 256),
@@ -58,7 +58,7 @@ def test_the_distance_is_the_weighted_sum_of_its_layers_and_has_a_gradient(publi
     assert distance(image, image).tolist() == [0, 0]
 
     features = [vgg19(published)(x) for x in (image, other)]
-    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(WEIGHT_OF_TAP, *features, strict=True))
+    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(TAP_WEIGHTS, *features, strict=True))
     image.requires_grad_()
     actual = distance(image, other)
     assert torch.allclose(actual, expected, rtol=1e-4)

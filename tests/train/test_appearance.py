@@ -135,4 +135,4 @@ def test_the_model_file_has_a_mixture_over_the_instances_of_each_label(run, stre
 
 def test_the_recipe_street_appearance_is_street_small_with_three_appearance_channels():
     config, small = read_recipe("street-appearance"), read_recipe("street-small")
-    assert config == replace(small, generator=small.generator.changed(appearance=3))
+    assert config == replace(small, generator=small.generator.with_values(appearance=3))

@@ -34,5 +34,5 @@ def test_strength_0_changes_nothing():
 
 def test_half_of_the_windows_have_another_hue():
     rng = np.random.default_rng(0)
-    rotated = sum(draw_colours(rng, 1.0, 180.0).turn is not None for _ in range(400))
+    rotated = sum(draw_colours(rng, 1.0, 180.0).rotation is not None for _ in range(400))
     assert 160 < rotated < 240

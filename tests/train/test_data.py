@@ -68,7 +68,7 @@ DAMAGES: dict[Callable[[Path], Path], str] = {
     pack_and_truncate: "neither a clip directory nor a packed clip",
     write_nan: "landmarks/data.npz: landmarks/points holds NaN",
     delete: "does not exist",
-    remove_faces: "shows nothing that drives",
+    remove_faces: "shows its subject",
 }
 """Damage -> the reason that is reported."""
 
@@ -93,7 +93,7 @@ def test_an_unreadable_clip_is_reported_once_and_replaced_by_another(damage, fac
     intact = Dataset(faces, "landmarks", "train")
     intact_batches = [intact.batch(TINY, step, PHASE) for step in range(12)]
     clip, reports = damage_clip(faces, damage), []
-    data = Dataset(faces, "landmarks", "train", on_bad=lambda path, reason: reports.append((path, reason)))
+    data = Dataset(faces, "landmarks", "train", on_unreadable=lambda path, reason: reports.append((path, reason)))
     batches = [data.batch(TINY, step, PHASE) for step in range(12)]
 
     assert [path for path, _ in reports] == [clip]
@@ -136,10 +136,10 @@ def test_a_clip_that_is_shorter_than_the_dataset_says_is_unreadable(faces, make_
     shutil.rmtree(faces / "clips" / "person1.clip")
     make_painted_clip(faces / "clips" / "person1.clip", 1, num_frames=10)
     reasons = []
-    data = Dataset(faces, "landmarks", "train", on_bad=lambda path, reason: reasons.append(reason))
+    data = Dataset(faces, "landmarks", "train", on_unreadable=lambda path, reason: reasons.append(reason))
     for step in range(12):
         data.batch(TINY, step, PHASE)
-    assert reasons == [f"{faces}/clips/person1.clip has 10 frames, and the dataset counts on 24"]
+    assert reasons == [f"{faces}/clips/person1.clip has 10 frames, but its dataset needs 24"]
 
 
 def test_a_run_reports_an_unreadable_clip_and_continues(faces, tmp_path):
@@ -180,5 +180,5 @@ def test_only_the_most_recently_used_clips_stay_open(painted_dataset, monkeypatc
 
 def test_a_model_for_another_number_of_channels_is_refused(painted_dataset):
     config = replace(TINY, generator=replace(TINY.generator, semantic_channels=12))
-    with pytest.raises(UsageError, match=r"have 7 channels, the model wants 12. Label maps must be"):
+    with pytest.raises(UsageError, match=r"have 7 channels, the model expects 12. Label maps must be"):
         Dataset(painted_dataset, "landmarks", "train").batch(config, 0, PHASE)

@@ -19,7 +19,7 @@ from stages.networks.families import build
 from stages.networks.future import PRESETS
 from stages.train import LoggingSettings, Phase, TrainConfig, TrainOptions, read_recipe, train
 from stages.train.data import Dataset
-from stages.train.validation import JUDGED, Validation
+from stages.train.validation import SCORED_FRAMES, Validation
 
 RECIPE = replace(
     read_recipe("future-street-small"),
@@ -75,7 +75,7 @@ def test_windows_begin_with_observed_maps_and_gradients_pass_through_one_hot_map
     """The second predicted map depends on the first only through the one-hot past."""
     config = replace(RECIPE, generator=PRESETS["tiny-future"])
     batch = Dataset(drift_dataset, "segment", "train").batch(config, 0, Phase(1, batch=1, frames=2))
-    assert batch.given == 2 and batch.num_frames == 4 and torch.equal(batch.frames.required_image, batch.frames.semantic)
+    assert batch.real_frames == 2 and batch.num_frames == 4 and torch.equal(batch.frames.required_image, batch.frames.semantic)
     generator, past = build(config.generator), None
     for t in range(2):
         frame = batch.frame(t)
@@ -101,7 +101,7 @@ def test_validation_metrics_equal_those_computed_with_numpy(drift_dataset):
     for window in validation.windows:
         ids = window.frames.semantic[0].argmax(1).numpy()
         assert len(ids) == 2 + 3
-        pairs += [(ids[1], ids[t]) for t in range(5 - JUDGED, 5)]
+        pairs += [(ids[1], ids[t]) for t in range(5 - SCORED_FRAMES, 5)]
     predicted, truth = (np.stack(maps) for maps in zip(*pairs, strict=True))
     ious = [((predicted == label) & (truth == label)).sum() / ((predicted == label) | (truth == label)).sum() for label in range(3)]
     assert values["miou"] == pytest.approx(np.mean(ious), abs=1e-5)
@@ -140,7 +140,7 @@ def test_phases_with_discriminators_are_refused(tmp_path):
 def test_the_recipes_begin_with_observed_maps_and_are_stored_completely(preset):
     config = read_recipe(preset)
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert config.given == 1 and config.generator.makes_labels and config.perceptual == "none"
+    assert config.real_past == 1 and config.generator.makes_labels and config.perceptual == "none"
     assert config.longest > 10 and all(phase.has_past for phase in config.phases)
 
 

@@ -67,9 +67,9 @@ def test_a_recipe_file_changes_settings_of_its_base(tmp_path):
         ('base = "nobody"', "there is no recipe 'nobody'"),
         (
             'base = "face-256"\n[generator]\nwarp_all = false\n[[phases]]\nsteps = 1\nadversarial = false\nmotion_only = true',
-            "a phase with motion_only has frames = 1",
+            "a phase with motion_only needs frames = 1",
         ),
-        ('base = "face-256"\n[[phases]]\nsteps = 1\nmotion_only = true', "a phase with motion_only has frames = 1"),
+        ('base = "face-256"\n[[phases]]\nsteps = 1\nmotion_only = true', "a phase with motion_only needs frames = 1"),
         ('base = "face-256"\n[generator]\nsize = [256, 200]', "images of 128x100 cannot be halved 5 times: take multiples of 32"),
     ],
 )

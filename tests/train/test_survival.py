@@ -18,7 +18,7 @@ from stages.networks.fewshot.config import FewShotConfig
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.train import LoggingSettings, Phase, TrainOptions, read_recipe, train
 from stages.train.budget import plan
-from stages.train.guard import MAX_BAD_STEPS, MAX_RETURNS, SLOWER, Guard
+from stages.train.guard import MAX_BAD_STEPS, MAX_RETURNS, RATE_FACTOR, Guard
 from stages.train.state import RunFolder
 from stages.train.trainer import Trainer
 
@@ -67,10 +67,10 @@ class TestTheGuard:
     def test_lowers_the_learning_rate_each_time_and_gives_up_in_the_end(self):
         guard = Guard()
         for _ in range(MAX_RETURNS):
-            guard = guard.slower("frames are black", 30, 10)
-        assert guard.rate == SLOWER**MAX_RETURNS and len(guard.history) == MAX_RETURNS
+            guard = guard.after_return("frames are black", 30, 10)
+        assert guard.rate == RATE_FACTOR**MAX_RETURNS and len(guard.history) == MAX_RETURNS
         with pytest.raises(Fsv2vError, match="does not converge: at step 30 frames are black, after going back 8 times"):
-            guard.slower("frames are black", 30, 10)
+            guard.after_return("frames are black", 30, 10)
 
 
 def test_a_learning_rate_that_is_1000_times_too_high_is_lowered_until_the_run_learns(painted_dataset, tmp_path):
@@ -171,13 +171,13 @@ class TestBudgets:
     CONFIG = replace(TINY, phases=(Phase(600), Phase(100, frames=2), Phase(10, frames=4)))
 
     def test_the_time_of_all_phases_is_shortened_in_proportion(self):
-        planned = plan(self.CONFIG, 1000.0, [1.0, 4.0, 10.0], judging=2.0)
+        planned = plan(self.CONFIG, 1000.0, [1.0, 4.0, 10.0], per_milestone=2.0)
         assert [phase.steps for phase in planned.phases] == [500, 83, 8]  # 600 + 400 + 100 s are shortened to 950 - 16 * 2 s
         assert planned.steps < self.CONFIG.steps
 
     def test_too_short_a_time_is_an_error(self):
         with pytest.raises(UsageError, match="12 seconds are not enough"):
-            plan(self.CONFIG, 12.0, [1.0, 4.0, 10.0], judging=2.0)
+            plan(self.CONFIG, 12.0, [1.0, 4.0, 10.0], per_milestone=2.0)
 
     def test_a_run_keeps_the_schedule_that_was_planned_for_it(self, painted_dataset, tmp_path):
         config = replace(TINY, budget=16.0, phases=(Phase(60, batch=2, adversarial=False), Phase(20, batch=2, frames=2, adversarial=False)))

@@ -104,12 +104,12 @@ def test_the_frozen_coarse_scale_keeps_the_momentum_of_its_optimiser(painted_dat
 
 
 def test_windows_continue_real_frames_which_are_not_synthesized(painted_dataset):
-    config = replace(RECIPE, given=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
+    config = replace(RECIPE, real_past=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
     data = Dataset(painted_dataset, "landmarks", "train")
     trainer: Any = Trainer(config, torch.device("cpu"), None)
     step = next(step for step in range(20) if data.batch(config, step, config.phases[0]).num_frames == 5)
     batch = data.batch(config, step, config.phases[0])
-    assert batch.given == 2, "as many real frames as the past has"
+    assert batch.real_frames == 2, "as many real frames as the past has"
 
     pasts: list[Any] = []
     synthesize = trainer.generator.synthesize
@@ -125,10 +125,10 @@ def test_windows_continue_real_frames_which_are_not_synthesized(painted_dataset)
 
 def test_given_is_the_share_of_windows_that_continue_real_frames(painted_dataset):
     data, phase = Dataset(painted_dataset, "landmarks", "train"), Phase(1, batch=1, frames=2)
-    given = [data.batch(replace(RECIPE, given=0.5), step, phase).given for step in range(30)]
+    given = [data.batch(replace(RECIPE, real_past=0.5), step, phase).real_frames for step in range(30)]
     assert set(given) == {0, 2} and 5 <= given.count(2) <= 25
-    single = [data.batch(replace(RECIPE, given=1.0), step, Phase(1, batch=1)) for step in range(3)]
-    assert not any(batch.given for batch in single), "single frames have no past"
+    single = [data.batch(replace(RECIPE, real_past=1.0), step, Phase(1, batch=1)) for step in range(3)]
+    assert not any(batch.real_frames for batch in single), "single frames have no past"
 
 
 def test_the_teacher_computes_only_the_flows_that_the_losses_use(painted_dataset):
@@ -139,7 +139,7 @@ def test_the_teacher_computes_only_the_flows_that_the_losses_use(painted_dataset
         calls.append(1)
         return np.ones((*one.shape[:2], 2), np.float32)
 
-    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), given=0.0)
+    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), real_past=0.0)
     data, phase = Dataset(painted_dataset, "landmarks", "train", teacher), Phase(1, batch=1, frames=2, rollout=6)
     step = next(step for step in range(40) if data.batch(config, step, phase).num_frames == 8)
     calls.clear()
@@ -153,7 +153,7 @@ def test_the_image_discriminator_can_also_score_h_t(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 0, Phase(1, batch=2))
     target, frame, raw = batch.target(0), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     discriminators = Discriminators(RECIPE.generator, RECIPE.discriminators).eval()  # spectral norms stay as they are
-    real, fake, fake_raw = (discriminators.image(discriminators._conditioned(target, image)) for image in (target.image, frame, raw))
+    real, fake, fake_raw = (discriminators.image(discriminators._condition(target, image)) for image in (target.image, frame, raw))
     expected = (losses.discriminator_loss(real, fake, "lsgan") + losses.discriminator_loss(real, fake_raw, "lsgan")) / 2
     assert torch.allclose(discriminators.loss(target, frame, Past([], [], []), raw), expected)
     term = discriminators.generator_terms(target, frame, Past([], [], []), raw)["gan"]
@@ -161,7 +161,7 @@ def test_the_image_discriminator_can_also_score_h_t(painted_dataset):
 
 
 def test_the_temporal_loss_compares_with_the_warped_past_frame_where_the_flow_is_confident(painted_dataset):
-    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, given=0.0), 0, Phase(1, batch=2, frames=2))
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, real_past=0.0), 0, Phase(1, batch=2, frames=2))
     target: Any = batch.target(1)
     frame, before = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     weights = LossWeights(l1=0, raw=0, warp=0, flow=0, mask=0, keypoint=0, temporal=3)
