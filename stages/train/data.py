@@ -27,7 +27,7 @@ from stages.conditions.view import View
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
-from stages.flow.consistency import trusted_flow
+from stages.flow.consistency import consistent_flow
 from stages.networks.common.frame import Frame
 from stages.train.augment import Colours, draw_colours, draw_view
 from stages.train.batch import Batch
@@ -241,7 +241,7 @@ def _teach(pairs: Iterable[tuple[Sample, Sample]], teacher: Estimator, view: Vie
 
     Zeros for `untaught` pairs come first.
     """
-    found = [trusted_flow(one.required_image, other.required_image, teacher) for one, other in pairs]
+    found = [consistent_flow(one.required_image, other.required_image, teacher) for one, other in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in found], np.float32)
     confidence = np.array([trusted[None] for _, trusted in found], np.float32)
     flows, confidence = flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)
