@@ -11,7 +11,7 @@ from stages.conditions.kinds import kinds
 from stages.errors import MissingRequirement, Sentence
 from stages.models import Model
 from stages.models import load_model as load_file
-from stages.models.perceptual import choose
+from stages.models.perceptual import choose_distance
 from weights import registry
 
 DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if kind.default_model}
@@ -47,7 +47,7 @@ def perceptual(asked: str, usual: str, reporter: Reporter) -> str:
 
     When that is "none" in place of a network, the reporter is told.
     """
-    chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose(asked)
+    chosen = usual if asked == "auto" and not usual.startswith("squeezenet") else choose_distance(asked)
     if chosen == "none" and usual != "none":
         reporter.note(Sentence("without a perceptual loss results are less sharp", code="no-perceptual-loss"))
     return chosen

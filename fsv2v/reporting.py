@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stages.errors import prefixed
+from stages.errors import add_prefix
 
 
 class Reporter:
@@ -51,7 +51,7 @@ class Remembering(Reporter):
         self._reporter.warning(text)
 
     def notes_of(self, name: str, notes: Mapping[str, Any]) -> None:
-        self.said += [("warning", prefixed(f"{name}: ", text)) for text in notes.get("warnings", ())]
+        self.said += [("warning", add_prefix(f"{name}: ", text)) for text in notes.get("warnings", ())]
         self.said += [("warning", text) for text in notes.get("once", ())]
         self._reporter.notes_of(name, notes)
 

@@ -30,7 +30,7 @@ from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
-"""A copy of `stages.clip.importers.Layout`, whose import would slow --help."""
+"""A copy of `stages.clip.importers.LayoutName`, whose import would slow --help."""
 
 Result = tuple[str | Path, dict[str, Any]]
 """A line of output: the path to print, and further fields for --json."""
@@ -86,18 +86,18 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
     def draw(path: str) -> Iterable[Result]:
         from fsv2v.sources import open_or_import, temporary_clips
-        from stages.clip import out_of_time
+        from stages.clip import sound_sync_warnings
         from stages.clip.preview import contact_sheet, side_by_side
         from stages.errors import InputError
-        from stages.io.files import alone
+        from stages.io.files import exclusive_lock
 
         source, sheet = Path(path).absolute(), sheet_path(path)
         stem = sheet.with_suffix("")
-        with alone(stem, refusal=InputError), temporary_clips(prepare.ConsoleReporter()) as temporary:
+        with exclusive_lock(stem, error_type=InputError), temporary_clips(prepare.ConsoleReporter()) as temporary:
             opened = open_or_import(source, temporary)
             yield contact_sheet(opened, sheet, columns, height), {}
             if video:
-                yield side_by_side(opened, f"{stem}.mp4", height), _print_warnings(path, out_of_time(opened))
+                yield side_by_side(opened, f"{stem}.mp4", height), _print_warnings(path, sound_sync_warnings(opened))
 
     return _for_each(inputs, run, draw)
 
@@ -253,9 +253,9 @@ def import_(
     """
 
     def work(path: str) -> Iterable[Result]:
-        from stages.clip.importers import each_clip
+        from stages.clip.importers import iterate_imports
 
-        for made in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
+        for made in iterate_imports(path, run.out, layout, frames, fps, size, table, skeleton):
             yield made.path, {"layers": made.layers(), "frames": made.num_frames}
 
     return _for_each(inputs, run, work)
@@ -281,13 +281,13 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     several_inputs = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Result]:
-        from stages.clip import open_clip, out_of_time
+        from stages.clip import open_clip, sound_sync_warnings
         from stages.clip.exporters import export as export_layer
 
         source = open_clip(path)
         assert run.out is not None
         made = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
-        yield made, _print_warnings(path, out_of_time(source) if made.is_file() and made.suffix != ".json" else [])
+        yield made, _print_warnings(path, sound_sync_warnings(source) if made.is_file() and made.suffix != ".json" else [])
 
     return _for_each(inputs, run, work)
 

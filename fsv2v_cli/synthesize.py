@@ -29,14 +29,14 @@ class _Reporter(prepare.ConsoleReporter):
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
     """The meaning of `--normalize auto`, as far as it is known without extraction."""
-    from stages.errors import Fsv2vError, prefixed
+    from stages.errors import Fsv2vError, add_prefix
 
     if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
         return {"normalize": _what_auto_does(values)}
     except Fsv2vError as error:
-        return {"normalize": with_hint(prefixed("unknown: ", str(error)))}
+        return {"normalize": with_hint(add_prefix("unknown: ", str(error)))}
 
 
 def _what_auto_does(values: dict[str, Any]) -> str:

@@ -16,9 +16,9 @@ from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
 from stages.runner import Outcome
 from stages.tables.skeletons import SIZES, boxes_of
-from stages.tracking.interpolation import filled
-from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import Detector, Seen, follow, parse_choice, watch
+from stages.tracking.interpolation import fill_gaps
+from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.tracker import Detections, Detector, detect_in_frames, follow, parse_choice
 
 Boxes = NDArray[np.float32]
 """Boxes of all people in a frame, [N, 4]."""
@@ -58,8 +58,8 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
         frames = list(_persons(clip, backend, options))
         arrays = _arrays(frames)
         if not (arrays["track_id"] >= 0).any():
-            raise _no_person(clip, options.person, max(len(frame.load) for frame in frames))
-        dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
+            raise _no_person(clip, options.person, max(len(frame.payload) for frame in frames))
+        dropped = _drop(arrays, [frame.payload for frame in frames], clip, options.drop)
         poses.arrays(arrays)
     notes = _notes(arrays, dropped) | backend.notes
     if options.person == "all" and backend.one_only:
@@ -79,10 +79,10 @@ def _persons(clip: Clip, backend: Backend[Detector], options: PoseOptions) -> It
     """The chosen people: tracked, with short gaps filled, smoothed."""
     fps = float(clip.fps)
     detect = backend.open_for(options.person, options.device)
-    seen = watch(((frame, None) for frame in clip.frames()), detect)
-    boxed = (Seen(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
+    seen = detect_in_frames(((frame, None) for frame in clip.frames()), detect)
+    boxed = (Detections(frame.subjects, frame.cut, np.array([s.box for s in frame.subjects], np.float32).reshape(-1, 4)) for frame in seen)
     chosen = follow(boxed, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)
-    return smoothed(filled(chosen, fps), fps, options.smoothing)
+    return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
 def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:

@@ -15,11 +15,11 @@ from stages.conditions.framing import Crop, examples_of
 from stages.conditions.kinds import layers_digest, require_channels
 from stages.errors import InputError, ParametersDiffer, UsageError
 from stages.io.differences import differences
-from stages.io.files import alone
+from stages.io.files import exclusive_lock
 from stages.models import Model
 from stages.models.bases import describe_base
 from stages.models.files import read_model, save_delta, save_model
-from stages.models.perceptual import choose, open_distance
+from stages.models.perceptual import choose_distance, open_distance
 from stages.networks.common.generator import Generator
 from stages.networks.common.tuning import TuneOptions, tune
 
@@ -37,7 +37,7 @@ class FinetuneOptions:
     whole: bool = False
     """Whether a whole model is written, and not only the difference to its base."""
     perceptual: str = "auto"
-    """Name of the perceptual distance of the loss, as in `stages.models.perceptual.choose`."""
+    """Feature network of the perceptual loss, by its name (`stages.models.perceptual.choose_distance`)."""
     device: str = "auto"
 
 
@@ -62,9 +62,9 @@ def finetune(
         raise UsageError(
             f"{model.path} is of the family {model.config.family}, which learns nothing from examples", hint="Train it instead"
         )
-    options = replace(options, perceptual=choose(options.perceptual))
+    options = replace(options, perceptual=choose_distance(options.perceptual))
     settings = _settings(examples, model, options)
-    with alone(out):
+    with exclusive_lock(out):
         if out.exists() and not overwrite:
             return _require_same(out, settings)
         kind, size = model.config.kind, model.config.size

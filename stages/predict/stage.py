@@ -18,8 +18,8 @@ from stages.conditions.kinds import open_track, require_channels
 from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.source_clip import select_entries
 from stages.conditions.view import View
-from stages.errors import DAMAGED, InputError, UsageError
-from stages.io.files import alone
+from stages.errors import READ_ERRORS, InputError, UsageError
+from stages.io.files import exclusive_lock
 from stages.models import Model
 from stages.networks.common.inference import Renderer, Speed
 from stages.predict.future import UNKNOWN, FutureMaps
@@ -54,10 +54,10 @@ def predict(
         raise UsageError(f"{model.path} makes images, and predicts no label maps", code="model-predicts-nothing")
     if options.frames < 1:
         raise UsageError(f"{options.frames} frames cannot be predicted", hint="Choose a number from 1")
-    clip.require_not(out)
+    clip.require_other_path(out)
     track = _track(clip, model)
     observed = _observed(clip, options)
-    with alone(out):
+    with exclusive_lock(out):
         inputs = {layer: clip.layer(layer).digest for layer in ("segment", "instances") if clip.has(layer)}
         parameters = {"frames": options.frames, "observed": [observed.start, observed.stop]}
         producer = Producer("predict", model.config.family, parameters, {"model": model.sha256}, device=options.device)
@@ -146,5 +146,5 @@ def _longest_training_window(model: Model) -> int:
     """The largest number of frames that were predicted in a row in training; 0 if the model's file does not say."""
     try:
         return max(int(phase["frames"]) + int(phase.get("rollout", 0)) for phase in model.info["training"]["phases"])
-    except DAMAGED:
+    except READ_ERRORS:
         return 0

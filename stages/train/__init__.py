@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from stages.compute.devices import choose_device, reproducible
-from stages.errors import prefixed
+from stages.errors import add_prefix
 from stages.flow.teacher import choose_teacher
-from stages.io.files import alone
+from stages.io.files import exclusive_lock
 from stages.models import load_model
 from stages.models.perceptual import open_distance
 from stages.train.appearance import fit_appearance
@@ -59,7 +59,7 @@ def train(config: TrainConfig, options: TrainOptions, out: Path, *, overwrite: b
     begun = time.monotonic()
     world = join(options.device)
     try:
-        with alone(out, inside=True) if world.is_main else contextlib.nullcontext():
+        with exclusive_lock(out, inside=True) if world.is_main else contextlib.nullcontext():
             device = choose_device(local_device(world, options.device))
             with reproducible(device):
                 snapshot = _train(config, options, RunFolder(out), world, device, begun, overwrite, event)
@@ -88,7 +88,7 @@ def _train(
     estimator = teacher.open(options.device)
 
     def report_unreadable(path: Path, reason: str) -> None:
-        event({"message": prefixed(f"other clips take the place of {path}: ", reason)})
+        event({"message": add_prefix(f"other clips take the place of {path}: ", reason)})
 
     data = Dataset(options.data, config.generator.kind, "train", estimator, report_unreadable)
     config = replace(config, generator=config.generator.for_labels(data.label_names()))

@@ -27,7 +27,7 @@ from stages.conditions.view import View
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.flow.backends import Estimator
 from stages.flow.backends.dis import dis_flow
-from stages.flow.consistency import trusted_flow
+from stages.flow.consistency import consistent_flow
 from stages.networks.common.frame import Frame
 from stages.train.augment import Colours, draw_colours, draw_view
 from stages.train.batch import Batch
@@ -251,7 +251,7 @@ def _estimate_flows(
 
     `zeros` flows and confidences of zeros are put before them.
     """
-    estimates = [trusted_flow(source.required_image, target.required_image, teacher) for source, target in pairs]
+    estimates = [consistent_flow(source.required_image, target.required_image, teacher) for source, target in pairs]
     flows = np.array([flow.transpose(2, 0, 1) for flow, _ in estimates], np.float32)
     confidence = np.array([trusted[None] for _, trusted in estimates], np.float32)
     flows, confidence = flows.reshape(-1, 2, view.height, view.width), confidence.reshape(-1, 1, view.height, view.width)

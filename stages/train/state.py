@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from stages.errors import DAMAGED, InputError, ParametersDiffer
+from stages.errors import READ_ERRORS, InputError, ParametersDiffer
 from stages.io.differences import differences
-from stages.io.files import LOCK, write_atomically, write_errors
+from stages.io.files import LOCK_SUFFIX, explain_write_errors, write_atomically
 from stages.io.reading import parse_object
 from stages.train.config import TrainConfig
 
@@ -44,7 +44,7 @@ class RunFolder:
             if not overwrite:
                 changes = "; ".join(differences(existing or {}, header))
                 raise ParametersDiffer(f"{self.path} holds a run with other settings: {changes}", code="output-differs")
-        elif self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()) and not overwrite:
+        elif self.path.is_dir() and any(entry.name != LOCK_SUFFIX for entry in self.path.iterdir()) and not overwrite:
             raise InputError(f"{self.path} is not empty and holds no run", code="output-exists")
         for old in [*self._states(), *self.path.glob("snapshot-*.safetensors"), *self.path.glob("*.ndjson")]:
             old.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ class RunFolder:
         file = self.path / name
         size = file.stat().st_size if file.exists() else 0
         try:
-            with write_errors(file), file.open("a", encoding="utf-8") as stream:
+            with explain_write_errors(file), file.open("a", encoding="utf-8") as stream:
                 stream.write("".join(pending))
         except InputError:
             os.truncate(file, size)
@@ -148,7 +148,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError("it is not the state of a run")
-    except (*DAMAGED, pickle.UnpicklingError) as error:
+    except (*READ_ERRORS, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path} is damaged: {reason}", hint="Remove it, and the run goes on from the one before it") from error
     return state

@@ -21,7 +21,7 @@ from stages.clip import Clip, open_clip, read_image
 from stages.clip.datasets import LAYOUTS
 from stages.clip.datasets.recording import consecutive_runs, timing
 from stages.clip.exporters import export
-from stages.clip.importers import Layout, guess_layout, import_clips
+from stages.clip.importers import LayoutName, guess_layout, import_clips
 from stages.clip.validate import validate
 from stages.conditions.labels import APOLLOSCAPE, VOID, LabelLayer
 from stages.errors import InputError
@@ -57,10 +57,10 @@ def exported_images(clip: Clip, kind: str, out: Path) -> list[np.ndarray]:
 
 
 def test_every_layout_can_be_named_on_the_command_line():
-    assert get_args(Layout) == (*FILE_LAYOUTS, *DATA_SETS)
+    assert get_args(LayoutName) == (*FILE_LAYOUTS, *DATA_SETS)
     assert tuple(LAYOUTS) == DATA_SETS
     page = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text(encoding="utf-8")
-    assert [name for name in get_args(Layout) if f"`{name}`" not in page] == []
+    assert [name for name in get_args(LayoutName) if f"`{name}`" not in page] == []
 
 
 # FaceForensics
@@ -529,7 +529,7 @@ def test_a_file_with_more_instances_than_a_layer_holds_is_named(cityscapes, tmp_
 
 
 def test_instance_ids_of_cityscapes_are_refused_as_labels(cityscapes, small_clip, tmp_path):
-    from stages.clip.foreign import read_labels
+    from stages.clip.layer_importers import read_labels
 
     with pytest.raises(InputError, match="It holds instance ids; the label ids are in"):
         read_labels(cityscapes / "gtFine" / "train" / "aachen" / "aachen_000001_000001_gtFine_instanceIds.png")

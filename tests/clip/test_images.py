@@ -157,7 +157,7 @@ def test_a_heic_becomes_a_clip_alone_and_in_a_folder(tmp_path):
 def test_a_heic_is_refused_where_exact_ids_are_needed(tmp_path):
     path = write_heic(tmp_path / "dense.heic", TILES)
     with pytest.raises(InputError, match=r"dense\.heic is compressed as HEIC, which changes ids"):
-        read_image(path, exact=True)
+        read_image(path, lossless=True)
 
 
 def test_a_heic_that_is_named_like_a_video_is_refused(tmp_path):

@@ -14,8 +14,8 @@ from PIL import Image, features
 
 from stages.clip import Producer, create_clip, open_clip, probe, read_image
 from stages.clip.exporters import export
-from stages.clip.foreign import read_labels
 from stages.clip.importers import guess_layout, import_clips
+from stages.clip.layer_importers import read_labels
 from stages.clip.openpose import PARTS
 from stages.clip.validate import validate
 from stages.errors import InputError, ParametersDiffer, UsageError
@@ -192,7 +192,7 @@ def test_ids_are_only_read_from_lossless_images(name, options, tmp_path):
     Image.fromarray(values if colour else values[..., 0]).save(tmp_path / name, **options)
 
     def read() -> np.ndarray:
-        return read_image(tmp_path / name, exact=True) if colour else read_labels(tmp_path / name)
+        return read_image(tmp_path / name, lossless=True) if colour else read_labels(tmp_path / name)
 
     if (name, options) in LOSSY:
         with pytest.raises(InputError, match=f"{name} is compressed as .* which changes ids along every edge. Make it again as PNG"):

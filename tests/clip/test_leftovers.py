@@ -10,7 +10,7 @@ import time
 import pytest
 
 from stages.errors import InputError, UsageError
-from stages.io.files import alone, building_directory, building_file, clear_leftovers
+from stages.io.files import building_directory, building_file, clear_leftovers, exclusive_lock
 
 
 def set_age(path, seconds):
@@ -64,29 +64,29 @@ def test_a_directory_that_another_process_finished_meanwhile_is_not_replaced(tmp
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_lock_is_held_until_its_process_ends_even_by_kill_9(inside, tmp_path):
-    code = f"import pathlib, stages.io.files as f\nwith f.alone(pathlib.Path('x'), inside={inside}):\n print(flush=True)\n input()"
+    code = f"import pathlib, stages.io.files as f\nwith f.exclusive_lock(pathlib.Path('x'), inside={inside}):\n print(flush=True)\n input()"
     other = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and other.stdout.readline() == b"\n"
-    with pytest.raises(UsageError, match="x is being made by another process"), alone(tmp_path / "x", inside=inside):
+    with pytest.raises(UsageError, match="x is being made by another process"), exclusive_lock(tmp_path / "x", inside=inside):
         pass
-    with alone(tmp_path / "y", inside=inside):
+    with exclusive_lock(tmp_path / "y", inside=inside):
         pass
     other.kill()
     other.communicate()
 
-    with alone(tmp_path / "x", inside=inside):
+    with exclusive_lock(tmp_path / "x", inside=inside):
         pass
     assert os.listdir(tmp_path / "x" if inside else tmp_path) == [], "the lock of the killed process is gone too"
 
 
 def test_a_folder_made_only_for_the_lock_is_removed(tmp_path):
-    with alone(tmp_path / "empty", inside=True), alone(tmp_path / "used" / "file"):
+    with exclusive_lock(tmp_path / "empty", inside=True), exclusive_lock(tmp_path / "used" / "file"):
         (tmp_path / "used" / "file").touch()
     assert os.listdir(tmp_path) == ["used"] and os.listdir(tmp_path / "used") == ["file"]
 
 
 def test_a_path_that_cannot_hold_a_lock_is_used_without_one(tmp_path):
     (tmp_path / "file").touch()
-    with alone(tmp_path / "file", inside=True), alone(tmp_path / "file" / "x"):
+    with exclusive_lock(tmp_path / "file", inside=True), exclusive_lock(tmp_path / "file" / "x"):
         pass
     assert os.listdir(tmp_path) == ["file"]

@@ -15,7 +15,7 @@ from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.errors import InputError, ParametersDiffer, UsageError
-from stages.tables.skeletons import COCO_WHOLEBODY, boxes_of, convert
+from stages.tables.skeletons import COCO_WHOLEBODY, boxes_of, convert_to_body_25
 
 
 def whole_body(seed: int) -> dict[str, np.ndarray]:
@@ -25,7 +25,7 @@ def whole_body(seed: int) -> dict[str, np.ndarray]:
     points[..., :2] *= 480
     points[2:, 1] = 0
     points[0, 0, 20:40, 2] = 0
-    arrays = convert(points, COCO_WHOLEBODY)
+    arrays = convert_to_body_25(points, COCO_WHOLEBODY)
     ids = np.where(arrays["keypoints"][..., 2].any(-1), [3, 8], -1).astype(np.int32)
     return {**arrays, "boxes": boxes_of(arrays["keypoints"]), "track_id": ids}
 

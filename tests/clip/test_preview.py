@@ -7,7 +7,7 @@ import pytest
 
 from stages.clip import Producer, create_clip, probe, read_frames, read_image
 from stages.clip.drawing import Overlay
-from stages.clip.preview import contact_sheet, side_by_side, spread
+from stages.clip.preview import contact_sheet, evenly_spaced, side_by_side
 from stages.errors import UsageError
 
 PRODUCER = Producer("test")
@@ -73,6 +73,6 @@ def test_a_clip_without_frames_is_drawn_on_black(tmp_path):
 
 
 def test_the_columns_are_spread_evenly_over_the_clip():
-    assert spread(100, 4) == [0, 33, 66, 99]
-    assert spread(3, 6) == [0, 1, 2]
-    assert spread(1, 6) == [0]
+    assert evenly_spaced(100, 4) == [0, 33, 66, 99]
+    assert evenly_spaced(3, 6) == [0, 1, 2]
+    assert evenly_spaced(1, 6) == [0]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stages.clip import Clip, Timestamps, create_clip, read_frames
-from stages.clip.split import cuts_of, find_shots, write_shots
+from stages.clip.split import find_cuts, find_shots, write_shots
 from stages.clip.validate import validate
 from stages.errors import InputError, ParametersDiffer
 
@@ -37,11 +37,11 @@ def test_shots_lie_between_cuts_and_short_ones_are_listed_apart(film):
 
 @pytest.mark.parametrize("index", [1, 2, 10, 18, 19])
 def test_a_cut_is_found_at_any_position(index):
-    assert cuts_of(make_shot(0, index) + make_shot(1, 20 - index)) == {index}
+    assert find_cuts(make_shot(0, index) + make_shot(1, 20 - index)) == {index}
 
 
 def test_motion_without_a_cut_is_one_shot():
-    assert cuts_of(make_shot(0, 60)) == set()
+    assert find_cuts(make_shot(0, 60)) == set()
 
 
 def test_every_shot_is_a_clip_with_its_frames_and_their_range_in_the_source(film, tmp_path):
@@ -97,4 +97,4 @@ def test_the_command_split_writes_the_shots_and_names_the_short_ones(fsv2v, film
 
 def test_the_cut_of_a_real_video(real_media, fsv2v, tmp_path):
     frames = list(read_frames(real_media / "faces/moore_1.mp4", 250, 290))
-    assert cuts_of(frames) == {19}
+    assert find_cuts(frames) == {19}

@@ -56,7 +56,7 @@ def sketch_clip(make_painted_clip, tmp_path) -> Clip:
 @pytest.fixture
 def register_sketch(sketch_kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the kind until the test ends."""
-    monkeypatch.setattr(kinds._KINDS, "_known", kinds.kinds())
+    monkeypatch.setattr(kinds._KINDS, "_records", kinds.kinds())
     kinds.register(sketch_kind)
 
 
@@ -98,7 +98,7 @@ def test_a_dataset_of_a_new_kind_gives_batches(register_sketch, sketch_clip, tmp
 
 
 def test_a_missing_layer_is_named_with_the_command_that_makes_it(sketch_kind, make_painted_clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(kinds._KINDS, "_known", {**kinds.kinds(), "sketch": sketch_kind})
+    monkeypatch.setattr(kinds._KINDS, "_records", {**kinds.kinds(), "sketch": sketch_kind})
     clip = open_clip(make_painted_clip(tmp_path / "face.clip", 0, num_frames=2))
     with pytest.raises(InputError, match="no layer 'sketch'") as caught:
         open_track(clip, "sketch")

@@ -24,7 +24,7 @@ from stages.errors import InputError, InvalidClip, UsageError
     ("person", 2, {0: "background", 1: "person"}),
 ])  # fmt: skip
 def test_the_known_tables(name: str, count: int, examples: dict[int, str]) -> None:
-    table = labels.table(name)
+    table = labels.find_table(name)
     assert len(table.names) == len(table.palette) == count
     assert {index: table.names[index] for index in examples} == examples
 
@@ -51,14 +51,14 @@ def test_ids_in_files_become_indices_into_the_table() -> None:
 def test_a_table_is_read_from_json(tmp_path: Path) -> None:
     file = tmp_path / "rooms.json"
     file.write_text(json.dumps([{"name": "wall", "color": [9, 9, 9]}, {"name": "door", "color": [90, 0, 0]}]))
-    assert labels.table(str(file)) == labels.LabelTable("rooms", ("wall", "door"), ((9, 9, 9), (90, 0, 0)))
+    assert labels.find_table(str(file)) == labels.LabelTable("rooms", ("wall", "door"), ((9, 9, 9), (90, 0, 0)))
     file.write_text("\ufeff" + file.read_text(), encoding="utf-8")  # as Windows saves it
-    assert labels.table(str(file)).names == ("wall", "door")
+    assert labels.find_table(str(file)).names == ("wall", "door")
     file.write_text('[{"name": "wall", "color": [9, 9, 900]}]')
     with pytest.raises(InputError, match="is not a label table"):
-        labels.table(str(file))
+        labels.find_table(str(file))
     with pytest.raises(UsageError, match="Choose one of cityscapes-ids"):
-        labels.table("ade20k")
+        labels.find_table("ade20k")
 
 
 def fake_layer(meta: dict[str, Any]) -> Any:

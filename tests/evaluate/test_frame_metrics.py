@@ -266,7 +266,7 @@ def heads(shared: Path) -> dict[str, np.ndarray]:
 
 
 def test_dlibs_numbers_are_those_of_plain_dlib(recognised, heads):
-    describe = identity.at_hand()
+    describe = identity.open_if_available()
     if describe is None:
         pytest.skip("dlib's recognition network is not here")
     for frame, _ in heads.values():

@@ -82,7 +82,7 @@ def test_a_registered_family_can_be_trained_and_loaded(painted_dataset, tmp_path
     class Plain(FewShotGenerator):
         """The generator of another package."""
 
-    monkeypatch.setattr(families._FAMILIES, "_known", families._FAMILIES.all())
+    monkeypatch.setattr(families._FAMILIES, "_records", families._FAMILIES.all())
     families.register(Family(PlainConfig, Plain))
     recipe = replace(read_recipe("tiny"), perceptual="none", phases=(Phase(1, batch=2),))
     recipe = replace(recipe, generator=families.as_family(recipe.generator, "plain"))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.models.perceptual import choose
+from stages.models.perceptual import choose_distance
 from stages.networks.features.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
 from weights import registry
 
@@ -137,4 +137,4 @@ class TestSqueezeNet11:
         monkeypatch.setattr(registry, "manifest", lambda: offline)
         monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
         monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "cache"))
-        assert choose("auto") == chosen and choose("vgg19") == "vgg19"
+        assert choose_distance("auto") == chosen and choose_distance("vgg19") == "vgg19"

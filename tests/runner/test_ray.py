@@ -13,7 +13,7 @@ import pytest
 
 from fsv2v_cli.hints import with_hint
 from stages.errors import MissingRequirement, UsageError
-from stages.runner import ClipTask, FailureList, ray_crew, run_over_clips
+from stages.runner import ClipTask, FailureList, ray_pool, run_over_clips
 
 ray = pytest.importorskip("ray")
 
@@ -149,4 +149,4 @@ def test_steps_tell_how_far_an_input_is(make_face_video, task, tmp_path):
     [([8], 2, 4), ([8], 8, 1), ([8], 20, 1), ([8, 8], 3, 4), ([0, 4, 4], 2, 4), ([2, 16], 2, 8), ([], 1, 1)],
 )
 def test_the_cores_that_each_worker_gets(nodes, workers, threads):
-    assert ray_crew.share(nodes, workers) == threads
+    assert ray_pool.threads_per_worker(nodes, workers) == threads

@@ -18,10 +18,10 @@ import stages.clip
 from fsv2v_cli.hints import with_hint
 from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageError
-from stages.io.files import using
+from stages.io.files import shared_lock
 from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.report import Step
-from stages.runner.work import cores
+from stages.runner.work import available_cores
 
 BOTH = pytest.mark.parametrize("jobs", [1, 2])
 
@@ -68,7 +68,7 @@ def test_an_input_in_which_nothing_is_found_keeps_its_clip_while_another_stage_w
 
     def begin_beside(source: str, out: str | None) -> Clip:
         clip = as_clip(source, out)
-        beside.enter_context(using(clip.path))
+        beside.enter_context(shared_lock(clip.path))
         return clip
 
     with contextlib.ExitStack() as beside, pytest.MonkeyPatch.context() as patched:
@@ -153,7 +153,7 @@ def test_no_more_workers_than_inputs_are_started(inputs, task):
 def test_the_jobs_share_the_cores(inputs, task, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     reports = list(run_over_clips(task(), inputs("a", "b"), jobs=2))
-    assert {report.notes["threads"] for report in reports} == {str(max(1, cores() // 2))}
+    assert {report.notes["threads"] for report in reports} == {str(max(1, available_cores() // 2))}
 
 
 def test_threads_that_the_user_has_set_stay(inputs, task, monkeypatch):

@@ -128,7 +128,7 @@ def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp
     answers = iter(points + np.array([2, 0, 0], np.float32))
     monkeypatch.setattr("stages.synthesize.report.record.missing_detector", str)
     monkeypatch.setattr("stages.synthesize.report.record.detector_factory", lambda name, device: lambda: lambda frame: [next(answers)])
-    monkeypatch.setattr("stages.models.identity.at_hand", lambda: None)
+    monkeypatch.setattr("stages.models.identity.open_if_available", lambda: None)
     make()
     (errors,) = (curve["values"] for curve in content(tmp_path / "out.html")["curves"] if "landmark" in curve["title"])
     eyes = np.linalg.norm(points[:, 36:42, :2].mean(1) - points[:, 42:48, :2].mean(1), axis=-1)
