@@ -124,8 +124,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
     parser.add_argument("--extractor", choices=list(known), default="extract-sketch/mediapipe")
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=300, help="frames of a video")
+    parser.add_argument("--clips", type=int, default=8, help="number of videos for --jobs")
     arguments = parser.parse_args()
     extractor = known[arguments.extractor]
     with tempfile.TemporaryDirectory() as temporary:

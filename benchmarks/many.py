@@ -75,10 +75,10 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--stage", default="extract-sketch", choices=["extract-sketch", "extract-poses", "segment"])
     parser.add_argument("--backend", default="auto")
-    parser.add_argument("--frames", type=int, default=250)
-    parser.add_argument("--clips", type=int, default=50)
-    parser.add_argument("--few", type=int, default=200)
-    parser.add_argument("--many", type=int, default=2000)
+    parser.add_argument("--frames", type=int, default=250, help="frames of a video")
+    parser.add_argument("--clips", type=int, default=50, help="number of videos")
+    parser.add_argument("--few", type=int, default=200, help="number of inputs in the short list of finished clips")
+    parser.add_argument("--many", type=int, default=2000, help="number of inputs in the long list of finished clips")
     arguments = parser.parse_args()
     command = [arguments.stage, "--backend", arguments.backend]
     with tempfile.TemporaryDirectory() as temporary:

@@ -84,8 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), metavar="STAGE")
-    parser.add_argument("--short", type=int, default=300)
-    parser.add_argument("--long", type=int, default=3000)
+    parser.add_argument("--short", type=int, default=300, help="frames of the short video")
+    parser.add_argument("--long", type=int, default=3000, help="frames of the long video")
     arguments = parser.parse_args()
     rows: list[dict[str, float | str]] = []
     goals: dict[str, tuple[float, float, bool]] = {}

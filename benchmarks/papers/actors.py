@@ -35,7 +35,7 @@ RENDERER_VERSION = 1
 """Increment when the same seed would render different pixels, so that outdated clips are detected."""
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
 INVERSE_DEPTH_TOLERANCE = 0.0015
-"""In 1/m. A surface counts as visible in the next frame if its inverse depth differs by less from the one rendered there."""
+"""In 1/m. A pixel counts as visible in the next frame if the expected and the rendered inverse depth differ by less than this."""
 _APPEARANCE, _MOTION, _SCENE, _GRAIN = range(4)
 """Purposes of random numbers."""
 
@@ -82,8 +82,8 @@ def render_clip(spec: ClipSpec) -> RenderedClip:
     renderer, grain = Renderer(figure, scene), spec.rng(_GRAIN)
     last = spec.frames - 1
     frames = [renderer.render(world[time], world[min(time + 1, last)], time, grain) for time in range(spec.frames)]
-    places = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(spec.frames)])
-    keypoints = np.concatenate([places, np.ones((*places.shape[:2], 1), np.float32)], -1).astype(np.float32)
+    pixels = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(spec.frames)])
+    keypoints = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1), np.float32)], -1).astype(np.float32)
     return RenderedClip(keypoints, frames, f"{figure.description}; {motion.description}; {scene.description}")
 
 
@@ -103,12 +103,16 @@ def visible_next(frame: RenderedFrame, following: RenderedFrame) -> NDArray[np.b
 
 
 def write(spec: ClipSpec, out: Path, flow: bool, overwrite: bool) -> Path:
-    """The clip of a spec in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
+    """Write the clip of a spec to the folder `out` and return its path.
+
+    Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set.
+    """
     path = out / f"{spec.name}.clip"
     producer = Producer("actors", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     kinds = LAYERS if flow else LAYERS[:3]
     if path.exists() and not overwrite:
-        clip = open_clip(path)  # a list, so that `needs` checks every layer and raises if its parameters differ
+        clip = open_clip(path)
+        # a list, not a generator: `needs` must check every layer, because it raises if the parameters differ
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
             return path
     rendered = render_clip(spec)

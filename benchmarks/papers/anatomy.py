@@ -38,19 +38,19 @@ class Anatomy:
         widths = widths + fall * np.maximum(0.97 * widths[:-1].max() - widths, 0)
         depths = depths + fall * np.maximum(0.95 * depths.max() - depths, 0)
         low, high = self.at["pelvis"] - [0, 0.06 * h, 0], self.at["neck"] + [0, 0.004 * h, 0]
-        found: list[Shape] = [Loft(low, high, (widths * h + ease).tolist(), (depths * h + ease).tolist())]
+        shapes: list[Shape] = [Loft(low, high, (widths * h + ease).tolist(), (depths * h + ease).tolist())]
         belly = 0.012 * p.belly * h
         if belly > 0.004:
-            found.append(
+            shapes.append(
                 Ball(self.at["abdomen"] + [0, 0.01 * h, 0.03 * h + belly], (0.075 * h + ease, 0.075 * h + ease, 0.04 * h + belly + ease))
             )
         for sign in (-1, 1):
             bust = self.at["chest"] + np.array([sign * 0.043 * h, 0.048 * h, 0.04 * h])
             swell = (0.018 + 0.018 * max(f - 0.4, 0)) * h * self.girth
-            found.append(Ball(bust, (0.035 * h + ease, 0.034 * h + ease, swell + ease)))
+            shapes.append(Ball(bust, (0.035 * h + ease, 0.034 * h + ease, swell + ease)))
             seat = self.at["pelvis"] + np.array([sign * 0.045 * h, -0.03 * h, -0.03 * h])
-            found.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.girth + ease)))
-        return found
+            shapes.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.girth + ease)))
+        return shapes
 
     def yoke(self, ease: float = 0.0) -> list[Shape]:
         """The slopes from the neck to the shoulders."""
@@ -71,7 +71,7 @@ class Anatomy:
 
     def _limb(self, joints: list[Array], radii: Array, ease: float, reach: float, flare: float) -> list[Shape]:
         """The segments up to `reach`. Cloth (ease > 0) has a flat end that is wider by `flare` metres."""
-        found: list[Shape] = []
+        shapes: list[Shape] = []
         for index, (start, end) in enumerate(zip(joints, joints[1:], strict=False)):
             share = float(np.clip(reach - index, 0, 1))
             if share > 0.05:
@@ -79,8 +79,8 @@ class Anatomy:
                 widths = np.interp(places, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
                 widths = widths + flare * np.clip((index + places) / reach, 0, 1) ** 2
                 last = ease > 0 and reach <= index + 1
-                found.append(Loft(start, start + share * (end - start), widths.tolist(), flat_ends=(False, last)))
-        return found
+                shapes.append(Loft(start, start + share * (end - start), widths.tolist(), flat_ends=(False, last)))
+        return shapes
 
     def hand(self, side: str, ease: float = 0.0) -> Solid:
         h, sign = self.height, 1.0 if side == "left" else -1.0

@@ -100,7 +100,10 @@ def render_clip(drive: Drive, frames: int) -> Iterator[RenderedFrame]:
 
 
 def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Path:
-    """The clip of a spec in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
+    """Write the clip of a spec to the folder `out` and return its path.
+
+    Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set.
+    """
     path = out / f"{spec.name}.clip"
     producer = Producer("drives", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     if path.exists() and not overwrite:

@@ -50,7 +50,7 @@ class Variant:
     """A row of a table.
 
     network, training, synthesis: the options of the generator, of training and of `synthesize` in which it differs from the others.
-    subjects: number of training subjects; None: that of the scale. model: the variant whose model it uses, if it has none of its own.
+    subjects: number of training subjects; None: that of the scale. model: name of the variant whose model it uses; empty: its own.
     family: of the generator; empty: ours. joints: it is driven by heat maps of the joints in addition to the drawn skeleton.
     base: its network, if it is not that of the scale. kind: its driving kind, if it is not that of the experiment.
     start: the variant whose trained weights its training starts from. continues: its videos continue the real frames before the reference.

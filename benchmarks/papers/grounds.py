@@ -32,8 +32,8 @@ class Box:
         for row, values in enumerate((across, down)):
             places[row, : len(across)] = values / self.size % 1 * SIDE - 0.5
         x, y = places.reshape(2, rows, 512)
-        found = np.asarray(cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
-        return found.reshape(-1, 3)[: len(across)]
+        samples = np.asarray(cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
+        return samples.reshape(-1, 3)[: len(across)]
 
 
 @dataclass(frozen=True)
@@ -247,11 +247,11 @@ def _sky_with_horizon(draw: np.random.Generator, far: Colour) -> Callable[[Array
         level = (rays[..., 1] / np.hypot(rays[..., 0], rays[..., 2])).astype(np.float32)
         turn = (np.arctan2(rays[..., 0], -rays[..., 2]) / 1.2 % 1 * SIDE).astype(np.float32)
         cloud = cv2.remap(clouds, turn, (level / 0.8 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        found = textures.mix(textures.mix(horizon, zenith, np.clip(level * 1.6, 0, 1)), np.ones(3, np.float32), 0.35 * cloud)
+        colour = textures.mix(textures.mix(horizon, zenith, np.clip(level * 1.6, 0, 1)), np.ones(3, np.float32), 0.35 * cloud)
         edge = high * (1 + 0.25 * cv2.remap(outline, turn, np.full_like(turn, 40), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
         rough = cv2.remap(outline, turn, (level / 0.4 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         trees = np.clip(far * (1 + 0.22 * rough[..., None]) + mist * (horizon - far), 0, 1)
         share = np.clip((edge + 0.02 * rough - level) * 60, 0, 1)[..., None]
-        return (found + (trees - found) * share).astype(np.float32)
+        return (colour + (trees - colour) * share).astype(np.float32)
 
     return sky

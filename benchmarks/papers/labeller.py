@@ -110,10 +110,10 @@ def _confusion(labeller: Labeller, frames: Iterable[Image], reference: Clip) -> 
     return confusion
 
 
-def confusion_of(truth: NDArray[np.int64], found: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
-    """Number of pixels [labels, labels] by true label and found label, without those whose true label is VOID."""
+def confusion_of(truth: NDArray[np.int64], predicted: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
+    """Number of pixels [labels, labels] by true label and predicted label, without those whose true label is VOID."""
     known = truth != VOID
-    return np.bincount(truth[known] * labels + found[known], minlength=labels**2).reshape(labels, labels)
+    return np.bincount(truth[known] * labels + predicted[known], minlength=labels**2).reshape(labels, labels)
 
 
 def accuracy_and_iou(confusion: NDArray[np.int64]) -> dict[str, float]:

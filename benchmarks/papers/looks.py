@@ -333,10 +333,10 @@ def _inside(part: Part, points: Array) -> np.ndarray:
     """Which of the points [N, 3] the part hides."""
     low, high = part.solid.bounds()
     near = np.flatnonzero(((points > low - part.hidden_depth) & (points < high + part.hidden_depth)).all(1))
-    found = np.zeros(len(points), bool)
+    inside = np.zeros(len(points), bool)
     if len(near):
-        found[near] = part.solid.distance(points[near], part.hidden_depth) < -SLACK
-    return found
+        inside[near] = part.solid.distance(points[near], part.hidden_depth) < -SLACK
+    return inside
 
 
 def _labels(label: str, surface: Mesh) -> np.ndarray:

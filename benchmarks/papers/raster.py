@@ -44,9 +44,9 @@ def rasterise(places: Array, depth: Array, faces: np.ndarray, height: int, width
     span = np.floor(corners.max(1)).astype(np.int32) - low + 1
     limit = np.array([width, height])
     drawable = (area < 0) & (span > 0).all(1) & (low < limit).all(1) & (low + span > 0).all(1) & (span < 200).all(1)
-    found = [_scan(chosen, side, corners, area, low, limit) for chosen, side in _by_size(np.flatnonzero(drawable), span.max(1))]
+    fragments = [_scan(chosen, side, corners, area, low, limit) for chosen, side in _by_size(np.flatnonzero(drawable), span.max(1))]
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
-    pixels, owners, weights = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
+    pixels, owners, weights = (np.concatenate(parts) for parts in zip(empty, *fragments, strict=True))
     near = np.einsum("nk,nk->n", depth.astype(np.float32)[faces[owners]], weights)
     nearest = np.full(height * width, np.inf, np.float32)
     np.minimum.at(nearest, pixels, near)

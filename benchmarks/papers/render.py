@@ -178,8 +178,8 @@ def _look_up(tiles: Array, places: Array, material: np.ndarray) -> Array:
     x, y = np.zeros(padded, np.float32), np.zeros(padded, np.float32)
     x[:count] = places[:, 0] * (SIDE - 1)
     y[:count] = places[:, 1] * (SIDE - 1) + material * SIDE
-    found = cv2.remap(tiles, x.reshape(-1, across), y.reshape(-1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, np.float32).reshape(padded, -1)[:count]
+    samples = cv2.remap(tiles, x.reshape(-1, across), y.reshape(-1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(samples, np.float32).reshape(padded, -1)[:count]
 
 
 def _scatter(fine: Fragments, values: Array) -> Array:

@@ -55,10 +55,10 @@ class Claim:
 def table_of(figures: Sequence[Figures]) -> Table:
     """The figures by variant and metric, with rows for repeating the example and for the real frames."""
     table: Table = {}
-    for found in figures:
-        for metric, value in found.values.items():
-            table.setdefault(found.variant, {}).setdefault(metric, {})[found.seed] = value
-        for name, known in ((REPEAT, found.repeat), (REAL, found.real)):
+    for run in figures:
+        for metric, value in run.values.items():
+            table.setdefault(run.variant, {}).setdefault(metric, {})[run.seed] = value
+        for name, known in ((REPEAT, run.repeat), (REAL, run.real)):
             for metric, value in known.items():
                 table.setdefault(name, {})[metric] = {0: value}
     references = {name: table.pop(name) for name in (REPEAT, REAL) if name in table}
@@ -114,11 +114,11 @@ def check_claims(table: Table, claims: Sequence[Claim]) -> list[str]:
         best = _best(others, claim.metric)
         baseline = others[best][claim.metric]
         ratio = f"{_mean(own) / _mean(baseline):.2f}" if _mean(baseline) else "undefined"
-        paper = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
+        in_paper = f" (in the paper {claim.ratio:.2f})" if claim.ratio is not None else ""
         seeds = sorted(own.keys() & baseline.keys())
         verdict = paired_verdict([own[seed] for seed in seeds], [baseline[seed] for seed in seeds], better(claim.metric))
-        than = best if len(claim.others) == 1 else f"the best of the others, {best}"
-        sentences.append(f"{claim.metric}: {claim.method} better than {than}: **{verdict}**; ratio {ratio}{paper}")
+        opponent = best if len(claim.others) == 1 else f"the best of the others, {best}"
+        sentences.append(f"{claim.metric}: {claim.method} better than {opponent}: **{verdict}**; ratio {ratio}{in_paper}")
     return sentences
 
 
@@ -132,10 +132,10 @@ def write_report(
     """
     table = table_of(figures)
     known = measured_metrics(table, experiment.metrics)
-    missing = {metric: reason for found in figures for metric, reason in found.missing.items()}
+    missing = {metric: reason for run in figures for metric, reason in run.missing.items()}
     verdicts = check_claims(table, [claim for claim in claims if claim.metric in known])
     hardware = f"{platform.machine()}, torch {torch.__version__}, {_device()}"
-    seeds, clips, command = len({found.seed for found in figures}), len(experiment.held_out), shlex.join(["python", *sys.argv])
+    seeds, clips, command = len({run.seed for run in figures}), len(experiment.held_out), shlex.join(["python", *sys.argv])
     parts = [
         f"## {title}",
         markdown(table, experiment.metrics),
@@ -146,8 +146,8 @@ def write_report(
         missing_metrics(figures, known),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    run = {"title": title, "command": command, "hardware": hardware, "settings": dict(settings or {})}
-    content = {**run, "missing": missing, "verdicts": verdicts, "table": table, "runs": [asdict(f) for f in figures]}
+    header = {"title": title, "command": command, "hardware": hardware, "settings": dict(settings or {})}
+    content = {**header, "missing": missing, "verdicts": verdicts, "table": table, "runs": [asdict(f) for f in figures]}
     write_atomically(experiment.out / f"{name}.md", text.encode())
     write_atomically(experiment.out / f"{name}.json", json.dumps(content, indent=1).encode())
     (plot or bar_plot)(experiment.out / f"{name}.png", table, known)
@@ -160,9 +160,9 @@ def missing_metrics(figures: Sequence[Figures], known: Sequence[str]) -> str:
     For `known` metrics, which only some variants lack, it names the variants.
     """
     lacking: dict[tuple[str, str], dict[str, None]] = {}
-    for found in figures:
-        for metric, reason in found.missing.items():
-            lacking.setdefault((metric, reason), {})[found.variant] = None
+    for run in figures:
+        for metric, reason in run.missing.items():
+            lacking.setdefault((metric, reason), {})[run.variant] = None
     subjects = {key: f"{key[0]} of {', '.join(variants)}" if key[0] in known else key[0] for key, variants in lacking.items()}
     return "\n".join(f"- {subject} is left out: {reason}" for (_, reason), subject in subjects.items())
 
@@ -170,8 +170,8 @@ def missing_metrics(figures: Sequence[Figures], known: Sequence[str]) -> str:
 def training_costs(figures: Sequence[Figures]) -> str:
     """A sentence with the number of parameters and the mean training time of each variant."""
     runs: dict[str, list[Figures]] = {}
-    for found in figures:
-        runs.setdefault(found.variant, []).append(found)
+    for run in figures:
+        runs.setdefault(run.variant, []).append(run)
     entries = [f"{name} {own[0].parameters / 1e6:.2f} M, {fmean(run.minutes for run in own):.1f} min" for name, own in runs.items()]
     return f"Parameters and minutes of training: {'; '.join(entries)}."
 

@@ -37,10 +37,10 @@ class Loft:
         width = np.interp(share, np.arange(len(self.widths)), self.widths)
         depth = np.interp(share, np.arange(len(self.widths)), self.depths or self.widths)
         least = np.minimum(width, depth)
-        found = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least - growth
+        distance = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least - growth
         if self.flat_ends[0]:
-            found = np.maximum(found, -along)
-        return np.maximum(found, along - length) if self.flat_ends[1] else found
+            distance = np.maximum(distance, -along)
+        return np.maximum(distance, along - length) if self.flat_ends[1] else distance
 
     def surface(self, points: Array) -> Array:
         """Texture coordinates [..., 2] in metres: around the tube (0 at the front), and along it."""
@@ -97,14 +97,14 @@ class Solid:
 
     def distance(self, points: Array, growth: float = 0.0) -> Array:
         """As `Loft.distance`. growth does not move holes, cut-off heights and flat ends."""
-        found = self.shapes[0].distance(points, growth)
+        distance = self.shapes[0].distance(points, growth)
         for shape in self.shapes[1:]:
-            found = _smooth_minimum(found, shape.distance(points, growth), self.smooth)
+            distance = _smooth_minimum(distance, shape.distance(points, growth), self.smooth)
         if self.folds:
-            found = found + self.folds * _wrinkles(points, self.fold_length, self.seed)
+            distance = distance + self.folds * _wrinkles(points, self.fold_length, self.seed)
         for hole in self.holes:
-            found = -_smooth_minimum(-found, hole.distance(points), 0.3 * self.smooth)
-        return np.maximum(np.maximum(found, self.above - points[..., 1]), points[..., 1] - self.below)
+            distance = -_smooth_minimum(-distance, hole.distance(points), 0.3 * self.smooth)
+        return np.maximum(np.maximum(distance, self.above - points[..., 1]), points[..., 1] - self.below)
 
     def bounds(self) -> tuple[Array, Array]:
         """Low and high corner of a box that contains the solid."""
@@ -205,7 +205,7 @@ def _bone_segments(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
     at, h = skeleton.at, skeleton.proportions.height
     wide = np.array([0.045 * h, 0, 0])
     crown = skeleton.skull + np.array([0, 0.1 * skeleton.head_height, 0])
-    found = [
+    segments = [
         (0, at["pelvis"] - wide, at["pelvis"] + wide, 0.065 * h),
         (1, at["abdomen"] + [0, 0.02 * h, 0] - 0.6 * wide, at["abdomen"] + [0, 0.02 * h, 0] + 0.6 * wide, 0.06 * h),
         (2, at["chest"] + [0, 0.02 * h, 0] - wide, at["chest"] + [0, 0.02 * h, 0] + wide, 0.07 * h),
@@ -215,11 +215,11 @@ def _bone_segments(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
     ]
     for side in SIDES:
         chain = [f"{side} {part}" for part in ("upper arm", "forearm", "hand", "fingertips")]
-        found.append((BONE[f"{side} clavicle"], 0.5 * (at[f"{side} clavicle"] + at[chain[0]]), at[chain[0]], 0.03 * h))
-        found += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.033, 0.026, 0.02), strict=True)]
+        segments.append((BONE[f"{side} clavicle"], 0.5 * (at[f"{side} clavicle"] + at[chain[0]]), at[chain[0]], 0.03 * h))
+        segments += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.033, 0.026, 0.02), strict=True)]
         chain = [f"{side} {part}" for part in ("thigh", "shin", "foot", "big toe")]
-        found += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.05, 0.033, 0.025), strict=True)]
-    return found
+        segments += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.05, 0.033, 0.025), strict=True)]
+    return segments
 
 
 def _nearest(points: Array, start: Array, end: Array) -> Array:

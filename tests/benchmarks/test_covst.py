@@ -118,7 +118,7 @@ def test_features_are_moved_compared_and_composed_frame_after_frame_also_in_thei
 
 
 def decoded(network: Any, features: Tensor) -> Tensor:
-    for layer in list(network.coarse)[network.cut :]:
+    for layer in list(network.coarse)[network.split_index :]:
         features = layer(features)
     return features
 

@@ -65,20 +65,20 @@ class Covst(Pix2PixHD):
         super().__init__(replace(config, semantic_channels=config.semantic_channels - FLOW_CHANNELS))
         self.config = config
         self.requires_grad_(False)
-        self.cut = len(self.coarse) - 3 * config.downs  # the decoder has a layer, a norm and a ReLU for each doubling
+        self.split_index = len(self.coarse) - 3 * config.downs  # the decoder has a layer, a norm and a ReLU for each doubling
         widths = [config.filters * 2**config.downs, config.mask_filters, 2 * config.mask_filters]
         hidden = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in (nn.Conv2d(a, b, 3, 1, 1), nn.ReLU())]
         self.mask = nn.Sequential(*hidden, nn.Conv2d(widths[-1], 1, 3, 1, 1)).apply(initialise)
 
     def encode(self, labels: Tensor) -> Tensor:
         """Label maps [B, S, H, W] -> features [B, C, H / 2^downs, W / 2^downs]."""
-        for layer in list(self.coarse)[: self.cut]:
+        for layer in list(self.coarse)[: self.split_index]:
             labels = layer(labels)
         return labels
 
     def decode(self, features: Tensor) -> Tensor:
         """Features -> images [B, 3, H, W] in [-1, 1]."""
-        for layer in list(self.coarse)[self.cut :]:
+        for layer in list(self.coarse)[self.split_index :]:
             features = layer(features)
         return torch.tanh(self.to_image(features).float())
 
@@ -97,9 +97,9 @@ class Covst(Pix2PixHD):
         return Synthesis(self.decode(composed), raw, state=(composed,))
 
     def shrink_flow(self, flow: Tensor) -> Tensor:
-        """A flow of images as a flow of features, in pixels of the features.
+        """Resize a flow of images to the features, in pixels of the features.
 
-        It is averaged around the centres of the encoder's convolutions.
+        It is averaged as the encoder's convolutions halve the size.
         """
         for _ in range(self.config.downs):
             flow = half_size(flow)

@@ -27,10 +27,7 @@ from .joints import joint_positions
 
 @dataclass(frozen=True)
 class Limb:
-    """joints: to which the similarity transform is fitted.
-
-    bones: pairs of joints around which the limb lies. width: relative to the trunk's length.
-    """
+    """The joints that determine a limb's motion, the bones (pairs of joints) around which it lies, and its width in trunk lengths."""
 
     joints: tuple[int, ...]
     bones: tuple[tuple[int, int], ...]

@@ -34,18 +34,18 @@ class Atlas:
     def look_up(self, tile: NDArray[np.int64], uv: Array, texels: Array) -> Array:
         """Samples [N, 7] float32 of tiles [N] at uv [N, 2], averaged over about `texels` [N] texels of the full size; RGB is linear."""
         level = np.clip(np.log2(np.maximum(texels, 1)) + 0.5, 0, _LEVELS - 1).astype(np.int64)
-        found = np.empty((len(tile), 8), np.float32)
+        samples = np.empty((len(tile), 8), np.float32)
         share = (uv - np.floor(uv)).astype(np.float32)
         for number in np.flatnonzero(np.bincount(level)):
             chosen = np.flatnonzero(level == number)
             side = SIDE >> number
             x = share[chosen, 0] * side + 0.5
             y = (1 - share[chosen, 1]) * side + 0.5 + tile[chosen] * (side + 2)
-            found[chosen, :4] = sample(self.colours[number], x, y)
-            found[chosen, 4:] = sample(self.others[number], x, y)
-        found *= 1 / 255
-        found[:, :3] *= found[:, :3]
-        return found[:, :7]
+            samples[chosen, :4] = sample(self.colours[number], x, y)
+            samples[chosen, 4:] = sample(self.others[number], x, y)
+        samples *= 1 / 255
+        samples[:, :3] *= samples[:, :3]
+        return samples[:, :7]
 
     def is_covered(self, tile: NDArray[np.int64], uv: Array, texels: Array) -> NDArray[np.bool_]:
         """Whether tiles [N] have cover at uv [N, 2], with `texels` as in `look_up`."""
@@ -53,11 +53,11 @@ class Atlas:
         share, side = uv - np.floor(uv), SIDE >> level
         x = (share[:, 0] * side).astype(np.int64).clip(0, side - 1) + 1
         y = ((1 - share[:, 1]) * side).astype(np.int64).clip(0, side - 1) + 1 + tile * (side + 2)
-        found = np.zeros(len(tile), bool)
+        covered = np.zeros(len(tile), bool)
         for number in np.flatnonzero(np.bincount(level)):
             chosen = np.flatnonzero(level == number)
-            found[chosen] = self.others[number][y[chosen], x[chosen], COVER - 4] > 127
-        return found
+            covered[chosen] = self.others[number][y[chosen], x[chosen], COVER - 4] > 127
+        return covered
 
 
 def sample(image: NDArray[np.uint8] | Array, x: Array, y: Array) -> Array:
@@ -67,8 +67,8 @@ def sample(image: NDArray[np.uint8] | Array, x: Array, y: Array) -> Array:
     places = np.zeros((2, padded), np.float32)
     places[0, :count], places[1, :count] = x, y
     column, row = places.reshape(2, -1, across)
-    found = cv2.remap(image, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return np.asarray(found, np.float32).reshape(padded, -1)[:count]
+    samples = cv2.remap(image, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(samples, np.float32).reshape(padded, -1)[:count]
 
 
 def draw_atlas(draw: np.random.Generator) -> Atlas:

@@ -164,7 +164,7 @@ def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
 
 def _door_windows(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
     """The windows of a van's doors, slightly in front of its closed sides."""
-    found = []
+    windows = []
     for side, out in (("right", 0.012), ("left", -0.012)):
         rear, front = (1, 0) if side == "left" else (0, 1)
         low, high = np.array(corners[side][:2]), np.array(corners[side][3:1:-1])
@@ -174,8 +174,8 @@ def _door_windows(corners: dict[str, list[tuple[float, float, float]]], glass: P
         )
         edges = [base + (tip - base) * share for (base, tip), share in ((behind, 0.08), (ahead, 0.08), (ahead, 0.55), (behind, 0.55))]
         ring = np.array(edges if side == "right" else [edges[1], edges[0], edges[3], edges[2]]) + [out, 0, 0]
-        found.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
-    return found
+        windows.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
+    return windows
 
 
 def _arches_and_mirrors(outline: Outline, atlas: Atlas) -> list[Mesh]:

@@ -53,15 +53,15 @@ class Person:
         longest = max(float(thigh * np.cos(hip) + shin * np.cos(hip + knee)) for hip, knee in legs)
         base = rigid_motion(yaw, (place[0], place[1] + longest + 0.045 * tall, place[2]))
         trunk = _joint(base, (0, 0, 0), -self.lean * walking)
-        found = [trunk]
+        motions = [trunk]
         for index, side in ((0, -1), (1, 1)):
             hip, knee = legs[index]
             swing = -self.swing * np.sin(phase + np.pi * index) * walking
             arm = _joint(trunk, (side * 0.12 * tall, 0.3 * tall, 0), swing, side * 0.09)
-            found += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
+            motions += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
             upper_leg = _joint(base, (side * 0.05 * tall, 0, 0), hip)
-            found += [upper_leg, _joint(upper_leg, (0, -thigh, 0), knee)]
-        return np.stack(found)
+            motions += [upper_leg, _joint(upper_leg, (0, -thigh, 0), knee)]
+        return np.stack(motions)
 
 
 def _joint(parent: Array, place: tuple[float, float, float], bend: float, splay: float = 0.0) -> Array:

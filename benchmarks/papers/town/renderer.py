@@ -193,9 +193,9 @@ class _SampleGrid:
         for start in range(0, len(linear), _BAND):
             self._shade(np.arange(start, min(start + _BAND, len(linear))), linear, label, inverse_depth)
         centres = np.arange(self.rows * self.columns).reshape(self.rows, self.columns)[1::2, 1::2]
-        found = self.triangles[centres]
-        mesh, solid = self.scene.mesh, found >= 0
-        known = np.maximum(found, 0)
+        triangle = self.triangles[centres]
+        mesh, solid = self.scene.mesh, triangle >= 0
+        known = np.maximum(triangle, 0)
         exact = inverse_depth[centres]
         i, j = 2 * np.arange(width) + 1, (2 * np.arange(height) + 1)[:, None]
         plane = self.planes[np.maximum(self.candidate[centres], 0)] if len(self.planes) else np.zeros((height, width, 3))
@@ -206,7 +206,7 @@ class _SampleGrid:
             frame=self._expose(linear.reshape(self.rows, self.columns, 3)),
             label=label[centres],
             instance=np.where(solid, mesh.instance[known], 0).astype(np.uint8),
-            triangle=found,
+            triangle=triangle,
             part=np.where(solid, mesh.part[known], 0),
             inverse_depth=exact,
         )
@@ -226,14 +226,14 @@ class _SampleGrid:
             self.triangles[samples[free]] = GROUND
             colour, kind = self._ground(rays[free], length[free], t, edge)
             linear[samples[free]], label[samples[free]] = colour, np.array(self.scene.ground_labels, np.uint8)[kind]
-        found = self.triangles[samples]
-        sky = np.flatnonzero(found == SKY)
+        triangle = self.triangles[samples]
+        sky = np.flatnonzero(triangle == SKY)
         linear[samples[sky]] = weather.sky(rays[sky] / length[sky, None])
         label[samples[sky]] = 0
-        solid = np.flatnonzero(found >= 0)
+        solid = np.flatnonzero(triangle >= 0)
         if len(solid):
             linear[samples[solid]] = self._surface(samples[solid], rays[solid], length[solid])
-            label[samples[solid]] = self.scene.mesh.label[found[solid]]
+            label[samples[solid]] = self.scene.mesh.label[triangle[solid]]
 
     def _ground(self, rays: Array, length: Array, t: Array, edge: Array) -> tuple[Array, NDArray[np.integer]]:
         """Colours [N, 3] and kinds [N] of the ground at the points eye + t ray."""
@@ -306,8 +306,8 @@ class _SampleGrid:
         towards = rays / length[:, None]
         cosine = np.abs(np.einsum("ni,ni->n", normal, towards))
         texels = self.renderer.texels[triangle] * depth * (0.5 / self.camera.focal) / np.sqrt(np.maximum(cosine, 0.08))
-        found = scene.atlas.look_up(scene.mesh.tile[triangle], values[:, :2], texels)
-        albedo = found[:, :3] * (1 + (self.renderer.tint[triangle] - 1) * found[:, 3:4])
+        texture = scene.atlas.look_up(scene.mesh.tile[triangle], values[:, :2], texels)
+        albedo = texture[:, :3] * (1 + (self.renderer.tint[triangle] - 1) * texture[:, 3:4])
         points = relative + self.camera.eye.astype(np.float32)
         cutout = scene.mesh.cutout[triangle]
         openness = np.minimum(openness, 1)
@@ -315,10 +315,10 @@ class _SampleGrid:
         light = self._light(points, normal, openness)
         light[cutout] += 0.14 * weather.sun * openness[cutout, None]
         colour = albedo * light
-        glossy = np.flatnonzero((found[:, 4] > 0.08) & ~cutout)
+        glossy = np.flatnonzero((texture[:, 4] > 0.08) & ~cutout)
         if len(glossy):
-            self._add_reflections(colour, glossy, found[glossy, 4], normal[glossy], towards[glossy], openness[glossy])
-        glow = found[:, 5:6]
+            self._add_reflections(colour, glossy, texture[glossy, 4], normal[glossy], towards[glossy], openness[glossy])
+        glow = texture[:, 5:6]
         warm = np.array([1.0, 0.72, 0.4], np.float32)
         colour += glow * (0.3 * albedo + weather.glow * (0.5 * albedo + 0.22 * warm))
         return weather.through_air(colour, towards, depth * length)

@@ -69,22 +69,22 @@ def _blob_shadow(place: Array, half: tuple[float, float], strength: float = 1.0)
 def _add_cars(
     draw: np.random.Generator, atlas: Atlas, roads: Roads, obstacles: Obstacles, trajectories: Sequence[Trajectory]
 ) -> list[tuple[Car, Trajectory]]:
-    found: list[tuple[Car, Trajectory]] = []
+    cars: list[tuple[Car, Trajectory]] = []
     for trajectory in trajectories:
         car = draw_car(draw, atlas)
-        if len(found) < 40 and obstacles.try_add(trajectory.places, car.half[1], 1.0, 0.5):
-            found.append((car, trajectory))
-    return found
+        if len(cars) < 40 and obstacles.try_add(trajectory.places, car.half[1], 1.0, 0.5):
+            cars.append((car, trajectory))
+    return cars
 
 
 def _add_people(
     draw: np.random.Generator, atlas: Atlas, obstacles: Obstacles, proposals: Sequence[tuple[Trajectory, float]]
 ) -> list[tuple[Person, Trajectory, float]]:
-    found: list[tuple[Person, Trajectory, float]] = []
+    people: list[tuple[Person, Trajectory, float]] = []
     for trajectory, walking in proposals:
-        if len(found) < 120 and obstacles.try_add(trajectory.places, 0.0, 0.25, 0.02):
-            found.append((draw_person(draw, atlas), trajectory, walking))
-    return found
+        if len(people) < 120 and obstacles.try_add(trajectory.places, 0.0, 0.25, 0.02):
+            people.append((draw_person(draw, atlas), trajectory, walking))
+    return people
 
 
 def _parts(

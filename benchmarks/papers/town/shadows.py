@@ -42,14 +42,14 @@ class ShadowMap:
 
     def _cast(self, mesh: Mesh, atlas: Atlas) -> None:
         flat = (mesh.corners @ self.axes - self.low) / self.cell
-        found = Scan(flat, self.width, self.height)
+        scan = Scan(flat, self.width, self.height)
         slanted = area_vectors(mesh.corners)
         tilt = slanted @ self.towards
         tilt = np.where(np.abs(tilt) < 1e-7, 1e-7, tilt)
         slope = -(slanted @ self.axes) / tilt[:, None]
         level = np.einsum("ni,ni->n", slanted, mesh.corners[:, 0]) / tilt + slope @ self.low
-        places, near = found.places(), found.values(np.column_stack([slope * self.cell, level]))
-        owner = found.triangles()
+        places, near = scan.places(), scan.values(np.column_stack([slope * self.cell, level]))
+        owner = scan.triangles()
         cutout = np.flatnonzero(mesh.cutout[owner])
         if len(cutout):
             tables = affine_functions(mesh.corners, mesh.uv)[owner[cutout]]

@@ -98,5 +98,5 @@ def _seen(one: Snapshot, other: Snapshot, there: Array, inverse_depth_there: Arr
     inverse_depth = other.inverse_depth
     upper = inverse_depth[top, left] * (1 - across) + inverse_depth[top, right] * across
     lower = inverse_depth[low, left] * (1 - across) + inverse_depth[low, right] * across
-    found = upper * (1 - down) + lower * down
-    return inside & same_object & (same_triangle | (np.abs(found - inverse_depth_there) < 0.01 * inverse_depth_there + 1e-5))
+    interpolated = upper * (1 - down) + lower * down
+    return inside & same_object & (same_triangle | (np.abs(interpolated - inverse_depth_there) < 0.01 * inverse_depth_there + 1e-5))

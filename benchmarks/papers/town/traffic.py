@@ -29,9 +29,9 @@ class Path:
 
     def at(self, distance: Array) -> Array:
         """x, z and yaw [T, 3] after `distance` [T] metres; beyond its ends the path continues straight."""
-        found = np.stack([np.interp(distance, self.along, values) for values in (*self.points.T, self.yaw)], -1)
+        places = np.stack([np.interp(distance, self.along, values) for values in (*self.points.T, self.yaw)], -1)
         over = distance - np.clip(distance, 0, self.along[-1])
-        return found + np.stack([over * np.sin(found[:, 2]), over * np.cos(found[:, 2]), 0 * over], -1)
+        return places + np.stack([over * np.sin(places[:, 2]), over * np.cos(places[:, 2]), 0 * over], -1)
 
     def nearest(self, x: float, z: float) -> float:
         """The distance along the path of its point nearest to (x, z)."""
@@ -234,7 +234,7 @@ def propose_people(
     draw: np.random.Generator, roads: Roads, trajectory: Trajectory, count: int, rate: float, busyness: float
 ) -> list[tuple[Trajectory, float]]:
     """Trajectories for people, each with 1 for a person who walks or 0 for one who stands. trajectory: that of the camera."""
-    found = []
+    trajectories = []
     low, high = float(trajectory.places[:, 1].min()) - 8, float(trajectory.places[:, 1].max()) + 85
     for _ in range(int(busyness * (high - low) / 9)):
         side, heading, z = int(draw.choice([-1, 1])), int(draw.choice([-1, 1])), float(draw.uniform(low, high))
@@ -244,22 +244,24 @@ def propose_people(
         if kind < 0.75:
             pace = float(draw.uniform(0.9, 1.6))
             walk = _follow(path, integrate_speed(np.full(count, pace), 0.0, rate))
-            found.append((walk, 1.0))
+            trajectories.append((walk, 1.0))
             if draw.random() < 0.3:
                 beside = Path(lane(roads, heading, z, z + heading * 60, offset + 0.62))
-                found.append((_follow(beside, integrate_speed(np.full(count, pace), 0.0, rate)), 1.0))
+                trajectories.append((_follow(beside, integrate_speed(np.full(count, pace), 0.0, rate)), 1.0))
         else:
             place = path.at(np.zeros(count))
             place[:, 2] += float(draw.uniform(0, 6.28))
-            found.append((Trajectory(place, np.zeros(count)), 0.0))
+            trajectories.append((Trajectory(place, np.zeros(count)), 0.0))
             if draw.random() < 0.6:
                 ahead = np.stack([np.sin(place[:, 2]), np.cos(place[:, 2])], -1)
-                found.append((Trajectory(np.concatenate([place[:, :2] + 0.8 * ahead, place[:, 2:] + np.pi], 1), np.zeros(count)), 0.0))
+                trajectories.append(
+                    (Trajectory(np.concatenate([place[:, :2] + 0.8 * ahead, place[:, 2:] + np.pi], 1), np.zeros(count)), 0.0)
+                )
     for crossing in roads.crossings:
         for _ in range(3):
             if low < crossing.z < high and draw.random() < 0.7 * busyness:
-                found.append((_cross_street(draw, roads, crossing, count, rate), 1.0))
-    return found
+                trajectories.append((_cross_street(draw, roads, crossing, count, rate), 1.0))
+    return trajectories
 
 
 def _cross_street(draw: np.random.Generator, roads: Roads, crossing: Crossing, count: int, rate: float) -> Trajectory:
