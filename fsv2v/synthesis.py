@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
 from fsv2v.reporting import Remembering, Reporter
 from fsv2v.sources import Examples, Source, Subject, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
-from stages.clip import Clip
+from stages.clip import Clip, keeping_frames
 from stages.compute.devices import choose_device
 from stages.conditions.motion import UNCHANGED, Motion
 from stages.errors import UsageError
@@ -85,10 +85,12 @@ def prepare(
         [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend, subject=subject)
         for subject in chosen_subjects
     ]
-    drives = [
-        drive if one is drivings[0] else with_layer(driving_clip(one, temporary, fps=fps), kind, temporary, device=device, backend=backend)
-        for one in drivings
-    ]
+    opened = {_identity(drivings[0]): drive}
+    for one in drivings:
+        if _identity(one) not in opened:
+            clip = driving_clip(one, temporary, fps=fps)
+            opened[_identity(one)] = with_layer(clip, kind, temporary, device=device, backend=backend)
+    drives = [opened[_identity(one)] for one in drivings]
     given = None
     if start is not None:
         given = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
@@ -98,6 +100,11 @@ def prepare(
     }
     others = [(clips[0], moves) for clips, moves in zip(shown[1:], drives[1:], strict=True) if clips]
     return Prepared(shown[0], drive, chosen, given, pictures, others)
+
+
+def _identity(source: Source) -> str | int:
+    """The same for a source that is named twice."""
+    return id(source) if isinstance(source, Clip | np.ndarray) else str(source)
 
 
 def _paired(driving: Source | Sequence[Source], subjects: Sequence[Subject]) -> tuple[list[Source], list[Subject]]:
@@ -254,11 +261,14 @@ def _frames(
     with temporary_clips(reporter) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
         require_examples(len(ready.examples) > 0, ready.model, options.finetune)
-        fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        placement = choose_placement(ready.examples, ready.model, options)
-        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement)
-        renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
+        with keeping_frames([*ready.examples, *(example for example, _ in ready.others)]):
+            fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
+            placement = choose_placement(ready.examples, ready.model, options)
+            rendering = Rendering(
+                ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement
+            )
+            renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
         for text in dict.fromkeys(text for each in renderings for text in each.warnings()):
             reporter.warning(temporary.with_sources(text))
         for text in dict.fromkeys(text for each in renderings for text in each.notes()):

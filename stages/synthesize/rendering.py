@@ -53,7 +53,8 @@ Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
 class Rendering:
     """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
 
-    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; the other parameters are those of `synthesize`.
+    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; renderer: the model prepared by another rendering;
+    the other parameters are those of `synthesize`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Rendering:
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
+        renderer: Renderer | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
@@ -103,8 +105,10 @@ class Rendering:
         if options.finetune:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
-        self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-        move_to_disk(generator)  # from now on only frames that half precision spoils need them
+        if renderer is None:
+            renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+            move_to_disk(generator)  # from now on only frames that half precision spoils need them
+        self.renderer = renderer
 
     def shown_through(self) -> View | None:
         """From the model's pixels to the result's; None where they are the same."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.clip import Clip, Producer, sound_sync_warnings
+from stages.clip import Clip, Producer, keeping_frames, sound_sync_warnings
 from stages.conditions.kinds import find, layers_digest
 from stages.conditions.motion import Motion
 from stages.errors import InputError, UsageError
@@ -67,20 +67,21 @@ def synthesize(
     if report is not None:
         report.require_writable(out)
     with exclusive_lock(out):
-        fitting = decide(options.normalize, model.config.kind, examples, driving)
-        placement = choose_placement(examples, model, options)
-        producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
-        if not overwrite and is_finished(out, producer) and (report is None or report.is_of(producer)):
-            return Outcome(out, "skipped", driving.num_frames)
-        begun = time.monotonic()
-        rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
-        renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
+        with keeping_frames([*examples, *(example for example, _ in others)]):
+            fitting = decide(options.normalize, model.config.kind, examples, driving)
+            placement = choose_placement(examples, model, options)
+            producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
+            if not overwrite and is_finished(out, producer) and (report is None or report.is_of(producer)):
+                return Outcome(out, "skipped", driving.num_frames)
+            begun = time.monotonic()
+            rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
+            renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
         record = None if report is None else Record(rendering)
         frames = chained(renderings, record)
         write_output(out, _counted(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in sound_sync_warnings(driving)]
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *apart]))
-        seconds, fallbacks = time.monotonic() - begun, sum(each.renderer.fallbacks for each in renderings)
+        seconds, fallbacks = time.monotonic() - begun, sum(each.fallbacks for each in {each.renderer for each in renderings})
         held = sum(each.driving.held for each in renderings)
         notes = tuple(dict.fromkeys(text for each in renderings for text in each.notes()))
         outcome = Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, notes, placement, fitting)
@@ -106,7 +107,8 @@ def further(
             raise InputError(f"the driving clips of one photograph differ in length: {lengths}", hint="Cut them to the same length")
         fitting = decide(first.options.normalize, model.config.kind, [example], drives)
         placement = choose_placement([example], model, replace(first.options, paste=True))
-        made.append(Rendering([example], drives, model, first.options, fitting, perceptual, placement=placement))
+        shared = None if first.options.finetune else first.renderer
+        made.append(Rendering([example], drives, model, first.options, fitting, perceptual, placement=placement, renderer=shared))
     return made
 
 
