@@ -21,6 +21,7 @@ from stages.models import Model
 from stages.models.perceptual import open_distance
 from stages.synthesize import (
     Choices,
+    FilmRendering,
     Outcome,
     Rendering,
     ReportRequest,
@@ -32,6 +33,7 @@ from stages.synthesize import (
     require_appearance,
     require_examples,
     require_face,
+    require_film,
     variant,
 )
 from stages.synthesize import synthesize as write
@@ -261,11 +263,14 @@ def _frames(
     with temporary_clips(reporter) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
         require_examples(len(ready.examples) > 0, ready.model, options.finetune)
+        if options.retarget:
+            require_film(ready.examples, ready.model, alone=ready.start is None and not ready.others)
         network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
         with keeping_frames([*ready.examples, *(example for example, _ in ready.others)]):
             fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
             placement = choose_placement(ready.examples, ready.model, options)
-            rendering = Rendering(
+            opened = FilmRendering if options.retarget else Rendering
+            rendering = opened(
                 ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement
             )
             renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
@@ -275,7 +280,7 @@ def _frames(
             reporter.note(temporary.with_sources(text))
         for done, frame in enumerate(chained(renderings), 1):
             yield frame
-            reporter.progress(done, ready.driving.num_frames)
+            reporter.progress(done, rendering.driving.num_frames)
 
 
 def finetune(

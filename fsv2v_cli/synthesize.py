@@ -150,6 +150,11 @@ def _what_auto_does(values: dict[str, Any]) -> str:
     help="Put the moving head or body back into the photograph. Default: if the example is one photograph and --size is auto.",
 )  # fmt: skip
 @click.option(
+    "--retarget", is_flag=True,
+    help="--examples is a film: its person keeps the own head pose and place in it, and makes the driver's expressions. The result has the "
+    "film's frames and the driver's sound, until one of the two ends.",
+)  # fmt: skip
+@click.option(
     "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
     help="Write an intermediate image: the example warped by the flow, the mask (black: warp used), or the raw image of the generator.",
 )  # fmt: skip
@@ -179,8 +184,9 @@ def synthesize(
     examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
     base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, show: str, compare: bool, appearance:
-    str | None, variants: int | None, report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
+    str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, retarget: bool, show: str, compare: bool,
+    appearance: str | None, variants: int | None, report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str,
+    run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -199,7 +205,8 @@ def synthesize(
     options: dict[str, Any] = {
         "num_examples": num_examples, "example_frames": span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
         "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
-        "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show, "compare": compare, "appearance": appearance or "",
+        "size": int(size) if size.isdecimal() else size, "paste": paste, "retarget": retarget, "show": show, "compare": compare,
+        "appearance": appearance or "",
         "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
 from stages.conditions.framing import Crop
 from stages.conditions.kinds import find
-from stages.conditions.motion import Motion, Origin
+from stages.conditions.motion import PARTS, Motion, Origin
 from stages.errors import UsageError
 from stages.networks.common.inference import Precision
 from stages.synthesize.fitting import Fitting, Normalize
@@ -47,6 +47,8 @@ class SynthesizeOptions:
     the example's, at most 1024, unless the model's is nearly as large."""
     paste: bool | None = None
     """Put the result back into the photograph of the first example. None: where a single photograph is shown and `size` is auto."""
+    retarget: bool = False
+    """The example is a film, whose person keeps the own head pose and place in it, and makes the driver's expressions (film.py)."""
     show: Show = "result"
     """What is written: the frames, or a part of what they were made of (see shown.py)."""
     compare: bool = False
@@ -69,11 +71,19 @@ class SynthesizeOptions:
             raise UsageError(f"{self.size!r} is not a size", hint=f"Use model, example or a number from {MIN_SIDE} to {LARGEST_SIDE}")
         if self.paste and (self.compare or self.show != "result"):
             raise UsageError("only results alone are pasted into a photograph", code="paste-of-parts")
+        if self.retarget:
+            self._require_retargetable()
         if self.select not in ("all", "delaunay") and not (isinstance(self.select, int) and self.select > 0):
             raise UsageError(f"{self.select!r} does not say which examples to select", hint="Use all, delaunay or a number from 1")
         if self.motion not in get_args(Origin):
             raise UsageError(f"{self.motion!r} is no kind of motion", hint=f"There are {' and '.join(get_args(Origin))}")
         _ = self.parsed_motion
+
+    def _require_retargetable(self) -> None:
+        if self.paste is False or self.compare or self.show != "result":
+            raise UsageError("a film comes back whole, with results alone", code="retarget-shows-film")
+        if "pose" in f"{self.strength},{self.part}":
+            raise UsageError("the head pose is that of the film, and does not follow the driver", code="retarget-keeps-pose")
 
     @cached_property
     def parsed_motion(self) -> Motion:
@@ -81,7 +91,10 @@ class SynthesizeOptions:
         return Motion.parse(self.strength, self.part, self.motion)
 
     def motion_of(self, kind: str, placement: Placement | None, fitting: Fitting) -> Motion:
-        """The motion of a result. `auto` keeps the head of a photograph on its body, unless keypoints are to be used as they are."""
+        """The motion of a result. `auto` is relative in a film, and keeps the head of a photograph on its body, unless keypoints are to be
+        used as they are."""
+        if self.retarget and self.motion == "auto":
+            return replace(self.parsed_motion, relative=frozenset(PARTS))
         in_photograph = placement is not None and placement.pasted and fitting.how != "none"
         own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
         return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion

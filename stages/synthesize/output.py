@@ -11,7 +11,6 @@ from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.clip.provenance import note_of
 from stages.conditions.kinds import Kind, find
-from stages.conditions.view import View
 from stages.errors import ParametersDiffer
 from stages.io.differences import differences
 from stages.io.reading import parse_object
@@ -36,25 +35,24 @@ def is_finished(out: Path, producer: Producer) -> bool:
     raise ParametersDiffer(f"{out} is there and was made with other parameters ({changed})", code="output-differs")
 
 
-def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, shown_through: View | None = None) -> None:
-    """Write the frames of a synthesis as the video or clip `out`, with rate and sound of the driving clip.
+def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, keypoints: Iterator[np.ndarray]) -> None:
+    """Write the frames of a synthesis as the video or clip `out`, with the rate of the driving and the sound of its clip.
 
-    shown_through: from the model's pixels to those of the frames; None if they are the same. A video of a photograph with an odd number of
-    rows or columns lacks the last one, because H.264 with 4:2:0 colours needs even numbers.
+    keypoints: of each frame, in its pixels; a clip keeps them. A video of a photograph with an odd number of rows or columns lacks the last
+    one, because H.264 with 4:2:0 colours needs even numbers.
     """
-    source = driving.clip
-    sound = source if source.has("audio") else None
+    sound = driving.clip if driving.clip.has("audio") else None
     if out.suffix == ".clip":
         clip = create_clip(
-            out, frames, fps=source.fps, timestamps=source.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
+            out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
         if _kept_layer(producer) is not None:
-            _keep_driving(clip, driving, find(producer.backend), producer, shown_through)
+            _keep_driving(clip, keypoints, find(producer.backend), producer)
         return
     if producer.parameters.get("placement"):
         frames = map(even, frames)
     first, note = next(frames), note_of(producer.stage, producer.parameters)
-    with VideoWriter(out, first.shape[1], first.shape[0], source.fps, audio_from=sound, comment=producer.key(), note=note) as video:
+    with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key(), note=note) as video:
         video.write(first)
         for frame in frames:
             video.write(frame)
@@ -75,9 +73,7 @@ def even(image: np.ndarray) -> np.ndarray:
     return image[: height - height % 2, : width - width % 2]
 
 
-def _keep_driving(clip: Clip, driving: Driving, kind: Kind, producer: Producer, shown_through: View | None) -> None:
+def _keep_driving(clip: Clip, keypoints: Iterator[np.ndarray], kind: Kind, producer: Producer) -> None:
     assert kind.result_arrays is not None
-    keypoints = np.stack(list(driving.keypoints()))[:, None]
-    keypoints = keypoints if shown_through is None else shown_through.points(keypoints)
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
-        layer.arrays(kind.result_arrays(keypoints))
+        layer.arrays(kind.result_arrays(np.stack(list(keypoints))[:, None]))

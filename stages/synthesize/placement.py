@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.framing import Example
-from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
 from stages.synthesize.canvas import Canvas, Image, Map, Plate
@@ -27,6 +27,7 @@ MAX_PHOTOGRAPH = 4096
 """Longer side in pixels of the largest pasted photograph. Larger ones are scaled down, since few players decode larger videos."""
 MIN_EDGE = 0.03
 """Smallest width of the soft edge of what is pasted, in heights of the crop."""
+Cover = Callable[[Keypoints, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Placement:
     pasted: bool
 
 
-def decide_placement(first: Example, size: Size, *, paste: bool) -> Placement | None:
-    """The placement of results of the first example, which is pasted, if `paste` is set, where it is cropped.
+def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = False) -> Placement | None:
+    """The placement of results of the first example, which is pasted, if `paste` is set, where it is cropped; of a film always.
 
     None for images of the model's size alone.
     """
     model, native = first.view, first.view.height / _scale(first.view)
-    pasted = paste and _is_cropped(first)
+    pasted = film or (paste and _is_cropped(first))
     if size == "auto":
         height = model.height if native < WORTHWHILE * model.height and not pasted else min(native, MAX_SIDE)
     else:
@@ -77,14 +78,18 @@ def _plate(example: Example, placement: Placement) -> Plate:
 
 
 class Photograph:
-    """The photograph of the first example, in which the subject moves and everything else stays as it is, to the bit."""
+    """A photograph in which the subject moves and everything else stays as it is, to the bit.
 
-    def __init__(self, examples: Sequence[Example], placement: Placement, kind: Kind) -> None:
+    picture: that of the first example; cover: sets the pixels of a mask that move to 1, for keypoints in the model's pixels; edge: width of
+    the soft edge around them, in heights of the model's images.
+    """
+
+    def __init__(self, picture: Image, examples: Sequence[Example], placement: Placement, cover: Cover, edge: float) -> None:
         first = examples[0]
-        whole = View.scaled(first.clip.height, first.clip.width, *_limited(first.clip.height, first.clip.width))
+        whole = whole_view(first.clip.height, first.clip.width)
         height, width = whole.height, whole.width
-        self.image: Image = whole.image(first.clip.frame(first.index))
-        self._kind, self._shown = kind, first.sample.keypoints
+        self.image: Image = picture if picture.shape[:2] == (height, width) else whole.image(picture)
+        self._cover, self._edge, self._shown = cover, edge, first.sample.keypoints
         self._view = view = whole.inverse(first.clip.height, first.clip.width).then(first.view)
         self._sides = open_sides(view, height, width)
         self._part = _part_shown(view, height, width)
@@ -126,15 +131,15 @@ class Photograph:
         Fully where the subject is, and where the photograph shows it: what it uncovers there is painted.
         """
         mask = np.zeros((self._view.height, self._view.width), np.uint8)
-        assert self._kind.cover is not None
         for points in (self._shown, keypoints):
-            self._kind.cover(points, mask)
-        return fading(mask, self._sides, self._kind.soft_edge)
+            self._cover(points, mask)
+        return fading(mask, self._sides, self._edge)
 
 
-def _limited(height: int, width: int) -> tuple[int, int]:
+def whole_view(height: int, width: int) -> View:
+    """From a picture of this size to the frames that show the whole of it."""
     factor = min(1.0, MAX_PHOTOGRAPH / max(height, width))
-    return round(height * factor), round(width * factor)
+    return View.scaled(height, width, round(height * factor), round(width * factor))
 
 
 def _scale(view: View) -> float:

@@ -93,7 +93,7 @@ class Rendering:
         if not motion.unchanged:
             self.driving.move_as(motion, self._keypoints)
         self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
-        self._photograph = Photograph(self._examples, placement, find(self._kind)) if placement is not None and placement.pasted else None
+        self._photograph = None if placement is None or not placement.pasted else self._open_photograph(placement)
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         self._appearance = None
@@ -110,7 +110,18 @@ class Rendering:
             move_to_disk(generator)  # from now on only frames that half precision spoils need them
         self.renderer = renderer
 
-    def shown_through(self) -> View | None:
+    def _open_photograph(self, placement: Placement) -> Photograph:
+        kind, first = find(self._kind), self._examples[0]
+        assert kind.cover is not None
+        return Photograph(first.clip.frame(first.index), self._examples, placement, kind.cover, kind.soft_edge)
+
+    def keypoints(self) -> Iterator[np.ndarray]:
+        """Of each frame, [N, 3] in the result's pixels."""
+        through = self._shown_through()
+        for keypoints in self.driving.keypoints():
+            yield keypoints if through is None else through.points(keypoints)
+
+    def _shown_through(self) -> View | None:
         """From the model's pixels to the result's; None where they are the same."""
         if self._photograph is not None:
             return self._photograph.from_model
@@ -185,12 +196,12 @@ def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOpt
     kind = find(model.config.kind)
     if options.paste and kind.cover is None:
         raise UsageError(f"{kind.name} shows no subject before a background that could be pasted", code="paste-without-subject")
-    if options.size == "model" and not options.paste:
+    if options.size == "model" and not (options.paste or options.retarget):
         return None
     (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
     few = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
     default = options.size == "auto" and few and kind.cover is not None and not options.compare
-    return decide_placement(first, options.size, paste=default if options.paste is None else options.paste)
+    return decide_placement(first, options.size, paste=default if options.paste is None else options.paste, film=options.retarget)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
@@ -259,17 +270,18 @@ def _frames(
         chosen = select(step)
         if combine is None and observe is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
-            _require_finite(image, index)
+            require_finite(image, index)
             yield image_array(image[0])
         else:
             made = renderer.synthesize(code_of(chosen), target, known)
             past = renderer.remember(target, made, known)
-            _require_finite(made.frame, index)
+            require_finite(made.frame, index)
             if observe is not None:
                 observe(index, made)
             yield image_array(part_of(made, show)[0]) if combine is None else combine(made, chosen, step.sample.keypoints)
 
 
-def _require_finite(image: torch.Tensor, index: int) -> None:
+def require_finite(image: torch.Tensor, index: int) -> None:
+    """Raises InputError if the image of a frame has values that are not finite."""
     if not image.isfinite().all():
         raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")

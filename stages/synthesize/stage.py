@@ -19,6 +19,7 @@ from stages.io.files import exclusive_lock
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize.appearance import Choices, require_appearance
+from stages.synthesize.film import FilmRendering, common_length, require_film
 from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
@@ -53,6 +54,8 @@ def synthesize(
     `choose_placement`. `perceptual` makes the distance that finetuning uses, if any. `report` is a page about
     the result; where there is none of a finished result, its frames are made again. Memory does not grow with the length.
 
+    With `options.retarget` the example is a film: the result has its size, frame rate and frames, until one of the two ends.
+
     others: further subjects of the same photograph, each as a clip of it with that subject's layer, and a driving clip of the same length.
 
     Raises InputError, NoDetection, ParametersDiffer (`out` was made otherwise and `overwrite` is not set) and UsageError (a name that is
@@ -64,6 +67,9 @@ def synthesize(
     require_examples(len(examples) > 0, model, options.finetune)
     require_face(options.parsed_motion, model)
     require_appearance(options.appearance, model)
+    if options.retarget:
+        require_film(examples, model, alone=start is None and not others)
+    num_frames = common_length(examples[0], driving) if options.retarget else driving.num_frames
     if report is not None:
         report.require_writable(out)
     with exclusive_lock(out):
@@ -72,19 +78,20 @@ def synthesize(
             placement = choose_placement(examples, model, options)
             producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
             if not overwrite and is_finished(out, producer) and (report is None or report.is_of(producer)):
-                return Outcome(out, "skipped", driving.num_frames)
+                return Outcome(out, "skipped", num_frames)
             begun = time.monotonic()
-            rendering = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
+            opened = FilmRendering if options.retarget else Rendering
+            rendering = opened(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
             renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
         record = None if report is None else Record(rendering)
         frames = chained(renderings, record)
-        write_output(out, _counted(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
+        write_output(out, _counted(frames, num_frames, progress), rendering.driving, producer, rendering.keypoints())
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in sound_sync_warnings(driving)]
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *apart]))
         seconds, fallbacks = time.monotonic() - begun, sum(each.fallbacks for each in {each.renderer for each in renderings})
         held = sum(each.driving.held for each in renderings)
         notes = tuple(dict.fromkeys(text for each in renderings for text in each.notes()))
-        outcome = Outcome(out, "done", driving.num_frames, seconds, fallbacks, held, warnings, notes, placement, fitting)
+        outcome = Outcome(out, "done", num_frames, seconds, fallbacks, held, warnings, notes, placement, fitting)
         if report is not None and record is not None:
             write_report(report, record, outcome, producer, model.path)
         return outcome
@@ -184,7 +191,7 @@ def _producer(
         parameters["start"] = {"layers": layers_digest(start, kind), "images": start.frames_digest()}
     if fitting.how == "place":
         parameters["fitting"] = fitting.how
-    for name in ("compile", "device", "size", "paste", "strength", "part", "motion"):
+    for name in ("compile", "device", "size", "paste", "strength", "part", "motion", *(() if options.retarget else ("retarget",))):
         del parameters[name]
     if options.note:
         del parameters["note"]  # older outputs, which have none, stay finished

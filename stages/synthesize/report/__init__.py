@@ -77,24 +77,24 @@ def _is_note(said: tuple[str, str]) -> bool:
 
 
 def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str]]:
-    clip = record.rendering.driving.clip
-    seconds = clip.num_frames / float(clip.fps)
+    driving = record.rendering.driving
+    seconds = driving.num_frames / float(driving.fps)
     return [
         ("result", str(outcome.path)),
         ("size", record.size),
-        ("length", f"{clip.num_frames} frames, {seconds:.1f} s at {float(clip.fps):.4g} frames per second"),
-        ("driven by", str(clip.id)),
+        ("length", f"{driving.num_frames} frames, {seconds:.1f} s at {float(driving.fps):.4g} frames per second"),
+        ("driven by", str(driving.clip.id)),
         ("model", str(model)),
     ]
 
 
 def _column(record: Record, frame: int) -> dict[str, Any]:
     """What is said below the pictures of a frame."""
-    apart = record.identity.get(frame)
+    apart, painted = record.identity.get(frame), record.painted[frame] if frame < len(record.painted) else None
     return {
         "frame": frame,
-        "seconds": round(frame / float(record.rendering.driving.clip.fps), 2),
-        "painted": round(record.painted[frame], 3) if record.painted else None,
+        "seconds": round(frame / float(record.rendering.driving.fps), 2),
+        "painted": None if painted is None else round(painted, 3),
         "identity": None if apart is None else round(apart, 2),
         "marks": [BANDS[name] for name, spans in record.bands().items() if any(first <= frame <= last for first, last in spans)],
     }

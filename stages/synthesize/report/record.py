@@ -39,10 +39,10 @@ class Record:
     def __init__(self, rendering: Rendering) -> None:
         self.rendering = rendering
         driving = rendering.driving
-        self.shown = evenly_spaced(driving.clip.num_frames, COLUMNS)
-        self.held = [not driving.track.seen(index) for index in range(driving.clip.num_frames)]
+        self.shown = evenly_spaced(driving.num_frames, COLUMNS)
+        self.held = [not driving.track.seen(index) for index in range(driving.num_frames)]
         self.size = ""
-        self.painted: list[float] = []
+        self.painted: list[float | None] = []
         self.errors: list[float | None] = []
         self.identity: dict[int, float] = {}
         self.reasons: list[str] = []
@@ -67,6 +67,7 @@ class Record:
         """The parts of frame `index`."""
         if synthesis.example_mask is None:
             return
+        self.painted += [None] * (index - len(self.painted))  # frames that were not made
         self.painted.append(float(synthesis.example_mask.float().mean()))
         if index in self.shown:
             mask = synthesis.example_mask[0, 0].float().clamp(0, 1).mul(255).round().byte().cpu().numpy()
@@ -74,14 +75,12 @@ class Record:
 
     def frames(self, frames: Frames) -> Frames:
         """The same frames, seen on their way."""
-        through = self.rendering.shown_through()
-        for index, (frame, keypoints) in enumerate(zip(frames, self.rendering.driving.keypoints(), strict=False)):
+        for index, (frame, keypoints) in enumerate(zip(frames, self.rendering.keypoints(), strict=False)):
             self.size = f"{frame.shape[1]} x {frame.shape[0]} pixels"
             if index in self.shown:
                 self._results[index] = _small(frame)
             if self._detect is not None:
-                target = keypoints if through is None else through.points(keypoints)
-                self._find(index, frame, target[:LANDMARKS])
+                self._find(index, frame, keypoints[:LANDMARKS])
             yield frame
 
     def _find(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
@@ -117,7 +116,7 @@ class Record:
     def _driving_images(self) -> Iterator[tuple[int, Image]]:
         driving = self.rendering.driving
         for frame in self.shown:
-            yield frame, np.asarray(driving.views[frame].image(driving.clip.frame(frame)), np.uint8)
+            yield frame, np.asarray(driving.image(frame), np.uint8)
 
     def _drawings(self) -> Iterator[tuple[int, Image]]:
         for frame in self.shown:
