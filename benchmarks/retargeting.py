@@ -14,6 +14,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,7 @@ def main() -> None:
         for name, clip, kind in (("photograph", photograph, Rendering), ("film", film, FilmRendering)):
             options = SynthesizeOptions(device="cpu", retarget=kind is FilmRendering)
             rendering = kind([clip], driving, model, options, FITTING, placement=choose_placement([clip], model, options))
-            frames = rendering.frames()
-            times[name] = milliseconds(lambda frames=frames: next(frames), asked.frames)
+            times[name] = milliseconds(partial(next, rendering.frames()), asked.frames)
         example = frame_of([rendering.examples[0].sample], rendering.renderer.device).map(lambda x: x[None])
         encoding = milliseconds(lambda: rendering.renderer.encode_examples(example), asked.frames)
     rows: list[dict[str, float | str]] = [

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip
-from stages.conditions.framing import Crop, Example, frame_of, sample_of, squeezed, views
+from stages.conditions.framing import Crop, Example, frame_of, sample_of, squeeze_warnings, views
 from stages.conditions.kinds import find, open_track
 from stages.conditions.motion import Motion
 from stages.conditions.tracks import Moments
@@ -171,7 +171,7 @@ class FilmRendering(Rendering):
 
     def warnings(self) -> list[str]:
         """What makes the frames worse than they could be, as sentences about the film."""
-        return [*(text for example in self.examples for text in example.warnings), *squeezed(self._film, self.driving.views[0])]
+        return [*(text for example in self.examples for text in example.warnings), *squeeze_warnings(self._film, self.driving.views[0])]
 
     def notes(self) -> list[str]:
         """Which frames and which sound the result has."""
