@@ -15,6 +15,7 @@ from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
 from stages.synthesize.canvas import Canvas, Image, Map, Plate
+from stages.synthesize.ground import Ground
 
 Size = Literal["auto", "model", "example"] | int
 MAX_SIDE = 1024
@@ -80,11 +81,19 @@ def _plate(example: Example, placement: Placement) -> Plate:
 class Photograph:
     """A photograph in which the subject moves and everything else stays as it is, to the bit.
 
-    picture: that of the first example; cover: sets the pixels of a mask that move to 1, for keypoints in the model's pixels; edge: width of
-    the soft edge around them, in heights of the model's images.
+    picture: that of the first example; behind: the ground behind the subject, as far as other pictures show it; cover: sets the pixels of a
+    mask that move to 1, for keypoints in the model's pixels; edge: width of the soft edge around them, in heights of the model's images.
     """
 
-    def __init__(self, picture: Image, examples: Sequence[Example], placement: Placement, cover: Cover, edge: float) -> None:
+    def __init__(
+        self,
+        picture: Image,
+        examples: Sequence[Example],
+        placement: Placement,
+        cover: Cover,
+        edge: float,
+        behind: Ground | None = None,
+    ) -> None:
         first = examples[0]
         whole = whole_view(first.clip.height, first.clip.width)
         height, width = whole.height, whole.width
@@ -101,6 +110,11 @@ class Photograph:
         plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(view))
         self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
         self._to_model = cut.then(view).matrix
+        self._known: Map | None = None
+        if behind is not None:
+            self._known = whole.image(behind.known)[self._part][..., None]
+            self._behind = whole.image(behind.image)[self._part]
+            self._vacated = self._known * self._enlarged(self.window(self._shown))
 
     @property
     def from_model(self) -> View:
@@ -113,25 +127,35 @@ class Photograph:
         chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels; ground: the photograph, in which other
         subjects may have moved.
         """
-        window = self.window(keypoints)
+        window = self.window(self._shown, keypoints)
         whole: Image = ground.copy()
         part = whole[self._part]
         size = part.shape[1], part.shape[0]
         frame = self._canvas.frame(made, chosen, window)
         if frame.shape != part.shape:  # the crop is larger than MAX_SIDE
             frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC))
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        opacity = cv2.warpAffine(window, self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[..., None]
+        opacity = self._enlarged(window)
+        if self._known is not None:
+            part[:] = part + (self._behind.astype(np.float32) - part) * self._vacated + 0.5
+            opacity += (self._enlarged(self.window(keypoints)) - opacity) * self._known
         part[:] = part + (frame.astype(np.float32) - part) * opacity + 0.5
         return whole
 
-    def window(self, keypoints: Keypoints) -> Map:
-        """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1].
+    def _enlarged(self, window: Map) -> Map:
+        """A window in the part of the photograph that the view shows, [H, W, 1]."""
+        rows, columns = self.image[self._part].shape[:2]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        opacity = cv2.warpAffine(window, self._to_model, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(opacity, np.float32)[..., None]
 
-        Fully where the subject is, and where the photograph shows it: what it uncovers there is painted.
+    def window(self, *keypoints: Keypoints) -> Map:
+        """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1]: fully where a subject with these keypoints is.
+
+        In a frame that is where the subject is, and where the photograph shows it. What it uncovers there is painted, unless other pictures
+        show the ground.
         """
         mask = np.zeros((self._view.height, self._view.width), np.uint8)
-        for points in (self._shown, keypoints):
+        for points in keypoints:
             self._cover(points, mask)
         return fading(mask, self._sides, self._edge)
 

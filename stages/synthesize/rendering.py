@@ -34,6 +34,7 @@ from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
+from stages.synthesize.ground import find_ground
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
@@ -113,7 +114,8 @@ class Rendering:
     def _open_photograph(self, placement: Placement) -> Photograph:
         kind, first = find(self._kind), self._examples[0]
         assert kind.cover is not None
-        return Photograph(first.clip.frame(first.index), self._examples, placement, kind.cover, kind.soft_edge)
+        behind = find_ground(self._examples, kind, kind.soft_edge) if kind.covers_subject and len(self._examples) > 1 else None
+        return Photograph(first.clip.frame(first.index), self._examples, placement, kind.cover, kind.soft_edge, behind)
 
     def keypoints(self) -> Iterator[np.ndarray]:
         """Of each frame, [N, 3] in the result's pixels."""
