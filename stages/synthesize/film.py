@@ -60,29 +60,30 @@ class FilmDriving(Driving):
     Keypoints are in the film's pixels, and missing where nothing was detected in the film.
     """
 
-    def __init__(self, film: Clip, driver: Driving, kind: str, crop: Crop, motion: Motion, *, proportions: bool) -> None:
-        self.shown = open_track(film, kind)
-        if not any(map(self.shown.seen, range(film.num_frames))):
+    def __init__(
+        self, film: Clip, driving: Clip, kind: str, size: tuple[int, int], crop: Crop, motion: Motion, *, proportions: bool
+    ) -> None:
+        super().__init__(driving, kind, size, crop)
+        self.film_track = open_track(film, kind)
+        if not any(map(self.film_track.seen, range(film.num_frames))):
             raise NoDetection(f"nothing was detected in the film {film.path}", code="nothing-detected")
-        self.clip, self.size, self.fps, self.timestamps = driver.clip, driver.size, film.fps, None
-        self.num_frames = common_length(film, driver.clip)
-        places = _places(driver.clip, film.fps, self.num_frames)
-        moments = _moments(places, driver.source)
-        self.track = self.shown.with_expression(driver.track, moments, motion, proportions=proportions)
+        self.num_frames, self.fps, self.timestamps = common_length(film, driving), film.fps, None
+        places = _places(driving, film.fps, self.num_frames)
+        self._driver_views, self._driver_frames = self.views, places.round().astype(int)
+        self.held = int((self.source != np.arange(driving.num_frames))[self._driver_frames].sum())
+        self.track = self.film_track.with_expression(self.track, _moments(places, self.source), motion, proportions=proportions)
         self.source = np.arange(self.num_frames)
-        self.views = self._seen_through = views(film, self.shown, self.size, crop)[: self.num_frames]
-        self._driver, self._frames = driver, places.round().astype(int)
-        self.held = int((driver.source != np.arange(len(driver.source)))[self._frames].sum())
-        self.notes, self._painter = [], None
+        self.views = self._seen_through = views(film, self.film_track, size, crop)[: self.num_frames]
 
     def image(self, frame: int) -> np.ndarray:
         """The driving image at the moment of a frame."""
-        return self._driver.image(int(self._frames[frame]))
+        index = int(self._driver_frames[frame])
+        return self._driver_views[index].image(self.clip.frame(index))
 
     def keypoints_in_film(self) -> Iterator[np.ndarray]:
         """Of each frame, [N, 3] in the film's pixels."""
-        for view, keypoints in zip(self.views, self.keypoints(), strict=True):
-            yield view.inverse(0, 0).points(keypoints)
+        for index, keypoints in zip(self.source, self.keypoints(), strict=True):
+            yield self.views[index].inverse(0, 0).points(keypoints)
 
 
 def _places(driving: Clip, fps: Fraction, count: int) -> NDArray[np.float64]:
@@ -121,8 +122,9 @@ class FilmRendering(Rendering):
         assert placement is not None
         self.options, self._film, self._placement = options, examples[0], placement
         motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.how == "proportions"
-        self.film_driving = FilmDriving(self._film, self.driving, self._kind, options.crop, motion, proportions=proportions)
-        self.driving = self.film_driving
+        self.driving: FilmDriving = FilmDriving(
+            self._film, driving, self._kind, model.config.size, options.crop, motion, proportions=proportions
+        )
 
     @property
     def pasted(self) -> bool:
@@ -132,7 +134,7 @@ class FilmRendering(Rendering):
     def keypoints(self) -> Iterator[np.ndarray]:
         """Of each frame, [N, 3] in the result's pixels."""
         through = whole_view(self._film.height, self._film.width)
-        return map(through.points, self.film_driving.keypoints_in_film())
+        return map(through.points, self.driving.keypoints_in_film())
 
     def frames(
         self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
@@ -143,13 +145,12 @@ class FilmRendering(Rendering):
     def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
         kind, past = find(self._kind), None
         assert kind.cover_features is not None
-        pictures = self._film.frames(0, self.driving.num_frames)
-        for index, (picture, step) in enumerate(zip(pictures, self.driving.steps(), strict=True)):
-            if not self.driving.track.seen(index):
+        for index, (frame, picture, step) in enumerate(zip(self.driving.source, self._pictures(), self.driving.steps(), strict=True)):
+            if not self.driving.track.seen(frame):
                 past = None
                 yield whole_view(*picture.shape[:2]).image(picture)
                 continue
-            example, target = self._example(index, picture), frame_of([step.sample], self._device)
+            example, target = self._example(frame, picture), frame_of([step.sample], self._device)
             known: Frame | None = None if step.starts_shot else past
             code = self.renderer.encode_examples(frame_of([example.sample], self._device).map(lambda x: x[None]))
             made = self.renderer.synthesize(code, target, known)
@@ -160,10 +161,17 @@ class FilmRendering(Rendering):
             photograph = Photograph(picture, [example], self._placement, kind.cover_features, SOFT_EDGE)
             yield photograph.frame(made, [0], step.sample.keypoints, photograph.image)
 
+    def _pictures(self) -> Iterator[np.ndarray]:
+        """The frames of the film that are wanted."""
+        wanted = self.driving.source
+        if len(wanted) == self.driving.num_frames:
+            return self._film.frames(0, self.driving.num_frames)
+        return map(self._film.frame, wanted.tolist())
+
     def _example(self, index: int, picture: np.ndarray) -> Example:
         """A frame of the film as the example."""
-        shown, view = self.film_driving.shown, self.driving.views[index]
-        return Example(self._film, shown, index, view, sample_of(shown, index, view, view.image(picture)))
+        track, view = self.driving.film_track, self.driving.views[index]
+        return Example(self._film, track, index, view, sample_of(track, index, view, view.image(picture)))
 
     def frames_beyond(self) -> dict[str, list[int]]:
         """None: each frame has an example with its pose."""
