@@ -21,7 +21,7 @@ import numpy as np
 import skimage.data
 from measuring import report
 from PIL import Image
-from synthesize_speed import EXAMPLES, widened
+from synthesize_speed import EXAMPLES, widen
 
 from fsv2v.models import default_model
 from stages.clip import Clip, Producer, create_clip, open_clip
@@ -59,7 +59,7 @@ def main() -> None:
     driving = open_clip(EXAMPLES / "driving.clip")
     model = default_model(driving)
     with tempfile.TemporaryDirectory() as folder:
-        photograph = create_clip(Path(folder, "photograph.clip"), iter([widened(image)]))
+        photograph = create_clip(Path(folder, "photograph.clip"), iter([widen(image)]))
         extract_missing(photograph, "auto", "cpu")
         photograph = open_clip(photograph.path)
         film = film_of(photograph, asked.frames + 1, Path(folder, "film.clip"))

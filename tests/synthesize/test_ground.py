@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from walkers import walking
+from walkers import walking_person
 
 from stages.clip import Producer, create_clip, open_clip
 from stages.conditions.framing import Example, examples_of
@@ -38,7 +38,7 @@ def pictures(folder: Path, places: list[float], scenes: list[np.ndarray]) -> lis
 
 
 def picture(path: Path, place: float, ground: np.ndarray) -> list[Example]:
-    person, mask = walking(1, place), np.zeros((HEIGHT, WIDTH), np.uint8)
+    person, mask = walking_person(1, place), np.zeros((HEIGHT, WIDTH), np.uint8)
     assert KIND.cover is not None
     KIND.cover(np.concatenate([person[0], np.zeros((42, 3), np.float32)]), mask)
     clip = create_clip(path, iter([np.where(mask[..., None] > 0, np.uint8(BODY), ground)]), storage="png")
