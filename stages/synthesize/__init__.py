@@ -4,12 +4,14 @@ from stages.synthesize.appearance import Choices, require_appearance, variant
 from stages.synthesize.film import FilmRendering, require_film
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.rendering import Rendering, choose_placement
+from stages.synthesize.preview import require_sheet, write_preview
+from stages.synthesize.rendering import Encoded, Rendering, choose_placement
 from stages.synthesize.report import ReportRequest
 from stages.synthesize.stage import chained, further, require_examples, require_face, synthesize
 
 __all__ = [
     "Choices",
+    "Encoded",
     "FilmRendering",
     "Outcome",
     "Rendering",
@@ -23,6 +25,8 @@ __all__ = [
     "require_examples",
     "require_face",
     "require_film",
+    "require_sheet",
     "synthesize",
     "variant",
+    "write_preview",
 ]

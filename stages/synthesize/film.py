@@ -23,13 +23,12 @@ from stages.conditions.tracks import Moments
 from stages.errors import NoDetection, Sentence, UsageError
 from stages.models import Model
 from stages.networks.common.frame import Frame
-from stages.networks.common.inference import Renderer
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize.driving import Driving
 from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, whole_view
-from stages.synthesize.rendering import Made, Rendering, require_finite
+from stages.synthesize.rendering import Encoded, Made, Rendering, require_finite
 from stages.synthesize.transforms import FrameTransform, transformed
 
 SOFT_EDGE = 0.08
@@ -113,12 +112,12 @@ class FilmRendering(Rendering):
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
-        renderer: Renderer | None = None,
+        encoded: Encoded | None = None,
     ) -> None:
         require_film(examples, model, alone=start is None)
         few = options if options.finetune else replace(options, num_examples=1)
         plain = replace(few, motion="absolute", strength="", part="")
-        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, renderer=renderer)
+        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, encoded=encoded)
         assert placement is not None
         self.options, self._film, self._placement = options, examples[0], placement
         motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.how == "proportions"

@@ -24,7 +24,7 @@ from stages.synthesize.fitting import Fitting, decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.output import is_finished, write_output
 from stages.synthesize.placement import Placement
-from stages.synthesize.rendering import Rendering, choose_placement
+from stages.synthesize.rendering import Encoded, Rendering, choose_placement
 from stages.synthesize.report import ReportRequest, write_report
 from stages.synthesize.report.record import Record
 
@@ -42,6 +42,7 @@ def synthesize(
     pictures: Mapping[str, Clip] = MappingProxyType({}),
     others: Sequence[tuple[Clip, Clip]] = (),
     perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+    encoded: Encoded | None = None,
     overwrite: bool = False,
     report: ReportRequest | None = None,
     progress: Progress = lambda done, total: None,
@@ -53,6 +54,7 @@ def synthesize(
     `options.appearance` names, with that layer. The output has the driving clip's frame rate and sound, and a size by
     `choose_placement`. `perceptual` makes the distance that finetuning uses, if any. `report` is a page about
     the result; where there is none of a finished result, its frames are made again. Memory does not grow with the length.
+    `encoded`: the same examples, as they were encoded with this model and these options for another driving clip.
 
     With `options.retarget` the example is a film: the result has its size, frame rate and frames, until one of the two ends.
 
@@ -81,14 +83,15 @@ def synthesize(
                 return Outcome(out, "skipped", num_frames)
             begun = time.monotonic()
             opened = FilmRendering if options.retarget else Rendering
-            rendering = opened(examples, driving, model, options, fitting, perceptual, start, pictures, placement)
+            rendering = opened(examples, driving, model, options, fitting, perceptual, start, pictures, placement, encoded)
             renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
         record = None if report is None else Record(rendering)
         frames = chained(renderings, record)
         write_output(out, _counted(frames, num_frames, progress), rendering.driving, producer, rendering.keypoints())
         apart = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in sound_sync_warnings(driving)]
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *apart]))
-        seconds, fallbacks = time.monotonic() - begun, sum(each.fallbacks for each in {each.renderer for each in renderings})
+        seconds = time.monotonic() - begun
+        fallbacks = sum({each.renderer: each.fallbacks for each in renderings}.values())  # several may share a renderer
         held = sum(each.driving.held for each in renderings)
         notes = tuple(dict.fromkeys(text for each in renderings for text in each.notes()))
         outcome = Outcome(out, "done", num_frames, seconds, fallbacks, held, warnings, notes, placement, fitting)
@@ -115,7 +118,8 @@ def further(
         fitting = decide(first.options.normalize, model.config.kind, [example], drives)
         placement = choose_placement([example], model, replace(first.options, paste=True))
         shared = None if first.options.finetune else first.renderer
-        made.append(Rendering([example], drives, model, first.options, fitting, perceptual, placement=placement, renderer=shared))
+        encoded = Encoded([example], model, first.options, perceptual, shared)
+        made.append(Rendering([example], drives, model, first.options, fitting, placement=placement, encoded=encoded))
     return made
 
 

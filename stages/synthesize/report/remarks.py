@@ -14,8 +14,13 @@ FITTED = {
 
 def warnings_of(outcome: Outcome) -> list[str]:
     """What makes the result worse than it could be."""
+    return [*outcome.warnings, *spoilt_frames(outcome)]
+
+
+def spoilt_frames(outcome: Outcome) -> list[str]:
+    """A sentence about the frames that half precision spoilt, if there are any."""
     spoilt = f"{outcome.fallbacks} frames were made again in full precision: the model is not suited to half precision"
-    return [*outcome.warnings, *([Sentence(spoilt, code="half-precision-fails")] if outcome.fallbacks else [])]
+    return [Sentence(spoilt, code="half-precision-fails")] if outcome.fallbacks else []
 
 
 def fitting_note(outcome: Outcome) -> Sentence:

@@ -1,0 +1,123 @@
+"""A look at a synthesis before it is made: some of its frames on one sheet, beside what drives them and the example."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from stages.clip import Clip
+from stages.clip.preview import fitted, row_of, spread, time_of
+from stages.clip.provenance import note_of
+from stages.errors import UsageError
+from stages.io.files import require_own, write_atomically
+from stages.models import Model
+from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize.fitting import decide
+from stages.synthesize.options import Outcome, SynthesizeOptions
+from stages.synthesize.rendering import Encoded, Rendering, choose_placement
+from stages.synthesize.stage import chained, further
+
+FRAMES, COLUMNS = 10, 5
+"""Number of frames on a sheet, and in each of its lines."""
+CELL = 360
+"""Height of a picture on the sheet, in pixels."""
+MARK = "fsv2v: preview of a synthesis"
+Picture = NDArray[np.uint8]
+
+
+def require_sheet(out: Path) -> None:
+    """Raises UsageError for a name that is no PNG, ParametersDiffer for a file that is no sheet of this kind."""
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out} cannot be a preview", hint="End its name in .png")
+    require_own(out, MARK.encode(), "preview of a synthesis")
+
+
+def write_preview(
+    examples: Sequence[Clip],
+    driving: Clip,
+    model: Model,
+    out: Path,
+    options: SynthesizeOptions,
+    *,
+    start: Clip | None = None,
+    pictures: Mapping[str, Clip] = MappingProxyType({}),
+    others: Sequence[tuple[Clip, Clip]] = (),
+    perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+    encoded: Encoded | None = None,
+) -> Outcome:
+    """Write a sheet of `FRAMES` frames that are spread evenly over the driving clip, each made without the frame before it.
+
+    The parameters and errors are those of `synthesize`. A sheet that is there is replaced.
+    """
+    require_sheet(out)
+    begun = time.monotonic()
+    options = replace(options, compare=False)  # the sheet shows what drives in any case
+    fitting, placement = decide(options.normalize, model.config.kind, examples, driving), choose_placement(examples, model, options)
+    first = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement, encoded)
+    renderings, chosen = [first, *further(others, driving, first, model, perceptual)], spread(driving.num_frames, FRAMES)
+    warnings, notes = (
+        tuple(dict.fromkeys(text for each in renderings for text in texts(each))) for texts in (Rendering.warnings, Rendering.notes)
+    )
+    for rendering in renderings:
+        rendering.driving.show_only(chosen)
+    made = list(chained(renderings))
+    note = note_of("synthesize", {"note": options.note, "placement": {"pasted": first.pasted}, "compare": True})
+    write_atomically(out, _png(_sheet(first, chosen, made), "" if note is None else note.xmp))
+    seconds, fallbacks = time.monotonic() - begun, sum(each.fallbacks for each in renderings)
+    return Outcome(out, "done", len(chosen), seconds, fallbacks, first.driving.held, warnings, notes, placement, fitting)
+
+
+def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:
+    """Lines of driving frames with what they become below them, and the example at their left."""
+    driving = rendering.driving
+    example = _example(rendering)
+    drives = (
+        [driving.views[frame].image(driving.clip.frame(frame)) for frame in chosen]
+        if driving.clip.has("frames")
+        else list(map(driving.drawing, range(len(chosen))))
+    )
+    cells = [fitted(image, CELL) for image in (*drives, *made, *example)]
+    width = max(cell.shape[1] for cell in cells)
+    drives, made, example = ([_centred(fitted(image, CELL), width) for image in images] for images in (drives, made, example))
+    empty = [_centred(np.zeros((CELL, 0, 3), np.uint8), width)]
+    times = [time_of(driving.clip, frame) for frame in chosen]
+    rows = []
+    for line in (slice(start, start + COLUMNS) for start in range(0, len(chosen), COLUMNS)):
+        missing = empty * (min(COLUMNS, len(chosen)) - len(made[line]))
+        aside = [""] * len(example)
+        rows.append(row_of("driving", [*empty * len(example), *drives[line], *missing], [*aside, *times[line]]))
+        rows.append(row_of("example" if example else "result", [*example, *made[line], *missing], [*aside, *["result"] * len(example)]))
+    return np.concatenate(rows)
+
+
+def _example(rendering: Rendering) -> list[Picture]:
+    """The first example, as large as results show it, if there is any."""
+    if not rendering.examples:
+        return []
+    first = rendering.examples[0]
+    return [first.clip.frame(first.index) if rendering.pasted else first.sample.required_image]
+
+
+def _centred(image: Picture, width: int) -> Picture:
+    """The image on black of this width."""
+    left = (width - image.shape[1]) // 2
+    return np.pad(image, ((0, 0), (left, width - image.shape[1] - left), (0, 0)))
+
+
+def _png(sheet: Picture, xmp: str) -> bytes:
+    """The sheet as a PNG that says what it is, and in XMP that it is synthetic, if there is such a note."""
+    about, data = PngInfo(), io.BytesIO()
+    about.add_text("Software", MARK)
+    if xmp:
+        about.add_itxt("XML:com.adobe.xmp", xmp)
+    Image.fromarray(sheet).save(data, "PNG", pnginfo=about)
+    return data.getvalue()
