@@ -15,10 +15,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from stages.clip import Clip
-from stages.clip.preview import fitted, row_of, spread, time_of
+from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
 from stages.clip.provenance import note_of
 from stages.errors import UsageError
-from stages.io.files import require_own, write_atomically
+from stages.io.files import require_marker, write_atomically
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize.fitting import decide
@@ -38,7 +38,7 @@ def require_sheet(out: Path) -> None:
     """Raises UsageError for a name that is no PNG, ParametersDiffer for a file that is no sheet of this kind."""
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} cannot be a preview", hint="End its name in .png")
-    require_own(out, MARK.encode(), "preview of a synthesis")
+    require_marker(out, MARK.encode(), "preview of a synthesis")
 
 
 def write_preview(
@@ -63,7 +63,7 @@ def write_preview(
     options = replace(options, compare=False)  # the sheet shows what drives in any case
     fitting, placement = decide(options.normalize, model.config.kind, examples, driving), choose_placement(examples, model, options)
     first = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement, encoded)
-    renderings, chosen = [first, *further(others, driving, first, model, perceptual)], spread(driving.num_frames, FRAMES)
+    renderings, chosen = [first, *further(others, driving, first, model, perceptual)], evenly_spaced(driving.num_frames, FRAMES)
     warnings, notes = (
         tuple(dict.fromkeys(text for each in renderings for text in texts(each))) for texts in (Rendering.warnings, Rendering.notes)
     )
@@ -77,26 +77,28 @@ def write_preview(
 
 
 def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:
-    """Lines of driving frames with what they become below them, and the example at their left."""
-    driving = rendering.driving
-    example = _example(rendering)
-    drives = (
-        [driving.views[frame].image(driving.clip.frame(frame)) for frame in chosen]
-        if driving.clip.has("frames")
-        else list(map(driving.drawing, range(len(chosen))))
-    )
-    cells = [fitted(image, CELL) for image in (*drives, *made, *example)]
-    width = max(cell.shape[1] for cell in cells)
-    drives, made, example = ([_centred(fitted(image, CELL), width) for image in images] for images in (drives, made, example))
-    empty = [_centred(np.zeros((CELL, 0, 3), np.uint8), width)]
-    times = [time_of(driving.clip, frame) for frame in chosen]
+    """Lines of driving frames with the results below them, and the example at their left."""
+    clip, example, count = rendering.driving.clip, _example(rendering), len(chosen)
+    pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *example)]
+    width = max(picture.shape[1] for picture in pictures)
+    cells = [_centred(picture, width) for picture in pictures]
+    drives, results, left = cells[:count], cells[count : 2 * count], cells[2 * count :]
+    empty, columns = np.zeros((CELL, width, 3), np.uint8), min(COLUMNS, count)
     rows = []
-    for line in (slice(start, start + COLUMNS) for start in range(0, len(chosen), COLUMNS)):
-        missing = empty * (min(COLUMNS, len(chosen)) - len(made[line]))
-        aside = [""] * len(example)
-        rows.append(row_of("driving", [*empty * len(example), *drives[line], *missing], [*aside, *times[line]]))
-        rows.append(row_of("example" if example else "result", [*example, *made[line], *missing], [*aside, *["result"] * len(example)]))
+    for line in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):
+        missing, aside = [empty] * (columns - len(results[line])), [""] * len(left)
+        times = [time_text(clip, frame) for frame in chosen[line]]
+        rows.append(captioned_row("driving", [*[empty] * len(left), *drives[line], *missing], [*aside, *times]))
+        rows.append(captioned_row("example" if left else "result", [*left, *results[line], *missing], [*aside, "result" if left else ""]))
     return np.concatenate(rows)
+
+
+def _driving_pictures(rendering: Rendering, chosen: Sequence[int]) -> list[Picture]:
+    """The driving frames as the model sees them, or for a clip without frames the drawn layer."""
+    driving = rendering.driving
+    if driving.clip.has("frames"):
+        return [driving.views[frame].image(driving.clip.frame(frame)) for frame in chosen]
+    return [driving.drawing(place) for place in range(len(chosen))]
 
 
 def _example(rendering: Rendering) -> list[Picture]:

@@ -119,9 +119,9 @@ def test_shards_divide_the_list_and_each_reports_its_own_clashes(many, talks, tm
 
 
 def test_a_result_that_another_process_makes_fails_alone(many, talks, tmp_path):
-    from stages.io.files import alone
+    from stages.io.files import exclusive_lock
 
-    with alone(tmp_path / "a.mp4"):
+    with exclusive_lock(tmp_path / "a.mp4"):
         reports = many(talks[:2], tmp_path)
     assert statuses(reports) == ["failed", "done"] and "is being made by another process" in reports[0].reason
 

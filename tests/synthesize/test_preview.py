@@ -11,7 +11,7 @@ from PIL import Image
 
 import fsv2v
 from stages.clip import open_clip
-from stages.clip.preview import fitted, spread
+from stages.clip.preview import evenly_spaced, scale_to_height
 from stages.errors import ParametersDiffer, UsageError
 from stages.extract_sketch.backends import dlib as dlib_backend
 from stages.models import save_model
@@ -55,14 +55,14 @@ def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
 
 def apart(picture: np.ndarray, frame: np.ndarray) -> float:
     """How far a picture on the sheet is from a frame of the tiny model, in grey levels."""
-    return float(np.abs(picture.astype(float) - fitted(frame, CELL)).mean())
+    return float(np.abs(picture.astype(float) - scale_to_height(frame, CELL)).mean())
 
 
 def test_it_shows_ten_frames_below_their_driving_frames_beside_the_example(person, driver, options, tmp_path):
     outcome = fsv2v.preview(person, driver, tmp_path / "out.png", num_examples=1, **options)
     sheet = np.asarray(Image.open(outcome.path))
     assert sheet.shape == (4 * (CAPTION + CELL), 6 * CELL, 3) and outcome.frames == 10
-    example, drives, chosen = open_clip(person), open_clip(driver), spread(24, 10)
+    example, drives, chosen = open_clip(person), open_clip(driver), evenly_spaced(24, 10)
     assert apart(cell(sheet, 1, 0), example.frame(0)) == 0
     for place, index in enumerate(chosen):
         assert apart(cell(sheet, 2 * (place // 5), 1 + place % 5), drives.frame(index)) == 0
