@@ -179,7 +179,7 @@ class Shared:
             "device": options.device,
             "appearance": options.appearance,
             "motion": options.parsed_motion,
-            "preview": work.preview,
+            "preview": work.preview and not options.retarget,
         }
         self._inputs = _SharedInputs(work.examples, self._temporary, **work.settings, **chosen)
         self._encoded: dict[Path, Encoded] = {}

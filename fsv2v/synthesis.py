@@ -123,7 +123,8 @@ def preview(
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
     chosen, told = SynthesizeOptions(**options), reporter or Reporter()
     choose_device(chosen.device)
-    settings |= {"device": chosen.device, "appearance": chosen.appearance, "motion": chosen.parsed_motion, "preview": True}
+    settings |= {"device": chosen.device, "appearance": chosen.appearance, "motion": chosen.parsed_motion}
+    settings["preview"] = not chosen.retarget  # a film needs the driver's expression at any moment
     require_sheet(Path(out))
     with temporary_clips(told) as temporary:
         ready = prepare(examples, driving, temporary, **settings)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from stages.clip.clip import Clip
 from stages.clip.drawing import Overlay
 from stages.clip.images import encode
+from stages.clip.probe import Timestamps
 from stages.clip.provenance import note_of_clip
 from stages.clip.writer import VideoWriter
 from stages.errors import UsageError
@@ -80,7 +83,14 @@ def _caption(clip: Clip, index: int) -> str:
     return f"{index}  {time_text(clip, index)}"
 
 
-def time_text(clip: Clip, index: int) -> str:
+class Timed(Protocol):
+    """What has frames with times, such as a clip."""
+
+    fps: Fraction
+    timestamps: Timestamps | None
+
+
+def time_text(clip: Timed, index: int) -> str:
     """The time of a frame for people, such as "1.24 s"."""
     seconds = clip.timestamps.seconds(index) if clip.timestamps else index / clip.fps
     return f"{float(seconds):.2f} s"

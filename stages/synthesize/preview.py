@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from stages.clip import Clip
+from stages.clip import Clip, keeping_frames
 from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
 from stages.clip.provenance import note_of
 from stages.errors import UsageError
 from stages.io.files import require_marker, write_atomically
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize.film import FilmRendering, require_film
 from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
 from stages.synthesize.rendering import Encoded, Rendering, choose_placement
@@ -61,9 +62,14 @@ def write_preview(
     require_sheet(out)
     begun = time.monotonic()
     options = replace(options, compare=False)  # the sheet shows what drives in any case
-    fitting, placement = decide(options.normalize, model.config.kind, examples, driving), choose_placement(examples, model, options)
-    first = Rendering(examples, driving, model, options, fitting, perceptual, start, pictures, placement, encoded)
-    renderings, chosen = [first, *further(others, driving, first, model, perceptual)], evenly_spaced(driving.num_frames, FRAMES)
+    if options.retarget:
+        require_film(examples, model, alone=start is None and not others)
+    with keeping_frames([*examples, *(example for example, _ in others)]):
+        fitting, placement = decide(options.normalize, model.config.kind, examples, driving), choose_placement(examples, model, options)
+        opened = FilmRendering if options.retarget else Rendering
+        first = opened(examples, driving, model, options, fitting, perceptual, start, pictures, placement, encoded)
+        renderings = [first, *further(others, driving, first, model, perceptual)]
+    chosen = evenly_spaced(first.driving.num_frames, FRAMES)
     warnings, notes = (
         tuple(dict.fromkeys(text for each in renderings for text in texts(each))) for texts in (Rendering.warnings, Rendering.notes)
     )
@@ -72,13 +78,13 @@ def write_preview(
     made = list(chained(renderings))
     note = note_of("synthesize", {"note": options.note, "placement": {"pasted": first.pasted}, "compare": True})
     write_atomically(out, _png(_sheet(first, chosen, made), "" if note is None else note.xmp))
-    seconds, fallbacks = time.monotonic() - begun, sum(each.fallbacks for each in renderings)
+    seconds, fallbacks = time.monotonic() - begun, sum({each.renderer: each.fallbacks for each in renderings}.values())
     return Outcome(out, "done", len(chosen), seconds, fallbacks, first.driving.held, warnings, notes, placement, fitting)
 
 
 def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:
     """Lines of driving frames with the results below them, and the example at their left."""
-    clip, example, count = rendering.driving.clip, _example(rendering), len(chosen)
+    driving, example, count = rendering.driving, _example(rendering), len(chosen)
     pictures = [scale_to_height(picture, CELL) for picture in (*_driving_pictures(rendering, chosen), *made, *example)]
     width = max(picture.shape[1] for picture in pictures)
     cells = [_centred(picture, width) for picture in pictures]
@@ -87,7 +93,7 @@ def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture])
     rows = []
     for line in (slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)):
         missing, aside = [empty] * (columns - len(results[line])), [""] * len(left)
-        times = [time_text(clip, frame) for frame in chosen[line]]
+        times = [time_text(driving, frame) for frame in chosen[line]]
         rows.append(captioned_row("driving", [*[empty] * len(left), *drives[line], *missing], [*aside, *times]))
         rows.append(captioned_row("example" if left else "result", [*left, *results[line], *missing], [*aside, "result" if left else ""]))
     return np.concatenate(rows)
@@ -97,7 +103,7 @@ def _driving_pictures(rendering: Rendering, chosen: Sequence[int]) -> list[Pictu
     """The driving frames as the model sees them, or for a clip without frames the drawn layer."""
     driving = rendering.driving
     if driving.clip.has("frames"):
-        return [driving.views[frame].image(driving.clip.frame(frame)) for frame in chosen]
+        return [driving.image(frame) for frame in chosen]
     return [driving.drawing(place) for place in range(len(chosen))]
 
 

@@ -13,6 +13,7 @@ import torch
 from skimage.data import astronaut
 
 import fsv2v
+from fsv2v.inputs import prepare
 from fsv2v.reporting import Remembering, Reporter
 from fsv2v.sources import temporary_clips
 from stages.clip import Clip, Producer, create_clip, open_clip, probe
@@ -317,7 +318,7 @@ def test_of_two_people_the_chosen_one_moves(make_face_video, tmp_path):
 def test_a_driving_video_that_is_named_twice_is_extracted_once(make_face_video, tmp_path):
     image, talk = np.hstack([astronaut()[:300, 80:380], astronaut()[:300, 380:80:-1]]), make_face_video(tmp_path / "talk.mp4", 2)
     with temporary_clips(told := Remembering(Reporter())) as temporary:
-        ready = fsv2v.synthesis.prepare(image, [talk, str(talk)], temporary, subjects=[0, 1], backend="dlib", device="cpu")
+        ready = prepare(image, [talk, str(talk)], temporary, subjects=[0, 1], backend="dlib", device="cpu")
     assert ready.others[0][1] is ready.driving
     assert sum("talk: extracting" in text for _, text in told.said) == 1
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import fsv2v
@@ -14,22 +13,10 @@ from stages.clip import open_clip
 from stages.clip.preview import evenly_spaced, scale_to_height
 from stages.errors import ParametersDiffer, UsageError
 from stages.extract_sketch.backends import dlib as dlib_backend
-from stages.models import save_model
-from stages.networks.fewshot.config import PRESETS
-from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize.preview import CELL
 
-TINY = PRESETS["tiny"]
 CAPTION = 22
 """Height of the strips between the pictures."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> fsv2v.Model:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
-    return fsv2v.load_model(path)
 
 
 @pytest.fixture
