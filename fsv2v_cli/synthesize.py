@@ -151,7 +151,7 @@ def _what_auto_does(values: dict[str, Any]) -> str:
 )  # fmt: skip
 @click.option(
     "--retarget", is_flag=True,
-    help="--examples is a film: its person keeps the own head pose and place in it, and makes the driver's expressions. The result has the "
+    help="--examples is a film: its person makes the driver's expressions, with the film's head pose and place. The result has the "
     "film's frames and the driver's sound, until one of the two ends.",
 )  # fmt: skip
 @click.option(

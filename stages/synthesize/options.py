@@ -48,7 +48,7 @@ class SynthesizeOptions:
     paste: bool | None = None
     """Put the result back into the photograph of the first example. None: where a single photograph is shown and `size` is auto."""
     retarget: bool = False
-    """The example is a film, whose person keeps the own head pose and place in it, and makes the driver's expressions (film.py)."""
+    """The example is a film, whose person makes the driver's expressions, with the film's head pose and place (film.py)."""
     show: Show = "result"
     """What is written: the frames, or a part of what they were made of (see shown.py)."""
     compare: bool = False
