@@ -103,9 +103,9 @@ def tables(scores: Scores) -> list[str]:
 
 
 def _preference(row: Preference) -> tuple[str, ...]:
-    over_workers = _interval(row.low_workers, row.high_workers)
+    workers_interval = _interval(row.low_workers, row.high_workers)
     counts = f"{row.preferred}/{row.answers}", str(row.workers)
-    return row.method, row.other, row.clip or "all", f"{row.rate:.3f}", _interval(row.low, row.high), over_workers, *counts
+    return row.method, row.other, row.clip or "all", f"{row.rate:.3f}", _interval(row.low, row.high), workers_interval, *counts
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -43,7 +43,7 @@ from stages.evaluate.set_statistics import SetStatistics
 from stages.evaluate.statistics import Statistics
 from stages.evaluate.study import score_answers
 from stages.evaluate.study.key import Key, Question
-from stages.evaluate.study.site import _study_in
+from stages.evaluate.study.site import _existing_study
 from stages.models import load_model
 from stages.models.dense import load_dense, save_dense
 from stages.models.files import Base, save_delta, save_model
@@ -448,7 +448,7 @@ READERS: dict[str, Reader] = {
     ),
     "run": Reader(_made(_run), _go_on),
     "study": Reader(_made(_study), _score),
-    "study page": Reader(_one("index.html", PAGE), lambda folder: _study_in(folder)),
+    "study page": Reader(_one("index.html", PAGE), lambda folder: _existing_study(folder)),
     "part": Reader(_made(_part), _merge),
     "statistics": Reader(_made(_statistics), _cached),
 }
