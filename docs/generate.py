@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fsv2v_cli.main import COMMANDS, cli
-from fsv2v_cli.options import clip_stage, command, device_option, inputs_argument, seed_option
+from fsv2v_cli.options import clip_stage_options, command, device_option, inputs_argument, seed_option
 
 PAGE = Path(__file__).parent / "commands.md"
 BEGIN = "<!-- From here on the page is generated: python docs/generate.py -->"
@@ -18,7 +18,7 @@ BEGIN = "<!-- From here on the page is generated: python docs/generate.py -->"
 
 @command("shared")
 @inputs_argument
-@clip_stage
+@clip_stage_options
 @seed_option
 @device_option
 def shared(**_: Any) -> None:

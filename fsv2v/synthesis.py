@@ -1,4 +1,4 @@
-"""Examples and a driving video become frames; a model is adapted to examples."""
+"""Animate examples by a driving video; adapt a model to examples."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from fsv2v.models import DEFAULT_MODELS, default_model, load_model, perceptual_of
-from fsv2v.reporting import Remembering, Reporter
+from fsv2v.models import DEFAULT_MODELS, choose_perceptual_for, default_model, load_model
+from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import Examples, Source, Subject, TemporaryClips, driving_clip, examples_with_layer, temporary_clips, with_layer
 from stages.clip import Clip
 from stages.compute.devices import choose_device
@@ -37,20 +37,20 @@ from stages.synthesize import (
 from stages.synthesize import synthesize as write
 
 SOURCES = ("subjects", "model", "base", "attention", "backend", "fps", "start")
-"""Parameters of `synthesize` and `prepare` that are no fields of `SynthesizeOptions`."""
+"""Parameters of `synthesize` and `prepare` that are not fields of `SynthesizeOptions`."""
 
 
 class Prepared(NamedTuple):
-    """Clips with the layer that drives the model."""
+    """The model, and all clips with the layer that drives it."""
 
     examples: list[Clip]
     driving: Clip
     model: Model
     start: Clip | None
     pictures: dict[str, Clip]
-    """Of the appearance, by the paths that it names."""
+    """The clips from which the appearance is taken, by their paths in the option `appearance`."""
     others: list[tuple[Clip, Clip]]
-    """Further subjects of the photograph: the example clip and the driving clip of each."""
+    """(example clip, driving clip) of each further subject of the photograph."""
 
 
 def prepare(
@@ -70,8 +70,9 @@ def prepare(
     motion: Motion = UNCHANGED,
 ) -> Prepared:
     """Open examples and driving clips, choose the model by the driving layer, and extract what is missing into `temporary`."""
-    choices, (drivings, chosen_subjects) = Choices.parse(appearance), _paired(driving, subjects)
-    drive = driving_clip(drivings[0], temporary, fps=fps)
+    choices = Choices.parse(appearance)
+    drivers, chosen_subjects = _pair_with_subjects(driving, subjects)
+    drive = driving_clip(drivers[0], temporary, fps=fps)
     if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
         drive = with_layer(drive, "landmarks", temporary, device=device, backend=backend)
     chosen = _model(model, drive, base)
@@ -81,36 +82,36 @@ def prepare(
     require_examples(examples is not None, chosen)
     kind = chosen.config.kind
     drive = with_layer(drive, kind, temporary, device=device, backend=backend)
-    shown = [
+    example_clips = [
         [] if examples is None else examples_with_layer(examples, kind, temporary, device=device, backend=backend, subject=subject)
         for subject in chosen_subjects
     ]
     drives = [
-        drive if one is drivings[0] else with_layer(driving_clip(one, temporary, fps=fps), kind, temporary, device=device, backend=backend)
-        for one in drivings
+        drive if one is drivers[0] else with_layer(driving_clip(one, temporary, fps=fps), kind, temporary, device=device, backend=backend)
+        for one in drivers
     ]
-    given = None
+    start_clip = None
     if start is not None:
-        given = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
+        start_clip = with_layer(driving_clip(start, temporary, fps=fps), kind, temporary, device=device, backend=backend)
     pictures = {
         name: with_layer(driving_clip(name, temporary, fps=fps), kind, temporary, device=device, backend=backend)
         for name in choices.pictures
     }
-    others = [(clips[0], moves) for clips, moves in zip(shown[1:], drives[1:], strict=True) if clips]
-    return Prepared(shown[0], drive, chosen, given, pictures, others)
+    others = [(clips[0], driver) for clips, driver in zip(example_clips[1:], drives[1:], strict=True) if clips]
+    return Prepared(example_clips[0], drive, chosen, start_clip, pictures, others)
 
 
-def _paired(driving: Source | Sequence[Source], subjects: Sequence[Subject]) -> tuple[list[Source], list[Subject]]:
-    """A driving source for each subject of the photograph; a single one drives them all."""
-    drivings: list[Source] = [*driving] if isinstance(driving, list | tuple) else [cast("Source", driving)]
+def _pair_with_subjects(driving: Source | Sequence[Source], subjects: Sequence[Subject]) -> tuple[list[Source], list[Subject]]:
+    """(driving sources, subjects), one source for each subject of the photograph. A single source drives all subjects."""
+    drivers: list[Source] = [*driving] if isinstance(driving, list | tuple) else [cast("Source", driving)]
     chosen = list(subjects) or ["largest"]
     if len(set(chosen)) < len(chosen):
         raise UsageError("a subject is chosen twice", code="subject-twice")
-    if len(drivings) == 1:
-        drivings *= len(chosen)
-    if len(drivings) != len(chosen):
-        raise UsageError(f"{len(drivings)} driving videos for {len(chosen)} subjects", code="driving-of-subjects")
-    return drivings, chosen
+    if len(drivers) == 1:
+        drivers *= len(chosen)
+    if len(drivers) != len(chosen):
+        raise UsageError(f"{len(drivers)} driving videos for {len(chosen)} subjects", code="driving-of-subjects")
+    return drivers, chosen
 
 
 def _model(model: Model | str | PathLike[str] | None, driving: Clip, base: str | PathLike[str] | None) -> Model:
@@ -146,19 +147,24 @@ def synthesize(
 ) -> Outcome | Iterator[NDArray[np.uint8]]:
     """Animate the examples by the driving video.
 
-    examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD. driving: a clip, a video
-    or frames [T, H, W, 3] at `fps`. subjects: who moves in a photograph of several people: "largest", "center" or a number from the left,
-    from 0; several of them with one driving video for all, or a list of one for each. out: the video or clip to write; without it the
-    frames are returned, an iterator of uint8 RGB [H, W, 3]. model: by default the shipped one for the driving layer. base: the file that a
-    finetuned model belongs to. backend: the landmark detector. start: real frames whose last ones precede the first frame, as a clip, a
-    video, images or frames. report: a page (.html) to write about the result. options: the fields of
-    `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or `appearance="car=sample:3"`.
+    examples: images, a video, clips or arrays of one subject; None for a model that uses none, such as pix2pixHD.
+    driving: a clip, a video or frames [T, H, W, 3] at `fps`. With several `subjects`, one for all or a list of one for each.
+    out: the video or clip to write. Without it an iterator over the frames, uint8 RGB [H, W, 3], is returned.
+    subjects: who moves in a photograph of several people: "largest", "center" or a number from the left, from 0.
+    model: by default the shipped one for the driving layer.
+    base: the file of the model from which a finetuned model was made.
+    attention: "pixel", "compact", or "auto" for the attention with which the model was trained.
+    backend: the landmark detector.
+    start: real frames, as a clip, a video, images or arrays. The result continues after the last of them.
+    report: a page (.html) to write about the result.
+    options: the fields of `stages.synthesize.SynthesizeOptions`, for example `normalize="off"`, `finetune=60` or
+    `appearance="car=sample:3"`.
 
-    Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made otherwise and `overwrite` is
-    not set.
+    Raises InputError, NoDetection, UsageError, MissingRequirement, and ParametersDiffer when `out` was made with other options or inputs
+    and `overwrite` is not set.
     """
     chosen = SynthesizeOptions(**options)
-    choose_device(chosen.device)  # before minutes of work, not after
+    choose_device(chosen.device)  # raises before minutes of work
     settings: dict[str, Any] = {
         "subjects": subjects,
         "model": model,
@@ -171,14 +177,14 @@ def synthesize(
         "appearance": chosen.appearance,
         "motion": chosen.parsed_motion,
     }
-    told = Remembering(reporter or Reporter())
+    recorder = RecordingReporter(reporter or Reporter())
     if out is None:
         if report is not None:
-            raise UsageError("a report is about a result that is written", hint="Name the result")
-        return _frames(examples, driving, chosen, told, settings)
-    request = _request(report, Path(out), told)
-    with temporary_clips(told) as temporary:
-        return _write(prepare(examples, driving, temporary, **settings), Path(out), chosen, told, overwrite, request)
+            raise UsageError("a report is written only together with a result", hint="Give the file of the result as out")
+        return _frames(examples, driving, chosen, recorder, settings)
+    request = _report_request(report, Path(out), recorder)
+    with temporary_clips(recorder) as temporary:
+        return _write(prepare(examples, driving, temporary, **settings), Path(out), chosen, recorder, overwrite, request)
 
 
 def synthesize_variants(
@@ -193,58 +199,60 @@ def synthesize_variants(
     appearance: str = "",
     **options: Any,
 ) -> Iterator[Outcome]:
-    """`count` videos of one driving video that differ in their appearance, one after another: NAME-1.mp4, NAME-2.mp4, ... for NAME.mp4.
+    """Make `count` videos of different appearance from one driving video, one after another: NAME-1.mp4, NAME-2.mp4, ... if `out` is
+    NAME.mp4.
 
-    What is drawn by `sample:SEED` in the appearance is drawn by SEED, SEED + 1, ...; without an appearance everything is drawn. The other
-    parameters and errors are those of `synthesize`, which makes each of the videos. The reports are numbered, too.
+    A choice `sample:SEED` in `appearance` becomes SEED, SEED + 1, ... in the videos; without `appearance` all labels are sampled. The
+    reports are numbered as the videos are. For the other parameters and errors see `synthesize`.
 
-    Raises UsageError if nothing is drawn.
+    Raises UsageError if `appearance` contains no sample.
     """
     if count < 1:
-        raise UsageError(f"{count} variants are none")
+        raise UsageError(f"the number of variants is {count}; it must be at least 1")
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
-    told, paths = Remembering(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
+    recorder = RecordingReporter(reporter or Reporter())
+    paths = [_numbered(Path(out), number, count) for number in range(1, count + 1)]
     pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
-    requests = [_request(page, path, told) for page, path in zip(pages, paths, strict=True)]
-    with temporary_clips(told) as temporary:
+    requests = [_report_request(page, path, recorder) for page, path in zip(pages, paths, strict=True)]
+    with temporary_clips(recorder) as temporary:
         first = chosen[0]
         settings |= {"device": first.device, "appearance": first.appearance, "motion": first.parsed_motion}
-        ready = prepare(examples, driving, temporary, **settings)
-        for path, each, request in zip(paths, chosen, requests, strict=True):
-            yield _write(ready, path, each, told, overwrite, request)
+        prepared = prepare(examples, driving, temporary, **settings)
+        for path, variant_options, request in zip(paths, chosen, requests, strict=True):
+            yield _write(prepared, path, variant_options, recorder, overwrite, request)
 
 
 def _numbered(path: Path, number: int, count: int) -> Path:
     return path.with_name(f"{path.stem}-{number:0{len(str(count))}}{path.suffix}")
 
 
-def _request(report: str | PathLike[str] | None, out: Path, told: Remembering) -> ReportRequest | None:
-    """The page that is wanted about a result. Raises the errors of `require_writable` before minutes of work."""
+def _report_request(report: str | PathLike[str] | None, out: Path, recorder: RecordingReporter) -> ReportRequest | None:
+    """The page to write about a result, or None. Raises what `require_writable` raises, before minutes of work."""
     if report is None:
         return None
-    request = ReportRequest(Path(report), told.said, told.explained)
+    request = ReportRequest(Path(report), recorder.messages, recorder.add_hint)
     request.require_writable(out)
     return request
 
 
 def _write(
-    ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporter, overwrite: bool, report: ReportRequest | None
+    prepared: Prepared, out: Path, options: SynthesizeOptions, reporter: Reporter, overwrite: bool, report: ReportRequest | None
 ) -> Outcome:
     return write(
-        ready.examples,
-        ready.driving,
-        ready.model,
+        prepared.examples,
+        prepared.driving,
+        prepared.model,
         out,
         options,
-        start=ready.start,
-        pictures=ready.pictures,
-        others=ready.others,
+        start=prepared.start,
+        pictures=prepared.pictures,
+        others=prepared.others,
         overwrite=overwrite,
         report=report,
-        progress=told.progress,
-        perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
+        progress=reporter.progress,
+        perceptual=lambda: open_distance(choose_perceptual_for(prepared.model, reporter), choose_device(options.device)),
     )
 
 
@@ -252,20 +260,22 @@ def _frames(
     examples: Examples, driving: Source | Sequence[Source], options: SynthesizeOptions, reporter: Reporter, settings: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
     with temporary_clips(reporter) as temporary:
-        ready = prepare(examples, driving, temporary, **settings)
-        require_examples(len(ready.examples) > 0, ready.model, options.finetune)
-        fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
-        network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        placement = choose_placement(ready.examples, ready.model, options)
-        rendering = Rendering(ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement)
-        renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
+        prepared = prepare(examples, driving, temporary, **settings)
+        require_examples(len(prepared.examples) > 0, prepared.model, options.finetune)
+        fitting = decide(options.normalize, prepared.model.config.kind, prepared.examples, prepared.driving)
+        network = lambda: open_distance(choose_perceptual_for(prepared.model, reporter), choose_device(options.device))  # noqa: E731
+        placement = choose_placement(prepared.examples, prepared.model, options)
+        rendering = Rendering(
+            prepared.examples, prepared.driving, prepared.model, options, fitting, network, prepared.start, prepared.pictures, placement
+        )
+        renderings = [rendering, *further(prepared.others, prepared.driving, rendering, prepared.model, network)]
         for text in dict.fromkeys(text for each in renderings for text in each.warnings()):
             reporter.warning(temporary.with_sources(text))
         for text in dict.fromkeys(text for each in renderings for text in each.notes()):
             reporter.note(temporary.with_sources(text))
         for done, frame in enumerate(chained(renderings), 1):
             yield frame
-            reporter.progress(done, ready.driving.num_frames)
+            reporter.progress(done, prepared.driving.num_frames)
 
 
 def finetune(
@@ -288,18 +298,22 @@ def finetune(
 ) -> Path:
     """Adapt a model to the examples and write it to `out`, a .safetensors file, which `load_model` reads. Returns `out`.
 
-    It is a small file that belongs to the model it was made from, unless `whole` is set. Raises NoDetection when nothing is seen in the
-    examples, ParametersDiffer when `out` was made otherwise and `overwrite` is not set.
+    The file is small and needs `model` to be loaded, unless `whole` is set. Raises NoDetection when nothing is detected in the examples,
+    ParametersDiffer when `out` was made with other options or inputs and `overwrite` is not set.
     """
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
 
-    told = reporter or Reporter()
+    reporter = reporter or Reporter()
     start = model if isinstance(model, Model) else load_model(model, base)
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    with temporary_clips(told) as temporary:
-        prepared = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
-        network = perceptual_of(start, told, perceptual)
+    with temporary_clips(reporter) as temporary:
+        example_clips = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
+        network = choose_perceptual_for(start, reporter, perceptual)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
-        adapt(prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
+
+        def on_step(step: int, loss: float) -> None:
+            reporter.progress(step, steps, loss=loss)
+
+        adapt(example_clips, start, Path(out), options, overwrite=overwrite, on_step=on_step)
     return Path(out)

@@ -105,7 +105,7 @@ def test_a_dot_in_the_name_of_a_folder_of_pictures_is_no_ending(make):
 
 def test_a_folder_of_results_and_an_empty_name_are_no_results(make):
     (result, truth) = (make(f"{folder}/anna").path for folder in ("out", "truth"))
-    with pytest.raises(InputError, match=r"Name the results in it: .*/out/\*"):
+    with pytest.raises(InputError, match=r"Give the results in the folder: .*/out/\*"):
         pair_results([str(Path(result).parent)], [str(Path(truth).parent)])
     with pytest.raises(UsageError, match="variable of the shell"):
         pair_results([result], [""])

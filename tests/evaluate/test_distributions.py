@@ -169,7 +169,7 @@ def test_a_broken_cache_entry_is_made_anew_with_a_warning(eye: Eye, make, own_ca
     (again,) = evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu"), told.append)
     assert again == first
     warned = [event["warning"] for event in told if "warning" in event]
-    assert len(warned) == len(entries) == 4 and all("broken and are made again" in text for text in warned)
+    assert len(warned) == len(entries) == 4 and all("broken and are computed again" in text for text in warned)
     eye.seen = 0
     list(evaluate([result], [truth], Options(("fid-squeezenet",), device="cpu")))
     assert eye.seen == 0
@@ -268,9 +268,9 @@ def test_parts_that_do_not_fit_are_refused(eye: Eye, study, tmp_path: Path):
 
     half, other, third = part("half", ("psnr",), (0, 2)), part("other", ("ssim",), (1, 2)), part("third", ("psnr",), (1, 3))
     whole = part("whole", ("psnr",), (0, 1))
-    with pytest.raises(UsageError, match="All 2 shards are needed, each once; these are 0/2"):
+    with pytest.raises(UsageError, match="All 2 shards are needed, each once, but the files hold 0/2"):
         list(merge_parts([half]))
-    with pytest.raises(UsageError, match="these are 0/2, 0/2"):
+    with pytest.raises(UsageError, match="the files hold 0/2, 0/2"):
         list(merge_parts([half, half]))
     with pytest.raises(UsageError, match="different metrics"):
         list(merge_parts([half, other]))

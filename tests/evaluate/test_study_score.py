@@ -119,7 +119,7 @@ def test_who_fails_catch_questions_is_named_and_left_out(score):
     answers = [answers_of(key, "fooled", is_fooled), answers_of(key, "careful", likes_theirs), answers_of(key, "slipped", fails_one)]
     code, rows, said = score(key, *answers)
     workers = {row["worker"]: row for row in rows if row["row"] == "worker"}
-    assert code == 0 and "worker fooled is left out: failed 4 of 4 catch questions" in said and "slipped" not in said
+    assert code == 0 and "worker fooled is left out: 4 of 4 catch questions failed" in said and "slipped" not in said
     assert {worker: (row["failed"], row["left_out"]) for worker, row in workers.items()} == {
         "fooled": (4, True), "careful": (0, False), "slipped": (1, False)
     }  # fmt: skip

@@ -225,7 +225,7 @@ def test_a_clip_that_cannot_be_observed_is_refused_in_a_sentence(make, code, sai
         (["--frames", "0"], 2, "--frames"),
         (["--frames", "2", "--observed", "2:2"], 3, "0 frames are observed, and a future needs at least 2"),
         (["--frames", "2", "--observed", "-1:"], 3, "1 frame is observed"),
-        (["--frames", "2", "--observed", "two"], 2, "'two' is not a part of a video"),
+        (["--frames", "2", "--observed", "two"], 2, "'two' is not a range of frames"),
         (["--frames", "2", "-o", "future.mp4"], 2, "future.mp4 is not the name of a clip"),
         (["--frames", "2", "--model", "none.safetensors"], 4, "is not there"),
     ],

@@ -183,7 +183,7 @@ def test_the_command_writes_hints_into_the_page_and_measures_what_can_be_measure
     assert run([*map(str, given), str(tmp_path / "out.html")]) == 0
     shown = content(tmp_path / "out.html")
     said = [each["text"] for each in shown["said"]]
-    assert any("--normalize on and off decide otherwise" in text for text in said) and any("--backend" in text for text in said)
+    assert any("Use --normalize on or off for another choice" in text for text in said) and any("--backend" in text for text in said)
     measured = [curve["values"] for curve in shown["curves"] if "landmark" in curve["title"]]
     assert all(len(values) == LENGTH for values in measured)
     assert bool(redetection.missing_detector()) == any("the landmark error is not measured" in text for text in said)
