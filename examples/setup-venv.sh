@@ -19,7 +19,7 @@ setup_venv() {
         echo "fsv2v: installing into $venv (some minutes the first time)" >&2
         "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
             -c "$root/constraints.txt" -e "$root${extra:+[$extra]}" >&2 || {
-            echo "fsv2v: error: the installation failed. With the network on, run the same command again." >&2
+            echo "fsv2v: error: the installation failed. Run the same command again with an internet connection." >&2
             return 4
         }
         echo "$wanted" > "$stamp"

@@ -51,7 +51,7 @@ def finetune(
     from fsv2v.sources import examples_with_layer, temporary_clips
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
-    from weights.registry import named
+    from weights.registry import name_of_digest
 
     assert run.out is not None
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
@@ -66,6 +66,6 @@ def finetune(
                 clips, start, run.out, options, overwrite=run.overwrite,
                 on_step=lambda step, loss: bar.move(step, steps, loss=loss),
             )  # fmt: skip
-    if not whole and not named(start.whole_sha256):
+    if not whole and not name_of_digest(start.whole_sha256):
         console.note(f"{run.out} needs {start.whole}: keep that file, or write a whole model with --whole")
     console.emit({"model": str(run.out), "status": status, "steps": steps} if run.json else run.out)

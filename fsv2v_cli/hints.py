@@ -73,7 +73,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "export-differs": "Choose another folder with -o, or replace it with --overwrite; several clips in one command get a folder each",
     "other-shots": "Remove them, or choose another place with -o",
     # requirements
-    "weights-absent": "Run `fsv2v weights fetch {name}` with the network on, or {hint}",
+    "weights-absent": "Run `fsv2v weights fetch {name}` with an internet connection, or {hint}",
     "weights-to-fetch": "Run `fsv2v weights fetch {name}`",
     "package-missing": "Install fsv2v again, or see `fsv2v doctor`",
     "device-unusable": "`fsv2v doctor` lists the devices that can be used",
@@ -103,7 +103,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "no-person": "Look at the clip with `fsv2v clip preview`; a person should be at least a fifth of the image high",
     "no-person-to-mask": "Import label maps with --labels instead",
     "nothing-detected": "`fsv2v clip preview` shows what was detected",
-    "segformer-missing": "With the network on, run it again; or name a folder with --model",
+    "segformer-missing": "Run it again with an internet connection, or name a folder with --model",
     "flow-model-needed": "Name its file with --model FILE.onnx",
     "flow-model-unused": "Leave out either --model or --backend dis",
     # datasets and training

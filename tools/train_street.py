@@ -31,7 +31,7 @@ from stages.networks.common.images import image_tensor
 from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.features.squeezenet import WEIGHTS as SQUEEZENET
 from stages.segment.backends.street import StreetLabels
-from stages.segment.extract import largest
+from stages.segment.extract import most_probable_labels
 from weights import registry
 
 LABELS = 11
@@ -120,7 +120,7 @@ def measure(folder: Path, weights: Path, part: str = "val") -> dict[str, Any]:
     confusion = np.zeros((LABELS, LABELS), np.int64)
     for picture, ids in read_pairs(folder, part):
         known = ids < LABELS
-        found = largest(network(picture), ids.shape[1], ids.shape[0])
+        found = most_probable_labels(network(picture), ids.shape[1], ids.shape[0])
         confusion += np.bincount(ids[known].astype(np.int64) * LABELS + found[known], minlength=LABELS**2).reshape(LABELS, LABELS)
     overlap = np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
     there = confusion.sum(1) > 0

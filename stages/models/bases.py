@@ -14,7 +14,7 @@ from weights import registry
 
 def describe_base(base: Path, sha256: str, delta: Path) -> Base:
     """What a delta that is written to `delta` says about its base, a file with this sha256."""
-    if (name := registry.named(sha256)) is not None:
+    if (name := registry.name_of_digest(sha256)) is not None:
         return Base(sha256, name)
     try:
         path = os.path.relpath(base.absolute(), delta.absolute().parent)
@@ -37,7 +37,7 @@ def find_base(base: Base, delta: Path, given: Path | None = None) -> Path:
             if file_sha256(place) == base.sha256:
                 return place
             others.append(f"{place} is another one")
-    if (name := registry.named(base.sha256)) is not None:
+    if (name := registry.name_of_digest(base.sha256)) is not None:
         return registry.path(name)
     raise MissingRequirement(
         "; ".join([f"{delta} is a change of {_wanted(base)}, which is not here", *others]),
