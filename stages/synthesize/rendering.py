@@ -1,4 +1,4 @@
-"""The frames of a synthesis: examples encoded once, then one step of the generator per driving frame."""
+"""Make the frames of a synthesis: encode the examples once, then run one step of the generator for each driving frame."""
 
 from __future__ import annotations
 
@@ -43,17 +43,15 @@ from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 Made = Callable[[int, Synthesis], None]
 MAX_SELECTIONS = 16
-"""Selections whose codes are kept for when the subject turns back."""
-
-
+"""Number of selections of examples whose codes are cached, because the subject may return to an earlier pose."""
 Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
-"""What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
+"""(what the network made, indices of the examples, keypoints of the frame) -> the frame, uint8 RGB [H, W, 3]."""
 
 
 class Rendering:
-    """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
+    """Makes the frames of a synthesis. Raises the same errors as `synthesize`.
 
-    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; the other parameters are those of `synthesize`.
+    fitting: the result of `fitting.decide`; placement: that of `choose_placement`. For the other parameters see `synthesize`.
     """
 
     def __init__(
@@ -104,10 +102,10 @@ class Rendering:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
         self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-        move_to_disk(generator)  # from now on only frames that half precision spoils need them
+        move_to_disk(generator)  # from now on only frames that fail in half precision need them
 
     def shown_through(self) -> View | None:
-        """From the model's pixels to the result's; None where they are the same."""
+        """Maps the model's pixels to the result's; None if they are the same."""
         if self._photograph is not None:
             return self._photograph.from_model
         if self._canvas is None:
@@ -122,10 +120,12 @@ class Rendering:
     def frames(
         self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
     ) -> Iterator[np.ndarray]:
-        """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
+        """A frame, uint8 RGB [H, W, 3], for each driving frame, of the model's size or that of the placement.
 
-        With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects
-        have moved. made is called with the number and the parts of each frame; seen is a transform before the others.
+        With `compare` the frames are two or three times as wide.
+        grounds: for each frame the photograph, in which other subjects have moved.
+        made: called with the number of each frame and with what the network made.
+        seen: a transform that is applied before the others.
         """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
@@ -149,15 +149,15 @@ class Rendering:
 
     @property
     def examples(self) -> Sequence[Example]:
-        """Those from which the network is given some or all; none for a family without examples."""
+        """All examples; `select` may choose among them for a frame. Empty for a family without examples."""
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
+        """An aspect of the subject (`reach.RESPECTS`) -> the driving frames in which it is beyond what the examples show."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
-        """What makes the frames worse than they could be, as sentences about the clips."""
+        """Sentences about what makes the frames worse than they could be."""
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
@@ -170,17 +170,17 @@ class Rendering:
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
-    """How large the result is, and whether it is pasted into the photograph of the first example; None for the model's size alone.
+    """The size of the result, and whether it is pasted into the photograph of the first example; None for images of the model's size.
 
-    Raises UsageError when a model that warps no example is asked for either.
+    Raises UsageError when the options need a model that warps the example and this model does not.
     """
     if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
         if options.paste or options.size not in ("auto", "model"):
-            raise UsageError("only results of a model that warps the example have another size than the model's", code="size-of-model")
+            raise UsageError("only a model that warps the example can make results of another size than its own", code="size-of-model")
         return None
     kind = find(model.config.kind)
     if options.paste and kind.cover is None:
-        raise UsageError(f"{kind.name} shows no subject before a background that could be pasted", code="paste-without-subject")
+        raise UsageError(f"{kind.name} has no subject that could be pasted before a background", code="paste-without-subject")
     if options.size == "model" and not options.paste:
         return None
     (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
@@ -190,7 +190,7 @@ def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOpt
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
-    """Those examples in which the subject is detected. Raises NoDetection when there is none."""
+    """The examples in which the subject is detected. Raises NoDetection when there is none."""
     found: list[Example] = []
     failed: list[NoDetection] = []
     most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
@@ -205,7 +205,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
 
 
 def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample]:
-    """The last frames of a clip that a frame is made from, with their images, the oldest first."""
+    """The last frames of a clip, with their images, from which the next frame is made; the oldest first."""
     track = open_track(clip, config.kind)
     seen_through = views(clip, track, config.size, crop)
     last = range(max(0, clip.num_frames - config.past_frames), clip.num_frames)
@@ -214,7 +214,7 @@ def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample
 
 
 def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
-    """A function from a driving frame to the indices of the examples that it is made from."""
+    """A function from a driving frame to the indices of the examples from which it is made."""
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
         return lambda step: tuple(range(len(examples)))
@@ -234,9 +234,11 @@ def _frames(
     combine: Combine | None,
     observe: Made | None,
 ) -> Iterator[np.ndarray]:
-    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
+    """A frame, uint8 RGB [H, W, 3], for each driving frame.
 
-    combine: makes them of the parts that the network makes; None for the network's own images.
+    start: the frames before the first.
+    combine: makes the frame from what the network made; None for the network's own image.
+    observe: called with the number of each frame and with what the network made.
     """
     count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
@@ -268,4 +270,4 @@ def _frames(
 
 def _require_finite(image: torch.Tensor, index: int) -> None:
     if not image.isfinite().all():
-        raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")
+        raise InputError(f"the model fails in frame {index}: the values of the image are not finite", hint="Use another model")

@@ -1,4 +1,4 @@
-"""What is done to frames between the network and the file: a chain of transforms, each from frames to frames."""
+"""Transforms of the frames between the network and the file."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from stages.synthesize.driving import Driving
 
 Frames = Iterator[NDArray[np.uint8]]
-"""RGB [H, W, 3], one for each driving frame."""
+"""An image, RGB [H, W, 3], for each driving frame."""
 
 
 class FrameTransform(Protocol):
-    """One step of the chain. It may change the size, and makes one frame of each."""
+    """Returns one frame for each frame; it may change the size."""
 
     def __call__(self, frames: Frames) -> Frames: ...
 
 
 def transformed(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
-    """The frames after all transforms, in their order."""
+    """Apply all transforms in their order."""
     for transform in chain:
         frames = transform(frames)
     return frames
 
 
 class SideBySide:
-    """Driving frame (when the clip has frames), drawn driving layer and result: three or two times as wide."""
+    """Puts the driving frame, if the clip has frames, the drawn driving layer and the result beside each other."""
 
     def __init__(self, driving: Driving) -> None:
         self.driving = driving

@@ -118,7 +118,7 @@ def test_frames_without_a_detection_are_marked_and_told_of_with_what_to_do(make,
     assert [column["frame"] for column in shown["columns"] if "no detection" in column["marks"]] == [7, 9]
     said = [(each["kind"], each["text"]) for each in shown["said"]]
     assert said[0] == ("warning", "it rains!")
-    assert ("note", "3 driving frames without a detection repeat the last one that has one!") in said
+    assert ("note", "3 driving frames without a detection repeat the last frame with one!") in said
 
 
 def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp_path, monkeypatch):
