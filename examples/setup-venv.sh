@@ -1,9 +1,9 @@
 # Sourced by other scripts: `setup_venv [EXTRA]` makes .venv in the repository, installs fsv2v with the versions of constraints.txt, and
-# puts .venv first in PATH. It installs only if setup.cfg or constraints.txt have changed since the last time.
+# puts .venv first in PATH. It installs only if setup.cfg or constraints.txt have changed since the last installation.
 #
 #   PYTHON           the interpreter for .venv (default: python3)
 #   FSV2V_VENV       another path for .venv
-#   PIP_* variables  are pip's own. On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
+#   PIP_*            pip's own variables. On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
 
 setup_venv() {
     local extra="${1:-}" root venv stamp wanted
@@ -30,7 +30,7 @@ setup_venv() {
 _make_venv() {
     local python="${PYTHON:-python3}"
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-        echo "fsv2v: error: Python 3.10 or newer is needed ($python is not). Name one: PYTHON=/path/to/python3 bash $0" >&2
+        echo "fsv2v: error: Python 3.10 or newer is needed ($python is not). Choose another: PYTHON=/path/to/python3 bash $0" >&2
         return 4
     fi
     if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then

@@ -1,7 +1,7 @@
-"""Damage for `fuzz.py`: changes of a sound file in its bytes or in its values, and new files from the grammar of a format.
+"""Mutations for `fuzz.py`: changes of a valid file in its bytes or in its values, and new values of the same structure.
 
-A change of a value keeps its container sound: checksums of PNG chunks and zip members, the length of a safetensors header. Otherwise
-nearly all damage would end at the checksum, and the code behind it would never run.
+If a value is changed, its container stays valid: the checksums of PNG chunks and zip members, the length of a safetensors header. Otherwise
+almost every changed file would be refused because of its checksum, and the code behind the check would never run.
 """
 
 from __future__ import annotations
@@ -39,45 +39,45 @@ LARGEST = 2 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """One or several changes of a content, most of them small; it never grows beyond `LARGEST` bytes."""
+def mutate(content: bytes, draw: random.Random) -> bytes:
+    """Change a file once or several times. A change that makes it larger than `LARGEST` bytes is dropped."""
     for _ in range(draw.choice((1, 1, 1, 2, 5))):
-        changed = _changed(content, draw) if draw.random() < 0.6 else _bytes_changed(content, draw)
+        changed = _change(content, draw) if draw.random() < 0.6 else _change_bytes(content, draw)
         content = changed if len(changed) < LARGEST else content
     return content
 
 
-def _changed(content: bytes, draw: random.Random) -> bytes:
-    """A change of a value, or of bytes where the content is of no form that is known here."""
+def _change(content: bytes, draw: random.Random) -> bytes:
+    """Change a value in a file of a known format, or bytes in any other file."""
     if content.startswith(b"PK"):
-        changes = [_zip_changed]
+        changes = [_change_zip]
     elif content.startswith(PNG):
-        changes = [_png_changed]
+        changes = [_change_png]
     elif content[:1].isspace() or content[:1] in b'{["':
-        changes = [_json_changed, _lines_changed]
+        changes = [_change_json, _change_lines]
     elif content[8:9] == b"{":
-        changes = [_safetensors_changed]
+        changes = [_change_safetensors]
     else:
-        changes = [_toml_changed, _lines_changed]
+        changes = [_change_toml, _change_lines]
     for change in changes:
-        with contextlib.suppress(Exception):  # it is damaged already
+        with contextlib.suppress(Exception):  # an earlier change has made it invalid
             return change(content, draw)
-    return _bytes_changed(content, draw)
+    return _change_bytes(content, draw)
 
 
 # JSON, NDJSON and TOML
 
 
-def _json_changed(content: bytes, draw: random.Random) -> bytes:
-    return _dumped(_value_changed(json.loads(content), draw))
+def _change_json(content: bytes, draw: random.Random) -> bytes:
+    return _dump(_change_value(json.loads(content), draw))
 
 
-def _dumped(value: Any) -> bytes:
+def _dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def _lines_changed(content: bytes, draw: random.Random) -> bytes:
-    """One line changed, left out, doubled or put elsewhere. ValueError where there is one line only."""
+def _change_lines(content: bytes, draw: random.Random) -> bytes:
+    """Change, remove, repeat or move one line. Raises ValueError if there is only one."""
     lines = content.splitlines(keepends=True)
     if len(lines) < 2:
         raise ValueError("no lines")
@@ -88,22 +88,22 @@ def _lines_changed(content: bytes, draw: random.Random) -> bytes:
     elif action == 1:
         lines[index:index] = [line] * draw.choice((2, 3, 300))
     elif action > 2:
-        lines.insert(index, _json_changed(line, draw) + b"\n" if line[:1] == b"{" else _bytes_changed(line, draw))
+        lines.insert(index, _change_json(line, draw) + b"\n" if line[:1] == b"{" else _change_bytes(line, draw))
     return b"".join(lines)
 
 
-def _toml_changed(content: bytes, draw: random.Random) -> bytes:
+def _change_toml(content: bytes, draw: random.Random) -> bytes:
     table = tomllib.loads(content.decode())
     if not table:
         raise ValueError("no TOML")
-    value = _value_changed(table, draw)
+    value = _change_value(table, draw)
     if not isinstance(value, dict):
         raise ValueError("no table")
     return "".join(f"{json.dumps(key)} = {_toml(item)}\n" for key, item in value.items()).encode("utf-8", "surrogatepass")
 
 
 def _toml(value: Any) -> str:
-    """Tables and lists on one line; what TOML lacks, null, becomes a date, which JSON lacks."""
+    """A value in TOML, on one line. Null, which TOML does not have, becomes a date, which JSON does not have."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
@@ -113,10 +113,10 @@ def _toml(value: Any) -> str:
     return "1979-05-27T07:32:00Z" if value is None else json.dumps(value, ensure_ascii=False).replace("\x7f", "")
 
 
-def _value_changed(value: Any, draw: random.Random) -> Any:
-    """A few values in a hundred are new ones of the same vocabulary; else one place is made odd, removed, doubled, or exchanged."""
+def _change_value(value: Any, draw: random.Random) -> Any:
+    """Remove, repeat, replace or change one value inside `value`; sometimes make the whole value anew."""
     if draw.random() < 0.05:
-        return generated(value, draw)
+        return generate(value, draw)
     places = list(_places(value))
     if not places:
         return draw.choice(ODD_VALUES)
@@ -129,22 +129,22 @@ def _value_changed(value: Any, draw: random.Random) -> Any:
     elif action == 2:
         other, name = draw.choice(places)
         with contextlib.suppress(IndexError, KeyError):
-            holder[key] = _copied(other[name])
+            holder[key] = _copy(other[name])
     elif action == 3 and isinstance(holder[key], (int, float)) and abs(holder[key]) < 1e18:
         holder[key] = draw.choice((-1, 0.5, 2, 256, 1 + 1e-9)) * holder[key] + draw.choice((0, 1, -1))
     elif isinstance(holder[key], str) and holder[key][:1] == "{":  # JSON within JSON: the header of a model
-        holder[key] = json.dumps(_value_changed(json.loads(holder[key]), draw))
+        holder[key] = json.dumps(_change_value(json.loads(holder[key]), draw))
     else:
         holder[key] = draw.choice(ODD_VALUES)
     return value
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value)) if isinstance(value, (dict, list)) else value
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """(dict or list, key or index) of each value below."""
+    """(dict or list, key or index) of each value inside `value`."""
     waiting = [value]
     while waiting:
         holder = waiting.pop()
@@ -155,8 +155,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
                 waiting.append(below)
 
 
-def generated(sample: Any, draw: random.Random) -> Any:
-    """A JSON value of the shape of another one, whose lists have other lengths and whose values are odd, of any kind, or missing."""
+def generate(sample: Any, draw: random.Random) -> Any:
+    """A JSON value with a structure similar to that of `sample`: lists have other lengths, and values are odd, of another type, or
+    missing."""
     places = list(_places(sample))
     names = [key for holder, key in places if isinstance(holder, dict)] or ["a"]
     leaves = [holder[key] for holder, key in places if not isinstance(holder[key], (dict, list))] or [0]
@@ -168,8 +169,8 @@ def generated(sample: Any, draw: random.Random) -> Any:
             kept = {key: like(item, depth + 1) for key, item in value.items() if draw.random() < 0.95}
             return {**kept, draw.choice(names): like(draw.choice(leaves), depth + 1)} if draw.random() < 0.2 else kept
         if isinstance(value, list):
-            many = draw.choice((0, 1, 2, 5)) if draw.random() < 0.3 else len(value)
-            return [like(draw.choice(value), depth + 1) for _ in range(many)] if value else []
+            length = draw.choice((0, 1, 2, 5)) if draw.random() < 0.3 else len(value)
+            return [like(draw.choice(value), depth + 1) for _ in range(length)] if value else []
         return draw.choice(leaves) if draw.random() < 0.2 else value
 
     return like(sample, 0)
@@ -178,8 +179,8 @@ def generated(sample: Any, draw: random.Random) -> Any:
 # Containers
 
 
-def _zip_changed(content: bytes, draw: random.Random) -> bytes:
-    """One member changed, renamed, left out, doubled or compressed; an array may become one of another shape or type."""
+def _change_zip(content: bytes, draw: random.Random) -> bytes:
+    """Change, rename, remove or compress a member; an array may get another shape or type."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     index, action, buffer = draw.randrange(len(members)), draw.randrange(6), io.BytesIO()
@@ -189,19 +190,19 @@ def _zip_changed(content: bytes, draw: random.Random) -> bytes:
     elif action == 1:
         members[index] = draw.choice((*ODD_NAMES, *(other for other, _ in members))), data
     elif action == 2 and name.endswith(".npy"):
-        members[index] = name, _odd_array(data, draw)
+        members[index] = name, _change_array(data, draw)
     else:
-        members[index] = name, mutated(data, draw)
+        members[index] = name, mutate(data, draw)
     form = zipfile.ZIP_STORED if draw.random() < 0.9 else draw.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     with zipfile.ZipFile(buffer, "w", form) as archive:
         for name, data in members:
             archive.writestr(zipfile.ZipInfo(name or "a", (1980, 1, 1, 0, 0, 0)), data, form)
-    made = buffer.getvalue()
-    return _bytes_changed(made, draw) if draw.random() < 0.1 else made
+    archive_bytes = buffer.getvalue()
+    return _change_bytes(archive_bytes, draw) if draw.random() < 0.1 else archive_bytes
 
 
-def _odd_array(data: bytes, draw: random.Random) -> bytes:
-    """The .npy file of an array with other values, another shape, or another type."""
+def _change_array(data: bytes, draw: random.Random) -> bytes:
+    """Change the values, the shape or the type of the array in a .npy file."""
     array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     action = draw.randrange(4)
     if action == 0:
@@ -220,8 +221,8 @@ def _odd_array(data: bytes, draw: random.Random) -> bytes:
     return buffer.getvalue()
 
 
-def _png_changed(content: bytes, draw: random.Random) -> bytes:
-    """One chunk changed, left out, doubled or moved; the pixels in what they are before compression. Checksums are right."""
+def _change_png(content: bytes, draw: random.Random) -> bytes:
+    """Change, remove, repeat or move a chunk. Pixels are changed before compression, and checksums stay valid."""
     chunks, place = [], len(PNG)
     while place < len(content):
         (length,) = struct.unpack(">I", content[place : place + 4])
@@ -237,8 +238,8 @@ def _png_changed(content: bytes, draw: random.Random) -> bytes:
         chunks.insert(index, (kind, data))
         chunks.insert(draw.randrange(1, len(chunks) + 1), draw.choice(ODD_CHUNKS))
     elif action > 3:
-        changed = zlib.compress(_bytes_changed(zlib.decompress(data), draw)) if kind == b"IDAT" and draw.random() < 0.7 else None
-        chunks.insert(index, (kind, changed or _bytes_changed(data, draw)))
+        changed = zlib.compress(_change_bytes(zlib.decompress(data), draw)) if kind == b"IDAT" and draw.random() < 0.7 else None
+        chunks.insert(index, (kind, changed or _change_bytes(data, draw)))
     return PNG + b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
 
 
@@ -250,13 +251,13 @@ ODD_CHUNKS = (
 )  # fmt: skip
 
 
-def _safetensors_changed(content: bytes, draw: random.Random) -> bytes:
+def _change_safetensors(content: bytes, draw: random.Random) -> bytes:
     (length,) = struct.unpack("<Q", content[:8])
-    header = _dumped(_value_changed(json.loads(content[8 : 8 + length]), draw))
+    header = _dump(_change_value(json.loads(content[8 : 8 + length]), draw))
     return struct.pack("<Q", len(header)) + header + content[8 + length :]
 
 
-def _bytes_changed(content: bytes, draw: random.Random) -> bytes:
+def _change_bytes(content: bytes, draw: random.Random) -> bytes:
     start = draw.randrange(len(content) + 1)
     end = min(len(content), start + draw.choice((0, 1, 1, 2, 4, 8, 64, 4096)))
     action = draw.randrange(5)
