@@ -82,7 +82,8 @@ class SynthesizeOptions:
         return Motion.parse(self.strength, self.part, self.motion)
 
     def motion_of(self, kind: str, placement: Placement | None, fitting: Fitting) -> Motion:
-        """The motion of a result. With auto, the pose of a head that is pasted into its photograph is relative, unless the keypoints are not fitted."""
+        """The motion of a result. With auto, the pose of a head that is pasted into its photograph is relative, unless the keypoints are
+        not fitted."""
         in_photograph = placement is not None and placement.pasted and fitting.how != "none"
         own_pose = self.motion == "auto" and in_photograph and find(kind).expressive
         return self.parsed_motion.with_relative_pose() if own_pose else self.parsed_motion
