@@ -30,10 +30,10 @@ def load_model(name: str | PathLike[str] = "face-256", base: str | PathLike[str]
 
 
 def default_model(driving: Clip | None) -> Model:
-    """Load the shipped model for the layers of a driving clip, or the face model without one. Raises MissingRequirement if none fits."""
-    for kind in driving.layers() if driving is not None else ("landmarks",):
-        if kind in DEFAULT_MODELS:
-            return load_file(registry.path(DEFAULT_MODELS[kind]))
+    """Load the shipped model for the layers of a driving clip, or, for None, the face model. Raises MissingRequirement if none fits."""
+    for layer in driving.layers() if driving is not None else ("landmarks",):
+        if layer in DEFAULT_MODELS:
+            return load_file(registry.path(DEFAULT_MODELS[layer]))
     layers = ", ".join(driving.layers()) if driving is not None else "nothing"
     raise MissingRequirement(f"no model is shipped that is driven by {layers}", code="no-default-model")
 

@@ -213,8 +213,8 @@ def synthesize_variants(
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
     recorder = RecordingReporter(reporter or Reporter())
-    paths = [_numbered(Path(out), number, count) for number in range(1, count + 1)]
-    pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
+    paths = [_numbered_path(Path(out), number, count) for number in range(1, count + 1)]
+    pages = [None if report is None else _numbered_path(Path(report), number, count) for number in range(1, count + 1)]
     requests = [_report_request(page, path, recorder) for page, path in zip(pages, paths, strict=True)]
     with temporary_clips(recorder) as temporary:
         first = chosen[0]
@@ -224,7 +224,7 @@ def synthesize_variants(
             yield _write(prepared, path, variant_options, recorder, overwrite, request)
 
 
-def _numbered(path: Path, number: int, count: int) -> Path:
+def _numbered_path(path: Path, number: int, count: int) -> Path:
     return path.with_name(f"{path.stem}-{number:0{len(str(count))}}{path.suffix}")
 
 

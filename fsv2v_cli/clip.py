@@ -176,9 +176,9 @@ def split(inputs: Inputs, min_seconds: float, frames: Any, run: Run) -> int:
             if shots.dropped:
                 note(f"{path}: {len(shots.dropped)} of {sum(map(len, shots))} shots are shorter than {min_seconds:g} s and are left out")
             name = clip_path(Path(path), None).stem
-            for made, status in write_shots(source, shots.kept, run.out or Path(), name, frames, run.overwrite):
-                assert made.source is not None
-                yield made.path, {"status": status, "frames": made.num_frames, "range": made.source["range"]}
+            for shot, status in write_shots(source, shots.kept, run.out or Path(), name, frames, run.overwrite):
+                assert shot.source is not None
+                yield shot.path, {"status": status, "frames": shot.num_frames, "range": shot.source["range"]}
 
     return _for_each(inputs, run, work)
 
@@ -258,8 +258,8 @@ def import_(
     def work(path: str) -> Iterable[Result]:
         from stages.clip.importers import each_clip
 
-        for made in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
-            yield made.path, {"layers": made.layers(), "frames": made.num_frames}
+        for imported in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
+            yield imported.path, {"layers": imported.layers(), "frames": imported.num_frames}
 
     return _for_each(inputs, run, work)
 
@@ -290,8 +290,8 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
 
         source = open_clip(path)
         assert run.out is not None
-        made = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
-        yield made, _print_warnings(path, out_of_time(source) if made.is_file() and made.suffix != ".json" else [])
+        output = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
+        yield output, _print_warnings(path, out_of_time(source) if output.is_file() and output.suffix != ".json" else [])
 
     return _for_each(inputs, run, work)
 

@@ -91,9 +91,9 @@ def emit(data: str | Path | Mapping[str, Any]) -> None:
     """Print one line of data to stdout and flush. Raises StdoutClosed and StdoutWriteError."""
     line = _json(data) if isinstance(data, Mapping) else os.fspath(data)
     try:
-        with _bar_hidden():
+        with _hide_bar():
             stream = _real_stdout or sys.stdout.buffer
-            stream.write(os.fsencode(escaped(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
+            stream.write(os.fsencode(escape(line) if stream.isatty() else line) + b"\n")  # programs receive the exact bytes
             stream.flush()
     except BrokenPipeError as error:
         raise StdoutClosed from error
@@ -135,7 +135,7 @@ def only_data_on_stdout() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar_hidden() -> Iterator[None]:
+def _hide_bar() -> Iterator[None]:
     """Hide the progress bar in the block if stdout is a terminal, too."""
     bar = _active_progress if _active_progress is not None and os.isatty(1) else None
     if bar is not None:
@@ -172,7 +172,7 @@ def print_traceback(traceback: str) -> None:
         _print(line)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """The text with control characters escaped, so that a file name cannot change colours, clear the terminal or take several lines."""
     return "".join(f"\\x{ord(character):02x}" if unicodedata.category(character) in _UNSAFE else character for character in text)
 
@@ -183,7 +183,7 @@ _UNSAFE = ("Cc", "Cf")
 
 def _print(text: str) -> None:
     """Print to stderr, above the progress bar if one is shown. Brackets in `text` are not taken as rich's markup."""
-    text = escaped(text)
+    text = escape(text)
     with contextlib.suppress(OSError):  # stderr may be closed, or a file on a full disk
         if _active_progress is not None:
             _active_progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -259,7 +259,7 @@ def events(what: str, unit: str = "") -> Iterator[Callable[[Event], None]]:
         yield on_event
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """A table as lines with aligned columns, for `emit`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -276,5 +276,5 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
     for name in names:
         rich_table.add_column(name)
     for row in rows:
-        rich_table.add_row(*(escaped(str(cell)) for cell in row))
+        rich_table.add_row(*(escape(str(cell)) for cell in row))
     Console(stderr=True).print(rich_table, markup=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import aligned, emit, events, only_data_on_stdout, warning
+from fsv2v_cli.console import align_columns, emit, events, only_data_on_stdout, warning
 from fsv2v_cli.hints import with_hint
 from fsv2v_cli.options import (
     Inputs,
@@ -175,7 +175,7 @@ def _scores(
 
 def table(scores: Sequence[Score]) -> list[str]:
     """Aligned lines: a heading, then a row for each result and metric."""
-    return aligned([COLUMNS, *map(_cells, scores)])
+    return align_columns([COLUMNS, *map(_cells, scores)])
 
 
 def _cells(score: Score) -> tuple[str, ...]:

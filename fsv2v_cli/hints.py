@@ -57,7 +57,7 @@ def _no_face(facts: Mapping[str, Any]) -> str:
         options += ["--face 0, which also looks for small faces"] if name in facts["find_smaller"] else []
         suggestions.append(" ".join(options))
     advice = f"Try {', or '.join(suggestions)}; or look" if suggestions else "Look"
-    chosen = f" (face {facts['face']} was chosen: they count from 0, from the left)" if facts["face"].isdigit() else ""
+    chosen = f" (face {facts['face']} was chosen; faces are numbered from the left, from 0)" if facts["face"].isdigit() else ""
     return f"{advice} at the clip with `fsv2v clip preview`{chosen}"
 
 
@@ -146,7 +146,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "no-default-model": "Name one with --model, or extract landmarks",
     "not-a-model": "Name a model that `fsv2v train` made",
     "not-normalizable": "Use --normalize off",
-    "run-without-model": "Go on with `fsv2v train ... -o {run}`",
+    "run-without-model": "Continue the run with `fsv2v train ... -o {run}`",
     "view-missing": "Use --show {views}",
     # evaluation
     "cache-unwritable": "Name another folder with --cache, or free some space",
@@ -164,7 +164,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "study-key-in-site": "Choose a place outside of the site with --key",
     "study-key-missing": "Name the file with --key",
     # many inputs
-    "out-of-memory": "Fewer --jobs need less",
+    "out-of-memory": "Use fewer --jobs",
     "ray-not-chosen": "Add --engine ray",
     "worker-died": "Perhaps memory ran out; try fewer --jobs",
 }

@@ -13,7 +13,7 @@ A command over many inputs:
 
 Another command: stack `out_option(required=True)`, `overwrite_option`, `seed_option`, `jobs_option`, `preset_option(...)` and end with
 `common_options` (--config --dry-run --json -q -v). Options that are fields of Run are collected in `run`; others are parameters of the
-function. The return value of a command is its exit code (None is 0). `resolved().given()` returns the options that the user has set.
+function. The return value of a command is its exit code (None is 0). `resolved().set_by_user()` returns the options that the user has set.
 
 --dry-run, the order of precedence, -q and errors need no code in the command.
 """

@@ -40,7 +40,7 @@ class Resolved:
     sources: Mapping[str, str]
     keys: Mapping[str, str]
 
-    def given(self) -> dict[str, Any]:
+    def set_by_user(self) -> dict[str, Any]:
         """The options that the user has set by a flag, the environment or a config file, and not by a preset or a default."""
         return {name: value for name, value in self.values.items() if not self.sources[name].startswith(("preset", "default"))}
 
@@ -51,7 +51,7 @@ def resolved() -> Resolved:
     parameters = [parameter for parameter in context.command.params if parameter.name in _values(context)]
     keys = {parameter.name: option_key(parameter) for parameter in parameters if parameter.name and parameter.name not in _NOT_IN_FILES}
     values, sources = ({name: get(context, name) for name in keys} for get in (_value, _source))
-    return Resolved(" ".join(_path(context)), values, sources, keys)
+    return Resolved(" ".join(_command_names(context)), values, sources, keys)
 
 
 def option_key(parameter: click.Parameter) -> str:
@@ -93,12 +93,15 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
     if file is None:
         return None
     table = _read_toml(file)
-    own, common = _own_table(table, _path(context), file), {name: value for name, value in table.items() if not isinstance(value, dict)}
+    own, common = (
+        _command_table(table, _command_names(context), file),
+        {name: value for name, value in table.items() if not isinstance(value, dict)},
+    )
     known = {option_key(parameter): parameter.name for parameter in context.command.params if parameter.name not in _NOT_IN_FILES}
     subcommands = context.command.commands if isinstance(context.command, click.Group) else {}
     for name in own:
         if _underscored(name) not in known and name not in subcommands:
-            raise click.UsageError(f"{file}: {' '.join(_path(context))} has no option {name!r}")
+            raise click.UsageError(f"{file}: {' '.join(_command_names(context))} has no option {name!r}")
     _refuse_unknown(context, table, file)
     for values in (own, common):
         if repeated := [name for name in values if "-" in name and _underscored(name) in values]:
@@ -116,8 +119,8 @@ def load_config(context: click.Context, parameter: click.Parameter, file: str | 
 
 
 def _require_type(value: Any, parameter: click.Parameter, file: str) -> None:
-    """Raises UsageError unless the value has the type of its option or is a string. An option that takes several may have a list of
-    them."""
+    """Raises UsageError unless the value is a string or has the type of its option. For an option that may be repeated, the value may be
+    a list of such values."""
     several = isinstance(value, list) and (parameter.multiple or parameter.nargs != 1)
     description, fits = _value_type(parameter.type)
     for item in value if several else [value]:
@@ -150,7 +153,7 @@ def _read_toml(file: str) -> dict[str, Any]:
         raise click.UsageError(f"The configuration {file} is not valid TOML: {error}") from error
 
 
-def _own_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, Any]:
+def _command_table(table: dict[str, Any], path: list[str], file: str) -> dict[str, Any]:
     """The table of the command whose names are `path`; empty if the file has none."""
     for name in path:
         table = table.get(name, {})
@@ -218,11 +221,11 @@ def _source(context: click.Context, name: str) -> str:
 def environment_variables(context: click.Context, parameter: click.Parameter) -> list[str]:
     """The environment variables of an option; the first one that is set counts."""
     option = option_key(parameter).upper()
-    own = "_".join(["FSV2V", *_path(context), option]).upper().replace("-", "_")
+    own = "_".join(["FSV2V", *_command_names(context), option]).upper().replace("-", "_")
     return [variable for variable in (own, f"FSV2V_{option}") if variable.removeprefix("FSV2V_") not in _RESERVED]
 
 
-def _path(context: click.Context) -> list[str]:
+def _command_names(context: click.Context) -> list[str]:
     """The names of the command without the program's: ["clip", "pack"]."""
     names: list[str] = []
     while context.parent is not None:

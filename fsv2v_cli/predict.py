@@ -18,7 +18,7 @@ from fsv2v_cli.spans import parse_span
     "--observed", metavar="START:STOP",
     help="The observed frames of CLIP; the future begins with frame STOP. Either may be left out; negative numbers count from the end.",
 )  # fmt: skip
-@out_option("The clip of the future.", required=True, metavar="NAME.clip")
+@out_option("The clip with the predicted label maps.", required=True, metavar="NAME.clip")
 @device_option
 @overwrite_option
 @common_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsv2v_cli.console import aligned, emit, events, note, warning
+from fsv2v_cli.console import align_columns, emit, events, note, warning
 from fsv2v_cli.options import PATH, Inputs, Run, command, common_options, inputs_argument, out_option, overwrite_option, path_option
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def tables(scores: Scores) -> list[str]:
     preferences = map(_preference, (*scores.preferences, *scores.clips))
     rows = [("method", "preferred to", "clip", "rate", "95 % interval", "over workers", "answers", "workers"), *preferences]
     heading = ("worker", "counts", "answers", "agreement", "catch failed", "video 1", "seconds", "code", "file")
-    return [*aligned(rows), "", *aligned([heading, *map(_worker, scores.workers)])]
+    return [*align_columns(rows), "", *align_columns([heading, *map(_worker, scores.workers)])]
 
 
 def _preference(row: Preference) -> tuple[str, ...]:

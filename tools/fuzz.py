@@ -225,27 +225,37 @@ def _hang(number: int, frame: FrameType | None) -> None:
     raise Hang
 
 
-def _opened(given: tuple[Any, ...]) -> Iterator[Any]:
-    path, _, flags = given
+def _written_path(arguments: tuple[Any, ...]) -> Iterator[Any]:
+    """The path of an event `open`, if the file is opened for writing."""
+    path, _, flags = arguments
     if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
         yield path
 
 
 def _paths(count: int) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
-    """The paths of an event that has a descriptor of a folder behind them, or two; those that are relative to one are left out."""
-    return lambda given: given[:count] if all(number in (None, -1) for number in given[count:] if not isinstance(number, bool)) else ()
+    """A function from the arguments of an audit event to its paths, which are the first `count`.
+
+    The further arguments are descriptors of folders, to which the paths are relative. Events with descriptors are left out.
+    """
+
+    def paths(arguments: tuple[Any, ...]) -> Sequence[Any]:
+        descriptors = [number for number in arguments[count:] if not isinstance(number, bool)]
+        return arguments[:count] if all(number in (None, -1) for number in descriptors) else ()
+
+    return paths
 
 
 CHANGES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "open": _opened,
-    "os.mkdir": lambda given: _paths(1)((given[0], given[2])),
+    "open": _written_path,
+    "os.mkdir": lambda arguments: _paths(1)((arguments[0], arguments[2])),
     "os.rename": _paths(2),
     "os.link": _paths(2),
-    "os.symlink": lambda given: _paths(1)((given[1], given[2])),
+    "os.symlink": lambda arguments: _paths(1)((arguments[1], arguments[2])),
     "os.remove": _paths(1),
     "os.rmdir": _paths(1),
-    "os.truncate": lambda given: given[:1],
+    "os.truncate": lambda arguments: arguments[:1],
 }
+"""Audit event that changes files -> a function from its arguments to the changed paths."""
 
 
 def _is_in(path: Any, folder: Path) -> bool:

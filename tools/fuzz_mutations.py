@@ -117,17 +117,17 @@ def _change_value(value: Any, draw: random.Random) -> Any:
     """Remove, repeat, replace or change one value inside `value`; sometimes make the whole value anew."""
     if draw.random() < 0.05:
         return generate(value, draw)
-    places = list(_places(value))
-    if not places:
+    locations = list(_locations(value))
+    if not locations:
         return draw.choice(ODD_VALUES)
-    holder, key = draw.choice(places)
+    holder, key = draw.choice(locations)
     action = draw.randrange(6)
     if action == 0:
         del holder[key]
     elif action == 1 and isinstance(holder, list):
         holder.extend([holder[key]] * draw.choice((1, 3, 300)))
     elif action == 2:
-        other, name = draw.choice(places)
+        other, name = draw.choice(locations)
         with contextlib.suppress(IndexError, KeyError):
             holder[key] = _copy(other[name])
     elif action == 3 and isinstance(holder[key], (int, float)) and abs(holder[key]) < 1e18:
@@ -143,7 +143,7 @@ def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value)) if isinstance(value, (dict, list)) else value
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def _locations(value: Any) -> Iterator[tuple[Any, Any]]:
     """(dict or list, key or index) of each value inside `value`."""
     waiting = [value]
     while waiting:
@@ -158,9 +158,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 def generate(sample: Any, draw: random.Random) -> Any:
     """A JSON value with a structure similar to that of `sample`: lists have other lengths, and values are odd, of another type, or
     missing."""
-    places = list(_places(sample))
-    names = [key for holder, key in places if isinstance(holder, dict)] or ["a"]
-    leaves = [holder[key] for holder, key in places if not isinstance(holder[key], (dict, list))] or [0]
+    locations = list(_locations(sample))
+    names = [key for holder, key in locations if isinstance(holder, dict)] or ["a"]
+    leaves = [holder[key] for holder, key in locations if not isinstance(holder[key], (dict, list))] or [0]
 
     def like(value: Any, depth: int) -> Any:
         if depth > 6 or draw.random() < 0.05:
@@ -223,11 +223,11 @@ def _change_array(data: bytes, draw: random.Random) -> bytes:
 
 def _change_png(content: bytes, draw: random.Random) -> bytes:
     """Change, remove, repeat or move a chunk. Pixels are changed before compression, and checksums stay valid."""
-    chunks, place = [], len(PNG)
-    while place < len(content):
-        (length,) = struct.unpack(">I", content[place : place + 4])
-        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
-        place += 12 + length
+    chunks, position = [], len(PNG)
+    while position < len(content):
+        (length,) = struct.unpack(">I", content[position : position + 4])
+        chunks.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + length]))
+        position += 12 + length
     index, action = draw.randrange(len(chunks)), draw.randrange(6)
     kind, data = chunks.pop(index)
     if action == 0:

@@ -81,7 +81,7 @@ def download(
     target = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f".{file.name}.lock"):
+        with _lock(folder / f".{file.name}.lock"):
             if target.is_file() and sha256_of(target) in file.sha256:
                 return target
             return _download_from_any(file, addresses, target, retries, on_bytes)
@@ -111,7 +111,7 @@ def _download_from(file: RemoteFile, address: str, target: Path, retries: RetryP
         try:
             _transfer(address, part, retries.timeout, file.bytes, on_bytes)
             whole = _unpack(part, target, file.bytes) if packed else part
-            _check(whole, part, file, resumed)
+            _require_hash(whole, part, file, resumed)
         except _TransferError as error:
             if attempt + 1 == retries.attempts:
                 raise _TransferError(f"{error}, after {retries.attempts} attempts") from error
@@ -125,7 +125,7 @@ def _download_from(file: RemoteFile, address: str, target: Path, retries: RetryP
 def _unpack(part: Path, target: Path, expected: int) -> Path:
     """Unpack the bzip2 file `part` into a hidden file beside `target`, and return that file's path.
 
-    It ends where `part` is damaged, and at about twice the `expected` bytes: then its hash will be wrong.
+    Unpacking stops where `part` is damaged, and at about twice the `expected` bytes. The hash of the unpacked file is then wrong.
     """
     whole, left = target.with_name(f".{target.name}.unpacked"), 2 * expected + _BLOCK
     with bz2.open(part) as source, open(whole, "wb") as stream:
@@ -145,9 +145,9 @@ def _next_block(source: bz2.BZ2File) -> bytes:
         return b""
 
 
-def _check(whole: Path, part: Path, file: RemoteFile, resumed: bool) -> None:
-    """Raise an error and remove the file if its hash is wrong. resumed: it began with an earlier transfer, so another attempt may
-    succeed."""
+def _require_hash(whole: Path, part: Path, file: RemoteFile, resumed: bool) -> None:
+    """Raise an error and remove the files if the hash is wrong. resumed: `part` contains bytes of an earlier transfer, which may be the
+    reason, so another attempt may succeed."""
     digest = sha256_of(whole)
     if digest in file.sha256:
         return
@@ -211,7 +211,7 @@ def _publish(part: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(lock: Path) -> Iterator[None]:
+def _lock(lock: Path) -> Iterator[None]:
     """Hold a lock, which also ends with the process, while the block runs. Without effect where locks are not supported."""
     try:
         import fcntl

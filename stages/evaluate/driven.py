@@ -43,7 +43,7 @@ def points_at_size(driving: FrameSource, points: Iterable[NDArray[np.float32]], 
 
 def labels_at_size(driving: FrameSource, maps: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """Each label map of the driving, resized to [height, width]. Raises InputError when the aspect ratios differ."""
-    _scale(driving, width, height)  # raises
+    _scale(driving, width, height)  # checks the aspect ratio
     for ids in maps:
         yield np.asarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 

@@ -40,20 +40,20 @@ class FrameSource:
 
     def digest(self) -> str:
         """A sha256 of the content of the source's files."""
-        place = Path(self.path)
+        path = Path(self.path)
         if self.clip is not None:
             return self.clip.frames_digest()
-        if not place.is_dir():
-            return file_sha256(place)
-        return hashlib.sha256("\n".join(map(file_sha256, list_images(place))).encode()).hexdigest()
+        if not path.is_dir():
+            return file_sha256(path)
+        return hashlib.sha256("\n".join(map(file_sha256, list_images(path))).encode()).hexdigest()
 
 
 def stem(path: str | Path) -> str:
     """The name without folder and suffix; a result and its reference have the same. The name of a folder has no suffix, even with a dot."""
-    place = Path(path)
-    if place.is_dir() and not is_clip(place):
-        return place.name
-    return Path(place.name.removesuffix(".zip")).stem
+    path = Path(path)
+    if path.is_dir() and not is_clip(path):
+        return path.name
+    return Path(path.name.removesuffix(".zip")).stem
 
 
 def is_collection(path: Path) -> bool:
@@ -78,19 +78,21 @@ def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
 
 def open_frame_source(path: str) -> FrameSource:
     """Open the source at a path. Raises InputError or InvalidClip when it has no frames that can be read."""
-    place = Path(path)
-    if not place.exists():
+    file_or_folder = Path(path)
+    if not file_or_folder.exists():
         raise InputError(f"{path} does not exist")
-    if is_clip(place):
-        return _of_clip(path, open_clip(place))
-    if is_collection(place) and any(is_frame_source(entry) for entry in place.iterdir() if not entry.name.startswith(".")):
-        raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Give its entries: {place}/*")
-    if place.is_dir():
-        return _of_images(path, list_images(place))
-    if is_image(place):
-        return _of_animation(path) if is_animation(place) else _of_images(path, [place])
-    info = probe(place)
-    return FrameSource(path, info.width, info.height, info.num_frames, lambda: read_frames(place), fps=info.fps)
+    if is_clip(file_or_folder):
+        return _of_clip(path, open_clip(file_or_folder))
+    if is_collection(file_or_folder) and any(
+        is_frame_source(entry) for entry in file_or_folder.iterdir() if not entry.name.startswith(".")
+    ):
+        raise InputError(f"{path} is a folder of clips, videos or folders, not one of them", hint=f"Give its entries: {file_or_folder}/*")
+    if file_or_folder.is_dir():
+        return _of_images(path, list_images(file_or_folder))
+    if is_image(file_or_folder):
+        return _of_animation(path) if is_animation(file_or_folder) else _of_images(path, [file_or_folder])
+    info = probe(file_or_folder)
+    return FrameSource(path, info.width, info.height, info.num_frames, lambda: read_frames(file_or_folder), fps=info.fps)
 
 
 def _of_clip(path: str, clip: Clip) -> FrameSource:

@@ -134,7 +134,7 @@ def measure(
         for metric in metrics:
             if metric.name in scorers:
                 candidates = {**compared, FLOOR: truth} if metric.floor else compared
-                _score(scorers[metric.name], truth, candidates, tallies[metric.name], index >= skipped)
+                _add_frame(scorers[metric.name], truth, candidates, tallies[metric.name], index >= skipped)
         context.cache.forget_all_but(baselines.example if baselines else None)
         on_event({"done": index + 1, "total": reference.num_frames})
     for metric in metrics:
@@ -147,9 +147,10 @@ def measure(
 
 
 class Baselines:
-    """What scores without any method: the example itself, and the example warped to the truth.
+    """Two videos that are scored for comparison: the example repeated, and the example warped to each frame of the truth.
 
-    The warp is the optical flow from the truth to the example. No method knows the truth, but the warp shows only pixels of the example.
+    The example is warped along the optical flow from the truth to the example. This uses the truth, which no method knows, but only pixels
+    of the example.
     """
 
     def __init__(self, example: Image) -> None:
@@ -165,7 +166,8 @@ class Baselines:
         return np.rint(warp(self.example, self._flow(truth, self.example))).astype(np.uint8)
 
 
-def _score(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], counts: bool) -> None:
+def _add_frame(scorer: Scorer, truth: Image, candidates: Mapping[Name, Image], tallies: Mapping[Name, Tally], counts: bool) -> None:
+    """Score the candidates of a frame and add the values to their tallies. counts: whether the frame is scored at all."""
     values = scorer(truth, list(candidates.values()))
     for position, name in enumerate(candidates):
         if values is None or not counts:

@@ -38,7 +38,7 @@ def find_metrics(name: str) -> list[AnyMetric]:
     Raises UsageError for an unknown name, MissingRequirement when the package that declares it cannot be loaded.
     """
     found = [metric for metric in _all_metrics() if name in (metric.name, *metric.aliases)]
-    if not found and (entry := _declared().get(name)):
+    if not found and (entry := _declared_entry_points().get(name)):
         plugins.load(entry, (Metric, Distribution))  # raises with the reason
     if not found:
         raise UsageError(f"There is no metric named {name!r}", hint=f"Choose one of: {', '.join(metric_names())}")
@@ -47,7 +47,7 @@ def find_metrics(name: str) -> list[AnyMetric]:
 
 def _all_metrics() -> list[AnyMetric]:
     """The built-in metrics, then those of other packages that can be loaded."""
-    loaded = [(name, plugins.load_or_warn(entry, (Metric, Distribution))) for name, entry in _declared().items()]
+    loaded = [(name, plugins.load_or_warn(entry, (Metric, Distribution))) for name, entry in _declared_entry_points().items()]
     return [*_built_in(), *(replace(metric, name=name) for name, metric in loaded if metric)]
 
 
@@ -59,6 +59,6 @@ def _built_in() -> list[AnyMetric]:
     return sorted(metrics, key=lambda metric: metric.name.partition("-")[0])
 
 
-def _declared() -> dict[str, plugins.EntryPoint]:
+def _declared_entry_points() -> dict[str, plugins.EntryPoint]:
     """Metric's name -> entry point of another package."""
     return plugins.found(GROUP, [metric.name for metric in _built_in()])

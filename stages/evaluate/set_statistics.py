@@ -89,7 +89,7 @@ class StatisticsCollector:
             example = _first_frame(reference, result)
         if example is None:
             return {name: SetStatistics(results[name], references[name]) for name in names}
-        repeated = {extractor.name: self._repeated(extractor, example, reference.num_frames - start) for extractor in extractors}
+        repeated = {extractor.name: self._repeated_statistics(extractor, example, reference.num_frames - start) for extractor in extractors}
         warped = self._statistics(reference, result, start, extractors, example) if min(example.shape[:2]) >= MIN_SIDE else {}
         return {name: SetStatistics(results[name], references[name], repeated[name], warped.get(name)) for name in names}
 
@@ -119,7 +119,7 @@ class StatisticsCollector:
             cached |= computed
         return cached
 
-    def _repeated(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
+    def _repeated_statistics(self, extractor: Extractor, image: Image, frames: int) -> Statistics:
         """Statistics of a video that repeats `image` for `frames` frames."""
         count, digest = extractor.samples(frames), _digest(image)
         path = self._cache.path(still=digest, count=count, **_identity(extractor))

@@ -108,8 +108,10 @@ def _drop(arrays: dict[str, NDArray[Any]], all_boxes: list[Boxes], clip: Clip, n
     for name, array in arrays.items():
         array[dropped] = -1 if name == "track_id" else 0
     if not (arrays["track_id"] >= 0).any():
-        most = max(counts, key=lambda name: counts[name])
-        raise NoDetection(f"The rules leave no person in {clip.path}", hint=f"The rule {most} alone applied in {counts[most]} frames")
+        strictest = max(counts, key=lambda name: counts[name])
+        raise NoDetection(
+            f"The rules leave no person in {clip.path}", hint=f"The rule {strictest} alone applied in {counts[strictest]} frames"
+        )
     return counts
 
 

@@ -135,9 +135,9 @@ class Painter:
             self._identities(index).astype(np.float64), view.matrix, (view.width, view.height),
             flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101,
         )  # fmt: skip
-        found, places = np.unique(identities.astype(np.int64), return_inverse=True)
-        values = np.stack([self.looks.of(int(identity)) for identity in found]).astype(np.float32)
-        return np.ascontiguousarray(values[places.reshape(identities.shape)].transpose(2, 0, 1))
+        instances, indices = np.unique(identities.astype(np.int64), return_inverse=True)
+        values = np.stack([self.looks.of(int(identity)) for identity in instances]).astype(np.float32)
+        return np.ascontiguousarray(values[indices.reshape(identities.shape)].transpose(2, 0, 1))
 
     def _identities(self, index: int) -> Identities:
         labels, numbers = self.track.channels_and_instances(index, self.whole)

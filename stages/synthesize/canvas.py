@@ -70,9 +70,9 @@ class Canvas:
         if window is not None:
             light = light * window[..., None]
             flows = {index: (flow * window[..., None], share) for index, (flow, share) in flows.items()}
-        painted = self._enlarged(frame, cv2.INTER_CUBIC)
-        shown = self._warped(flows) + self._enlarged(light)
-        shown = painted + (shown - painted) * self._enlarged(trust)[..., None]
+        painted = self._enlarge(frame, cv2.INTER_CUBIC)
+        shown = self._warp(flows) + self._enlarge(light)
+        shown = painted + (shown - painted) * self._enlarge(trust)[..., None]
         result: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
         return result
 
@@ -99,17 +99,17 @@ class Canvas:
         total = shares[used].sum(0)
         return {chosen[k]: (_channels_last(flows[k]), shares[k] / total) for k in used}
 
-    def _warped(self, flows: dict[int, tuple[Map, Map | None]]) -> Map:
+    def _warp(self, flows: dict[int, tuple[Map, Map | None]]) -> Map:
         shown: Map | float = 0.0
         for index, (flow, share) in flows.items():
             plate = self.plates[index]
             moved = flow @ plate.inverse[:, :2].T.astype(np.float32)
-            place = self._at_rest[index] + self._enlarged(moved)
-            image = cv2.remap(plate.image, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            shown = shown + (image if share is None else image * self._enlarged(share)[..., None])
+            position = self._at_rest[index] + self._enlarge(moved)
+            image = cv2.remap(plate.image, position[..., 0], position[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            shown = shown + (image if share is None else image * self._enlarge(share)[..., None])
         return np.asarray(shown, np.float32)
 
-    def _enlarged(self, values: Map, interpolation: int = cv2.INTER_LINEAR) -> Map:
+    def _enlarge(self, values: Map, interpolation: int = cv2.INTER_LINEAR) -> Map:
         """A map at the model's size, enlarged to the size of the canvas."""
         size = self.width, self.height
         flags = interpolation | cv2.WARP_INVERSE_MAP

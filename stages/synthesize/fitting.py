@@ -78,10 +78,12 @@ def _of_faces(example: Clip, driving: Clip) -> Fitting:
     describe = identity.at_hand()
     if describe is None:
         return Fitting("proportions", "the example is not a frame of the driving video")
-    apart = float(np.linalg.norm(describe(image, face) - describe(frame, other)))
-    if apart < identity.SAME_PERSON:
-        return Fitting("place", f"the example shows the driving person (distance of their faces {apart:.2f}, below {identity.SAME_PERSON})")
-    return Fitting("proportions", f"the example shows another person (distance of their faces {apart:.2f})")
+    distance = float(np.linalg.norm(describe(image, face) - describe(frame, other)))
+    if distance < identity.SAME_PERSON:
+        return Fitting(
+            "place", f"the example shows the driving person (distance of their faces {distance:.2f}, below {identity.SAME_PERSON})"
+        )
+    return Fitting("proportions", f"the example shows another person (distance of their faces {distance:.2f})")
 
 
 def _is_copy(image: np.ndarray, face: np.ndarray, frame: np.ndarray, other: np.ndarray) -> bool:
@@ -93,6 +95,6 @@ def _is_copy(image: np.ndarray, face: np.ndarray, frame: np.ndarray, other: np.n
     if np.sqrt(np.square(moved[:, :2] - face[:, :2]).sum(1).mean()) > SAME_SHAPE * eye_distance(face):
         return False
     x, y, side = crop.head_boxes(face[None])[0] * [1, 1, 0.5]
-    here = View.crop(np.array([x - side / 2, y - side / 2, side]), THUMBNAIL, THUMBNAIL)
-    there = View(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), *image.shape[:2]).then(here)
-    return bool(np.abs(here.image(image).astype(float) - there.image(frame)).mean() < SAME_PIXELS)
+    image_view = View.crop(np.array([x - side / 2, y - side / 2, side]), THUMBNAIL, THUMBNAIL)
+    frame_view = View(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), *image.shape[:2]).then(image_view)
+    return bool(np.abs(image_view.image(image).astype(float) - frame_view.image(frame)).mean() < SAME_PIXELS)

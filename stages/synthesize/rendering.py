@@ -38,7 +38,7 @@ from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, part_of, require_shown, show_step
-from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
+from stages.synthesize.transforms import FrameTransform, SideBySide, apply_transforms
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 Made = Callable[[int, Synthesis], None]
@@ -133,13 +133,13 @@ class Rendering:
             self.renderer, examples, self.driving, self._device, select, self.options.show, self._start, self._combine(grounds), made
         )
         chain = [] if seen is None else [seen]
-        return transformed(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
+        return apply_transforms(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
 
     def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
         photograph, canvas = self._photograph, self._canvas
         if photograph is not None:
-            below = repeat(photograph.image) if grounds is None else grounds
-            return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(below))
+            backgrounds = repeat(photograph.image) if grounds is None else grounds
+            return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(backgrounds))
         return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
     @property
@@ -184,8 +184,8 @@ def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOpt
     if options.size == "model" and not options.paste:
         return None
     (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
-    few = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
-    default = options.size == "auto" and few and kind.cover is not None and not options.compare
+    single = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
+    default = options.size == "auto" and single and kind.cover is not None and not options.compare
     return decide_placement(first, options.size, paste=default if options.paste is None else options.paste)
 
 
@@ -193,10 +193,10 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
     """The examples in which the subject is detected. Raises NoDetection when there is none."""
     found: list[Example] = []
     failed: list[NoDetection] = []
-    most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
+    max_frames = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
     for clip in clips:
         try:
-            found += examples_of(clip, kind, size, options.crop, most, slice(*options.example_frames))
+            found += examples_of(clip, kind, size, options.crop, max_frames, slice(*options.example_frames))
         except NoDetection as error:
             failed.append(error)
     if not found:

@@ -80,7 +80,7 @@ def synthesize(
         renderings = [rendering, *further(others, driving, rendering, model, perceptual)]
         record = None if report is None else Record(rendering)
         frames = chained(renderings, record)
-        write_output(out, _counted(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
+        write_output(out, _report_progress(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
         sound_warnings = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *sound_warnings]))
         seconds, fallbacks = time.monotonic() - started, sum(each.renderer.fallbacks for each in renderings)
@@ -159,7 +159,7 @@ def require_face(motion: Motion, model: Model) -> None:
         )
 
 
-def _counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
+def _report_progress(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
     """The same frames; `progress` is called after each."""
     for done, frame in enumerate(frames, 1):
         yield frame

@@ -22,7 +22,7 @@ class FrameTransform(Protocol):
     def __call__(self, frames: Frames) -> Frames: ...
 
 
-def transformed(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
+def apply_transforms(frames: Frames, chain: Sequence[FrameTransform]) -> Frames:
     """Apply all transforms in their order."""
     for transform in chain:
         frames = transform(frames)

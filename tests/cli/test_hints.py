@@ -115,7 +115,7 @@ def test_without_a_hint_a_text_stays_as_it_is(text):
         (
             {"face": "2", "others": ["dlib", "mediapipe"], "find_smaller": []},
             "Try --backend dlib, or --backend mediapipe; or look at the clip with `fsv2v clip preview` "
-            "(face 2 was chosen: they count from 0, from the left)",
+            "(face 2 was chosen; faces are numbered from the left, from 0)",
         ),
     ],
 )

@@ -47,13 +47,14 @@ class TraitScorer:
         self.driver: list[float | None] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float | None] | None:
-        driver, found = self._reader.read(len(self.driver), reference, candidates, self._cache)
+        driver, of_candidates = self._reader.read(len(self.driver), reference, candidates, self._cache)
         self.driver.append(None if driver is None else driver[self.trait])
-        return None if driver is None else [None if traits is None else traits[self.trait] for traits in found]
+        return None if driver is None else [None if traits is None else traits[self.trait] for traits in of_candidates]
 
 
 class TraitReader:
-    """Reads the traits of the driver and of all candidates, frame by frame. drivers: the driving frames; None for the reference's."""
+    """Reads the traits of the driver and of all candidates, frame by frame. drivers: the driving frames; None if the frames of the
+    reference drive."""
 
     def __init__(self, read: MakeAll[Traits | None], drivers: Iterator[Image] | None) -> None:
         self._read, self._drivers = read, drivers

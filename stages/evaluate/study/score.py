@@ -89,13 +89,13 @@ def score(answers: Sequence[Answers], key: Key, max_failed: float) -> Scores:
     Raises InputError when none is left.
     """
     left_out = {worker.worker for worker in answers if failed_share(worker) > max_failed}
-    kept = [worker for worker in answers if worker.worker not in left_out]
-    if not kept:
+    counted = [worker for worker in answers if worker.worker not in left_out]
+    if not counted:
         raise InputError(
             f"None of the {len(answers)} workers is left: each failed more than {max_failed:.0%} of the catch questions",
             code="no-workers-left",
         )
-    votes = {worker.worker: {choice.question.clip: choice.first for choice in worker.of("pair")} for worker in kept}
+    votes = {worker.worker: {choice.question.clip: choice.first for choice in worker.of("pair")} for worker in counted}
     clips = sorted({clip for chosen in votes.values() for clip in chosen})
     by_clip = [_preference(key.methods, clip, [{clip: chosen[clip]} for chosen in votes.values() if clip in chosen]) for clip in clips]
     first = _preference(key.methods, "", list(votes.values()))
