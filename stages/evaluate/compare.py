@@ -79,7 +79,7 @@ def evaluate(
 
     A metric that cannot run here gives a score with the reason in place of a figure.
 
-    Raises MissingRequirement when a metric that `options` name cannot run, InputError when a result and its reference cannot be
+    Raises MissingRequirement when one of `options.metrics` cannot run, InputError when a result and its reference cannot be
     compared, ParametersDiffer when `out` is the partial result of another evaluation.
     """
     all_pairs = pair_results(results, references)
@@ -150,6 +150,7 @@ def open_pairs(pairs: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Pair
 def _frame_scores(
     pairs: Sequence[Pair], metrics: Sequence[Metric | Distribution], options: EvaluateOptions, on_event: OnEvent
 ) -> Iterator[Score]:
+    """The scores of the metrics of frames. Results with the same reference, size and driving are measured in one pass."""
     frame_metrics = [metric for metric in metrics if isinstance(metric, Metric)]
     driving = open_frame_source(options.driving) if options.driving else None
     groups: dict[_Group, list[FrameSource]] = {}
@@ -240,9 +241,9 @@ def _crop_of(source: FrameSource) -> str | None:
 def pair_results(results: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
     """The path of each result with the path of its reference. No file is opened. A pair that is given twice is returned once.
 
-    A single reference is that of all results, unless it is a folder of clips or videos: then each result is paired with the entry of the
-    same name, whatever its suffix, and clips take precedence. As many references as results are paired in order.
-    Raises InputError for a result with no reference of its name, or with several.
+    A single reference is paired with all results. If it is a folder of clips or videos, each result is paired with the entry of the same
+    name, whatever its suffix, and clips take precedence. If there are as many references as results, they are paired in order. Raises
+    InputError if the folder contains no entry, or several entries, of a result's name.
     """
     if "" in (*results, *references):
         raise UsageError("An empty name was given for a result or a reference", hint="Is a variable of the shell not set?")
@@ -277,12 +278,12 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:
-    """Name without suffix -> the references of that name in a folder. Of those with one name, only the clips are listed; if there are none,
-    only the packed clips; else the folders of images and the videos."""
+    """Name without suffix -> the references of that name in a folder: its clips; without a clip, its packed clips; without either, its
+    videos and folders of images."""
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_frame_source(path))
     found: dict[str, list[Path]] = {}
-    for _, equal in groupby(sorted(visible, key=_precedence), _precedence):
-        found = {**{name: list(paths) for name, paths in groupby(sorted(equal, key=stem), stem)}, **found}
+    for _, entries in groupby(sorted(visible, key=_precedence), _precedence):
+        found = {**{name: list(paths) for name, paths in groupby(sorted(entries, key=stem), stem)}, **found}
     return found
 
 

@@ -33,7 +33,7 @@ _FIELDS = ("results", "references", "repeated", "warped")
 
 @dataclass(frozen=True)
 class PartialResult:
-    """Its sets of results are those of `set_names`.
+    """The scores and statistics of some results of an evaluation. The names of sets are those of `set_names`.
 
     metrics: their names.
     shards: (index, count) of each shard that it contains, ((0, 1),) for a whole evaluation.

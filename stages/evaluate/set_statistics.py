@@ -69,7 +69,7 @@ def set_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 class StatisticsCollector:
-    """Computes the statistics of videos for several networks in one pass, unless they are in the cache."""
+    """Computes statistics of videos for several networks in one pass. Statistics that are in the cache are read instead."""
 
     def __init__(self, device: str, cache: Cache, on_event: OnEvent) -> None:
         self._networks, self._cache, self._on_event = Networks(device), cache, on_event
@@ -94,10 +94,11 @@ class StatisticsCollector:
         return {name: SetStatistics(results[name], references[name], repeated[name], warped.get(name)) for name in names}
 
     def _statistics(
-        self, source: FrameSource, size: FrameSource, start: int, extractors: Sequence[Extractor], example: Image | None = None
+        self, source: FrameSource, result: FrameSource, start: int, extractors: Sequence[Extractor], example: Image | None = None
     ) -> dict[str, Statistics]:
-        """Statistics of the frames from `start` on, at the size of `size`; with an `example`, of the example warped to these frames."""
-        identity: dict[str, str | int] = {"frames": source.digest(), "start": start, "width": size.width, "height": size.height}
+        """Statistics of the frames of `source` from `start` on, at the size of `result`; with an `example`, of the example warped to these
+        frames."""
+        identity: dict[str, str | int] = {"frames": source.digest(), "start": start, "width": result.width, "height": result.height}
         if example is not None:
             identity["moved"] = _digest(example)
         paths = {extractor.name: self._cache.path(**identity, **_identity(extractor)) for extractor in extractors}
@@ -111,7 +112,7 @@ class StatisticsCollector:
                 done += count
                 self._on_event({"done": done, "total": source.num_frames})
 
-            fitted = (fit(frame, size.width, size.height) for frame in islice(source.frames(), start, None))
+            fitted = (fit(frame, result.width, result.height) for frame in islice(source.frames(), start, None))
             frames = fitted if example is None else map(Baselines(example).warped, fitted)
             computed = extract(frames, str(identity), missing, self._networks, on_batch)
             for name, statistics in computed.items():
@@ -139,6 +140,7 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _first_frame(reference: FrameSource, size: FrameSource) -> Image:
+def _first_frame(reference: FrameSource, result: FrameSource) -> Image:
+    """The first frame of the reference at the size of the result."""
     frames: Iterator[Image] = reference.frames()
-    return fit(next(frames), size.width, size.height)
+    return fit(next(frames), result.width, result.height)

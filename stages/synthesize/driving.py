@@ -1,4 +1,5 @@
-"""The driving clip as input of the model: a semantic image for each frame, if wanted fitted to the example's position and proportions."""
+"""The driving clip as input of the model: a semantic image for each frame. It can be fitted to the example's position and
+proportions."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ class Driving:
         if not seen:
             raise NoDetection(f"nothing was detected in the driving clip {clip.path}", code="nothing-detected")
         self.held = clip.num_frames - len(seen)
+        """Number of frames without a detection."""
         self.source = np.maximum.accumulate(np.where(np.isin(np.arange(clip.num_frames), seen), np.arange(clip.num_frames), seen[0]))
+        """For each frame, the index of the frame that it repeats, or its own index."""
         self.views = self._seen_through = views(clip, self.track, size, crop)
         self._painter: Callable[[], Painter] | None = None
         self.notes: list[str] = []
@@ -69,15 +72,15 @@ class Driving:
 
     def steps(self) -> Iterator[Step]:
         """A step for each frame of the clip."""
-        before = None
+        previous = None
         paint = None if self._painter is None else self._painter()
         for index in self.source:
             view = self._seen_through[index]
             sample = sample_of(self.track, index, view)
             if paint is not None:
                 sample = replace(sample, appearance=paint(int(index), view))
-            starts_shot = before is None or _leapt(before, sample.keypoints)
-            before = sample.keypoints
+            starts_shot = previous is None or _jumps(previous, sample.keypoints)
+            previous = sample.keypoints
             yield Step(sample, starts_shot)
 
     def keypoints(self) -> Iterator[np.ndarray]:
@@ -108,10 +111,10 @@ class Driving:
             yield view.image(frame)
 
 
-def _leapt(before: np.ndarray, points: np.ndarray) -> bool:
+def _jumps(previous: np.ndarray, points: np.ndarray) -> bool:
     """Whether the subject has jumped between two frames with these keypoints [N, 3], as it does only at a cut."""
-    both = (before[:, 2] > 0) & (points[:, 2] > 0)
+    both = (previous[:, 2] > 0) & (points[:, 2] > 0)
     if not both.any():
         return False
     size = max(float(np.ptp(points[both, :2], axis=0).max()), 1.0)
-    return bool(np.linalg.norm(points[both, :2].mean(0) - before[both, :2].mean(0)) > JUMP_IN_FACES * size)
+    return bool(np.linalg.norm(points[both, :2].mean(0) - previous[both, :2].mean(0)) > JUMP_IN_FACES * size)

@@ -1,4 +1,4 @@
-"""dlib's frontal face detector with fsv2v's own predictor of 68 points. Both are shipped and need no download."""
+"""dlib's frontal face detector with fsv2v's own predictor of 68 points, which is shipped, so that no download is needed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _square(box: Any, scale: float) -> Square:
 
 
 def _add_new(known: list[Face], found: list[Face]) -> list[Face]:
-    """The faces of `known`, and those of `found` that are not among them."""
+    """The known faces, and those found faces that are not known yet."""
     faces = list(known)
     for face in found:
         centres = [other.points[:, :2].mean(axis=0) for other in faces]
