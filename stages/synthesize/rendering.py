@@ -42,6 +42,7 @@ from stages.synthesize.transforms import FrameTransform, SideBySide, apply_trans
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 Made = Callable[[int, Synthesis], None]
+"""Called with the number of a frame and with what the network made of it."""
 MAX_SELECTIONS = 16
 """Number of selections of examples whose codes are cached, because the subject may return to an earlier pose."""
 Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
