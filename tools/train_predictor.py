@@ -126,10 +126,10 @@ def _choose_box(grey: NDArray[np.uint8], points: NDArray[np.float32], random: np
 
 
 def samples_of(video: Path, recipe: Recipe, random: np.random.Generator, detector: Any) -> Iterator[Sample]:
-    """Samples of each labelled frame, in each view of the recipe, each also mirrored."""
+    """Two samples for each labelled frame and each entry of `recipe.views`: one as it is and one mirrored."""
     for frame, face in labelled_frames(video, recipe.frames_per_clip):
-        for most_degrees in recipe.views:
-            degrees, stretch = random.uniform(-most_degrees, most_degrees), recipe.stretch * random.normal()
+        for max_degrees in recipe.views:
+            degrees, stretch = random.uniform(-max_degrees, max_degrees), recipe.stretch * random.normal()
             deformed, target = _deform(frame, face.points[:, :2], degrees, stretch)
             patch = cut_patch(deformed, _jitter(square_of_points(target), random))
             points = patch.to_patch(target)
@@ -158,9 +158,10 @@ def train(samples: list[Sample], recipe: Recipe, out: Path) -> None:
 
 
 def measure(video: Path, weights: Path, recipe: Recipe) -> tuple[list[float], int]:
-    """(errors, missed). errors: for each frame, the mean distance from MediaPipe's 68 points, in units of the distance between the eye
-    centres;
-    missed: number of frames in which dlib detected no face."""
+    """(errors, number of frames in which dlib detected no face).
+
+    An error is the mean distance of a frame's landmarks from those of MediaPipe, in units of the distance between the eye centres.
+    """
     errors, missed = [], 0
     for frame, face in labelled_frames(video, recipe.frames_per_clip):
         found = DlibFaces(str(weights))(frame)

@@ -39,10 +39,10 @@ class SideBySide:
         images: Iterator[np.ndarray | None] = self.driving.frames() if self.driving.clip.has("frames") else repeat(None)
         for frame, drawing, image in zip(frames, self.driving.drawings(), images, strict=False):
             columns = [drawing] if image is None else [image, drawing]
-            yield np.concatenate([*(_as_high_as(frame, column) for column in columns), frame], 1)
+            yield np.concatenate([*(_resize_like(frame, column) for column in columns), frame], 1)
 
 
-def _as_high_as(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _resize_like(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The image at the size of the frame."""
     if image.shape == frame.shape:
         return image

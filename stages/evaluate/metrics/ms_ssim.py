@@ -50,8 +50,8 @@ def _caution(context: EvaluationContext) -> str:
     count = count_scales(context.width, context.height)
     if count == len(WEIGHTS):
         return ""
-    size = f"frames of {context.width}x{context.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
-    return f"ms-ssim: {size}; compare the figures only with others of {count} scale{'s' * (count > 1)}"
+    reason = f"frames of {context.width}x{context.height} pixels have room for {count} of its {len(WEIGHTS)} scales"
+    return f"ms-ssim: {reason}; compare the figures only with others of {count} scale{'s' * (count > 1)}"
 
 
 METRIC = Metric(

@@ -1,8 +1,8 @@
 """Whether the body follows the driving body: keypoints detected in the result against those that drove it.
 
 The figure is the mean distance of the keypoints in per cent of the driving person's height. Only keypoints with a sufficient confidence in
-both the driving layer and the result count. If fewer than half of the driving keypoints are found in a frame, it does not change the error,
-but lowers the coverage. The detector is the backend that made the driving layer.
+both the driving layer and the result count. A frame in which fewer than half of the driving keypoints are found does not change the
+error, but lowers the coverage. The detector is the backend that made the driving layer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIN_FOUND = 0.5
 
 
 class PoseError:
-    """relative: in per cent of the driving person's height instead of pixels.
+    """Compares the keypoints of candidates with those that drove, in pixels, or, if `relative`, in per cent of the driving person's height.
 
     Each candidate has its own detector, because a detector may track from frame to frame.
     """
@@ -74,7 +74,7 @@ def nearest(people: Sequence[Points], target: Points) -> Points | None:
 def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
     """The scorer; relative: see PoseError."""
     driving, layer = layer_of_driving(context, "poses")
-    backend = Backends("poses").require(_backend(layer).name)
+    backend = Backends("poses").require(_backend_of(layer).name)
 
     def open_detector() -> Detect:
         detector = backend.open(context.device)
@@ -89,12 +89,12 @@ def open_pose_error(context: EvaluationContext, *, relative: bool) -> Scorer:
 def missing(context: EvaluationContext) -> str:
     """See `missing` of a Metric."""
     try:
-        return _backend(layer_of_driving(context, "poses")[1]).missing()
+        return _backend_of(layer_of_driving(context, "poses")[1]).missing()
     except (UsageError, MissingRequirement) as problem:
         return str(problem)
 
 
-def _backend(layer: Layer) -> Backend[Detector]:
+def _backend_of(layer: Layer) -> Backend[Detector]:
     """The backend that made the driving layer. If there is no backend of that name, the first that can run."""
     backends, maker = Backends("poses"), layer.meta["producer"]["backend"]
     if maker in backends.names():

@@ -26,15 +26,15 @@ class WarpingError:
         self._candidates: list[Image] = []
 
     def __call__(self, reference: Image, candidates: Sequence[Image]) -> list[float] | None:
-        before, self._reference = self._reference, reference
-        previous, self._candidates = self._candidates, list(candidates)
-        if before is None:
+        last_reference, self._reference = self._reference, reference
+        last_candidates, self._candidates = self._candidates, list(candidates)
+        if last_reference is None:
             return None
-        backward, forward = self._flow(reference, before), self._flow(before, reference)
+        backward, forward = self._flow(reference, last_reference), self._flow(last_reference, reference)
         visible = consistent(backward, forward)
         if not visible.any():
             return None
-        return [mean_difference(now, warp(then, backward), visible) for then, now in zip(previous, candidates, strict=True)]
+        return [mean_difference(frame, warp(last, backward), visible) for last, frame in zip(last_candidates, candidates, strict=True)]
 
 
 def mean_difference(image: Image, other: NDArray[np.float32], mask: Mask) -> float:
