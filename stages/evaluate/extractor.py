@@ -14,6 +14,7 @@ from stages.evaluate.frame_source import Image
 from stages.evaluate.statistics import Statistics, sample_keys
 
 Values = NDArray[np.float32]
+"""Encoded frames or feature vectors."""
 BATCH = 16
 
 

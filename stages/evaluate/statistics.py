@@ -1,6 +1,6 @@
 """Statistics of a set of feature vectors, and distances between two sets.
 
-They take the same memory for sets of any size, and the statistics of parts can be added in any order. The Fréchet distance needs sums over
+Statistics take the same memory for sets of any size, and those of parts can be added in any order. The Fréchet distance needs sums over
 all vectors. The kernel distance needs a sample of them; each vector has a random key, and those with the smallest keys are the sample.
 """
 
@@ -51,7 +51,7 @@ class Statistics:
 
     @staticmethod
     def repeated(vector: NDArray[np.float32], keys: NDArray[np.uint64]) -> Statistics:
-        """Statistics of one vector [D] repeated for each key, without so many copies."""
+        """Statistics of one vector [D] repeated for each key, without making the copies."""
         sample = Statistics.of(np.repeat(vector[None], min(len(keys), SAMPLE_SIZE), 0), np.sort(keys)[:SAMPLE_SIZE])
         if len(keys) <= SAMPLE_SIZE:
             return sample
@@ -65,8 +65,8 @@ class Statistics:
         return Statistics(self.count + other.count, self.total + other.total, self.products + other.products, sample, keys[chosen])
 
     def canonical(self) -> Statistics:
-        """The statistics with sums that are computed anew from the sample, if the sample is the whole set. These sums are the same to the
-        last bit, in whatever parts the set was added."""
+        """The statistics with sums that are computed again from the sample, if the sample is the whole set. These sums are the same to the
+        last bit, regardless of the parts in which the set was added."""
         return Statistics.of(self.sample, self.keys) if self.count == len(self.sample) else self
 
     def part(self, begin: int, end: int) -> Statistics:

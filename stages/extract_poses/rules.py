@@ -1,4 +1,5 @@
-"""Rules that remove people from a pose layer who would make a data set worse. The frames in which each rule applies are counted."""
+"""Rules that select people whose poses would make a data set worse, so that they are removed. The frames in which a rule applies are
+counted."""
 
 from __future__ import annotations
 

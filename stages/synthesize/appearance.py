@@ -59,9 +59,9 @@ class Choices:
                 raise UsageError(f"{part!r} is not an appearance", hint=HOW_TO_CHOOSE)
             label, mean, seed, picture = found.groups()
             choice = Choice("mean") if mean else Choice("from", picture=picture) if picture else Choice("sample", int(seed))
-            before = choices.others if label is None else choices.by_label.get(label)
-            if before is not None:
-                raise UsageError(f"the appearance of {label or 'all labels'} is both {before} and {choice}", hint="Leave one of them out")
+            earlier = choices.others if label is None else choices.by_label.get(label)
+            if earlier is not None:
+                raise UsageError(f"the appearance of {label or 'all labels'} is both {earlier} and {choice}", hint="Leave one of them out")
             choices = choices.changed(label, choice)
         return choices
 
@@ -92,10 +92,10 @@ def variant(text: str, number: int) -> str:
     Raises UsageError if `text` contains no sample, because all variants would be alike.
     """
     choices = Choices.parse(text or "sample:0")
-    drawn = [(label, choice) for label, choice in choices if choice.how == "sample"]
-    if not drawn:
-        raise UsageError(f"nothing in {text} is drawn: all variants would be alike", hint="Use sample:SEED")
-    for label, choice in drawn:
+    samples = [(label, choice) for label, choice in choices if choice.how == "sample"]
+    if not samples:
+        raise UsageError(f"{text} contains no sample: all variants would be alike", hint="Use sample:SEED")
+    for label, choice in samples:
         choices = choices.changed(label, replace(choice, seed=choice.seed + number))
     return str(choices)
 
@@ -210,7 +210,8 @@ def decide_appearance(
 
     pictures: path in `text` -> clip of that picture; device: where the model already is.
     Raises UsageError for a label that the clip's table does not have. Raises InputError if the clip shows a label that the model has never
-    seen, if the numbers of its instances jump, or if a picture does not show the label whose appearance it has to give.
+    seen, if its instance numbers do not stay with the instances from frame to frame, or if a picture does not show the label whose
+    appearance it has to give.
     """
     choices, mixtures = Choices.parse(text), mixtures_of(model)
     if unknown := [label for label in choices.by_label if label not in track.names]:
@@ -233,17 +234,17 @@ def decide_appearance(
 
 
 def _labels_of(clip: Clip, track: LabelTrack) -> list[str]:
-    """The labels that a clip shows. Raises InputError if the numbers of its instances jump."""
+    """The labels that a clip shows. Raises InputError if its instance numbers do not stay with the instances from frame to frame."""
     whole = View.scaled(clip.height, clip.width, clip.height, clip.width)
-    counts, before = np.zeros(LABELS, np.int64), None
+    counts, previous = np.zeros(LABELS, np.int64), None
     for index in range(track.num_frames):
         labels, numbers = track.channels_and_instances(index, whole)
         counts += np.bincount(labels.ravel(), minlength=LABELS)
         if numbers is not None and track.instances is not None:
             keys = keys_of(labels, numbers)
-            if before is not None:
-                require_stable_numbers(before, keys, track.instances.is_thing, index)
-            before = keys
+            if previous is not None:
+                require_stable_numbers(previous, keys, track.instances.is_thing, index)
+            previous = keys
     return [name for name, count in zip(track.names, counts, strict=False) if count]
 
 

@@ -168,7 +168,7 @@ def test_what_is_no_choice_is_refused(text):
 def test_variants_have_other_draws_and_keep_what_is_not_drawn():
     assert [variant("", number) for number in range(2)] == ["sample:0", "sample:1"]
     assert variant("road=sample:3,car=mean,sample:9", 2) == "sample:11,road=sample:5,car=mean"
-    with pytest.raises(UsageError, match="nothing in car=mean is drawn"):
+    with pytest.raises(UsageError, match="car=mean contains no sample"):
         variant("car=mean", 1)
 
 

@@ -153,9 +153,9 @@ def search_windows(width: int, height: int) -> list[list[Window]]:
 
     The first has windows that contain the whole image and those that fill it in one direction; the second has windows of half that size.
     """
-    whole, inside = max(width / INPUT[0], height / INPUT[1]), min(width / INPUT[0], height / INPUT[1])
-    grids = [_grid(width, height, scale) for scale in (whole, inside, inside / 2)]
-    return [grids[0] + grids[1] if whole > 1.2 * inside else grids[0], grids[2]]
+    containing, filling = max(width / INPUT[0], height / INPUT[1]), min(width / INPUT[0], height / INPUT[1])
+    grids = [_grid(width, height, scale) for scale in (containing, filling, filling / 2)]
+    return [grids[0] + grids[1] if containing > 1.2 * filling else grids[0], grids[2]]
 
 
 def _grid(width: int, height: int, scale: float) -> list[Window]:

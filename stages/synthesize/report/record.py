@@ -83,10 +83,10 @@ class Record:
                 self._results[index] = _small(frame)
             if self._detect is not None:
                 target = keypoints if through is None else through.points(keypoints)
-                self._find(index, frame, target[:LANDMARKS])
+                self._measure_face(index, frame, target[:LANDMARKS])
             yield frame
 
-    def _find(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
+    def _measure_face(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
         if not (target[RIGHT_EYE, 2].all() and target[LEFT_EYE, 2].all()):
             self.errors.append(None)
             return
