@@ -37,7 +37,7 @@ class _Work:
     folder: Path
     sets_grow: bool
 
-    def part(self, shard: str) -> Path:
+    def part_path(self, shard: str) -> Path:
         return self.folder / f"{shard.replace('/', '-of-')}.npz"
 
 
@@ -112,7 +112,7 @@ def measure_shard(name: str, work: _Work, on_step: Callable[[Step], None] | None
             reported = time.monotonic()
             on_step(Step(name, event["done"], event["total"]))
 
-    for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part(name), work.sets_grow):
+    for _ in evaluate(work.results, work.references, work.options, on_event, (index, count), work.part_path(name), work.sets_grow):
         pass
     measured = len(pair_results(work.results, work.references)[index::count])
     return Outcome("", "done", 0, {"warnings": warnings, "results": measured})
@@ -138,6 +138,6 @@ def _take_part(report: Report, work: _Work) -> PartialResult:
         error = Fsv2vError.of(prefixed(f"shard {report.source}: ", report.reason))
         error.exit_code = report.exit_code
         raise error from RuntimeError(report.traceback)
-    part = load(work.part(report.source))
-    work.part(report.source).unlink()
+    part = load(work.part_path(report.source))
+    work.part_path(report.source).unlink()
     return part

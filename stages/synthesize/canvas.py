@@ -52,7 +52,7 @@ class Canvas:
         self._to_model = plates[0].view.matrix.astype(np.float64)
         y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
         grid = np.stack([x, y], -1)
-        self._at_rest = [grid, *(_apply(plate.inverse @ _square(self._to_model), grid) for plate in plates[1:])]
+        self._at_rest = [grid, *(_transform(plate.inverse @ _with_last_row(self._to_model), grid) for plate in plates[1:])]
         """For each plate, the position from which each pixel of the canvas comes if nothing moves."""
 
     def frame(self, made: Synthesis, chosen: Sequence[int], window: Map | None = None) -> Image:
@@ -126,10 +126,12 @@ def _channels_last(values: Map) -> Map:
     return np.ascontiguousarray(values.transpose(1, 2, 0))
 
 
-def _apply(matrix: NDArray[np.float64], points: Map) -> Map:
+def _transform(matrix: NDArray[np.float64], points: Map) -> Map:
+    """Points [..., 2] transformed by an affine matrix [2, 3]."""
     moved: Map = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return moved
 
 
-def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_last_row(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An affine matrix [2, 3] as [3, 3]."""
     return np.vstack([matrix, [0, 0, 1]])

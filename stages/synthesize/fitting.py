@@ -55,15 +55,16 @@ def decide(normalize: Normalize, kind: str, examples: Sequence[Clip], driving: C
     if normalize == "on":
         return Fitting("proportions", "it is switched on")
     if driving.has("frames"):
-        own = driving.frames_digest()
-        if any(own == clip.frames_digest() for clip in examples if clip.has("frames")):
+        digest = driving.frames_digest()
+        if any(digest == clip.frames_digest() for clip in examples if clip.has("frames")):
             return Fitting("none", "the example is the driving video itself")
         if find(kind).shows_face and examples[0].has("frames"):
-            return _of_faces(examples[0], driving)
+            return _decide_by_faces(examples[0], driving)
     return Fitting("proportions", "the example is not from the driving video")
 
 
-def _of_faces(example: Clip, driving: Clip) -> Fitting:
+def _decide_by_faces(example: Clip, driving: Clip) -> Fitting:
+    """The fitting for `auto`: compare the example's first face with the driving face in the most similar pose."""
     shown, driver = open_track(example, "landmarks"), open_track(driving, "landmarks")
     assert isinstance(shown, LandmarkTrack) and isinstance(driver, LandmarkTrack)
     seen = [index for index in range(driver.num_frames) if driver.seen(index)]

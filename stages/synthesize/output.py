@@ -24,8 +24,8 @@ def is_finished(out: Path, producer: Producer) -> bool:
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        kept = _kept_layer(producer)
-        return not clip.needs("frames", producer, {}) and (kept is None or clip.has(kept))
+        layer = _stored_layer(producer)
+        return not clip.needs("frames", producer, {}) and (layer is None or clip.has(layer))
     existing, key = read_comment(out), producer.key()
     if existing == key:
         return True
@@ -48,8 +48,8 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
         clip = create_clip(
             out, frames, fps=source.fps, timestamps=source.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
-        if _kept_layer(producer) is not None:
-            _keep_driving(clip, driving, find(producer.backend), producer, shown_through)
+        if _stored_layer(producer) is not None:
+            _store_driving_layer(clip, driving, find(producer.backend), producer, shown_through)
         return
     if producer.parameters.get("placement"):
         frames = map(even, frames)
@@ -60,7 +60,7 @@ def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, prod
             video.write(frame)
 
 
-def _kept_layer(producer: Producer) -> str | None:
+def _stored_layer(producer: Producer) -> str | None:
     """The name of the driving layer if it is stored in the result, so that `evaluate` can compare with it, else None.
 
     It is not stored with `compare`, where the result is only a part of the image. The producer's backend is the driving kind.
@@ -75,7 +75,7 @@ def even(image: np.ndarray) -> np.ndarray:
     return image[: height - height % 2, : width - width % 2]
 
 
-def _keep_driving(clip: Clip, driving: Driving, kind: Kind, producer: Producer, shown_through: View | None) -> None:
+def _store_driving_layer(clip: Clip, driving: Driving, kind: Kind, producer: Producer, shown_through: View | None) -> None:
     assert kind.result_arrays is not None
     keypoints = np.stack(list(driving.keypoints()))[:, None]
     keypoints = keypoints if shown_through is None else shown_through.points(keypoints)

@@ -73,8 +73,8 @@ def read_answers(path: Path, key: Key) -> Answers:
         raise InputError(f"{path} answers another study ({stored['study']}, not {key.study})", hint="Score each study by itself")
     questions = {question.id: question for question in key.questions}
     try:
-        choices = sorted((_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
-        worker, code = _text(stored["worker"]), _text(stored["code"])
+        choices = sorted((_parse_choice(row, questions) for row in stored["answers"]), key=lambda choice: choice.question.id)
+        worker, code = _printable(stored["worker"]), _printable(stored["code"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is damaged: {error}", hint=_HINT) from error
     answered = tuple(choice.question.id for choice in choices)
@@ -103,7 +103,7 @@ def _read(path: Path) -> dict[str, Any]:
     return stored
 
 
-def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
+def _parse_choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice:
     """Raises ValueError, KeyError, TypeError or OverflowError for an invalid row, such as one that chooses neither video."""
     if row["question"] not in questions:
         raise ValueError(f"there is no question {row['question']!r}")
@@ -118,7 +118,7 @@ def _choice(row: Mapping[str, Any], questions: Mapping[str, Question]) -> Choice
     return Choice(question, chosen == question.videos[0], chosen == videos[0], float(seconds))
 
 
-def _text(value: Any) -> str:
+def _printable(value: Any) -> str:
     """A name or a code, with characters that cannot be printed escaped."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
         raise ValueError(f"{value!r:.100} is not a name")

@@ -21,7 +21,8 @@ SCHEMA = "fsv2v.study/1"
 class Question:
     """Two videos to choose from, by their names in the site.
 
-    videos: those of the first and of the second method; in a catch question that of method number `of`, and its broken copy.
+    videos: those of the first and of the second method; in a catch question that of method number `of`, 0 or 1, and its broken
+    copy.
     reference: the name of the reference, or "".
     """
 
@@ -52,7 +53,7 @@ class Key:
 def draw_key(
     methods: tuple[str, str], clips: Sequence[str], catch: int, per_worker: int, with_reference: bool, request: Mapping[str, Any]
 ) -> Key:
-    """A key with new random names.
+    """Make a key with new random names.
 
     There is one question for each clip, and `catch` more that show a video of one method beside its broken copy. A worker gets a block of
     about `per_worker` clips (0: all clips) and all catch questions.
@@ -63,9 +64,11 @@ def draw_key(
 
     chance = random.SystemRandom()
     pairs = [Question(_random_name(), clip, "pair", (_random_name(), _random_name()), reference_name()) for clip in clips]
-    videos = chance.sample([(clip, of) for clip in clips for of in (0, 1)], 2 * len(clips))
+    videos = chance.sample([(clip, method) for clip in clips for method in (0, 1)], 2 * len(clips))
     chosen = [videos[index % len(videos)] for index in range(catch)]
-    catches = [Question(_random_name(), clip, "catch", (_random_name(), _random_name()), reference_name(), of) for clip, of in chosen]
+    catches = [
+        Question(_random_name(), clip, "catch", (_random_name(), _random_name()), reference_name(), method) for clip, method in chosen
+    ]
     shuffled = chance.sample(pairs, len(pairs))
     count = -(-len(pairs) // per_worker) if per_worker else 1
     blocks = tuple(tuple(sorted(question.id for question in [*shuffled[index::count], *catches])) for index in range(count))
@@ -85,7 +88,7 @@ def read_key(path: Path) -> Key:
         questions = tuple(Question(**{**question, "videos": tuple(question["videos"])}) for question in stored["questions"])
         blocks = tuple(map(tuple, stored["blocks"]))
         key = Key(stored["study"], tuple(stored["methods"]), questions, blocks, stored["request"])
-        _check(key)
+        _require_valid(key)
         return key
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -93,7 +96,7 @@ def read_key(path: Path) -> Key:
         raise InputError(f"{path} is not the key of a study", code="no-study-key") from error
 
 
-def _check(key: Key) -> None:
+def _require_valid(key: Key) -> None:
     """Raises ValueError or TypeError for a key that `draw_key` cannot have made."""
     texts = [key.study, *key.methods]
     for question in key.questions:
@@ -116,5 +119,5 @@ def find_key(study: str, folders: Sequence[Path]) -> Key:
             continue
         if key.study == study:
             return key
-    places = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise InputError(f"The key of study {study} is in none of {places}", code="study-key-missing")
+    searched = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise InputError(f"The key of study {study} is in none of {searched}", code="study-key-missing")

@@ -19,7 +19,6 @@ class Preference:
     """How often `method` was preferred to `other` in the answers of all workers who are not left out.
 
     clip: one clip, or "" for all clips.
-
     rate: `preferred` / `answers`.
     low, high: Wilson's 95 % interval, which treats answers as independent.
     low_workers, high_workers: bootstrap over workers, because the answers of one worker depend on each other. None for a single worker, and
