@@ -196,7 +196,7 @@ def test_a_flipped_bit_and_an_entry_of_something_else_are_found_out(tmp_path: Pa
         data[data.index(b"PK\x01\x02") + place + 2] = value
         path.write_bytes(bytes(data))
         assert cache.read(path) is None
-    assert len(told) == 5 and all("made again" in text for text in told)
+    assert len(told) == 5 and all("computed again" in text for text in told)
 
 
 def test_two_writers_of_one_entry_do_not_harm_each_other(tmp_path: Path):

@@ -63,7 +63,7 @@ def test_edits_go_by_name_or_id_and_all_at_once() -> None:
     ids = np.array([0, 1, 5, 255], np.uint8)
     assert edit_lookup(["tree=building"], CAMVID)[ids].tolist() == [0, 1, 1, 255]
     assert edit_lookup(["5 = 1", "1=5"], CAMVID)[ids].tolist() == [0, 5, 1, 255]
-    for wrong, sentence in (("tree", "no edit"), ("tree=house", "no label 'house'"), ("99=1", "no label '99'")):
+    for wrong, sentence in (("tree", "not an edit"), ("tree=house", "no label 'house'"), ("99=1", "no label '99'")):
         with pytest.raises(UsageError, match=sentence):
             edit_lookup([wrong], CAMVID)
     with pytest.raises(UsageError, match="tree cannot become both building and road"):

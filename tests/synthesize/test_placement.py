@@ -348,7 +348,7 @@ def test_drivers_of_one_photograph_have_one_length(model, photograph, driver, ma
     longer = open_clip(make_painted_clip(tmp_path / "longer.clip", 2, num_frames=7))
     with pytest.raises(InputError, match="differ in length: driver has 5 frames, longer has 7"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", OPTIONS, others=[(photograph, longer)])
-    with pytest.raises(UsageError, match="shown whole"):
+    with pytest.raises(UsageError, match="into which they are pasted"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", CROP, others=[(photograph, driver)])
 
 
@@ -372,14 +372,14 @@ def test_a_size_that_is_none_is_refused(size):
 
 def test_parts_and_comparisons_are_not_pasted():
     for options in ({"show": "mask"}, {"compare": True}):
-        with pytest.raises(UsageError, match="only results alone"):
+        with pytest.raises(UsageError, match="only the result itself"):
             SynthesizeOptions(paste=True, **options)
 
 
 def test_a_model_without_examples_has_one_size(driver, tmp_path):
     config = Pix2PixHDConfig(size=(64, 64), filters=4, downs=2, blocks=1)
     save_model(tmp_path / "model.safetensors", Pix2PixHD(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="another size than the model's"):
+    with pytest.raises(UsageError, match="another size than its own"):
         synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
 
 
