@@ -24,9 +24,9 @@ from measuring import fsv2v, loop_video, report
 from stages.backends import Backends
 from stages.clip import Clip, as_clip, read_frames
 from stages.conditions.poses import draw_pose
-from stages.tracking.interpolation import filled
-from stages.tracking.smoothing import smoothed
-from stages.tracking.tracker import Seen, Subject, box_of_points, follow
+from stages.tracking.interpolation import fill_gaps
+from stages.tracking.smoothing import smooth_tracks
+from stages.tracking.tracker import Detections, Subject, box_of_points, follow
 
 GOAL_OF_BARE, GOAL_OF_JOBS, GOAL_OF_TRACKING = 0.9, 1.7, 2.0
 
@@ -96,8 +96,8 @@ def tracking(persons: int, frames: int = 300, side: int = 512) -> tuple[float, f
     """Milliseconds per frame of following, filling and smoothing `persons`, and of drawing them at side x side."""
     walk = [[_walker(20 + 60 * who + t % 300, side / 2, t / 4 + who) for who in range(persons)] for t in range(frames)]
     begun = time.perf_counter()
-    chosen = follow((Seen(subjects, False, None) for subjects in walk), "all", 25, 25.0, side, side)
-    tracks = list(smoothed(filled(chosen, 25.0), 25.0, 1.0))
+    chosen = follow((Detections(subjects, False, None) for subjects in walk), "all", 25, 25.0, side, side)
+    tracks = list(smooth_tracks(fill_gaps(chosen, 25.0), 25.0, 1.0))
     followed = time.perf_counter() - begun
     begun = time.perf_counter()
     for track in tracks:

@@ -116,7 +116,7 @@ def main() -> None:
         data, unseen = (Dataset(asked.data, config.generator.kind, split) for split in ("train", "val"))
         batches = {count: held_out(unseen, config, count) for count in (1, 4)}
         trainer = trained(config, data, perceptual)
-        with trainer.averaged() as generator:
+        with trainer.averaged_generator() as generator:
             assert isinstance(generator, FewShotGenerator)
             rows.append(_row(name, {count: measured(generator, few, perceptual) for count, few in batches.items()}))
         print(rows[-1], flush=True)

@@ -11,7 +11,7 @@ from stages.conditions.kinds import kinds
 from stages.errors import MissingRequirement, Sentence
 from stages.models import Model
 from stages.models import load_model as load_file
-from stages.models.perceptual import choose
+from stages.models.perceptual import choose_distance
 from weights import registry
 
 DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if kind.default_model}
@@ -50,7 +50,7 @@ def choose_perceptual(requested: str, default: str, reporter: Reporter) -> str:
     If the default is a SqueezeNet, "auto" chooses the version whose weights are available, or "none". The reporter receives a note if the
     choice is "none" and the default is not.
     """
-    chosen = default if requested == "auto" and not default.startswith("squeezenet") else choose(requested)
+    chosen = default if requested == "auto" and not default.startswith("squeezenet") else choose_distance(requested)
     if chosen == "none" and default != "none":
         reporter.note(Sentence("without a perceptual loss results are less sharp", code="no-perceptual-loss"))
     return chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stages.errors import prefixed
+from stages.errors import add_prefix
 
 
 class Reporter:
@@ -52,7 +52,7 @@ class RecordingReporter(Reporter):
         self._reporter.warning(text)
 
     def warn_about(self, name: str, notes: Mapping[str, Any]) -> None:
-        self.messages += [("warning", prefixed(f"{name}: ", text)) for text in notes.get("warnings", ())]
+        self.messages += [("warning", add_prefix(f"{name}: ", text)) for text in notes.get("warnings", ())]
         self.messages += [("warning", text) for text in notes.get("once", ())]
         self._reporter.warn_about(name, notes)
 

@@ -18,7 +18,7 @@ from fsv2v.reporting import Reporter
 from stages.clip import Clip, as_clip, create_clip, list_images
 from stages.clip import open_clip as open_clip_folder
 from stages.clip.clip import is_clip
-from stages.clip.create import borrowed, clip_path
+from stages.clip.create import clip_path, link_clip
 from stages.clip.importers import import_clips
 from stages.conditions.kinds import find, kinds, require_layers
 from stages.errors import Fsv2vError, InputError, NoDetection, Sentence, UsageError
@@ -180,7 +180,7 @@ def with_layer(clip: Clip, kind: str, temporary: TemporaryClips, *, device: str,
     if subject != "largest" and driving_kind.cover is None:
         raise UsageError(f"{driving_kind.layer} has no subjects to choose from", code="no-subjects")
     if str(clip.path) not in temporary.sources:
-        clip = borrowed(clip, temporary.path_for(clip.path))
+        clip = link_clip(clip, temporary.path_for(clip.path))
     temporary.reporter.note(f"{clip.id}: extracting {driving_kind.layer}")
     module, _, function = driving_kind.extractor.partition(":")
     choice = {} if subject == "largest" else {"subject": subject}

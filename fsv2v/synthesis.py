@@ -76,7 +76,7 @@ def prepare(
     if model is None and not any(kind in DEFAULT_MODELS for kind in drive.layers()):
         drive = with_layer(drive, "landmarks", temporary, device=device, backend=backend)
     chosen = _model(model, drive, base)
-    chosen = chosen if attention == "auto" else chosen.attending(attention)
+    chosen = chosen if attention == "auto" else chosen.with_attention(attention)
     require_appearance(appearance, chosen)
     require_face(motion, chosen)
     require_examples(examples is not None, chosen)

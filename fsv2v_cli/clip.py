@@ -30,7 +30,7 @@ from fsv2v_cli.sizes import Sides, Size
 
 FILE_LAYOUTS = ("auto", "video", "images", "openpose", "coco", "densepose", "flow")
 DATA_SETS = ("imaginaire", "few-shot-vid2vid", "youtube-dance", "faceforensics", "cityscapes", "camvid", "apolloscape")
-"""The values of `stages.clip.importers.Layout`, repeated here because importing it would slow down --help."""
+"""The values of `stages.clip.importers.LayoutName`, repeated here because importing it would slow down --help."""
 
 Result = tuple[str | Path, dict[str, Any]]
 """(path or text to print, further fields for --json)."""
@@ -86,18 +86,18 @@ def preview(inputs: Inputs, columns: int, height: int, video: bool, run: Run) ->
 
     def draw(path: str) -> Iterable[Result]:
         from fsv2v.sources import open_or_import, temporary_clips
-        from stages.clip import out_of_time
+        from stages.clip import sound_sync_warnings
         from stages.clip.preview import contact_sheet, side_by_side
         from stages.errors import InputError
-        from stages.io.files import alone
+        from stages.io.files import exclusive_lock
 
         source, sheet = Path(path).absolute(), sheet_path(path)
         stem = sheet.with_suffix("")
-        with alone(stem, refusal=InputError), temporary_clips(ConsoleReporter()) as temporary:
+        with exclusive_lock(stem, error_type=InputError), temporary_clips(ConsoleReporter()) as temporary:
             opened = open_or_import(source, temporary)
             yield contact_sheet(opened, sheet, columns, height), {}
             if video:
-                yield side_by_side(opened, f"{stem}.mp4", height), _print_warnings(path, out_of_time(opened))
+                yield side_by_side(opened, f"{stem}.mp4", height), _print_warnings(path, sound_sync_warnings(opened))
 
     return _for_each(inputs, run, draw)
 
@@ -256,9 +256,9 @@ def import_(
     """
 
     def work(path: str) -> Iterable[Result]:
-        from stages.clip.importers import each_clip
+        from stages.clip.importers import iterate_imports
 
-        for imported in each_clip(path, run.out, layout, frames, fps, size, table, skeleton):
+        for imported in iterate_imports(path, run.out, layout, frames, fps, size, table, skeleton):
             yield imported.path, {"layers": imported.layers(), "frames": imported.num_frames}
 
     return _for_each(inputs, run, work)
@@ -285,13 +285,13 @@ def export(inputs: Inputs, layer: str, form: Any, run: Run) -> int:
     several_inputs = len(inputs.named) > 1 or "-" in inputs.named
 
     def work(path: str) -> Iterable[Result]:
-        from stages.clip import open_clip, out_of_time
+        from stages.clip import open_clip, sound_sync_warnings
         from stages.clip.exporters import export as export_layer
 
         source = open_clip(path)
         assert run.out is not None
         output = export_layer(source, layer, run.out / source.id if several_inputs else run.out, form, run.overwrite)
-        yield output, _print_warnings(path, out_of_time(source) if output.is_file() and output.suffix != ".json" else [])
+        yield output, _print_warnings(path, sound_sync_warnings(source) if output.is_file() and output.suffix != ".json" else [])
 
     return _for_each(inputs, run, work)
 

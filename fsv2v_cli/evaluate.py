@@ -116,7 +116,7 @@ def evaluate(
     machines without a shared folder: --shard 0/4 -o 0.npz and so on, then --merge *.npz.
     """
     from stages.evaluate import EvaluateOptions
-    from stages.io.files import hidden_file, require_own
+    from stages.io.files import hidden_file, require_marker
 
     options = EvaluateOptions(metrics, driving, example, landmarks, device, cache)
     parallel = run.jobs > 1 or run.engine == "ray" or run.address is not None
@@ -127,9 +127,9 @@ def evaluate(
     if run.shard[1] > 1 and run.out is None:
         raise click.UsageError("A shard needs a file for its part of the statistics: add -o PART.npz, and --merge the parts")
     if run.out is not None:
-        require_own(run.out, b"header.npy", "part of an evaluation")
+        require_marker(run.out, b"header.npy", "part of an evaluation")
     if html is not None:
-        require_own(html, b"<title>fsv2v evaluate</title>", "page of an evaluation")
+        require_marker(html, b"<title>fsv2v evaluate</title>", "page of an evaluation")
     for file in filter(None, (run.out, html)):
         with hidden_file(file):
             pass  # fail now if it cannot be written, and not after hours of work

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fsv2v_cli.console import Bar, debugging, detail, emit, error, only_data_on_stdout, print_traceback, progress, warning
-from stages.errors import prefixed
+from stages.errors import add_prefix
 
 if TYPE_CHECKING:
     from fsv2v_cli.options import Inputs, Run
@@ -83,7 +83,7 @@ def print_report(report: Report, as_json: bool) -> None:
     elif report.status != "failed":
         emit(report.clip)
     if report.status == "failed":
-        error(report.reason if report.clip in report.reason else prefixed(f"{report.clip}: ", report.reason))
+        error(report.reason if report.clip in report.reason else add_prefix(f"{report.clip}: ", report.reason))
         if debugging() and report.traceback:
             print_traceback(report.traceback)
         return
@@ -97,7 +97,7 @@ _shown_once: set[str] = set()
 def warn_about(name: str, notes: Mapping[str, Any]) -> None:
     """Print the warnings in a stage's `notes`: "warnings" are about the input `name`; each of "once" is printed only the first time."""
     for text in notes.get("warnings", ()):
-        warning(prefixed(f"{name}: ", text))
+        warning(add_prefix(f"{name}: ", text))
     for text in notes.get("once", ()):
         if text not in _shown_once:
             _shown_once.add(text)

@@ -40,14 +40,14 @@ class _Reporter(ConsoleReporter):
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
     """What `--normalize auto` stands for, as far as it is known without extracting layers."""
-    from stages.errors import Fsv2vError, prefixed
+    from stages.errors import Fsv2vError, add_prefix
 
     if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
         return {"normalize": _explain_normalize(values)}
     except Fsv2vError as error:
-        return {"normalize": with_hint(prefixed("unknown: ", str(error)))}
+        return {"normalize": with_hint(add_prefix("unknown: ", str(error)))}
 
 
 def _explain_normalize(values: dict[str, Any]) -> str:

@@ -115,7 +115,7 @@ def train(
     generator_overrides: dict[str, Any] = {
         name: value for name, value in (("attention", attention), ("method", method)) if value is not None
     }
-    changes["generator"] = recipe.generator.changed(**generator_overrides)
+    changes["generator"] = recipe.generator.with_values(**generator_overrides)
     changes["perceptual"] = choose_perceptual(perceptual, recipe.perceptual, ConsoleReporter())
     config = replace(recipe, bfloat16=bfloat16, seed=seed, budget=budget, **changes).with_batch_scale(batch_scale)
     if steps is not None:

@@ -1,8 +1,8 @@
 """The registry of backends: a folder for each kind, a file for each backend.
 
-A backend's file declares `BACKEND = Backend(...)` and imports nothing heavy until its `open` is called, so that listing the backends
-is cheap and a missing package never breaks `--help`. To add a backend, add a file to the folder of its kind; another package declares an
-entry point of the group `fsv2v.backends` whose name is KIND.NAME, such as `landmarks.openface`.
+A backend's file declares `BACKEND = Backend(...)` and imports nothing heavy until its `open` is called. So listing the backends is
+fast, and a missing package never breaks `--help`. To add a backend, add a file to the folder of its kind. Another package adds one
+with an entry point of the group `fsv2v.backends` whose name is KIND.NAME, such as `landmarks.openface`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from stages import plugins
-from stages.errors import MissingRequirement, Sentence, UsageError, prefixed
+from stages.errors import MissingRequirement, Sentence, UsageError, add_prefix
 
 if TYPE_CHECKING:
     from stages.clip import Clip
@@ -31,24 +31,24 @@ KINDS = {
 """kind -> the folder below `stages` that holds its backends."""
 
 AUTO = {"landmarks": ("mediapipe", "dlib"), "poses": ("mediapipe", "small"), "segment": ("street",), "flow": ("dis",)}
-"""What the name `auto` stands for: the first of these that is available."""
+"""kind -> the candidates for `auto`, which chooses the first that is available."""
 
 GROUP = "fsv2v.backends"
 """Entry points of other packages: KIND.NAME -> a `Backend`."""
 
 Opened = TypeVar("Opened", covariant=True)
-"""What a backend opens to: a `Detector` of landmarks or poses; for flow and segment, see `__init__.py` in the folder of the kind."""
+"""What `Backend.open` returns: a `Detector` for landmarks and poses; for flow and segment, see `__init__.py` in the folder of the kind."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """An importable package and the distribution that `pip install` wants."""
+    """An importable package, and the name of its distribution for `pip install`."""
 
     module: str
     distribution: str
 
     def missing(self) -> str:
-        """Empty if the package is installed, else a sentence that ends in the command that installs it."""
+        """An empty text if the package is installed, else a message that ends with the command that installs it."""
         if importlib.util.find_spec(self.module) is not None:
             return ""
         return f"the package {self.module} is not installed: pip install {self.distribution}"
@@ -64,36 +64,36 @@ class Backend(Generic[Opened]):
     packages: tuple[Package, ...] = ()
     weights: tuple[str, ...] = ()
     also_missing: Callable[[], str] = str
-    """For other requirements: as `missing`."""
+    """Checks other requirements; returns the same as `missing`."""
     points: int = 0
-    """Number of points of a subject, where it is larger than the kind requires."""
+    """Number of points of a subject, if it is larger than the kind requires; else 0."""
     revision: int = 0
-    """Raised when the same weights give other points than before; part of a layer's parameters, so that older layers differ."""
+    """Incremented when the same weights give other points than before. It is one of a layer's parameters, so that older layers differ."""
     one_only: bool = False
-    """Whether it sees a single subject."""
+    """Whether it finds only one subject in a frame."""
     digests: Callable[[], Mapping[str, str]] = dict
     """name -> sha256 of files that are not in the registry of weights."""
     open_many: Callable[[str], Opened] | None = None
-    """Opens a detector that finds all people of a crowd; None if the one of `open` already does."""
-    instead_of: str = ""
-    """Set where `auto` fell back to this backend: which better one cannot be used, and why."""
+    """Opens a detector that finds all people of a crowd; None if that of `open` does so."""
+    fallback_reason: str = ""
+    """Set if `auto` fell back to this backend: which better one cannot be used, and why."""
 
     def missing(self) -> str:
-        """Empty if this backend can run now without the network, else a sentence about the first thing that is missing."""
+        """An empty text if this backend can run now without the network, else a message about the first missing requirement."""
         from weights import registry
 
-        lacking = (package.missing() for package in self.packages)
-        absent = (
+        missing_packages = (package.missing() for package in self.packages)
+        missing_weights = (
             Sentence(f"the weights {name} are not here", code="weights-to-fetch", facts={"name": name})
             for name in self.weights
             if not registry.available(name)
         )
-        return next(filter(None, lacking), "") or next(absent, "") or self.also_missing()
+        return next(filter(None, missing_packages), "") or next(missing_weights, "") or self.also_missing()
 
     def open_for(self, choice: str | int, device: str) -> Opened:
-        """Open for one subject, or, where every subject counts ("all", or the N-th), for many."""
-        everybody = choice == "all" or str(choice).isdecimal()
-        return self.open_many(device) if everybody and self.open_many else self.open(device)
+        """Open a detector for this choice of subjects: one that finds many for "all" and the N-th, else that of `open`."""
+        finds_many = choice == "all" or str(choice).isdecimal()
+        return self.open_many(device) if finds_many and self.open_many else self.open(device)
 
     @property
     def available(self) -> bool:
@@ -101,11 +101,11 @@ class Backend(Generic[Opened]):
 
     @property
     def notes(self) -> dict[str, Any]:
-        """Notes for a stage's outcome: why `auto` fell back to this backend, to be reported once in a run."""
-        return {"once": [prefixed(f"{self.name} is used, because ", self.instead_of)]} if self.instead_of else {}
+        """Notes for a stage's outcome: if `auto` fell back to this backend, the reason, to be reported once in a run."""
+        return {"once": [add_prefix(f"{self.name} is used, because ", self.fallback_reason)]} if self.fallback_reason else {}
 
     def parameters(self) -> dict[str, int]:
-        """The backend's own entries among the parameters of a layer's producer."""
+        """The parameters that this backend adds to those of a layer's producer."""
         return {"revision": self.revision} if self.revision else {}
 
     def weight_digests(self) -> dict[str, str]:
@@ -129,36 +129,36 @@ class Backends(Generic[Opened]):
 
     def names(self) -> list[str]:
         """All backends of this kind, whether they can run here or not. Imports none of them."""
-        return sorted([*self._own(), *self._foreign()])
+        return sorted([*self._builtin_names(), *self._plugin_entries()])
 
-    def _own(self) -> list[str]:
+    def _builtin_names(self) -> list[str]:
         files = Path(__file__).parent.joinpath(self._folder).glob("*.py")
         return [file.stem.replace("_", "-") for file in files if not file.stem.startswith("_")]
 
-    def _foreign(self) -> dict[str, plugins.EntryPoint]:
+    def _plugin_entries(self) -> dict[str, plugins.EntryPoint]:
         """name -> entry point of another package."""
-        start = f"{self.kind}."
-        entries = plugins.found(GROUP, [start + name for name in self._own()])
-        return {name.removeprefix(start): entry for name, entry in entries.items() if name.startswith(start)}
+        prefix = f"{self.kind}."
+        entries = plugins.find_entry_points(GROUP, [prefix + name for name in self._builtin_names()])
+        return {name.removeprefix(prefix): entry for name, entry in entries.items() if name.startswith(prefix)}
 
     def get(self, name: str) -> Backend[Opened]:
         """The description of one backend. Raises UsageError for an unknown name, MissingRequirement for a package that cannot be loaded."""
-        if name in self._own():
+        if name in self._builtin_names():
             module = f"stages.{self._folder.replace('/', '.')}.{name.replace('-', '_')}"
             backend: Backend[Opened] = importlib.import_module(module).BACKEND
             return backend
-        if entry := self._foreign().get(name):
+        if entry := self._plugin_entries().get(name):
             return replace(plugins.load(entry, Backend), name=name)
         raise UsageError(f"There is no {self.kind} backend named {name!r}", hint=f"Choose one of: {', '.join(self.names())}")
 
     def every(self) -> list[Backend[Opened]]:
-        """All that can be loaded, in the order of their names; of each package that cannot, a warning is logged once."""
-        own = [self.get(name) for name in self._own()]
-        foreign = [(name, plugins.load_or_warn(entry, Backend)) for name, entry in self._foreign().items()]
-        return sorted([*own, *(replace(backend, name=name) for name, backend in foreign if backend)], key=lambda backend: backend.name)
+        """All backends that can be loaded, sorted by name. A warning is logged once for each package that cannot be loaded."""
+        builtin = [self.get(name) for name in self._builtin_names()]
+        plugin = [(name, plugins.load_or_warn(entry, Backend)) for name, entry in self._plugin_entries().items()]
+        return sorted([*builtin, *(replace(backend, name=name) for name, backend in plugin if backend)], key=lambda backend: backend.name)
 
     def require(self, name: str) -> Backend[Opened]:
-        """The backend, ready to be opened: its packages are installed, and its weights are fetched if need be.
+        """The backend, ready to be opened: its packages are installed, and missing weights are fetched.
 
         "auto" is the first of AUTO that is available. Raises MissingRequirement.
         """
@@ -166,41 +166,42 @@ class Backends(Generic[Opened]):
             return self._first_of(AUTO[self.kind])
         backend = self.get(name)
         for package in backend.packages:
-            if lack := package.missing():
-                raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {lack}")
+            if reason := package.missing():
+                raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {reason}")
         from weights import registry
 
         for weight in backend.weights:
             registry.path(weight)
-        if lack := backend.also_missing():
-            raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {lack}")
+        if reason := backend.also_missing():
+            raise MissingRequirement(f"The {self.kind} backend {name} cannot run: {reason}")
         return backend
 
     def require_for(self, clip: Clip, layer: str, name: str) -> Backend[Opened]:
-        """As `require`, but `auto` stays with the maker of the clip's finished layer, so that new weights do not make an old run differ."""
+        """As `require`, but "auto" is the backend that made the clip's finished layer, so that newly installed weights change nothing."""
         if name == "auto" and clip.has(layer):
-            before = clip.layer(layer).meta["producer"].get("backend")
-            if before in AUTO[self.kind] and self.get(before).available:
-                return self.get(before)
+            previous = clip.layer(layer).meta["producer"].get("backend")
+            if previous in AUTO[self.kind] and self.get(previous).available:
+                return self.get(previous)
         return self.require(name)
 
     def _first_of(self, names: tuple[str, ...]) -> Backend[Opened]:
-        """The first that is available. A process tries each that is not only once: without a network that takes long."""
-        lacking: list[str] = []
+        """The first that is available. Failures are remembered, since without a network each takes long."""
+        reasons: list[str] = []
         for name in names[:-1]:
-            tried = (self.kind, name, *(os.environ.get(variable) for variable in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR")))
+            key = (self.kind, name, *(os.environ.get(variable) for variable in ("FSV2V_WEIGHTS", "FSV2V_WEIGHTS_MIRROR")))
             try:
-                if tried not in _lacking:
+                if key not in _unavailable:
                     return self.require(name)
             except MissingRequirement as problem:
-                _lacking[tried] = prefixed(f"the better {name} is not available: ", str(problem))
-            lacking.append(_lacking[tried])
-        return replace(self.require(names[-1]), instead_of=next(iter(lacking), ""))
+                _unavailable[key] = add_prefix(f"the better {name} is not available: ", str(problem))
+            reasons.append(_unavailable[key])
+        return replace(self.require(names[-1]), fallback_reason=next(iter(reasons), ""))
 
 
-_lacking: dict[tuple[str | None, ...], str] = {}
+_unavailable: dict[tuple[str | None, ...], str] = {}
+"""(kind, name, folders of weights) -> why the backend is not available."""
 
 
 def every_backend() -> list[tuple[str, Backend[Any]]]:
-    """(kind, backend) of all that can be loaded."""
+    """(kind, backend) for all backends that can be loaded."""
     return [(kind, backend) for kind in KINDS for backend in Backends(kind).every()]

@@ -1,6 +1,6 @@
-"""What can go wrong, as sentences: what happened, to which file, what to do next.
+"""Errors, whose messages say what happened, to which file, and what to do next.
 
-No sentence of the library names an option or a command: the command line adds its own hints, by an error's `code`
+The library's messages name no option and no command. The command line adds its own hints, which it finds by an error's `code`
 (fsv2v_cli/hints.py).
 
 Every error that a user can cause derives from `Fsv2vError`; its `exit_code` is the contract with shell scripts
@@ -18,18 +18,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-DAMAGED = (
+READ_ERRORS = (
     OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RuntimeError, EOFError, MemoryError, SyntaxError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
 )  # fmt: skip
-"""What the readers of Python, numpy and Pillow raise for content that is not what it should be. RuntimeError: nested or encrypted."""
+"""What Python, numpy and Pillow raise for damaged files. RuntimeError: a zip is encrypted, or JSON is nested too deeply."""
 
 
 class Sentence(str):
-    """What a user is told, and what is known about it: `message`, then `hint`, if there is one.
+    """A message for users as text: `message`, then `hint`, if there is one.
 
-    `code` is a stable identifier of what it is about, and `facts` are the values that the sentence mentions. A program with terms of its
-    own, such as the command line, can replace the hint: it finds its own by the code and words it from the facts.
+    `code` is a stable identifier of the situation, and `facts` are the values that the message mentions. A caller, such as the command
+    line, can replace the hint with one of its own: it chooses it by the code and fills in the facts.
     """
 
     message: str
@@ -38,13 +38,13 @@ class Sentence(str):
     facts: Mapping[str, Any]
 
     def __new__(cls, message: str, *, hint: str = "", code: str = "", facts: Mapping[str, Any] | None = None) -> Sentence:
-        made = super().__new__(cls, f"{message}. {hint}" if hint else message)
-        made.message, made.hint, made.code, made.facts = message, hint, code, dict(facts or {})
-        return made
+        sentence = super().__new__(cls, f"{message}. {hint}" if hint else message)
+        sentence.message, sentence.hint, sentence.code, sentence.facts = message, hint, code, dict(facts or {})
+        return sentence
 
 
-def prefixed(prefix: str, text: str) -> str:
-    """`prefix` and `text` as one sentence, which keeps the code, the facts and the hint of `text`."""
+def add_prefix(prefix: str, text: str) -> str:
+    """`prefix` followed by `text`, with the code, the facts and the hint of `text`."""
     if not isinstance(text, Sentence):
         return prefix + text
     return Sentence(prefix + text.message, hint=text.hint, code=text.code, facts=text.facts)
@@ -54,8 +54,8 @@ class Fsv2vError(Exception):
     """Base of all errors that are reported without a traceback.
 
     message: one sentence without its full stop, in terms of the library. hint: what to do next, if a caller in Python can do it.
-    code: a stable identifier in lower case with hyphens, by which programs tell errors apart; by default the code of the class. facts:
-    values that the message is about: numbers, strings and lists of strings.
+    code: a stable identifier in lower case with hyphens, by which programs distinguish errors; by default the code of the class.
+    facts: the values in the message, which are numbers, strings and lists of strings.
     """
 
     exit_code = 1
@@ -68,8 +68,8 @@ class Fsv2vError(Exception):
         self.facts: Mapping[str, Any] = dict(facts or {})
 
     @classmethod
-    def of(cls, text: str) -> Fsv2vError:
-        """The error that says `text`, with its code, facts and hint if it is a Sentence."""
+    def from_text(cls, text: str) -> Fsv2vError:
+        """An error with the message `text`, and with its code, facts and hint if it is a Sentence."""
         return cls(text.message, hint=text.hint, code=text.code, facts=text.facts) if isinstance(text, Sentence) else cls(text)
 
     @property
@@ -79,18 +79,18 @@ class Fsv2vError(Exception):
 
     @property
     def sentence(self) -> Sentence:
-        """All that it says; `str` of the error is the same."""
+        """The message with the hint, the code and the facts; `str` of the error is the same."""
         return Sentence(self.message, hint=self.hint, code=self.code, facts=self.facts)
 
     def __str__(self) -> Sentence:
         return self.sentence
 
-    def __reduce__(self) -> tuple[Any, ...]:  # keeps all of it when an error crosses a process border
+    def __reduce__(self) -> tuple[Any, ...]:  # so that an error from another process keeps all fields
         return (_rebuild, (type(self), self.message, self.hint, self.code, self.facts))
 
 
 def was_interrupted(error: Exception) -> bool:
-    """Whether Ctrl-C came while a module written in C was being loaded: it makes an ImportError of that."""
+    """Whether the error stems from Ctrl-C: if it arrives while a C extension is imported, Python raises ImportError instead."""
     return isinstance(error, ImportError) and isinstance(error.__cause__, KeyboardInterrupt)
 
 
@@ -99,33 +99,33 @@ def _rebuild(kind: type[Fsv2vError], message: str, hint: str, code: str, facts: 
 
 
 class UsageError(Fsv2vError):
-    """The request itself makes no sense: contradictory options, nothing to do."""
+    """The request makes no sense: contradictory options, or nothing to do."""
 
     exit_code = 2
     code = "usage"
 
 
 class InputError(Fsv2vError):
-    """One input cannot be used; other inputs go on."""
+    """One input cannot be used; the run continues with the others."""
 
     exit_code = 3
     code = "input"
 
 
 class NoDetection(InputError):
-    """No face, person or object was found where one is needed."""
+    """No face, person or object was found, and one is needed."""
 
     code = "no-detection"
 
 
 class ParametersDiffer(InputError):
-    """A finished output exists that other inputs or parameters made."""
+    """A finished output exists that was made from other inputs or with other parameters."""
 
     code = "parameters-differ"
 
 
 class InProgress(InputError):
-    """Another process makes the output `target` now, or has finished one (then it is None) since it was looked for."""
+    """Another process is making the output `target`, or has finished it since this process checked; then `target` is None."""
 
     code = "in-progress"
     target: Path | None = None

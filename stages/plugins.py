@@ -5,7 +5,7 @@ A package declares them in its metadata; in a `pyproject.toml`, for example:
     [project.entry-points."fsv2v.metrics"]
     sharpness = "their_package.sharpness:METRIC"
 
-Listing the names imports nothing of such a package, so that one that is broken cannot break `--help`.
+Listing the names does not import the packages, so that a broken package cannot break `--help`.
 """
 
 from __future__ import annotations
@@ -18,55 +18,55 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from stages.errors import MissingRequirement
 
-__all__ = ["EntryPoint", "Registry", "described", "found", "load", "load_or_warn"]
+__all__ = ["EntryPoint", "Registry", "describe_entry_point", "find_entry_points", "load", "load_or_warn"]
 
 log = logging.getLogger(__name__)
 
 
-def found(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]:
+def find_entry_points(group: str, reserved: Collection[str] = ()) -> dict[str, EntryPoint]:
     """Name -> entry point of the group, in the order of the names.
 
-    An entry point whose name is in `taken`, or that another package has used, is left out with a warning.
+    An entry point is left out with a warning if its name is in `reserved` or was used by another package.
     """
     entries: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        if entry.name in taken or entry.name in entries:
-            owner = described(entries[entry.name]) if entry.name in entries else "fsv2v"
-            _warn(f"{described(entry)} is ignored: {owner} has the same name")
+        if entry.name in reserved or entry.name in entries:
+            owner = describe_entry_point(entries[entry.name]) if entry.name in entries else "fsv2v"
+            _warn_once(f"{describe_entry_point(entry)} is ignored: {owner} has the same name")
         else:
             entries[entry.name] = entry
     return entries
 
 
-def load(entry: EntryPoint, kinds: type | tuple[type, ...]) -> Any:
-    """The object of an entry point, an instance of `kinds`. Raises MissingRequirement, which names the package, when there is none."""
+def load(entry: EntryPoint, types: type | tuple[type, ...]) -> Any:
+    """The object of an entry point, an instance of `types`. Raises MissingRequirement, which names the package, if this fails."""
     try:
         loaded = entry.load()
     except Exception as error:  # another package's code, which may raise anything
-        raise MissingRequirement(f"{described(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(loaded, kinds):
-        names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise MissingRequirement(f"{described(entry)} cannot be used: {entry.value} is no {names}")
+        raise MissingRequirement(f"{describe_entry_point(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(loaded, types):
+        names = " or ".join(type_.__name__ for type_ in (types if isinstance(types, tuple) else (types,)))
+        raise MissingRequirement(f"{describe_entry_point(entry)} cannot be used: {entry.value} is no {names}")
     return loaded
 
 
-def load_or_warn(entry: EntryPoint, kinds: type | tuple[type, ...]) -> Any | None:
-    """As `load`, but None and one warning in a process when it fails."""
+def load_or_warn(entry: EntryPoint, types: type | tuple[type, ...]) -> Any | None:
+    """As `load`, but returns None when it fails, and logs a warning once per process."""
     try:
-        return load(entry, kinds)
+        return load(entry, types)
     except MissingRequirement as problem:
-        _warn(str(problem))
+        _warn_once(str(problem))
         return None
 
 
-def described(entry: EntryPoint) -> str:
-    """For messages: the entry point and the package that declares it."""
+def describe_entry_point(entry: EntryPoint) -> str:
+    """The entry point and the package that declares it, for messages."""
     package = f"the package {entry.dist.name}" if entry.dist else "an unknown package"
     return f"{entry.name} ({entry.group}) of {package}"
 
 
 class Named(Protocol):
-    """A record that knows its name."""
+    """An object with a name."""
 
     @property
     def name(self) -> str: ...
@@ -76,32 +76,33 @@ Record = TypeVar("Record", bound=Named)
 
 
 class Registry(Generic[Record]):
-    """Records by their names: the package's own, those that were registered, and those of installed packages, loaded when first needed."""
+    """Records by name: built-in ones, those that were registered, and those of installed packages, which are loaded when first needed."""
 
-    def __init__(self, group: str, record: type[Record], own: Iterable[Record]) -> None:
-        self._group, self._record = group, record
-        self._known = {each.name: each for each in own}
+    def __init__(self, group: str, record_type: type[Record], builtin: Iterable[Record]) -> None:
+        self._group, self._record_type = group, record_type
+        self._records = {record.name: record for record in builtin}
         self._searched = False
 
     def register(self, record: Record) -> None:
-        """Make a record known, in place of another one of its name."""
-        self._known[record.name] = record
+        """Add a record; it replaces one with the same name."""
+        self._records[record.name] = record
 
     def get(self, name: str) -> Record | None:
-        return self._known.get(name) or self.all().get(name)
+        """The record of this name, None if there is none."""
+        return self._records.get(name) or self.all().get(name)
 
     def all(self) -> dict[str, Record]:
         """All records. A package that cannot be loaded, or whose record has a name that is taken, is left out with a warning."""
         if not self._searched:
             self._searched = True
-            for entry in found(self._group).values():
-                record = load_or_warn(entry, self._record)
-                if record is not None and self._known.setdefault(record.name, record) is not record:
-                    _warn(f"{described(entry)} is ignored: another record is named {record.name}")
-        return dict(self._known)
+            for entry in find_entry_points(self._group).values():
+                record = load_or_warn(entry, self._record_type)
+                if record is not None and self._records.setdefault(record.name, record) is not record:
+                    _warn_once(f"{describe_entry_point(entry)} is ignored: another record is named {record.name}")
+        return dict(self._records)
 
 
 @cache
-def _warn(text: str) -> None:
-    """Log a warning the first time that it is given."""
+def _warn_once(text: str) -> None:
+    """Log each warning once per process."""
     log.warning(text)

@@ -185,7 +185,7 @@ def test_flow_and_grids_of_the_networks_are_in_pixels_whose_centres_are_at_integ
     from torch.nn import functional as F
 
     from stages.flow.warp import warp
-    from stages.networks.common.discriminator_inputs import boxes_of, crop_region
+    from stages.networks.common.discriminator_inputs import crop_region, square_boxes
     from stages.networks.fewshot.motion import pixel_grid
 
     image = torch.from_numpy(blob(*PLACE)).float()[None, None]
@@ -200,7 +200,7 @@ def test_flow_and_grids_of_the_networks_are_in_pixels_whose_centres_are_at_integ
     assert torch.allclose(fine[..., 2:-2, 2:-2], exact[..., 2:-2, 2:-2], atol=1e-4), "as W's flow is enlarged"
 
     everywhere = torch.tensor([[[0.0, 0, 1], [63, 63, 1]]])
-    boxes, _ = boxes_of(everywhere, (0, 1), 64, 64)
+    boxes, _ = square_boxes(everywhere, (0, 1), 64, 64)
     assert boxes.tolist() == [[0, 0, 63, 63]]
     square = torch.rand(1, 3, 64, 64)
     assert torch.allclose(crop_region(square, boxes, 64), square, atol=1e-4)

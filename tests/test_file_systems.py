@@ -12,7 +12,7 @@ import pytest
 
 from fsv2v_cli.hints import with_hint
 from stages.errors import InputError
-from stages.io.files import TEMPORARY, alone, building_directory, building_file, discard, write_atomically
+from stages.io.files import TEMPORARY_PREFIX, building_directory, building_file, discard, exclusive_lock, write_atomically
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def no_renaming_over(monkeypatch) -> None:
 
 
 def test_without_locks_everything_is_made_and_no_lock_stays(no_locks, tmp_path):
-    with alone(tmp_path / "new" / "x"), alone(tmp_path / "run", inside=True):
+    with exclusive_lock(tmp_path / "new" / "x"), exclusive_lock(tmp_path / "run", inside=True):
         write_atomically(tmp_path / "x", b"1")
         with building_directory(tmp_path / "y") as folder:
             (folder / "file").touch()
@@ -122,7 +122,7 @@ def test_a_lock_of_another_user_counts(tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX)
         opened = os.open
         patched.setattr(os, "open", lambda path, flags, *mode: _protected(opened, path, flags, *mode))
-        with pytest.raises(UsageError, match="x is being made by another process"), alone(tmp_path / "x"):
+        with pytest.raises(UsageError, match="x is being made by another process"), exclusive_lock(tmp_path / "x"):
             pass
 
 
@@ -136,7 +136,8 @@ def test_a_full_disk_for_temporary_files_is_told_as_that(tmp_path, monkeypatch):
     from stages.io.files import write_bytes
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder, pytest.raises(InputError, match="another folder for them in TMPDIR"):
+    in_tmpdir = pytest.raises(InputError, match="another folder for temporary files in TMPDIR")
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder, in_tmpdir:
         write_bytes(Path(folder) / "absent" / "x", b"")
     with pytest.raises(InputError) as caught:
         write_bytes(tmp_path / "absent" / "x", b"")

@@ -89,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(site, monkeypatch):
     """Both packages can be imported by this process."""
     monkeypatch.syspath_prepend(str(site))
-    plugins._warn.cache_clear()
+    plugins._warn_once.cache_clear()
     yield
     sys.modules.pop("their_faces", None)
 
@@ -161,6 +161,6 @@ def test_a_name_of_fsv2vs_own_stays_fsv2vs_own(installed):
 
 
 def test_what_is_no_backend_is_refused(installed):
-    (entry,) = (entry for name, entry in plugins.found("fsv2v.metrics").items() if name == "shapeless")
+    (entry,) = (entry for name, entry in plugins.find_entry_points("fsv2v.metrics").items() if name == "shapeless")
     with pytest.raises(MissingRequirement, match="of the package broken-things cannot be used: json:dumps is no Backend"):
         plugins.load(entry, Backend)

@@ -22,12 +22,12 @@ from PIL import Image
 from stages.build_dataset import read_subjects
 from stages.clip.coco import read_coco
 from stages.clip.flow_files import FlowField, flow_bytes, read_flow
-from stages.clip.foreign import read_labels, read_landmarks
 from stages.clip.images import decode_image, encode
+from stages.clip.layer_importers import read_labels, read_landmarks
 from stages.clip.layers import Producer, npz_bytes
 from stages.clip.openpose import read_openpose
 from stages.clip.probe import Timestamps
-from stages.clip.schema import check_clip, dump, load, rational, rational_text, seconds, timestamps, timestamps_json
+from stages.clip.schema import check_clip, dump, load, rational_text, read_rational, read_seconds, read_timestamps, timestamps_json
 from stages.conditions.dataset_files import read_rows
 from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.evaluate.study.answers import read_answers
@@ -35,7 +35,7 @@ from stages.evaluate.study.key import Key, draw_key, read_key
 from stages.io.reading import load_npz, parse_json
 from stages.models.files import read_model, save_model
 from stages.networks.fewshot.config import PRESETS
-from stages.tables.label_tables import table
+from stages.tables.label_tables import find_table
 from stages.train.config import TrainConfig
 from stages.train.recipes import read_recipe
 
@@ -73,7 +73,7 @@ def test_json_of_clips_and_layers(value: dict[str, Any]) -> None:
 @few
 @given(draw.fractions(max_denominator=10**9))
 def test_starts_of_sound_are_exact(offset: Fraction) -> None:
-    assert seconds(load(dump({"offset": str(offset)}), "layer.json"), "offset", "") == offset
+    assert read_seconds(load(dump({"offset": str(offset)}), "layer.json"), "offset", "") == offset
 
 
 @few
@@ -84,7 +84,7 @@ def test_starts_of_sound_are_exact(offset: Fraction) -> None:
 def test_rates_and_times_are_exact(rate: Fraction, ticks: set[int]) -> None:
     times = Timestamps(1 / rate, tuple(sorted(ticks)))
     stored = load(dump({"fps": rational_text(rate), "timestamps": timestamps_json(times)}), "clip.json")
-    assert rational(stored, "fps", "") == rate and timestamps(stored, len(ticks), "") == times
+    assert read_rational(stored, "fps", "") == rate and read_timestamps(stored, len(ticks), "") == times
 
 
 SHAPES = arrays.array_shapes(max_dims=4, max_side=4, min_side=0)
@@ -233,7 +233,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]] = {
     "openpose": ("0.json", lambda path: read_openpose([path]), {"people": [{"pose_keypoints_2d": [1.0] * 75}]}),
     "coco": ("a.json", read_coco, {"images": [{"id": 1}], "annotations": [{"image_id": 1, "category_id": 1, "keypoints": [5] * 51}]}),
     "landmarks": ("a.json", lambda path: read_landmarks([path], (9, 9)), {}),
-    "label table": ("t.json", lambda path: table(str(path)), {}),
+    "label table": ("t.json", lambda path: find_table(str(path)), {}),
     "study": ("s.key.json", read_key, STUDY),
     "answers": ("a.json", lambda path: read_answers(path, KEY), {"schema": "fsv2v.answers/1", "study": "s", "worker": "", "answers": []}),
     "rows": ("clips.ndjson", lambda path: read_rows(path.parent), ROW),

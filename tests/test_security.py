@@ -40,10 +40,10 @@ from weights.fetching import RemoteFile, RetryPolicy, download
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "A name that begins with a dash or holds a colon or a percent sign is only a name.": "test_bad_input:test_awkward_names_are_only_names",
-    "A packed clip with names that lead out of it is refused.": "clip/test_pack:test_names_that_lead_out_are_refused",
+    "A packed clip with names that lead out of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
     "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
     "Pickles are never loaded from files, and PyTorch reads weights only.": "test_house:test_pickles_are_never_loaded_from_files",
-    "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_opened",
+    "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_loaded",
     "Weights with a wrong sha256 are never used.": "weights/test_fetching:test_a_wrong_file_is_refused_and_dropped",
 }
 """Sentence -> the test that held it before this page."""

@@ -20,10 +20,10 @@ import pytest
 
 from fsv2v_cli.main import run
 from stages.clip import Producer, as_clip, create_clip, open_clip
-from stages.clip.create import borrowed
+from stages.clip.create import link_clip
 from stages.clip.pack import pack
 from stages.extract_flow import FlowOptions
-from stages.io.files import alone, discard, using
+from stages.io.files import discard, exclusive_lock, shared_lock
 from stages.runner import ClipTask
 from stages.runner.work import run_one
 
@@ -56,7 +56,7 @@ WRITERS = {
 def test_what_another_process_makes_is_refused_by_name_and_made_afterwards(writer, place, capfd):
     command, made = WRITERS[writer]
     (place / "out").mkdir()
-    with alone(Path(made)):
+    with exclusive_lock(Path(made)):
         assert run(command) == 3
         assert f"{made} is being made by another process" in capfd.readouterr().err
         assert not [path for path in (place / "out").iterdir() if not path.name.startswith(".")]
@@ -111,7 +111,7 @@ def test_a_layer_that_another_process_made_otherwise_meanwhile_is_refused(place)
 
 
 def test_a_folder_in_use_is_not_discarded(place):
-    with using(place / "a.clip"):
+    with shared_lock(place / "a.clip"):
         discard(place / "a.clip")
         assert open_clip("a.clip").num_frames == 2
     discard(place / "a.clip")
@@ -127,7 +127,7 @@ def test_what_was_discarded_in_the_moment_it_was_opened_is_told(tmp_path, monkey
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", lock_late)
-    with pytest.raises(FileNotFoundError), using(tmp_path / "x"):
+    with pytest.raises(FileNotFoundError), shared_lock(tmp_path / "x"):
         pass
 
 
@@ -139,11 +139,11 @@ def test_two_copies_of_a_clip_to_one_place_are_one_copy(place, monkeypatch):
     def link_later(path: Path, target: Path) -> None:
         if not others:
             others.append(None)
-            others.append(borrowed(clip, place / "copy.clip"))
+            others.append(link_clip(clip, place / "copy.clip"))
         symlink_to(path, target)
 
     monkeypatch.setattr(Path, "symlink_to", link_later)
-    assert borrowed(clip, place / "copy.clip").num_frames == 2
+    assert link_clip(clip, place / "copy.clip").num_frames == 2
     assert others[1].path == place / "copy.clip"
 
 
@@ -153,7 +153,7 @@ def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_re
 
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures" / "0.png"), np.zeros((48, 64, 3), np.uint8))
-    usual = create.same_size
+    usual = create.read_same_size
     others: list[None] = []
 
     def read_later(images):
@@ -162,7 +162,7 @@ def test_pictures_that_another_process_imported_meanwhile_at_another_rate_are_re
             as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(30))
         return usual(images)
 
-    monkeypatch.setattr(create, "same_size", read_later)
+    monkeypatch.setattr(create, "read_same_size", read_later)
     with pytest.raises(ParametersDiffer, match="fps: 30 -> 25"):
         as_clip(tmp_path / "pictures", tmp_path, fps=Fraction(25))
 
@@ -175,6 +175,6 @@ def test_two_studies_cannot_share_a_key(tmp_path):
         (tmp_path / method).mkdir()
         create_clip(tmp_path / method / "a.clip", (np.full((48, 64, 3), value, np.uint8) for value in (50, 200)))
     key = tmp_path / "key.json"
-    with alone(key), pytest.raises(UsageError, match="key.json is being made by another process"):
+    with exclusive_lock(key), pytest.raises(UsageError, match="key.json is being made by another process"):
         make_study((str(tmp_path / "ours"), str(tmp_path / "theirs")), "", tmp_path / "site", StudyOptions(), key=key)
     assert not (tmp_path / "site").exists() and not key.exists()

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.compute.streaming import beside
+from stages.compute.streaming import map_in_thread
 from stages.models.dense import channels_last
 from stages.networks.dense import DenseNet
 
@@ -77,7 +77,7 @@ def fit(
         first = state["step"]
     channels_last(network.train())
     saved, total_loss = time.monotonic(), 0.0
-    for step, (pictures, *targets) in beside(batch, range(first, recipe.steps)):
+    for step, (pictures, *targets) in map_in_thread(batch, range(first, recipe.steps)):
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(pictures.contiguous(memory_format=torch.channels_last))
         value = loss(outputs.float(), *targets)

@@ -27,8 +27,8 @@ from stages.clip.create import as_clip
 from stages.clip.describe import describe
 from stages.clip.ffmpeg import executable
 from stages.clip.flow_files import FlowField, FlowForm, flow_bytes, read_flow
-from stages.clip.foreign import add_layer, read_labels, read_landmarks
 from stages.clip.images import read_image
+from stages.clip.layer_importers import add_layer, read_labels, read_landmarks
 from stages.clip.openpose import read_openpose
 from stages.clip.pack import pack, unpack
 from stages.clip.validate import validate
@@ -51,7 +51,7 @@ from stages.networks.dense import DenseConfig, DenseNet
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.segment.backends.labels import read_label_map
-from stages.tables.label_tables import CAMVID, table
+from stages.tables.label_tables import CAMVID, find_table
 from stages.train.augment import Colours
 from stages.train.config import TrainConfig
 from stages.train.data import Dataset
@@ -206,10 +206,10 @@ def _run(folder: Path) -> None:
 
 def _resume(folder: Path) -> None:
     run = RunFolder(folder)
-    run.planned(CONFIG)
+    run.planned_lengths(CONFIG)
     run.claim(CONFIG, "data", overwrite=False)
     run.latest_state()
-    run.keep_log_until(30, [])
+    run.cut_log(30, [])
 
 
 CONFIG = TrainConfig(generator=TINY, budget=60.0)
@@ -226,7 +226,7 @@ ROW = {
 def _dataset(folder: Path) -> None:
     _clip(folder)
     rows = {name: {**ROW, "id": name, "subject": name} for name in ("anna-1", "bob")}
-    header = {"kind": "landmarks", "task": "face", "parameters": DatasetOptions().settled("landmarks").to_json(), "labels": CAMVID.meta()}
+    header = {"kind": "landmarks", "task": "face", "parameters": DatasetOptions().with_kind("landmarks").to_json(), "labels": CAMVID.meta()}
     index.write_index(folder, header, rows, {"anna-1": "train", "bob": "val"})
 
 
@@ -247,7 +247,7 @@ def _extend(folder: Path) -> None:
     splits = index.assign_splits({row["subject"] for row in rows.values()}, (), 0.1)
     if header is not None:
         index.common_labels(folder, CAMVID.meta(), header.get("labels"))
-        index.compare(folder, header, "landmarks", DatasetOptions().settled("landmarks").to_json())
+        index.require_same_parameters(folder, header, "landmarks", DatasetOptions().with_kind("landmarks").to_json())
         index.write_index(folder, {"kind": kind_of(header)}, rows, splits)
 
 
@@ -411,7 +411,7 @@ READERS: dict[str, Reader] = {
     "label colours": Reader(_single_file("a.png", _picture("png", COLOURS)), lambda folder: read_label_map(folder / "a.png", CAMVID, 8, 6)),
     "label table": Reader(
         _single_file("t.json", _json([{"name": "sky", "color": [0, 9, 99]}, {"name": "road", "color": [1, 1, 1]}])),
-        lambda folder: table(str(folder / "t.json")).indices(IDS % 2),
+        lambda folder: find_table(str(folder / "t.json")).indices(IDS % 2),
     ),
     "masks": Reader(
         lambda folder: {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.clip import Clip, open_clip
-from stages.clip.preview import spread
+from stages.clip.preview import evenly_spaced
 from stages.conditions.labels import LabelLayer, colourise
 from stages.conditions.poses import draw_pose
 
@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 def main() -> None:
     options = _options()
     clips = [open_clip(path) for path in sorted(options.folder.glob("*.clip"))]
-    chosen = [clips[index] for index in spread(len(clips), options.rows * options.columns)]
+    chosen = [clips[index] for index in evenly_spaced(len(clips), options.rows * options.columns)]
     cells = [clip.frame(clip.num_frames // 2) for clip in chosen]
     rows = [np.hstack(cells[start : start + options.columns]) for start in range(0, len(cells), options.columns)]
     rows.append(np.hstack(layers(chosen[0], options.columns)))
@@ -37,7 +37,7 @@ def layers(clip: Clip, columns: int) -> list[Pixels]:
     labels = LabelLayer(clip.layer("segment"))
     poses = clip.layer("poses").arrays()["keypoints"]
     found: list[Pixels] = []
-    for index in spread(clip.num_frames - 1, columns // 4):
+    for index in evenly_spaced(clip.num_frames - 1, columns // 4):
         found.append(clip.frame(index))
         found.append(draw_pose(poses[index], clip.height, clip.width))
         found.append(colourise(labels.image(index), labels.table))

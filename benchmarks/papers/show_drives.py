@@ -15,7 +15,7 @@ from PIL import Image
 from show_actors import flow_colours
 
 from stages.clip import Clip, open_clip
-from stages.clip.preview import spread
+from stages.clip.preview import evenly_spaced
 from stages.conditions.labels import LabelLayer, colourise
 
 Picture = NDArray[np.uint8]
@@ -24,10 +24,10 @@ Picture = NDArray[np.uint8]
 def main() -> None:
     options = _options()
     clips = [open_clip(path) for path in sorted(options.folder.glob("*.clip"))]
-    chosen = [clips[index] for index in spread(len(clips), options.rows * options.columns)]
+    chosen = [clips[index] for index in evenly_spaced(len(clips), options.rows * options.columns)]
     cells = [clip.frame(clip.num_frames // 2) for clip in chosen]
     rows = [np.hstack(cells[start : start + options.columns]) for start in range(0, len(cells), options.columns)]
-    moments = [layers(chosen[0], index) for index in spread(chosen[0].num_frames - 1, options.columns)]
+    moments = [layers(chosen[0], index) for index in evenly_spaced(chosen[0].num_frames - 1, options.columns)]
     rows += [np.hstack(row) for row in zip(*moments, strict=True)]
     Image.fromarray(np.vstack([row for row in rows if row.shape == rows[0].shape])).save(options.out)
 

@@ -55,7 +55,7 @@ class Sizes:
 
     def ours(self, **changes: Any) -> dict[str, Any]:
         """The training settings of vid2vid and pix2pixHD."""
-        names = ("learning_rate", "discriminator_rate", "losses", "discriminators", "given")
+        names = ("learning_rate", "discriminator_rate", "losses", "discriminators", "real_past")
         return {**{name: getattr(RECIPE, name) for name in names}, "perceptual": self.perceptual, **changes}
 
     def theirs(self, phases: tuple[Phase, ...], **changes: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Sizes:
 
     def labels(self) -> dict[str, Any]:
         """The training settings of the network that predicts label maps."""
-        names = ("learning_rate", "losses", "discriminators", "given", "perceptual")
+        names = ("learning_rate", "losses", "discriminators", "real_past", "perceptual")
         return {**{name: getattr(FUTURE, name) for name in names}, "phases": self.future_phases}
 
     def adversary(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def rows(table: int, sizes: Sizes) -> list[Variant]:
         ]
     learnt = {
         PREDNET: (sizes.prednet, sizes.theirs(sizes.prednet_phases, learning_rate=1e-3)),
-        MCNET: (sizes.mcnet, sizes.theirs(sizes.mcnet_phases, given=1.0, **sizes.adversary())),
+        MCNET: (sizes.mcnet, sizes.theirs(sizes.mcnet_phases, real_past=1.0, **sizes.adversary())),
     }
     return [
         *(Variant(name, training=training, base=base, continues=True) for name, (base, training) in learnt.items()),

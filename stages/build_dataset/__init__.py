@@ -1,4 +1,4 @@
-"""fsv2v build-dataset: clips of many people or streets become a training set, cropped and split by subject."""
+"""fsv2v build-dataset: makes a training set of clips of many people or streets, cropped and split by subject."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.build_dataset.index import assign_splits, assign_subjects, common_labels, compare, header_to_continue, read_rows, write_index
-from stages.build_dataset.runs import cuts, runs_of
+from stages.build_dataset.index import (
+    assign_splits,
+    assign_subjects,
+    common_labels,
+    header_to_continue,
+    read_rows,
+    require_same_parameters,
+    write_index,
+)
+from stages.build_dataset.runs import find_cuts, find_runs
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.pack import pack
 from stages.conditions.dataset_files import kind_of
@@ -21,7 +29,7 @@ from stages.conditions.kinds import find_source_clip_type, source_clip_types
 from stages.conditions.source_clip import Size, SourceClip
 from stages.conditions.view import View
 from stages.errors import Fsv2vError, InputError, MissingRequirement, NoDetection, Sentence, UsageError
-from stages.io.files import alone
+from stages.io.files import exclusive_lock
 from stages.runner.report import Report
 
 Store = Literal["copy", "pack", "reference"]
@@ -29,7 +37,7 @@ Store = Literal["copy", "pack", "reference"]
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """What shapes a dataset. All fields are stored in dataset.json, and a dataset is not continued with other values."""
+    """Options of a dataset. All fields are stored in dataset.json, and a dataset cannot be continued with other values."""
 
     size: int | Size | None = None
     """Height and width of the crops in pixels, or the side of squares; None: the default of the kind."""
@@ -39,39 +47,38 @@ class DatasetOptions:
     """copy: cropped frames as JPEG; pack: the same in one zip per clip; reference: the original clip with its crops."""
     val_share: float = 0.1
     held_out: tuple[str, ...] = ()
-    """Subjects for the split "val"; empty: chosen by the hash of their names."""
+    """Subjects for the split "val"; empty: they are chosen by the hash of their names."""
     quality: int = 95
     kind: str = "auto"
-    """The layer that drives. auto: that of an existing dataset, else the first of `kinds.source_clip_types` that the first clip
-    has."""
+    """The driving layer. auto: that of an existing dataset, else the first of `kinds.source_clip_types` in the first clip."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for an unknown kind."""
         if self.kind != "auto":
             find_source_clip_type(self.kind)
 
-    def settled(self, kind: str) -> DatasetOptions:
-        """The options with a kind and a size. Raises UsageError when these do not fit."""
-        material = find_source_clip_type(kind)
-        chosen = material.size if self.size is None else self.size
+    def with_kind(self, kind: str) -> DatasetOptions:
+        """The options for this kind, with its default size if none is set. Raises UsageError for a size that does not fit the kind."""
+        source_clip_type = find_source_clip_type(kind)
+        chosen = source_clip_type.size if self.size is None else self.size
         size = (chosen, chosen) if isinstance(chosen, int) else chosen
-        material.check_size(size)
+        source_clip_type.check_size(size)
         return replace(self, kind=kind, size=size)
 
     @property
     def shape(self) -> Size:
-        """Height and width, once settled."""
+        """Height and width, after `with_kind`."""
         assert isinstance(self.size, tuple)
         return self.size
 
     @property
     def stored_size(self) -> int | list[int]:
-        """The size as in dataset.json and clips.ndjson: squares by their side."""
+        """The size as stored in dataset.json and clips.ndjson: the side of a square, else [height, width]."""
         height, width = self.shape
         return height if height == width else [height, width]
 
     def to_json(self) -> dict[str, Any]:
-        """All settled options but the kind, which dataset.json holds separately."""
+        """The options after `with_kind`, except the kind, which dataset.json stores separately."""
         values = {**asdict(self), "size": self.stored_size, "held_out": sorted(self.held_out)}
         return {name: value for name, value in values.items() if name != "kind"}
 
@@ -81,33 +88,33 @@ def build(
 ) -> Iterator[Report]:
     """Build or extend the dataset in the folder `out`; yields a Report for each of its clips when it is finished.
 
-    clips: paths of clips that have the layer of the dataset's kind. subjects: id of a clip, or of a part of it in the dataset, ->
-    subject; a clip that is not listed keeps its subject in the dataset, and a new one is its own subject. A clip that cannot be used is
-    reported as failed and left out. The index is written at the end, also when some failed. Raises UsageError when `subjects` or
+    clips: paths of clips that have the layer of the dataset's kind. subjects: the id of a clip, or of a part of a clip in the dataset ->
+    its subject. A clip that is not listed keeps its subject in the dataset; a new clip is a subject of its own. A clip that cannot be used
+    is reported as failed and left out. The index is written at the end, even if some clips failed. Raises UsageError when `subjects` or
     `options.held_out` have unknown names, and while another process builds the dataset.
     """
-    with alone(out, inside=True):
-        work = _Work(out, options, overwrite)
+    with exclusive_lock(out, inside=True):
+        dataset = _DatasetBuild(out, options, overwrite)
         rows = {} if overwrite else read_rows(out)
         failed: set[str] = set()
         for source in clips:
-            for row, report in work.add(source):
+            for row, report in dataset.add(source):
                 if row is not None:
                     rows[row["id"]] = {"subject": rows.get(row["id"], {}).get("subject", row["source"]), **row}
                 else:
-                    failed.add(clip_name(source))
+                    failed.add(clip_id_of(source))
                 yield report
         if not rows:
             raise NoDetection(f"no clip was left for the dataset {out}", code="dataset-empty")
         assign_subjects(rows, subjects or {}, failed)
         splits = assign_splits({row["subject"] for row in rows.values()}, options.held_out, options.val_share)
-        write_index(out, work.header(), rows, splits)
+        write_index(out, dataset.header(), rows, splits)
 
 
 def read_subjects(path: str | None) -> dict[str, str]:
-    """A file with lines of a clip, a tab and its subject -> subjects by the clips' ids. Clips may also be named by file or path.
+    """Read a file whose lines are a clip, a tab and a subject: clip id -> subject. A clip is given by its id, file name or path.
 
-    Raises InputError for other lines, and for a clip with two subjects.
+    Raises InputError for other lines, and for a clip with two subjects. Without a path, no clip has a subject.
     """
     if path is None:
         return {}
@@ -115,43 +122,43 @@ def read_subjects(path: str | None) -> dict[str, str]:
         lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    found: dict[str, str] = {}
+    subjects: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if len(line) != 2 or not all(map(str.strip, line)):
             raise InputError(f"{path}: entry {number} is not a clip, a tab and a subject")
-        name, subject = clip_name(line[0].strip()), line[1].strip()
-        if found.setdefault(name, subject) != subject:
-            raise InputError(f"{path}: {name} has two subjects, {found[name]} and {subject}", hint="Leave one of the two lines out")
-    return found
+        name, subject = clip_id_of(line[0].strip()), line[1].strip()
+        if subjects.setdefault(name, subject) != subject:
+            raise InputError(f"{path}: {name} has two subjects, {subjects[name]} and {subject}", hint="Leave one of the two lines out")
+    return subjects
 
 
-def clip_name(path: str) -> str:
-    """anna-1 of clips/anna-1.clip, anna-1.zip or anna-1."""
+def clip_id_of(path: str) -> str:
+    """The id of a clip from its path: clips/anna-1.clip, anna-1.zip and anna-1 give anna-1."""
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1].removesuffix(".zip").removesuffix(".clip")
 
 
 @dataclass
-class _Work:
-    """One run over clips; the first of them may decide the kind for all."""
+class _DatasetBuild:
+    """The dataset while clips are added to it. With the kind "auto", the first clip decides the kind."""
 
     out: Path
     options: DatasetOptions
     overwrite: bool
     labels: dict[str, Any] | None = None
     """The label table of a dataset of streets, as in layer.json."""
-    names: set[str] = field(default_factory=set)
+    clip_ids: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        old = header_to_continue(self.out, overwrite=self.overwrite)
-        if old is not None and kind_of(old) not in source_clip_types():
+        header = header_to_continue(self.out, overwrite=self.overwrite)
+        if header is not None and kind_of(header) not in source_clip_types():
             hint = "Install the package that adds the kind"
-            raise InputError(f"{self.out} is a dataset of the kind {kind_of(old)!r}, which is not known", hint=hint, code="kind-unknown")
-        kind = self.options.kind if self.options.kind != "auto" or old is None else kind_of(old)
+            raise InputError(f"{self.out} is a dataset of the kind {kind_of(header)!r}, which is not known", hint=hint, code="kind-unknown")
+        kind = self.options.kind if self.options.kind != "auto" or header is None else kind_of(header)
         if kind != "auto":
-            self.options = self.options.settled(kind)
-        if old is not None:
-            compare(self.out, old, kind, self.options.to_json())
-            self.labels = old.get("labels")
+            self.options = self.options.with_kind(kind)
+        if header is not None:
+            require_same_parameters(self.out, header, kind, self.options.to_json())
+            self.labels = header.get("labels")
 
     def header(self) -> dict[str, Any]:
         """The entries of dataset.json for the whole dataset."""
@@ -164,94 +171,97 @@ class _Work:
         }
 
     def add(self, source: str) -> Iterator[tuple[dict[str, Any] | None, Report]]:
-        """The parts of one clip, each as its row of the index and its report."""
-        begun = time.monotonic()
+        """Add the parts of one clip; yields the row in the index, None on failure, and the report of each."""
+        started = time.monotonic()
         try:
             clip = open_clip(Path(source))
-            if clip.id in self.names:
+            if clip.id in self.clip_ids:
                 raise UsageError(f"two clips are named {clip.id!r}", hint="Rename one: a dataset tells its clips apart by name")
-            self.names.add(clip.id)
-            notes = self._decide(clip)
-            material = self._material(clip)
-            runs = _runs(clip, material, self.options.min_frames)
+            self.clip_ids.add(clip.id)
+            notes = self._choose_kind(clip)
+            source_clip = self._open_source_clip(clip)
+            runs = _find_long_runs(clip, source_clip, self.options.min_frames)
             notes["dropped_frames"] = clip.num_frames - sum(b - a for a, b in runs)
-            for number, run in enumerate(runs):
-                name = clip.id if len(runs) == 1 else f"{clip.id}-{number:02d}"
-                row, status = _store(material, run, self.out, name, self.options, self.overwrite)
-                seconds, begun = time.monotonic() - begun, time.monotonic()
+            for index, run in enumerate(runs):
+                name = clip.id if len(runs) == 1 else f"{clip.id}-{index:02d}"
+                row, status = _store_run(source_clip, run, self.out, name, self.options, self.overwrite)
+                seconds, started = time.monotonic() - started, time.monotonic()
                 yield row, Report(str(self.out / row["clip"]), "frames", status, row["num_frames"], seconds, notes=notes)
                 notes = {}
         except (MissingRequirement, UsageError):
             raise
         except Fsv2vError as error:
-            yield None, Report(source, "frames", "failed", 0, time.monotonic() - begun, str(error), exit_code=error.exit_code)
+            yield None, Report(source, "frames", "failed", 0, time.monotonic() - started, str(error), exit_code=error.exit_code)
 
-    def _decide(self, clip: Clip) -> dict[str, Any]:
-        """Choose the kind by the first clip, if it is "auto". Returns notes with a warning where the clip has several kinds."""
+    def _choose_kind(self, clip: Clip) -> dict[str, Any]:
+        """If the kind is "auto", set it to that of the first clip. Returns notes, with a warning if the clip fits several kinds."""
         if self.options.kind != "auto":
             return {}
         known = source_clip_types()
         present = list(filter(clip.has, known))
         if not present:
-            lacking = f"{clip.path} has none of the layers {', '.join(known)}"
-            raise NoDetection(lacking, code="no-driving-layer", facts={"layers": list(known)})
-        self.options = self.options.settled(present[0])
+            reason = f"{clip.path} has none of the layers {', '.join(known)}"
+            raise NoDetection(reason, code="no-driving-layer", facts={"layers": list(known)})
+        self.options = self.options.with_kind(present[0])
         if len(present) == 1:
             return {}
-        several = f"{clip.path} has the layers {', '.join(present)}: the dataset is of {present[0]}"
-        return {"warnings": [Sentence(several, code="several-kinds")]}
+        warning = f"{clip.path} has the layers {', '.join(present)}: the dataset is of {present[0]}"
+        return {"warnings": [Sentence(warning, code="several-kinds")]}
 
-    def _material(self, clip: Clip) -> SourceClip:
-        """Raises NoDetection when the clip lacks the dataset's layer, InputError when its labels differ from the dataset's."""
-        wanted = find_source_clip_type(self.options.kind)
-        if not clip.has(wanted.layer):
+    def _open_source_clip(self, clip: Clip) -> SourceClip:
+        """Open the driving layer of a clip.
+
+        Raises NoDetection when the clip lacks the layer, InputError when its labels differ from those of the dataset.
+        """
+        source_clip_type = find_source_clip_type(self.options.kind)
+        if not clip.has(source_clip_type.layer):
             others = list(filter(clip.has, source_clip_types()))
-            has = f", but {', '.join(others)}: a dataset is of one kind" if others else ""
-            facts = {"clip": str(clip.path), "layer": wanted.layer}
-            raise NoDetection(f"{clip.path} has no {wanted.layer}{has}", code="layer-missing", facts=facts)
-        material = wanted(clip)
-        if material.labels is not None:
-            self.labels = common_labels(clip.path, material.labels.meta(), self.labels)
-        return material
+            alternatives = f", but {', '.join(others)}: a dataset is of one kind" if others else ""
+            facts = {"clip": str(clip.path), "layer": source_clip_type.layer}
+            raise NoDetection(f"{clip.path} has no {source_clip_type.layer}{alternatives}", code="layer-missing", facts=facts)
+        source_clip = source_clip_type(clip)
+        if source_clip.labels is not None:
+            self.labels = common_labels(clip.path, source_clip.labels.meta(), self.labels)
+        return source_clip
 
 
-def _runs(clip: Clip, material: SourceClip, min_frames: int) -> list[tuple[int, int]]:
-    runs = runs_of(material.usable(), cuts(clip.frames()) | material.breaks())
-    long = [run for run in runs if run[1] - run[0] >= min_frames]
-    if not long:
-        facts = {"layer": material.layer}
-        raise NoDetection(f"{clip.path} has no {min_frames} frames in a row with {material.shows}", code="no-run", facts=facts)
-    return long
+def _find_long_runs(clip: Clip, source_clip: SourceClip, min_frames: int) -> list[tuple[int, int]]:
+    runs = find_runs(source_clip.usable(), find_cuts(clip.frames()) | source_clip.breaks())
+    long_runs = [run for run in runs if run[1] - run[0] >= min_frames]
+    if not long_runs:
+        facts = {"layer": source_clip.layer}
+        raise NoDetection(f"{clip.path} has no {min_frames} frames in a row with {source_clip.shows}", code="no-run", facts=facts)
+    return long_runs
 
 
-def _store(
-    material: SourceClip, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
+def _store_run(
+    source_clip: SourceClip, run: tuple[int, int], out: Path, name: str, options: DatasetOptions, overwrite: bool
 ) -> tuple[dict[str, Any], Literal["done", "skipped"]]:
     """Store one run as a clip of the dataset, unless it exists."""
-    clip, (start, stop) = material.clip, run
-    crops = material.crops(slice(start, stop), options.shape)
+    clip, (start, stop) = source_clip.clip, run
+    crops = source_clip.crops(slice(start, stop), options.shape)
     row = {"id": name, "num_frames": stop - start, "fps": str(clip.fps), "fps_value": float(clip.fps), "source": clip.id}
     if options.store == "reference":
-        place = {"clip": str(clip.path.resolve()), "start": start, "size": options.stored_size, "crops": crops.round(2).tolist()}
-        return {**row, **place}, "done"
+        reference = {"clip": str(clip.path.resolve()), "start": start, "size": options.stored_size, "crops": crops.round(2).tolist()}
+        return {**row, **reference}, "done"
     producer = Producer("build-dataset", parameters={**options.to_json(), "held_out": [], "val_share": 0, "range": [start, stop]})
     target = out / "clips" / f"{name}.clip"
-    packed = target.with_suffix(".zip")
-    final = packed if options.store == "pack" else target
-    row["clip"] = str(final.relative_to(out))
-    if final.exists() and not open_clip(final).needs(material.layer, producer, material.inputs, overwrite):
+    zip_path = target.with_suffix(".zip")
+    path = zip_path if options.store == "pack" else target
+    row["clip"] = str(path.relative_to(out))
+    if path.exists() and not open_clip(path).needs(source_clip.layer, producer, source_clip.inputs, overwrite):
         return row, "skipped"
     views = [View.crop(box, *options.shape) for box in crops]
-    made = _frames(clip, run, crops, views, target)
-    material.write_layers(made, slice(start, stop), views, producer)
+    stored_clip = _store_frames(clip, run, crops, views, target)
+    source_clip.write_layers(stored_clip, slice(start, stop), views, producer)
     if options.store == "pack":
-        pack(target, packed, overwrite=True)
+        pack(target, zip_path, overwrite=True)
         shutil.rmtree(target)
     return row, "done"
 
 
-def _frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
-    """The cropped frames as a new clip, which replaces the remains of an interrupted run."""
+def _store_frames(clip: Clip, run: tuple[int, int], crops: np.ndarray, views: list[View], target: Path) -> Clip:
+    """Write the cropped frames as a new clip. It replaces what an interrupted run has left."""
     images = (view.image(frame) for view, frame in zip(views, clip.frames(*run), strict=True))
     source = {**(clip.source or {}), "path": None, "crop": crops[0].round(2).tolist(), "range": list(run)}
     return create_clip(target, images, fps=clip.fps, storage="jpg", source=source, overwrite=True)

@@ -17,7 +17,7 @@ from stages.io.files import write_atomically
 
 
 def read_rows(root: Path) -> dict[str, dict[str, Any]]:
-    """The rows of clips.ndjson by id; empty when there is no dataset yet, or writing its index stopped before dataset.json."""
+    """The rows of clips.ndjson by id; empty when there is no dataset, or no dataset.json because writing the index was interrupted."""
     if not (root / "dataset.json").exists():
         return {}
     try:
@@ -27,7 +27,7 @@ def read_rows(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def header_to_continue(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """The header of the dataset in `root` that is to be continued, or None for a new one. Raises InputError for any other folder."""
+    """The header of the dataset in `root` that is continued, None for a new one. Raises InputError when `root` holds anything else."""
     header = root / "dataset.json"
     if header.exists():
         return None if overwrite else dataset_files.read_header(root)
@@ -36,78 +36,79 @@ def header_to_continue(root: Path, *, overwrite: bool) -> dict[str, Any] | None:
     return None
 
 
-def compare(root: Path, old: dict[str, Any], kind: str, parameters: dict[str, Any]) -> None:
-    """Raises ParametersDiffer when the dataset with the header `old` was built with other parameters."""
-    before, after = {"kind": kind_of(old), **old.get("parameters", {})}, {"kind": kind, **parameters}
+def require_same_parameters(root: Path, header: dict[str, Any], kind: str, parameters: dict[str, Any]) -> None:
+    """Raises ParametersDiffer when the dataset with this header was built with other parameters."""
+    before, after = {"kind": kind_of(header), **header.get("parameters", {})}, {"kind": kind, **parameters}
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name) != value]
     if changed:
         raise ParametersDiffer(f"{root} was built with other parameters ({'; '.join(changed)})", code="output-differs")
 
 
 def common_labels(path: Path, labels: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """The label table of a dataset: `known`, that of its other clips, or for the first clip its own, `labels`. Raises InputError when the
-    clip at `path` has other labels."""
+    """The label table of a dataset: `known`, or for the first clip the table of that clip, `labels`.
+
+    Raises InputError when the clip at `path` has other labels than the dataset.
+    """
     if known is None or labels["names"] == known["names"]:
         return known or labels
-    ours, theirs = (f"{table.get('table') or 'custom'} ({', '.join(table['names'])})" for table in (labels, known))
-    raise InputError(f"{path} has the labels {ours}, the dataset has {theirs}", code="labels-differ")
+    clip_labels, dataset_labels = (f"{table.get('table') or 'custom'} ({', '.join(table['names'])})" for table in (labels, known))
+    raise InputError(f"{path} has the labels {clip_labels}, the dataset has {dataset_labels}", code="labels-differ")
 
 
 def assign_subjects(rows: Mapping[str, dict[str, Any]], subjects: Mapping[str, str], failed: Container[str]) -> None:
-    """Set the subject of each row that `subjects` lists, by the row's id or by the id of the source clip that it was cut from.
+    """Set the subject of each row that `subjects` lists by the id of the row or of its source clip.
 
-    Raises UsageError for a listed name that is neither, except that of a clip in `failed` or of a part of such a clip.
+    Raises UsageError for a listed name that is no such id, unless it is the id of a clip in `failed` or of a part of one.
     """
     known = {*rows, *(row.get("source", name) for name, row in rows.items())}
-    strange = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
-    if strange:
-        some = ", ".join(sorted(known)[:20])
-        raise UsageError(f"no clip is named {' or '.join(strange[:5])}, which the table of subjects lists", hint=f"There are {some}")
+    unknown = sorted(name for name in subjects if name not in known and name not in failed and name.rpartition("-")[0] not in failed)
+    if unknown:
+        examples = ", ".join(sorted(known)[:20])
+        raise UsageError(f"no clip is named {' or '.join(unknown[:5])}, which the table of subjects lists", hint=f"There are {examples}")
     for name, row in rows.items():
         row["subject"] = subjects.get(name, subjects.get(row.get("source", name), row["subject"]))
 
 
 def assign_splits(subjects: set[str], held_out: tuple[str, ...], share: float) -> dict[str, str]:
-    """ "train" or "val" for each subject: "val" for those of `held_out`, or else for those with the lowest hashes, so that a growing
-    dataset keeps its split.
+    """subject -> "train" or "val". The subjects in `held_out` are "val", or without any those with the lowest hashes.
 
-    With two or more subjects at least one is "val".
+    With hashes, subjects keep their split when a dataset grows. share: that of "val"; of two or more subjects at least one is "val".
     """
     if held_out:
         if missing := sorted(set(held_out) - subjects):
             known = ", ".join(sorted(subjects)[:20])
             raise UsageError(f"held-out subjects are not among the clips: {', '.join(missing)}", hint=f"There are {known}")
         return {name: "val" if name in held_out else "train" for name in subjects}
-    place = {name: int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
-    chosen = {name for name in subjects if place[name] < share}
-    if not chosen and len(subjects) > 1 and share > 0:
-        chosen = {min(subjects, key=lambda name: place[name])}
-    if chosen == subjects:  # training needs a subject
-        chosen.remove(max(subjects, key=lambda name: place[name]))
-    return {name: "val" if name in chosen else "train" for name in subjects}
+    hash_value = {name: int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 0xFFFFFFFF for name in subjects}
+    validation = {name for name in subjects if hash_value[name] < share}
+    if not validation and len(subjects) > 1 and share > 0:
+        validation = {min(subjects, key=lambda name: hash_value[name])}
+    if validation == subjects:  # training needs a subject
+        validation.remove(max(subjects, key=lambda name: hash_value[name]))
+    return {name: "val" if name in validation else "train" for name in subjects}
 
 
-def write_index(root: Path, about: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
-    """Write both files; clips.ndjson first, since dataset.json marks it as complete. about: kind, task, parameters and labels."""
+def write_index(root: Path, description: dict[str, Any], rows: dict[str, dict[str, Any]], splits: dict[str, str]) -> None:
+    """Write clips.ndjson, then dataset.json, which marks the dataset as complete. description: its kind, task, parameters and labels."""
     ordered = [{**rows[name], "split": splits[rows[name]["subject"]]} for name in sorted(rows)]
     write_atomically(root / "clips.ndjson", "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in ordered).encode())
     header = {
         "schema": dataset_files.SCHEMA,
-        **about,
-        "splits": {split: sorted(n for n, s in splits.items() if s == split) for split in ("train", "val")},
+        **description,
+        "splits": {split: sorted(name for name, assigned in splits.items() if assigned == split) for split in ("train", "val")},
         "statistics": _statistics(ordered),
     }
     write_atomically(root / "dataset.json", (json.dumps(header, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def _statistics(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
+    statistics: dict[str, Any] = {}
     for split in ("train", "val"):
-        mine = [row for row in rows if row["split"] == split]
-        table[split] = {
-            "subjects": len({row["subject"] for row in mine}),
-            "clips": len(mine),
-            "frames": sum(row["num_frames"] for row in mine),
-            "minutes": math.floor(sum(row["num_frames"] / row["fps_value"] for row in mine) / 0.6) / 100,
+        split_rows = [row for row in rows if row["split"] == split]
+        statistics[split] = {
+            "subjects": len({row["subject"] for row in split_rows}),
+            "clips": len(split_rows),
+            "frames": sum(row["num_frames"] for row in split_rows),
+            "minutes": math.floor(sum(row["num_frames"] / row["fps_value"] for row in split_rows) / 0.6) / 100,
         }
-    return table
+    return statistics

@@ -6,7 +6,7 @@ from stages.clip.images import list_images, read_image
 from stages.clip.layers import Layer, LayerWriter, Producer
 from stages.clip.probe import Timestamps, VideoInfo, probe
 from stages.clip.reader import read_frames
-from stages.clip.writer import VideoWriter, out_of_time
+from stages.clip.writer import VideoWriter, sound_sync_warnings
 
 __all__ = [
     "Clip",
@@ -20,8 +20,8 @@ __all__ = [
     "create_clip",
     "list_images",
     "open_clip",
-    "out_of_time",
     "probe",
     "read_frames",
     "read_image",
+    "sound_sync_warnings",
 ]

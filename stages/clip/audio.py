@@ -8,30 +8,30 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import ffmpeg as composer
+import ffmpeg
 
-from stages.clip.ffmpeg import Media, executable, file_url, meaning, media_input, run
+from stages.clip.ffmpeg import Media, executable, explain, file_url, media_input, run
 from stages.errors import InputError
 
-_COPIED_INTO = {
+_COPYABLE_CODECS = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
 }
-_EXACT = {"fflags": "+bitexact", "map_metadata": -1, "y": None}
+_OUTPUT_OPTIONS = {"fflags": "+bitexact", "map_metadata": -1, "y": None}
 
 
 @dataclass(frozen=True)
 class Sound:
-    """The first sound stream of a file; `start` in seconds after the start of the file."""
+    """The first sound stream of a file. start: seconds from the start of the file."""
 
     codec: str
     start: Fraction
 
 
 def find_sound(media: Media) -> Sound | None:
-    """The first sound stream, or None."""
+    """The first sound stream, None without sound."""
     source = media_input(media)["a:0"]
-    listing = run(composer.output(source, "-", **{"frames:a": 1, "c": "copy", "format": "framecrc"}).compile(cmd=executable())).stdout
+    listing = run(ffmpeg.output(source, "-", **{"frames:a": 1, "c": "copy", "format": "framecrc"}).compile(cmd=executable())).stdout
     base = re.search(r"^#tb 0: (\d+)/(\d+)", listing, re.M)
     codec = re.search(r"^#codec_id 0: (\S+)", listing, re.M)
     first = re.search(r"^0, *-?\d+, *(-?\d+),", listing, re.M)
@@ -41,19 +41,21 @@ def find_sound(media: Media) -> Sound | None:
 
 
 def copy_sound(media: Media, target: Path) -> None:
-    """Copy the first sound stream into a Matroska file, unchanged if Matroska takes it, else as FLAC. Raises InputError."""
+    """Copy the first sound stream into a Matroska file: unchanged if Matroska supports its codec, else as FLAC. Raises InputError."""
     source = media_input(media)["a:0"]
-    complaint = ""
+    messages = ""
     for codec in ("copy", "flac"):
-        result = run(composer.output(source, file_url(target), format="matroska", **{"c:a": codec}, **_EXACT).compile(cmd=executable()))
+        result = run(
+            ffmpeg.output(source, file_url(target), format="matroska", **{"c:a": codec}, **_OUTPUT_OPTIONS).compile(cmd=executable())
+        )
         if result.returncode == 0:
             return
-        complaint = result.stderr
-    raise InputError(f"the sound of {media.path} cannot be copied: {meaning(complaint)}")
+        messages = result.stderr
+    raise InputError(f"the sound of {media.path} cannot be copied: {explain(messages)}")
 
 
-def tagged(command: list[str], tags: Mapping[str, str]) -> list[str]:
-    """A composed command that also writes `tags` into the metadata of its output, the last argument."""
+def add_tags(command: list[str], tags: Mapping[str, str]) -> list[str]:
+    """The command with options that write `tags` into the metadata of its output, which is the last argument."""
     options = [part for name, value in tags.items() for part in ("-metadata", f"{name}={value}")]
     return [*command[:-1], *options, command[-1]]
 
@@ -61,24 +63,31 @@ def tagged(command: list[str], tags: Mapping[str, str]) -> list[str]:
 def add_sound(
     video: Path, sound: Media, shift: Fraction, duration: Fraction, target: Path, container: str, tags: Mapping[str, str]
 ) -> None:
-    """Put `video` and `sound`, moved by `shift` seconds and cut at `duration`, into `target` without encoding the video again.
+    """Write `target`: `video`, copied, with the sound of `sound`, which is shifted by `shift` seconds and ends at `duration`.
 
-    `tags` are the metadata of the container.
+    tags: the metadata of the container. Raises InputError.
     """
-    found = find_sound(sound)
-    if found is None:
+    stream = find_sound(sound)
+    if stream is None:
         raise InputError(f"{sound.path} holds no sound")
-    copied = found.codec in _COPIED_INTO.get(container, {found.codec})
-    exactly = "alac" if found.codec == "alac" else "copy"  # out of Matroska a copy of ALAC has no length in its last packet
-    complaint = ""
-    for codec in [exactly, "aac"] if copied else ["aac"]:
+    can_copy = stream.codec in _COPYABLE_CODECS.get(container, {stream.codec})
+    copy_codec = "alac" if stream.codec == "alac" else "copy"  # the last packet of ALAC copied from Matroska lacks its duration
+    messages = ""
+    for codec in [copy_codec, "aac"] if can_copy else ["aac"]:
         video_stream = media_input(Media(video))["v:0"]
-        tones = media_input(sound, itsoffset=f"{float(shift):.6f}")["a:0"]
-        if codec != "copy":  # encoded sound would begin before the first frame and end too early by the same amount
-            tones = tones.filter("atrim", start=0, end=f"{float(duration):.6f}")
-        options = {"c:v": "copy", "c:a": codec, "t": f"{float(duration):.6f}", "movflags": "+faststart", "format": container, **_EXACT}
-        result = run(tagged(composer.output(video_stream, tones, file_url(target), **options).compile(cmd=executable()), tags))
+        audio_stream = media_input(sound, itsoffset=f"{float(shift):.6f}")["a:0"]
+        if codec != "copy":  # else encoded sound would start before the first frame and end too early by the same time
+            audio_stream = audio_stream.filter("atrim", start=0, end=f"{float(duration):.6f}")
+        options = {
+            "c:v": "copy",
+            "c:a": codec,
+            "t": f"{float(duration):.6f}",
+            "movflags": "+faststart",
+            "format": container,
+            **_OUTPUT_OPTIONS,
+        }
+        result = run(add_tags(ffmpeg.output(video_stream, audio_stream, file_url(target), **options).compile(cmd=executable()), tags))
         if result.returncode == 0:
             return
-        complaint = result.stderr
-    raise InputError(f"the sound of {sound.path} cannot be added to the video: {meaning(complaint)}")
+        messages = result.stderr
+    raise InputError(f"the sound of {sound.path} cannot be added to the video: {explain(messages)}")

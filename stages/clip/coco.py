@@ -4,8 +4,8 @@
      "annotations": [{"image_id": 7, "category_id": 1, "track_id": 3, "keypoints": [x, y, v, ... 17 times]}, ...]}
     [{"image_id": 7, "category_id": 1, "keypoints": [x, y, score, ...], "score": 0.9}, ...]
 
-A person may have 17 points, COCO-WholeBody's 133, or 17 and its foot_kpts, face_kpts, lefthand_kpts and righthand_kpts. `v` is a flag (0
-absent, 1 hidden, 2 visible, read as confidence v / 2) where the file has a 2, else a confidence.
+A person may have 17 points, the 133 of COCO-WholeBody, or 17 with foot_kpts, face_kpts, lefthand_kpts and righthand_kpts. If any `v` in a
+file is 2, all are flags (0 absent, 1 hidden, 2 visible; the confidence is v / 2). Else they are confidences.
 """
 
 from __future__ import annotations
@@ -21,66 +21,71 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.images import natural_key
-from stages.clip.openpose import load_json, numbers_of, people_in, read_points
+from stages.clip.openpose import columns_of_people, load_json, read_points, shortest_floats
 from stages.clip.people import Person
-from stages.clip.scaling import Poses, Size, one_size, poses_of
+from stages.clip.scaling import Poses, Size, common_size, scale_poses
 from stages.errors import InputError
-from stages.tables.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert
+from stages.tables.skeletons import COCO_17, COCO_17_IN_BODY_25, COCO_WHOLEBODY, FEET_IN_BODY_25, Points, convert_to_body_25
 
-_PERSON = 1
-_EXTRAS = {"foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
-"""In the order of COCO-WholeBody's 133 points, after the 17 of the body."""
-_NAMES = (
+_PERSON_CATEGORY = 1
+_EXTRA_PARTS = {"foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+"""key -> number of points, in the order of COCO-WholeBody's 133 points, after the 17 of the body."""
+_KEYPOINT_NAMES = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
     "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
 )  # fmt: skip
 
-Found = tuple[Points, int]
-"""17 or 133 points of a person, and the track_id or -1."""
+CocoPerson = tuple[Points, int]
+"""The 17 or 133 points of a person, and the track_id, -1 if unknown."""
 
 
 def read_coco(path: Path, num_frames: int | None = None, size: Size | None = None) -> Poses:
-    """Every image of the file is a frame, in the order of their names, or else of their ids.
+    """The people of a COCO keypoint file. Every image is a frame; their order is that of their names, or without names of their ids.
 
-    A list of results does not name images without people: ids that are missing between the first and the last are such frames, and with
-    `num_frames` (of the clip that they belong to) also those before and after. Points are scaled to frames of `size` where that is given.
-    Raises InputError naming the file.
+    A list of results does not mention images without people. So every id between the first and the last is a frame, too. With
+    `num_frames`, the length of the clip to which the people belong, there are more such frames before or after. Points are scaled to
+    frames of `size`, if given. Raises InputError naming the file.
     """
     value = load_json(path)
     try:
-        return _coco(path, value, num_frames, size)
-    except (TypeError, ValueError, AttributeError) as error:  # numbers where lists should be, ids that are objects
+        return _parse(path, value, num_frames, size)
+    except (TypeError, ValueError, AttributeError) as error:  # such as a number in place of a list, or an object as an id
         raise InputError(f"{path} is not a COCO keypoint file: {error}") from error
 
 
-def _coco(path: Path, value: Any, num_frames: int | None, size: Size | None) -> Poses:
-    listed = value if isinstance(value, list) else value.get("annotations") if isinstance(value, dict) else None
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) and "image_id" in entry for entry in listed):
+def _parse(path: Path, value: Any, num_frames: int | None, size: Size | None) -> Poses:
+    annotations = value if isinstance(value, list) else value.get("annotations") if isinstance(value, dict) else None
+    if not isinstance(annotations, list) or not all(isinstance(entry, dict) and "image_id" in entry for entry in annotations):
         raise InputError(f"{path} is not a COCO keypoint file: it has no annotations with an image_id")
     images = value.get("images") if isinstance(value, dict) else None
-    order, count = _images(path, images) if images else _frames_of_results(path, [entry["image_id"] for entry in listed], num_frames)
-    people = _people(value.get("categories") if isinstance(value, dict) else None)
-    by_frame: list[list[Found]] = [[] for _ in range(count)]
-    for entry in listed:
-        if entry["image_id"] not in order:
+    frame_of_image, count = (
+        _order_of_images(path, images) if images else _order_of_results(path, [entry["image_id"] for entry in annotations], num_frames)
+    )
+    person_categories = _person_categories(value.get("categories") if isinstance(value, dict) else None)
+    by_frame: list[list[CocoPerson]] = [[] for _ in range(count)]
+    for entry in annotations:
+        if entry["image_id"] not in frame_of_image:
             raise InputError(f"{path}: an annotation refers to the image {entry['image_id']!r}, which is not in the list")
-        if entry.get("category_id") in people and entry.get("keypoints"):
-            by_frame[order[entry["image_id"]]].append(_found(path, entry))
+        if entry.get("category_id") in person_categories and entry.get("keypoints"):
+            by_frame[frame_of_image[entry["image_id"]]].append(_read_person(path, entry))
     scale = 0.5 if _has_flags(by_frame) else 1.0
-    frames = [[_person(points, number, scale) for points, number in found if points[:, 2].any()] for found in by_frame]
-    own = one_size(path, [(image.get("width"), image.get("height")) for image in images or ()])
-    return poses_of(path, frames, own, size)
+    frames = [
+        [_to_person(points, track_id, scale) for points, track_id in people_of_frame if points[:, 2].any()] for people_of_frame in by_frame
+    ]
+    image_size = common_size(path, [(image.get("width"), image.get("height")) for image in images or ()])
+    return scale_poses(path, frames, image_size, size)
 
 
 def coco_file(clip: Clip) -> bytes:
-    """The layer `poses` as COCO annotations, with COCO-WholeBody's feet, face and hands where they are known. COCO has no neck, no
-    mid-hip and no pupils; the third number of a point is its confidence.
+    """The layer `poses` as a COCO annotation file, with COCO-WholeBody's feet, face and hands if the clip has them.
+
+    COCO has no neck, no mid-hip and no pupils. The third number of a point is its confidence.
     """
     arrays = clip.layer("poses").arrays()
     images = [
         {"id": index, "file_name": f"{index:06d}.png", "width": clip.width, "height": clip.height} for index in range(clip.num_frames)
     ]
-    category = {"id": _PERSON, "name": "person", "supercategory": "person", "keypoints": list(_NAMES), "skeleton": []}
+    category = {"id": _PERSON_CATEGORY, "name": "person", "supercategory": "person", "keypoints": list(_KEYPOINT_NAMES), "skeleton": []}
     annotations = [{"id": number, **entry} for number, entry in enumerate(_annotations(arrays, clip.num_frames), 1)]
     value = {"info": {"description": clip.id}, "images": images, "annotations": annotations, "categories": [category]}
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
@@ -88,37 +93,37 @@ def coco_file(clip: Clip) -> bytes:
 
 def _annotations(arrays: Mapping[str, np.ndarray], num_frames: int) -> Iterator[dict[str, Any]]:
     for index in range(num_frames):
-        for column in people_in(arrays, index):
+        for column in columns_of_people(arrays, index):
             body = arrays["keypoints"][index, column]
-            x0, y0, x1, y1 = numbers_of(arrays["boxes"][index, column])
+            x0, y0, x1, y1 = shortest_floats(arrays["boxes"][index, column])
             yield {
                 "image_id": index,
-                "category_id": _PERSON,
+                "category_id": _PERSON_CATEGORY,
                 "track_id": int(arrays["track_id"][index, column]),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "iscrowd": 0,
                 "num_keypoints": int((body[list(COCO_17_IN_BODY_25), 2] > 0).sum()),
-                "keypoints": numbers_of(body[list(COCO_17_IN_BODY_25)]),
-                **_extras(arrays, index, column),
+                "keypoints": shortest_floats(body[list(COCO_17_IN_BODY_25)]),
+                **_extra_parts(arrays, index, column),
             }
 
 
-def _extras(arrays: Mapping[str, np.ndarray], index: int, column: int) -> dict[str, list[float]]:
-    """Those of feet, face and hands that have any point."""
+def _extra_parts(arrays: Mapping[str, np.ndarray], index: int, column: int) -> dict[str, list[float]]:
+    """The entries for feet, face and hands, without those that have no point."""
     parts = {"foot_kpts": arrays["keypoints"][index, column, FEET_IN_BODY_25]}
     parts |= {"face_kpts": arrays["face"][index, column, :68]} if "face" in arrays else {}
     parts |= {f"{side}hand_kpts": arrays[f"hand_{side}"][index, column] for side in ("left", "right") if f"hand_{side}" in arrays}
-    return {name: numbers_of(points) for name, points in parts.items() if points[:, 2].any()}
+    return {name: shortest_floats(points) for name, points in parts.items() if points[:, 2].any()}
 
 
-def _people(categories: Any) -> set[Any]:
-    """The category ids that are people: those named person, else 1; or none given."""
+def _person_categories(categories: Any) -> set[Any]:
+    """The category ids of people: those named person, else 1. None, a missing id, always counts as a person."""
     named = [category for category in categories or [] if isinstance(category, dict) and category.get("name") == "person"]
-    return {None, *(category.get("id") for category in named)} if named else {None, _PERSON}
+    return {None, *(category.get("id") for category in named)} if named else {None, _PERSON_CATEGORY}
 
 
-def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
-    """(image id -> number of the frame, number of frames)"""
+def _order_of_images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
+    """(image id -> index of the frame, number of frames)"""
     if not isinstance(images, list) or not all(isinstance(image, dict) and isinstance(image.get("id"), (int, str)) for image in images):
         raise InputError(f"{path} is not a COCO keypoint file: its images have no ids")
     ordered = sorted(images, key=lambda image: natural_key(str(image.get("file_name", image["id"]))))
@@ -131,44 +136,44 @@ def _images(path: Path, images: Any) -> tuple[dict[Any, int], int]:
     return order, len(order)
 
 
-def _frames_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -> tuple[dict[Any, int], int]:
-    """(image id -> number of the frame, number of frames). An id is a number, or a name that ends in one."""
+def _order_of_results(path: Path, ids: Sequence[Any], num_frames: int | None) -> tuple[dict[Any, int], int]:
+    """(image id -> index of the frame, number of frames). An id is a number, or a name that ends in one."""
     numbers: dict[Any, int] = {}
     for name in ids:
-        found = re.search(r"(\d{1,12})\D*$", str(name))
-        if not isinstance(name, (int, str)) or found is None:
+        match = re.search(r"(\d{1,12})\D*$", str(name))
+        if not isinstance(name, (int, str)) or match is None:
             raise InputError(f"{path}: the image_id {name!r} is no number, so the order of the frames is unknown")
-        numbers[name] = int(found[1])
-    named: dict[int, Any] = {}
+        numbers[name] = int(match[1])
+    name_of_number: dict[int, Any] = {}
     for name, number in numbers.items():
-        if (other := named.setdefault(number, name)) is not name:
+        if (other := name_of_number.setdefault(number, name)) is not name:
             raise InputError(f"{path}: the image_ids {other!r} and {name!r} are the same frame")
     if not numbers:
         raise InputError(f"{path} holds no people")
-    low, high = min(numbers.values()), max(numbers.values())
-    count = num_frames or high - low + 1
-    first = low if num_frames is None else max(0, high + 1 - num_frames)
-    if low < first or count > 10**6:
-        raise InputError(f"{path} refers to the frames {low} to {high}" + (f", but the clip has {num_frames}" if num_frames else ""))
+    lowest, highest = min(numbers.values()), max(numbers.values())
+    count = num_frames or highest - lowest + 1
+    first = lowest if num_frames is None else max(0, highest + 1 - num_frames)
+    if lowest < first or count > 10**6:
+        raise InputError(f"{path} refers to the frames {lowest} to {highest}" + (f", but the clip has {num_frames}" if num_frames else ""))
     return {name: number - first for name, number in numbers.items()}, count
 
 
-def _found(path: Path, entry: Mapping[str, Any]) -> Found:
+def _read_person(path: Path, entry: Mapping[str, Any]) -> CocoPerson:
     name = f"{path}: keypoints of the image {entry['image_id']!r}"
-    whole = isinstance(entry["keypoints"], list) and len(entry["keypoints"]) == 3 * COCO_WHOLEBODY.count
-    points = read_points(name, entry["keypoints"], COCO_WHOLEBODY.count if whole else COCO_17.count)
-    if not whole and any(entry.get(key) for key in _EXTRAS):
-        points = np.concatenate([points, *(read_points(f"{name}, {key}", entry.get(key) or [], n) for key, n in _EXTRAS.items())])
-    number = entry.get("track_id")
-    return points, number if isinstance(number, int) and 0 <= number < 2**31 else -1
+    is_wholebody = isinstance(entry["keypoints"], list) and len(entry["keypoints"]) == 3 * COCO_WHOLEBODY.count
+    points = read_points(name, entry["keypoints"], COCO_WHOLEBODY.count if is_wholebody else COCO_17.count)
+    if not is_wholebody and any(entry.get(key) for key in _EXTRA_PARTS):
+        points = np.concatenate([points, *(read_points(f"{name}, {key}", entry.get(key) or [], n) for key, n in _EXTRA_PARTS.items())])
+    track_id = entry.get("track_id")
+    return points, track_id if isinstance(track_id, int) and 0 <= track_id < 2**31 else -1
 
 
-def _has_flags(by_frame: Sequence[list[Found]]) -> bool:
-    """Whether the third numbers are 0, 1 and 2, some of them 2."""
-    third = np.unique(np.concatenate([[0.0], *(points[:17, 2] for found in by_frame for points, _ in found)]))
-    return bool(third.max() == 2 and np.isin(third, (0, 1, 2)).all())
+def _has_flags(by_frame: Sequence[list[CocoPerson]]) -> bool:
+    """Whether the third numbers of the points are flags: only 0, 1 and 2, with at least one 2."""
+    values = np.unique(np.concatenate([[0.0], *(points[:17, 2] for people in by_frame for points, _ in people)]))
+    return bool(values.max() == 2 and np.isin(values, (0, 1, 2)).all())
 
 
-def _person(points: Points, number: int, scale: float) -> Person:
+def _to_person(points: Points, track_id: int, scale: float) -> Person:
     body = points * np.array([1, 1, scale], np.float32)
-    return Person(convert(body, COCO_WHOLEBODY if len(points) == COCO_WHOLEBODY.count else COCO_17), number)
+    return Person(convert_to_body_25(body, COCO_WHOLEBODY if len(points) == COCO_WHOLEBODY.count else COCO_17), track_id)

@@ -1,17 +1,17 @@
-"""The comment in the container of a video, which says how it was made."""
+"""The comment in the container of a video, in which stages store how it was made."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import ffmpeg as composer
+import ffmpeg
 
 from stages.clip.ffmpeg import Media, executable, media_input, run
 
 
 def read_comment(path: Path) -> str | None:
-    """The comment that `VideoWriter` was given, or None when the file has none or is not a video."""
-    command = composer.output(media_input(Media(path)), "-", format="ffmetadata").compile(cmd=executable())
+    """The comment that `VideoWriter` has written, None if there is none or the file is not a video."""
+    command = ffmpeg.output(media_input(Media(path)), "-", format="ffmetadata").compile(cmd=executable())
     text = run(command).stdout.replace("\\\n", "\n")
     for line in text.splitlines():
         name, _, value = line.partition("=")

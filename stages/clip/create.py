@@ -21,49 +21,49 @@ from stages.clip.clip import Clip, is_clip, open_clip
 from stages.clip.ffmpeg import Media, require_readable_file
 from stages.clip.images import Storage, is_animation, is_image, list_images, read_animation, read_image
 from stages.clip.layers import VERSION, LayerWriter, Producer, layer_json
-from stages.clip.probe import Timestamps, VideoInfo, probe, rate_of
+from stages.clip.probe import Timestamps, VideoInfo, find_rate, probe
 from stages.clip.reader import decode
 from stages.clip.schema import CLIP_SCHEMA, MAX_FRAMES, dump, rational_text, timestamps_json
 from stages.clip.store import DirectoryStore
 from stages.errors import Fsv2vError, InputError, ParametersDiffer, UsageError
 from stages.io.digests import file_sha256
-from stages.io.files import alone, building_directory, discard, write_bytes, write_errors
+from stages.io.files import building_directory, discard, exclusive_lock, explain_write_errors, write_bytes
 from stages.io.image_headers import MAX_SIDE
 
 FrameStorage = Literal["reference", "jpg", "png"]
 DEFAULT_FPS = Fraction(25)
-"""Frame rate of clips made from images, which have none."""
+"""The default frame rate of clips that are made from images."""
 
 
 def as_clip(source: str | Path, out: str | Path | None = None, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
     """The clip of `source`: an existing clip is opened; a video, animation, image or folder of images becomes one.
 
-    The clip is made at `out` if that ends in .clip, else in the folder `out`, else in the current one. `frames` says how
-    frames are kept: by reference to the video (the default for videos), as PNG (for images) or as JPEG. `fps` is the
-    rate of images. A finished clip of the same source is reused; one of another source or storage raises
-    ParametersDiffer. Raises InputError for a file that is neither a video nor an image.
+    out: the clip if it ends in .clip, else the folder for the clip; None: the current folder. frames: how frames are stored: by reference
+    to the video (the default for videos), as PNG (the default for images) or as JPEG. fps: the rate of images. A finished clip of the same
+    source is reused. Raises ParametersDiffer when there is a clip of another source or storage, InputError for a file that is neither a
+    video nor an image.
     """
     source = Path(source)
     if is_clip(source):
-        return open_clip(source) if out is None else _elsewhere(open_clip(source), clip_path(source, out))
+        return open_clip(source) if out is None else _copy_to(open_clip(source), clip_path(source, out))
     if not source.exists():
         raise InputError(f"{source} does not exist")
     target = clip_path(source, out)
     identity = source_identity(source)
     if (target / "clip.json").exists():
-        return finished(target, source, identity["sha256"], frames, fps)
+        return open_finished(target, source, identity["sha256"], frames, fps)
     try:
         if is_image(source) and source.is_file() and is_animation(source):
-            _from_animation(source, target, identity, frames, fps)
+            _create_from_animation(source, target, identity, frames, fps)
         elif source.is_dir() or is_image(source):
             images = list_images(source) if source.is_dir() else [source]
-            _from_images(source, images, target, identity, frames, fps or DEFAULT_FPS)
+            _create_from_images(source, images, target, identity, frames, fps or DEFAULT_FPS)
         else:
-            _from_video(source, target, identity, frames or "reference")
+            _create_from_video(source, target, identity, frames or "reference")
     except InputError as error:
         if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
             raise
-        return finished(target, source, identity["sha256"], frames, fps)
+        return open_finished(target, source, identity["sha256"], frames, fps)
     return open_clip(target)
 
 
@@ -74,32 +74,32 @@ def clip_of_images(
     fps: Fraction = DEFAULT_FPS,
     timestamps: Timestamps | None = None,
 ) -> Clip:
-    """A clip of these images of one folder, in this order. A finished one of the same images is reused; see `as_clip`."""
+    """The clip at `target` of these images of one folder, in this order. A finished clip of the same images is reused, as in `as_clip`."""
     identity = images_identity(images)
     if (target / "clip.json").exists():
-        return finished(target, images[0].parent, identity["sha256"], frames, fps)
-    _from_images(images[0].parent, images, target, identity, frames, fps, timestamps)
+        return open_finished(target, images[0].parent, identity["sha256"], frames, fps)
+    _create_from_images(images[0].parent, images, target, identity, frames, fps, timestamps)
     return open_clip(target)
 
 
 @contextlib.contextmanager
-def all_or_nothing(target: Path) -> Iterator[None]:
-    """Remove a clip that the block creates at `target` when the block fails; one that existed before stays.
+def discard_on_failure(target: Path) -> Iterator[None]:
+    """If the block fails, remove the clip that it has created at `target`. A clip that existed before is kept.
 
-    Raises InputError while another process creates one there.
+    Raises InputError while another process creates a clip there.
     """
-    with contextlib.nullcontext() if target.exists() else alone(target, refusal=InputError):
-        fresh = not target.exists()
+    with contextlib.nullcontext() if target.exists() else exclusive_lock(target, error_type=InputError):
+        is_new = not target.exists()
         try:
             yield
         except Fsv2vError:
-            if fresh:
+            if is_new:
                 discard(target)
             raise
 
 
 def clip_path(source: Path, out: str | Path | None) -> Path:
-    """The path of the clip of `source`."""
+    """The path at which `as_clip` makes the clip of `source`."""
     out = Path.cwd() if out is None else Path(out)
     name = Path(os.path.abspath(source)).name
     stem = name.removesuffix(".zip").removesuffix(".clip") if is_clip(source) else name if source.is_dir() else Path(name).stem
@@ -107,7 +107,7 @@ def clip_path(source: Path, out: str | Path | None) -> Path:
 
 
 def source_identity(source: Path) -> dict[str, Any]:
-    """sha256 and bytes of a file, or of all images of a folder in natural order."""
+    """{"sha256", "bytes"} of a file, or of the images of a folder."""
     if not source.is_dir():
         require_readable_file(source)
         return {"sha256": file_sha256(source), "bytes": source.stat().st_size}
@@ -115,7 +115,7 @@ def source_identity(source: Path) -> dict[str, Any]:
 
 
 def images_identity(images: Sequence[Path]) -> dict[str, Any]:
-    """sha256 of their names and contents, and bytes."""
+    """{"sha256", "bytes"}: the digest of the names and contents of the images, and their total size."""
     lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in images)
     digest = hashlib.sha256(os.fsencode(lines)).hexdigest()
     return {"sha256": digest, "bytes": sum(path.stat().st_size for path in images)}
@@ -137,11 +137,11 @@ def create_clip(
     overwrite: bool = False,
     fill: Callable[[Clip], None] = lambda clip: None,
 ) -> Clip:
-    """Make a clip of `frames` (uint8 RGB [H, W, 3], taken one at a time), or without frames of the given size and length.
+    """Make a clip of `frames` (uint8 RGB [H, W, 3], read one at a time), or a clip without frames that has this size and length.
 
-    `source` is kept in clip.json: {path, sha256, bytes, crop, range}. The clip appears at `path` when it is complete; `fill` may add
-    layers to it before that.
-    Raises ParametersDiffer when one exists and `overwrite` is not set, InputError when frames differ in size.
+    source: {path, sha256, bytes, crop, range} for clip.json. audio_from: a file or clip whose sound is copied. fill: is called with the
+    clip before it is finished and may add layers. The clip appears at `path` when it is complete. Raises ParametersDiffer when a clip
+    exists there and `overwrite` is not set, InputError when frames differ in size.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -160,42 +160,42 @@ def create_clip(
 
 
 def require_replaceable(path: Path) -> None:
-    """Raises ParametersDiffer when `path` is anything but a clip: overwriting must not delete a user's folder."""
+    """Raises ParametersDiffer unless `path` is a clip, an empty folder or absent: a user's folder must not be replaced."""
     if path.exists() and not (path / "clip.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise ParametersDiffer(f"{path} exists and is not a clip, so it is not replaced", code="output-taken")
 
 
-def finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
-    """The clip at `target`. Raises ParametersDiffer unless it was made from the source with this `sha256`, in the same way.
+def open_finished(target: Path, source: Path, sha256: str, frames: FrameStorage | None = None, fps: Fraction | None = None) -> Clip:
+    """Open the clip at `target`. Raises ParametersDiffer unless it was made in this way from the source with this `sha256`.
 
-    `fps` applies to images; a video has its own.
+    fps: the rate of images; it is ignored for a video.
     """
     clip = open_clip(target)
     if (clip.source or {}).get("sha256") != sha256:
         raise ParametersDiffer(f"{target} was made from another source than {source}", code="output-other")
-    kept = clip.layer("frames").storage if clip.has("frames") else None
-    if frames and frames != kept:
-        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {kept} -> {frames})", code="output-taken")
+    storage = clip.layer("frames").storage if clip.has("frames") else None
+    if frames and frames != storage:
+        raise ParametersDiffer(f"{target} stores its frames in another way (frames: {storage} -> {frames})", code="output-taken")
     if fps and fps != clip.fps and (source.is_dir() or is_image(source)):
         raise ParametersDiffer(f"{target} has another rate (fps: {clip.fps} -> {fps})", code="output-other")
     return clip
 
 
-def _from_video(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage) -> None:
+def _create_from_video(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage) -> None:
     info = probe(source)
     producer = Producer("import", parameters={"frames": storage})
     with building_directory(target) as folder:
         if storage == "reference":
-            _refer(folder, info, producer, identity)
+            _store_reference(folder, info, producer, identity)
         else:
             _store_frames(folder, decode(Media(source), info), storage, producer, info.num_frames)
         if info.has_audio:
             _store_sound(folder, source, info.num_frames, info.start)
-        described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
-        _write_clip_json(folder, target.stem, (info.width, info.height), info.num_frames, info.fps, info.timestamps, described)
+        source_entry = {"path": stored_path(source, target), **identity, "crop": None, "range": None}
+        _write_clip_json(folder, target.stem, (info.width, info.height), info.num_frames, info.fps, info.timestamps, source_entry)
 
 
-def _from_images(
+def _create_from_images(
     source: Path,
     images: Sequence[Path],
     target: Path,
@@ -206,18 +206,20 @@ def _from_images(
 ) -> None:
     if storage == "reference":
         raise UsageError(f"the images of {source} cannot be kept by reference", hint="Choose png or jpg")
-    described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
+    source_entry = {"path": stored_path(source, target), **identity, "crop": None, "range": None}
     producer = Producer("import", parameters={"frames": storage or "png"})
     with building_directory(target) as folder:
-        size = _store_frames(folder, same_size(images), storage or "png", producer, len(images))
-        _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, described)
+        size = _store_frames(folder, read_same_size(images), storage or "png", producer, len(images))
+        _write_clip_json(folder, target.stem, size[:2], size[2], fps, timestamps, source_entry)
 
 
-def _from_animation(source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage | None, fps: Fraction | None) -> None:
+def _create_from_animation(
+    source: Path, target: Path, identity: Mapping[str, Any], storage: FrameStorage | None, fps: Fraction | None
+) -> None:
     if storage == "reference":
         raise UsageError(f"the frames of {source} cannot be kept by reference", hint="Choose png or jpg")
-    described = {"path": kept_path(source, target), **identity, "crop": None, "range": None}
-    ticks = [0]  # the time of each frame and of the end, in milliseconds
+    source_entry = {"path": stored_path(source, target), **identity, "crop": None, "range": None}
+    ticks = [0]  # the times of the frames, and of the end, in milliseconds
 
     def frames() -> Iterator[np.ndarray]:
         for image, seconds in read_animation(source):
@@ -228,66 +230,66 @@ def _from_animation(source: Path, target: Path, identity: Mapping[str, Any], sto
         producer = Producer("import", parameters={"frames": storage or "png"})
         width, height, count = _store_frames(folder, frames(), storage or "png", producer)
         times = Timestamps(Fraction(1, 1000), tuple(ticks[:-1]))
-        own, constant = rate_of(times.ticks, times.time_base)
-        kept = None if fps or constant else times
-        _write_clip_json(folder, target.stem, (width, height), count, fps or own, kept, described)
+        rate, is_constant = find_rate(times.ticks, times.time_base)
+        timestamps = None if fps or is_constant else times
+        _write_clip_json(folder, target.stem, (width, height), count, fps or rate, timestamps, source_entry)
 
 
-def borrowed(clip: Clip, target: Path) -> Clip:
-    """A copy of `clip` at `target`, for layers that must not be added to the clip itself. Its files are links where that is possible."""
-    return _elsewhere(clip, target, _link)
+def link_clip(clip: Clip, target: Path) -> Clip:
+    """A copy of `clip` at `target`, to which layers can be added without changing `clip`. Its files are links if possible."""
+    return _copy_to(clip, target, _link_or_copy)
 
 
-def _link(content: Path, place: Path) -> None:
+def _link_or_copy(file: Path, target: Path) -> None:
     try:
-        place.symlink_to(content.absolute())
+        target.symlink_to(file.absolute())
     except OSError:
-        shutil.copyfile(content, place)
+        shutil.copyfile(file, target)
 
 
-def _elsewhere(clip: Clip, target: Path, put: Callable[[Path, Path], object] = shutil.copyfile) -> Clip:
-    """A copy of `clip` at `target`, a directory to which layers can be added, or the existing copy."""
+def _copy_to(clip: Clip, target: Path, copy_file: Callable[[Path, Path], object] = shutil.copyfile) -> Clip:
+    """A copy of `clip` as the directory `target`; an existing copy is reused. copy_file: copies or links one file."""
     if os.path.abspath(target) == os.path.abspath(clip.path):
         return clip
     if (target / "clip.json").exists():
-        return _copy_at(target, clip)
+        return _open_copy(target, clip)
     try:
-        _copy(clip, target, put)
+        _write_copy(clip, target, copy_file)
     except InputError as error:
         if not isinstance(error.__cause__, FileExistsError) or not (target / "clip.json").exists():
             raise
-    return _copy_at(target, clip)
+    return _open_copy(target, clip)
 
 
-def _copy_at(target: Path, clip: Clip) -> Clip:
+def _open_copy(target: Path, clip: Clip) -> Clip:
     copy = open_clip(target)
     if any(copy.meta.get(key) != clip.meta.get(key) for key in ("id", "created", "width", "height", "num_frames")):
         raise ParametersDiffer(f"{target} is another clip than {clip.path}", code="output-other")
     return copy
 
 
-def _copy(clip: Clip, target: Path, put: Callable[[Path, Path], object]) -> None:
+def _write_copy(clip: Clip, target: Path, copy_file: Callable[[Path, Path], object]) -> None:
     with building_directory(target) as folder:
-        for name, content in files_of(clip):
-            with write_errors(target):
+        for name, content in list_files(clip):
+            with explain_write_errors(target):
                 (folder / name).parent.mkdir(exist_ok=True)
-                put(content, folder / name) if isinstance(content, Path) else (folder / name).write_bytes(content)
+                copy_file(content, folder / name) if isinstance(content, Path) else (folder / name).write_bytes(content)
         source = clip.source_path()
         if source:
-            meta = {**clip.meta, "source": {**(clip.source or {}), "path": kept_path(source, target)}}
-            (folder / "clip.json").unlink()  # it may be a link to the other clip's own
+            meta = {**clip.meta, "source": {**(clip.source or {}), "path": stored_path(source, target)}}
+            (folder / "clip.json").unlink()  # it may be a link to that of the original clip
             write_bytes(folder / "clip.json", dump(meta))
 
 
-def files_of(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
-    """(name, content) of every finished file of a clip, clip.json first, then layer by layer."""
+def list_files(clip: Clip) -> Iterator[tuple[str, Path | bytes]]:
+    """(name, path or content) of clip.json and of the files of all finished layers."""
     packed = not isinstance(clip.store, DirectoryStore)
     names = ["clip.json", *(f"{kind}/{name}" for kind in clip.layers() for name in clip.store.names(kind))]
     return ((name, clip.store.read(name) if packed else clip.path / name) for name in names)
 
 
-def same_size(images: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Read images one at a time. Raises InputError naming the first one of another size."""
+def read_same_size(images: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Read images one at a time. Raises InputError naming the first image that differs in size."""
     first: tuple[int, ...] | None = None
     for path in images:
         image = read_image(path)
@@ -298,38 +300,38 @@ def same_size(images: Sequence[Path]) -> Iterator[np.ndarray]:
 
 
 def _store_frames(
-    folder: Path, frames: Iterable[np.ndarray], storage: Storage, producer: Producer, length: int | None = None
+    folder: Path, frames: Iterable[np.ndarray], storage: Storage, producer: Producer, known_length: int | None = None
 ) -> tuple[int, int, int]:
     """Write the layer `frames` of a new clip and return (width, height, number of frames)."""
-    inside = folder / "frames"
-    with write_errors(inside):
-        inside.mkdir()
-    stream = iter(frames)
-    first = next(stream, None)
+    subfolder = folder / "frames"
+    with explain_write_errors(subfolder):
+        subfolder.mkdir()
+    iterator = iter(frames)
+    first = next(iterator, None)
     if first is None:
         raise InputError("there is no frame to make a clip from")
     height, width = first.shape[:2]
-    writer = LayerWriter("frames", inside, length or MAX_FRAMES, (width, height), storage)
-    for frame in itertools.chain([first], stream):
+    writer = LayerWriter("frames", subfolder, known_length or MAX_FRAMES, (width, height), storage)
+    for frame in itertools.chain([first], iterator):
         writer.image(frame)
-    count = length or writer.end_here()
+    count = known_length or writer.end_here()
     writer.finish(producer, {}, {})
     return width, height, count
 
 
-def _refer(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[str, Any]) -> None:
-    about = {"storage": "reference", "colour": "RGB", "video": video_json(info)}
-    with write_errors(folder):
+def _store_reference(folder: Path, info: VideoInfo, producer: Producer, identity: Mapping[str, Any]) -> None:
+    meta = {"storage": "reference", "colour": "RGB", "video": video_json(info)}
+    with explain_write_errors(folder):
         (folder / "frames").mkdir()
-    data = layer_json("frames", info.num_frames, about, producer, 0.0, {}, identity["sha256"], 0)
+    data = layer_json("frames", info.num_frames, meta, producer, 0.0, {}, identity["sha256"], 0)
     write_bytes(folder / "frames" / "layer.json", data)
 
 
 def video_json(info: VideoInfo) -> dict[str, Any]:
-    """What a reader needs to know of a video that a clip refers to, besides clip.json."""
-    about = {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
-    about |= {"decoder": info.decoder} if info.decoder else {}
-    return about | asdict(info.colour)
+    """The entry about the video of a clip in layer.json: what is needed to decode it, besides clip.json."""
+    entry = {"pix_fmt": info.pix_fmt, "rotation": info.rotation, "start": str(info.start), "seekable": info.seekable}
+    entry |= {"decoder": info.decoder} if info.decoder else {}
+    return entry | asdict(info.colour)
 
 
 def _store_sound(folder: Path, source: str | Path | Clip, num_frames: int, video_start: Fraction | None = None) -> None:
@@ -341,16 +343,16 @@ def _store_sound(folder: Path, source: str | Path | Clip, num_frames: int, video
         media, offset = stored
     else:
         media = Media(Path(source))
-        found = find_sound(media)
-        if found is None:
+        sound = find_sound(media)
+        if sound is None:
             return
-        offset = found.start - (probe(source).start if video_start is None else video_start)
-    inside = folder / "audio"
-    with write_errors(inside):
-        inside.mkdir()
-    writer = LayerWriter("audio", inside, num_frames, (1, 1))
-    copy_sound(media, inside / "audio.mka")
-    writer.adopt("audio.mka", file_sha256(inside / "audio.mka"))
+        offset = sound.start - (probe(source).start if video_start is None else video_start)
+    subfolder = folder / "audio"
+    with explain_write_errors(subfolder):
+        subfolder.mkdir()
+    writer = LayerWriter("audio", subfolder, num_frames, (1, 1))
+    copy_sound(media, subfolder / "audio.mka")
+    writer.adopt("audio.mka", file_sha256(subfolder / "audio.mka"))
     meta = {"file": "audio.mka", "offset": str(offset), "units": "seconds from the first frame to the first sound"}
     writer.finish(Producer("import"), {}, meta)
 
@@ -379,9 +381,8 @@ def _write_clip_json(
     write_bytes(folder / "clip.json", dump(value))
 
 
-def kept_path(source: Path, target: Path) -> str:
-    """The path of the source as clip.json stores it: relative if it lies beside or below the clip's folder, so that both can move
-    together."""
-    here, there = os.path.abspath(source), os.path.abspath(target.parent)
-    relative = os.path.relpath(here, there)
-    return here if relative.startswith("..") else relative.replace(os.sep, "/")
+def stored_path(source: Path, target: Path) -> str:
+    """The path of the source for clip.json: relative if the source is in the folder that contains the clip, so that both can be moved."""
+    absolute, folder = os.path.abspath(source), os.path.abspath(target.parent)
+    relative = os.path.relpath(absolute, folder)
+    return absolute if relative.startswith("..") else relative.replace(os.sep, "/")

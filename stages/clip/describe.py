@@ -1,4 +1,4 @@
-"""The content of a clip as one record."""
+"""A summary of a clip."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stages.clip.schema import rational_text
 
 
 def describe(clip: Clip) -> dict[str, Any]:
-    """JSON-ready: size, rate, length, source, and for each layer how it was made and how many bytes it takes."""
+    """A record for JSON: size, rate, length and source of the clip, and for each layer how it was made and its size in bytes."""
     layers = {}
     for kind in clip.layers():
         meta = clip.layer(kind).meta

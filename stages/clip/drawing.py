@@ -1,4 +1,4 @@
-"""Layers drawn over frames, for previews only; the input of networks is drawn by stages.conditions."""
+"""Drawing layers over frames for previews. The input of networks is drawn by stages.conditions."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ FACE_CURVES: tuple[tuple[int, int, bool], ...] = (
     (0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31, 36, False),
     (36, 42, True), (42, 48, True), (48, 60, True), (60, 68, True),
 )  # fmt: skip
-"""first, one past the last, closed: the curves of the iBUG-68 order."""
+"""The curves of a face in the order iBUG-68: first point, one past the last, whether the curve is closed."""
 
 
 class Overlay:
-    """Draws one layer of a clip over its frames. Arrays are read once, images frame by frame."""
+    """Draws one layer of a clip over its frames. Arrays are read at once, images frame by frame."""
 
     def __init__(self, clip: Clip, kind: str) -> None:
         self.kind = kind
         self._layer = clip.layer(kind)
         self._arrays = self._layer.arrays() if self._layer.payload == "arrays" else {}
-        self._palette = _palette(self._layer.meta.get("palette"))
+        self._palette = _full_palette(self._layer.meta.get("palette"))
 
     def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
-        """A new uint8 RGB [H, W, 3]: `frame`, darkened where that helps, with entry `index` of the layer drawn over it."""
+        """A copy of `frame` (uint8 RGB [H, W, 3]), darkened for some kinds, with entry `index` of the layer drawn over it."""
         if self._arrays:
-            return self._draw_points(_dim(frame, 0.6), index)
+            return self._draw_points(_darken(frame, 0.6), index)
         image = self._layer.image(index)
         if self.kind == "sketch":
-            return np.asarray(np.maximum(_dim(frame, 0.35), image[:, :, None]))
+            return np.asarray(np.maximum(_darken(frame, 0.35), image[:, :, None]))
         if self.kind in ("mask", "flow_confidence"):
-            return np.where(image[:, :, None] > 0, frame, _dim(frame, 0.25))
+            return np.where(image[:, :, None] > 0, frame, _darken(frame, 0.25))
         if self._layer.payload == "flow":
             return flow_colours(image)
-        colours = self._palette[image] if image.ndim == 2 else _parts(image, self._palette)
+        colours = self._palette[image] if image.ndim == 2 else _densepose_colours(image, self._palette)
         blended = cv2.addWeighted(frame, 0.45, colours, 0.55, 0)
         ids = image if image.ndim == 2 else image[:, :, 0]
         return blended if self.kind == "segment" else np.where(ids[:, :, None] > 0, blended, frame)
@@ -51,16 +51,18 @@ class Overlay:
         for person in self._arrays.get("keypoints", np.zeros((index + 1, 0, 25, 3)))[index]:
             for number, (a, b) in enumerate(BODY_25_LIMBS):
                 if max(a, b) < len(person):
-                    _line(canvas, person[[a, b]], _hue(number / len(BODY_25_LIMBS)), width)
+                    _draw_lines(canvas, person[[a, b]], _colour_of_hue(number / len(BODY_25_LIMBS)), width)
         for person in self._arrays.get("points", np.zeros((index + 1, 0, 68, 3)))[index]:
             for number, (first, last, closed) in enumerate(FACE_CURVES):
                 curve = person[first:last]
-                _line(canvas, np.concatenate([curve, curve[:1]]) if closed else curve, _hue(number / len(FACE_CURVES)), width)
+                _draw_lines(
+                    canvas, np.concatenate([curve, curve[:1]]) if closed else curve, _colour_of_hue(number / len(FACE_CURVES)), width
+                )
         return canvas
 
 
 def flow_colours(flow: np.ndarray) -> np.ndarray:
-    """Optical flow [H, W, 2] in pixels as uint8 RGB: direction is the hue, speed the strength."""
+    """Optical flow [H, W, 2] in pixels as uint8 RGB: the hue is the direction, the saturation the speed."""
     dx, dy = flow[..., 0].astype(np.float32), flow[..., 1].astype(np.float32)
     speed, angle = cv2.cartToPolar(dx, dy)
     strength = np.clip(speed / max(float(np.percentile(speed, 99)), 1e-3), 0, 1)
@@ -68,8 +70,8 @@ def flow_colours(flow: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def _line(canvas: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
-    """Join successive points that were both seen; far-away coordinates are cut so that OpenCV takes them."""
+def _draw_lines(canvas: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+    """Draw lines between successive points [N, 3] if both have a confidence. Coordinates are clipped to what OpenCV supports."""
     limit = 4 * max(canvas.shape[:2])
     for (xa, ya, ca), (xb, yb, cb) in zip(points, points[1:], strict=False):
         if ca > 0 and cb > 0:
@@ -77,24 +79,24 @@ def _line(canvas: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], 
             cv2.line(canvas, start, end, colour, width, cv2.LINE_AA)
 
 
-def _hue(fraction: float) -> tuple[int, int, int]:
+def _colour_of_hue(fraction: float) -> tuple[int, int, int]:
     red, green, blue = colorsys.hsv_to_rgb(fraction, 0.9, 1.0)
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
-def _palette(given: Sequence[Sequence[int]] | None) -> np.ndarray:
-    """[256, 3] colours: those of the layer, then distinct ones."""
-    table = np.array([_hue(index * 0.618034 % 1.0) for index in range(256)], np.uint8)
-    if isinstance(given, list) and 0 < len(given) <= 256 and all(len(colour) == 3 for colour in given):
-        table[: len(given)] = np.clip(np.array(given), 0, 255)
-    return table
+def _full_palette(colours: Sequence[Sequence[int]] | None) -> np.ndarray:
+    """256 colours, [256, 3]: those of the layer, followed by generated ones."""
+    palette = np.array([_colour_of_hue(index * 0.618034 % 1.0) for index in range(256)], np.uint8)
+    if isinstance(colours, list) and 0 < len(colours) <= 256 and all(len(colour) == 3 for colour in colours):
+        palette[: len(colours)] = np.clip(np.array(colours), 0, 255)
+    return palette
 
 
-def _parts(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """DensePose: a colour per body part, shaded by U."""
+def _densepose_colours(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """DensePose in colours, uint8 [H, W, 3]: the colour is the body part, the brightness U."""
     shade = 0.5 + image[:, :, 1:2] / 510.0
     return np.asarray(palette[image[:, :, 0]] * shade).astype(np.uint8)
 
 
-def _dim(frame: np.ndarray, factor: float) -> np.ndarray:
+def _darken(frame: np.ndarray, factor: float) -> np.ndarray:
     return (frame * factor).astype(np.uint8)

@@ -1,7 +1,7 @@
 """The ffmpeg executable: finding it, calling it, and reading its error messages.
 
-Commands are composed with ffmpeg-python and run as argument lists, never through a shell. File names are passed as
-`file:` URLs, so a leading dash, a colon or a percent sign in a name has no special meaning.
+Commands are built with ffmpeg-python and run as argument lists, never through a shell. File names are passed as `file:` URLs, so that a
+leading dash, a colon or a percent sign in a name has no special meaning.
 """
 
 from __future__ import annotations
@@ -20,23 +20,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-import ffmpeg as composer
+import ffmpeg
 
 from stages.errors import InputError, MissingRequirement
 
 PROTOCOLS = "file,subfile"
-"""Protocols that ffmpeg may use; an untrusted file must not reach the network."""
-CONTAINERS = (
+"""The protocols that ffmpeg may use. Network protocols are excluded, since an untrusted file could contain an address."""
+DEMUXERS = (
     "3gp", "apng", "asf", "av1", "avi", "cavsvideo", "dirac", "dnxhd", "dv", "evc", "flic", "flv", "gif", "gxf", "h261", "h263", "h264",
     "hevc", "ivf", "kux", "live_flv", "m4v", "matroska", "mj2", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "mxf",
     "mxg", "nut", "nuv", "obu", "ogg", "pva", "rm", "roq", "smjpeg", "swf", "vc1", "vc1test", "viv", "vvc", "webm", "webp_anim", "wtv",
     "yuv4mpegpipe", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe", "gif_pipe", "matroska,webm",
 )  # fmt: skip
-"""The demuxers that ffmpeg may use. None of them opens a second file, as those of playlists (HLS, DASH, concat) and of SVG do."""
-SOUNDS = ("aac", "ac3", "aiff", "caf", "eac3", "flac", "mp3", "w64", "wav")
-
-
-EXACTLY = "bicubic+accurate_rnd+full_chroma_int"
+"""The demuxers that ffmpeg may use. None of them opens a second file; those of playlists (HLS, DASH, concat) and of SVG would."""
+AUDIO_DEMUXERS = ("aac", "ac3", "aiff", "caf", "eac3", "flac", "mp3", "w64", "wav")
+EXACT_CONVERSION = "bicubic+accurate_rnd+full_chroma_int"
 """Flags of ffmpeg's scaler for conversion between YUV and RGB. Without them RGB is one to two grey levels too dark."""
 
 
@@ -56,7 +54,7 @@ def executable() -> str:
 
 @lru_cache(maxsize=1)
 def version() -> tuple[int, int]:
-    """(major, minor) of the executable; development builds count as new."""
+    """The version (major, minor) of the executable; (99, 0) for a development build."""
     banner = subprocess.run([executable(), "-version"], capture_output=True, text=True, errors="replace", check=False).stdout
     match = re.match(r"ffmpeg version n?(\d+)\.(\d+)", banner)
     return (int(match[1]), int(match[2])) if match else (99, 0)
@@ -69,29 +67,29 @@ def has_filter(name: str) -> bool:
     return re.search(rf"^ *\S+ +{name} ", listing, re.M) is not None
 
 
-def passthrough() -> dict[str, str]:
-    """The output option that never duplicates or drops frames."""
+def passthrough_option() -> dict[str, str]:
+    """The output option with which ffmpeg neither duplicates nor drops frames."""
     return {"fps_mode": "passthrough"} if version() >= (5, 1) else {"vsync": "passthrough"}
 
 
-def source_time_base() -> str:
-    """The value of -enc_time_base that keeps the ticks of the source."""
+def source_time_base_value() -> str:
+    """The value of the option -enc_time_base that keeps the time base of the source."""
     return "demux" if version() >= (6, 1) else "-1"
 
 
-def usual_matrix(lines: int) -> str:
-    """The colour matrix that video software assumes if a video of this height names none. Videos that fsv2v writes use it too."""
-    return "bt709" if lines >= 720 else "smpte170m"
+def default_matrix(height: int) -> str:
+    """The colour matrix that players assume if a video of this height names none. fsv2v writes videos with it, too."""
+    return "bt709" if height >= 720 else "smpte170m"
 
 
-_UNDECODED = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
-_RESTORED = {there: here for here, there in _UNDECODED.items()}
-"""ffmpeg-python cannot take names that are not Unicode; their bytes are mapped to private-use characters."""
+_TO_PRIVATE_USE = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
+_FROM_PRIVATE_USE = {private: byte for byte, private in _TO_PRIVATE_USE.items()}
+"""ffmpeg-python rejects file names that are not valid Unicode. Their undecodable bytes are mapped to private-use characters."""
 
 
 def file_url(path: Path) -> str:
-    """A path as a URL for ffmpeg, safe for any characters in it."""
-    return f"file:{os.path.abspath(path)}".translate(_UNDECODED)
+    """A path as a URL for ffmpeg. The path may contain any characters."""
+    return f"file:{os.path.abspath(path)}".translate(_TO_PRIVATE_USE)
 
 
 @dataclass(frozen=True)
@@ -108,44 +106,44 @@ class Media:
         return name if self.start is None else f"subfile,,start,{self.start},end,{self.end},,:{name}"
 
 
-def media_input(media: Media, **options: Any) -> composer.nodes.FilterableStream:
-    """`media` as the input of a command. This is the only place that limits what an untrusted file can make ffmpeg open."""
-    limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join((*CONTAINERS, *SOUNDS))}
-    return composer.input(media.url, **limits, **options)
+def media_input(media: Media, **options: Any) -> ffmpeg.nodes.FilterableStream:
+    """`media` as the input of a command, limited to PROTOCOLS and DEMUXERS. Every input of ffmpeg must be opened through this function."""
+    limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join((*DEMUXERS, *AUDIO_DEMUXERS))}
+    return ffmpeg.input(media.url, **limits, **options)
 
 
-def arguments(composed: list[str], level: str = "error") -> list[str]:
-    """`composed` (what ffmpeg-python compiled, first the executable) with the options that every call shares."""
-    return [composed[0], "-hide_banner", "-nostdin", "-loglevel", level, *(part.translate(_RESTORED) for part in composed[1:])]
+def with_common_options(command: list[str], level: str = "error") -> list[str]:
+    """A command that ffmpeg-python has compiled (executable first), with the options that all calls have in common."""
+    return [command[0], "-hide_banner", "-nostdin", "-loglevel", level, *(part.translate(_FROM_PRIVATE_USE) for part in command[1:])]
 
 
-def run(composed: list[str], level: str = "error") -> subprocess.CompletedProcess[str]:
-    """Run to the end and return stdout and stderr as text. The caller checks the return code."""
+def run(command: list[str], level: str = "error") -> subprocess.CompletedProcess[str]:
+    """Run a compiled command and return its stdout and stderr as text. The caller checks the return code."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with running(arguments(composed, level), encoding="utf-8", errors="replace", **pipes) as process:
+    with running(with_common_options(command, level), encoding="utf-8", errors="replace", **pipes) as process:
         stdout, stderr = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def log_file() -> IO[bytes]:
-    """An empty file for ffmpeg's messages; in memory where the system supports it, so that a full disk does not hide the reason."""
+    """An empty file for ffmpeg's messages. It is in memory if the system supports that, so that they are kept when the disk is full."""
     return os.fdopen(os.memfd_create("ffmpeg"), "w+b", 0) if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager
 def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """Run ffmpeg during the block, with `options` of Popen. It has ended when the block ends, in whatever way.
+    """Run ffmpeg during the block, with `options` of Popen. The process is killed if it still runs at the end of the block.
 
-    A process that outlived an interrupt could create its file after everything was cleaned up.
+    Otherwise, after an interrupt, it could create its output after the clean-up.
     """
     with contextlib.ExitStack() as stack:
-        with _interrupts_deferred():
+        with _defer_interrupts():
             process = subprocess.Popen(command, **options)
-            stack.callback(_end, process)
+            stack.callback(_end_process, process)
         yield process
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def _end_process(process: subprocess.Popen[Any]) -> None:
     if process.poll() is None:
         process.kill()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -156,23 +154,23 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_deferred() -> Iterator[None]:
+def _defer_interrupts() -> Iterator[None]:
     """Defer SIGINT and SIGTERM to the end of the block."""
-    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
-    came: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    received: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for late in came:
-            signal.raise_signal(late)
+        for signal_number in received:
+            signal.raise_signal(signal_number)
 
 
-_MEANINGS = (
+_EXPLANATIONS = (
     ("No space left on device", "the disk is full"),
     ("File too large", "the disk is full or a file size limit is reached"),
     ("Read-only file system", "the file system is read-only"),
@@ -192,17 +190,17 @@ _MEANINGS = (
 )
 
 
-def meaning(stderr: str) -> str:
-    """The relevant line of ffmpeg's messages, as the end of a sentence."""
-    for text, sense in _MEANINGS:
+def explain(stderr: str) -> str:
+    """The reason for a failure from ffmpeg's messages, as the end of a sentence."""
+    for text, explanation in _EXPLANATIONS:
         if text in stderr:
-            return sense
+            return explanation
     lines = [re.sub(r"^\[[^\]]*\]\s*", "", line).strip() for line in stderr.splitlines()]
     return next((line for line in lines if line), "ffmpeg gave no reason")
 
 
 def require_readable_file(path: Path) -> None:
-    """Raises InputError with a sentence when `path` is not a readable file, or is empty."""
+    """Raises InputError when `path` is not a readable file, or is empty."""
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if not path.is_file():

@@ -1,6 +1,6 @@
 """Files of optical flow in the formats of other tools: Middlebury .flo, KITTI PNG, npz.
 
-All hold pixels (dx, dy). Places where a file says that the flow is unknown get flow 0 and confidence 0.
+All hold (dx, dy) in pixels. Pixels whose flow is marked as unknown get flow 0 and confidence 0.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from stages.clip.images import by_name, natural_key
 from stages.clip.layers import npz_bytes
 from stages.errors import InputError
-from stages.io.image_headers import may_be_decoded
+from stages.io.image_headers import is_decodable
 from stages.io.reading import load_npz
 
 FlowForm = Literal["flo", "png", "npz"]
 FORMS: tuple[FlowForm, ...] = ("flo", "png", "npz")
 MAX_FLOW = 65504.0
-"""In pixels: the largest number that the layer `flow` can hold, which is float16."""
+"""Largest flow in pixels: the largest number of float16, in which the layer `flow` is stored."""
 
 _FLO_MAGIC = b"PIEH"  # 202021.25 as a little-endian float32
 _FLO_UNKNOWN = 1e9
@@ -40,14 +40,14 @@ class FlowField(NamedTuple):
 def list_flow(folder: Path) -> list[Path]:
     """The flow files directly in `folder` in the natural order of their names.
 
-    Raises InputError when there is none, and for files of several kinds or two with one name.
+    Raises InputError when there is none, for files of several formats, and for two files of one name.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files = [path for path in folder.iterdir() if path.suffix[1:].lower() in FORMS and not path.name.startswith(".")]
-    kinds = sorted({path.suffix.lower() for path in files})
-    if len(kinds) != 1:
-        found = " and ".join(kinds) or "no"
+    suffixes = sorted({path.suffix.lower() for path in files})
+    if len(suffixes) != 1:
+        found = " and ".join(suffixes) or "no"
         raise InputError(f"{folder} holds {found} files of optical flow", hint="Give a folder of .flo, .png or .npz files alone")
     return list(by_name(sorted(files, key=lambda path: natural_key(path.name))).values())
 
@@ -65,7 +65,7 @@ def read_flow(path: Path) -> FlowField:
 
 
 def flow_bytes(field: FlowField, form: FlowForm) -> bytes:
-    """The content of a file. Raises InputError for motion that a KITTI PNG cannot hold.
+    """The content of a file in the format `form`. Raises InputError for motion that is too large for KITTI's PNG.
 
     flo: the flow as float32, without confidence. png: steps of 1/64 pixel, valid where the confidence is above one half. npz: both arrays.
     """
@@ -76,9 +76,11 @@ def _from_flo(data: bytes, path: Path) -> FlowField:
     if data[:4] != _FLO_MAGIC:
         raise InputError(f"{path} is not a .flo file: it does not begin with PIEH")
     width, height = struct.unpack("<ii", data[4:12]) if len(data) >= 12 else (0, 0)
-    wanted = 12 + 8 * width * height
-    if width < 1 or height < 1 or len(data) != wanted:
-        raise InputError(f"{path} has {len(data)} bytes; flow of {width} x {height} pixels takes {wanted}", hint="It may have been cut off")
+    expected_bytes = 12 + 8 * width * height
+    if width < 1 or height < 1 or len(data) != expected_bytes:
+        raise InputError(
+            f"{path} has {len(data)} bytes; flow of {width} x {height} pixels takes {expected_bytes}", hint="It may have been cut off"
+        )
     flow = np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
     unknown = np.any(np.abs(flow) > _FLO_UNKNOWN, axis=-1, keepdims=True)
     return FlowField(np.where(unknown, np.float32(0), flow), np.where(unknown, 0, 255)[..., 0].astype(np.uint8))
@@ -90,10 +92,10 @@ def _to_flo(field: FlowField) -> bytes:
 
 
 def _from_png(data: bytes, path: Path) -> FlowField:
-    """Red is dx, green dy, both 64 d + 32768; blue is not 0 where they are valid: the development kit of KITTI 2015."""
+    """Red is 64 dx + 32768, green 64 dy + 32768, blue not 0 where the flow is valid (development kit of KITTI 2015)."""
     try:
-        whole = data.rstrip(b"\0").endswith(_PNG_END) and may_be_decoded(data)
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
+        is_intact = data.rstrip(b"\0").endswith(_PNG_END) and is_decodable(data)
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if is_intact else None
     except cv2.error:
         stored = None
     if stored is None:
@@ -108,17 +110,17 @@ def _from_png(data: bytes, path: Path) -> FlowField:
 def _to_png(field: FlowField) -> bytes:
     valid = field.confidence > 127
     flow = np.where(valid[..., None], field.flow, 0).astype(np.float32)
-    if (most := float(np.abs(flow).max(initial=0))) > _MAX_PNG_FLOW:
-        raise InputError(f"motion of {most:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
+    if (largest := float(np.abs(flow).max(initial=0))) > _MAX_PNG_FLOW:
+        raise InputError(f"motion of {largest:.0f} pixels does not fit into KITTI's PNG, which ends at 512", hint="Choose flo or npz")
     stored = np.where(valid[..., None], np.rint(flow * 64 + 32768), 0).astype(np.uint16)
-    done, data = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), stored[..., 1], stored[..., 0]]))
-    if not done:
+    ok, data = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), stored[..., 1], stored[..., 0]]))
+    if not ok:
         raise InputError(f"flow of {valid.shape[1]} x {valid.shape[0]} pixels cannot be stored as PNG")
     return bytes(data.tobytes())
 
 
 def _from_npz(data: bytes, path: Path) -> FlowField:
-    """`flow`, or the only array; [H, W, 2] or [2, H, W]. `confidence`, if given, is uint8 [H, W]."""
+    """The array "flow", or the only array, [H, W, 2] or [2, H, W]; optionally the array "confidence", uint8 [H, W]."""
     try:
         arrays = load_npz(data)
     except ValueError as error:

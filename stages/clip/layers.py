@@ -1,4 +1,4 @@
-"""Layers: their producers, reading, and writing so that a layer appears only when it is complete."""
+"""Layers: their producers, reading, and atomic writing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STORAGES = (*_SUFFIXES, "reference", "video")
 
 @dataclass(frozen=True)
 class Producer:
-    """What makes a layer. All fields but `device` decide whether a finished layer matches a request.
+    """What makes a layer. A finished layer matches a request if all fields except `device` are equal.
 
     `weights`: name -> sha256. `parameters` must be expressible in JSON.
     """
@@ -52,7 +52,7 @@ class Layer:
     """One finished layer of a clip."""
 
     def __init__(self, store: Store, kind: str, num_frames: int) -> None:
-        """Reads layer.json only. Raises InvalidClip when it is missing, damaged, or of another number of frames."""
+        """Reads only layer.json. Raises InvalidClip when it is missing, is damaged, or has another number of frames."""
         self._store = store
         self.kind = kind
         self.num_frames = num_frames
@@ -71,14 +71,14 @@ class Layer:
 
     @property
     def storage(self) -> str:
-        """How entries are stored: png, jpg, flow, npz, or for frames also reference and video."""
+        """How entries are stored: png, jpg or flow (npz); for frames also reference and video."""
         storage = self.meta.get("storage", "png")
         if storage not in _STORAGES:
             raise InvalidClip(f"{self._store.path}/{self.kind}/layer.json has the storage {storage!r}, not one of {', '.join(_STORAGES)}")
         return str(storage)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of a layer such as poses or landmarks, each with one row per frame."""
+        """The arrays of a layer such as poses or landmarks by name, each with one row per frame."""
         name = f"{self._store.path}/{self.kind}/{DATA}"
         if self.payload != "arrays":
             raise InputError(f"{self._store.path}/{self.kind} holds images, not arrays")
@@ -96,7 +96,7 @@ class Layer:
         name = f"{self.kind}/{self.entry(index)}"
         data = self._store.read(name)
         if self.payload == "flow":
-            return _flow_of(_read_npz(data, f"{self._store.path}/{name}"), f"{self._store.path}/{name}")
+            return _require_flow(_read_npz(data, f"{self._store.path}/{name}"), f"{self._store.path}/{name}")
         channels = LAYER_TYPES[self.kind].channels if self.kind in LAYER_TYPES else self.meta.get("channels", 1)
         return decode_image(data, f"{self._store.path}/{name}", channels)
 
@@ -114,7 +114,7 @@ def entry_name(index: int, storage: str) -> str:
 
 
 class LayerWriter:
-    """Collects one layer in a hidden folder. Made by `Clip.writing`."""
+    """Writes the files of one layer into a hidden folder. Created by `Clip.writing`."""
 
     def __init__(self, kind: str, folder: Path, num_frames: int, size: tuple[int, int], storage: Storage = "png") -> None:
         self.kind = kind
@@ -130,7 +130,7 @@ class LayerWriter:
 
     def image(self, image: np.ndarray) -> None:
         """Append the next frame's image: uint8 [H, W] (RGB [H, W, 3] for densepose; float [H, W, 2] for flow)."""
-        self._require("flow" if self._payload == "flow" else "images")
+        self._require_payload("flow" if self._payload == "flow" else "images")
         if self._images == self._num_frames:
             raise InputError(f"the layer {self.kind} got more than the {self._num_frames} frames of the clip")
         check_image(self.kind, image, *self._size)
@@ -140,21 +140,21 @@ class LayerWriter:
         self._images += 1
 
     def arrays(self, arrays: Mapping[str, np.ndarray] | None = None, /, **named: np.ndarray) -> None:
-        """Write the arrays of the whole clip, once, by name."""
-        self._require("arrays")
+        """Write all arrays of the layer, by name. Called once."""
+        self._require_payload("arrays")
         if self._entries:
             raise InputError(f"the layer {self.kind} was given its arrays twice")
-        together = {name: np.asarray(array) for name, array in {**(arrays or {}), **named}.items()}
-        check_arrays(self.kind, together, self._num_frames)
-        self.add(DATA, npz_bytes(together))
+        merged = {name: np.asarray(array) for name, array in {**(arrays or {}), **named}.items()}
+        check_arrays(self.kind, merged, self._num_frames)
+        self.add(DATA, npz_bytes(merged))
 
     def add(self, name: str, data: bytes) -> None:
-        """Write a data file unchanged."""
+        """Write a data file with this content."""
         write_bytes(self._folder / name, data)
         self._entries.append((name, hashlib.sha256(data).hexdigest(), len(data)))
 
     def adopt(self, name: str, sha256: str) -> None:
-        """Register a data file that is already in the folder."""
+        """Add a data file that is already in the folder."""
         self._entries.append((name, sha256, (self._folder / name).stat().st_size))
 
     def finish(self, producer: Producer, inputs: Mapping[str, str], meta: Mapping[str, Any]) -> None:
@@ -163,22 +163,24 @@ class LayerWriter:
             raise InputError(f"the layer {self.kind} was left empty")
         if self._images and self._images != self._num_frames:
             raise InputError(f"the layer {self.kind} got {self._images} images, but the clip has {self._num_frames} frames")
-        about: dict[str, Any] = {"payload": self._payload, "channels": self._channels}
+        description: dict[str, Any] = {"payload": self._payload, "channels": self._channels}
         if self.kind in LAYER_TYPES:
-            about = dict(LAYER_TYPES[self.kind].about)
+            description = dict(LAYER_TYPES[self.kind].about)
         if self._images:
-            about["storage"] = self._storage
+            description["storage"] = self._storage
         seconds = round(time.monotonic() - self._started, 3)
         total = sum(size for _, _, size in self._entries)
-        value = layer_json(self.kind, self._num_frames, {**about, **meta}, producer, seconds, inputs, combined_digest(self._entries), total)
-        write_bytes(self._folder / "layer.json", value)
+        data = layer_json(
+            self.kind, self._num_frames, {**description, **meta}, producer, seconds, inputs, combined_digest(self._entries), total
+        )
+        write_bytes(self._folder / "layer.json", data)
 
     def end_here(self) -> int:
-        """End a layer of unknown length here. Returns the number of frames."""
+        """Declare a layer of unknown length to be complete. Returns the number of frames."""
         self._num_frames = self._images
         return self._num_frames
 
-    def _require(self, payload: Payload) -> None:
+    def _require_payload(self, payload: Payload) -> None:
         if self._payload is None:
             self._payload = payload
         if self._payload != payload:
@@ -188,18 +190,18 @@ class LayerWriter:
 def layer_json(
     kind: str,
     num_frames: int,
-    about: Mapping[str, Any],
+    description: Mapping[str, Any],
     producer: Producer,
     seconds: float,
     inputs: Mapping[str, str],
     digest: str,
-    size: int,
+    num_bytes: int,
 ) -> bytes:
-    """The bytes of a layer.json; `about` describes its numbers."""
-    made = {**asdict(producer), "version": VERSION, "seconds": seconds}
+    """The bytes of a layer.json; description: its entries about units and meaning."""
+    producer_entry = {**asdict(producer), "version": VERSION, "seconds": seconds}
     head = {"schema": LAYER_SCHEMA, "kind": kind, "num_frames": num_frames}
-    tail = {"producer": made, "inputs": dict(inputs), "digest": digest, "bytes": size}
-    return dump({**head, **{key: value for key, value in about.items() if key not in {**head, **tail}}, **tail})
+    tail = {"producer": producer_entry, "inputs": dict(inputs), "digest": digest, "bytes": num_bytes}
+    return dump({**head, **{key: value for key, value in description.items() if key not in {**head, **tail}}, **tail})
 
 
 def combined_digest(entries: list[tuple[str, str, int]]) -> str:
@@ -209,11 +211,11 @@ def combined_digest(entries: list[tuple[str, str, int]]) -> str:
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """An uncompressed npz whose bytes depend on the arrays alone."""
+    """An uncompressed npz. Its bytes depend only on the arrays."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:  # piece by piece: no copy of the whole array
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:  # writes in pieces, without a copy of the whole array
                 np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
     return buffer.getvalue()
 
@@ -225,7 +227,7 @@ def _read_npz(data: bytes, name: str) -> dict[str, np.ndarray]:
         raise InvalidClip(f"{name} is not a readable npz: {error}") from error
 
 
-def _flow_of(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _require_flow(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     flow = arrays.get("flow", np.zeros(0))
     if flow.ndim != 3 or flow.shape[2] != 2 or flow.dtype.kind != "f":
         raise InvalidClip(f'{name} holds no array "flow" of floating-point numbers [H, W, 2]')

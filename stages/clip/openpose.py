@@ -1,7 +1,7 @@
 """OpenPose JSON in and out: one file per frame, BODY_25 (or COCO with 18 points, which becomes BODY_25), hands and face.
 
-Points are pixels, or with --keypoint_scale 3 and 4 relative to the image, whose size is in canvas_width and canvas_height where
-ControlNet's tools wrote the file.
+Points are in pixels, or with OpenPose's --keypoint_scale 3 and 4 relative to the image. Its size is in canvas_width and canvas_height if
+ControlNet's tools have written the file.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
 from stages.clip.images import by_name, natural_key
 from stages.clip.people import Person
-from stages.clip.scaling import Poses, Size, coordinates, one_size, poses_of
+from stages.clip.scaling import Poses, Size, common_size, read_coordinates, scale_poses
 from stages.clip.schema import MAX_JSON
 from stages.errors import InputError
 from stages.io.reading import parse_json
-from stages.tables.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert
+from stages.tables.skeletons import BODY_25, BODY_25B, OPENPOSE_18, SIZES, Points, Skeleton, convert_to_body_25
 
 PARTS = {"keypoints": ("pose_keypoints_2d", 25)} | {
     part: (f"{part}_keypoints_2d", SIZES[part]) for part in ("face", "hand_left", "hand_right")
 }
-"""Array of the layer -> (key of the JSON file, number of points). Before OpenPose 1.2 the keys had no `_2d`."""
+"""Array of the layer -> (key in the JSON file, number of points). Before OpenPose 1.2 the keys did not end in `_2d`."""
 
 Body = Literal["auto", "body_25", "body_25b"]
-"""The skeleton of 25 points; auto: BODY_25, or an error when they cannot be that. OpenPose does not write which model it used."""
+"""The skeleton of 25 points. auto: BODY_25, or an error if it does not fit. OpenPose does not write which model it has used."""
 
 
 def list_json(folder: Path) -> list[Path]:
@@ -44,34 +44,35 @@ def list_json(folder: Path) -> list[Path]:
 
 
 def read_openpose(files: Sequence[Path], size: Size | None = None, body: Body = "auto") -> Poses:
-    """The people of a folder, one file per frame, scaled to frames of `size` (width, height) where that is given.
+    """The people in the files of a folder, one per frame, scaled to frames of `size` (width, height) if it is given.
 
-    Raises InputError naming the file that is not OpenPose JSON, for points whose image has an unknown size or another shape, and with
-    "auto" for points in another order than BODY_25's.
+    Raises InputError naming a file that is not OpenPose JSON, for points that cannot be scaled (see `find_scaling`), and with "auto" for
+    points that are not in the order of BODY_25.
     """
-    folder, values = files[0].parent, [_frame(path) for path in files]
-    own = one_size(folder, [(value.get("canvas_width"), value.get("canvas_height")) for value in values])
+    folder, values = files[0].parent, [_read_frame(path) for path in files]
+    image_size = common_size(folder, [(value.get("canvas_width"), value.get("canvas_height")) for value in values])
     people = [[person for person in value["people"] if isinstance(person, dict)] for value in values]
-    bodies = BODY_25B if body == "body_25b" else BODY_25
-    frames = [[_person(path, person, bodies) for person in found] for path, found in zip(files, people, strict=True)]
+    skeleton = BODY_25B if body == "body_25b" else BODY_25
+    frames = [[_read_person(path, person, skeleton) for person in persons] for path, persons in zip(files, people, strict=True)]
     if body == "auto":
-        _require_body_25(folder, [person.parts["keypoints"] for found in frames for person in found])
-    found = poses_of(folder, frames, own, size)
-    return replace(found, parameters={**found.parameters, "skeleton": bodies.name}) if bodies is BODY_25B else found
+        _require_body_25(folder, [person.parts["keypoints"] for persons in frames for person in persons])
+    poses = scale_poses(folder, frames, image_size, size)
+    return replace(poses, parameters={**poses.parameters, "skeleton": skeleton.name}) if skeleton is BODY_25B else poses
 
 
 def _require_body_25(folder: Path, bodies: Sequence[Points]) -> None:
-    """Raises InputError when the points 1 to 4 of most people are much nearer to the nose than 5 and 6.
+    """Raises InputError when the points 1 to 4 of most people are much nearer to the nose than the points 5 and 6.
 
-    In BODY_25B they are eyes and ears, and the shoulders. In BODY_25 they are neck and right arm, and left shoulder and elbow.
+    1 to 4 are the eyes and ears in BODY_25B, neck and right arm in BODY_25. 5 and 6 are the shoulders in BODY_25B, left shoulder and elbow
+    in BODY_25.
     """
-    nearer = []
+    looks_like_25b = []
     for points in bodies:
-        distance, there = np.linalg.norm(points[:, :2] - points[0, :2], axis=1), points[:, 2] > 0
-        near, far = (distance[part][there[part]] for part in (slice(1, 5), slice(5, 7)))
-        if there[0] and len(near) > 1 and len(far):
-            nearer.append(far.min() > 1.5 * near.max())
-    if nearer and np.mean(nearer) > 0.5:
+        distance, seen = np.linalg.norm(points[:, :2] - points[0, :2], axis=1), points[:, 2] > 0
+        near, far = (distance[part][seen[part]] for part in (slice(1, 5), slice(5, 7)))
+        if seen[0] and len(near) > 1 and len(far):
+            looks_like_25b.append(far.min() > 1.5 * near.max())
+    if looks_like_25b and np.mean(looks_like_25b) > 0.5:
         raise InputError(f"{folder} cannot be BODY_25: its points 1 to 4, neck and right arm, lie around the nose", code="not-body-25")
 
 
@@ -80,24 +81,24 @@ def openpose_files(clip: Clip) -> Iterator[tuple[str, bytes]]:
     arrays = clip.layer("poses").arrays()
     parts = {array: key for array, (key, _) in PARTS.items() if array in arrays}
     for index in range(clip.num_frames):
-        people = [_person_json(arrays, parts, index, column) for column in people_in(arrays, index)]
+        people = [_person_json(arrays, parts, index, column) for column in columns_of_people(arrays, index)]
         text = json.dumps({"version": 1.3, "people": people}, separators=(",", ":"), allow_nan=False)
         yield f"{clip.id}_{index:012d}_keypoints.json", text.encode()
 
 
-def people_in(arrays: Mapping[str, np.ndarray], index: int) -> list[int]:
-    """The columns of the people with any point in frame `index`."""
+def columns_of_people(arrays: Mapping[str, np.ndarray], index: int) -> list[int]:
+    """The columns in the arrays of the people who have a point in frame `index`."""
     seen = [(arrays[name][index, ..., 2] > 0).any(-1) for name in PARTS if name in arrays]
     return [int(column) for column in np.flatnonzero(np.any(seen, axis=0))]
 
 
-def numbers_of(array: np.ndarray) -> list[float]:
-    """A flat list of float32 numbers in the fewest digits that are read back as the same numbers."""
+def shortest_floats(array: np.ndarray) -> list[float]:
+    """The numbers of an array as a flat list, in the fewest digits from which the same float32 numbers can be read."""
     return [float(text) for text in array.ravel().astype(np.float32).astype(str)]
 
 
 def _person_json(arrays: Mapping[str, np.ndarray], parts: Mapping[str, str], index: int, column: int) -> dict[str, Any]:
-    points = {key: numbers_of(arrays[array][index, column]) for array, key in parts.items()}
+    points = {key: shortest_floats(arrays[array][index, column]) for array, key in parts.items()}
     empty: dict[str, Any] = {key: [] for key, _ in PARTS.values()}
     return {"person_id": [int(arrays["track_id"][index, column])], **empty, **points}
 
@@ -113,48 +114,49 @@ def load_json(path: Path) -> Any:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
-def _frame(path: Path) -> dict[str, Any]:
+def _read_frame(path: Path) -> dict[str, Any]:
     value = load_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("people"), list):
         raise InputError(f'{path} is not OpenPose JSON: it has no list "people"')
     return value
 
 
-def _person(path: Path, person: Mapping[str, Any], bodies: Skeleton) -> Person:
-    """bodies: the skeleton of 25 points."""
+def _read_person(path: Path, person: Mapping[str, Any], skeleton: Skeleton) -> Person:
+    """skeleton: that of 25 points."""
     lists = {name: person.get(key, person.get(key.removesuffix("_2d"))) or [] for name, (key, _) in PARTS.items()}
     parts = {name: read_points(f"{path}: {PARTS[name][0]}", lists[name], SIZES[name]) for name in SIZES if name != "keypoints"}
     number = person.get("person_id")
-    return Person({**parts, "keypoints": _body(path, lists["keypoints"], bodies)}, _number(number))
+    return Person({**parts, "keypoints": _read_body(path, lists["keypoints"], skeleton)}, _person_number(number))
 
 
-def _body(path: Path, values: Any, bodies: Skeleton) -> Points:
-    skeleton = OPENPOSE_18 if isinstance(values, list) and len(values) // 3 == OPENPOSE_18.count else bodies
+def _read_body(path: Path, values: Any, skeleton_of_25: Skeleton) -> Points:
+    skeleton = OPENPOSE_18 if isinstance(values, list) and len(values) // 3 == OPENPOSE_18.count else skeleton_of_25
     points = read_points(f"{path}: {PARTS['keypoints'][0]}", values, skeleton.count)
-    return convert(points, skeleton)["keypoints"]
+    return convert_to_body_25(points, skeleton)["keypoints"]
 
 
-def _number(value: Any) -> int:
-    """person_id is a list of one number; OpenPose itself writes [-1]."""
+def _person_number(value: Any) -> int:
+    """The number in a person_id, which is a list of one number; -1 if unknown, as OpenPose itself writes."""
     first = value[0] if isinstance(value, list) and value else value
     return first if isinstance(first, int) and 0 <= first < 2**31 else -1
 
 
 def read_points(name: str, values: Any, count: int) -> Points:
-    """[count, 3] of a flat list x, y, confidence; an empty list gives absent points. A point with confidence 0 is absent,
-    and its coordinates are set to 0. Raises InputError, beginning with `name`.
+    """A flat list x, y, confidence, ... -> points [count, 3]. An empty list gives absent points.
+
+    A point with confidence 0 is absent, and its coordinates are set to 0. Raises InputError with a message that begins with `name`.
     """
     if values == []:
         return np.zeros((count, 3), np.float32)
     try:
-        numbers = coordinates(values)
+        coordinates = read_coordinates(values)
     except TypeError as error:
         raise InputError(f"{name} is not a list of x, y, confidence") from error
     except ValueError as error:
         raise InputError(f"{name} {error}") from error
-    if numbers.size % 3:
+    if coordinates.size % 3:
         raise InputError(f"{name} is not a list of x, y, confidence")
-    points = numbers.reshape(-1, 3)
+    points = coordinates.reshape(-1, 3)
     if len(points) != count:
         raise InputError(f"{name} has {len(points)} points; {count} are known" + (" (BODY_25)" if count == 25 else ""))
     return np.where(points[:, 2:] > 0, points, 0).astype(np.float32)

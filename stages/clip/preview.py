@@ -16,19 +16,19 @@ from stages.clip.writer import VideoWriter
 from stages.errors import UsageError
 from stages.io.files import building_file, write_bytes
 
-_CAPTION = 22
+_CAPTION_HEIGHT = 22
 
 
 def contact_sheet(clip: Clip, path: str | Path, columns: int = 6, cell: int = 240) -> Path:
-    """Write a PNG with `columns` frames spread over the clip: one row of frames, then one row per layer drawn over them.
+    """Write a PNG with `columns` frames, evenly spaced in the clip: a row of frames, then for each layer a row with it drawn over them.
 
     `cell` is the height of an image in pixels. A clip without frames is drawn on black.
     """
-    indices = spread(clip.num_frames, columns)
+    indices = evenly_spaced(clip.num_frames, columns)
     frames = [clip.frame(index) if clip.has("frames") else _black(clip) for index in indices]
-    rows = [_row("frames", [_fit(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
+    rows = [_row("frames", [_scale_to_height(frame, cell) for frame in frames], [_caption(clip, index) for index in indices])]
     for overlay in _overlays(clip):
-        cells = [_fit(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
+        cells = [_scale_to_height(overlay.draw(frame, index), cell) for frame, index in zip(frames, indices, strict=True)]
         rows.append(_row(overlay.kind, cells, [""] * len(cells)))
     with building_file(Path(path)) as hidden:
         write_bytes(hidden, encode(np.concatenate(rows), "png"))
@@ -51,7 +51,7 @@ def side_by_side(clip: Clip, path: str | Path, height: int = 360) -> Path:
     return Path(path)
 
 
-def spread(length: int, count: int) -> list[int]:
+def evenly_spaced(length: int, count: int) -> list[int]:
     """At most `count` different indices, evenly spaced from first to last."""
     return sorted({round(position) for position in np.linspace(0, length - 1, min(count, length))})
 
@@ -69,7 +69,7 @@ def _black(clip: Clip) -> np.ndarray:
     return np.zeros((clip.height, clip.width, 3), np.uint8)
 
 
-def _fit(image: np.ndarray, height: int) -> np.ndarray:
+def _scale_to_height(image: np.ndarray, height: int) -> np.ndarray:
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=method)
@@ -81,11 +81,11 @@ def _caption(clip: Clip, index: int) -> str:
 
 
 def _row(title: str, cells: list[np.ndarray], captions: list[str]) -> np.ndarray:
-    """Cells side by side under a strip that names the layer and the frames."""
+    """Cells side by side, below a strip with the title and the caption of each cell."""
     image = np.concatenate(cells, axis=1)
-    strip = np.full((_CAPTION, image.shape[1], 3), 24, np.uint8)
+    strip = np.full((_CAPTION_HEIGHT, image.shape[1], 3), 24, np.uint8)
     for number, caption in enumerate(captions):
         text = f"{title}  {caption}" if number == 0 else caption
-        place = (6 + number * cells[0].shape[1], _CAPTION - 7)
+        place = (6 + number * cells[0].shape[1], _CAPTION_HEIGHT - 7)
         cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return np.concatenate([strip, image])

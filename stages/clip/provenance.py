@@ -1,7 +1,7 @@
-"""A note in the container of a video which says that the video is synthetic, in the terms of IPTC's digital source type.
+"""A note in the container of a video that the video is synthetic, in the terms of IPTC's digital source type.
 
-The note is an XMP packet where the container has a place for one (XMP specification, part 3): in MP4 a `uuid` box at the end of the file,
-in QuickTime `moov/udta/XMP_`. Plain tags that players and ffprobe show say the same in MP4 and Matroska. The note is not signed: anyone can
+In MP4 and QuickTime the note is an XMP packet (XMP specification, part 3): in MP4 a `uuid` box at the end of the file, in QuickTime
+`moov/udta/XMP_`. In MP4 and Matroska plain tags, which players and ffprobe show, contain the same. The note is not signed: anyone can
 remove it.
 """
 
@@ -17,9 +17,9 @@ from xml.sax.saxutils import escape
 from stages.clip.clip import Clip
 
 SourceType = Literal["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"]
-"""Terms of http://cv.iptc.org/newscodes/digitalsourcetype/. The first is for media that a trained model made; its examples name a video
-"using a combination of a real actor and an AI model". The second is for such media together with others: a photograph around it, or a
-video beside it."""
+"""Terms of http://cv.iptc.org/newscodes/digitalsourcetype/. The first is for media made by a trained model; one of its examples is a video
+"using a combination of a real actor and an AI model". The second is for such media combined with others: within a photograph, or beside
+another video."""
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """The type of the `uuid` box that holds XMP."""
@@ -36,7 +36,7 @@ _PACKET = (
 
 @dataclass(frozen=True)
 class Note:
-    """What a video says of its origin."""
+    """The note on the origin of a video."""
 
     source_type: SourceType
 
@@ -46,23 +46,23 @@ class Note:
 
     @property
     def description(self) -> str:
-        """A sentence for people."""
+        """The note as text for people."""
         return f"Synthetic video, made with a neural network (fsv2v). IPTC digital source type: {self.uri}"
 
     @property
     def xmp(self) -> str:
-        """The XMP packet."""
+        """The note as an XMP packet."""
         return _PACKET.format(uri=escape(self.uri), description=escape(self.description))
 
     def tags(self, container: str) -> dict[str, str]:
-        """The metadata that ffmpeg is to write into a container: mp4, mov or matroska."""
+        """The tags that ffmpeg writes into a container: mp4, mov or matroska."""
         if container == "mov":
             return {"xmp": self.xmp}
         named = {"DIGITAL_SOURCE_TYPE": self.uri} if container == "matroska" else {}
         return {"description": self.description, **named}
 
     def complete(self, file: Path, container: str) -> None:
-        """Add to a finished file what ffmpeg does not write."""
+        """Add to a finished file the part of the note that ffmpeg cannot write."""
         if container == "mp4":
             content = XMP_BOX + self.xmp.encode()
             with file.open("ab") as stream:
@@ -70,16 +70,16 @@ class Note:
 
 
 def note_of_clip(clip: Clip) -> Note | None:
-    """The note on the frames of a clip, by what made them."""
+    """The note for the frames of a clip, from the producer of its layer `frames`; None if they are not synthetic."""
     producer = clip.layer("frames").meta["producer"] if clip.has("frames") else {}
     parameters = producer.get("parameters")
     return note_of(str(producer.get("stage")), parameters if isinstance(parameters, dict) else {})
 
 
 def note_of(stage: str, parameters: Mapping[str, Any]) -> Note | None:
-    """The note on frames that a stage made with these parameters; None for those that are not synthetic or are to have none."""
+    """The note for frames that a stage has made with these parameters; None if they are not synthetic, or no note is wanted."""
     if stage != "synthesize" or not parameters.get("note", True):
         return None
     placement = parameters.get("placement")
-    pasted = isinstance(placement, Mapping) and placement.get("pasted")
-    return Note("compositeWithTrainedAlgorithmicMedia" if pasted or parameters.get("compare") else "trainedAlgorithmicMedia")
+    is_pasted = isinstance(placement, Mapping) and placement.get("pasted")
+    return Note("compositeWithTrainedAlgorithmicMedia" if is_pasted or parameters.get("compare") else "trainedAlgorithmicMedia")

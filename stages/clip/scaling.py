@@ -1,5 +1,5 @@
-"""Conversion of other tools' points to pixels of a clip's frames: some files hold coordinates relative to the image, some pixels of a
-smaller image."""
+"""Conversion of other tools' points to pixels of a clip's frames. Some files hold coordinates relative to the image, others pixels of an
+image of another size."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ Size = tuple[int, int]
 Unit = Literal["pixels", "0 to 1", "-1 to 1"]
 
 _MAX_RELATIVE = 2.0
-"""Relative coordinates are below this; no body or face lies within two pixels of the image's corner."""
-_NEGATIVE = 0.05
-"""Share of negative numbers above which 0 is the middle of the image; below it they are points outside of the image."""
-_SHAPES = 0.05
-"""Aspect ratios may differ by this share and still be those of one image: tools round sides to multiples of 64."""
+"""Coordinates up to this are relative to the image: no body or face has all its points within two pixels of the corner."""
+_NEGATIVE_SHARE = 0.05
+"""If a larger share of the coordinates is negative, 0 is the middle of the image. Else negative ones are points outside of the image."""
+_ASPECT_TOLERANCE = 0.05
+"""Largest relative difference between the aspect ratios of an image and the frames: tools round sides to multiples of 64."""
 
 
-def coordinates(values: Any) -> NDArray[np.float32]:
-    """Numbers of a file as float32. Raises TypeError when they are not an array of numbers, and ValueError, whose text begins with "holds",
-    when they are not finite or not near an image."""
+def read_coordinates(values: Any) -> NDArray[np.float32]:
+    """The coordinates in a file as float32.
+
+    Raises TypeError when they are not an array of numbers, ValueError when they are not finite or far outside of any image. The message of
+    the ValueError begins with "holds".
+    """
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, np.float32)
@@ -45,83 +48,85 @@ def coordinates(values: Any) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Converts points of `unit`, pixels of an image of the size `own`, to pixels of an image of `size`; None leaves them unchanged."""
+    """Converts points in `unit`, for pixels those of an image of `image_size`, to pixels of frames of `frame_size`; None: no change."""
 
     unit: Unit
-    own: Size | None
-    size: Size | None
+    image_size: Size | None
+    frame_size: Size | None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of a layer's producer; empty where points are unchanged."""
-        return {} if self._unchanged else {"points": self.unit, **({"picture": list(self.own)} if self.own else {})}
+        """The parameters that are added to those of a layer's producer; none if the points are unchanged."""
+        return {} if self._is_identity else {"points": self.unit, **({"picture": list(self.image_size)} if self.image_size else {})}
 
     @property
-    def _unchanged(self) -> bool:
-        return self.size is None or (self.unit == "pixels" and self.own in (None, self.size))
+    def _is_identity(self) -> bool:
+        return self.frame_size is None or (self.unit == "pixels" and self.image_size in (None, self.frame_size))
 
     def __call__(self, points: Points) -> Points:
-        """points [..., 3]; points without confidence are zeros and stay zero.
+        """Convert points [..., 3]. Points without confidence are zeros and stay so.
 
-        OpenPose divides by the distance from the first pixel to the last, width - 1. ControlNet's tools, which write the size of their
-        image as well, divide by its width.
+        To make coordinates relative, OpenPose divides them by width - 1. ControlNet's tools, which also write the size of the image, divide
+        by the width.
         """
-        if self._unchanged:
+        if self._is_identity:
             return points
-        size, places = np.array(self.size), points[..., :2].astype(np.float64)
+        frame_size, positions = np.array(self.frame_size), points[..., :2].astype(np.float64)
         if self.unit == "-1 to 1":
-            places = (places + 1) / 2 * (size - 1)
-        elif self.own is None:
-            places = places * (size - 1)
+            positions = (positions + 1) / 2 * (frame_size - 1)
+        elif self.image_size is None:
+            positions = positions * (frame_size - 1)
         else:
-            own = np.array(self.own)
-            places = ((places if self.unit == "pixels" else places * own) + 0.5) * (size / own) - 0.5
-        return np.where(points[..., 2:] > 0, np.concatenate([places, points[..., 2:]], -1), 0).astype(np.float32)
+            image_size = np.array(self.image_size)
+            positions = ((positions if self.unit == "pixels" else positions * image_size) + 0.5) * (frame_size / image_size) - 0.5
+        return np.where(points[..., 2:] > 0, np.concatenate([positions, points[..., 2:]], -1), 0).astype(np.float32)
 
 
-def scaling_of(name: str | Path, seen: NDArray[np.float32], own: Size | None, size: Size | None) -> Scaling:
-    """The scaling of the points `seen`, [N, 2], which are all points of the file or folder `name`, to pixels of frames of `size`.
+def find_scaling(name: str | Path, positions: NDArray[np.float32], image_size: Size | None, frame_size: Size | None) -> Scaling:
+    """The scaling of points to pixels of frames of `frame_size`. positions [N, 2]: all points in the file or folder `name`.
 
-    own: the size of the image that the file names, if any. Raises InputError for relative coordinates of an image of unknown size, and for
-    pixels of an image of another aspect ratio.
+    image_size: the size of the image that the file states, if any. Raises InputError for relative coordinates if no size is known, and for
+    pixels of an image whose aspect ratio differs from that of the frames.
     """
-    if not seen.size or np.abs(seen).max() > _MAX_RELATIVE:
-        if own and size and abs(own[0] * size[1] / (own[1] * size[0]) - 1) > _SHAPES:
-            raise InputError(f"{name} has points of an image of {own[0]} x {own[1]}, but the frames are {size[0]} x {size[1]}")
-        return Scaling("pixels", own, size or own)
-    unit: Unit = "-1 to 1" if (seen < 0).mean() > _NEGATIVE else "0 to 1"
-    if own is None and size is None:
+    if not positions.size or np.abs(positions).max() > _MAX_RELATIVE:
+        if image_size and frame_size and abs(image_size[0] * frame_size[1] / (image_size[1] * frame_size[0]) - 1) > _ASPECT_TOLERANCE:
+            raise InputError(
+                f"{name} has points of an image of {image_size[0]} x {image_size[1]}, but the frames are {frame_size[0]} x {frame_size[1]}"
+            )
+        return Scaling("pixels", image_size, frame_size or image_size)
+    unit: Unit = "-1 to 1" if (positions < 0).mean() > _NEGATIVE_SHARE else "0 to 1"
+    if image_size is None and frame_size is None:
         raise InputError(f"{name} has points from {unit}, not in pixels, and does not say the size of the image", code="image-size-unknown")
-    return Scaling(unit, own, size or own)
+    return Scaling(unit, image_size, frame_size or image_size)
 
 
 @dataclass(frozen=True)
 class Poses:
-    """The content of a file or folder of poses: arrays of the layer, the size of its frames where it is known, and the layer's
-    parameters."""
+    """The content of a file or folder of poses. arrays: those of the layer; size: that of its frames, None if unknown; parameters: those of
+    the layer's producer."""
 
     arrays: Mapping[str, np.ndarray]
     size: Size | None
     parameters: Mapping[str, Any]
 
 
-def poses_of(name: str | Path, frames: Sequence[Sequence[Person]], own: Size | None, size: Size | None) -> Poses:
-    """The people of all frames in pixels of frames of `size`; see `scaling_of`, which raises InputError."""
-    parts = [points for people in frames for person in people for points in person.parts.values()]
-    points = np.concatenate([np.zeros((0, 3), np.float32), *parts])
-    scale = scaling_of(name, points[points[:, 2] > 0, :2], own, size)
+def scale_poses(name: str | Path, frames: Sequence[Sequence[Person]], image_size: Size | None, frame_size: Size | None) -> Poses:
+    """The people of all frames, scaled to pixels of frames of `frame_size`. Raises InputError as `find_scaling`."""
+    all_points = [points for people in frames for person in people for points in person.parts.values()]
+    points = np.concatenate([np.zeros((0, 3), np.float32), *all_points])
+    scaling = find_scaling(name, points[points[:, 2] > 0, :2], image_size, frame_size)
 
-    def scaled(person: Person) -> Person:
-        return Person({part: scale(points) for part, points in person.parts.items()}, person.number)
+    def scale_person(person: Person) -> Person:
+        return Person({part: scaling(points) for part, points in person.parts.items()}, person.number)
 
-    return Poses(arrays_of([[scaled(person) for person in people] for people in frames]), scale.size, scale.parameters)
+    return Poses(arrays_of([[scale_person(person) for person in people] for people in frames]), scaling.frame_size, scaling.parameters)
 
 
-def one_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> Size | None:
-    """The (width, height) that the frames of a file or folder name; None without any. Raises InputError when they differ or are invalid."""
-    found = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
-    if strange := [pair for pair in found if max(pair) > MAX_COORDINATE]:
-        raise InputError(f"{name}: no image is {str(strange[0][0]):.20} x {str(strange[0][1]):.20} pixels large")
-    if len(found) > 1:
-        raise InputError(f"{name}: its images have {len(found)} sizes, so they are not the frames of one video")
-    return found.pop() if found else None
+def common_size(name: str | Path, sizes: Sequence[tuple[Any, Any]]) -> Size | None:
+    """The only size (width, height) in `sizes`, None if there is none. Raises InputError when sizes differ or are invalid."""
+    distinct = {(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and min(w, h) > 0}
+    if too_large := [pair for pair in distinct if max(pair) > MAX_COORDINATE]:
+        raise InputError(f"{name}: no image is {str(too_large[0][0]):.20} x {str(too_large[0][1]):.20} pixels large")
+    if len(distinct) > 1:
+        raise InputError(f"{name}: its images have {len(distinct)} sizes, so they are not the frames of one video")
+    return distinct.pop() if distinct else None

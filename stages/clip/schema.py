@@ -22,17 +22,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
 def is_layer_name(name: str) -> bool:
-    """Whether a name consists of lower-case letters, digits, - and _, which every file system accepts."""
+    """Whether `name` can be that of a layer: a lower-case letter, then at most 40 lower-case letters, digits, - and _."""
     return bool(_NAME.fullmatch(name))
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """JSON with two spaces, ASCII, a final newline; NaN is refused with ValueError."""
+    """JSON in ASCII, indented by two spaces, with a final newline. Raises ValueError for NaN."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
 def load(data: bytes, name: str) -> dict[str, Any]:
-    """Strict JSON object: no NaN, no duplicate names. Raises InvalidClip naming the file."""
+    """Parse a JSON object without NaN and duplicate keys. Raises InvalidClip, whose message begins with `name`."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
@@ -54,27 +54,27 @@ def load(data: bytes, name: str) -> dict[str, Any]:
 
 
 def require_schema(value: Mapping[str, Any], schema: str, name: str) -> None:
-    """Unknown minor versions are fine, a newer major version is refused by name. Raises InvalidClip."""
-    family, _, ours = schema.partition("/")
+    """Raises InvalidClip unless the entry "schema" has the name and the major version of `schema`. Minor versions are ignored."""
+    family, _, supported = schema.partition("/")
     match = re.fullmatch(rf"{re.escape(family)}/(\d+)(\.\d+)*", str(value.get("schema")))
     if match is None:
         raise InvalidClip(f'{name} has the schema "{value.get("schema")}", not "{schema}"')
-    if int(match[1]) > int(ours):
+    if int(match[1]) > int(supported):
         raise InvalidClip(f'{name} was written in a newer format, "{value["schema"]}"; this version reads "{schema}"', hint="Update fsv2v")
-    if int(match[1]) < int(ours):
+    if int(match[1]) < int(supported):
         raise InvalidClip(f'{name} has the schema "{value["schema"]}", which never existed')
 
 
-def integer(value: Mapping[str, Any], key: str, low: int, high: int, name: str) -> int:
-    """value[key] within [low, high], or InvalidClip."""
+def read_integer(value: Mapping[str, Any], key: str, low: int, high: int, name: str) -> int:
+    """The integer value[key]. Raises InvalidClip unless it is within [low, high]."""
     number = value.get(key)
     if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
         raise InvalidClip(f'{name}: "{key}" must be a whole number from {low} to {high}, not {number!r}')
     return number
 
 
-def rational(value: Mapping[str, Any], key: str, name: str) -> Fraction:
-    """A positive rational such as "30000/1001", or InvalidClip."""
+def read_rational(value: Mapping[str, Any], key: str, name: str) -> Fraction:
+    """value[key], a positive rational such as "30000/1001". Raises InvalidClip."""
     text = value.get(key)
     match = re.fullmatch(r"(\d{1,12})(?:/(\d{1,12}))?", text) if isinstance(text, str) else None
     if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
@@ -82,8 +82,8 @@ def rational(value: Mapping[str, Any], key: str, name: str) -> Fraction:
     return Fraction(int(match[1]), int(match[2] or 1))
 
 
-def seconds(value: Mapping[str, Any], key: str, name: str) -> Fraction:
-    """value[key], exact seconds such as "-1/30", 0 if absent. Raises InvalidClip."""
+def read_seconds(value: Mapping[str, Any], key: str, name: str) -> Fraction:
+    """value[key], a time in seconds such as "-1/30"; 0 if absent. Raises InvalidClip."""
     text = str(value.get(key, "0"))
     match = re.fullmatch(r"(-?\d{1,40})(?:/(\d{1,40}))?|-?\d{1,9}\.\d{1,18}", text)
     if match is None or match[2] is not None and int(match[2]) == 0:
@@ -91,10 +91,10 @@ def seconds(value: Mapping[str, Any], key: str, name: str) -> Fraction:
     return Fraction(text)
 
 
-def word(value: Mapping[str, Any], key: str, name: str) -> str:
-    """value[key], a name of ffmpeg's such as "yuv420p", "" if absent.
+def read_ffmpeg_name(value: Mapping[str, Any], key: str, name: str) -> str:
+    """value[key], a name in ffmpeg such as "yuv420p"; "" if absent.
 
-    Raises InvalidClip for values that ffmpeg could read as more than a name.
+    Raises InvalidClip for other characters than those of names, since ffmpeg could read them as options.
     """
     text = value.get(key, "")
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{0,40}", text):
@@ -103,21 +103,21 @@ def word(value: Mapping[str, Any], key: str, name: str) -> str:
 
 
 def rational_text(value: Fraction) -> str:
-    """A rational as text, always with a denominator: "25/1"."""
+    """A rational as text, always with a denominator, such as "25/1"."""
     return f"{value.numerator}/{value.denominator}"
 
 
-def timestamps(value: Mapping[str, Any], num_frames: int, name: str) -> Timestamps | None:
-    """The exact times of a variable-rate clip, or None. Raises InvalidClip."""
-    given = value.get("timestamps")
-    if given is None:
+def read_timestamps(value: Mapping[str, Any], num_frames: int, name: str) -> Timestamps | None:
+    """The times of the frames of a variable-rate clip; None for a constant rate. Raises InvalidClip."""
+    entry = value.get("timestamps")
+    if entry is None:
         return None
-    ticks = given.get("ticks") if isinstance(given, dict) else None
+    ticks = entry.get("ticks") if isinstance(entry, dict) else None
     if not isinstance(ticks, list) or len(ticks) != num_frames or not all(type(tick) is int for tick in ticks):
         raise InvalidClip(f'{name}: "timestamps" must hold {num_frames} whole ticks and a time base')
     if any(a >= b for a, b in zip(ticks, ticks[1:], strict=False)):
         raise InvalidClip(f'{name}: "timestamps" do not rise from frame to frame')
-    return Timestamps(rational(given, "time_base", name), tuple(ticks))
+    return Timestamps(read_rational(entry, "time_base", name), tuple(ticks))
 
 
 def timestamps_json(times: Timestamps | None) -> dict[str, Any] | None:
@@ -127,11 +127,11 @@ def timestamps_json(times: Timestamps | None) -> dict[str, Any] | None:
 def check_clip(value: Mapping[str, Any], name: str) -> None:
     """Raises InvalidClip unless `value` is a valid clip.json of format 1."""
     require_schema(value, CLIP_SCHEMA, name)
-    integer(value, "width", 1, MAX_SIDE, name)
-    integer(value, "height", 1, MAX_SIDE, name)
-    num_frames = integer(value, "num_frames", 1, MAX_FRAMES, name)
-    rational(value, "fps", name)
-    timestamps(value, num_frames, name)
+    read_integer(value, "width", 1, MAX_SIDE, name)
+    read_integer(value, "height", 1, MAX_SIDE, name)
+    num_frames = read_integer(value, "num_frames", 1, MAX_FRAMES, name)
+    read_rational(value, "fps", name)
+    read_timestamps(value, num_frames, name)
     if not isinstance(value.get("id"), str) or not value["id"]:
         raise InvalidClip(f'{name}: "id" must be a text')
     if PurePath(value["id"]).name != value["id"] or value["id"] in (".", "..") or "\0" in value["id"]:
@@ -145,10 +145,10 @@ def check_layer(value: Mapping[str, Any], kind: str, num_frames: int, name: str)
     require_schema(value, LAYER_SCHEMA, name)
     if value.get("kind") != kind:
         raise InvalidClip(f'{name}: "kind" is {value.get("kind")!r}, but its folder is {kind}')
-    if integer(value, "num_frames", 1, MAX_FRAMES, name) != num_frames:
+    if read_integer(value, "num_frames", 1, MAX_FRAMES, name) != num_frames:
         raise InvalidClip(f"{name}: the layer has {value['num_frames']} frames, the clip has {num_frames}")
     if "channels" in value:
-        integer(value, "channels", 1, 3, name)
+        read_integer(value, "channels", 1, 3, name)
     for key, type_ in (("digest", str), ("producer", dict), ("inputs", dict)):
         if not isinstance(value.get(key), type_):
             raise InvalidClip(f'{name}: "{key}" is missing or of the wrong type')

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from stages.clip.ffmpeg import Media
-from stages.errors import DAMAGED, InputError, InvalidClip
+from stages.errors import READ_ERRORS, InputError, InvalidClip
 
 MAX_FILE = 4 << 30
 """Largest file that is read into memory, in bytes."""
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class Store(Protocol):
-    """Files by their name relative to the clip, with / between the parts."""
+    """The files of a clip by name: the path relative to the clip, with / as separator."""
 
     path: Path
 
     def names(self, folder: str = "") -> list[str]:
-        """Files and folders directly in `folder`, hidden ones left out, sorted."""
+        """The names of the files and folders directly in `folder`, sorted, without hidden ones."""
 
     def exists(self, name: str) -> bool: ...
 
@@ -33,7 +33,7 @@ class Store(Protocol):
     def size(self, name: str) -> int: ...
 
     def media(self, name: str) -> Media:
-        """The file as ffmpeg can open it."""
+        """The file as an input of ffmpeg."""
 
 
 class DirectoryStore:
@@ -69,7 +69,7 @@ class DirectoryStore:
 
 
 class _Member(NamedTuple):
-    """A file in a zip: where its header begins, its size in bytes, and its checksum."""
+    """A file in a zip. header: the offset of its header; size: in bytes; crc: its checksum."""
 
     header: int
     size: int
@@ -77,31 +77,31 @@ class _Member(NamedTuple):
 
 
 class ZipStore:
-    """A packed clip. No file stays open, so thousands of clips can be in use at once, and threads and processes share nothing."""
+    """A packed clip. No file stays open, so that thousands of clips can be in use, also in several threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._members: dict[str, _Member] = {}
         try:
             with zipfile.ZipFile(path) as archive:
-                length = path.stat().st_size
+                zip_size = path.stat().st_size
                 for info in archive.infolist():
-                    self._enter(info, length)
-        except DAMAGED as error:
+                    self._add_member(info, zip_size)
+        except READ_ERRORS as error:
             raise InvalidClip(f"{path} is not a readable zip: {error}") from error
 
-    def _enter(self, info: zipfile.ZipInfo, length: int) -> None:
+    def _add_member(self, info: zipfile.ZipInfo, zip_size: int) -> None:
         if info.is_dir():
             return
         if not is_safe_name(info.filename):
             raise InvalidClip(f"{self.path} holds the unsafe name {info.filename!r}")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise InvalidClip(f"{self.path}: {info.filename} is compressed or encrypted; a packed clip is an uncompressed zip")
-        if info.header_offset + info.file_size > length:
+        if info.header_offset + info.file_size > zip_size:
             raise InvalidClip(f"{self.path}: {info.filename} claims to be larger than the zip")
         self._members[info.filename] = _Member(info.header_offset, info.file_size, info.CRC)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # small, however many members there are
+    def __reduce__(self) -> tuple[Any, ...]:  # pickles only the path, since there may be many members
         return ZipStore, (self.path,)
 
     def names(self, folder: str = "") -> list[str]:
@@ -115,7 +115,7 @@ class ZipStore:
     def read(self, name: str) -> bytes:
         if self.size(name) > MAX_FILE:
             raise InvalidClip(f"{self.path}: {name} is larger than {MAX_FILE >> 30} GiB")
-        return self._look(name, _content)
+        return self._with_file(name, _read_content)
 
     def size(self, name: str) -> int:
         if name not in self._members:
@@ -124,43 +124,43 @@ class ZipStore:
 
     def media(self, name: str) -> Media:
         size = self.size(name)
-        start = self._look(name, _place)
+        start = self._with_file(name, _content_offset)
         return Media(self.path, start, start + size)
 
-    def _look(self, name: str, find: Callable[[BinaryIO, _Member], T]) -> T:
+    def _with_file(self, name: str, read: Callable[[BinaryIO, _Member], Result]) -> Result:
         try:
             with self.path.open("rb") as file:
-                return find(file, self._members[name])
+                return read(file, self._members[name])
         except (OSError, EOFError) as error:
             raise InvalidClip(f"{self.path}: {name} is damaged: {error}") from error
 
 
-def _place(file: BinaryIO, member: _Member) -> int:
-    """Where the content of a member begins: after its local header of 30 bytes, its name and an extra field."""
+def _content_offset(file: BinaryIO, member: _Member) -> int:
+    """The offset of the content of a member. It follows a local header of 30 bytes, the name and an extra field."""
     file.seek(member.header + 26)
     lengths = file.read(4)
     if len(lengths) < 4:
-        raise EOFError("the zip breaks off before it")
+        raise EOFError("the zip ends before it")
     name_length, extra_length = map(int, struct.unpack("<HH", lengths))
     return member.header + 30 + name_length + extra_length
 
 
-def _content(file: BinaryIO, member: _Member) -> bytes:
+def _read_content(file: BinaryIO, member: _Member) -> bytes:
     """The whole content of a member. Raises EOFError when it is damaged."""
-    file.seek(_place(file, member))
+    file.seek(_content_offset(file, member))
     data = file.read(member.size)
     if len(data) < member.size:
-        raise EOFError("the zip breaks off in it")
+        raise EOFError("the zip ends within it")
     if zlib.crc32(data) != member.crc:
         raise EOFError("its checksum is wrong")
     return data
 
 
 def is_safe_name(name: str) -> bool:
-    """No absolute path, no .., no backslash, no drive letter, no empty part."""
+    """Whether a name has no leading slash, no part that is empty, "." or "..", no backslash and no colon."""
     parts = name.rstrip("/").split("/")
-    strange = "\\" in name or ":" in name or name.startswith("/")
-    return bool(name) and not strange and not {"", ".", ".."} & set(parts)
+    is_unsafe = "\\" in name or ":" in name or name.startswith("/")
+    return bool(name) and not is_unsafe and not {"", ".", ".."} & set(parts)
 
 
 def open_store(path: Path) -> Store:

@@ -1,4 +1,4 @@
-"""Validation of a clip: every byte, every frame, every number."""
+"""Validation of a clip: digests, frames and arrays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from stages.errors import Fsv2vError, InputError, InvalidClip
 from stages.io.digests import file_sha256
 from stages.tables.label_tables import VOID
 
-_TABLES = {"segment": "names", "instances": "ids"}
-"""The entry of layer.json that a value of an image is an index into."""
+_TABLE_KEYS = {"segment": "names", "instances": "ids"}
+"""Layer -> the list in layer.json to which the values of its images are indices."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Findings:
 
 
 def validate(path: str | Path) -> Findings:
-    """Read everything in the clip at `path` and compare it with its JSON files.
+    """Read all files of the clip at `path` and compare them with its JSON files.
 
     Raises InputError when it does not exist and InvalidClip when it cannot be opened (not a clip, or a newer format).
     """
@@ -55,7 +55,7 @@ def validate(path: str | Path) -> Findings:
 
 
 def require_valid(path: str | Path) -> Findings:
-    """As `validate`, but errors are raised together as one InvalidClip. Returns the findings: warnings only."""
+    """As `validate`, but raises InvalidClip with all errors, if there are any. Else returns the findings, which are warnings."""
     findings = validate(path)
     if findings.errors:
         raise InvalidClip(f"{path} is damaged: {'; '.join(findings.errors)}", code="layers-damaged")
@@ -80,8 +80,8 @@ def _check_digest(clip: Clip, layer: Layer) -> None:
     names = [name for name in clip.store.names(layer.kind) if name != "layer.json"]
     expected = _expected_names(layer)
     if expected is not None and names != expected:
-        odd = sorted(set(names) ^ set(expected))
-        raise InvalidClip(f"it should have {len(expected)} data files and has {len(names)} (see {odd[0]})")
+        differing = sorted(set(names) ^ set(expected))
+        raise InvalidClip(f"it should have {len(expected)} data files and has {len(names)} (see {differing[0]})")
     entries = [(name, hashlib.sha256(data := clip.store.read(f"{layer.kind}/{name}")).hexdigest(), len(data)) for name in names]
     if combined_digest(entries) != layer.digest:
         raise InvalidClip("its files have changed since they were written: the digest differs")
@@ -90,6 +90,7 @@ def _check_digest(clip: Clip, layer: Layer) -> None:
 
 
 def _expected_names(layer: Layer) -> list[str] | None:
+    """The names of the data files of the layer; None if it does not define them."""
     if layer.payload == "arrays":
         return [DATA]
     if layer.payload == "file":
@@ -98,7 +99,7 @@ def _expected_names(layer: Layer) -> list[str] | None:
 
 
 def _check_images(clip: Clip, layer: Layer) -> None:
-    table = layer.meta.get(_TABLES.get(layer.kind, ""))
+    table = layer.meta.get(_TABLE_KEYS.get(layer.kind, ""))
     for index, image in enumerate(layer.images()):
         try:
             check_image(layer.kind, image, clip.width, clip.height)
@@ -109,7 +110,7 @@ def _check_images(clip: Clip, layer: Layer) -> None:
 
 
 def _check_ids(layer: Layer, index: int, image: np.ndarray, count: int) -> None:
-    """InvalidClip for a value that is no index into a table of `count` entries; in label maps 255 is void."""
+    """Raises InvalidClip for a value that is not an index to a table of `count` entries. In label maps 255 means void."""
     unknown = [value for value in np.unique(image[image >= count]).tolist() if layer.kind != "segment" or value != VOID]
     if unknown:
         raise InvalidClip(f"{layer.entry(index)} has the id {unknown[0]}, but its table ends at {count - 1}")

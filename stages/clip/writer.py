@@ -1,4 +1,4 @@
-"""Writing videos: H.264 that plays everywhere, with the sound of the source; the file appears when it is complete."""
+"""Writing videos: H.264 that all players support, with the sound of the source. The file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -10,54 +10,53 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import ffmpeg as composer
+import ffmpeg
 import numpy as np
 
-from stages.clip.audio import add_sound, find_sound, tagged
+from stages.clip.audio import add_sound, add_tags, find_sound
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import (
-    EXACTLY,
+    EXACT_CONVERSION,
     Media,
-    arguments,
+    default_matrix,
     executable,
+    explain,
     file_url,
     log_file,
-    meaning,
     require_readable_file,
     running,
-    usual_matrix,
+    with_common_options,
 )
 from stages.clip.probe import probe
 from stages.clip.provenance import Note
 from stages.errors import Fsv2vError, InputError, MissingRequirement, UsageError
-from stages.io.files import building_file, hidden_file, unwritable, write_errors
+from stages.io.files import building_file, explain_write_errors, hidden_file, unwritable_error
 
-_TOO_LARGE = -getattr(signal, "SIGXFSZ", 0)
+_SIZE_LIMIT_EXIT_CODE = -getattr(signal, "SIGXFSZ", 0)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""Suffix of a video -> ffmpeg's name of the container."""
+_NOTICEABLE_SECONDS = 0.045
+"""Viewers notice when sound leads the image by this time (ITU-R BT.1359)."""
 
 
-_NOTICED = 0.045
-"""Seconds by which sound can lead its image before viewers notice (ITU-R BT.1359)."""
-
-
-def out_of_time(clip: Clip) -> list[str]:
-    """A warning when the sound of `clip` would be noticeably out of sync in a video at its mean rate."""
+def sound_sync_warnings(clip: Clip) -> list[str]:
+    """A list with a warning if the sound of `clip` would be noticeably out of sync in a video at its mean rate, else an empty one."""
     if clip.timestamps is None or not clip.has("audio"):
         return []
-    apart = max(abs(float(clip.timestamps.seconds(index) - index / clip.fps)) for index in range(clip.num_frames))
-    if apart < _NOTICED:
+    deviation = max(abs(float(clip.timestamps.seconds(index) - index / clip.fps)) for index in range(clip.num_frames))
+    if deviation < _NOTICEABLE_SECONDS:
         return []
-    remedy = "Make the rate constant first and import that: ffmpeg -i VIDEO -r 30 NEW.mp4"
-    return [f"a variable rate is written at its mean, so that frames are up to {apart:.2f} s apart from the sound. {remedy}"]
+    advice = "Make the rate constant first and import that: ffmpeg -i VIDEO -r 30 NEW.mp4"
+    return [f"a variable rate is written at its mean, so that frames are up to {deviation:.2f} s apart from the sound. {advice}"]
 
 
 class VideoWriter:
-    """Writes frames one at a time; use as a context manager.
+    """A context manager that writes a video frame by frame.
 
-    The video is H.264, constant quality, 4:2:0, or 4:4:4 for an odd width or height, so that the size stays exact (browsers
-    may refuse that profile). `audio_from` is a video, a sound file or a clip whose sound is copied, in time with the
-    first frame and cut at the last; sound that the container cannot take becomes AAC. The file appears under its name
-    when the block ends without exception; otherwise nothing is left.
+    The video is H.264 of constant quality, 4:2:0. For an odd width or height it is 4:4:4, which keeps the size, but which some browsers do
+    not support. audio_from: a video, a sound file or a clip whose sound is copied. The sound is aligned with the first frame and ends with
+    the last. If the container does not support its codec, it is converted to AAC. The file appears when the block ends without an
+    exception; otherwise nothing remains.
     """
 
     def __init__(
@@ -71,9 +70,9 @@ class VideoWriter:
         comment: str = "",
         note: Note | None = None,
     ) -> None:
-        """`width`, `height` in pixels; `fps` exact; `quality` is x264's constant rate factor, lower is better.
+        """width, height: in pixels. fps: exact. quality: x264's constant rate factor; lower is better.
 
-        `comment` is stored in the container; `read_comment` returns it. `note` says there that the video is synthetic.
+        comment: stored in the container; `read_comment` returns it. note: stored there, says that the video is synthetic.
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
@@ -85,18 +84,18 @@ class VideoWriter:
         self._container = CONTAINERS[self.path.suffix.lower()]
         self._note = note
         self._tags = {**({"comment": comment} if comment else {}), **(note.tags(self._container) if note else {})}
-        self._sound = _sound_of(audio_from)
-        self._open = contextlib.ExitStack()
+        self._sound = _find_sound_and_shift(audio_from)
+        self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> VideoWriter:
         with contextlib.ExitStack() as stack:
-            self._final = stack.enter_context(building_file(self.path))
-            self._silent = stack.enter_context(hidden_file(self.path)) if self._sound else self._final
+            self._hidden_path = stack.enter_context(building_file(self.path))
+            self._silent_path = stack.enter_context(hidden_file(self.path)) if self._sound else self._hidden_path
             self._log: IO[bytes] = stack.enter_context(log_file())
             self._process = stack.enter_context(
                 running(self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True)
             )
-            self._open = stack.pop_all()
+            self._resources = stack.pop_all()
         return self
 
     def write(self, frame: np.ndarray) -> None:
@@ -107,14 +106,14 @@ class VideoWriter:
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data.cast("B"))
         except (BrokenPipeError, OSError) as error:
-            raise self._failure() from error
+            raise self._error() from error
         self.num_frames += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            self._open.__exit__(kind, error, trace)
+            self._resources.__exit__(kind, error, trace)
             return
-        with self._open:
+        with self._resources:
             self._finish()
 
     def _finish(self) -> None:
@@ -124,59 +123,59 @@ class VideoWriter:
         try:
             self._process.stdin.close()
         except OSError as error:
-            raise self._failure() from error
+            raise self._error() from error
         if self._process.wait() != 0:
-            raise self._failure()
+            raise self._error()
         if self._sound:
             media, shift = self._sound
-            add_sound(self._silent, media, shift, self.num_frames / self._fps, self._final, self._container, self._tags)
+            add_sound(self._silent_path, media, shift, self.num_frames / self._fps, self._hidden_path, self._container, self._tags)
         if self._note:
-            with write_errors(self.path):
-                self._note.complete(self._final, self._container)
+            with explain_write_errors(self.path):
+                self._note.complete(self._hidden_path, self._container)
 
     def _command(self) -> list[str]:
         height, width, _ = self._shape
         pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
-        tag = usual_matrix(height)
-        raw = composer.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=str(self._fps))
-        frames = raw.filter("scale", out_color_matrix=tag, out_range="tv", flags=EXACTLY)
-        frames = frames.filter("format", pix_fmt).filter("setparams", colorspace=tag, color_primaries=tag, color_trc=tag, range="tv")
+        colour_space = default_matrix(height)
+        pipe = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=str(self._fps))
+        frames = pipe.filter("scale", out_color_matrix=colour_space, out_range="tv", flags=EXACT_CONVERSION)
+        tags = {"colorspace": colour_space, "color_primaries": colour_space, "color_trc": colour_space}
+        frames = frames.filter("format", pix_fmt).filter("setparams", **tags, range="tv")
         options = {
             "c:v": "libx264",
             "crf": self._quality,
             "preset": "medium",
             "pix_fmt": pix_fmt,
-            "colorspace": tag,  # for versions of ffmpeg that ignore the frames' own tags
-            "color_primaries": tag,
-            "color_trc": tag,
+            **tags,  # for versions of ffmpeg that ignore the tags of the frames
             "color_range": "tv",
             "movflags": "+faststart",
             "fflags": "+bitexact",
             "format": self._container,
             "y": None,
         }
-        command = tagged(composer.output(frames, file_url(self._silent), **options).compile(cmd=executable()), self._tags)
-        return [argument for argument in arguments(command) if argument != "-nostdin"]
+        command = add_tags(ffmpeg.output(frames, file_url(self._silent_path), **options).compile(cmd=executable()), self._tags)
+        return [argument for argument in with_common_options(command) if argument != "-nostdin"]
 
-    def _failure(self) -> Fsv2vError:
+    def _error(self) -> Fsv2vError:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
         self._log.seek(0)
-        complaint = self._log.read(100_000).decode("utf-8", "replace")
-        if "Unknown encoder" in complaint:
+        messages = self._log.read(100_000).decode("utf-8", "replace")
+        if "Unknown encoder" in messages:
             return MissingRequirement(f"{executable()} cannot write H.264", hint="Put an ffmpeg with libx264 on PATH, or none")
-        reason = "the disk is full or a file size limit is reached" if self._process.returncode == _TOO_LARGE else meaning(complaint)
-        return unwritable(self.path, reason)
+        if self._process.returncode == _SIZE_LIMIT_EXIT_CODE:
+            return unwritable_error(self.path, "the disk is full or a file size limit is reached")
+        return unwritable_error(self.path, explain(messages))
 
 
-def _sound_of(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:
-    """(the source of the sound, the shift in seconds that aligns it with the first frame), or None without sound."""
+def _find_sound_and_shift(source: str | Path | Clip | None) -> tuple[Media, Fraction] | None:
+    """(the file with the sound, the shift in seconds that aligns it with the first frame), or None without sound."""
     if source is None:
         return None
     if isinstance(source, Clip):
-        stored = source.audio()
-        found = find_sound(stored[0]) if stored else None
-        return (stored[0], stored[1] - found.start) if stored and found else None
+        clip_sound = source.audio()
+        sound = find_sound(clip_sound[0]) if clip_sound else None
+        return (clip_sound[0], clip_sound[1] - sound.start) if clip_sound and sound else None
     require_readable_file(Path(source))
     media = Media(Path(source))
     if find_sound(media) is None:

@@ -1,4 +1,4 @@
-"""Weights that are seldom used, on the disk instead of in memory."""
+"""Moving weights that are seldom used from memory to the disk."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from torch import nn
 
-LARGE = 2**30
-"""Bytes of weights from which on it is worth moving them: of the shipped presets only those of vid2vid have this many."""
+MIN_BYTES = 2**30
+"""Networks with fewer bytes of weights are not moved. Of the shipped presets only those of vid2vid have as many."""
 
 
 @torch.no_grad()
 def move_to_disk(network: nn.Module) -> bool:
     """Move large weights on the CPU to a temporary file that is mapped into memory. Returns whether they were moved.
 
-    The network remains usable, and computes the same. What is read from the file takes memory only as long as the system has some to
-    spare. The file has no name, so it vanishes with the network or the process; its folder is that of `tempfile` (`TMPDIR`). If it cannot
-    be written, the weights stay in memory.
+    The network remains usable, and its results are the same. The system can reclaim the memory into which weights are read. The file has
+    no name, so it disappears with the network or the process; its folder is that of `tempfile` (`TMPDIR`). If the file cannot be written,
+    the weights stay in memory.
     """
     weights = [parameter for parameter in network.parameters() if parameter.device.type == "cpu" and parameter.dtype == torch.float32]
-    if 4 * sum(weight.numel() for weight in weights) < LARGE:
+    if 4 * sum(weight.numel() for weight in weights) < MIN_BYTES:
         return False
     try:
         with tempfile.TemporaryFile() as file:

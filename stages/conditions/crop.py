@@ -9,15 +9,15 @@ from stages.conditions.poses import person_height
 HEAD_IN_FACES = 2.1
 """Side of a head crop, in face sizes. The size of a face is the larger side of the box of its landmarks."""
 TIGHTEST_IN_FACES = 1.6
-"""Smallest side of a head crop that is made smaller to avoid padding, in face sizes."""
+"""Smallest side of a head crop, in face sizes. Near the border of the frame, a crop is reduced down to this size to avoid padding."""
 RAISED_IN_FACES = 0.15
 """How far the middle of a head crop lies above the middle of the landmarks, which do not include the hair, in face sizes."""
 BODY_IN_PERSONS = 1.5
 """Height of a body crop in heights of the person; its width is at least this many times the width of the keypoints."""
 TIGHTEST_IN_PERSONS = 1.15
-"""As TIGHTEST_IN_FACES, for bodies: a height, in heights of the person."""
+"""Smallest height of a body crop, in heights of the person; as TIGHTEST_IN_FACES."""
 MIN_PERSON = 16.0
-"""Smallest height of a person in pixels; a smaller one gets the crop of this height."""
+"""A person who is less high than this, in pixels, gets the crop of a person of this height."""
 JUMP_IN_FACES = 0.6
 """Largest movement of a face between two frames of one shot, in face sizes."""
 JUMP_IN_PERSONS = 0.4
@@ -28,9 +28,9 @@ def head_boxes(points: np.ndarray) -> np.ndarray:
     """Squares around heads [T, 3] (centre x, centre y, side) in pixels, from landmarks [T, 68, 3]; NaN for frames without a face."""
     xy, seen = points[..., :2], points[..., 2].max(-1) > 0
     low, high = xy.min(1), xy.max(1)
-    face = (high - low).max(-1)
+    face_size = (high - low).max(-1)
     centre = (low + high) / 2
-    boxes = np.stack([centre[:, 0], centre[:, 1] - RAISED_IN_FACES * face, HEAD_IN_FACES * face], -1)
+    boxes = np.stack([centre[:, 0], centre[:, 1] - RAISED_IN_FACES * face_size, HEAD_IN_FACES * face_size], -1)
     return np.where(seen[:, None], boxes, np.nan)
 
 
@@ -51,8 +51,8 @@ def body_boxes(keypoints: np.ndarray, aspect: float) -> np.ndarray:
         seen = body[body[:, 2] > 0, :2]
         if len(seen):
             low, high = seen.min(0), seen.max(0)
-            wide = high[0] - low[0]
-            box[:] = *(low + high) / 2, BODY_IN_PERSONS * max(person_height(body), wide / aspect, MIN_PERSON)
+            width = high[0] - low[0]
+            box[:] = *(low + high) / 2, BODY_IN_PERSONS * max(person_height(body), width / aspect, MIN_PERSON)
     return boxes
 
 
@@ -100,7 +100,7 @@ def _gaussian(series: np.ndarray, sigma: float) -> np.ndarray:
 def _fit_into_frame(boxes: np.ndarray, width: int, height: int, min_scale: float, aspect: float = 1.0) -> np.ndarray:
     """Boxes [T, 3] (centre x, centre y, height) shifted into the frame and scaled by `min_scale` to 1, as crops (left, top, height).
 
-    The middle of the first pixel has the coordinate 0 in the centres of boxes, and 0.5 in left and top of crops.
+    Centres are measured from the middle of the first pixel; left and top are measured from its left and upper border.
     """
     side = np.maximum(np.minimum(boxes[:, 2], min(width / aspect, height)), boxes[:, 2] * min_scale)
     size = side[:, None] * [aspect, 1]

@@ -48,8 +48,8 @@ OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
 MAX_LID_SCALE = 1.6
 """Largest factor by which the closing of lids is scaled in relative motion; the smallest factor is its inverse."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
-"""A frame is far from the reference if the head is turned by more than so many degrees, or if the root mean square displacement of
-mouth, lids and brows is larger than so many eye distances."""
+"""A frame is far from the reference if the head is turned by more than the first number, in degrees, or if the root mean square
+displacement of mouth, lids and brows is larger than the second, in eye distances."""
 
 
 class FacialMotion:

@@ -52,8 +52,8 @@ def shifted_view(height: int, width: int, shift: np.ndarray, mirrored: bool) -> 
     The shift is rounded to whole pixels, because interpolation would blur the target, and the generator would learn to blur.
     """
     right, down = np.round(shift * (width, height))
-    across = [-1, 0, width - 1 + right] if mirrored else [1, 0, right]
-    return View(np.array([across, [0, 1, down]]), height, width)
+    x_row = [-1, 0, width - 1 + right] if mirrored else [1, 0, right]
+    return View(np.array([x_row, [0, 1, down]]), height, width)
 
 
 def random_view(height: int, width: int, rng: np.random.Generator, mirrored: bool) -> View:

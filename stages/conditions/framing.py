@@ -20,7 +20,7 @@ from stages.networks.common.images import image_tensor
 
 Crop = Literal["auto", "subject", "none"]
 FILLED_SHARE = 0.9
-"""If crops are higher than this share of the image, the whole image is used. In clips that are already crops, it is at least 0.97."""
+"""If crops are higher than this share of the image, the whole image is used. In clips of a dataset, the share is at least 0.97."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def views(clip: Clip, track: Track, size: tuple[int, int], mode: Crop) -> list[V
     """One view per frame onto images of `size` (height, width).
 
     subject: crops around the head or the whole body. none: the whole image. auto: as subject, unless the crops are nearly the whole
-    image, as in the clips of a dataset, and the whole image has the shape of `size`. Label maps have no subject and are never cropped.
+    image, as in the clips of a dataset, and the image has the aspect ratio of `size`. Label maps have no subject and are never cropped.
     """
     boxes = track.crops(clip, size[1] / size[0])
     whole = View.scaled(clip.height, clip.width, *size)
@@ -114,7 +114,7 @@ def examples_of(clip: Clip, kind: str, size: tuple[int, int], mode: Crop, max_co
 
 
 def frame_of(samples: Sequence[Sample], device: torch.device) -> Frame:
-    """K samples of one size as one Frame of tensors [K, ...]; images are in [-1, 1]. What a sample lacks is None for all."""
+    """K samples of one size as one Frame of tensors [K, ...]; images are in [-1, 1]. A field that is None in a sample is None in it."""
     images, regions, appearance = (_stack_optional([getattr(s, name) for s in samples]) for name in ("image", "regions", "appearance"))
     semantics, keypoints = np.stack([sample.semantic for sample in samples]), np.stack([sample.keypoints for sample in samples])
     return Frame(

@@ -36,7 +36,7 @@ MediaPipe's mesh over 79 videos."""
 RIGID = [0, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 """Landmarks that no muscle moves."""
 MIN_FORESHORTENING = 0.5
-"""Displacements in the plane of a turned head are at most as many times larger than in the image as the inverse of this."""
+"""Displacements in the plane of a turned head look shorter in the image, by a factor. `back_project` uses no smaller factor than this."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def project(displacements: Array, poses: Array) -> Array:
 def back_project(displacements: Array, poses: Array) -> Array:
     """The inverse of `project`: displacements in the plane of the head [T, N, 2] from those in the image.
 
-    Where the plane is foreshortened by more than `MIN_FORESHORTENING`, they are smaller than the exact inverse.
+    Along directions that are foreshortened to less than `MIN_FORESHORTENING`, they are smaller than the exact inverse.
     """
     left, scales, right = np.linalg.svd(_projections(poses)[:, :, :2])
     scales = np.maximum(scales, MIN_FORESHORTENING * np.exp(poses[:, :1]))

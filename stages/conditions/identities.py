@@ -16,9 +16,9 @@ LabelMap = NDArray[np.uint8]
 Identities = NDArray[np.int32]
 """[H, W]: label + 256 x instance number; the label of void is 255."""
 MIN_OVERLAP = 0.3
-"""Smallest intersection over union of a piece with an instance of the frame before that it continues."""
+"""A piece continues an instance of the frame before if their intersection over union is larger than this."""
 MIN_INSIDE = 0.5
-"""Smallest share of a piece inside an instance of the frame before for the piece to be a part of that instance."""
+"""A piece is a part of an instance of the frame before if a larger share of it lies inside that instance."""
 SPECK = 1 / 2000
 """A new piece with a smaller share of the image is no instance of its own, but a part of the largest instance of its label."""
 REMEMBERED = 5
@@ -42,8 +42,10 @@ class InstanceTracker:
     """Tracks the connected pieces of label maps from frame to frame."""
 
     before: Identities | None = None
+    """Those of the frame before; None before the first frame."""
     hidden: list[_Hidden] = field(default_factory=list)
     count: int = 0
+    """Number of instances so far."""
 
     def __call__(self, labels: LabelMap, flow: NDArray[np.floating] | None = None) -> Identities:
         """The identities of the next frame. labels: uint8 [H, W]; flow: [H, W, 2] from the frame before to this one, if it is known."""
@@ -78,7 +80,7 @@ class InstanceTracker:
     def _match_pieces(
         self, pieces: NDArray[np.int32], label_of: NDArray[np.int64], areas: NDArray[np.int64], before: Identities
     ) -> dict[int, int]:
-        """piece -> identity, for pieces that continue an instance, that show a hidden one again, or that are a part of one."""
+        """Piece -> identity, for those pieces that continue an instance, show a hidden instance again, or are a part of an instance."""
         same_label = (before % LABELS == label_of[pieces]) & (pieces > 0)
         codes, shared = np.unique((pieces[same_label].astype(np.int64) << 32) | before[same_label], return_counts=True)
         pairs = list(zip((codes >> 32).tolist(), (codes & 0xFFFFFFFF).tolist(), shared.tolist(), strict=True))

@@ -23,8 +23,8 @@ from stages.tables.label_tables import (
     TABLES,
     VOID,
     LabelTable,
-    colour_of,
-    table,
+    find_table,
+    parse_colour,
 )
 
 __all__ = [
@@ -38,9 +38,9 @@ __all__ = [
     "LabelLayer",
     "LabelTable",
     "colourise",
+    "find_table",
     "ids_of_colours",
     "mirror_lookup",
-    "table",
 ]
 
 
@@ -94,7 +94,7 @@ class InstanceLayer:
     """A clip's layer `instances`: an object has the same number in all frames.
 
     is_thing: whether each number is that of a countable object, bool [256]. followed: the numbers of the largest objects.
-    Raises InvalidClip when layer.json has wrong ids.
+    Raises InvalidClip when layer.json has ids that are no whole numbers.
     """
 
     def __init__(self, layer: LabelSource, path: Path | None = None) -> None:
@@ -173,6 +173,6 @@ def _table_of_meta(meta: Mapping[str, Any], path: Path | None) -> LabelTable:
         problem = "the segment layer does not say what its labels are"
         raise InvalidClip(_with_path(path, problem), hint="Its layer.json needs `names` and `palette`")
     try:
-        return LabelTable(str(meta.get("table", "")), tuple(str(name) for name in names), tuple(colour_of(colour) for colour in palette))
+        return LabelTable(str(meta.get("table", "")), tuple(str(name) for name in names), tuple(parse_colour(colour) for colour in palette))
     except (TypeError, ValueError) as error:
         raise InvalidClip(_with_path(path, f"the palette of the segment layer cannot be read: {error}")) from error

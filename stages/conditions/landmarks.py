@@ -17,7 +17,7 @@ IRIS_POINTS = 10
 SEMANTIC_CHANNELS = 7
 """One channel for the sketch and one distance map for each group of `GROUPS`."""
 IRIS_CHANNELS = 1
-"""Channels of the drawn irises, which follow in s_t of models with the direction of gaze."""
+"""A channel for the drawn irises, which is added to s_t of models that see the gaze."""
 
 CURVES: dict[str, tuple[tuple[int, ...], bool]] = {
     # name: (landmarks in order, closed)
@@ -53,6 +53,7 @@ _FOREHEAD_HEIGHT = 2 / 3
 _SUBPIXEL_BITS = 4
 """Fractional bits of fixed-point coordinates in OpenCV's drawing functions."""
 _SAMPLES_PER_SPAN = 4
+"""Number of points of a drawn curve from one landmark to the next."""
 
 
 def eye_distance(points: np.ndarray) -> np.ndarray:
@@ -167,10 +168,10 @@ def _spline(count: int, closed: bool) -> np.ndarray:
     """Matrix [S, count] that maps `count` control points to samples of the cubic spline through them, which is linear in the points."""
     control = np.eye(count)
     previous, following = np.roll(control, 1, 0), np.roll(control, -1, 0)
-    system, right = 4 * control + previous + following, 6 * (previous - 2 * control + following)
-    if not closed:  # natural: no curvature at the ends
-        system[[0, -1]], right[[0, -1]] = control[[0, -1]], 0
-    curvature = np.linalg.solve(system, right)
+    system, right_side = 4 * control + previous + following, 6 * (previous - 2 * control + following)
+    if not closed:  # a natural spline, without curvature at the ends
+        system[[0, -1]], right_side[[0, -1]] = control[[0, -1]], 0
+    curvature = np.linalg.solve(system, right_side)
     spans = count if closed else count - 1
     parameters = np.linspace(0, spans, _SAMPLES_PER_SPAN * spans + 1)
     start = np.minimum(parameters.astype(int), spans - 1)

@@ -16,7 +16,8 @@ FOLLOWERS: Mapping[str, tuple[str, ...]] = {"all": PARTS, **NAMES, "eyes": ("eye
 """Name that users can give as the only part that follows the driver -> the parts that it stands for. Eyes include the gaze."""
 
 Origin = Literal["auto", "absolute", "relative"]
-"""Whether the face looks as the driver's does, or moves from the example's as the driver's does. auto: see `Motion.with_relative_pose`."""
+"""absolute: the face takes the driver's pose and expression. relative: it changes from the example as the driver changes from the frames
+that are most like the example. auto: absolute, except in the case of `Motion.with_relative_pose`."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,22 @@ class Motion:
     def parse(cls, strength: str | float = "", part: str = "", origin: Origin = "absolute") -> Motion:
         """The motion that a user asks for.
 
-        strength: a number for all parts, NAME=NUMBER, or both, as in "0.5,mouth=1.2"; "mouth" precedes "expression", and this precedes the
-        number for all. part: names of the only parts that follow the driver, separated by commas; empty: all parts. Raises UsageError for
-        any other text, and if a part has a strength of its own but is not in `part`.
+        strength: a number for all parts, NAME=NUMBER, or both, as in "0.5,mouth=1.2". The strength of "mouth" overrides that of
+        "expression", and this overrides the number for all parts. part: names of the only parts that follow the driver, separated by
+        commas; empty: all parts. Raises UsageError for any other text, and if a part has a strength of its own but is not in `part`.
         """
         strengths = _parse_strengths(str(strength))
         followers = _parse_followers(part)
         values = {}
-        for each in PARTS:
-            names = [name for name in (each, "expression") if name in strengths and each in NAMES[name]]
-            if names and each not in followers and strengths[names[0]]:
+        for face_part in PARTS:
+            names = [name for name in (face_part, "expression") if name in strengths and face_part in NAMES[name]]
+            if names and face_part not in followers and strengths[names[0]]:
                 raise UsageError(f"{names[0]} has a strength, but only {part} follows the driver", hint="Leave one of them out")
-            values[each] = strengths[[*names, ""][0]] if each in followers else 0.0
+            values[face_part] = strengths[[*names, ""][0]] if face_part in followers else 0.0
         return cls(**values, relative=frozenset(PARTS if origin == "relative" else ()))
 
     def with_relative_pose(self) -> Motion:
-        """The same motion, in which the head moves from the example's pose: in a photograph the body stays as it is."""
+        """The same motion with a relative pose. In a photograph whose body does not move, the head then stays fitted to the body."""
         return replace(self, relative=self.relative | {"pose"})
 
     @property

@@ -95,7 +95,7 @@ def _distances(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
 def nearest_weights(driving: np.ndarray, example: np.ndarray) -> np.ndarray:
     """Weights [T] of the driving faces [T, 68, 2], whose sum is 1; 0 for all but those that are most like the example [68, 2].
 
-    A rotation in the image does not count: in a tilted photograph the head leans further than any driver's.
+    The faces are compared without their rotation in the image, because a head in a tilted photograph may lean further than the driver's.
     """
     upright = (driving - driving.mean(1, keepdims=True)) @ _rotations(example, driving)
     chosen, chosen_weights = _nearest_with_weights(upright, example)

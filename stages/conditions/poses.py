@@ -48,7 +48,7 @@ MIRROR: NDArray[np.int64] = np.array(
 """Reorders the keypoints of a mirrored image to BODY_25 order: `keypoints[MIRROR]`."""
 
 FACE, HAND_LEFT, HAND_RIGHT = slice(25, 95), slice(95, 116), slice(116, 137)
-"""Their points in a whole body [137, 3]. A body without hands and face is [25, 3]."""
+"""Slices of the points of a whole body [137, 3]. A body without hands and face is [25, 3]."""
 
 WHOLE_MIRROR: NDArray[np.int64] = np.concatenate([MIRROR, 25 + FACE_MIRROR, [94, 93], np.arange(116, 137), np.arange(95, 116)])
 """As MIRROR, for whole bodies."""

@@ -18,11 +18,11 @@ PREFERRED = ("mediapipe", "dlib", "face-alignment")
 
 
 def choose_detector(name: str = "auto") -> str:
-    """The name itself, or for auto the first detector of `PREFERRED` that can run here; if none can, the first of all."""
+    """`name`, or for "auto" the first detector of `PREFERRED` that can run here; if none can run, the first of them."""
     if name != "auto":
         return name
     backends = Backends("landmarks")
-    available = (each for each in PREFERRED if each in backends.names() and backends.get(each).available)
+    available = (detector for detector in PREFERRED if detector in backends.names() and backends.get(detector).available)
     return next(available, PREFERRED[0])
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 SHAPE_TOLERANCE = 0.05
+"""Largest absolute logarithm of the ratio of the scales of width and height that counts as equal scales."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class View:
 
     @classmethod
     def crop(cls, box: np.ndarray, to_height: int, to_width: int) -> View:
-        """A crop (left, top, height), resized to to_height x to_width, whose aspect ratio it has.
+        """A crop (left, top, height) with the aspect ratio of to_height x to_width, resized to this size.
 
-        left and top are positions of borders in pixels; those of the image are 0.
+        left and top are measured in pixels from the left and upper border of the image.
         """
         left, top, side = (float(value) for value in box)
         scale = to_height / side

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import DAMAGED, InputError, Sentence
+from stages.errors import READ_ERRORS, InputError, Sentence
 from stages.evaluate.statistics import Statistics
 from stages.io.files import write_atomically
 from stages.io.reading import load_npz
@@ -44,7 +44,7 @@ class Cache:
             return Statistics.from_arrays(load_npz(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (*DAMAGED, InputError) as problem:
+        except (*READ_ERRORS, InputError) as problem:
             self._warn(f"the cached statistics {path} are broken and are computed again ({problem})")
             return None
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.clip import Clip, list_images, open_clip, probe, read_frames, read_image
 from stages.clip.clip import is_clip
-from stages.clip.create import same_size
+from stages.clip.create import read_same_size
 from stages.clip.datasets.recording import VIDEO_SUFFIXES
 from stages.clip.images import is_animation, is_image, read_animation
 from stages.errors import InputError
@@ -106,4 +106,4 @@ def _of_animation(path: str) -> FrameSource:
 
 def _of_images(path: str, images: list[Path]) -> FrameSource:
     height, width = read_image(images[0]).shape[:2]
-    return FrameSource(path, width, height, len(images), lambda: same_size(images))
+    return FrameSource(path, width, height, len(images), lambda: read_same_size(images))

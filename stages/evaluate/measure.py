@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.compute.streaming import beside
+from stages.compute.streaming import map_in_thread
 from stages.errors import InputError
 from stages.evaluate import intervals
 from stages.evaluate.frame_source import FrameSource, same_shape
@@ -130,7 +130,7 @@ def measure(
         return truth, {**dict(enumerate(frames[1:])), **(baselines(truth) if baselines else {})}
 
     sequences = zip(reference.frames(), *(result.frames() for result in results), strict=True)
-    for index, (_, (truth, compared)) in enumerate(beside(prepare, sequences if scorers else ())):
+    for index, (_, (truth, compared)) in enumerate(map_in_thread(prepare, sequences if scorers else ())):
         for metric in metrics:
             if metric.name in scorers:
                 candidates = {**compared, FLOOR: truth} if metric.floor else compared

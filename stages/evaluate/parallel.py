@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.errors import Fsv2vError, InputError, UsageError, prefixed
+from stages.errors import Fsv2vError, InputError, UsageError, add_prefix
 from stages.evaluate.cache import Cache
 from stages.evaluate.compare import EvaluateOptions, empty_part, evaluate, open_pairs, pair_results
 from stages.evaluate.measure import OnEvent, Score, ignore
 from stages.evaluate.partial_result import PartialResult, load, require_same
 from stages.evaluate.set_statistics import set_names
-from stages.io.files import TEMPORARY, hidden_directory
+from stages.io.files import TEMPORARY_PREFIX, hidden_directory
 from stages.runner import ClipTask, Outcome, Report, Step, run_over_clips
 
 _SHARDS_PER_PROCESS = 4
@@ -123,7 +123,7 @@ def _temporary_folder(cache: str, engine: str) -> Iterator[Path]:
     """A folder for the partial results of this run. On Ray it lies in the folder of cached statistics, which all nodes have to share."""
     with contextlib.ExitStack() as stack:
         if engine == "local":
-            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY)))
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX)))
             return
         try:
             folder = stack.enter_context(hidden_directory(Cache(cache, lambda text: None).folder / "parts"))
@@ -135,7 +135,7 @@ def _temporary_folder(cache: str, engine: str) -> Iterator[Path]:
 def _take_part(report: Report, work: _Work) -> PartialResult:
     """Load the partial result of a finished shard and remove its file. Raises the error of a shard that failed."""
     if report.status == "failed":
-        error = Fsv2vError.of(prefixed(f"shard {report.source}: ", report.reason))
+        error = Fsv2vError.from_text(add_prefix(f"shard {report.source}: ", report.reason))
         error.exit_code = report.exit_code
         raise error from RuntimeError(report.traceback)
     part = load(work.part_path(report.source))

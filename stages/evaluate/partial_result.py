@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import DAMAGED, InputError, ParametersDiffer, Sentence, UsageError
+from stages.errors import READ_ERRORS, InputError, ParametersDiffer, Sentence, UsageError
 from stages.evaluate import intervals
 from stages.evaluate.distribution import Distribution
 from stages.evaluate.measure import Score
@@ -132,7 +132,7 @@ def load(path: Path) -> PartialResult:
         return PartialResult(tuple(header["metrics"]), shards, header["whose"], pairs, scores, statistics, header["clips"], reasons)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except DAMAGED as problem:
+    except READ_ERRORS as problem:
         raise InputError(f"{path} is not a partial result of an evaluation", code="no-partial-result") from problem
 
 

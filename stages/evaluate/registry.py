@@ -61,4 +61,4 @@ def _built_in() -> list[AnyMetric]:
 
 def _declared_entry_points() -> dict[str, plugins.EntryPoint]:
     """Metric's name -> entry point of another package."""
-    return plugins.found(GROUP, [metric.name for metric in _built_in()])
+    return plugins.find_entry_points(GROUP, [metric.name for metric in _built_in()])

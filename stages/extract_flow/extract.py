@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip, Producer
-from stages.compute.streaming import beside
+from stages.compute.streaming import map_in_thread
 from stages.flow.backends import Estimator
-from stages.flow.consistency import trusted_flow
+from stages.flow.consistency import consistent_flow
 from stages.flow.teacher import choose_teacher
 from stages.runner import Outcome
 from stages.tracking.cuts import CutDetector
@@ -24,7 +24,7 @@ LAYERS = ("flow", "flow_confidence")
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """What shapes the flow; all but `device` enters the layers' keys, the network by its sha256.
+    """Options of the optical flow. All but `device` are part of the layers' keys, the network by its sha256.
 
     backend: dis, onnx, or auto: onnx if a network is given, else dis. model: the ONNX file of the network.
     """
@@ -35,20 +35,20 @@ class FlowOptions:
 
 
 def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcome:
-    """Estimate the flow of `clip` from frame t to t + 1, in both directions, for the confidence.
+    """Write the layers `flow` of `clip`, from frame t to t + 1, and `flow_confidence`, from the comparison with the flow back.
 
-    The last frame, and the last one of each shot, has flow 0 and confidence 0. Raises UsageError when backend and network do not
+    Flow and confidence are 0 in the last frame, and in the last frame of each shot. Raises UsageError when backend and network do not
     fit, MissingRequirement when the network's file or a package is missing.
     """
     teacher = choose_teacher(options.backend, options.model)
     producer = Producer(STAGE, teacher.backend.name, {}, teacher.weights, device=options.device)
     inputs = {"frames": clip.frames_digest()}
-    needed = [kind for kind in LAYERS if clip.needs(kind, producer, inputs, overwrite)]
-    if not needed:
+    missing_kinds = [kind for kind in LAYERS if clip.needs(kind, producer, inputs, overwrite)]
+    if not missing_kinds:
         return Outcome("flow", "skipped", clip.num_frames)
     cuts = 0
     with ExitStack() as stack:
-        writers = {kind: stack.enter_context(clip.writing(kind, producer, inputs)) for kind in needed}
+        writers = {kind: stack.enter_context(clip.writing(kind, producer, inputs)) for kind in missing_kinds}
         for cut, flow, trusted in _flows(clip, teacher.open(options.device)):
             cuts += cut
             for kind, image in zip(LAYERS, (flow, trusted * np.uint8(255)), strict=True):
@@ -59,7 +59,7 @@ def extract(clip: Clip, options: FlowOptions, overwrite: bool = False) -> Outcom
 
 @dataclass(frozen=True)
 class _Pair:
-    """A frame, uint8 RGB [H, W, 3], and the next one, None after the last; cut: the next one begins another shot."""
+    """A frame, uint8 RGB [H, W, 3], and the next one, None after the last frame. cut: the next frame begins another shot."""
 
     frame: NDArray[np.uint8]
     following: NDArray[np.uint8] | None
@@ -68,8 +68,8 @@ class _Pair:
 
 def _pairs(clip: Clip) -> Iterator[_Pair]:
     is_cut = CutDetector()
-    marked = ((frame, is_cut(frame)) for frame in clip.frames())
-    for (frame, _), (following, cut) in itertools.pairwise(itertools.chain(marked, [(None, False)])):
+    frames_and_cuts = ((frame, is_cut(frame)) for frame in clip.frames())
+    for (frame, _), (following, cut) in itertools.pairwise(itertools.chain(frames_and_cuts, [(None, False)])):
         assert frame is not None
         yield _Pair(frame, following, cut)
 
@@ -81,7 +81,7 @@ def _flows(clip: Clip, estimate: Estimator) -> Iterator[tuple[bool, NDArray[np.f
         if pair.following is None or pair.cut:
             height, width = pair.frame.shape[:2]
             return np.zeros((height, width, 2), np.float32), np.zeros((height, width), np.bool_)
-        return trusted_flow(pair.frame, pair.following, estimate)
+        return consistent_flow(pair.frame, pair.following, estimate)
 
-    for pair, (flow, trusted) in beside(flow_of, _pairs(clip)):
+    for pair, (flow, trusted) in map_in_thread(flow_of, _pairs(clip)):
         yield pair.cut, flow, trusted

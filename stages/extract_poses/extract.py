@@ -16,9 +16,9 @@ from stages.errors import NoDetection, UsageError
 from stages.extract_poses import rules
 from stages.runner import Outcome
 from stages.tables.skeletons import SIZES, boxes_of
-from stages.tracking.interpolation import filled
-from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import Detector, Seen, follow, parse_choice, watch
+from stages.tracking.interpolation import fill_gaps
+from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.tracker import Detections, Detector, detect_in_frames, follow, parse_choice
 
 Boxes = NDArray[np.float32]
 """Boxes of all people in a frame, [N, 4]."""
@@ -60,8 +60,8 @@ def extract(clip: Clip, options: PoseOptions, overwrite: bool = False) -> Outcom
         frames = list(_track_people(clip, backend, options))
         arrays = _arrays(frames)
         if not (arrays["track_id"] >= 0).any():
-            raise _no_person_error(clip, options.person, max(len(frame.load) for frame in frames))
-        dropped = _drop(arrays, [frame.load for frame in frames], clip, options.drop)
+            raise _no_person_error(clip, options.person, max(len(frame.payload) for frame in frames))
+        dropped = _drop(arrays, [frame.payload for frame in frames], clip, options.drop)
         poses.arrays(arrays)
     notes = _notes(arrays, dropped) | backend.notes
     if options.person == "all" and backend.one_only:
@@ -81,12 +81,13 @@ def _track_people(clip: Clip, backend: Backend[Detector], options: PoseOptions) 
     """The chosen people in each frame: tracked, with short gaps filled, and smoothed."""
     fps = float(clip.fps)
     detect = backend.open_for(options.person, options.device)
-    detections = watch(((frame, None) for frame in clip.frames()), detect)
+    detections = detect_in_frames(((frame, None) for frame in clip.frames()), detect)
     with_boxes = (
-        Seen(frame.subjects, frame.cut, np.array([one.box for one in frame.subjects], np.float32).reshape(-1, 4)) for frame in detections
+        Detections(frame.subjects, frame.cut, np.array([subject.box for subject in frame.subjects], np.float32).reshape(-1, 4))
+        for frame in detections
     )
     chosen = follow(with_boxes, options.person, backend.points or len(NAMES), fps, clip.width, clip.height)
-    return smoothed(filled(chosen, fps), fps, options.smoothing)
+    return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
 def _arrays(frames: list[Tracked[Boxes]]) -> dict[str, NDArray[Any]]:

@@ -16,9 +16,9 @@ from stages.conditions.landmarks import LANDMARKS, draw_sketch
 from stages.errors import NoDetection, UsageError
 from stages.extract_sketch.orientation import UpsideDownCheck
 from stages.runner import Outcome
-from stages.tracking.interpolation import filled
-from stages.tracking.smoothing import Tracked, smoothed
-from stages.tracking.tracker import Detector, follow, parse_choice, watch
+from stages.tracking.interpolation import fill_gaps
+from stages.tracking.smoothing import Tracked, smooth_tracks
+from stages.tracking.tracker import Detector, detect_in_frames, follow, parse_choice
 
 STAGE = "extract-sketch"
 
@@ -96,8 +96,8 @@ def _sketch_producer(backend: Backend[Detector], options: SketchOptions) -> Prod
 def _detected_faces(clip: Clip, detector: UpsideDownCheck, count: int, options: SketchOptions) -> Iterator[Tracked[Edges]]:
     """The chosen faces of each frame: tracked, with short gaps filled, and smoothed. count: number of points of a face."""
     fps = float(clip.fps)
-    chosen = follow(watch(_with_edges(clip, options), detector), options.face, count, fps, clip.width, clip.height)
-    return smoothed(filled(chosen, fps), fps, options.smoothing)
+    chosen = follow(detect_in_frames(_with_edges(clip, options), detector), options.face, count, fps, clip.width, clip.height)
+    return smooth_tracks(fill_gaps(chosen, fps), fps, options.smoothing)
 
 
 def _known_faces(clip: Clip, options: SketchOptions) -> Iterator[Tracked[Edges]]:
@@ -123,8 +123,8 @@ def _draw(clip: Clip, frames: Iterator[Tracked[Edges]], sketch: Any) -> NDArray[
         points.append(frame.points)
         faces = frame.points[:, :LANDMARKS]
         image = draw_sketch(faces, clip.height, clip.width)
-        if frame.load is not None and faces[..., 2].any():
-            np.maximum(image, background.edges_outside_faces(frame.load, faces, clip.width), out=image)
+        if frame.payload is not None and faces[..., 2].any():
+            np.maximum(image, background.edges_outside_faces(frame.payload, faces, clip.width), out=image)
         sketch.image(image)
     persons = max((len(faces) for faces in points), default=1)
     all_points = np.zeros((len(points), persons, *points[0].shape[1:]), np.float32)

@@ -1,1 +1,1 @@
-"""Optical flow: its estimators, where they can be trusted, the files it is kept in, the layer `flow`, and the backward warp."""
+"""Optical flow: estimators, consistency checks, and the backward warp."""

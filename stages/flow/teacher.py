@@ -1,4 +1,4 @@
-"""The choice of the flow estimator, DIS or a network from a file of the user, for training and for the layer `flow`."""
+"""The flow estimator that supervises training and makes the layer `flow`: DIS, or a network from a file of the user."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Teacher:
 
 
 def choose_teacher(backend: str = "auto", model: str | Path | None = None) -> Teacher:
-    """dis, onnx, or auto: onnx if a network is given, else dis.
+    """The teacher for the backend dis, onnx, or auto: onnx if a network is given, else dis. model: the ONNX file of the network.
 
     Raises UsageError when backend and network do not fit, MissingRequirement when the file or a package is missing.
     """
     name = ("dis" if model is None else "onnx") if backend == "auto" else backend
-    found = Backends("flow").require(name)
+    chosen = Backends("flow").require(name)
     if model is None:
         if name == "onnx":
             raise UsageError("The flow backend onnx needs a network", code="flow-model-needed")
-        return Teacher(found)
+        return Teacher(chosen)
     if name == "dis":
         raise UsageError("The flow backend dis has no network", code="flow-model-unused")
     path = Path(model)
     if not path.is_file():
         raise MissingRequirement(f"The flow network {path} does not exist", hint="Name an ONNX file")
-    return Teacher(found, path, {path.name: file_sha256(path)})
+    return Teacher(chosen, path, {path.name: file_sha256(path)})

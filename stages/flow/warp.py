@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """image [B, C, H, W], flow [B, 2, H, W] in pixels (dx, dy) -> [B, C, H, W]; outside the image its edge is repeated."""
+    """image [B, C, H, W], flow [B, 2, H, W] in pixels (dx, dy) -> [B, C, H, W]. Beyond the edge of the image its pixels are repeated."""
     height, width = flow.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=torch.float32)
     x = torch.arange(width, device=flow.device, dtype=torch.float32)
-    place_x = (x + flow[:, 0].float()) * (2 / max(width - 1, 1)) - 1
-    place_y = (y[:, None] + flow[:, 1].float()) * (2 / max(height - 1, 1)) - 1
-    grid = torch.stack([place_x, place_y], -1)
+    grid_x = (x + flow[:, 0].float()) * (2 / max(width - 1, 1)) - 1
+    grid_y = (y[:, None] + flow[:, 1].float()) * (2 / max(height - 1, 1)) - 1
+    grid = torch.stack([grid_x, grid_y], -1)
     return F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)

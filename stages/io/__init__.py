@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, read without trust, told apart by digests."""
+"""Files: atomic writing, reading of untrusted files, digests."""

@@ -9,7 +9,7 @@ from stages.errors import InputError
 
 
 def file_sha256(path: Path, start: int = 0, end: int | None = None) -> str:
-    """sha256 of the bytes [start, end) of a file, read in pieces: it may be larger than the memory.
+    """sha256 of the bytes [start, end) of a file. The file may be larger than the memory.
 
     Raises InputError when the file cannot be read.
     """

@@ -1,8 +1,8 @@
 """Atomic output: files and folders that appear only when they are complete.
 
 Everything is written under a hidden name beside its final one, `.NAME.XXXXXXXX.partial`, flushed to the disk and renamed.
-The process that writes it holds a lock, so that the next writer of the same name can distinguish leftovers of killed processes from work in
-progress, and remove them.
+The writing process holds a lock. So the next process that writes the same name can distinguish leftovers of killed processes, which it
+removes, from work in progress.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from stages.errors import Fsv2vError, InProgress, InputError, ParametersDiffer, 
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: leftovers are recognised by their age alone
+except ImportError:  # not a POSIX system: leftovers are recognised by age only
     fcntl = None  # type: ignore[assignment]
 
-_SUFFIX = ".partial"
-_FRESH = ".new"
-LOCK = ".lock"
-TEMPORARY = "fsv2v-"
+_PARTIAL_SUFFIX = ".partial"
+_NEW_SUFFIX = ".new"
+LOCK_SUFFIX = ".lock"
+TEMPORARY_PREFIX = "fsv2v-"
 """Prefix of folders for temporary files."""
-TEMPORARY_FULL = "It is a temporary file: free some space, or name another folder for them in TMPDIR"
+TEMPORARY_FULL_HINT = "It is a temporary file: free some space, or name another folder for temporary files in TMPDIR"
 _STALE_SECONDS = 24 * 3600
-_SENTENCES = {
+"""Age from which leftovers are removed on systems without locks."""
+_REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the disk is full or a file size limit is reached",
@@ -45,25 +46,25 @@ _SENTENCES = {
     errno.EISDIR: "a folder of this name exists",
     errno.EBUSY: "it is a mount point or in use",
 }
-_NO_REPLACING = (errno.EEXIST, errno.ENOTEMPTY, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""Errors of file systems that cannot rename a file over another one."""
+_CANNOT_REPLACE = (errno.EEXIST, errno.ENOTEMPTY, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""Errors of file systems on which a rename cannot replace an existing file."""
 
 
 @contextlib.contextmanager
-def write_errors(target: Path) -> Iterator[None]:
-    """Turn errors of the file system into an InputError about `target`."""
+def explain_write_errors(target: Path) -> Iterator[None]:
+    """Convert errors of the file system into an InputError about `target` with the reason."""
     try:
         yield
     except OSError as error:
-        reason = _SENTENCES.get(error.errno or 0, error.strerror or str(error))
-        raise unwritable(target, reason) from error
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise unwritable_error(target, reason) from error
 
 
-def unwritable(target: Path, reason: str) -> InputError:
+def unwritable_error(target: Path, reason: str) -> InputError:
     """The error for a file or folder that cannot be written."""
     message = f"{target} cannot be written: {reason}"
-    if tempfile.tempdir is not None and str(target).startswith(os.path.join(tempfile.tempdir, TEMPORARY)):
-        return InputError(message, hint=TEMPORARY_FULL)
+    if tempfile.tempdir is not None and str(target).startswith(os.path.join(tempfile.tempdir, TEMPORARY_PREFIX)):
+        return InputError(message, hint=TEMPORARY_FULL_HINT)
     return InputError(message, code="output-unwritable")
 
 
@@ -71,27 +72,27 @@ def unwritable(target: Path, reason: str) -> InputError:
 def building_directory(target: Path, replace: bool = False) -> Iterator[Path]:
     """Yield a hidden directory that becomes `target` when the block succeeds, and is removed when it fails.
 
-    With `replace` an existing `target` is replaced in one step; without, FileExistsError is raised if another process has finished it
-    meanwhile.
+    With `replace`, an existing `target` is replaced in one step. Without it, FileExistsError is raised if another process has finished
+    `target` meanwhile.
     """
     with hidden_directory(target) as hidden:
         yield hidden
-        with write_errors(target):
+        with explain_write_errors(target):
             _flush_tree(hidden)
-            _publish(hidden, _real(target), replace)
+            _publish(hidden, _resolve_link(target), replace)
 
 
 @contextlib.contextmanager
 def hidden_directory(target: Path) -> Iterator[Path]:
     """Yield a hidden directory beside `target` that is removed after the block."""
-    with write_errors(target):
-        real = _real(target)
+    with explain_write_errors(target):
+        real = _resolve_link(target)
         real.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(real)
         hidden = _hidden_name(real)
         hidden.mkdir()
     try:
-        with _locked(hidden / LOCK, target):
+        with _create_locked(hidden / LOCK_SUFFIX, target):
             yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -102,25 +103,25 @@ def building_file(target: Path) -> Iterator[Path]:
     """Yield the name of a hidden, empty file that replaces `target` when the block succeeds."""
     with hidden_file(target) as hidden:
         yield hidden
-        with write_errors(target):
+        with explain_write_errors(target):
             _flush(hidden)
-            replace_file(hidden, _real(target))
+            replace_file(hidden, _resolve_link(target))
             _flush(hidden.parent)
 
 
 @contextlib.contextmanager
 def hidden_file(target: Path) -> Iterator[Path]:
     """Yield the name of a hidden, empty file beside `target`, removed after the block. Raises InputError for a device or a pipe."""
-    with write_errors(target):
-        real = _real(target)
+    with explain_write_errors(target):
+        real = _resolve_link(target)
         if real.exists() and not real.is_file():
-            what = "a folder of this name exists" if real.is_dir() else "it is a device or a pipe, not a file"
-            raise InputError(f"{target} cannot be written: {what}", code="output-taken")
+            reason = "a folder of this name exists" if real.is_dir() else "it is a device or a pipe, not a file"
+            raise InputError(f"{target} cannot be written: {reason}", code="output-taken")
         real.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(real)
         hidden = _hidden_name(real)
     try:
-        with _locked(hidden, target):
+        with _create_locked(hidden, target):
             yield hidden
     finally:
         with contextlib.suppress(OSError):  # the original error is the one to report
@@ -129,17 +130,17 @@ def hidden_file(target: Path) -> Iterator[Path]:
 
 def write_atomically(target: Path, data: bytes) -> None:
     """Write a file. It holds either its old content or all of `data`, even if the process is killed."""
-    with building_file(target) as hidden, write_errors(target):
+    with building_file(target) as hidden, explain_write_errors(target):
         hidden.write_bytes(data)
 
 
 def replace_file(new: Path, target: Path) -> None:
-    """Rename `new` to `target` and replace it. On file systems that cannot do this in one step, `target` is absent for an instant."""
+    """Rename `new` to `target`, which may exist. On file systems that cannot do this in one step, `target` is absent for an instant."""
     try:
         os.replace(new, target)
         return
     except OSError as error:
-        if error.errno not in _NO_REPLACING or not target.is_file():
+        if error.errno not in _CANNOT_REPLACE or not target.is_file():
             raise
     old = _hidden_name(target)
     os.rename(target, old)
@@ -152,22 +153,22 @@ def replace_file(new: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = UsageError) -> Iterator[None]:
-    """Lock `target`, a file or a folder that need not exist yet, for this process. Raises `refusal` while another process holds it.
+def exclusive_lock(target: Path, *, inside: bool = False, error_type: type[Fsv2vError] = UsageError) -> Iterator[None]:
+    """Let only this process write `target`, a file or a folder that need not exist yet. Raises `error_type` if another process does so.
 
-    The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is removed after the block; that of a killed
-    process has no effect. There is no lock on file systems without locks, and where nothing can be written, which the block then reports.
+    The lock is a hidden file beside `target`, or with `inside` in the folder itself. It is removed after the block. The lock of a killed
+    process has no effect. Nothing is locked on file systems without locks, nor where no file can be written: there the block fails anyway.
     """
-    real = _real(target)
-    lock = real / LOCK if inside else real.with_name(f".{real.name}{LOCK}")
-    new = not lock.parent.exists()
+    real = _resolve_link(target)
+    lock = real / LOCK_SUFFIX if inside else real.with_name(f".{real.name}{LOCK_SUFFIX}")
+    parent_is_new = not lock.parent.exists()
     try:
-        descriptor = _hold(lock)
+        descriptor = _lock_file(lock)
     except BlockingIOError as error:
-        refused = refusal(f"{target} is being made by another process", code="output-in-progress")
-        if isinstance(refused, InProgress):
-            refused.target = target
-        raise refused from error
+        error_to_raise = error_type(f"{target} is being made by another process", code="output-in-progress")
+        if isinstance(error_to_raise, InProgress):
+            error_to_raise.target = target
+        raise error_to_raise from error
     try:
         yield
     finally:
@@ -175,22 +176,22 @@ def alone(target: Path, *, inside: bool = False, refusal: type[Fsv2vError] = Usa
             with contextlib.suppress(OSError):
                 lock.unlink()
             os.close(descriptor)
-        if new:
+        if parent_is_new:
             with contextlib.suppress(OSError):  # it is kept if it is not empty
                 lock.parent.rmdir()
 
 
-def wait_for(target: Path) -> None:
-    """Return when no other process holds `target` by `alone`."""
-    real = _real(target)
-    with contextlib.suppress(OSError), real.with_name(f".{real.name}{LOCK}").open("rb") as lock:
+def wait_for_lock(target: Path) -> None:
+    """Return when no other process holds the `exclusive_lock` of `target`."""
+    real = _resolve_link(target)
+    with contextlib.suppress(OSError), real.with_name(f".{real.name}{LOCK_SUFFIX}").open("rb") as lock:
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager
-def using(path: Path) -> Iterator[None]:
-    """Protect `path` from being discarded by other processes during the block. Raises FileNotFoundError when one has just done so."""
+def shared_lock(path: Path) -> Iterator[None]:
+    """Keep other processes from discarding `path` during the block. Raises FileNotFoundError if one has just done so."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if fcntl:
@@ -204,19 +205,19 @@ def using(path: Path) -> Iterator[None]:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder, which disappears in one step, unless another process is `using` it."""
+    """Remove a folder in one step, unless another process holds its `shared_lock`."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
         descriptor = os.open(folder, os.O_RDONLY)
         stack.callback(os.close, descriptor)
-        if fcntl and not _lock_now(descriptor):
+        if fcntl and not _try_lock(descriptor):
             return
         hidden = _hidden_name(folder)
         os.rename(folder, hidden)
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _lock_now(descriptor: int) -> bool:
-    """Lock a file or folder. Returns False when another process holds it; file systems without locks count as not held."""
+def _try_lock(descriptor: int) -> bool:
+    """Lock a file or folder and return True, also on file systems without locks; False if another process holds a lock on it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -226,62 +227,65 @@ def _lock_now(descriptor: int) -> bool:
     return True
 
 
-def require_own(target: Path, mark: bytes, what: str) -> None:
-    """Raises ParametersDiffer when an existing `target` lacks `mark` near its beginning: it is not a `what`, and is not replaced."""
+def require_marker(target: Path, marker: bytes, what: str) -> None:
+    """Raises ParametersDiffer if `target` exists without `marker` in its first 1024 bytes: it is not a `what` and must not be replaced."""
     if not target.exists():
         return
     try:
         with target.open("rb") as file:
-            own = mark in file.read(1024)
+            found = marker in file.read(1024)
     except OSError:
-        own = False
-    if not own:
+        found = False
+    if not found:
         raise ParametersDiffer(f"{target} exists and is not a {what}, so it is not replaced", hint="Choose another place")
 
 
 def clear_leftovers(target: Path) -> None:
     """Remove hidden leftovers of `target` from processes that have ended."""
     for name in os.listdir(target.parent):
-        if name.startswith(f".{target.name}.") and name.endswith((_SUFFIX, _SUFFIX + _FRESH)):
+        if name.startswith(f".{target.name}.") and name.endswith((_PARTIAL_SUFFIX, _PARTIAL_SUFFIX + _NEW_SUFFIX)):
             hidden = target.parent / name
-            if _abandoned(hidden):
+            if _is_abandoned(hidden):
                 shutil.rmtree(hidden, ignore_errors=True) if hidden.is_dir() else hidden.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file inside a hidden directory, without flushing: publishing the directory flushes it."""
-    with write_errors(path):
+    """Write a file in a hidden directory. It is not flushed here, but with the whole directory."""
+    with explain_write_errors(path):
         path.write_bytes(data)
 
 
-def _real(target: Path) -> Path:
-    """The target of a link: links are kept, and their targets replaced."""
+def _resolve_link(target: Path) -> Path:
+    """`target`, or for a link the path that it leads to: the link is kept, and that path is replaced."""
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
 def _hidden_name(target: Path) -> Path:
-    return target.parent / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}{_PARTIAL_SUFFIX}"
 
 
 @contextlib.contextmanager
-def _locked(path: Path, target: Path) -> Iterator[None]:
-    """Hold a lock on the file `path`, which is locked before it appears, so that no process takes it for a leftover."""
-    fresh = path.with_name(path.name + _FRESH)
-    with write_errors(target):
-        descriptor = os.open(fresh, os.O_CREAT | os.O_RDWR, 0o666)
+def _create_locked(path: Path, target: Path) -> Iterator[None]:
+    """Create the file `path` and lock it for the block. It is locked before it gets its name, so that nobody takes it for a leftover."""
+    new_path = path.with_name(path.name + _NEW_SUFFIX)
+    with explain_write_errors(target):
+        descriptor = os.open(new_path, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         if fcntl:
             with contextlib.suppress(OSError):  # a file system without locks: leftovers are recognised by age
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with write_errors(target):
-            os.rename(fresh, path)
+        with explain_write_errors(target):
+            os.rename(new_path, path)
         yield
     finally:
         os.close(descriptor)
 
 
-def _hold(lock: Path) -> int | None:
-    """The open file `lock`, locked; None on file systems without locks. Raises BlockingIOError when another process holds it."""
+def _lock_file(lock: Path) -> int | None:
+    """Create and lock the file `lock`. Returns its descriptor, None on file systems without locks.
+
+    Raises BlockingIOError when another process holds the lock.
+    """
     for _ in range(100 if fcntl else 0):
         descriptor = None
         try:
@@ -289,11 +293,11 @@ def _hold(lock: Path) -> int | None:
             descriptor = _open_lock(lock)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), lock.stat()):
-                held, descriptor = descriptor, None
-                return held
+                locked, descriptor = descriptor, None
+                return locked
         except BlockingIOError:
             raise
-        except FileNotFoundError:  # just removed by its holder, or cannot exist, as below /proc
+        except FileNotFoundError:  # its holder has just removed it, or no file can be created here, as in /proc
             pass
         except OSError:
             if descriptor is not None:  # a file system without locks
@@ -313,14 +317,15 @@ def _open_lock(lock: Path) -> int:
         return os.open(lock, os.O_RDONLY)
 
 
-def _abandoned(hidden: Path) -> bool:
-    lock = hidden / LOCK if hidden.is_dir() else hidden
+def _is_abandoned(hidden: Path) -> bool:
+    """Whether the process that has created `hidden` has ended."""
+    lock = hidden / LOCK_SUFFIX if hidden.is_dir() else hidden
     try:
         age = time.time() - hidden.stat().st_mtime
     except OSError:
         return False
-    if hidden.name.endswith(_FRESH) or not lock.exists():
-        return age > 60  # just created, or left by a process that died before it could lock
+    if hidden.name.endswith(_NEW_SUFFIX) or not lock.exists():
+        return age > 60  # created a moment ago, or left by a process that died before it locked the file
     try:
         descriptor = os.open(lock, os.O_RDWR)
     except OSError:
@@ -339,7 +344,7 @@ def _abandoned(hidden: Path) -> bool:
 
 
 def _flush_tree(root: Path) -> None:
-    """Flush all files below `root`, several at a time, which the disk can combine."""
+    """Flush all files below `root`, in parallel, so that the disk can combine writes."""
     folders = [Path(folder) for folder, _, _ in os.walk(root)]
     files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
     with ThreadPoolExecutor(16) as pool:
@@ -360,7 +365,7 @@ def _flush(path: Path) -> None:
 
 
 def _publish(hidden: Path, target: Path, replace: bool) -> None:
-    (hidden / LOCK).unlink(missing_ok=True)
+    (hidden / LOCK_SUFFIX).unlink(missing_ok=True)
     if replace and target.exists():
         _exchange(hidden, target)
     else:
@@ -377,8 +382,8 @@ def _exchange(hidden: Path, target: Path) -> None:
     """Exchange two directories, on Linux in one step; elsewhere `target` is absent for an instant."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
-        here, exchange = -100, 2
-        if libc.renameat2(here, os.fsencode(hidden), here, os.fsencode(target), exchange) == 0:
+        at_fdcwd, rename_exchange = -100, 2
+        if libc.renameat2(at_fdcwd, os.fsencode(hidden), at_fdcwd, os.fsencode(target), rename_exchange) == 0:
             return
     except (AttributeError, OSError, TypeError):
         pass

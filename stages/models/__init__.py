@@ -1,4 +1,4 @@
-"""Models as files and as they are used: whole ones, and deltas over a base."""
+"""Loaded models and model files, which hold a whole model or a delta to a base."""
 
 from stages.models.files import read_model, save_model
 from stages.models.model import Model, find_model, load_model

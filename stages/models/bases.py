@@ -1,4 +1,4 @@
-"""Where the base of a delta is: the file to whose tensors finetuning added something."""
+"""Finding the base of a delta: the model file to which the delta's differences are added."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weights import registry
 
 
 def describe_base(base: Path, sha256: str, delta: Path) -> Base:
-    """What a delta that is written to `delta` says about its base, a file with this sha256."""
+    """The entry about its base in the header of a delta that is written to `delta`. sha256: that of the file `base`."""
     if (name := registry.name_of_digest(sha256)) is not None:
         return Base(sha256, name)
     try:
@@ -23,42 +23,43 @@ def describe_base(base: Path, sha256: str, delta: Path) -> Base:
     return Base(sha256, base.name, Path(path).as_posix())
 
 
-def find_base(base: Base, delta: Path, given: Path | None = None) -> Path:
-    """The file with the base's sha256: `given`, where it was when the delta was made, beside the delta, or among the weights.
+def find_base(base: Base, delta: Path, chosen: Path | None = None) -> Path:
+    """The file with the base's sha256: `chosen`, if given, else the first that is found.
 
-    Those are the shipped ones, FSV2V_WEIGHTS_MIRROR and the cache; what the registry knows is fetched. Raises InputError when `given` is
-    another file, MissingRequirement when it is nowhere; both say which file is wanted.
+    The search covers the place where the base was when the delta was made, the folder of the delta, and the folders of weights (shipped,
+    FSV2V_WEIGHTS_MIRROR, cache). What the registry knows is fetched. Raises InputError when `chosen` is another file, MissingRequirement
+    when no file is found; both say which file is needed.
     """
-    if given is not None:
-        return _checked(given, base, delta)
-    others = []
-    for place in dict.fromkeys(_places(base, delta)):
-        if place.is_file():
-            if file_sha256(place) == base.sha256:
-                return place
-            others.append(f"{place} is another one")
+    if chosen is not None:
+        return _require_base(chosen, base, delta)
+    other_files = []
+    for path in dict.fromkeys(_candidates(base, delta)):
+        if path.is_file():
+            if file_sha256(path) == base.sha256:
+                return path
+            other_files.append(f"{path} is another file")
     if (name := registry.name_of_digest(base.sha256)) is not None:
         return registry.path(name)
     raise MissingRequirement(
-        "; ".join([f"{delta} is a change of {_wanted(base)}, which is not here", *others]),
+        "; ".join([f"{delta} was finetuned from {_describe(base)}, which was not found", *other_files]),
         hint="Put that file beside it or into the folder that FSV2V_WEIGHTS_MIRROR names",
         code="base-missing",
     )
 
 
-def _checked(given: Path, base: Base, delta: Path) -> Path:
-    if not given.is_file():
-        raise MissingRequirement(f"{given} is not there", hint=f"{delta} is a change of {_wanted(base)}: name that file")
-    if (digest := file_sha256(given)) != base.sha256:
-        raise InputError(f"{given} (sha256 {digest}) is not the base of {delta}", hint=f"It is a change of {_wanted(base)}")
-    return given
+def _require_base(path: Path, base: Base, delta: Path) -> Path:
+    if not path.is_file():
+        raise MissingRequirement(f"{path} does not exist", hint=f"{delta} was finetuned from {_describe(base)}: name that file")
+    if (digest := file_sha256(path)) != base.sha256:
+        raise InputError(f"{path} (sha256 {digest}) is not the base of {delta}", hint=f"It was finetuned from {_describe(base)}")
+    return path
 
 
-def _wanted(base: Base) -> str:
+def _describe(base: Base) -> str:
     return f"the model {base.name} with the sha256 {base.sha256}"
 
 
-def _places(base: Base, delta: Path) -> Iterator[Path]:
+def _candidates(base: Base, delta: Path) -> Iterator[Path]:
     name = Path(base.name).name
     if base.path:
         yield delta.parent / base.path

@@ -1,7 +1,7 @@
 """Model files: NAME.safetensors, with the configuration as JSON in the header. Nothing in them can run code.
 
-A whole model holds every tensor. A delta holds only what finetuning changed, as the difference to another file, its base, which the
-header names.
+A whole model holds every tensor. A delta holds only the tensors that finetuning changed, as differences to those of another file, its
+base, which the header names.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from stages.networks.common.config import GeneratorConfig
 HEADER = "fsv2v.model"
 SCHEMA = "fsv2v.model/1"
 DELTA = "fsv2v.delta/1"
-_MOST_DIMENSIONS = 8
+_MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
 class Base:
-    """Which file a delta is to be added to. The sha256 alone decides; the rest helps to find it."""
+    """The file to which a delta is added. The sha256 identifies it; name and path help to find it."""
 
     sha256: str
     name: str
     path: str = ""
-    """Relative to the delta's folder; empty for a weight of the registry, whose place differs between machines."""
+    """Relative to the delta's folder; empty for weights of the registry, whose location differs between machines."""
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]) -> None:
-    """Write a whole model atomically, as float16: it is for use, while a run's state keeps full precision.
+    """Write a whole model atomically, as float16: full precision is needed only in the state of a run.
 
     info: training configuration, step, and the like.
     """
@@ -46,29 +46,33 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], config: GeneratorConfi
 
 
 def save_delta(
-    path: Path, tensors: Mapping[str, Tensor], base: Base, of: Mapping[str, Tensor], config: GeneratorConfig, info: Mapping[str, Any]
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    base: Base,
+    base_tensors: Mapping[str, Tensor],
+    config: GeneratorConfig,
+    info: Mapping[str, Any],
 ) -> None:
-    """Write those of `tensors` that differ from those of the base (`of`) atomically, as float16 differences.
+    """Write a delta atomically: those of `tensors` that differ from `base_tensors`, as float16 differences.
 
-    A difference is small, so float16 keeps more of it than of the value itself.
+    Differences are small, so in float16 they are more precise than the values.
     """
-    changes = {name: value.detach().cpu() - of[name] for name, value in tensors.items()}
+    changes = {name: value.detach().cpu() - base_tensors[name] for name, value in tensors.items()}
     changed = {name: change for name, change in changes.items() if change.half().any()}
     _write(path, changed, {**info, "schema": DELTA, "generator": config.to_json(), "base": asdict(base)})
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    halves = {
-        name: value.half() if value.is_floating_point() else value for name, value in tensors.items()
-    }  # such as the counts of batch norm
-    kept = {name: value.detach().cpu().contiguous() for name, value in halves.items()}
-    write_atomically(path, save(kept, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+    # integers, such as the counts of batch norm, are stored unchanged
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+    stored = {name: value.detach().cpu().contiguous() for name, value in halves.items()}
+    write_atomically(path, save(stored, metadata={HEADER: json.dumps(header, sort_keys=True)}))
 
 
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors (float32) of a model file; those of a delta are differences to its base (see `base_of`).
+    """The header and the tensors (float32) of a model file; the tensors of a delta are differences to its base (`base_of`).
 
-    InputError when the file is not a model of this program.
+    Raises MissingRequirement when the file does not exist, InputError when it is not a valid fsv2v model.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -81,10 +85,10 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if header is None:
         raise InputError(f"{path} holds weights of something else, not of an fsv2v model", code="not-a-model")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
-    if strange := [name for name, value in tensors.items() if value.dim() > _MOST_DIMENSIONS]:
-        raise InputError(f"{path} is no model: its tensor {strange[0]!r:.100} has {tensors[strange[0]].dim()} dimensions")
-    if broken := [name for name, value in tensors.items() if not value.isfinite().all()]:
-        reason = f"{len(broken)} of its {len(tensors)} tensors hold values that are not finite, such as {broken[0]}"
+    if too_deep := [name for name, value in tensors.items() if value.dim() > _MAX_DIMENSIONS]:
+        raise InputError(f"{path} is no model: its tensor {too_deep[0]!r:.100} has {tensors[too_deep[0]].dim()} dimensions")
+    if not_finite := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        reason = f"{len(not_finite)} of its {len(tensors)} tensors hold values that are not finite, such as {not_finite[0]}"
         raise InputError(f"{path} cannot make images: {reason}", hint="Fetch it again, or take an earlier snapshot of its training")
     try:
         info = parse_object(header)
@@ -96,7 +100,7 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def base_of(info: Mapping[str, Any]) -> Base | None:
-    """What a delta is to be added to, by its header; None for a whole model. Raises InputError."""
+    """The base that the header of a delta names; None for a whole model. Raises InputError for a damaged header."""
     if info["schema"] != DELTA:
         return None
     base = info.get("base")

@@ -1,4 +1,4 @@
-"""Face recognition by dlib's network (King, 2017; CC0), 128 numbers for each face."""
+"""Face recognition with dlib's network (King, 2017; CC0), which describes a face by a vector of 128 numbers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from stages.backends import Package
 PACKAGE = Package("dlib", "dlib-bin")
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
 DLIBS_LIMIT = 0.6
-"""Euclidean distance below which dlib's documentation takes two faces for the same person's."""
+"""Euclidean distance between the vectors of two faces below which dlib's documentation considers them the same person."""
 SAME_PERSON = 0.4
-"""The distance below which two faces count as the same person here. dlib's own limit merges different people in some groups: in 79 videos
-of 70 people the nearest two people are 0.49 apart, and nine in ten pairs of frames of one person less than 0.41."""
+"""Distance below which fsv2v considers two faces the same person. dlib's limit would merge some different people: in 79 videos of 70
+people, the two most similar people have a distance of 0.49, and nine in ten pairs of frames of one person less than 0.41."""
 
-Describe = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float64]]
-"""image uint8 RGB [H, W, 3] and the landmarks [68, 3] of a face in it -> [128]."""
+FaceDescriptor = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float64]]
+"""Image, uint8 RGB [H, W, 3], and the landmarks [68, 3] of a face in it -> the vector of the face, [128]."""
 
 
-def open_dlib(path: Path) -> Describe:
-    """Open dlib's network, which aligns the face by the landmarks itself."""
+def open_dlib(path: Path) -> FaceDescriptor:
+    """Open the network in the file `path`. It aligns a face by its landmarks."""
     import dlib
 
     network = dlib.face_recognition_model_v1(str(path))
@@ -37,8 +37,8 @@ def open_dlib(path: Path) -> Describe:
     return describe
 
 
-def at_hand() -> Describe | None:
-    """The network if its package and file are on this machine, else None; nothing is fetched."""
+def open_if_available() -> FaceDescriptor | None:
+    """The network if the package dlib and its file are on this machine, else None. Nothing is fetched."""
     from weights import registry
 
     if PACKAGE.missing() or not registry.available(WEIGHTS):

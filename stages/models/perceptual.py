@@ -1,4 +1,4 @@
-"""The perceptual distances by name: a feature network, its weights from the registry, the distance of two images."""
+"""The perceptual distances by name. Each is a feature network with weights from the registry, and a distance of two lists of features."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stages.errors import MissingRequirement
 from stages.networks.features import squeezenet, vgg
 from weights import registry
 
-NAMES = ("squeezenet", "squeezenet-1.1", "vgg19", "none")
 Distance = Callable[[list[Tensor], list[Tensor]], Tensor]
+"""The features of two batches of images, each a list of maps [B, C, H, W] -> their distances [B]."""
 
 
-def choose(name: str) -> str:
-    """auto -> squeezenet where its weights are, else squeezenet-1.1 where its weights are or can be fetched, else none."""
+def choose_distance(name: str) -> str:
+    """Resolve "auto": squeezenet if its weights are available, else squeezenet-1.1, whose weights are fetched, else none."""
     if name != "auto":
         return name
     if registry.available(squeezenet.WEIGHTS):
@@ -31,42 +31,42 @@ def choose(name: str) -> str:
 
 
 def open_distance(name: str, device: torch.device, scales: int = 1) -> PerceptualDistance | None:
-    """The distance of that name (see `choose`) at so many scales, each half the one before.
+    """The distance of this name (see `choose_distance`), None for "none". scales: number of image sizes, each half the previous one.
 
-    Raises MissingRequirement when it is asked for by name and its weights are missing.
+    Raises MissingRequirement when a distance is named whose weights are missing.
     """
-    chosen = choose(name)
+    chosen = choose_distance(name)
     if chosen == "none":
         return None
     distance: Distance = squeezenet.unit_distance
     if chosen == "squeezenet":
         features: nn.Module = squeezenet.squeezenet(load_file(registry.path(squeezenet.WEIGHTS)))
     elif chosen == "squeezenet-1.1":
-        features = squeezenet.squeezenet11(_read(squeezenet.WEIGHTS_11))
+        features = squeezenet.squeezenet11(_load_weights(squeezenet.WEIGHTS_11))
     else:
-        features, distance = vgg.vgg19(_read(vgg.WEIGHTS)), vgg.weighted_l1
+        features, distance = vgg.vgg19(_load_weights(vgg.WEIGHTS)), vgg.weighted_l1
     network = PerceptualDistance(features, distance, scales)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _read(name: str) -> dict[str, Tensor]:
+def _load_weights(name: str) -> dict[str, Tensor]:
     state: dict[str, Tensor] = torch.load(registry.path(name), map_location="cpu", weights_only=True)
     return state
 
 
 class PerceptualDistance(nn.Module):
-    """Distance of images [B, 3, H, W] in [-1, 1] by the features of a fixed network, averaged over the image and its halves."""
+    """Distance [B] of images [B, 3, H, W] in [-1, 1] by the features of a fixed network, averaged over `scales` image sizes."""
 
     def __init__(self, features: nn.Module, distance: Distance, scales: int = 1) -> None:
         super().__init__()
         self.features, self.distance, self.scales = features, distance, scales
 
-    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        total = torch.zeros(len(ours), device=ours.device)
-        ours, theirs = (x.contiguous(memory_format=torch.channels_last) for x in (ours, theirs))
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        total = torch.zeros(len(images), device=images.device)
+        images, targets = (batch.contiguous(memory_format=torch.channels_last) for batch in (images, targets))
         for _ in range(self.scales):
             with torch.no_grad():
-                truth = self.features(theirs)
-            total = total + self.distance(self.features(ours), truth)
-            ours, theirs = F.avg_pool2d(ours, 2), F.avg_pool2d(theirs, 2)
+                target_features = self.features(targets)
+            total = total + self.distance(self.features(images), target_features)
+            images, targets = F.avg_pool2d(images, 2), F.avg_pool2d(targets, 2)
         return total / self.scales

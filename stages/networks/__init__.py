@@ -1,1 +1,1 @@
-"""Pure torch: generator, weight generator, attention, flow network, discriminators, losses. Nothing here knows a file system."""
+"""Generators, discriminators, losses and feature networks in pure torch. Nothing here reads or writes files."""

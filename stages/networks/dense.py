@@ -1,7 +1,7 @@
-"""The small networks that look at one image and say something about each of its places: the street segmenter and the pose estimator.
+"""The small network for dense prediction that is shipped for street segmentation and for pose estimation.
 
-An encoder of SqueezeNet's shape, so that its ImageNet weights can be the start, and a decoder that sums what is known at each size from
-coarse to fine. Where SqueezeNet has no padding and so shifts its maps by a few pixels, this one pads.
+The encoder is that of SqueezeNet, so that it can be initialised with ImageNet weights; the decoder adds its features from coarse to fine.
+SqueezeNet has no padding, which shifts its feature maps by a few pixels; this encoder has padding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.networks.features.squeezenet import MEAN_BGR, Fire
 
 @dataclass(frozen=True)
 class DenseConfig:
-    """outputs: channels of the result, `stride` times smaller than the image (2 or 4). width: channels of the decoder."""
+    """outputs: channels of the result. stride: how many times smaller than the image it is, 2 or 4. width: channels of the decoder."""
 
     outputs: int
     stride: int = 4
@@ -60,13 +60,13 @@ class DenseNet(nn.Module):
         return result
 
     def start_from(self, squeezenet: Mapping[str, Tensor]) -> None:
-        """Take the encoder's weights from a SqueezeNet file (names as in `stages.networks.features.squeezenet.WEIGHTS`)."""
+        """Initialise the encoder with the tensors of the file `stages.networks.features.squeezenet.WEIGHTS`."""
         prefix = "features."
         self.features.load_state_dict({key.removeprefix(prefix): v.float() for key, v in squeezenet.items() if key.startswith(prefix)})
 
 
 class Context(nn.Module):
-    """What lies around: depthwise convolutions at growing distances in turn, and the mean of the whole image."""
+    """Adds context to features: the mean over the whole image, then depthwise convolutions with increasing dilation."""
 
     def __init__(self, channels: int, width: int, dilations: tuple[int, ...] = (1, 2, 4, 8)) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Context(nn.Module):
 
 
 class Merge(nn.Module):
-    """A coarse map enlarged, beside the encoder's map of that size."""
+    """Upsamples a coarse feature map and adds the encoder's feature map of the same size."""
 
     def __init__(self, coarse: int, fine: int, width: int) -> None:
         super().__init__()
@@ -96,8 +96,8 @@ class Merge(nn.Module):
         self.mix = _block(width, width, 3)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        enlarged = F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        result: Tensor = self.mix(self.norm(enlarged + self.fine(fine)))
+        upsampled = F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        result: Tensor = self.mix(self.norm(upsampled + self.fine(fine)))
         return result
 
 

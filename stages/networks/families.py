@@ -1,4 +1,4 @@
-"""The families of generators, by name. Adding one: its package, and a line here."""
+"""The registry of the families of generators. To add a family, write its package and list it here."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FAMILIES = Registry("fsv2v.families", Family, (fewshot.FAMILY, pix2pixhd.FAMILY
 
 
 def register(family: Family) -> None:
-    """Make a family known by its name: training, models and synthesis then work with it as with the package's own."""
+    """Add a family to the registry. Training, models and synthesis can then use it by its name."""
     _FAMILIES.register(family)
 
 
 def find(name: str) -> Family:
-    """The family of that name, of this package or of an installed one. Raises TypeError when there is none."""
+    """The family of this name, from this package or from another installed one. Raises TypeError if there is none."""
     if (family := _FAMILIES.get(name)) is None:
         raise TypeError(f"no family of generators is named {name!r}, only {', '.join(sorted(_FAMILIES.all()))}")
     return family
@@ -32,18 +32,21 @@ def build(config: GeneratorConfig) -> Generator:
 
 
 def presets() -> dict[str, GeneratorConfig]:
-    """The configurations of all families by their names."""
+    """Name -> preset configuration, of all families."""
     return {name: config for family in _FAMILIES.all().values() for name, config in family.presets.items()}
 
 
 def as_family(config: GeneratorConfig, name: str) -> GeneratorConfig:
-    """The same settings for another family, whose configuration has all fields of this one."""
-    wanted = find(name).config
-    if not issubclass(wanted, type(config)):
+    """The configuration of the family `name` with the values of `config`.
+
+    Raises UsageError unless the type of its configurations is derived from that of `config`.
+    """
+    target = find(name).config
+    if not issubclass(target, type(config)):
         raise UsageError(f"the settings of {config.family} are not those of {name}")
-    return wanted(**vars(config))
+    return target(**vars(config))
 
 
 def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
-    """The opposite of `GeneratorConfig.to_json`. Raises TypeError for unknown families and settings, ValueError for absurd numbers."""
+    """The inverse of `GeneratorConfig.to_json`. Raises TypeError for unknown families and settings, ValueError for invalid numbers."""
     return find(values.get("family", FIRST_FAMILY)).config.from_json({name: value for name, value in values.items() if name != "family"})

@@ -1,4 +1,4 @@
-"""Pages for a browser that need neither another file nor the network: a template, the common style and script, and the content as JSON."""
+"""Self-contained pages for a browser: a template, the common style and script, and the content as JSON."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 
 def page(template: str, content: Mapping[str, Any]) -> bytes:
-    """The template with its `__STYLE__`, `__SCRIPT__` and `__CONTENT__` filled in."""
+    """The page: `template` with `__STYLE__`, `__SCRIPT__` and `__CONTENT__` replaced."""
     text = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
-    return template.replace("__STYLE__", _own("common.css")).replace("__SCRIPT__", _own("common.js")).replace("__CONTENT__", text).encode()
+    page = template.replace("__STYLE__", _read_resource("common.css")).replace("__SCRIPT__", _read_resource("common.js"))
+    return page.replace("__CONTENT__", text).encode()
 
 
-def _own(name: str) -> str:
+def _read_resource(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def jpeg_address(image: NDArray[np.uint8], side: int) -> str:
-    """An image, uint8 RGB [H, W, 3], as a data URI; its longer side is shrunk to at most `side` pixels."""
+def jpeg_data_uri(image: NDArray[np.uint8], side: int) -> str:
+    """An image, uint8 RGB [H, W, 3], as a data URI of a JPEG. Its longer side is reduced to at most `side` pixels."""
     import cv2
 
     scale = side / max(image.shape[:2])

@@ -1,21 +1,21 @@
-// A new child with attributes and text.
+// Appends a new element with attributes and text to `parent` and returns it.
 function element(parent, tag, attributes = {}, text = "") {
-  const made = tag === "svg" || parent.namespaceURI.endsWith("svg")
+  const child = tag === "svg" || parent.namespaceURI.endsWith("svg")
     ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = text;
-  return parent.appendChild(made);
+  for (const [name, value] of Object.entries(attributes)) child.setAttribute(name, value);
+  child.textContent = text;
+  return parent.appendChild(child);
 }
 
 const figure = value => value == null ? "–" : Math.abs(value) >= 10 ? value.toFixed(2) : value.toFixed(4);
 
-// Curves over the frames: lines [{values, colour, dashes}], and bands [{first, last, colour}] behind them. Returns a function that moves the
-// line at a frame; undefined if there is nothing to draw. goTo(frame) is called for a click.
+// Draws curves over the frames: lines [{values, colour, dashes}], and bands [{first, last, colour}] behind them. A click calls goTo(frame).
+// Returns a function that moves the vertical cursor to a frame, undefined if there are no values.
 function plot(parent, {title, label, frames, lines, bands = [], goTo = () => {}}) {
   const [width, height, left, bottom, top] = [420, 170, 46, 20, 8];
-  const known = lines.flatMap(({values}) => values.filter(value => value != null));
-  if (!known.length) return;
-  let low = Math.min(...known), high = Math.max(...known);
+  const numbers = lines.flatMap(({values}) => values.filter(value => value != null));
+  if (!numbers.length) return;
+  let low = Math.min(...numbers), high = Math.max(...numbers);
   if (low === high) { low -= 0.5; high += 0.5; }
   const x = index => left + (width - left - 6) * (frames > 1 ? index / (frames - 1) : 0.5);
   const y = value => top + (height - bottom - top) * (high - value) / (high - low);
@@ -33,13 +33,13 @@ function plot(parent, {title, label, frames, lines, bands = [], goTo = () => {}}
   element(svg, "text", {x: left, y: height - 4}, "0");
   element(svg, "text", {x: width - 6, y: height - 4, "text-anchor": "end"}, String(frames - 1));
   for (const {values, colour, dashes} of lines) {
-    let down = false, path = "";
+    let penDown = false, path = "";
     values.forEach((value, frame) => {
-      if (value != null) path += `${down ? "L" : "M"}${x(frame).toFixed(1)},${y(value).toFixed(1)}${down ? "" : "h0"}`;  // h0: a dot, if alone
-      down = value != null;
+      if (value != null) path += `${penDown ? "L" : "M"}${x(frame).toFixed(1)},${y(value).toFixed(1)}${penDown ? "" : "h0"}`;  // h0: a dot for a single value
+      penDown = value != null;
     });
-    const broken = dashes ? {"stroke-dasharray": dashes} : {};
-    element(svg, "path", {d: path, fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round", ...broken});
+    const dashStyle = dashes ? {"stroke-dasharray": dashes} : {};
+    element(svg, "path", {d: path, fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round", ...dashStyle});
   }
   const cursor = element(svg, "line", {y1: top, y2: height - bottom, stroke: "currentColor"});
   svg.onclick = event => {

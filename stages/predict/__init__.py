@@ -1,4 +1,4 @@
-"""predict: the label maps that follow those of a clip."""
+"""fsv2v predict: predicts the label maps that follow those of a clip."""
 
 from stages.predict.options import Outcome, PredictOptions
 from stages.predict.stage import predict

@@ -1,4 +1,4 @@
-"""The label maps of a future, one after another, from the last ones that were observed."""
+"""Predicts label maps one after another, from the last observed ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from stages.networks.common.generator import Synthesis
 from stages.networks.common.inference import Renderer
 
 UNKNOWN = -1
-"""Number of an instance that no observed frame shows."""
+"""Instance number of pixels that belong to no observed instance."""
 
 
 class FutureMaps:
-    """Label maps and instance numbers of the frames after those observed.
+    """Predicts label maps and instance numbers.
 
-    observed: numbers of frames of the track, in order. Maps have the size of the clip, height x width.
+    observed: indices of successive frames of the track; the predicted frames follow the last one. Maps have the size of the clip, height x
+    width.
     """
 
     def __init__(self, renderer: Renderer, track: LabelTrack, observed: range, height: int, width: int) -> None:
@@ -41,14 +42,18 @@ class FutureMaps:
 
     @torch.inference_mode()
     def maps(self, frames: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-        """For each frame its label ids, uint8 [H, W], and its instance numbers [H, W], or UNKNOWN; None if the track has no instances."""
-        for number in range(frames):
+        """For each of the next `frames` frames the label ids, uint8 [H, W], and the instance numbers [H, W].
+
+        A number may be UNKNOWN. The numbers are None if the track has no instances. Raises InputError if a prediction is not finite.
+        A second call continues after the last frame.
+        """
+        for index in range(frames):
             assert self._past is not None
-            made = self._renderer.synthesize(self._code, self._last, self._past)
-            if not made.frame.isfinite().all():
-                raise InputError(f"the model predicts nothing for frame {number}: its values are not finite", hint="Use another model")
-            if self._numbers is not None:  # 0 is a number of its own; what follows none becomes 0
-                self._numbers = self._renderer.follow(self._numbers + 1, made, self._past) - 1
-            self._past = self._renderer.remember(self._last, made, self._past)
-            ids = self._track.ids[made.frame[0].argmax(0).cpu().numpy()]
+            synthesis = self._renderer.synthesize(self._code, self._last, self._past)
+            if not synthesis.frame.isfinite().all():
+                raise InputError(f"the model predicts nothing for frame {index}: its values are not finite", hint="Use another model")
+            if self._numbers is not None:  # `follow` returns 0 for unknown, but 0 is a valid number, hence + 1 and - 1
+                self._numbers = self._renderer.follow(self._numbers + 1, synthesis, self._past) - 1
+            self._past = self._renderer.remember(self._last, synthesis, self._past)
+            ids = self._track.ids[synthesis.frame[0].argmax(0).cpu().numpy()]
             yield ids, None if self._numbers is None else self._numbers[0, 0].cpu().numpy()

@@ -1,4 +1,4 @@
-"""What shapes a prediction, and what it says of itself."""
+"""Options and outcome of a prediction."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """All but `device` enters the key of the output."""
+    """Options of a prediction. All except `device` are part of the key of the output."""
 
     frames: int
     """Number of label maps to predict."""
     observed: tuple[int | None, int | None] = (None, None)
-    """The part [start, stop) of the clip that is observed; the future begins with frame `stop`. Negative numbers count from the end."""
+    """The observed frames [start, stop) of the clip; the first predicted frame is frame `stop`. Negative numbers count from the end."""
     device: str = "auto"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The finished clip and what is worth knowing about it."""
+    """The written clip, and warnings about it."""
 
     path: Path
     status: Literal["done", "skipped"]

@@ -26,11 +26,11 @@ def run_over_clips(
 ) -> Generator[Report, None, None]:
     """Run `task` on every input and yield one Report each, as soon as it is finished.
 
-    inputs may be endless: only a few are read ahead. shard (i, n): every n-th input beginning with the i-th, counted from 0, so that
-    n machines given the same list divide it. A failed input does not stop the others unless `keep_going` is false. Raises
-    UsageError and MissingRequirement, which concern every input. When the iterator is closed or interrupted, workers end. `on_step` is
-    called with the progress of each input a few times per second (on Ray about once). address: of a Ray cluster; default: RAY_ADDRESS, else
-    Ray is started on this machine.
+    inputs may be endless: only a few are read ahead. shard (i, n): every n-th input, starting with the i-th, counted from 0; so n machines
+    can divide one list. A failed input does not stop the others unless `keep_going` is false. Raises UsageError and MissingRequirement,
+    which concern every input. When the iterator is closed or interrupted, workers end. `on_step` is called with the progress of each input
+    a few times per second (about once with Ray). address: that of a Ray cluster; by default RAY_ADDRESS, else Ray is started on this
+    machine.
     """
     index, count = shard
     if not 0 <= index < count:
@@ -39,7 +39,7 @@ def run_over_clips(
         raise UsageError(f"The number of jobs must be at least 1, not {jobs}")
     if address is not None and engine != "ray":
         raise UsageError(f"The address {address} is that of a Ray cluster", code="ray-not-chosen")
-    reports = _engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step, address)
+    reports = _run_with_engine(task, itertools.islice(inputs, index, None, count), jobs, engine, on_step, address)
     for report in reports:
         yield report
         if report.status == "failed" and not keep_going:
@@ -48,13 +48,13 @@ def run_over_clips(
 
 
 def exit_code(failures: Collection[int]) -> int:
-    """The exit code of a run, given those of its failed reports: 0 none, 5 all invalid clips, 3 otherwise."""
+    """The exit code of a run from those of its failed reports: 0 without failures, 5 if all are invalid clips, else 3."""
     if not failures:
         return 0
     return 5 if set(failures) == {5} else 3
 
 
-def _engine(
+def _run_with_engine(
     task: ClipTask, sources: Iterable[str], jobs: int, engine: str, on_step: Callable[[Step], None] | None, address: str | None
 ) -> Generator[Report, None, None]:
     if engine == "ray":

@@ -1,8 +1,8 @@
-"""The Ray engine (extra `ray`): the same work, spread over this machine or over a cluster whose nodes share the folders.
+"""The Ray engine (extra `ray`): one stage over many inputs, on this machine or on a cluster whose nodes share the folders.
 
-Without an address or RAY_ADDRESS, Ray is started on this machine and ended with the run. Each worker is an actor that lives as long as
-the run. An input is given only to a worker that is ready, so none waits for a missing node; when a worker or its node dies, its input
-goes to another one.
+Without an address or RAY_ADDRESS, Ray is started on this machine and ends with the run. Each worker is an actor that lives as long as
+the run. Inputs are given only to workers that are ready, so that none waits for a missing node. When a worker or its node dies, another
+worker gets its input.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from typing import Any
 
 from stages.errors import MissingRequirement
 from stages.runner.feeder import Feeder
-from stages.runner.ray_crew import Crew, Input
+from stages.runner.ray_pool import Input, RayPool
 from stages.runner.report import ClipTask, Report, Step
-from stages.runner.work import cores
+from stages.runner.work import available_cores
 
 _CONNECT_SECONDS = 10.0
 """Seconds in which a cluster must answer."""
-_WAIT, _IDLE_WAIT = 1.0, 0.1
-"""Longest wait for an answer in seconds, in general and while idle workers wait for inputs."""
-_LOCAL = {"include_dashboard": False, "object_store_memory": 80 << 20}
-"""Options of a Ray on this machine; the objects that it transfers are small."""
+_WAIT_SECONDS, _IDLE_WAIT_SECONDS = 1.0, 0.1
+"""Longest waits for an answer: in general, and while workers wait for inputs."""
+_LOCAL_OPTIONS = {"include_dashboard": False, "object_store_memory": 80 << 20}
+"""Options for Ray on this machine. The objects that it transfers are small."""
 
 
 def run_on_ray(
@@ -40,58 +40,58 @@ def run_on_ray(
 ) -> Iterator[Report]:
     """Reports in the order in which the inputs finish, from `jobs` workers (1: as many as the cluster has cores).
 
-    address: as ray.init takes it: "auto", "host:port", "ray://host:port" or None. At most as many inputs as workers are in flight, and as
-    many wait. Raises CONCERNS_ALL at the first input with such an error, and MissingRequirement without Ray or its cluster.
+    address: as for ray.init: "auto", "host:port", "ray://host:port" or None. At most as many inputs as workers are in progress, and as
+    many are read ahead. Raises the first of FATAL_ERRORS that an input causes, and MissingRequirement without Ray or its cluster.
     """
-    ray = _ray()
-    with _connected(ray, address):
-        crew = Crew(ray, task, jobs)
-        feeder = Feeder(sources, crew.width)
+    ray = _import_ray()
+    with _connect(ray, address):
+        pool = RayPool(ray, task, jobs)
+        feeder = Feeder(sources, pool.num_workers)
         try:
-            yield from _stream(feeder, crew, on_step)
+            yield from _run(feeder, pool, on_step)
         finally:
             feeder.stop()
-            crew.dismiss()
+            pool.end_workers()
 
 
-def _stream(feeder: Feeder, crew: Crew, on_step: Callable[[Step], None] | None) -> Iterator[Report]:
+def _run(feeder: Feeder, pool: RayPool, on_step: Callable[[Step], None] | None) -> Iterator[Report]:
     while True:
-        while crew.has_room and (source := feeder.next()) is not None:
-            crew.waiting.append(Input(source))
-        crew.assign()
-        if not crew.busy and feeder.exhausted:
+        while pool.has_room and (source := feeder.next()) is not None:
+            pool.waiting.append(Input(source))
+        pool.assign()
+        if not pool.num_unfinished and feeder.exhausted:
             return
-        if not crew.busy:
-            wait([feeder.bell])
+        if not pool.num_unfinished:
+            wait([feeder.ready])
             continue
-        yield from crew.reports(_IDLE_WAIT if crew.has_room and not feeder.exhausted else _WAIT)
+        yield from pool.reports(_IDLE_WAIT_SECONDS if pool.has_room and not feeder.exhausted else _WAIT_SECONDS)
         if on_step is not None:
-            for step in crew.steps():
+            for step in pool.steps():
                 on_step(step)
 
 
 @contextlib.contextmanager
-def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Ray, quiet, at the address or on this machine; an existing connection is used and left open."""
+def _connect(ray: Any, address: str | None) -> Iterator[None]:
+    """Connect to Ray at the address, or start it on this machine, without its log. An existing connection is used and kept."""
     if ray.is_initialized():
         yield
         return
-    place = address or os.environ.get("RAY_ADDRESS") or "local"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers see the GPUs, as local processes do
-    mine = {"num_cpus": cores(), **_LOCAL} if place == "local" else {}
-    with _sigterm_kept() as take_sigterm:
+    cluster = address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # so that workers see the GPUs, as local processes do
+    local_options = {"num_cpus": available_cores(), **_LOCAL_OPTIONS} if cluster == "local" else {}
+    with _keep_sigterm_handler() as install_handler:
         try:
-            _init(ray, address=place, log_to_driver=False, logging_level=logging.ERROR, **mine)
-            take_sigterm()
+            _init_ray(ray, address=cluster, log_to_driver=False, logging_level=logging.ERROR, **local_options)
+            install_handler()
             yield
         finally:
             ray.shutdown()
 
 
-def _init(ray: Any, address: str, **options: Any) -> None:
+def _init_ray(ray: Any, address: str, **options: Any) -> None:
     try:
         Path.home()
-    except RuntimeError:  # a user of a container without an entry in the list of users; Ray does not start without
+    except RuntimeError:  # a container whose user has no entry in /etc/passwd: Ray needs a home folder
         os.environ["HOME"] = tempfile.gettempdir()
     try:
         _require_listener(address)
@@ -105,39 +105,39 @@ def _init(ray: Any, address: str, **options: Any) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Raises OSError when nothing listens at the address; Ray itself would try for ever."""
+    """Raises OSError when nothing listens at the address. Ray itself would retry forever."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager
-def _sigterm_kept() -> Iterator[Callable[[], object]]:
-    """In the block SIGTERM raises KeyboardInterrupt; afterwards the previous handler runs. Ray installs its own handler and exit code.
+def _keep_sigterm_handler() -> Iterator[Callable[[], object]]:
+    """In the block SIGTERM raises KeyboardInterrupt; after it the previous handler is called with the signal.
 
-    Yields a function that installs the handler again, to be called after ray.init.
+    Ray installs a handler of its own. Yields a function that replaces it again, to be called after ray.init.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    before, came = signal.getsignal(signal.SIGTERM), list[int]()
+    previous_handler, received = signal.getsignal(signal.SIGTERM), list[int]()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
     try:
         signal.signal(signal.SIGTERM, interrupt)
         yield functools.partial(signal.signal, signal.SIGTERM, interrupt)
-    except SystemExit:  # by Ray's handler
-        came.append(signal.SIGTERM)
+    except SystemExit:  # raised by Ray's handler
+        received.append(signal.SIGTERM)
     finally:
-        signal.signal(signal.SIGTERM, before)
-        if came:
+        signal.signal(signal.SIGTERM, previous_handler)
+        if received:
             signal.raise_signal(signal.SIGTERM)
 
 
-def _ray() -> Any:
+def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:

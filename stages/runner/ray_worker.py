@@ -1,4 +1,4 @@
-"""A worker on Ray: an actor that loads the stage once and lives as long as the run."""
+"""A worker of the Ray engine: an actor that loads the stage once and lives as long as the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import socket
 
 from stages.errors import Fsv2vError, UsageError
 from stages.runner.report import ClipTask, Report, Step
-from stages.runner.work import CONCERNS_ALL, limit_threads, run_one
+from stages.runner.work import FATAL_ERRORS, limit_threads, run_one
 
 
 class RayWorker:
-    """`run` is called for one input at a time; `step` and `stop` may be called beside it, from another thread."""
+    """`run` processes one input at a time. `step` and `stop` may be called from another thread meanwhile."""
 
     def __init__(self, pickled_task: bytes, folder: str, threads: int) -> None:
         self._pickled_task, self._folder, self._threads = pickled_task, folder, threads
@@ -20,8 +20,8 @@ class RayWorker:
         self._step: Step | None = None
         self._stopped = False
 
-    def begin(self) -> str | Fsv2vError:
-        """Change to the folder of the command, so that relative paths are valid, and load the task. Returns the id of the node."""
+    def start(self) -> str | Fsv2vError:
+        """Change to the folder of the command, so that relative paths work, and load the task. Returns the id of the node, or an error."""
         import ray
 
         try:
@@ -37,11 +37,11 @@ class RayWorker:
         return node
 
     def run(self, source: str) -> Report | Fsv2vError | None:
-        """The report on an input, an error that concerns every input, or None when the work was stopped."""
+        """The report on an input, one of FATAL_ERRORS, or None after `stop`."""
         self._step = None
         try:
-            return run_one(self._task, source, self._proceed)
-        except CONCERNS_ALL as error:
+            return run_one(self._task, source, self._on_step)
+        except FATAL_ERRORS as error:
             return error
         except KeyboardInterrupt:
             return None
@@ -51,10 +51,10 @@ class RayWorker:
         return self._step
 
     def stop(self) -> None:
-        """End the work on the input at its next step, so that half-made output is cleaned up."""
+        """End the work on the current input at its next step, so that partial output is removed."""
         self._stopped = True
 
-    def _proceed(self, step: Step) -> None:
+    def _on_step(self, step: Step) -> None:
         self._step = step
         if self._stopped:
             raise KeyboardInterrupt

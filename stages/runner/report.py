@@ -1,4 +1,4 @@
-"""Records of the runner: a task, its progress and its result for one input."""
+"""Records of the runner: a task, and its progress and result for one input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a per-clip stage returns: the layer that it made or found finished, its number of frames, and notes for the report."""
+    """The result of a stage for one clip: the layer that it made or found finished, the number of frames, and notes for the report."""
 
     layer: str
     status: Literal["done", "skipped"]
@@ -30,7 +30,7 @@ class Step:
 class Report:
     """The result of the input `source`. `clip` is the path of the finished clip, or the input's path when it failed.
 
-    A failed one has the reason as a sentence and the `exit_code` of its error (see stages/errors.py); `seconds` is wall time.
+    If it failed, `reason` is a sentence, and `exit_code` that of the error (stages/errors.py). `seconds` is wall time.
     """
 
     clip: str
@@ -61,10 +61,10 @@ class Report:
 class ClipTask:
     """One stage, to be run over many inputs.
 
-    function: the import path of `extract(clip, options, overwrite) -> Outcome`, such as "stages.extract_sketch:extract"; a path and
-    not the function itself, so that only the workers load what it needs. options: its frozen options, picklable. out: where clips
-    go, as in `stages.clip.as_clip`. layer: its name in the reports of failed inputs.
-    With `of_clips` false an input is just a name: the function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
+    function: the import path of `extract(clip, options, overwrite) -> Outcome`, such as "stages.extract_sketch:extract". It is a path, so
+    that only the workers import what the function needs. options: its frozen options, picklable. out: where clips are made, as in
+    `stages.clip.as_clip`. layer: the name of the layer in the reports of failed inputs. of_clips: if false, an input is any name, and the
+    function is `work(name, options, on_step) -> Outcome`, where on_step may be None.
     """
 
     function: str

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Backends
 from stages.clip import Clip, Producer, list_images
-from stages.compute.streaming import beside
+from stages.compute.streaming import map_in_thread
 from stages.conditions import labels as tables
 from stages.errors import InputError, NoDetection, UsageError
 from stages.runner import Outcome
@@ -83,7 +83,7 @@ def _predict_labels(clip: Clip, backend: Backend[LabellerOpener], options: Segme
         return Outcome("segment", "skipped", clip.num_frames)
     smooth = TemporalSmoother(options.smoothing)
     with clip.writing("segment", producer, inputs, labeller.table.meta()) as segment:
-        for frame, probabilities in beside(labeller, clip.frames()):
+        for frame, probabilities in map_in_thread(labeller, clip.frames()):
             segment.image(lookup[most_probable_labels(smooth(frame, probabilities), clip.width, clip.height)])
     return Outcome("segment", "done", clip.num_frames)
 
@@ -111,7 +111,7 @@ def _mask_people(clip: Clip, backend: Backend[PersonFinder], options: SegmentOpt
     with ExitStack() as stack:
         writers = {kind: stack.enter_context(clip.writing(kind, producer, inputs, metas[kind])) for kind in needed}
         num_empty = 0
-        for _, mask in beside(backend.open(options.device), clip.frames()):
+        for _, mask in map_in_thread(backend.open(options.device), clip.frames()):
             num_empty += not mask.any()
             for kind, writer in writers.items():
                 writer.image(mask * np.uint8(255 if kind == "mask" else 1))
@@ -124,7 +124,7 @@ def _import_labels(clip: Clip, backend: Backend[LabelMapReader], options: Segmen
     files = list_images(_label_folder(clip, options.labels))
     if len(files) != clip.num_frames:
         raise InputError(f"{files[0].parent} holds {len(files)} label maps, but {clip.path} has {clip.num_frames} frames")
-    table = tables.table(options.table)
+    table = tables.find_table(options.table)
     lookup = edit_lookup(options.edits, table)
     producer = Producer(STAGE, backend.name, {"table": table.meta()} | ({"edits": list(options.edits)} if options.edits else {}))
     inputs = {"frames": clip.frames_digest(), "labels": _digest(files)}
@@ -132,7 +132,7 @@ def _import_labels(clip: Clip, backend: Backend[LabelMapReader], options: Segmen
         return Outcome("segment", "skipped", clip.num_frames)
     read = backend.open(options.device)
     with clip.writing("segment", producer, inputs, table.meta()) as segment:
-        for _, image in beside(lambda file: read(file, table, clip.width, clip.height), files):
+        for _, image in map_in_thread(lambda file: read(file, table, clip.width, clip.height), files):
             segment.image(lookup[image])
     return Outcome("segment", "done", clip.num_frames)
 

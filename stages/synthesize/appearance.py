@@ -20,7 +20,7 @@ from stages.conditions.kinds import open_track, require_channels
 from stages.conditions.kinds.streets import LabelTrack
 from stages.conditions.regions import LABELS, features_of, keys_of
 from stages.conditions.view import View
-from stages.errors import DAMAGED, InputError, InvalidClip, UsageError
+from stages.errors import READ_ERRORS, InputError, InvalidClip, UsageError
 from stages.models import Model
 from stages.models.mixtures import Mixture
 from stages.tables.label_tables import VOID
@@ -117,7 +117,7 @@ def mixtures_of(model: Model) -> dict[str, Mixture]:
     try:
         stored = model.info["appearance"]
         return {str(name): Mixture.from_json(values, model.config.appearance) for name, values in stored.items()}
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{model.path} lacks valid mixtures of the appearance of labels: {error}", hint="Train it again") from error
 
 

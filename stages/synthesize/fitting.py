@@ -76,7 +76,7 @@ def _decide_by_faces(example: Clip, driving: Clip) -> Fitting:
     image, frame, other = example.frame(first), driving.frame(closest), driver.points[closest, 0]
     if _is_copy(image, face, frame, other):
         return Fitting("place", f"the example is frame {closest} of the driving video")
-    describe = identity.at_hand()
+    describe = identity.open_if_available()
     if describe is None:
         return Fitting("proportions", "the example is not a frame of the driving video")
     distance = float(np.linalg.norm(describe(image, face) - describe(frame, other)))

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.clip import Clip, Producer, out_of_time
+from stages.clip import Clip, Producer, sound_sync_warnings
 from stages.conditions.kinds import find, layers_digest
 from stages.conditions.motion import Motion
 from stages.errors import InputError, UsageError
-from stages.io.files import alone
+from stages.io.files import exclusive_lock
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize.appearance import Choices, require_appearance
@@ -63,13 +63,13 @@ def synthesize(
     there are some; it cannot produce the appearance).
     """
     for clip in (*examples, driving, *([] if start is None else [start]), *pictures.values()):
-        clip.require_not(out)
+        clip.require_other_path(out)
     require_examples(len(examples) > 0, model, options.finetune)
     require_face(options.parsed_motion, model)
     require_appearance(options.appearance, model)
     if report is not None:
         report.require_writable(out)
-    with alone(out):
+    with exclusive_lock(out):
         fitting = decide(options.normalize, model.config.kind, examples, driving)
         placement = choose_placement(examples, model, options)
         producer = _producer(examples, driving, model, options, fitting, placement, start, pictures, others)
@@ -81,7 +81,7 @@ def synthesize(
         record = None if report is None else Record(rendering)
         frames = chained(renderings, record)
         write_output(out, _report_progress(frames, driving.num_frames, progress), rendering.driving, producer, rendering.shown_through())
-        sound_warnings = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in out_of_time(driving)]
+        sound_warnings = [] if out.suffix == ".clip" else [f"{driving.id}: {text}" for text in sound_sync_warnings(driving)]
         warnings = tuple(dict.fromkeys([*(text for each in renderings for text in each.warnings()), *sound_warnings]))
         seconds, fallbacks = time.monotonic() - started, sum(each.renderer.fallbacks for each in renderings)
         held = sum(each.driving.held for each in renderings)

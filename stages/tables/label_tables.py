@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import DAMAGED, InputError, UsageError
+from stages.errors import READ_ERRORS, InputError, UsageError
 from stages.io.reading import parse_json
 
 VOID = 255
@@ -29,9 +29,9 @@ class LabelTable:
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     ids: tuple[int, ...] = ()
-    """The value of each label in files, where these are not 0, 1, 2, ...; other values in files are void then."""
+    """The value of each label in files, if these are not 0, 1, 2, ...; then all other values in files are void."""
     void: tuple[int, ...] = ()
-    """Values beside 255 that files use for void."""
+    """Values other than 255 that files use for void."""
 
     def __post_init__(self) -> None:
         if len(self.names) > VOID:
@@ -53,7 +53,7 @@ class LabelTable:
         return lookup[values]
 
 
-def table(name: str) -> LabelTable:
+def find_table(name: str) -> LabelTable:
     """A table by its name (see TABLES), or read from a JSON file of [{"name": ..., "color": [r, g, b]}, ...].
 
     Raises UsageError for an unknown name, InputError for a file that is not a label table.
@@ -65,12 +65,12 @@ def table(name: str) -> LabelTable:
     try:
         entries = parse_json(Path(name).read_text(encoding="utf-8-sig"))
         rows = [(str(entry["name"]), entry["color"]) for entry in entries]
-        return LabelTable(Path(name).stem, tuple(row[0] for row in rows), tuple(colour_of(row[1]) for row in rows))
-    except DAMAGED as error:
+        return LabelTable(Path(name).stem, tuple(row[0] for row in rows), tuple(parse_colour(row[1]) for row in rows))
+    except READ_ERRORS as error:
         raise InputError(f"{name} is not a label table ({error})", hint='Expected: [{"name": "sky", "color": [0, 9, 99]}, ...]') from error
 
 
-def colour_of(value: Any) -> Colour:
+def parse_colour(value: Any) -> Colour:
     """[r, g, b] of a JSON file. Raises ValueError or TypeError."""
     red, green, blue = value
     if not all(isinstance(channel, (int, float)) and 0 <= channel <= 255 for channel in (red, green, blue)):
@@ -78,16 +78,16 @@ def colour_of(value: Any) -> Colour:
     return int(red), int(green), int(blue)
 
 
-def _table(name: str, rows: str) -> LabelTable:
-    """rows: one label per line, its colour as six hexadecimal digits, then its name."""
+def _parse_table(name: str, rows: str) -> LabelTable:
+    """rows: one label per line: its colour as six hexadecimal digits, its name."""
     pairs = [line.strip().split(" ", 1) for line in rows.strip().splitlines()]
-    return LabelTable(name, tuple(pair[1] for pair in pairs), tuple(colour_of(bytes.fromhex(pair[0])) for pair in pairs))
+    return LabelTable(name, tuple(pair[1] for pair in pairs), tuple(parse_colour(bytes.fromhex(pair[0])) for pair in pairs))
 
 
-def _sparse_table(name: str, rows: str) -> LabelTable:
+def _parse_sparse_table(name: str, rows: str) -> LabelTable:
     """rows: one label per line: the id that files use, its colour, its name."""
     triples = [line.strip().split(" ", 2) for line in rows.strip().splitlines()]
-    dense = _table(name, "\n".join(f"{colour} {label}" for _, colour, label in triples))
+    dense = _parse_table(name, "\n".join(f"{colour} {label}" for _, colour, label in triples))
     return LabelTable(name, dense.names, dense.palette, tuple(int(value) for value, _, _ in triples))
 
 
@@ -127,7 +127,7 @@ _CITYSCAPES = """
     0000e6 motorcycle
     770b20 bicycle
 """
-_TRAINED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 _CAMVID = """
     808080 sky
     800000 building
@@ -180,20 +180,20 @@ _APOLLOSCAPE = """
     168 8080c0 tricycle group
 """
 
-CITYSCAPES_IDS = replace(_table("cityscapes-ids", _CITYSCAPES), void=(34,))
-"""Licence plates are -1 there, which is 255 in 8 bits; the code of vid2vid writes 34."""
+CITYSCAPES_IDS = replace(_parse_table("cityscapes-ids", _CITYSCAPES), void=(34,))
+"""Licence plates have the id -1, which is 255 in 8 bits; the code of vid2vid writes 34."""
 CITYSCAPES_TRAIN_IDS = LabelTable(
     "cityscapes-train-ids",
-    tuple(CITYSCAPES_IDS.names[index] for index in _TRAINED),
-    tuple(CITYSCAPES_IDS.palette[index] for index in _TRAINED),
+    tuple(CITYSCAPES_IDS.names[index] for index in _TRAIN_IDS),
+    tuple(CITYSCAPES_IDS.palette[index] for index in _TRAIN_IDS),
 )
-CAMVID = _table("camvid", _CAMVID)
-APOLLOSCAPE = _sparse_table("apolloscape", _APOLLOSCAPE)
-"""The classes of its scene parsing set; a group holds objects that could not be separated.
+CAMVID = _parse_table("camvid", _CAMVID)
+APOLLOSCAPE = _parse_sparse_table("apolloscape", _APOLLOSCAPE)
+"""The classes of ApolloScape's scene parsing set; a group is objects that could not be separated.
 
-In layers their indices, 0 to 34, stand for the ids.
+Layers hold the index of a class, 0 to 34, not its id.
 """
-PERSON = _table("person", "000000 background\nffffff person")
+PERSON = _parse_table("person", "000000 background\nffffff person")
 
 TABLES: Mapping[str, LabelTable] = {known.name: known for known in (CITYSCAPES_IDS, CITYSCAPES_TRAIN_IDS, CAMVID, APOLLOSCAPE, PERSON)}
 """The built-in tables by name."""

@@ -1,8 +1,7 @@
 """From MediaPipe's 478-point face mesh to the 68 points of iBUG 300-W.
 
-The contour of the mesh is a closed oval with uneven steps and its brows are bands; where an iBUG point falls between two vertices, their
-mean is taken.
-Point 0 of the contour is at the left temple of the image, point 16 at the right one.
+The contour of the mesh is a closed oval with uneven steps, and its brows are bands. An iBUG point that lies between two vertices is their
+mean. Point 0 of the contour is at the temple on the left of the image, point 16 at that on the right.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 MESH_POINTS = 478
 IRISES = slice(468, 478)
-"""Five points of each iris, first of the eye at the left of the image: centre, then its right, upper, left and lower end."""
+"""Five points of each iris: centre, right, upper, left and lower end. The eye on the left of the image comes first."""
 
 _CONTOUR = [(127, 127), (234, 93), (93, 132), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148), (152, 152)]
 _CONTOUR += [(377, 400), (378, 379), (365, 365), (397, 288), (288, 361), (361, 323), (323, 454), (356, 356)]

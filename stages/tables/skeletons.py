@@ -1,4 +1,4 @@
-"""Skeletons: conversion of other tools' keypoints to BODY_25, with OpenPose's hands and face if known.
+"""Skeletons: conversion of other tools' keypoints to BODY_25, with OpenPose's hands and face if they are present.
 
 Points are [..., N, 3] float32: x, y in pixels, confidence, which is 0 for an absent point. Sources: OpenPose's output format (BODY_25, COCO
 with 18 points) and its training repository (BODY_25B), the COCO keypoint format, COCO-WholeBody's data format, MediaPipe's pose landmarker.
@@ -19,7 +19,7 @@ SIZES: Mapping[str, int] = {"keypoints": 25, "face": 70, "hand_left": 21, "hand_
 
 
 def boxes_of(points: Points) -> NDArray[np.float32]:
-    """Points [..., K, 3] -> the boxes [..., 4] (x0, y0, x1, y1) around those with a confidence; zeros where there are none."""
+    """Points [..., K, 3] -> the boxes [..., 4] (x0, y0, x1, y1) around the points with confidence > 0; zeros if there are none."""
     seen = points[..., 2:] > 0
     low = np.where(seen, points[..., :2], np.inf).min(-2)
     high = np.where(seen, points[..., :2], -np.inf).max(-2)
@@ -57,7 +57,7 @@ BODY_25B = Skeleton("BODY_25B", 25, (*_COCO, *((point,) for point in range(19, 2
 OPENPOSE_18 = Skeleton("openpose-18", 18, (*_OPENPOSE_18, *_ABSENT))
 COCO_17 = Skeleton("coco-17", 17, (*_COCO, *_ABSENT))
 MEDIAPIPE_33 = Skeleton("mediapipe-33", 33, _MEDIAPIPE)
-"""It has no small toes."""
+"""MediaPipe has no small toes."""
 COCO_WHOLEBODY = Skeleton("coco-wholebody-133", 133, (*_COCO, *_TOES_AND_HEELS), range(23, 91), range(91, 112), range(112, 133))
 """17 of the body, 6 of the feet, 68 of the face, 21 of the left hand, 21 of the right."""
 
@@ -69,12 +69,12 @@ FEET_IN_BODY_25 = slice(19, 25)
 """COCO-WholeBody's six points of the feet, in its order."""
 
 
-def convert(points: Points, skeleton: Skeleton) -> dict[str, Points]:
-    """points [..., skeleton.count, 3] -> arrays of a layer `poses`: keypoints [..., 25, 3], and where the skeleton has them
-    face [..., 70, 3] (the pupils are absent if it has 68 points), hand_left and hand_right [..., 21, 3].
+def convert_to_body_25(points: Points, skeleton: Skeleton) -> dict[str, Points]:
+    """points [..., skeleton.count, 3] -> arrays of a layer `poses`: keypoints [..., 25, 3], and if the skeleton has them
+    face [..., 70, 3] (without pupils for a face of 68 points), hand_left and hand_right [..., 21, 3].
 
-    A point that is absent is all zeros. A mean (the neck between the shoulders, the middle of the hips) has the lowest confidence
-    of its parts, so it is absent when one of them is.
+    An absent point is all zeros. A mean, such as the neck between the shoulders, has the lowest confidence of its points, so it is
+    absent when one of them is.
     """
     if points.shape[-2:] != (skeleton.count, 3):
         raise ValueError(f"{skeleton.name} has {skeleton.count} points of x, y, confidence; these are {points.shape}")
@@ -83,16 +83,16 @@ def convert(points: Points, skeleton: Skeleton) -> dict[str, Points]:
         if parts:
             arrays["keypoints"][..., index, :2] = points[..., parts, :2].mean(axis=-2)
             arrays["keypoints"][..., index, 2] = points[..., parts, 2].min(axis=-1)
-    for name, place in (("face", skeleton.face), ("hand_left", skeleton.hand_left), ("hand_right", skeleton.hand_right)):
-        if place:
+    for name, indices in (("face", skeleton.face), ("hand_left", skeleton.hand_left), ("hand_right", skeleton.hand_right)):
+        if indices:
             arrays[name] = np.zeros((*points.shape[:-2], SIZES[name], 3), np.float32)
-            arrays[name][..., : len(place), :] = points[..., place, :]
+            arrays[name][..., : len(indices), :] = points[..., indices, :]
     return {name: np.where(array[..., 2:] > 0, array, np.float32(0)) for name, array in arrays.items()}
 
 
 def from_mediapipe(landmarks: Points) -> Points:
     """MediaPipe's 33 points [..., 33, 3] (x, y, confidence) -> BODY_25 [..., 25, 3].
 
-    The confidence of a mean is that of its least certain point.
+    The confidence of a mean is the lowest confidence of its points.
     """
-    return convert(landmarks, MEDIAPIPE_33)["keypoints"]
+    return convert_to_body_25(landmarks, MEDIAPIPE_33)["keypoints"]

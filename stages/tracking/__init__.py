@@ -1,1 +1,1 @@
-"""Whom a clip is about: identities through crossings, crowds through tiles and windows, short gaps, jitter, cuts; for faces and bodies."""
+"""Tracking of faces and bodies: identities, crowds, interpolation of short gaps, smoothing, and detection of cuts."""

@@ -10,41 +10,41 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.tracking.smoothing import Load, Tracked
+from stages.tracking.smoothing import Payload, Tracked
 
 GAP_SECONDS = 0.2
-"""Longer gaps are left."""
+"""Longer gaps are not filled."""
 
 
-def filled(frames: Iterable[Tracked[Load]], fps: float, seconds: float = GAP_SECONDS) -> Iterator[Tracked[Load]]:
+def fill_gaps(frames: Iterable[Tracked[Payload]], fps: float, seconds: float = GAP_SECONDS) -> Iterator[Tracked[Payload]]:
     """The frames with each point that is missing for at most `seconds` interpolated linearly between the frames around the gap.
 
-    Both ends must show the same identity in the same slot. The confidence of a filled point is the smaller one of its ends. There is no
-    lag: frames are held back until the end of a gap has been seen. seconds 0: unchanged.
+    The same identity must be in the same slot before and after the gap. The confidence of a filled point is the smaller one of the two.
+    Frames are delayed until the end of a gap is known. seconds 0: unchanged.
     """
-    reach = math.floor(seconds * fps)
+    max_gap = math.floor(seconds * fps)
     source = iter(frames)
-    ahead: deque[Tracked[Load]] = deque()
-    last = _Last()
+    buffer: deque[Tracked[Payload]] = deque()
+    last_seen = _LastSeen()
     while True:
-        ahead.extend(islice(source, reach + 1 - len(ahead)))
-        if not ahead:
+        buffer.extend(islice(source, max_gap + 1 - len(buffer)))
+        if not buffer:
             return
-        frame = ahead.popleft()
-        result = _bridged(frame, last, list(ahead), reach)
-        last.remember(frame)
-        yield result
+        frame = buffer.popleft()
+        filled_frame = _fill_missing(frame, last_seen, list(buffer), max_gap)
+        last_seen.remember(frame)
+        yield filled_frame
 
 
-class _Last:
-    """The last sighting of each point of each slot: position, identity and age in frames."""
+class _LastSeen:
+    """The last detection of each point in each slot: position, identity, and age in frames."""
 
     def __init__(self) -> None:
         self.points: NDArray[np.float32] = np.zeros((0, 0, 3), np.float32)
         self.identity: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self.age: NDArray[np.int64] = np.zeros((0, 0), np.int64)
 
-    def remember(self, frame: Tracked[Load]) -> None:
+    def remember(self, frame: Tracked[Payload]) -> None:
         self.grow(*frame.points.shape[:2])
         self.age += 1
         slots = len(frame.points)
@@ -53,32 +53,32 @@ class _Last:
         self.identity[:slots][seen] = np.broadcast_to(frame.identity[:, None], seen.shape)[seen]
         self.age[:slots][seen] = 1
 
-    def grow(self, slots: int, count: int) -> None:
-        """Add empty slots."""
-        more = slots - len(self.points)
-        if more > 0:
-            self.points = np.concatenate([self.points.reshape(-1, count, 3), np.zeros((more, count, 3), np.float32)])
-            self.identity = np.concatenate([self.identity.reshape(-1, count), np.full((more, count), -1)])
-            self.age = np.concatenate([self.age.reshape(-1, count), np.full((more, count), 1 << 30)])
+    def grow(self, slots: int, num_points: int) -> None:
+        """Add empty slots, up to `slots` in total."""
+        num_new = slots - len(self.points)
+        if num_new > 0:
+            self.points = np.concatenate([self.points.reshape(-1, num_points, 3), np.zeros((num_new, num_points, 3), np.float32)])
+            self.identity = np.concatenate([self.identity.reshape(-1, num_points), np.full((num_new, num_points), -1)])
+            self.age = np.concatenate([self.age.reshape(-1, num_points), np.full((num_new, num_points), 1 << 30)])
 
 
-def _bridged(frame: Tracked[Load], last: _Last, ahead: list[Tracked[Load]], reach: int) -> Tracked[Load]:
+def _fill_missing(frame: Tracked[Payload], last_seen: _LastSeen, later_frames: list[Tracked[Payload]], max_gap: int) -> Tracked[Payload]:
     missing = frame.points[..., 2] <= 0
-    last.grow(*frame.points.shape[:2])
-    if reach == 0 or not missing.any():
+    last_seen.grow(*frame.points.shape[:2])
+    if max_gap == 0 or not missing.any():
         return frame
     points, identity = frame.points.copy(), frame.identity.copy()
     for slot, index in zip(*np.nonzero(missing), strict=True):
-        age, who = int(last.age[slot, index]), int(last.identity[slot, index])
-        if age > reach or who < 0 or identity[slot] not in (-1, who):
+        age, last_identity = int(last_seen.age[slot, index]), int(last_seen.identity[slot, index])
+        if age > max_gap or last_identity < 0 or identity[slot] not in (-1, last_identity):
             continue
-        for steps, later in enumerate(ahead[: reach + 1 - age], start=1):
-            if slot < len(later.points) and later.identity[slot] == who and later.points[slot, index, 2] > 0:
-                share = age / (age + steps)
-                before, after = last.points[slot, index], later.points[slot, index]
-                points[slot, index, :2] = (1 - share) * before[:2] + share * after[:2]
+        for steps, later in enumerate(later_frames[: max_gap + 1 - age], start=1):
+            if slot < len(later.points) and later.identity[slot] == last_identity and later.points[slot, index, 2] > 0:
+                fraction = age / (age + steps)
+                before, after = last_seen.points[slot, index], later.points[slot, index]
+                points[slot, index, :2] = (1 - fraction) * before[:2] + fraction * after[:2]
                 points[slot, index, 2] = min(before[2], after[2])
                 break
-    found = (identity < 0) & (points[..., 2] > 0).any(1)
-    identity[found] = last.identity[: len(identity)].max(1)[found]
-    return Tracked(points, identity, frame.load)
+    newly_seen = (identity < 0) & (points[..., 2] > 0).any(1)
+    identity[newly_seen] = last_seen.identity[: len(identity)].max(1)[newly_seen]
+    return Tracked(points, identity, frame.payload)

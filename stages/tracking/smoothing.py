@@ -1,4 +1,4 @@
-"""Smoothing of point tracks in time, without lag: the filter looks as far ahead as it looks back."""
+"""Smoothing of point tracks in time, without lag: the filter window extends equally into the past and the future."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from numpy.typing import NDArray
 SIGMA_SECONDS = 0.04
 """Width of the filter in time at strength 1."""
 REACH = 0.02
-"""Neighbours farther away than about this share of the object's size have little weight, so fast motion stays sharp."""
+"""Positions farther away than about this share of the object's size have little weight, so that fast motion stays sharp."""
 
-Load = TypeVar("Load")
+Payload = TypeVar("Payload")
 
 
 @dataclass(frozen=True)
-class Tracked(Generic[Load]):
-    """One frame on its way: points [P, N, 3] (x, y, confidence), identity [P] (-1 for an empty slot), and a payload that is passed
-    through."""
+class Tracked(Generic[Payload]):
+    """The points of one frame: points [P, N, 3] (x, y, confidence), identity [P] (-1 for an empty slot), payload: passed through."""
 
     points: NDArray[np.float32]
     identity: NDArray[np.int64]
-    load: Load
+    payload: Payload
 
 
-def smoothed(frames: Iterable[Tracked[Load]], fps: float, strength: float) -> Iterator[Tracked[Load]]:
-    """The frames with their points averaged over a symmetric window, weighted by closeness in time and place (a bilateral filter).
+def smooth_tracks(frames: Iterable[Tracked[Payload]], fps: float, strength: float) -> Iterator[Tracked[Payload]]:
+    """The frames with their points averaged over a window, weighted by distance in time and in space (a bilateral filter).
 
-    Only an unbroken run of the same identity on both sides of a frame counts: nothing leaks across a gap, a cut or another person. The
-    window has the same length on both sides, so that steady motion is not distorted. strength 0: unchanged.
+    The window contains only successive frames with the same identity, so that gaps, cuts and other people have no influence. It has the
+    same length on both sides, so that steady motion is not distorted. strength 0: unchanged.
     """
     sigma = strength * SIGMA_SECONDS * fps
     half = math.ceil(2 * sigma)
     if half == 0:
         yield from frames
         return
-    window: deque[Tracked[Load]] = deque(maxlen=2 * half + 1)
+    window: deque[Tracked[Payload]] = deque(maxlen=2 * half + 1)
     centre = -1  # index in the window of the last frame that was yielded
     for frame in frames:
         centre -= len(window) == window.maxlen
@@ -48,24 +47,24 @@ def smoothed(frames: Iterable[Tracked[Load]], fps: float, strength: float) -> It
         if len(window) - 1 - half > centre:
             centre += 1
             yield _average(list(window), centre, half, sigma)
-    for rest in range(centre + 1, len(window)):
-        yield _average(list(window), rest, half, sigma)
+    for index in range(centre + 1, len(window)):
+        yield _average(list(window), index, half, sigma)
 
 
-def _average(window: list[Tracked[Load]], centre: int, half: int, sigma: float) -> Tracked[Load]:
+def _average(window: list[Tracked[Payload]], centre: int, half: int, sigma: float) -> Tracked[Payload]:
     frame = window[centre]
     points = frame.points.copy()
     for person, identity in enumerate(frame.identity):
         if identity >= 0:
             reach = min(_run(window, centre, person, -1, half), _run(window, centre, person, +1, half))
             offsets = range(-reach, reach + 1)
-            around = np.stack([window[centre + offset].points[person] for offset in offsets])
-            points[person, :, :2] = _bilateral(around, np.array(offsets) / sigma)
-    return Tracked(points, frame.identity, frame.load)
+            points_in_window = np.stack([window[centre + offset].points[person] for offset in offsets])
+            points[person, :, :2] = _bilateral(points_in_window, np.array(offsets) / sigma)
+    return Tracked(points, frame.identity, frame.payload)
 
 
-def _run(window: list[Tracked[Load]], centre: int, person: int, step: int, half: int) -> int:
-    """Number of successive frames, at most `half`, with the same identity in the direction of `step`."""
+def _run(window: list[Tracked[Payload]], centre: int, person: int, step: int, half: int) -> int:
+    """Number of successive frames with the same identity in the direction of `step` (-1 or +1), at most `half`."""
     identity = window[centre].identity[person]
     length = 0
     while length < half:
@@ -76,14 +75,18 @@ def _run(window: list[Tracked[Load]], centre: int, person: int, step: int, half:
     return length
 
 
-def _bilateral(around: NDArray[np.float32], distance: NDArray[np.float64]) -> NDArray[np.float32]:
-    """around [2R + 1, N, 3], distance [2R + 1] in sigmas -> [N, 2]. Missing points have no weight and stay unchanged."""
-    middle = around[len(around) // 2]
+def _bilateral(window: NDArray[np.float32], distance_in_time: NDArray[np.float64]) -> NDArray[np.float32]:
+    """window: points [2R + 1, N, 3]; distance_in_time [2R + 1] in sigmas -> [N, 2].
+
+    Missing points have no weight and stay unchanged.
+    """
+    middle = window[len(window) // 2]
     size = max(float(np.ptp(middle[middle[:, 2] > 0, :2], axis=0).max(initial=0.0)), 1.0)
-    step = np.linalg.norm(around[..., :2] - middle[:, :2], axis=-1) / (REACH * size)
-    step = np.maximum(step, step[::-1])  # the same weight on both sides, or motion would shift the mean
-    there = (around[..., 2] > 0) & (around[::-1, :, 2] > 0)
-    weight = np.where(there, np.exp(-0.5 * (distance[:, None] ** 2 + step**2)), 0.0)
-    weight[len(around) // 2] = 1.0
-    mean = (weight[..., None] * around[..., :2]).sum(axis=0) / weight.sum(axis=0)[:, None]
+    distance_in_space = np.linalg.norm(window[..., :2] - middle[:, :2], axis=-1) / (REACH * size)
+    # the same weight on both sides: otherwise motion would shift the mean
+    distance_in_space = np.maximum(distance_in_space, distance_in_space[::-1])
+    in_both = (window[..., 2] > 0) & (window[::-1, :, 2] > 0)
+    weight = np.where(in_both, np.exp(-0.5 * (distance_in_time[:, None] ** 2 + distance_in_space**2)), 0.0)
+    weight[len(window) // 2] = 1.0
+    mean = (weight[..., None] * window[..., :2]).sum(axis=0) / weight.sum(axis=0)[:, None]
     return np.asarray(mean, np.float32)

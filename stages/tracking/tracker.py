@@ -1,4 +1,4 @@
-"""Tracking: the identities of faces or people from frame to frame, and the choice of one of them.
+"""Tracking of faces or people: their identities from frame to frame, and the choice of one of them.
 
 A subject is a face or a person: a box and its points.
 """
@@ -15,21 +15,21 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.compute.streaming import beside
+from stages.compute.streaming import map_in_thread
 from stages.errors import UsageError
 from stages.tracking.cuts import CutDetector
 from stages.tracking.smoothing import Tracked
 
 GAP_SECONDS = 1.0
-"""Time to wait for a lost subject before another one is chosen."""
+"""Time after which a lost track ends, and another subject is chosen in place of a lost one."""
 CHOICE_SECONDS = 0.5
 """A choice between several subjects looks this far ahead."""
 MAX_SLOTS = 16
-SAME_FROM_OVERLAP = 0.6
-SAME_WITHIN = 0.3
-_IMPOSSIBLE = 1e6
+DUPLICATE_OVERLAP, DUPLICATE_DISTANCE = 0.6, 0.3
+"""Two detections with at least this overlap of boxes and at most this `point_distance` are the same subject."""
+_IMPOSSIBLE_COST = 1e6
 
-Load = TypeVar("Load")
+Payload = TypeVar("Payload")
 
 
 @dataclass(frozen=True)
@@ -66,43 +66,43 @@ def box_of_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)]).astype(np.float32)
 
 
-def points_apart(one: Subject, other: Subject) -> float:
-    """Mean distance of the points that both have, in units of the larger one's size; infinite when they share none."""
-    shared = (one.points[:, 2] > 0) & (other.points[:, 2] > 0)
+def point_distance(first: Subject, second: Subject) -> float:
+    """Mean distance of the points that both subjects have, divided by the larger size; infinite when they have none in common."""
+    shared = (first.points[:, 2] > 0) & (second.points[:, 2] > 0)
     if not shared.any():
         return math.inf
-    distance = np.linalg.norm(one.points[shared, :2] - other.points[shared, :2], axis=1).mean()
-    return float(distance) / max(one.size, other.size, 1.0)
+    mean_distance = np.linalg.norm(first.points[shared, :2] - second.points[shared, :2], axis=1).mean()
+    return float(mean_distance) / max(first.size, second.size, 1.0)
 
 
 @dataclass(frozen=True)
-class Seen(Generic[Load]):
-    """The detections in one frame; `cut` is True for the first frame of another shot."""
+class Detections(Generic[Payload]):
+    """The detections in one frame. cut: whether the frame begins another shot. payload: passed through."""
 
     subjects: list[Subject]
     cut: bool
-    load: Load
+    payload: Payload
 
 
 @dataclass
 class _Track:
-    """A track, a subject followed over frames: its identity, last detection, number of frames since, and velocity in pixels per frame."""
+    """A subject over time. subject: its last detection; missing: frames since then; velocity: pixels per frame, [2]."""
 
     identity: int
     subject: Subject
     missing: int = 0
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
 
-    def expected(self) -> Subject:
-        """Its expected position at constant velocity."""
+    def predict(self) -> Subject:
+        """The subject in the next frame, at constant velocity."""
         step = self.velocity * (self.missing + 1)
         points = self.subject.points + np.append(step, 0).astype(np.float32) * (self.subject.points[:, 2:] > 0)
         return Subject(self.subject.box + np.tile(step, 2), points)
 
-    def seen_again(self, subject: Subject) -> None:
-        """Update by a detection.
+    def update(self, subject: Subject) -> None:
+        """Update the track with a detection.
 
-        The velocity is that of the mean of the shared points, since boxes change with occlusion; it is averaged.
+        The velocity is a running mean of the motion of the points in both detections. The motion of the box would change with occlusion.
         """
         shared = (subject.points[:, 2] > 0) & (self.subject.points[:, 2] > 0)
         if shared.any():
@@ -111,16 +111,16 @@ class _Track:
         self.subject, self.missing = subject, 0
 
 
-def watch(frames: Iterable[tuple[NDArray[np.uint8], Load]], detect: Callable[[NDArray[np.uint8]], list[Subject]]) -> Iterator[Seen[Load]]:
-    """The detections of `detect` for each (frame, payload); frame: uint8 [H, W, 3]. It runs in a thread beside the caller."""
+def detect_in_frames(frames: Iterable[tuple[NDArray[np.uint8], Payload]], detect: Detector) -> Iterator[Detections[Payload]]:
+    """Run `detect` on each frame (uint8 [H, W, 3]) of the pairs (frame, payload), in a thread ahead of the caller."""
     is_cut = CutDetector()
-    marked = ((frame, is_cut(frame), load) for frame, load in frames)
-    for (_, cut, load), subjects in beside(lambda item: detect(item[0]), marked):
-        yield Seen(subjects, cut, load)
+    frames_and_cuts = ((frame, is_cut(frame), payload) for frame, payload in frames)
+    for (_, cut, payload), subjects in map_in_thread(lambda item: detect(item[0]), frames_and_cuts):
+        yield Detections(subjects, cut, payload)
 
 
 def parse_choice(choice: str | int) -> str | int:
-    """largest | center | all | N, with N as text or number. Raises UsageError for anything else."""
+    """The choice "largest", "center", "all", or a number N, which may be text. Raises UsageError for anything else."""
     if isinstance(choice, str) and choice.isdecimal():
         return int(choice)
     if choice in ("largest", "center", "all") or (isinstance(choice, int) and choice >= 0):
@@ -128,78 +128,84 @@ def parse_choice(choice: str | int) -> str | int:
     raise UsageError(f"{choice!r} is not a choice of subjects", hint="Use largest, center, all, or a number: 0 is the leftmost")
 
 
-def follow(frames: Iterable[Seen[Load]], choice: str | int, count: int, fps: float, width: int, height: int) -> Iterator[Tracked[Load]]:
-    """The chosen subject of each frame, points [1, count, 3]; for "all" each subject in its own slot, points [P, count, 3].
+def follow(
+    frames: Iterable[Detections[Payload]], choice: str | int, count: int, fps: float, width: int, height: int
+) -> Iterator[Tracked[Payload]]:
+    """The chosen subject of each frame as points [1, count, 3]; for "all" each subject in a slot of its own, points [P, count, 3].
 
-    largest, center: decided over half a second at the start, after a cut, and when the chosen subject was lost for a second. N: the N-th
-    from the left in the first frame of a shot with more than N subjects. Frames without the chosen subject have identity -1 and zeros.
+    largest, center: chosen over half a second, at the start, after a cut, and after the chosen subject was lost for a second. N: the N-th
+    from the left (0 is the leftmost) in the first frame of a shot that has more than N subjects. In frames without the chosen subject,
+    identity is -1 and points are zero.
     """
     choice = parse_choice(choice)
-    identified = _identified(frames, fps)
+    frames_with_identities = _assign_identities(frames, fps)
     if choice == "all":
-        yield from _all_slots(identified, count)
+        yield from _follow_all(frames_with_identities, count)
     else:
-        yield from _one(identified, choice, count, fps, (width, height))
+        yield from _follow_one(frames_with_identities, choice, count, fps, (width, height))
 
 
-def _one(frames: Iterator[_Frame[Load]], choice: str | int, count: int, fps: float, image: tuple[int, int]) -> Iterator[Tracked[Load]]:
-    ahead: deque[_Frame[Load]] = deque()
-    reach = 1 + math.ceil(CHOICE_SECONDS * fps)
-    chosen, gone = -1, 0
+def _follow_one(
+    frames: Iterator[_Frame[Payload]], choice: str | int, count: int, fps: float, image_size: tuple[int, int]
+) -> Iterator[Tracked[Payload]]:
+    buffer: deque[_Frame[Payload]] = deque()
+    lookahead = 1 + math.ceil(CHOICE_SECONDS * fps)
+    chosen, frames_lost = -1, 0
     while True:
-        ahead.extend(itertools.islice(frames, reach - len(ahead)))
-        if not ahead:
+        buffer.extend(itertools.islice(frames, lookahead - len(buffer)))
+        if not buffer:
             return
-        frame = ahead.popleft()
-        gone += 1
-        if frame.cut or gone > GAP_SECONDS * fps:
+        frame = buffer.popleft()
+        frames_lost += 1
+        if frame.cut or frames_lost > GAP_SECONDS * fps:
             chosen = -1
         if chosen < 0 and frame.subjects:
-            chosen, gone = _choose([frame, *itertools.takewhile(lambda later: not later.cut, ahead)], choice, image), 0
+            same_shot = [frame, *itertools.takewhile(lambda later: not later.cut, buffer)]
+            chosen, frames_lost = _choose_identity(same_shot, choice, image_size), 0
         if chosen in frame.subjects:
-            gone = 0
-            yield Tracked(frame.subjects[chosen].points[None], np.array([chosen]), frame.load)
+            frames_lost = 0
+            yield Tracked(frame.subjects[chosen].points[None], np.array([chosen]), frame.payload)
         else:
-            yield Tracked(np.zeros((1, count, 3), np.float32), np.array([-1]), frame.load)
+            yield Tracked(np.zeros((1, count, 3), np.float32), np.array([-1]), frame.payload)
 
 
 @dataclass(frozen=True)
-class _Frame(Generic[Load]):
-    """The subjects of a frame by identity, and the identities of all open tracks."""
+class _Frame(Generic[Payload]):
+    """The subjects of a frame by identity, and the identities of all tracks that have not ended."""
 
     subjects: dict[int, Subject]
     identities: frozenset[int]
     cut: bool
-    load: Load
+    payload: Payload
 
 
-def _choose(frames: list[_Frame[Load]], choice: str | int, image: tuple[int, int]) -> int:
-    """The identity of the chosen subject; -1 where the first of `frames` has no N-th."""
+def _choose_identity(frames: list[_Frame[Payload]], choice: str | int, image_size: tuple[int, int]) -> int:
+    """The identity of the chosen subject; -1 if the choice is N and the first of `frames` has no N-th subject."""
     if isinstance(choice, int):
         candidates = frames[0].subjects
         order = sorted(candidates, key=lambda identity: float(candidates[identity].centre[0]))
         return order[choice] if choice < len(order) else -1
-    weights: dict[int, float] = {}
+    total_weights: dict[int, float] = {}
     for frame in frames:
         for identity, subject in frame.subjects.items():
-            weights[identity] = weights.get(identity, 0.0) + _weight(subject, choice, image)
-    return max(weights, key=lambda identity: weights[identity])
+            total_weights[identity] = total_weights.get(identity, 0.0) + _choice_weight(subject, choice, image_size)
+    return max(total_weights, key=lambda identity: total_weights[identity])
 
 
-def _weight(subject: Subject, choice: str, image: tuple[int, int]) -> float:
+def _choice_weight(subject: Subject, choice: str, image_size: tuple[int, int]) -> float:
     if choice == "largest":
         return subject.size**2
-    size = np.array(image)
+    size = np.array(image_size)
     return float(np.exp(-8 * ((subject.centre - (size - 1) / 2) ** 2).sum() / (size**2).sum()))
 
 
-def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[Load]]:
-    """Each identity keeps the first slot that was free when it appeared; the number of slots only grows."""
+def _follow_all(frames: Iterator[_Frame[Payload]], count: int) -> Iterator[Tracked[Payload]]:
+    """Give each identity the first slot that is free when it appears. The number of slots only grows, to at most MAX_SLOTS."""
     slots: list[int] = []
     for frame in frames:
         for identity in frame.subjects:
             if identity not in slots:
-                free = next((slot for slot, held in enumerate(slots) if held not in frame.identities), len(slots))
+                free = next((slot for slot, occupant in enumerate(slots) if occupant not in frame.identities), len(slots))
                 slots[free : free + 1] = [identity]
         del slots[MAX_SLOTS:]
         points = np.zeros((max(len(slots), 1), count, 3), np.float32)
@@ -207,77 +213,77 @@ def _all_slots(frames: Iterator[_Frame[Load]], count: int) -> Iterator[Tracked[L
         for slot, identity in enumerate(slots):
             if identity in frame.subjects:
                 points[slot], identities[slot] = frame.subjects[identity].points, identity
-        yield Tracked(points, identities, frame.load)
+        yield Tracked(points, identities, frame.payload)
 
 
-def _identified(frames: Iterable[Seen[Load]], fps: float) -> Iterator[_Frame[Load]]:
-    """Give every subject an identity that lasts over short gaps."""
+def _assign_identities(frames: Iterable[Detections[Payload]], fps: float) -> Iterator[_Frame[Payload]]:
+    """Give every subject an identity, which it keeps across gaps of up to GAP_SECONDS."""
     tracks: list[_Track] = []
-    fresh = itertools.count()
+    new_identities = itertools.count()
     for frame in frames:
         tracks = [] if frame.cut else [track for track in tracks if track.missing <= GAP_SECONDS * fps]
-        subjects = _distinct(frame.subjects)
-        matches = _match(tracks, subjects)
-        again = {track.identity for track in matches.values()}
+        subjects = _remove_duplicates(frame.subjects)
+        matches = _match_tracks(tracks, subjects)
+        matched = {track.identity for track in matches.values()}
         for track in tracks:
-            track.missing += track.identity not in again
-        named: dict[int, Subject] = {}
+            track.missing += track.identity not in matched
+        by_identity: dict[int, Subject] = {}
         for index, subject in enumerate(subjects):
             if index in matches:
-                matches[index].seen_again(subject)
-                named[matches[index].identity] = subject
+                matches[index].update(subject)
+                by_identity[matches[index].identity] = subject
             else:
-                tracks.append(_Track(next(fresh), subject))
-                named[tracks[-1].identity] = subject
-        yield _Frame(named, frozenset(track.identity for track in tracks), frame.cut, frame.load)
+                tracks.append(_Track(next(new_identities), subject))
+                by_identity[tracks[-1].identity] = subject
+        yield _Frame(by_identity, frozenset(track.identity for track in tracks), frame.cut, frame.payload)
 
 
-def _match(tracks: list[_Track], subjects: list[Subject]) -> dict[int, _Track]:
-    """Index of a subject -> its track: the assignment of least total cost (Hungarian method) among possible pairs.
+def _match_tracks(tracks: list[_Track], subjects: list[Subject]) -> dict[int, _Track]:
+    """Index of a subject -> its track: the assignment of possible pairs with the least total cost (Hungarian method).
 
-    The cost is the distance of the points from their expected positions, in units of the size, and the lack of overlap of the boxes.
+    The cost is the distance of the points from the prediction, plus the change of size, plus 0.5 (1 - IoU of the boxes).
     """
     if not tracks or not subjects:
         return {}
-    from scipy.optimize import linear_sum_assignment  # half a second to import, and not needed for --help
+    from scipy.optimize import linear_sum_assignment  # its import takes half a second
 
-    expected = [track.expected() for track in tracks]
-    apart = _points_apart(expected, subjects)
-    sizes = np.array([[max(one.size, other.size, 1.0) for other in subjects] for one in expected])
-    centres = np.linalg.norm([[one.centre - other.centre for other in subjects] for one in expected], axis=2) / sizes
-    grown = np.abs(np.log([[(other.size + 1) / (one.size + 1) for other in subjects] for one in expected]))
-    overlaps = np.array([[_overlap(one, other) for other in subjects] for one in expected])
-    reach = np.array([0.6 + 0.05 * track.missing for track in tracks])[:, None]
-    possible = (centres < reach) & (grown < 0.7)
-    cost = np.where(possible, np.minimum(apart, 2 * reach) + grown + 0.5 * (1 - overlaps), _IMPOSSIBLE)
+    predicted = [track.predict() for track in tracks]
+    distances = _point_distances(predicted, subjects)
+    sizes = np.array([[max(prediction.size, subject.size, 1.0) for subject in subjects] for prediction in predicted])
+    centres = np.linalg.norm([[prediction.centre - subject.centre for subject in subjects] for prediction in predicted], axis=2) / sizes
+    size_changes = np.abs(np.log([[(subject.size + 1) / (prediction.size + 1) for subject in subjects] for prediction in predicted]))
+    overlaps = np.array([[_overlap(prediction, subject) for subject in subjects] for prediction in predicted])
+    max_distance = np.array([0.6 + 0.05 * track.missing for track in tracks])[:, None]
+    possible = (centres < max_distance) & (size_changes < 0.7)
+    cost = np.where(possible, np.minimum(distances, 2 * max_distance) + size_changes + 0.5 * (1 - overlaps), _IMPOSSIBLE_COST)
     rows, columns = linear_sum_assignment(cost)
     return {int(column): tracks[row] for row, column in zip(rows, columns, strict=True) if possible[row, column]}
 
 
-def _points_apart(ones: list[Subject], others: list[Subject]) -> NDArray[np.float64]:
-    """`points_apart` of all pairs, [len(ones), len(others)]."""
-    a, b = (np.stack([subject.points for subject in subjects]).astype(np.float64) for subjects in (ones, others))
+def _point_distances(first: list[Subject], second: list[Subject]) -> NDArray[np.float64]:
+    """`point_distance` of all pairs, [len(first), len(second)]."""
+    a, b = (np.stack([subject.points for subject in subjects]).astype(np.float64) for subjects in (first, second))
     shared = (a[:, None, :, 2] > 0) & (b[None, :, :, 2] > 0)
     distance = np.where(shared, np.linalg.norm(a[:, None, :, :2] - b[None, :, :, :2], axis=-1), 0).sum(-1)
     count = shared.sum(-1)
-    sizes = np.maximum([[max(one.size, other.size) for other in others] for one in ones], 1.0)
+    sizes = np.maximum([[max(x.size, y.size) for y in second] for x in first], 1.0)
     return np.where(count > 0, distance / np.maximum(count, 1) / sizes, np.inf)
 
 
-def _distinct(subjects: list[Subject]) -> list[Subject]:
-    """The subjects, largest first, without duplicates, since detectors sometimes report a subject twice.
+def _remove_duplicates(subjects: list[Subject]) -> list[Subject]:
+    """The subjects, largest first, without those that the detector has reported twice.
 
-    The boxes of two people, one in front of the other, may overlap as much, but their points lie in different places.
+    The boxes of two people, one in front of the other, may overlap as much, but not their points.
     """
     kept: list[Subject] = []
     for subject in sorted(subjects, key=lambda subject: -subject.size):
-        if all(_overlap(subject, other) < SAME_FROM_OVERLAP or points_apart(subject, other) > SAME_WITHIN for other in kept):
+        if all(_overlap(subject, other) < DUPLICATE_OVERLAP or point_distance(subject, other) > DUPLICATE_DISTANCE for other in kept):
             kept.append(subject)
     return kept
 
 
-def _overlap(one: Subject, other: Subject) -> float:
-    """Intersection of the boxes over their union."""
-    sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    return shared / max(one.size**2 + other.size**2 - shared, 1e-6)
+def _overlap(first: Subject, second: Subject) -> float:
+    """Intersection over union (IoU) of the boxes."""
+    intersection_sides = np.minimum(first.box[2:], second.box[2:]) - np.maximum(first.box[:2], second.box[:2])
+    intersection = float(np.prod(np.maximum(intersection_sides, 0)))
+    return intersection / max(first.size**2 + second.size**2 - intersection, 1e-6)

@@ -1,4 +1,4 @@
-"""What instances of each label look like in a dataset, as mixtures of Gaussians over E's features (vid2vid, multimodal synthesis)."""
+"""The appearance of the instances of a dataset: for each label a mixture of Gaussians of E's features (vid2vid, multimodal synthesis)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stages.networks.common.generator import Generator
 from stages.train.data import Dataset
 
 FRAMES = 160
-"""Number of training frames whose instances are looked at."""
+"""Number of training frames whose instances are used."""
 MIN_AREA = 1 / 2000
-"""Share of the image that an instance covers at least to count, unless all instances of its label are smaller."""
+"""Instances that cover a smaller share of the image are ignored, unless all instances of their label are smaller."""
 
 
 @torch.no_grad()
 def fit_appearance(generator: Generator, data: Dataset, device: torch.device) -> dict[str, Any]:
-    """The mixture of each label that the dataset shows, by its name, as a model's header has it; {} for a model without an appearance."""
+    """Name of a label in the dataset -> its mixture, as in the header of a model; {} for a model without an appearance."""
     config = generator.config
     if not config.appearance:
         return {}
@@ -30,15 +30,15 @@ def fit_appearance(generator: Generator, data: Dataset, device: torch.device) ->
     for sample in data.survey(config.size, FRAMES):
         appearance = generator.appearance_of(frame_of([sample], device))[0].float().cpu().numpy()
         assert sample.regions is not None
-        found = features_of(sample.regions, sample.semantic[: len(names)], appearance)
-        labels.append(found.labels)
-        shares.append(found.areas / sample.regions.size)
-        features.append(found.features)
-    label, share, points = np.concatenate(labels), np.concatenate(shares), np.concatenate(features)
+        regions = features_of(sample.regions, sample.semantic[: len(names)], appearance)
+        labels.append(regions.labels)
+        shares.append(regions.areas / sample.regions.size)
+        features.append(regions.features)
+    all_labels, all_shares, all_features = np.concatenate(labels), np.concatenate(shares), np.concatenate(features)
     mixtures = {}
-    for number, name in enumerate(names):
-        large = (label == number) & (share >= MIN_AREA)
-        chosen = large if large.any() else label == number
+    for label, name in enumerate(names):
+        large = (all_labels == label) & (all_shares >= MIN_AREA)
+        chosen = large if large.any() else all_labels == label
         if chosen.any():
-            mixtures[name] = fit_mixture(points[chosen]).to_json()
+            mixtures[name] = fit_mixture(all_features[chosen]).to_json()
     return mixtures

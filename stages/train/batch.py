@@ -1,4 +1,4 @@
-"""A batch: windows of frames with their examples, as tensors."""
+"""A training batch: windows of frames with their examples and flows, as tensors."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from stages.networks.common.objective import Target
 
 @dataclass(frozen=True)
 class Batch:
-    """T frames and K examples of each of B clips."""
+    """B windows of T frames, with K examples each."""
 
     frames: Frame  # [B, T, ...]
     examples: Frame  # [B, K, ...]
-    flows: Tensor  # [B, T - 1, 2, H, W]: [:, i] is the teacher's from frame i + 1 to i
-    flow_confidence: Tensor  # [B, T - 1, 1, H, W]
-    example_flows: Tensor  # [B, T, K, 2, H, W] from frame t to each example, the teacher's; no K if no loss needs it
-    example_confidence: Tensor  # [B, T, K, 1, H, W]
-    numbers: Tensor  # [B]: the place of each sample in the batch of all processes
-    given: int = 0
-    """Number of real frames at the start of each window: they are not generated, and are the past of the frames after them."""
+    flows: Tensor  # [B, T - 1, 2, H, W]: [:, i] is the teacher's backward flow from frame i + 1 to frame i, in pixels
+    flow_confidence: Tensor  # [B, T - 1, 1, H, W] in [0, 1]
+    example_flows: Tensor  # [B, T, K, 2, H, W]: the teacher's flow from each frame to each example; K is 0 if no loss needs it
+    example_confidence: Tensor  # [B, T, K, 1, H, W] in [0, 1]
+    indices: Tensor  # [B]: the index of each sample in the batch of all processes
+    real_frames: int = 0
+    """Number of frames at the start of each window that are not generated: they are the past of the frame after them."""
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     @property
     def num_frames(self) -> int:
@@ -37,7 +37,7 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to each of its tensors."""
-        names = ("flows", "flow_confidence", "example_flows", "example_confidence", "numbers")
+        names = ("flows", "flow_confidence", "example_flows", "example_confidence", "indices")
         changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
         return replace(self, frames=self.frames.map(change), examples=self.examples.map(change), **changed)
 
@@ -45,16 +45,16 @@ class Batch:
         return self.map(lambda x: x.to(device, non_blocking=True))
 
     def parts(self, count: int) -> list[Batch]:
-        """The batch in at most `count` parts of about the same size."""
-        places = torch.arange(len(self)).tensor_split(min(count, len(self)))
-        return [self.map(lambda x, first=int(p[0]), end=int(p[-1]) + 1: x[first:end]) for p in places]  # type: ignore[misc]
+        """The batch, split into at most `count` parts of about the same size."""
+        parts = torch.arange(len(self)).tensor_split(min(count, len(self)))
+        return [self.map(lambda x, first=int(p[0]), end=int(p[-1]) + 1: x[first:end]) for p in parts]  # type: ignore[misc]
 
     def frame(self, t: int) -> Frame:
         """Frame t of each window, [B, ...]."""
         return self.frames.map(lambda x: x[:, t])
 
     def target(self, t: int) -> Target:
-        """The truth about frame t."""
+        """The ground truth for frame t of each window."""
         first = t == 0
         return Target(
             self.frame(t), self.examples,
@@ -62,5 +62,5 @@ class Batch:
             flow_confidence=None if first else self.flow_confidence[:, t - 1],
             example_flows=self.example_flows[:, t],
             example_confidence=self.example_confidence[:, t],
-            odd=self.numbers % 2 == 1,
+            perceptual_on_raw=self.indices % 2 == 1,
         )  # fmt: skip

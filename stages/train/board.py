@@ -1,4 +1,4 @@
-"""TensorBoard, for those who want it (extra `tensorboard`): the rows of the log as curves."""
+"""Writes rows of the log for TensorBoard (extra `tensorboard`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from stages.errors import MissingRequirement
 
 
 class Board:
-    """Writes to the folder `tensorboard` of a run. Steps that are done again after a stop are shown as they were last."""
+    """Writes to the folder `tensorboard` in the folder `run`. For steps that are repeated after a stop, the last values are shown.
+
+    Raises MissingRequirement when TensorBoard is not installed.
+    """
 
     def __init__(self, run: Path) -> None:
         try:
@@ -20,7 +23,7 @@ class Board:
         self.writer = SummaryWriter(str(run / "tensorboard"))
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """A row of the log."""
+        """Write the values of a row of the log as points of curves."""
         for group, values in (("train", row), ("validation", row.get("validation", {}))):
             for name, value in values.items():
                 if isinstance(value, float):

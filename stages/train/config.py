@@ -1,4 +1,4 @@
-"""Everything that shapes a training run."""
+"""The configuration of a training run."""
 
 from __future__ import annotations
 
@@ -11,82 +11,95 @@ from stages.networks.common.objective import DiscriminatorConfig, LossWeights
 from stages.networks.families import config_from_json
 from stages.networks.fewshot.config import FewShotConfig
 
+STORED_NAMES = {"discriminators": "players", "real_past": "given"}
+"""Fields whose former names are still used in runs and models."""
+FIELD_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
+
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the schedule: single frames first, then windows that grow (section 3, progressive training)."""
+    """A part of the schedule. Usually single frames come first, then windows that grow (section 3, progressive training)."""
 
     steps: int
     frames: int = 1
-    """T: the length of a training window."""
+    """T, the length of a training window."""
     scale: float = 1.0
-    """Size of the training images as a share of the model's."""
+    """Height and width of the training images, as a share of those of the model."""
     batch: int = 4
     adversarial: bool = True
+    """Whether there are discriminators."""
     motion_only: bool = False
-    """The flow network alone learns, from the example as it moves it: many steps for the price of one. Single frames, no discriminators."""
+    """Whether only the flow network learns, from the warped example. Such steps are many times cheaper. They need single frames and no
+    discriminators."""
     rollout: int = 0
-    """Largest number of frames that are made before the window, without gradients; drawn for each step. In short windows the frame before
-    is nearly perfect, and a network that trusts it lets blur grow over a long video; this shows it its own late frames."""
-
+    """Largest number of frames that are generated before the window without gradients; the number is drawn for each step. In a short
+    window, the previous frame is nearly perfect. A network that relies on this blurs more and more in a long video. After a rollout it
+    learns from the errors of its own later frames."""
     finest_only: bool = False
-    """Of a coarse-to-fine generator only the finest of the scales in use learns; the coarser ones stay as they are."""
+    """Whether, in a coarse-to-fine generator, only the finest scale in use learns; the coarser scales are frozen."""
 
     @property
     def has_past(self) -> bool:
-        """Whether any frame is made after another."""
+        """Whether frames are generated after a previous frame."""
         return self.frames > 1 or self.rollout > 0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A resolved training run; stored as config.json of the run and in every model it makes."""
+    """All settings of a training run. They are stored in config.json of the run and in every model of it."""
 
     generator: GeneratorConfig = field(default_factory=FewShotConfig)
     phases: tuple[Phase, ...] = (Phase(1000),)
     losses: LossWeights = field(default_factory=LossWeights)
     max_examples: int = 4
-    """K is drawn from 1 to this for every step; 1 twice as often as the others together."""
+    """K is drawn from 1 to this number for every step. If this is more than 1, K = 1 has a probability of 2/3."""
     learning_rate: float = 4e-4
+    """Of the generator."""
     discriminator_rate: float = 4e-4
+    """Learning rate of the discriminators."""
     betas: tuple[float, float] = (0.5, 0.999)
+    """Of Adam."""
     decay: float = 0.4
-    """The last share of all steps, over which the learning rates fall linearly to a twentieth."""
+    """Share of all steps, at the end, in which the learning rates fall linearly to a twentieth."""
     ema: float = 0.999
+    """Decay of the running mean of the generator's weights."""
     clip_gradient: float = 5.0
+    """Largest norm of the generator's gradient; a larger one is scaled down."""
     backprop_frames: int = 1
-    """Gradients flow back through so many frames of a window; the one before them is taken as it is."""
-    given: float = 0.0
-    """Share of the steps whose windows continue real frames (`past_frames` of the generator); the others begin without a past."""
+    """Number of successive frames of a window through which gradients flow back. The frame before them is detached."""
+    real_past: float = 0.0
+    """Share of the steps whose windows continue real frames (`past_frames` of the generator); the other windows begin without a past."""
     most_stride: int = 1
-    """Windows take every n-th frame, n drawn from 1 to this, so that motions of other speeds are seen."""
+    """A window consists of every n-th frame of a clip, with n drawn from 1 to this number, so that there are motions of other speeds."""
     r1: float = 0.0
-    """Weight of the gradient penalty of D_I on real images (R1, Mescheder et al. 2018), every 16th step; 0 leaves it out."""
+    """Weight of the gradient penalty of D_I on real images (R1, Mescheder et al. 2018), every 16th step; 0: there is none."""
     far_examples: float = 0.0
-    """Share of the windows whose examples are the one of eight drawn frames that differs most from the window, by its keypoints."""
+    """Share of the windows for which eight frames are drawn for each example, and the one whose keypoints differ most is taken."""
     jitter: float = 1.0
-    """Strength of the augmentation: shift, scale, rotation, colour, mirror image. 0 turns it off."""
+    """Strength of the augmentation (shift, scale, rotation, colours, mirror images). 0 turns it off."""
     hue: float = 0.0
-    """Largest turn of the hue in degrees, of a window and its examples alike: with few subjects, more of them."""
+    """Largest rotation of the hue in degrees, the same for a window and its examples. It helps if there are few subjects."""
     perceptual: str = "squeezenet"
+    """The perceptual distance of the loss, by its name (stages/models/perceptual.py)."""
     perceptual_scales: int = 1
-    """Number of sizes at which the perceptual loss sees the image, each half the one before."""
+    """Number of image sizes at which the perceptual loss is computed; each is half the one before."""
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     bfloat16: bool = True
+    """Whether networks are computed in bfloat16 (autocast)."""
     seed: int = 0
     flow_teacher: str = "dis"
-    """Who says what the flow is, as `stages.flow.teacher.Teacher.identity`."""
+    """The flow estimator that supervises the flow, as `stages.flow.teacher.Teacher.identity`."""
     start: str = ""
-    """sha256 of the model whose weights the run begins with; empty: drawn at random."""
+    """sha256 of the model with the initial weights; empty: they are random."""
     budget: float | None = None
-    """Seconds that the schedule was planned for, on the machine where the run began."""
+    """Seconds for which the schedule was planned on the machine where the run began; None: the steps were given."""
 
     @property
     def steps(self) -> int:
         return sum(phase.steps for phase in self.phases)
 
     def size_of(self, phase: Phase) -> tuple[int, int]:
-        """Height and width of a phase's images."""
+        """Height and width of the images of a phase."""
         height, width = (round(phase.scale * side) for side in self.generator.size)
         return height, width
 
@@ -99,23 +112,23 @@ class TrainConfig:
         return self.phases[-1]
 
     def rate_at(self, step: int) -> float:
-        """Factor of both learning rates at a step."""
+        """Factor of both learning rates at a step, counted from 0."""
         start = self.steps * (1 - self.decay)
         return 1.0 if step <= start else max(0.05, 1 - (step - start) / max(self.steps - start, 1))
 
     @property
-    def rollout(self) -> int:
-        """The largest of all phases."""
+    def max_rollout(self) -> int:
+        """The largest rollout of all phases."""
         return max(phase.rollout for phase in self.phases)
 
     @property
     def longest(self) -> int:
-        """The largest number of frames that are made one after another."""
+        """The largest number of frames that are generated one after another."""
         return max(phase.rollout + phase.frames for phase in self.phases)
 
     @property
     def milestones(self) -> list[int]:
-        """Steps at which a run is judged and can be gone back to: before each change of the phase, and about twenty times in a long run."""
+        """Steps at which a run is validated, and to which it can return: the end of each phase, and about twenty in a long run."""
         ends, last = set(), 0
         for phase in self.phases:
             last += phase.steps
@@ -123,38 +136,41 @@ class TrainConfig:
         return sorted({0, *range(0, self.steps, max(50, round(self.steps / 20))), *ends})
 
     def with_steps(self, steps: int) -> TrainConfig:
-        """The same schedule in `steps` steps: every phase shrinks in proportion, none vanishes."""
+        """The same schedule in `steps` steps: the phases are scaled in proportion, and each keeps at least one step.
+
+        Raises UsageError when there are fewer steps than phases.
+        """
         if steps < len(self.phases):
             raise UsageError(f"{steps} steps cannot hold the {len(self.phases)} phases of this recipe")
         lengths = [max(1, round(steps * phase.steps / self.steps)) for phase in self.phases]
         while surplus := steps - sum(lengths):
-            lengths[lengths.index(max(lengths))] += max(surplus, -1)  # too many are taken one by one, each from the longest then
-        return self.lasting(lengths)
+            lengths[lengths.index(max(lengths))] += max(surplus, -1)  # surplus steps are removed one by one, each from the longest phase
+        return self.with_lengths(lengths)
 
-    def lasting(self, lengths: list[int]) -> TrainConfig:
+    def with_lengths(self, lengths: list[int]) -> TrainConfig:
         """The same phases with other numbers of steps."""
         return replace(self, phases=tuple(replace(p, steps=n) for p, n in zip(self.phases, lengths, strict=True)))
 
     def without_small_phases(self) -> TrainConfig:
-        """Without the phases at a smaller size: what they teach fastest a trained model knows, and they would cost it its fine details."""
+        """The configuration without phases at a smaller size. A trained model does not need them, and would lose fine details in them."""
         largest = max(phase.scale for phase in self.phases)
         return replace(self, phases=tuple(phase for phase in self.phases if phase.scale == largest))
 
-    def with_batch_scale(self, times: int) -> TrainConfig:
-        """Every phase with so many times the batch: for more devices."""
-        return replace(self, phases=tuple(replace(p, batch=times * p.batch) for p in self.phases))
+    def with_batch_scale(self, factor: int) -> TrainConfig:
+        """The configuration with `factor` times the batch in every phase, for more devices."""
+        return replace(self, phases=tuple(replace(p, batch=factor * p.batch) for p in self.phases))
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored: runs and models call the discriminators `players`, as they did before version 0.2."""
-        newer = ("rollout", "finest_only")
+        """The configuration as it is stored in runs and models, with the names of `STORED_NAMES`."""
+        newer = ("rollout", "finest_only")  # left out if they have their defaults, as in files of versions without them
         phases = [{name: value for name, value in asdict(phase).items() if value or name not in newer} for phase in self.phases]
         values = {**asdict(self), "generator": self.generator.to_json(), "phases": phases}
-        return {"players" if name == "discriminators" else name: value for name, value in values.items()}
+        return {STORED_NAMES.get(name, name): value for name, value in values.items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
         """The inverse of `to_json`. Raises UsageError for unknown settings."""
-        values = {"discriminators" if name == "players" else name: value for name, value in values.items()}
+        values = {FIELD_NAMES.get(name, name): value for name, value in values.items()}
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown training settings: {', '.join(unknown)}")

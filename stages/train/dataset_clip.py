@@ -1,4 +1,4 @@
-"""The clips of a dataset as training reads them, and whether they are of the kind that a model wants."""
+"""The clips of a dataset, for training; and a check that a dataset is of the kind that a model expects."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from stages.train.augment import Colours
 
 
 class DatasetClip:
-    """One clip of a dataset, opened when it is first needed; a row by reference shows its crops of the original clip.
+    """One clip of a dataset, opened when it is first needed. In a dataset that stores references, it is a cropped part of a source clip.
 
-    What cannot be read raises InputError or InvalidClip with the path and what is wrong, wherever it turns out.
+    All members may raise InputError or InvalidClip, with the path and the reason, when the clip cannot be read.
     """
 
     def __init__(self, root: Path, row: dict[str, Any], kind: str) -> None:
@@ -36,9 +36,10 @@ class DatasetClip:
 
     @cached_property
     def clip(self) -> Clip:
+        """The clip of the dataset, or the source clip that it refers to."""
         clip = open_clip(self.path)
         if clip.num_frames < self.start + self.num_frames:
-            raise InvalidClip(f"{self.path} has {clip.num_frames} frames, and the dataset counts on {self.start + self.num_frames}")
+            raise InvalidClip(f"{self.path} has {clip.num_frames} frames, but its dataset needs {self.start + self.num_frames}")
         return clip
 
     @cached_property
@@ -47,31 +48,31 @@ class DatasetClip:
 
     @cached_property
     def usable(self) -> list[int]:
-        """Frames of the clip on which something drives. NoDetection when there is none."""
+        """The frames that show the subject. Raises NoDetection when there is none."""
         usable = [index for index in range(self.start, self.start + self.num_frames) if self.track.seen(index)]
         if not usable:
-            raise NoDetection(f"{self.path} shows nothing that drives")
+            raise NoDetection(f"no frame of {self.path} shows its subject")
         return usable
 
-    def farthest(self, indices: Sequence[int], other: int) -> int:
-        """Which of some frames differs most from another one, by the mean distance of the keypoints that both show."""
+    def farthest(self, indices: Sequence[int], reference: int) -> int:
+        """The one of the frames `indices` that differs most from frame `reference`, by the mean distance of their common keypoints."""
         if len(indices) == 1:
             return indices[0]
-        places, there = self._places
-        both = there[list(indices)] & there[other]
-        apart = np.linalg.norm(places[list(indices)] - places[other], axis=-1)
-        return indices[int((np.where(both, apart, 0).sum(1) / np.maximum(both.sum(1), 1)).argmax())]
+        positions, visible = self._keypoints
+        common = visible[list(indices)] & visible[reference]
+        distances = np.linalg.norm(positions[list(indices)] - positions[reference], axis=-1)
+        return indices[int((np.where(common, distances, 0).sum(1) / np.maximum(common.sum(1), 1)).argmax())]
 
     @cached_property
-    def _places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints of all frames of the clip [T, N, 2], and whether they are there, [T, N]."""
+    def _keypoints(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the keypoints of all frames [T, N, 2], and whether they are visible, [T, N]."""
         whole = View.scaled(self.clip.height, self.clip.width, self.clip.height, self.clip.width)
         points = np.stack([self.track.keypoints(index, whole) for index in range(self.clip.num_frames)])
         return points[..., :2], points[..., 2] > 0
 
     def close(self) -> None:
-        """Forget what was opened; it is opened again when it is needed."""
-        for name in ("clip", "track", "usable", "_places"):
+        """Free the memory of the opened clip. It is opened again when it is needed."""
+        for name in ("clip", "track", "usable", "_keypoints"):
             self.__dict__.pop(name, None)
 
     @property
@@ -82,27 +83,27 @@ class DatasetClip:
     def samples(
         self, indices: Sequence[int], view: View, colours: Colours, noise: DetectorNoise | None, *, regions: bool = False
     ) -> list[Sample]:
-        """Frames of the clip through `view` of the row's images, in other colours; with their regions if asked for."""
-        views = (self._view_of(index, view) for index in indices)
+        """Frames through `view`, in the colours `colours`; with their regions if asked. view: of images of the size `shape`."""
+        views = (self._clip_view(index, view) for index in indices)
         return [
-            sample_of(self.track, index, seen, colours(seen.image(frame)), noise, regions=regions)
-            for index, frame, seen in zip(indices, self._frames(indices), views, strict=True)
+            sample_of(self.track, index, clip_view, colours(clip_view.image(frame)), noise, regions=regions)
+            for index, frame, clip_view in zip(indices, self._frames(indices), views, strict=True)
         ]
 
-    def _view_of(self, index: int, view: View) -> View:
-        """`view` of the row's images as a view of frame `index` of the clip."""
+    def _clip_view(self, index: int, view: View) -> View:
+        """The view of frame `index` of the stored clip: its crop, if there is one, followed by `view`."""
         return View.crop(np.array(self.crops[index - self.start]), *self.size).then(view) if self.crops else view
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        """Frames of the clip, uint8 [H, W, 3]; those that follow one another at one go, for a video is opened each time."""
-        starts = [place for place, index in enumerate(indices) if place == 0 or index != indices[place - 1] + 1]
+        """Frames of the stored clip, uint8 [H, W, 3]. Successive frames are read together, because each read opens the video."""
+        starts = [i for i, index in enumerate(indices) if i == 0 or index != indices[i - 1] + 1]
         for first, end in itertools.pairwise([*starts, len(indices)]):
             yield from self.clip.frames(indices[first], indices[end - 1] + 1)
 
 
 def check_kind(root: Path, kind: str) -> None:
-    """InputError when the dataset in `root` is of another kind than the driving layer of a model, and which preset would fit."""
-    header = read_header(root)
-    has, wanted = kind_of(header), find(kind).layer
-    if has != wanted:
-        raise InputError(f"{root} is a dataset of the kind {has}, and the model wants {wanted}", code="dataset-kind", facts={"kind": has})
+    """Raises InputError when the driving layer of the dataset in `root` is not that of the kind of a model."""
+    layer, expected = kind_of(read_header(root)), find(kind).layer
+    if layer != expected:
+        wrong_kind = f"{root} is a dataset of the kind {layer}, and the model expects {expected}"
+        raise InputError(wrong_kind, code="dataset-kind", facts={"kind": layer})

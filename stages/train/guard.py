@@ -1,4 +1,4 @@
-"""The guard: sees that a run has gone wrong, and decides how much slower it goes on from its last good state."""
+"""The guard: detects that training has diverged, and lowers the learning rates with which it continues from an earlier state."""
 
 from __future__ import annotations
 
@@ -8,41 +8,50 @@ from typing import Any
 
 from stages.errors import Fsv2vError
 
-SLOWER = 0.25
-"""Factor of the learning rates each time."""
+RATE_FACTOR = 0.25
+"""Factor by which each return lowers the learning rates."""
 MAX_RETURNS = 8
 MAX_BAD_STEPS = 5
-"""So many steps in a row may have gradients that are not finite; they change nothing."""
+"""Largest number of successive steps whose gradients are not finite. Such steps change no weights."""
 SETTLING = 5
-"""Steps before an error is believed."""
+"""Number of steps at the start of a phase whose errors are not checked."""
 LATEST_GOOD = 2 * SETTLING
-"""A state is good when nothing was wrong so many steps after it."""
+"""A state counts as good if nothing was wrong in this number of steps after it."""
 WORSE_THAN_GREY = 1.5
+"""Training has diverged if the recent error is larger than this number (see `Guard`)."""
 WORSE_THAN_BEFORE = 3.0
+"""Training has diverged if the recent error is larger than the best one by this factor."""
 SATURATED = 0.9
-"""Share of the values h_t that are black or white."""
+"""Training has diverged if a larger share of the values of h_t is black or white."""
 
 
 @dataclass
 class Guard:
-    """What is remembered of a run's health; part of its state.
+    """The state of the checks; it is stored with the state of the run.
 
-    Errors are mean absolute differences to the truth, in units of those of a grey image: about 0.2 for a good frame, 1 for a grey one.
+    Errors are mean absolute differences to the truth, divided by those of a grey image: about 0.2 for a good frame, 1 for a grey one.
     """
 
     rate: float = 1.0
     """Factor of the learning rates."""
     returns: int = 0
-    """How often the run has gone back; batches are drawn anew each time."""
+    """How often the run has returned to an earlier state. Each return changes the random batches."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row of the log for each return."""
     seen: int = 0
+    """Number of errors in this phase."""
     recent: float = 0.0
+    """Running mean of the errors."""
     best: float = math.inf
+    """Smallest running mean in this phase."""
     bad: int = 0
+    """Number of successive steps whose gradients were not finite."""
 
     def watch(self, error: float, saturation: float, finite: bool) -> str:
-        """Takes note of a step. Returns why the run must go back, or nothing."""
+        """Check a step. Returns the reason why the run must return to an earlier state, or "".
+
+        error: of its frames; saturation: share of the values of h_t that are black or white; finite: whether all gradients were finite.
+        """
         self.bad = 0 if finite else self.bad + 1
         if self.bad > MAX_BAD_STEPS:
             return f"gradients were not finite for {self.bad} steps"
@@ -54,25 +63,25 @@ class Guard:
             return ""
         self.best = min(self.best, self.recent)
         if saturation > SATURATED:
-            return f"{saturation:.0%} of what the network made is black or white"
+            return f"{saturation:.0%} of the values that the network made are black or white"
         if self.recent > WORSE_THAN_GREY:
             return f"frames are {self.recent:.1f} times as wrong as a grey picture"
         if self.recent > WORSE_THAN_BEFORE * self.best:
             return f"frames are {self.recent / self.best:.1f} times as wrong as before"
         return ""
 
-    def slower(self, reason: str, step: int, back_to: int) -> Guard:
-        """The guard of the run that goes back. Fsv2vError when it has done so too often."""
+    def after_return(self, reason: str, step: int, back_to: int) -> Guard:
+        """The guard after a return from `step` to the step `back_to`. Raises Fsv2vError after too many returns."""
         if self.returns == MAX_RETURNS:
-            what = f"training does not converge: at step {step} {reason}, after going back {self.returns} times"
-            raise Fsv2vError(what, code="no-convergence")
-        rate = self.rate * SLOWER
+            failure = f"training does not converge: at step {step} {reason}, after going back {self.returns} times"
+            raise Fsv2vError(failure, code="no-convergence")
+        rate = self.rate * RATE_FACTOR
         row = {"step": back_to, "went_back_from": step, "reason": reason, "rate": rate}
-        kept = [old for old in self.history if old["step"] <= back_to]
-        return Guard(rate, self.returns + 1, [*kept, row])
+        earlier = [old for old in self.history if old["step"] <= back_to]
+        return Guard(rate, self.returns + 1, [*earlier, row])
 
-    def settled(self) -> None:
-        """A new phase has other errors."""
+    def reset_errors(self) -> None:
+        """Forget the errors, because those of a new phase cannot be compared with them."""
         self.seen, self.recent, self.best = 0, 0.0, math.inf
 
     def to_json(self) -> dict[str, Any]:

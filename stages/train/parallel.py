@@ -1,7 +1,7 @@
-"""Data parallel training: `torchrun` starts the processes, each makes its part of every batch, gradients are summed.
+"""Data parallel training: `torchrun` starts the processes, each computes its part of every batch, and gradients are summed.
 
-A batch is the same whatever the number of processes, and its parts are weighted by their size. A run can therefore be resumed with a
-different number of processes. Exceptions: batch norm and region discriminators see only the samples of their process.
+A batch does not depend on the number of processes, and its parts are weighted by their size. A run can therefore be resumed with another
+number of processes. Exceptions: batch norm and region discriminators see only the samples of their process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from stages.errors import UsageError
 
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
-"""How long the other processes wait for rank 0, which validates, saves and may download weights."""
+"""How long the other processes wait for the main process, which validates, saves and may download weights."""
 T = TypeVar("T")
 
 
@@ -33,11 +33,11 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this is the main process, which writes files and messages."""
         return self.rank == 0
 
     def part(self, batch: int) -> range:
-        """Indices of the samples of a batch that this process computes. Raises UsageError when there are more processes than samples."""
+        """Indices of the samples of a batch that this process computes. Raises UsageError when there are fewer samples than processes."""
         if batch < self.size:
             facts = {"batch": batch}
             raise UsageError(f"a batch of {batch} cannot be shared by {self.size} processes", code="batch-too-small", facts=facts)
@@ -65,18 +65,18 @@ class ProcessGroup:
         if self.size > 1:
             dist.barrier()
 
-    def share(self, value: T) -> T:
-        """The first process's value, for all."""
+    def broadcast(self, value: T) -> T:
+        """The value of the main process, in all processes."""
         if self.size == 1:
             return value
-        box: list[Any] = [value]
-        dist.broadcast_object_list(box)
-        shared: T = box[0]
-        return shared
+        values: list[Any] = [value]
+        dist.broadcast_object_list(values)
+        result: T = values[0]
+        return result
 
 
 def join(device: str) -> ProcessGroup:
-    """The world that torchrun has started (RANK, WORLD_SIZE, LOCAL_RANK in the environment), or this process alone."""
+    """The process group of torchrun (RANK, WORLD_SIZE and LOCAL_RANK in the environment), or a group of this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return ProcessGroup()
@@ -94,8 +94,8 @@ def leave(world: ProcessGroup) -> None:
         dist.destroy_process_group()
 
 
-def own_device(world: ProcessGroup, device: str) -> str:
-    """ "cuda" and "auto" become "cuda:N" where there are several processes, so that each has a GPU of its own; other names are kept."""
+def local_device(world: ProcessGroup, device: str) -> str:
+    """`device`, or with several processes "cuda:N" in place of "cuda" and "auto", so that each process has its own GPU."""
     if world.size > 1 and torch.cuda.is_available() and device in ("auto", "cuda"):
         return f"cuda:{world.local_rank}"
     return device

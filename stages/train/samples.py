@@ -1,4 +1,4 @@
-"""Sample sheets: for a few windows the driving image, example, warp, mask, result and truth, as one image."""
+"""Sample sheets: images that show the parts of a synthesis for a few windows, beside the truth."""
 
 from __future__ import annotations
 
@@ -21,46 +21,48 @@ from stages.train.batch import Batch
 
 @torch.no_grad()
 def write_sheet(path: Path, generator: Generator, batch: Batch) -> None:
-    """One row per clip of the batch (its first frame), one column for each part of the synthesis that the family makes; PNG.
+    """Write a PNG with a row for each window of the batch, and a column for each part of the synthesis that the family makes.
 
-    example: the one that was warped, of the batch's K; attention: how much of each place came from it. Of label maps the last observed
-    one, the last predicted one with its mask, and the truth.
+    The first frame of each window is made. The example is e_1, and the attention is its share. For models that predict label maps, the
+    columns are the last observed map, the last predicted map, the truth, and the mask.
     """
     if generator.config.makes_labels:
-        _write(path, _futures(generator, batch))
+        _write(path, _predicted_columns(generator, batch))
         return
     first = batch.frame(0)
-    made = generator.synthesize(generator.encode_examples(batch.examples), first)
+    synthesis = generator.synthesize(generator.encode_examples(batch.examples), first)
     columns = {"driving": find(generator.config.kind).draw(first.semantic)}
-    if made.best is not None and made.attention is not None:
-        chosen = torch.arange(len(batch), device=made.best.device), made.best
+    if synthesis.best is not None and synthesis.attention is not None:
+        chosen = torch.arange(len(batch), device=synthesis.best.device), synthesis.best
         example = batch.examples.required_image[chosen]
         columns["example"] = example
-        columns["warped example"] = example if made.example is None else made.example.image
-        columns["mask"] = grey(torch.ones_like(example[:, :1]) if made.example_mask is None else made.example_mask)
-        columns["attention"] = grey(F.interpolate(made.attention[chosen][:, None].float(), example.shape[-2:]))
-        columns["raw"] = made.raw
-    _write(path, columns | {"result": made.frame, "truth": first.required_image})
+        columns["warped example"] = example if synthesis.example is None else synthesis.example.image
+        columns["mask"] = grey(torch.ones_like(example[:, :1]) if synthesis.example_mask is None else synthesis.example_mask)
+        columns["attention"] = grey(F.interpolate(synthesis.attention[chosen][:, None].float(), example.shape[-2:]))
+        columns["raw"] = synthesis.raw
+    _write(path, columns | {"result": synthesis.frame, "truth": first.required_image})
 
 
-def _futures(generator: Generator, batch: Batch) -> dict[str, Tensor]:
+def _predicted_columns(generator: Generator, batch: Batch) -> dict[str, Tensor]:
+    """The columns for a model that predicts label maps: title -> images [B, 3, H, W]."""
     past: Frame | None = None
     code = generator.encode_examples(batch.examples)
     for t in range(batch.num_frames):
         frame = batch.frame(t)
-        observed = t < batch.given
-        made = Synthesis(frame.semantic, frame.semantic) if observed else generator.synthesize(code, frame, past)
-        past = generator.remember(frame, made, past)
+        observed = t < batch.real_frames
+        synthesis = Synthesis(frame.semantic, frame.semantic) if observed else generator.synthesize(code, frame, past)
+        past = generator.remember(frame, synthesis, past)
     assert past is not None
     draw = find(generator.config.kind).draw
-    mask = torch.zeros_like(frame.semantic[:, :1]) if made.previous_mask is None else made.previous_mask
-    maps = {"last observed": batch.frame(batch.given - 1).semantic, "predicted": past.semantic, "truth": frame.semantic}
+    mask = torch.zeros_like(frame.semantic[:, :1]) if synthesis.previous_mask is None else synthesis.previous_mask
+    maps = {"last observed": batch.frame(batch.real_frames - 1).semantic, "predicted": past.semantic, "truth": frame.semantic}
     return {**{name: draw(labels) for name, labels in maps.items()}, "mask": grey(mask)}
 
 
 def _write(path: Path, columns: dict[str, Tensor]) -> None:
-    beside = torch.cat([c.float().cpu() for c in columns.values()], -1)
-    sheet = image_array(torch.cat(list(beside), 1))
+    """Write the columns, title -> images [B, 3, H, W], side by side below their titles."""
+    rows = torch.cat([images.float().cpu() for images in columns.values()], -1)
+    sheet = image_array(torch.cat(list(rows), 1))
     titled = np.full((sheet.shape[0] + 18, sheet.shape[1], 3), 255, np.uint8)
     titled[18:] = sheet
     for index, name in enumerate(columns):

@@ -1,4 +1,4 @@
-"""One step of training: generator and discriminators learn from the frames of a window."""
+"""A training step: generator and discriminators learn from the frames of a window."""
 
 from __future__ import annotations
 
@@ -25,51 +25,52 @@ from stages.train.guard import Guard
 from stages.train.parallel import ProcessGroup
 
 R1_EVERY = 16
-"""The gradient penalty is computed every so many steps, with so many times its weight (StyleGAN 2's lazy regularisation)."""
+"""Steps between two computations of the gradient penalty, and the factor of its weight (lazy regularisation of StyleGAN 2)."""
 
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How steps are computed; all ways lead to the same result, up to rounding."""
+    """How steps are computed. The result is the same up to rounding errors."""
 
     accumulate: int = 1
-    """Number of parts that a batch is split into, to save memory."""
+    """Number of parts into which a batch is split, to save memory."""
     checkpoint: bool = False
-    """Activations are computed again for the gradients, to save memory."""
+    """Whether activations are computed again for the gradients, to save memory."""
     compile: bool = False
+    """Whether torch.compile is used."""
     prefetch: int = 2
-    """Number of batches prepared ahead, one thread each."""
+    """Number of batches that are prepared in advance, each in its own thread."""
 
 
 @dataclass
 class Window:
-    """Part of a batch, and what was generated for it so far."""
+    """A part of a batch, with the frames generated for it so far."""
 
     batch: Batch
     weight: float
     """Number of its samples divided by that of the whole batch of all processes."""
     previous: Frame | None = None
-    """The last generated frame, as the generator's `past`."""
+    """The past for the next frame, as from `Generator.remember`."""
     history: Past = field(default_factory=lambda: Past([], [], []))
 
-    def add(self, target: Target, made: Synthesis, generator: Generator) -> None:
-        """Append the frame that was generated for `target`, or given."""
-        self.previous = generator.remember(target.frame, made, self.previous)
+    def add(self, target: Target, synthesis: Synthesis, generator: Generator) -> None:
+        """Append the frame for `target`, generated or real."""
+        self.previous = generator.remember(target.frame, synthesis, self.previous)
         flows = self.history.flows if target.flow is None else [*self.history.flows, target.flow]
-        self.history = Past([*self.history.real, target.image], [*self.history.fake, made.frame.detach()], flows)
+        self.history = Past([*self.history.real, target.image], [*self.history.fake, synthesis.frame.detach()], flows)
 
 
-class Stepped(NamedTuple):
-    """What came of a step."""
+class StepResult(NamedTuple):
+    """The result of a step."""
 
     terms: dict[str, float]
-    """Each term of the objective, the mean over frames and processes."""
+    """Each term of the objective, as mean over frames and processes."""
     reason: str
-    """Why the run must go back to its last good state; empty when all is well."""
+    """Why the run must return to an earlier state; "" if it need not."""
 
 
 class Trainer:
-    """One run: generator, discriminators, their optimisers, the running mean of the generator's weights, and the guard."""
+    """Generator, discriminators, their optimisers, the running mean of the generator's weights, and the guard of a run."""
 
     def __init__(
         self, config: TrainConfig, device: torch.device, perceptual: PerceptualDistance | None, compute: ComputeSettings | None = None,
@@ -78,10 +79,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.compute, self.world = compute or ComputeSettings(), world or ProcessGroup()
-        self.perceptual = _recomputed(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
+        self.perceptual = _with_recomputation(perceptual) if perceptual is not None and self.compute.checkpoint else perceptual
         self.family = find(config.generator.family)
         self.generator = self.family.build(config.generator).to(device)
-        for module in self.generator.modules():  # a frame is computed again for its gradients (`_frame`), and within it each block
+        for module in self.generator.modules():  # `_generate` recomputes each frame, and within it each block is recomputed
             if isinstance(module, ResidualBlock):
                 module.recomputes = self.compute.checkpoint
         self.discriminators = Discriminators(config.generator, config.discriminators).to(device)
@@ -97,108 +98,115 @@ class Trainer:
             self._encode, self._synthesize = torch.compile(self._encode, dynamic=False), torch.compile(self._synthesize, dynamic=False)
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
-        """Begin with another model's weights, where name and shape are the same. Returns how many tensors were taken, and of how many."""
-        own = self.generator.state_dict()
-        taken = {name: tensors[name] for name, value in own.items() if name in tensors and tensors[name].shape == value.shape}
-        self.generator.load_state_dict({**own, **taken})
+        """Copy those tensors of another model whose name and shape are the same. Returns the numbers of copied and of all tensors."""
+        state = self.generator.state_dict()
+        copied = {name: tensors[name] for name, value in state.items() if name in tensors and tensors[name].shape == value.shape}
+        self.generator.load_state_dict({**state, **copied})
         self.average = _copies(self.generator.state_dict())
-        return len(taken), len(own)
+        return len(copied), len(state)
 
-    def train_step(self, batch: Batch, phase: Phase) -> Stepped:
-        """One window, `config.backprop_frames` of its frames at a time.
+    def train_step(self, batch: Batch, phase: Phase) -> StepResult:
+        """Train on a batch of windows, with an update after every `config.backprop_frames` frames.
 
-        Generator and discriminators learn from the same frames. The generator is judged by the discriminators as they were when the frames
-        were made.
+        Generator and discriminators learn from the same frames. The losses of both are computed before either is updated.
         """
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         self._set_rates()
         if self.step == 0 or self.config.phase_at(self.step - 1) != phase:
-            self._begin(phase)
+            self._begin_phase(phase)
         self.generator.learn_finest(self.config.size_of(phase)[0] if phase.finest_only else None)
         windows = [Window(part, len(part) / phase.batch) for part in batch.parts(self.compute.accumulate)]
-        before = batch.num_frames - phase.frames
+        first_trained = batch.num_frames - phase.frames
         for window in windows:
-            self._roll_out(window, before)
-        notes = Notes(self.device)
+            self._roll_out(window, first_trained)
+        sums = StepSums(self.device)
         finite = True
-        for first in range(before, batch.num_frames, self.config.backprop_frames):
+        for first in range(first_trained, batch.num_frames, self.config.backprop_frames):
             frames = range(first, min(first + self.config.backprop_frames, batch.num_frames))
             self.optimizer.zero_grad(set_to_none=True)
             self.discriminator_optimizer.zero_grad(set_to_none=True)
-            _renew_spectral_norms(self.generator)
-            _renew_spectral_norms(self.discriminators)
-            learnt = [self._learn(window, frames, phase, notes) for window in windows]
-            finite &= self._update(phase, all(learnt))
+            _update_spectral_norms(self.generator)
+            _update_spectral_norms(self.discriminators)
+            losses_finite = [self._add_gradients(window, frames, phase, sums) for window in windows]
+            finite &= self._update(phase, all(losses_finite))
         self.step += 1
-        terms = notes.means(self.world, phase.frames)
+        terms = sums.means(self.world, phase.frames)
         error, grey, saturation = (terms.pop(name) for name in ("_error", "_grey", "_saturation"))
-        return Stepped(terms, self.guard.watch(error / max(grey, 1e-6), saturation, finite))
+        return StepResult(terms, self.guard.watch(error / max(grey, 1e-6), saturation, finite))
 
     @torch.no_grad()
     def _roll_out(self, window: Window, frames: int) -> None:
-        """The first frames of a window: real ones where they are given, the others made as they would be in a long video."""
-        for t in range(window.batch.given):
+        """Add the first `frames` frames of a window: its real frames, then frames that are generated as for a video."""
+        for t in range(window.batch.real_frames):
             target = window.batch.target(t)
             window.add(target, Synthesis(target.image, target.image), self.generator)
-        if frames == window.batch.given:
+        if frames == window.batch.real_frames:
             return
         with self._autocast():
             code = self.generator.encode_examples(window.batch.examples)
-        for t in range(window.batch.given, frames):
+        for t in range(window.batch.real_frames, frames):
             target = window.batch.target(t)
             with self._autocast():
                 window.add(target, self.generator.synthesize(code, target.frame, window.previous), self.generator)
 
-    def _learn(self, window: Window, frames: range, phase: Phase, notes: Notes) -> bool:
-        """Adds the gradients of some frames of a part. Returns False, and adds none of the generator's, if the loss is not finite."""
+    def _add_gradients(self, window: Window, frames: range, phase: Phase, sums: StepSums) -> bool:
+        """Generate some frames of a window and add the gradients of their losses, for generator and discriminators.
+
+        Returns False if the generator's loss is not finite; its gradients are then not added.
+        """
         batch, total = window.batch, torch.zeros((), device=self.device)
         with self._autocast():
             code = None if phase.motion_only else self._encode(batch.examples)
         for t in frames:
             target = batch.target(t)
-            made = self._frame(code, target.frame, window.previous) if code is not None else self._moved(batch.examples, target.frame)
+            synthesis = self._warp(batch.examples, target.frame) if code is None else self._generate(code, target.frame, window.previous)
             if phase.adversarial:
-                judged = self._judge(target, made, window.history) * (window.weight / len(frames))
-                judged.backward()
-                notes.add("discriminator", judged.detach() * len(frames))
+                loss = self._discriminator_loss(target, synthesis, window.history) * (window.weight / len(frames))
+                loss.backward()
+                sums.add("discriminator", loss.detach() * len(frames))
             with self._autocast():
                 discriminators = self.discriminators.requires_grad_(False) if phase.adversarial else None
-                terms = self.family.objective(made, target, self.config.losses, self.perceptual, discriminators, window.history)
+                terms = self.family.objective(synthesis, target, self.config.losses, self.perceptual, discriminators, window.history)
             for name, value in terms.items():
-                notes.add(name, value.detach() * window.weight)
-            notes.watch(made, target.image, window.weight)
+                sums.add(name, value.detach() * window.weight)
+            sums.add_errors(synthesis, target.image, window.weight)
             total = total + torch.stack(list(terms.values())).sum() * (window.weight / len(frames))
-            window.add(target, made, self.generator)
+            window.add(target, synthesis, self.generator)
         assert window.previous is not None
         window.previous = window.previous.map(Tensor.detach)
-        if not torch.isfinite(total):  # its gradients would crash grid_sample
+        if not torch.isfinite(total):  # gradients that are not finite would crash grid_sample
             return False
         total.backward()
         return True
 
-    def _frame(self, code: Any, driving: Frame, before: Frame | None) -> Synthesis:
+    def _generate(self, code: Any, driving: Frame, past: Frame | None) -> Synthesis:
+        """A frame from the encoded examples."""
         with self._autocast():
             if not self.compute.checkpoint:
-                return self._synthesize(code, driving, before)
-            made: Synthesis = checkpoint(self._synthesize, code, driving, before, use_reentrant=False)
-            return made
+                return self._synthesize(code, driving, past)
+            synthesis: Synthesis = checkpoint(self._synthesize, code, driving, past, use_reentrant=False)
+            return synthesis
 
-    def _moved(self, examples: Frame, driving: Frame) -> Synthesis:
+    def _warp(self, examples: Frame, driving: Frame) -> Synthesis:
+        """The examples as warped by the flow network alone."""
         with self._autocast():
             return self.generator.move(examples, driving)
 
-    def _judge(self, target: Target, made: Synthesis, past: Past) -> Tensor:
-        """The discriminators' loss."""
+    def _discriminator_loss(self, target: Target, synthesis: Synthesis, past: Past) -> Tensor:
+        """The loss of the discriminators, with the gradient penalty at every `R1_EVERY`-th step."""
         self.discriminators.requires_grad_(True)
         with self._autocast():
-            loss = self.discriminators.loss(target, made.frame.detach(), past, made.raw.detach())
+            loss = self.discriminators.loss(target, synthesis.frame.detach(), past, synthesis.raw.detach())
         if self.config.r1 and self.step % R1_EVERY == 0:
             loss = loss + 0.5 * self.config.r1 * R1_EVERY * self.discriminators.penalty(target)
         return loss
 
-    def _update(self, phase: Phase, learnt: bool) -> bool:
-        """Both optimisers' step, unless a loss or a gradient of any process is not finite."""
-        if self.world.sum(torch.tensor(float(not learnt), device=self.device)):
+    def _update(self, phase: Phase, finite: bool) -> bool:
+        """Update the weights, unless a loss or a gradient of any process is not finite. Returns whether they were updated.
+
+        finite: whether the losses of this process are finite.
+        """
+        if self.world.sum(torch.tensor(float(not finite), device=self.device)):
             return False
         self.world.sum_gradients(self.generator.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.clip_gradient)
@@ -215,13 +223,14 @@ class Trainer:
 
     @torch.no_grad()
     def _average_weights(self) -> None:
-        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        """Update the running mean of the generator's weights. Its decay grows over the first steps."""
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.generator.state_dict().items():
             mean = self.average[name]
             if mean.is_floating_point():
-                mean.lerp_(value, 1 - keep)
+                mean.lerp_(value, 1 - decay)
             else:
-                mean.copy_(value)  # batch norm counts its batches
+                mean.copy_(value)  # the number of batches that batch norm has seen
 
     def _set_rates(self) -> None:
         factor = self.config.rate_at(self.step) * self.guard.rate
@@ -234,21 +243,21 @@ class Trainer:
 
     @property
     def rate(self) -> float:
-        """The generator's present learning rate."""
+        """The current learning rate of the generator."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def _begin(self, phase: Phase) -> None:
-        """A new phase."""
-        self.guard.settled()
+    def _begin_phase(self, phase: Phase) -> None:
+        """Prepare for the first step of a phase."""
+        self.guard.reset_errors()
         if self.compute.compile:
-            torch.compiler.reset()  # PyTorch compiles for eight shapes at most: here, one to four examples with and without a past
-        alone = self.step == 0 or not self.config.phase_at(self.step - 1).has_past
-        if phase.has_past and alone:
+            torch.compiler.reset()  # PyTorch compiles for at most eight shapes: 1 to 4 examples with and without past
+        had_no_past = self.step == 0 or not self.config.phase_at(self.step - 1).has_past
+        if phase.has_past and had_no_past:
             self.generator.load_state_dict(self.generator.begin_windows(self.generator.state_dict()))
             self.average = _copies(self.generator.begin_windows(self.average))
 
     def state(self) -> dict[str, Any]:
-        """Everything that an exact resume needs. Batches and random numbers depend on the seed, the step and the guard alone."""
+        """All that is needed to resume exactly. Batches and random numbers depend only on the seed, the step and the guard."""
         return {
             "step": self.step,
             "generator": self.generator.state_dict(),
@@ -268,22 +277,22 @@ class Trainer:
         self.discriminator_optimizer.load_state_dict(state["player_optimizer"])
 
     @contextmanager
-    def averaged(self) -> Iterator[Generator]:
-        """The generator with its running mean weights, for samples and validation."""
-        own = _copies(self.generator.state_dict())
+    def averaged_generator(self) -> Iterator[Generator]:
+        """The generator with the running mean of its weights, in evaluation mode, for sample sheets and validation."""
+        weights = _copies(self.generator.state_dict())
         self.generator.load_state_dict(self.average)
         try:
             yield self.generator.eval()
         finally:
-            self.generator.load_state_dict(own)
+            self.generator.load_state_dict(weights)
             self.generator.train()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
 
 
-class Notes:
-    """What is noted during a step; it stays on the device until the step is done, so that nothing waits for it."""
+class StepSums:
+    """Sums over the frames of a step. They stay on the device until the step is done, to avoid synchronisation."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -292,24 +301,24 @@ class Notes:
     def add(self, name: str, value: Tensor) -> None:
         self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def watch(self, made: Synthesis, truth: Tensor, share: float) -> None:
-        """What the guard wants to know."""
+    def add_errors(self, synthesis: Synthesis, truth: Tensor, weight: float) -> None:
+        """Add what the guard needs: the error of the frame, that of a grey frame, and the share of saturated values of h_t."""
         with torch.no_grad():
-            self.add("_error", F.l1_loss(made.frame, truth) * share)
-            self.add("_grey", truth.abs().mean() * share)
-            self.add("_saturation", (made.raw.abs() > 0.999).float().mean() * share)
+            self.add("_error", F.l1_loss(synthesis.frame, truth) * weight)
+            self.add("_grey", truth.abs().mean() * weight)
+            self.add("_saturation", (synthesis.raw.abs() > 0.999).float().mean() * weight)
 
     def means(self, world: ProcessGroup, frames: int) -> dict[str, float]:
-        """Means over the frames, of all processes."""
-        names = world.share(sorted(self.sums))
+        """The sums of all processes, divided by the number of frames."""
+        names = world.broadcast(sorted(self.sums))
         zero = torch.zeros((), device=self.device)
         values = world.sum(torch.stack([self.sums.get(name, zero).float() for name in names]))
         return {name: value / frames for name, value in zip(names, values.tolist(), strict=True)}
 
 
 @torch.no_grad()
-def _renew_spectral_norms(network: nn.Module) -> None:
-    """One power iteration; the norms then stay fixed until the next call."""
+def _update_spectral_norms(network: nn.Module) -> None:
+    """Run one power iteration of all spectral norms, which then stay fixed until the next call."""
     for module in network.modules():
         if is_parametrized(module):
             norms = module.parametrizations
@@ -320,14 +329,14 @@ def _renew_spectral_norms(network: nn.Module) -> None:
             norms.eval()
 
 
-def _recomputed(distance: PerceptualDistance) -> PerceptualDistance:
-    """The same distance, whose activations are computed again for the gradients."""
+def _with_recomputation(distance: PerceptualDistance) -> PerceptualDistance:
+    """The distance with its activations computed again for the gradients, to save memory."""
 
-    def recomputed(image: Tensor, truth: Tensor) -> Tensor:
-        found: Tensor = checkpoint(distance, image, truth, use_reentrant=False)
-        return found
+    def recompute(image: Tensor, truth: Tensor) -> Tensor:
+        result: Tensor = checkpoint(distance, image, truth, use_reentrant=False)
+        return result
 
-    return recomputed
+    return recompute
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

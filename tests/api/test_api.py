@@ -1,4 +1,4 @@
-"""The Python interface: on paths, on clips and on arrays, as the README shows it."""
+"""The Python interface with paths, clips and arrays, and the examples of README.md and docs/python.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-PAGE = README.parent / "docs" / "python.md"
+PYTHON_PAGE = README.parent / "docs" / "python.md"
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def driver(tmp_path_factory, make_painted_clip) -> Clip:
     return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=5))
 
 
-def test_importing_it_loads_no_heavy_package():
+def test_importing_fsv2v_loads_no_heavy_package():
     code = "import sys, fsv2v; print(fsv2v.__version__, [m for m in ('torch', 'cv2', 'numpy', 'click') if m in sys.modules], dir(fsv2v)[0])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split(maxsplit=1)[1].startswith("[]")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split(maxsplit=1)[1].startswith("[]")
 
 
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_exists_and_is_documented():
     for name in fsv2v.__all__:
         assert getattr(fsv2v, name) is not None
     assert all(getattr(fsv2v, name).__doc__ for name in fsv2v.__all__ if name != "__version__")
@@ -55,7 +55,7 @@ def test_every_public_name_is_there_and_documented():
         fsv2v.nothing  # noqa: B018
 
 
-def test_frames_come_as_an_iterator_and_are_those_that_are_written(model, person, driver, tmp_path):
+def test_the_iterator_yields_the_frames_that_are_otherwise_written(model, person, driver, tmp_path):
     frames = [*fsv2v.synthesize(person, driver, model=model, device="cpu", normalize="off")]
     assert len(frames) == 5 and frames[0].shape == (64, 64, 3) and frames[0].dtype == np.uint8
     outcome = fsv2v.synthesize(person.path, str(driver.path), tmp_path / "out.clip", model=model, device="cpu", normalize="off")
@@ -63,10 +63,10 @@ def test_frames_come_as_an_iterator_and_are_those_that_are_written(model, person
     assert np.array_equal(np.stack(frames), np.stack([*open_clip(tmp_path / "out.clip").frames()]))
 
 
-def test_several_sources_are_examples_together(model, person, driver):
-    alone = next(fsv2v.synthesize(person, driver, model=model, device="cpu", num_examples=1))
-    both = next(fsv2v.synthesize([person, driver], driver, model=model, device="cpu", num_examples=1))
-    assert not np.array_equal(alone, both)
+def test_examples_may_come_from_several_sources(model, person, driver):
+    from_one = next(fsv2v.synthesize(person, driver, model=model, device="cpu", num_examples=1))
+    from_both = next(fsv2v.synthesize([person, driver], driver, model=model, device="cpu", num_examples=1))
+    assert not np.array_equal(from_one, from_both)
 
 
 def test_arrays_become_clips(tmp_path):
@@ -79,29 +79,28 @@ def test_arrays_become_clips(tmp_path):
         fsv2v.open_clip(cast("Any", frames / 255), tmp_path / "floats.clip")
 
 
-def test_a_reporter_is_told_of_notes_and_progress(model, person, driver, tmp_path):
-    class Collected(fsv2v.Reporter):
+def test_a_reporter_receives_the_progress(model, person, driver, tmp_path):
+    class ProgressReporter(fsv2v.Reporter):
         steps: list[tuple[int, int]] = []
 
         def progress(self, done: int, total: int, **figures: float) -> None:
             self.steps.append((done, total))
 
-    fsv2v.synthesize(person, driver, tmp_path / "out.mp4", model=model, device="cpu", reporter=Collected())
-    assert Collected.steps == [(n, 5) for n in range(1, 6)]
+    fsv2v.synthesize(person, driver, tmp_path / "out.mp4", model=model, device="cpu", reporter=ProgressReporter())
+    assert ProgressReporter.steps == [(n, 5) for n in range(1, 6)]
 
 
-def test_a_dataset_a_training_and_an_evaluation(person, driver, tmp_path):
+def test_a_dataset_is_built_a_model_trained_finetuned_and_evaluated(person, driver, tmp_path):
     reports = fsv2v.build_dataset([person, driver], tmp_path / "faces", size=64, min_frames=4, held_out=("driver",))
     assert [report.status for report in reports] == ["done", "done"]
     snapshot = fsv2v.train(tmp_path / "faces", tmp_path / "run", preset="tiny", steps=2, perceptual="none", device="cpu")
-    adapted = fsv2v.finetune(person, tmp_path / "adapted.safetensors", model=snapshot, steps=1, perceptual="none", device="cpu")
-    made = fsv2v.synthesize(person, driver, tmp_path / "out.clip", model=adapted, device="cpu", normalize="off")
-    (score,) = (s for s in fsv2v.evaluate(made.path, driver, metrics=["psnr"]) if s.clips == 1)
+    finetuned = fsv2v.finetune(person, tmp_path / "finetuned.safetensors", model=snapshot, steps=1, perceptual="none", device="cpu")
+    outcome = fsv2v.synthesize(person, driver, tmp_path / "out.clip", model=finetuned, device="cpu", normalize="off")
+    (score,) = (s for s in fsv2v.evaluate(outcome.path, driver, metrics=["psnr"]) if s.clips == 1)
     assert score.metric == "psnr" and score.value is not None and score.value > 0
 
 
-def test_the_lines_of_the_readme_run(make_face_video, tmp_path):
-    """As printed; the portrait and the video lie where the lines say."""
+def test_the_example_of_the_readme_runs(make_face_video, tmp_path):
     from skimage.data import astronaut
     from skimage.io import imsave
 
@@ -109,21 +108,21 @@ def test_the_lines_of_the_readme_run(make_face_video, tmp_path):
     assert len([line for line in code.splitlines() if line.strip()]) <= 6
     imsave(tmp_path / "portrait.jpg", astronaut()[:300, 80:380])
     make_face_video(tmp_path / "talk.mp4", 3)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["(300, 300, 3)"] * 3, "the whole portrait"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["(300, 300, 3)"] * 3, "the size of the portrait"
     assert (tmp_path / "out.mp4").stat().st_size > 1000
 
 
-def test_the_lines_about_errors_run(tmp_path, monkeypatch, capsys):
-    """Each line prints what its comment says."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_example_of_errors_prints_what_its_comments_say(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", PYTHON_PAGE.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(code, {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"# (.*)", code)
 
 
-def test_the_table_of_errors_is_that_of_the_classes():
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (\d) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, fsv2v.Error) and kind is not fsv2v.Error]
-    assert {name: int(code) for name, code in rows} == {kind.__name__: kind.exit_code for kind in kinds}
+def test_the_table_of_errors_lists_every_class_with_its_exit_code():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (\d) \|$", PYTHON_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, fsv2v.Error)]
+    expected = {error.__name__: error.exit_code for error in classes if error is not fsv2v.Error}
+    assert {name: int(code) for name, code in rows} == expected

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from by_loops import convolved, sampled
+from by_loops import convolve, sample_bilinear
 from torch import Tensor
 
 from stages.clip import Clip, Producer, create_clip, open_clip
@@ -76,11 +76,11 @@ def composed_by_loops(network: Any, own: Tensor, before: Tensor, flow: Tensor) -
     for i in range(own.shape[1]):
         for j in range(own.shape[2]):
             dx, dy = (float(value) / 4 for value in mean_flow(flow, i, j))
-            moved[:, i, j] = sampled(before, j + dx, i + dy)
+            moved[:, i, j] = sample_bilinear(before, j + dx, i + dy)
     x = (own - moved).abs()
     for layer in network.mask[:-1:2]:
-        x = convolved(x, layer).clamp(min=0)
-    mask = 1 / (1 + torch.exp(-convolved(x, network.mask[-1])))
+        x = convolve(x, layer).clamp(min=0)
+    mask = 1 / (1 + torch.exp(-convolve(x, network.mask[-1])))
     return (1 - mask) * own + mask * moved
 
 
@@ -176,7 +176,7 @@ def test_the_mask_alone_learns_and_by_the_two_terms_of_the_paper():
     frame, before, alone = (image.detach()[0] for image in (made.frame, first.frame, made.raw))
     for i in range(SIZE[0]):
         for j in range(SIZE[1]):
-            moved = sampled(before, j + float(flow[0, 0, i, j]), i + float(flow[0, 1, i, j]))
+            moved = sample_bilinear(before, j + float(flow[0, 0, i, j]), i + float(flow[0, 1, i, j]))
             sure = float(trusted[0, 0, i, j])
             coherence += sure * float((frame[:, i, j] - moved).square().sum())
             fidelity += (1 - sure) * float((frame[:, i, j] - alone[:, i, j]).square().sum())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from by_loops import convlstm, convolved, doubled, pooled
+from by_loops import convlstm_step, convolve, max_pool, upsample
 from torch import Tensor
 
 from stages.models import load_model, save_model
@@ -78,9 +78,9 @@ def prednet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
     e = [torch.cat([x, x]) for x in empty]
     for t in range(len(frames) + 1):
         for k in reversed(layers):
-            x = e[k] if k == layers[-1] else torch.cat([e[k], doubled(r[k + 1])])
-            r[k], cells[k] = convlstm(x, r[k], cells[k], network.represent[k].gates, hard=True)
-        predicted = [convolved(r[k], network.to_prediction[k]).clamp(min=0) for k in layers]
+            x = e[k] if k == layers[-1] else torch.cat([e[k], upsample(r[k + 1])])
+            r[k], cells[k] = convlstm_step(x, r[k], cells[k], network.represent[k].gates, hard=True)
+        predicted = [convolve(r[k], network.to_prediction[k]).clamp(min=0) for k in layers]
         predicted[0] = predicted[0].clamp(max=1)
         if t == len(frames):
             break
@@ -88,7 +88,7 @@ def prednet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
         for k in layers:
             e[k] = torch.cat([(a - predicted[k]).clamp(min=0), (predicted[k] - a).clamp(min=0)])
             if k < layers[-1]:
-                a = pooled(convolved(e[k], network.to_target[k]).clamp(min=0))
+                a = max_pool(convolve(e[k], network.to_target[k]).clamp(min=0))
     return predicted[0]
 
 
@@ -132,29 +132,29 @@ def mcnet_by_loops(network: Any, frames: list[Tensor]) -> Tensor:
     for before, present in zip(grey, grey[1:], strict=False):
         x, motion = present - before, []
         for layer in network.motion:
-            motion.append(relu(convolved(x, layer)))
-            x = pooled(motion[-1])
-        hidden, cell = convlstm(x, hidden, cell, network.dynamics.gates, hard=False)
+            motion.append(relu(convolve(x, layer)))
+            x = max_pool(motion[-1])
+        hidden, cell = convlstm_step(x, hidden, cell, network.dynamics.gates, hard=False)
     x, content = frames[-1], []
     for block in network.content:
         for layer in block[::2]:
-            x = relu(convolved(x, layer))
+            x = relu(convolve(x, layer))
         content.append(x)
-        x = pooled(x)
+        x = max_pool(x)
     x = torch.cat([hidden, x])
     for layer in network.combine[::2]:
-        x = relu(convolved(x, layer))
+        x = relu(convolve(x, layer))
     for scale in (2, 1, 0):
         first, _, second = network.residual[scale]
-        residual = convolved(relu(convolved(torch.cat([motion[scale], content[scale]]), first)), second)
+        residual = convolve(relu(convolve(torch.cat([motion[scale], content[scale]]), first)), second)
         spread = torch.zeros_like(residual)
         for i in range(x.shape[1]):
             for j in range(x.shape[2]):
                 spread[:, 2 * i, 2 * j] = x[:, i, j]
         x = spread + residual
         for layer in network.decode[scale][::2]:
-            x = relu(convolved(x, layer))
-    return torch.tanh(convolved(x, network.to_image))
+            x = relu(convolve(x, layer))
+    return torch.tanh(convolve(x, network.to_image))
 
 
 def test_mcnet_is_equations_1_to_5_also_in_its_gradients():

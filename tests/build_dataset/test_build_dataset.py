@@ -12,7 +12,7 @@ import pytest
 from fsv2v_cli.hints import with_hint
 from stages.build_dataset import DatasetOptions, build, read_subjects
 from stages.build_dataset.index import assign_splits
-from stages.build_dataset.runs import runs_of
+from stages.build_dataset.runs import find_runs
 from stages.clip import Producer, create_clip, open_clip
 from stages.errors import InputError, InvalidClip, NoDetection, ParametersDiffer, UsageError
 from stages.train import Phase
@@ -171,7 +171,7 @@ def test_a_split_is_by_subject_stable_and_never_empty():
 def test_runs_end_at_gaps_and_begin_at_cuts():
     usable = np.array([0, 1, 1, 1, 0, 1, 1, 0], bool)
     starts = np.array([0, 0, 0, 1, 0, 0, 0, 0], bool)
-    assert runs_of(usable, starts) == [(1, 3), (3, 4), (5, 7)]
+    assert find_runs(usable, starts) == [(1, 3), (3, 4), (5, 7)]
 
 
 @pytest.mark.parametrize(

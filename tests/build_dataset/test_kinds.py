@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from walkers import walking
+from walkers import walking_person
 
 from stages.build_dataset import DatasetOptions, build
 from stages.clip import Producer, open_clip
@@ -39,7 +39,7 @@ def recipe(kind: str, channels: int):
 
 
 def test_a_body_is_cropped_whole_and_its_points_are_those_of_the_crop(make_body_clip, tmp_path):
-    clip = make_body_clip(tmp_path / "walk.clip", walking(24, 60)[:, None])
+    clip = make_body_clip(tmp_path / "walk.clip", walking_person(24, 60)[:, None])
     assert [report.status for report in made([clip], tmp_path / "bodies")] == ["done"]
     assert (header(tmp_path / "bodies")["kind"], header(tmp_path / "bodies")["task"]) == ("poses", "body")
     cropped = open_clip(tmp_path / "bodies" / rows(tmp_path / "bodies")[0]["clip"])
@@ -55,7 +55,7 @@ def test_a_body_is_cropped_whole_and_its_points_are_those_of_the_crop(make_body_
 
 
 def test_the_person_who_is_seen_most_is_followed_with_hands_and_face(make_body_clip, tmp_path):
-    people = np.stack([walking(30, 30), walking(30, 110)], 1)
+    people = np.stack([walking_person(30, 30), walking_person(30, 110)], 1)
     people[:20, 0] = 0
     hands = np.ones((30, 2, 21, 3), np.float32)
     hands[:, 1, :, 0], hands[:20, 0] = 111, 0
@@ -68,7 +68,7 @@ def test_the_person_who_is_seen_most_is_followed_with_hands_and_face(make_body_c
 
 
 def test_runs_of_a_body_end_where_he_is_gone_half_seen_another_or_leaps(make_body_clip, tmp_path):
-    people = walking(80, 40, step=0.2)[:, None]
+    people = walking_person(80, 40, step=0.2)[:, None]
     people[20:22] = 0
     people[40:44, :, 9:] = 0
     people[40:44, :, 2:5] = 0
@@ -81,7 +81,7 @@ def test_runs_of_a_body_end_where_he_is_gone_half_seen_another_or_leaps(make_bod
 
 
 def test_another_person_in_the_same_column_is_another_run(make_body_clip, tmp_path):
-    clip = make_body_clip(tmp_path / "film.clip", walking(40, 60, step=0.2)[:, None])
+    clip = make_body_clip(tmp_path / "film.clip", walking_person(40, 60, step=0.2)[:, None])
     arrays = clip.layer("poses").arrays()
     arrays["track_id"][20:] = 7
     with clip.writing("poses", Producer("drawn"), {}) as layer:
@@ -91,7 +91,7 @@ def test_another_person_in_the_same_column_is_another_run(make_body_clip, tmp_pa
 
 
 def test_densepose_comes_along_without_mixing_its_values(make_body_clip, tmp_path):
-    clip = make_body_clip(tmp_path / "walk.clip", walking(20, 60)[:, None])
+    clip = make_body_clip(tmp_path / "walk.clip", walking_person(20, 60)[:, None])
     iuv = np.zeros((120, 160, 3), np.uint8)
     iuv[40:80, 40:100] = 2, 200, 90
     with clip.writing("densepose", Producer("drawn"), {}) as layer:
@@ -146,7 +146,7 @@ def test_clips_of_a_dataset_have_the_same_labels(make_street_clip, tmp_path):
 @pytest.mark.parametrize("kind", ["poses", "segment"])
 def test_training_reads_every_way_to_store_bodies_and_streets_alike(kind, store, make_body_clip, make_street_clip, tmp_path):
     if kind == "poses":
-        clips, channels = [make_body_clip(tmp_path / "a.clip", walking(24, 60)[:, None])], 3
+        clips, channels = [make_body_clip(tmp_path / "a.clip", walking_person(24, 60)[:, None])], 3
     else:
         clips, channels = [make_street_clip(tmp_path / "a.clip")], len(CAMVID.names) - 1  # void is none
     batches = []
@@ -161,7 +161,7 @@ def test_training_reads_every_way_to_store_bodies_and_streets_alike(kind, store,
 
 
 def test_the_kind_is_that_of_the_first_clip_and_a_clip_that_could_be_another_warns(make_painted_clip, make_body_clip, tmp_path):
-    both = make_body_clip(tmp_path / "both.clip", walking(20, 60)[:, None])
+    both = make_body_clip(tmp_path / "both.clip", walking_person(20, 60)[:, None])
     with both.writing("segment", Producer("drawn"), {}, CAMVID.meta()) as layer:
         for _ in range(20):
             layer.image(np.full((120, 160), VOID, np.uint8))
@@ -174,7 +174,7 @@ def test_the_kind_is_that_of_the_first_clip_and_a_clip_that_could_be_another_war
 
 
 def test_a_dataset_keeps_its_kind(make_body_clip, make_street_clip, tmp_path):
-    body, street = make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None]), make_street_clip(tmp_path / "s.clip")
+    body, street = make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None]), make_street_clip(tmp_path / "s.clip")
     made([body], tmp_path / "set")
     assert "has no poses, but segment" in made([street], tmp_path / "set")[0].reason
     with pytest.raises(ParametersDiffer, match="kind: 'poses' -> 'segment'"):
@@ -184,7 +184,7 @@ def test_a_dataset_keeps_its_kind(make_body_clip, make_street_clip, tmp_path):
 
 
 def test_a_dataset_of_a_kind_that_is_not_installed_is_refused(make_body_clip, tmp_path):
-    body = make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])
+    body = make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])
     made([body], tmp_path / "set")
     (tmp_path / "set" / "dataset.json").write_text(json.dumps({**header(tmp_path / "set"), "kind": "sketch"}))
     with pytest.raises(InputError, match="set is a dataset of the kind 'sketch', which is not known"):
@@ -195,7 +195,7 @@ def test_a_dataset_of_a_kind_that_is_not_installed_is_refused(make_body_clip, tm
 
 
 def test_sizes_follow_the_kind(make_body_clip, make_street_clip, tmp_path):
-    made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies", DatasetOptions())
+    made([make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])], tmp_path / "bodies", DatasetOptions())
     made([make_street_clip(tmp_path / "s.clip")], tmp_path / "streets", DatasetOptions())
     assert header(tmp_path / "bodies")["parameters"]["size"] == [256, 128]
     assert header(tmp_path / "streets")["parameters"]["size"] == [192, 256]
@@ -219,15 +219,15 @@ def test_a_dataset_of_faces_from_before_there_were_kinds_goes_on(painted_dataset
 
 
 def test_a_model_of_another_kind_names_the_preset_that_fits(make_body_clip, tmp_path):
-    made([make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])], tmp_path / "bodies")
-    with pytest.raises(InputError, match=r"of the kind poses, and the model wants landmarks"):
+    made([make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])], tmp_path / "bodies")
+    with pytest.raises(InputError, match=r"of the kind poses, and the model expects landmarks"):
         Dataset(tmp_path / "bodies", "landmarks", "train")
     with pytest.raises(InputError, match="has no layer 'densepose'"):
         Dataset(tmp_path / "bodies", "poses+densepose", "train").batch(recipe("poses+densepose", 6), 0, Phase(1))
 
 
 def test_the_command_takes_sides_or_height_and_width(fsv2v, make_body_clip, tmp_path):
-    clip = make_body_clip(tmp_path / "b.clip", walking(20, 60)[:, None])
+    clip = make_body_clip(tmp_path / "b.clip", walking_person(20, 60)[:, None])
     result = fsv2v("build-dataset", clip.path, "-o", tmp_path / "set", "--size", "96x64")
     assert result.exit_code == 0 and open_clip(result.lines[0]).height == 96
     for size, complaint in (("96by64", "'96by64' is not a size such as 256 or 256x128"), ("8x8", "sides from 32 to 2048")):

@@ -18,7 +18,7 @@ from fsv2v_cli import console
 from fsv2v_cli.hints import HINTS, with_hint
 from stages import errors
 from stages.backends import AUTO, Backend, Backends
-from stages.errors import Fsv2vError, InputError, MissingRequirement, ParametersDiffer, Sentence, prefixed
+from stages.errors import Fsv2vError, InputError, MissingRequirement, ParametersDiffer, Sentence, add_prefix
 from stages.evaluate import Score
 from stages.evaluate.partial_result import PartialResult, load
 from stages.runner import Report
@@ -130,16 +130,17 @@ def test_an_error_and_its_sentence_keep_everything_across_processes():
     for text in (
         pickle.loads(pickle.dumps(str(problem))),
         copy.deepcopy(str(problem)),
-        prefixed("", str(problem)),
-        Fsv2vError.of(str(problem)).sentence,
+        add_prefix("", str(problem)),
+        Fsv2vError.from_text(str(problem)).sentence,
     ):
         assert isinstance(text, Sentence)
         assert (text, text.message, text.hint, text.code, text.facts) == (str(problem), "No shot lasts 3 s", "h", "no-shot", {"seconds": 3})
 
 
 def test_a_prefix_keeps_code_and_facts_and_plain_text_stays_plain():
-    assert with_hint(prefixed("a.mp4: ", Sentence("No shot lasts 3 s", code="no-shot"))) == "a.mp4: No shot lasts 3 s. Lower --min-seconds"
-    assert type(prefixed("a.mp4: ", "it is short")) is str
+    sentence = Sentence("No shot lasts 3 s", code="no-shot")
+    assert with_hint(add_prefix("a.mp4: ", sentence)) == "a.mp4: No shot lasts 3 s. Lower --min-seconds"
+    assert type(add_prefix("a.mp4: ", "it is short")) is str
 
 
 def test_sentences_within_records_get_their_hints_in_json(capfdbinary):
@@ -171,7 +172,7 @@ def test_a_fallback_says_how_to_get_the_better_backend(monkeypatch):
                 raise absent
             return super().require(name)
 
-    monkeypatch.setattr("stages.backends._lacking", {})
+    monkeypatch.setattr("stages.backends._unavailable", {})
     (note,) = Two("poses").require("auto").notes["once"]
     assert with_hint(note) == (
         "small is used, because the better mediapipe is not available: The weights x.task are not here. "

@@ -1,4 +1,4 @@
-"""Small media made with ffmpeg and numpy, and the real ones of ../shared/data where they are."""
+"""Small videos, images and clips made with ffmpeg and numpy, and the real videos of ../shared/data if they exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from numbered_frames import numbered
+from numbered_frames import numbered_frame
 from PIL import Image
 
 from stages.clip import Clip, as_clip, create_clip
@@ -17,14 +17,14 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clips are made in the current folder unless told otherwise."""
+def work_in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are made in the current folder by default."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> Callable[..., None]:
-    """Runs ffmpeg with the given arguments."""
+    """ffmpeg(*arguments): run ffmpeg, overwriting its output."""
 
     def run(*arguments: str | Path) -> None:
         subprocess.run([executable(), "-v", "error", "-y", "-nostdin", *map(str, arguments)], check=True)
@@ -34,20 +34,20 @@ def ffmpeg() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all tests share, for files that nobody changes."""
+    """A folder that all tests share, for files that no test changes."""
     return tmp_path_factory.mktemp("media")
 
 
 @pytest.fixture(scope="session")
 def video(media: Path, ffmpeg: Callable[..., None]) -> Path:
-    """100 numbered frames of 64 x 48 at 29.97 per second with B-frames, a key frame every 24, and a tone."""
+    """100 numbered frames of 64 x 48 at 30000/1001 per second with B-frames, a key frame every 24 frames, and a tone."""
     raw = media / "numbered.rgb"
-    raw.write_bytes(b"".join(numbered(index).tobytes() for index in range(100)))
+    raw.write_bytes(b"".join(numbered_frame(index).tobytes() for index in range(100)))
     path = media / "numbered.mp4"
-    images = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x48", "-r", "30000/1001", "-i", raw]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x48", "-r", "30000/1001", "-i", raw]
     tone = ["-f", "lavfi", "-i", "sine=frequency=440:duration=3.3"]
     coding = ["-c:v", "libx264", "-crf", "12", "-bf", "3", "-g", "24", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    ffmpeg(*images, *tone, *coding, "-movflags", "+faststart", path)
+    ffmpeg(*source, *tone, *coding, "-movflags", "+faststart", path)
     return path
 
 
@@ -60,7 +60,7 @@ def clip(video: Path, tmp_path: Path) -> Clip:
 @pytest.fixture
 def small_clip(tmp_path: Path) -> Clip:
     """Six numbered frames kept as PNG."""
-    return create_clip(tmp_path / "small.clip", (numbered(index) for index in range(6)))
+    return create_clip(tmp_path / "small.clip", (numbered_frame(index) for index in range(6)))
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index in range(1, 13):
-        Image.fromarray(numbered(index)).save(folder / f"frame{index}.png")
+        Image.fromarray(numbered_frame(index)).save(folder / f"frame{index}.png")
     return folder
 
 
 @pytest.fixture(scope="session")
 def real_media() -> Path:
-    """../shared/data, or the test is skipped."""
+    """../shared/data; the test is skipped if it does not exist."""
     if not DATA.is_dir():
         pytest.skip("needs the real clips of ../shared/data, which are not part of the project")
     return DATA

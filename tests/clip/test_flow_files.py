@@ -1,4 +1,4 @@
-"""Files of optical flow: there and back, and what is wrong with those that cannot be read."""
+"""Files of optical flow: what is written is read again, and errors say what is wrong with a file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from stages.clip.flow_files import FlowField, flow_bytes, list_flow, read_flow
+from stages.clip.layers import npz_bytes
 from stages.errors import InputError
 
 
 @pytest.fixture
 def field() -> FlowField:
-    """Flow of a few pixels, 5 x 7, known everywhere but in a corner."""
+    """Random flow [5, 7, 2] of a few pixels; confidence 255, but 0 at one corner."""
     flow = np.random.default_rng(0).normal(0, 5, (5, 7, 2)).astype(np.float16)
     confidence = np.full((5, 7), 255, np.uint8)
     flow[0, 0], confidence[0, 0] = 0, 0
@@ -23,23 +24,18 @@ def field() -> FlowField:
 
 @pytest.fixture
 def write(tmp_path):
-    """write(name, data): a file, and its path."""
+    """write(name, data): write a file and return its path."""
 
-    def put(name: str, data: bytes):
+    def write_file(name: str, data: bytes):
         (tmp_path / name).write_bytes(data)
         return tmp_path / name
 
-    return put
+    return write_file
 
 
 def flo(width: int, height: int, values: np.ndarray) -> bytes:
+    """A file in Middlebury's format."""
     return b"PIEH" + struct.pack("<ii", width, height) + values.astype("<f4").tobytes()
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    from stages.clip.layers import npz_bytes
-
-    return npz_bytes(arrays)
 
 
 def png(image: np.ndarray) -> bytes:
@@ -47,42 +43,42 @@ def png(image: np.ndarray) -> bytes:
 
 
 def test_npz_keeps_everything(field, write):
-    back = read_flow(write("a.npz", flow_bytes(field, "npz")))
-    assert np.array_equal(back.flow, field.flow) and back.flow.dtype == np.float16
-    assert np.array_equal(back.confidence, field.confidence)
+    restored = read_flow(write("a.npz", flow_bytes(field, "npz")))
+    assert np.array_equal(restored.flow, field.flow) and restored.flow.dtype == np.float16
+    assert np.array_equal(restored.confidence, field.confidence)
 
 
 def test_flo_keeps_the_flow(field, write):
-    back = read_flow(write("a.flo", flow_bytes(field, "flo")))
-    assert np.array_equal(back.flow, field.flow) and back.confidence.all()
+    restored = read_flow(write("a.flo", flow_bytes(field, "flo")))
+    assert np.array_equal(restored.flow, field.flow) and restored.confidence.all()
 
 
-def test_kittis_png_keeps_a_64th_of_a_pixel_and_what_is_valid(field, write):
-    back = read_flow(write("a.png", flow_bytes(field, "png")))
-    assert np.abs(back.flow - field.flow).max() <= 1 / 128
-    assert np.array_equal(back.confidence, field.confidence)
+def test_kittis_png_rounds_to_a_64th_of_a_pixel_and_keeps_the_confidence(field, write):
+    restored = read_flow(write("a.png", flow_bytes(field, "png")))
+    assert np.abs(restored.flow - field.flow).max() <= 1 / 128
+    assert np.array_equal(restored.confidence, field.confidence)
 
 
-def test_the_layouts_are_those_of_their_inventors(write):
+def test_values_are_laid_out_as_middlebury_and_kitti_define(write):
     """Middlebury: width, height, then dx, dy by rows. KITTI: red 64 dx + 2^15, green 64 dy + 2^15, blue valid."""
     values = np.arange(12.0).reshape(2, 3, 2)
     assert np.array_equal(read_flow(write("a.flo", flo(3, 2, values))).flow, values)
-    blue_green_red = np.zeros((2, 3, 3), np.uint16)
-    blue_green_red[1, 2] = (1, 32768 - 64, 32768 + 96)
-    field = read_flow(write("a.png", png(blue_green_red)))
+    bgr = np.zeros((2, 3, 3), np.uint16)
+    bgr[1, 2] = (1, 32768 - 64, 32768 + 96)
+    field = read_flow(write("a.png", png(bgr)))
     assert field.flow[1, 2].tolist() == [1.5, -1] and field.confidence.sum() == 255 and field.flow[0, 0].tolist() == [0, 0]
 
 
-def test_places_that_middlebury_calls_unknown_have_no_flow(write):
+def test_pixels_that_middlebury_marks_as_unknown_get_zero_flow_and_confidence(write):
     values = np.ones((2, 3, 2))
     values[0, 1] = 1.6666666e9
     field = read_flow(write("a.flo", flo(3, 2, values)))
     assert field.flow[0, 1].tolist() == [0, 0] and field.confidence.tolist() == [[255, 0, 255], [255] * 3]
 
 
-def test_an_npz_may_have_its_channels_first_and_its_own_name(write):
+def test_an_npz_may_have_its_channels_first_and_an_array_of_another_name(write):
     values = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
-    assert np.array_equal(read_flow(write("a.npz", npz(arr_0=values))).flow, values.transpose(1, 2, 0))
+    assert np.array_equal(read_flow(write("a.npz", npz_bytes({"arr_0": values}))).flow, values.transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize(
@@ -101,33 +97,33 @@ def test_an_npz_may_have_its_channels_first_and_its_own_name(write):
         ("a.png", png(np.zeros((4, 4, 3), np.uint8)), "is not flow as KITTI stores it"),
         ("a.png", png(np.zeros((4, 4), np.uint16)), "is not flow as KITTI stores it"),
         ("a.npz", b"PK nothing", "is not an npz that can be read"),
-        ("a.npz", npz(flow=np.zeros((4, 4, 2)))[:-30], "is not an npz that can be read"),
-        ("a.npz", npz(flow=np.zeros((4, 4, 2), int)), 'no array "flow" of floating-point numbers'),
-        ("a.npz", npz(flow=np.zeros((4, 4, 3))), 'no array "flow" of floating-point numbers'),
-        ("a.npz", npz(u=np.zeros((4, 4)), v=np.zeros((4, 4))), 'no array "flow"'),
-        ("a.npz", npz(flow=np.full((4, 4, 2), np.inf)), "holds NaN"),
-        ("a.npz", npz(flow=np.zeros((4, 4, 2)), confidence=np.zeros((4, 3), np.uint8)), r"must be uint8 \(4, 4\)"),
+        ("a.npz", npz_bytes({"flow": np.zeros((4, 4, 2))})[:-30], "is not an npz that can be read"),
+        ("a.npz", npz_bytes({"flow": np.zeros((4, 4, 2), int)}), 'no array "flow" of floating-point numbers'),
+        ("a.npz", npz_bytes({"flow": np.zeros((4, 4, 3))}), 'no array "flow" of floating-point numbers'),
+        ("a.npz", npz_bytes({"u": np.zeros((4, 4)), "v": np.zeros((4, 4))}), 'no array "flow"'),
+        ("a.npz", npz_bytes({"flow": np.full((4, 4, 2), np.inf)}), "holds NaN"),
+        ("a.npz", npz_bytes({"flow": np.zeros((4, 4, 2)), "confidence": np.zeros((4, 3), np.uint8)}), r"must be uint8 \(4, 4\)"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(name, data, sentence, write):
-    with pytest.raises(InputError, match=sentence) as said:
+def test_the_error_names_the_file_and_says_what_is_wrong(name, data, sentence, write):
+    with pytest.raises(InputError, match=sentence) as caught:
         read_flow(write(name, data))
-    assert name in str(said.value)
+    assert name in str(caught.value)
 
 
-def test_pickles_in_an_npz_are_never_opened(tmp_path):
+def test_pickles_in_an_npz_are_never_loaded(tmp_path):
     np.savez(tmp_path / "a.npz", flow=np.array([{"a": 1}], object))
     with pytest.raises(InputError, match="is not an npz that can be read"):
         read_flow(tmp_path / "a.npz")
 
 
 def test_motion_that_a_png_cannot_hold_is_refused():
-    far = FlowField(np.full((2, 2, 2), 600, np.float16), np.full((2, 2), 255, np.uint8))
+    fast = FlowField(np.full((2, 2, 2), 600, np.float16), np.full((2, 2), 255, np.uint8))
     with pytest.raises(InputError, match="600 pixels does not fit into KITTI's PNG, which ends at 512. Choose flo or npz"):
-        flow_bytes(far, "png")
+        flow_bytes(fast, "png")
 
 
-def test_a_folder_is_read_in_the_natural_order_and_holds_one_kind(tmp_path):
+def test_a_folder_is_listed_in_natural_order_and_must_hold_one_file_format(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         list_flow(tmp_path / "absent")
     with pytest.raises(InputError, match="holds no files of optical flow"):

@@ -1,4 +1,4 @@
-"""Poses of OpenPose and COCO, and DensePose pictures: in, out and in again without any change; what is wrong is named."""
+"""Poses of OpenPose and COCO, and images of DensePose: imported, exported and imported again without a change; errors name the file."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numbered_frames import numbered
+from numbered_frames import numbered_frame
 from PIL import Image
 
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.exporters import export
 from stages.clip.importers import guess_layout, import_clips
 from stages.errors import InputError, ParametersDiffer, UsageError
-from stages.tables.skeletons import COCO_WHOLEBODY, boxes_of, convert
+from stages.tables.skeletons import COCO_WHOLEBODY, boxes_of, convert_to_body_25
 
 
 def whole_body(seed: int) -> dict[str, np.ndarray]:
-    """Arrays [4, 2, ...] of two people as COCO-WholeBody's points give them, numbers with all their digits; one leaves for two frames."""
+    """Random arrays of a layer `poses`, [4, 2, ...], from COCO-WholeBody. The second person is absent from the last two frames."""
     random = np.random.default_rng(seed)
     points = random.uniform(0.01, 1, (4, 2, 133, 3)).astype(np.float32)
     points[..., :2] *= 480
     points[2:, 1] = 0
     points[0, 0, 20:40, 2] = 0
-    arrays = convert(points, COCO_WHOLEBODY)
+    arrays = convert_to_body_25(points, COCO_WHOLEBODY)
     ids = np.where(arrays["keypoints"][..., 2].any(-1), [3, 8], -1).astype(np.int32)
     return {**arrays, "boxes": boxes_of(arrays["keypoints"]), "track_id": ids}
 
@@ -39,39 +39,39 @@ def dancers(tmp_path: Path) -> Clip:
     return open_clip(clip.path)
 
 
-def same(one: Clip, other: Clip) -> None:
+def assert_same_poses(one: Clip, other: Clip) -> None:
     before, after = one.layer("poses").arrays(), other.layer("poses").arrays()
     assert before.keys() == after.keys()
     for name, array in before.items():
         assert np.array_equal(array, after[name]), name
 
 
-@pytest.mark.parametrize("form", ["openpose", "coco"])
-def test_bodies_hands_faces_and_who_is_who_come_back_exactly(form, dancers, tmp_path):
-    out = export(dancers, "poses", tmp_path / "out", form)
+@pytest.mark.parametrize("file_format", ["openpose", "coco"])
+def test_exported_bodies_hands_faces_and_track_ids_are_imported_exactly(file_format, dancers, tmp_path):
+    out = export(dancers, "poses", tmp_path / "out", file_format)
 
-    [back] = import_clips(out if form == "openpose" else out / "person_keypoints.json", tmp_path / "back", size=(640, 480))
+    [restored] = import_clips(out if file_format == "openpose" else out / "person_keypoints.json", tmp_path / "restored", size=(640, 480))
 
-    same(dancers, back)
-    assert (back.width, back.height) == (640, 480)
+    assert_same_poses(dancers, restored)
+    assert (restored.width, restored.height) == (640, 480)
 
 
-def rewritten(folder: Path, change, **more: object) -> Path:
-    """The OpenPose files with x and y of all points that are there changed by `change(place [N, 2])`, and saved as Windows does."""
+def rewrite_points(folder: Path, change, **header: object) -> Path:
+    """Replace x, y of all found points in OpenPose files by `change(xy [N, 2])`, and add keys. Saved with a BOM, as Windows does."""
     for path in folder.iterdir():
         value = json.loads(path.read_text(encoding="utf-8-sig"))
         for person in value["people"]:
             for key in (key for key in person if key.endswith("_2d")):
                 points = np.array(person[key]).reshape(-1, 3)
-                there = points[:, 2] > 0
-                points[there, :2] = change(points[there, :2])
+                found = points[:, 2] > 0
+                points[found, :2] = change(points[found, :2])
                 person[key] = points.ravel().tolist()
-        path.write_text(json.dumps({**value, **more}), encoding="utf-8-sig")
+        path.write_text(json.dumps({**value, **header}), encoding="utf-8-sig")
     return folder
 
 
-def near(one: Clip, other: Clip) -> None:
-    """The same but for the rounding of float32."""
+def assert_close_poses(one: Clip, other: Clip) -> None:
+    """Equal up to rounding, 0.001 pixels."""
     before, after = one.layer("poses").arrays(), other.layer("poses").arrays()
     assert before.keys() == after.keys()
     for name, array in before.items():
@@ -79,54 +79,55 @@ def near(one: Clip, other: Clip) -> None:
 
 
 SIZE, LAST_PIXEL = np.array([640, 480]), np.array([639, 479])
-FORMS = {  # OpenPose's --keypoint_scale 3 and 4 divide by width - 1; ControlNet's tools divide by the width, and name it
-    "shares": (lambda place: place / LAST_PIXEL, {}),
-    "shares of the middle": (lambda place: 2 * place / LAST_PIXEL - 1, {}),
-    "shares of a canvas": (lambda place: place / SIZE, {"canvas_width": 640, "canvas_height": 480}),
-    "a canvas of half the size": (lambda place: (place - 0.5) / 2, {"canvas_width": 320, "canvas_height": 240}),
+# OpenPose's --keypoint_scale 3 and 4 divide by width - 1. ControlNet's tools divide by the width, and store it in the file.
+UNITS = {
+    "0 to 1": (lambda xy: xy / LAST_PIXEL, {}),
+    "-1 to 1": (lambda xy: 2 * xy / LAST_PIXEL - 1, {}),
+    "0 to 1 of a canvas": (lambda xy: xy / SIZE, {"canvas_width": 640, "canvas_height": 480}),
+    "pixels of a canvas of half the size": (lambda xy: (xy - 0.5) / 2, {"canvas_width": 320, "canvas_height": 240}),
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("there", [True, False], ids=["into a clip", "with --size"])
-def test_openpose_files_that_are_not_in_pixels_of_the_frames_are_scaled(form, there, dancers, tmp_path):
-    change, more = FORMS[form]
-    folder = rewritten(export(dancers, "poses", tmp_path / "json"), change, **more)
-    if there:
-        create_clip(tmp_path / "back.clip", width=640, height=480, num_frames=4)
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("into_clip", [True, False], ids=["into a clip", "with --size"])
+def test_openpose_files_that_are_not_in_pixels_of_the_frames_are_scaled(unit, into_clip, dancers, tmp_path):
+    change, header = UNITS[unit]
+    folder = rewrite_points(export(dancers, "poses", tmp_path / "json"), change, **header)
+    if into_clip:
+        create_clip(tmp_path / "restored.clip", width=640, height=480, num_frames=4)
 
-    [back] = import_clips(folder, tmp_path / "back.clip", size=None if there else (640, 480))
+    [restored] = import_clips(folder, tmp_path / "restored.clip", size=None if into_clip else (640, 480))
 
-    near(dancers, back)
-    assert (back.width, back.height) == (640, 480)
+    assert_close_poses(dancers, restored)
+    assert (restored.width, restored.height) == (640, 480)
 
 
-def test_openpose_files_may_say_the_size_themselves(dancers, tmp_path):
+def test_openpose_files_may_contain_the_size(dancers, tmp_path):
     folder = export(dancers, "poses", tmp_path / "json")
-    [back] = import_clips(rewritten(folder, lambda place: place, canvas_width=640, canvas_height=480), tmp_path / "a.clip")
-    same(dancers, back)
-    assert (back.width, back.height) == (640, 480)
-    [back] = import_clips(rewritten(folder, lambda place: place / SIZE, canvas_width=640, canvas_height=480), tmp_path / "b.clip")
-    near(dancers, back)
-    assert (back.width, back.height) == (640, 480)
+    [restored] = import_clips(rewrite_points(folder, lambda xy: xy, canvas_width=640, canvas_height=480), tmp_path / "a.clip")
+    assert_same_poses(dancers, restored)
+    assert (restored.width, restored.height) == (640, 480)
+    [restored] = import_clips(rewrite_points(folder, lambda xy: xy / SIZE, canvas_width=640, canvas_height=480), tmp_path / "b.clip")
+    assert_close_poses(dancers, restored)
+    assert (restored.width, restored.height) == (640, 480)
 
 
-def test_shares_of_a_picture_of_unknown_size_are_refused(fsv2v, dancers, tmp_path):
-    folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place / LAST_PIXEL)
-    result = fsv2v("clip", "import", folder, "-o", tmp_path / "back.clip")
-    assert result.exit_code == 3 and "--size WxH" in result.stderr and not (tmp_path / "back.clip").exists()
+def test_points_from_0_to_1_without_a_size_are_refused(fsv2v, dancers, tmp_path):
+    folder = rewrite_points(export(dancers, "poses", tmp_path / "json"), lambda xy: xy / LAST_PIXEL)
+    result = fsv2v("clip", "import", folder, "-o", tmp_path / "restored.clip")
+    assert result.exit_code == 3 and "--size WxH" in result.stderr and not (tmp_path / "restored.clip").exists()
 
 
-def test_points_of_a_picture_of_another_shape_are_refused(dancers, tmp_path):
-    folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place, canvas_width=480, canvas_height=640)
+def test_points_of_an_image_of_another_aspect_ratio_are_refused(dancers, tmp_path):
+    folder = rewrite_points(export(dancers, "poses", tmp_path / "json"), lambda xy: xy, canvas_width=480, canvas_height=640)
     with pytest.raises(InputError, match="an image of 480 x 640, but the frames are 640 x 480"):
-        import_clips(folder, tmp_path / "back.clip", size=(640, 480))
+        import_clips(folder, tmp_path / "restored.clip", size=(640, 480))
 
 
-def test_shares_do_not_pass_for_a_layer_that_was_made_of_pixels(dancers, tmp_path):
-    folder = rewritten(export(dancers, "poses", tmp_path / "json"), lambda place: place / LAST_PIXEL)
-    [back] = import_clips(folder, tmp_path / "back.clip", size=(640, 480))
-    assert back.layer("poses").meta["producer"]["parameters"] == {"points": "0 to 1"}
+def test_the_layer_records_that_its_points_were_from_0_to_1(dancers, tmp_path):
+    folder = rewrite_points(export(dancers, "poses", tmp_path / "json"), lambda xy: xy / LAST_PIXEL)
+    [restored] = import_clips(folder, tmp_path / "restored.clip", size=(640, 480))
+    assert restored.layer("poses").meta["producer"]["parameters"] == {"points": "0 to 1"}
 
 
 BODY_25B = [
@@ -144,11 +145,11 @@ STANDING = {
     "knee": (20, 320), "ankle": (20, 400), "big toe": (28, 420), "small toe": (32, 416), "heel": (18, 412), "upper neck": (300, 110),
     "top of the head": (300, 40), "neck": (300, 120), "middle of the hips": (300, 240),
 }  # fmt: skip
-"""x from the middle line of the body for points that come in pairs, else in the picture."""
+"""Name -> (x, y) in pixels; for points that come in pairs, x is the distance from the middle of the body, at x = 300."""
 
 
 def standing(names: list[str]) -> np.ndarray:
-    """A person who faces us, so that the right is on the left, with the points [25, 3] in the order of `names`."""
+    """A person who faces the camera, so that the right side is on the left; points [25, 3] in the order of `names`."""
     points = []
     for name in names:
         side, _, part = name.partition(" ")
@@ -157,75 +158,75 @@ def standing(names: list[str]) -> np.ndarray:
     return np.array(points, np.float32)
 
 
-def walk(folder: Path, *bodies: np.ndarray) -> Path:
-    """A folder of OpenPose files, one for each body."""
+def write_bodies(folder: Path, *bodies: np.ndarray) -> Path:
+    """Write an OpenPose file per body."""
     return write_people(folder, *([{"pose_keypoints_2d": points.ravel().tolist()}] for points in bodies))
 
 
-def test_body_25b_becomes_body_25_when_it_is_named(fsv2v, tmp_path):
-    folder = walk(tmp_path / "walk", standing(BODY_25B))
+def test_body_25b_is_converted_when_the_skeleton_is_named(fsv2v, tmp_path):
+    folder = write_bodies(tmp_path / "walk", standing(BODY_25B))
     assert fsv2v("clip", "import", folder, "-o", tmp_path / "walk.clip", "--skeleton", "body_25b").exit_code == 0
     assert np.allclose(open_clip(tmp_path / "walk.clip").layer("poses").arrays()["keypoints"][0, 0], standing(BODY_25), atol=1e-4)
     with pytest.raises(ParametersDiffer, match="skeleton"):
         import_clips(folder, tmp_path / "walk.clip", body="body_25")
 
 
-@pytest.mark.parametrize("seen", [range(25), [0, 1, 2, 5, 6, 17, 18]], ids=["all", "head and shoulders"])
-def test_what_cannot_be_body_25_is_refused_with_what_it_may_be(seen, fsv2v, tmp_path):
+@pytest.mark.parametrize("visible", [range(25), [0, 1, 2, 5, 6, 17, 18]], ids=["all", "head and shoulders"])
+def test_points_that_cannot_be_body_25_are_refused_with_a_hint_at_body_25b(visible, fsv2v, tmp_path):
     points = standing(BODY_25B)
-    points[~np.isin(range(25), seen)] = 0
-    result = fsv2v("clip", "import", walk(tmp_path / "walk", points), "-o", tmp_path / "walk.clip")
+    points[~np.isin(range(25), visible)] = 0
+    result = fsv2v("clip", "import", write_bodies(tmp_path / "walk", points), "-o", tmp_path / "walk.clip")
     assert result.exit_code == 3 and "walk cannot be BODY_25" in result.stderr and "--skeleton body_25b" in result.stderr
 
 
-def test_body_25_is_taken_as_such_however_little_is_seen_and_even_with_a_hand_at_the_ear(tmp_path):
-    whole, bust, phone = standing(BODY_25), standing(BODY_25), standing(BODY_25)
+def test_body_25_is_recognised_in_a_bust_and_with_a_hand_at_the_ear(tmp_path):
+    whole, bust, hand_at_ear = standing(BODY_25), standing(BODY_25), standing(BODY_25)
     bust[[*range(8, 15), *range(19, 25)]] = 0
-    phone[BODY_25.index("right wrist"), :2] = phone[BODY_25.index("right ear"), :2]
-    [clip] = import_clips(walk(tmp_path / "walk", whole, bust, phone), tmp_path / "walk.clip")
-    assert np.array_equal(clip.layer("poses").arrays()["keypoints"][:, 0], [whole, bust, phone])
+    hand_at_ear[BODY_25.index("right wrist"), :2] = hand_at_ear[BODY_25.index("right ear"), :2]
+    [clip] = import_clips(write_bodies(tmp_path / "walk", whole, bust, hand_at_ear), tmp_path / "walk.clip")
+    assert np.array_equal(clip.layer("poses").arrays()["keypoints"][:, 0], [whole, bust, hand_at_ear])
 
 
-def test_a_skeleton_is_named_for_openpose_only(images, tmp_path):
+def test_a_skeleton_can_be_named_for_openpose_only(images, tmp_path):
     with pytest.raises(UsageError, match="layout images"):
         import_clips(images, tmp_path / "x.clip", body="body_25b")
 
 
-@pytest.mark.parametrize("shares", [True, False])
-def test_coco_points_become_pixels_of_the_clips_frames(shares, dancers, tmp_path):
+@pytest.mark.parametrize("relative", [True, False])
+def test_coco_points_become_pixels_of_the_clips_frames(relative, dancers, tmp_path):
     file = export(dancers, "poses", tmp_path / "poses.json", "coco")
     value = json.loads(file.read_text())
     for entry in value["annotations"]:
         for key in (key for key in entry if key.endswith(("keypoints", "kpts")) and isinstance(entry[key], list)):
             points = np.array(entry[key]).reshape(-1, 3)
-            there = points[:, 2] > 0
-            points[there, :2] = points[there, :2] / SIZE if shares else (points[there, :2] - 0.5) / 2
+            found = points[:, 2] > 0
+            points[found, :2] = points[found, :2] / SIZE if relative else (points[found, :2] - 0.5) / 2
             entry[key] = points.ravel().tolist()
     for image in value["images"]:
-        image |= {} if shares else {"width": 320, "height": 240}
+        image |= {} if relative else {"width": 320, "height": 240}
     file.write_text(json.dumps(value))
 
-    [back] = import_clips(file, tmp_path / "back.clip", size=(640, 480))
+    [restored] = import_clips(file, tmp_path / "restored.clip", size=(640, 480))
 
-    near(dancers, back)
+    assert_close_poses(dancers, restored)
 
 
-def test_coco_goes_into_one_file_if_its_name_says_so_and_tells_the_size(dancers, tmp_path):
+def test_coco_is_exported_to_one_json_file_that_contains_the_size(dancers, tmp_path):
     out = export(dancers, "poses", tmp_path / "dancers.json")
 
-    assert export(dancers, "poses", out) == out, "the same again changes nothing"
+    assert export(dancers, "poses", out) == out, "exporting again changes nothing"
     value = json.loads(out.read_text())
     assert value["images"][3] == {"id": 3, "file_name": "000003.png", "width": 640, "height": 480}
     assert value["annotations"][0]["num_keypoints"] == 17 and value["annotations"][1]["track_id"] == 8
     assert guess_layout(out) == "coco"
-    [back] = import_clips(out, tmp_path / "back")
-    assert (back.width, back.height, back.num_frames) == (640, 480, 4)
+    [restored] = import_clips(out, tmp_path / "restored")
+    assert (restored.width, restored.height, restored.num_frames) == (640, 480, 4)
     out.write_text("{}")
     with pytest.raises(ParametersDiffer, match="holds something else"):
         export(dancers, "poses", out)
 
 
-def test_poses_become_a_layer_of_the_clip_that_is_there(dancers, small_clip, tmp_path):
+def test_poses_become_a_layer_of_an_existing_clip(dancers, small_clip, tmp_path):
     out = export(dancers, "poses", tmp_path / "out")
     for name in ("z4.json", "z5.json"):
         (out / name).write_text('{"people": []}')
@@ -239,16 +240,17 @@ def test_poses_become_a_layer_of_the_clip_that_is_there(dancers, small_clip, tmp
 
 
 def write_people(folder: Path, *frames: object) -> Path:
+    """Write an OpenPose file for the people of each frame."""
     folder.mkdir()
     for index, people in enumerate(frames):
         (folder / f"{index:03d}_keypoints.json").write_text(json.dumps({"people": people}))
     return folder
 
 
-def test_the_keys_of_old_openpose_and_null_for_what_is_absent(tmp_path):
+def test_the_keys_of_old_openpose_and_null_for_missing_parts_are_accepted(tmp_path):
     body = [float(value) for value in range(1, 76)]
-    old = {"pose_keypoints": body, "face_keypoints": None, "hand_left_keypoints": [1.5] * 63, "person_id": [-1]}
-    [clip] = import_clips(write_people(tmp_path / "old", [old, None], []), tmp_path / "out")
+    person = {"pose_keypoints": body, "face_keypoints": None, "hand_left_keypoints": [1.5] * 63, "person_id": [-1]}
+    [clip] = import_clips(write_people(tmp_path / "old", [person, None], []), tmp_path / "out")
 
     arrays = clip.layer("poses").arrays()
     assert arrays["keypoints"][0, 0].ravel().tolist() == body
@@ -265,14 +267,14 @@ def test_the_keys_of_old_openpose_and_null_for_what_is_absent(tmp_path):
         ({"pose_keypoints_2d": {"nose": [1, 2]}}, "pose_keypoints_2d is not a list of x, y, confidence"),
     ],
 )
-def test_numbers_that_are_none_are_named_with_file_and_part(person, reason, tmp_path):
+def test_values_that_are_not_numbers_are_named_with_file_and_body_part(person, reason, tmp_path):
     folder = write_people(tmp_path / "walk", [], [person])
     with pytest.raises(InputError, match=rf"001_keypoints\.json: {reason}"):
         import_clips(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_says_so_with_exit_code_3_and_leaves_nothing(fsv2v, tmp_path):
+def test_the_command_reports_nan_with_exit_code_3_and_leaves_no_clip(fsv2v, tmp_path):
     folder = write_people(tmp_path / "walk", [{"pose_keypoints_2d": [float("nan")] * 75}])
 
     result = fsv2v("clip", "import", folder, "-o", tmp_path / "out")
@@ -282,7 +284,7 @@ def test_the_command_says_so_with_exit_code_3_and_leaves_nothing(fsv2v, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_people_are_told_by_the_category_of_that_name(tmp_path):
+def test_people_are_recognised_by_the_name_of_their_category(tmp_path):
     categories = [{"id": 5, "name": "person"}, {"id": 1, "name": "dog"}]
     value = {"annotations": [coco_person(0, 3.0, category_id=5), coco_person(0, 40.0)], "categories": categories}
     [clip] = import_clips(write_json(tmp_path / "a.json", value), tmp_path / "out")
@@ -290,8 +292,9 @@ def test_people_are_told_by_the_category_of_that_name(tmp_path):
     assert clip.layer("poses").arrays()["keypoints"][:, :, 0, 0].tolist() == [[3]]
 
 
-def coco_person(image: object, first: float, v: float = 2, **more: object) -> dict:
-    return {"image_id": image, "category_id": 1, "keypoints": [value for i in range(17) for value in (first + i, 10.0 + i, v)], **more}
+def coco_person(image: object, x: float, v: float = 2, **more: object) -> dict:
+    """An annotation whose 17 keypoints lie on a diagonal from (x, 10), each with the flag or confidence `v`."""
+    return {"image_id": image, "category_id": 1, "keypoints": [value for i in range(17) for value in (x + i, 10.0 + i, v)], **more}
 
 
 def write_json(path: Path, value: object) -> Path:
@@ -299,33 +302,33 @@ def write_json(path: Path, value: object) -> Path:
     return path
 
 
-def test_annotations_of_images_are_ordered_by_file_name_and_flags_become_confidences(tmp_path):
+def test_annotations_are_ordered_by_file_name_and_flags_become_confidences(tmp_path):
     images = [{"id": id, "file_name": f"frame{number}.jpg", "width": 64, "height": 48} for id, number in ((70, 10), (90, 2))]
     people = [coco_person(70, 5.0), coco_person(90, 6.0, 1), coco_person(90, 40.0, 0), coco_person(90, 9.0, category_id=18)]
     [clip] = import_clips(write_json(tmp_path / "walk.json", {"images": images, "annotations": people}), tmp_path / "out")
 
     keypoints = clip.layer("poses").arrays()["keypoints"]
     assert (clip.path.name, clip.num_frames, clip.width, clip.height) == ("walk.clip", 2, 64, 48)
-    assert keypoints.shape == (2, 1, 25, 3), "a dog and somebody of whom nothing is seen are left out"
+    assert keypoints.shape == (2, 1, 25, 3), "a dog, and a person without visible keypoints, are left out"
     assert keypoints[:, 0, 0].tolist() == [[6, 10, 0.5], [5, 10, 1]]
     assert keypoints[0, 0, 1].tolist() == [6 + 5.5, 15.5, 0.5], "the neck is between the shoulders"
 
 
-def test_a_list_of_results_has_frames_without_anybody_where_ids_are_missing(tmp_path):
+def test_missing_ids_in_a_list_of_results_are_frames_without_people(tmp_path):
     results = [coco_person(7, 5.0, 0.25, score=0.9), coco_person(4, 6.0, 0.5, score=0.8)]
     [clip] = import_clips(write_json(tmp_path / "results.json", results), tmp_path / "out", size=(64, 48))
 
     assert clip.layer("poses").arrays()["keypoints"][:, 0, 0].tolist() == [[6, 10, 0.5], [0, 0, 0], [0, 0, 0], [5, 10, 0.25]]
 
 
-def test_a_list_of_results_belongs_to_the_clip_that_is_there(small_clip, tmp_path):
+def test_a_list_of_results_is_matched_to_the_frames_of_an_existing_clip(small_clip, tmp_path):
     results = write_json(tmp_path / "results.json", [coco_person("walk_0002.jpg", 5.0, 1), coco_person("walk_0004.jpg", 6.0, 1)])
     [clip] = import_clips(results, small_clip.path)
 
     assert clip.layer("poses").arrays()["track_id"][:, 0].tolist() == [-1, -1, 0, -1, 0, -1]
 
 
-def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip, tmp_path):
+def test_image_ids_count_from_one_if_the_largest_equals_the_number_of_frames(small_clip, tmp_path):
     [clip] = import_clips(write_json(tmp_path / "results.json", [coco_person(2, 5.0, 1), coco_person(6, 6.0, 1)]), small_clip.path)
 
     assert clip.layer("poses").arrays()["track_id"][:, 0].tolist() == [-1, 0, -1, -1, -1, 0]
@@ -348,14 +351,14 @@ def test_results_are_counted_from_one_if_they_end_with_the_last_frame(small_clip
         ({"images": 3, "annotations": []}, "its images have no ids"),
     ],
 )
-def test_what_is_no_coco_file_is_refused_by_name(value, reason, tmp_path):
+def test_a_file_that_is_not_coco_is_named(value, reason, tmp_path):
     with pytest.raises(InputError, match=rf"bad\.json.*{reason}"):
         import_clips(write_json(tmp_path / "bad.json", value), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def write_iuv(folder: Path, count: int, size: tuple[int, int] = (64, 48), part: int = 24) -> Path:
-    """Pictures as DensePose writes them: I last."""
+    """Write IUV images as DensePose does, with the body part I in the last channel, and the INDS images beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         u, v = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
@@ -366,7 +369,7 @@ def write_iuv(folder: Path, count: int, size: tuple[int, int] = (64, 48), part: 
     return folder
 
 
-def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_came(small_clip, tmp_path):
+def test_densepose_becomes_a_layer_of_an_existing_clip_and_is_exported_unchanged(small_clip, tmp_path):
     folder = write_iuv(tmp_path / "iuv", 6)
     [clip] = import_clips(folder, small_clip.path, layout="densepose")
 
@@ -375,9 +378,9 @@ def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_
     out = export(clip, "densepose", tmp_path / "out")
     for index in range(6):
         assert np.array_equal(np.array(Image.open(out / f"{index:06d}.png")), np.array(Image.open(folder / f"frame{index:06d}_IUV.png")))
-    [back] = import_clips(out, tmp_path / "back.clip", layout="densepose")
-    assert back.layer("densepose").digest == clip.layer("densepose").digest
-    assert back.layers() == ["densepose"] and (back.width, back.height) == (64, 48)
+    [restored] = import_clips(out, tmp_path / "restored.clip", layout="densepose")
+    assert restored.layer("densepose").digest == clip.layer("densepose").digest
+    assert restored.layers() == ["densepose"] and (restored.width, restored.height) == (64, 48)
 
 
 @pytest.mark.parametrize(
@@ -388,16 +391,16 @@ def test_densepose_becomes_a_layer_of_the_clip_that_is_there_and_goes_out_as_it_
         (6, (64, 48), 25, r"frame000000_IUV\.png is not a DensePose IUV image: it has the part 25"),
     ],
 )
-def test_densepose_that_does_not_fit_is_refused_and_the_clip_stays_as_it_was(count, size, part, reason, small_clip, tmp_path):
+def test_densepose_that_does_not_fit_is_refused_and_the_clip_stays_unchanged(count, size, part, reason, small_clip, tmp_path):
     with pytest.raises(InputError, match=reason):
         import_clips(write_iuv(tmp_path / "iuv", count, size, part), small_clip.path, layout="densepose")
     assert open_clip(small_clip.path).layers() == ["frames"] and sorted(os.listdir(small_clip.path)) == ["clip.json", "frames"]
 
 
-def test_a_folder_of_iuv_pictures_is_recognised(tmp_path):
+def test_a_folder_of_iuv_images_is_recognised(tmp_path):
     folder = write_iuv(tmp_path / "iuv", 1)
     for path in folder.glob("*_INDS.png"):
         path.unlink()
     assert guess_layout(folder) == "densepose"
-    Image.fromarray(numbered(0)).save(folder / "other.png")
+    Image.fromarray(numbered_frame(0)).save(folder / "other.png")
     assert guess_layout(folder) == "images"

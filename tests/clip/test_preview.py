@@ -1,4 +1,4 @@
-"""Previews show every layer over the frames."""
+"""Previews draw every layer over the frames."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import pytest
 
 from stages.clip import Producer, create_clip, probe, read_frames, read_image
 from stages.clip.drawing import Overlay
-from stages.clip.preview import contact_sheet, side_by_side, spread
+from stages.clip.preview import contact_sheet, evenly_spaced, side_by_side
 from stages.errors import UsageError
 
-MADE = Producer("test")
-GREY = np.full((96, 128, 3), 100, np.uint8)
+PRODUCER = Producer("test")
+GREY_FRAME = np.full((96, 128, 3), 100, np.uint8)
 
 
 @pytest.fixture
 def clip(tmp_path):
-    """Eight grey frames with a layer of each kind; the landmarks are partly far outside."""
-    clip = create_clip(tmp_path / "all.clip", [GREY] * 8)
+    """Eight grey frames with a layer of each kind. In frame 3 the face lies far outside the image; a second face is never visible."""
+    clip = create_clip(tmp_path / "all.clip", [GREY_FRAME] * 8)
     points = np.random.default_rng(0).uniform(10, 90, (8, 2, 68, 3)).astype(np.float32)
     points[..., 2] = 1
     points[3, 0, :, 0] = 1e6
     points[:, 1, :, 2] = 0
-    with clip.writing("landmarks", MADE, {}) as layer:
+    with clip.writing("landmarks", PRODUCER, {}) as layer:
         layer.arrays(points=points)
-    with clip.writing("poses", MADE, {}) as layer:
+    with clip.writing("poses", PRODUCER, {}) as layer:
         ids, boxes = np.zeros((8, 1), np.int32), np.zeros((8, 1, 4), np.float32)
         layer.arrays(keypoints=points[:, :1, :25], boxes=boxes, track_id=ids)
     images: dict[str, np.ndarray] = {
@@ -35,7 +35,7 @@ def clip(tmp_path):
         "flow": np.random.default_rng(0).normal(0, 3, (96, 128, 2)),
     }
     for kind, image in images.items():
-        with clip.writing(kind, MADE, {}) as layer:
+        with clip.writing(kind, PRODUCER, {}) as layer:
             for _ in range(8):
                 layer.image(image)
     return clip
@@ -49,8 +49,8 @@ def test_a_contact_sheet_has_a_row_per_layer_and_a_column_per_frame(clip, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["landmarks", "poses", "sketch", "mask", "segment", "densepose", "flow"])
-def test_every_layer_changes_the_picture(kind, clip):
-    assert (Overlay(clip, kind).draw(GREY, 3) != GREY).any()
+def test_every_layer_changes_the_frame(kind, clip):
+    assert (Overlay(clip, kind).draw(GREY_FRAME, 3) != GREY_FRAME).any()
 
 
 def test_the_side_by_side_video_has_a_panel_per_layer_and_the_same_rate(clip, tmp_path):
@@ -64,7 +64,7 @@ def test_a_clip_without_frames_is_drawn_on_black(tmp_path):
     clip = create_clip(tmp_path / "driving.clip", width=64, height=64, num_frames=3)
     with pytest.raises(UsageError, match="nothing to show"):
         side_by_side(clip, tmp_path / "side.mp4")
-    with clip.writing("sketch", MADE, {}) as layer:
+    with clip.writing("sketch", PRODUCER, {}) as layer:
         for _ in range(3):
             layer.image(np.full((64, 64), 200, np.uint8))
 
@@ -72,7 +72,7 @@ def test_a_clip_without_frames_is_drawn_on_black(tmp_path):
     assert contact_sheet(clip, tmp_path / "sheet.png").exists()
 
 
-def test_frames_are_spread_over_the_clip():
-    assert spread(100, 4) == [0, 33, 66, 99]
-    assert spread(3, 6) == [0, 1, 2]
-    assert spread(1, 6) == [0]
+def test_the_columns_are_spread_evenly_over_the_clip():
+    assert evenly_spaced(100, 4) == [0, 33, 66, 99]
+    assert evenly_spaced(3, 6) == [0, 1, 2]
+    assert evenly_spaced(1, 6) == [0]

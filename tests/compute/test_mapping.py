@@ -21,7 +21,7 @@ from stages.compute import mapping
 def resident():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")) / 1024
 
-mapping.LARGE = 1
+mapping.MIN_BYTES = 1
 network = nn.Sequential(*(nn.Linear(2048, 2048) for _ in range(8)))
 before = resident()
 print(mapping.move_to_disk(network), before - resident() > 100)
@@ -30,7 +30,7 @@ print(mapping.move_to_disk(network), before - resident() > 100)
 
 @pytest.fixture
 def network(monkeypatch) -> nn.Sequential:
-    monkeypatch.setattr(mapping, "LARGE", 1)
+    monkeypatch.setattr(mapping, "MIN_BYTES", 1)
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 2, 3), nn.PReLU()).eval()
 

@@ -1,4 +1,4 @@
-"""Places on the appearance map: turned heads and bodies lie where one expects them."""
+"""Positions on the appearance map: head angles, orientation of bodies, shares of labels."""
 
 from __future__ import annotations
 
@@ -11,54 +11,52 @@ from stages.conditions.kinds import find
 from stages.conditions.poses import NAMES
 
 
-def turned_face(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    """Landmarks of the generic head, seen from far away after turns in degrees; the points that move with the mouth are left at 0."""
-    to_the_right, down, lean = (np.radians(value) for value in (-yaw, pitch, roll))
-    turn = (
-        cv2.Rodrigues(np.array([0, 0, lean]))[0]
-        @ cv2.Rodrigues(np.array([0, to_the_right, 0]))[0]
-        @ cv2.Rodrigues(np.array([down, 0, 0]))[0]
-    )
+def rotated_face(pitch: float, yaw: float, roll: float) -> np.ndarray:
+    """Landmarks [68, 3] of the generic head, rotated by angles in degrees, in orthographic projection.
+
+    Only the rigid points and the contour are set.
+    """
+    x, y, z = (np.radians(value) for value in (pitch, -yaw, roll))
+    rotation = cv2.Rodrigues(np.array([0, 0, z]))[0] @ cv2.Rodrigues(np.array([0, y, 0]))[0] @ cv2.Rodrigues(np.array([x, 0, 0]))[0]
     points = np.zeros((68, 3), np.float32)
     points[:, 2] = 1
-    points[_RIGID_LANDMARKS, :2] = (_HEAD_MODEL @ turn.T)[:, :2] * 6 + 128
+    points[_RIGID_LANDMARKS, :2] = (_HEAD_MODEL @ rotation.T)[:, :2] * 6 + 128
     points[1:16, :2] = np.linspace(points[0, :2], points[16, :2], 17)[1:16]
     return points
 
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (0, 30, 0), (0, -30, 0), (20, 0, 0), (-20, 0, 0), (0, 0, 25), (10, 20, 0)])
-def test_the_angles_of_a_turned_head_are_found(angles):
-    found = head_angles(turned_face(*angles))
-    assert np.allclose(found, angles, atol=6)
+def test_the_angles_of_a_rotated_head_are_estimated(angles):
+    assert np.allclose(head_angles(rotated_face(*angles)), angles, atol=6)
 
 
-def test_the_mouth_does_not_turn_the_head():
-    face = turned_face(0, 10, 0)
+def test_the_mouth_does_not_change_the_angles():
+    face = rotated_face(0, 10, 0)
     before = head_angles(face)
     face[48:, :2] += 30
     assert head_angles(face) == before
 
 
-def test_bodies_are_told_apart_by_their_side_and_their_hands():
+def test_the_position_of_a_body_is_its_orientation_and_the_height_of_its_hands():
     body = np.zeros((25, 3), np.float32)
-    where = {"neck": (50, 20), "mid hip": (50, 70), "right shoulder": (32, 20), "left shoulder": (68, 20)}
-    where |= {"right wrist": (20, 60), "left wrist": (80, 60)}
-    for name, place in where.items():
-        body[NAMES.index(name)] = (*place, 1)
+    positions = {"neck": (50, 20), "mid hip": (50, 70), "right shoulder": (32, 20), "left shoulder": (68, 20)}
+    positions |= {"right wrist": (20, 60), "left wrist": (80, 60)}
+    for name, xy in positions.items():
+        body[NAMES.index(name)] = (*xy, 1)
     front = body_coordinates(body)
     assert front[0] > 0.9 and front[1] == pytest.approx(-0.8)
 
-    behind = body.copy()
-    behind[[NAMES.index("right shoulder"), NAMES.index("left shoulder")]] = body[
+    from_behind = body.copy()
+    from_behind[[NAMES.index("right shoulder"), NAMES.index("left shoulder")]] = body[
         [NAMES.index("left shoulder"), NAMES.index("right shoulder")]
     ]
-    assert body_coordinates(behind)[0] == pytest.approx(-front[0])
+    assert body_coordinates(from_behind)[0] == pytest.approx(-front[0])
     body[[NAMES.index("right wrist"), NAMES.index("left wrist")], 1] = -5
     assert body_coordinates(body)[1] == pytest.approx(0.5)
     assert body_coordinates(np.zeros((25, 3), np.float32)).tolist() == [0, 0]
 
 
-def test_streets_lie_where_their_labels_shares_say():
+def test_the_position_of_a_street_is_the_share_of_each_label():
     labels = np.zeros((3, 4, 4), np.float32)
     labels[0, :3], labels[2, 3:] = 1, 1
     assert find("segment").place(np.zeros((0, 3), np.float32), labels).tolist() == [0.75, 0, 0.25]

@@ -1,4 +1,4 @@
-"""Faces with edges of their background: what is behind the face is known to the model, and what is in the face is not."""
+"""The kind landmarks+edges: s_t has the edges of the background, and no edges inside the face."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from stages.train.data import Dataset
 
 KIND = "landmarks+edges"
 SIDE, EDGE = 128, 20
+"""Size of the images; column of the moving edge in frame 0."""
 FACE = (60, 100)
 """First and last column and row of the face."""
 
 
 @pytest.fixture
 def wall(make_painted_clip, tmp_path) -> Clip:
-    """A face before a wall whose left part is dark and whose right part is bright, with one grey column between; it moves by 1 a frame.
+    """A face in front of a wall with two vertical edges from dark to bright, each with one column of the grey between.
 
-    A second such border, which stays, runs through the middle of the face.
+    The edge at column EDGE moves by one pixel per frame; the other, at column 80, stands still and crosses the face.
     """
     painted = open_clip(make_painted_clip(tmp_path / "painted.clip", 0, num_frames=4, size=SIDE)).layer("landmarks").arrays()["points"]
     low, high = painted[..., :2].min((0, 1, 2)), painted[..., :2].max((0, 1, 2))
@@ -49,24 +50,25 @@ def wall(make_painted_clip, tmp_path) -> Clip:
     return open_clip(clip.path)
 
 
-def edges(clip: Clip, index: int, view: View) -> np.ndarray:
+def edge_channel(clip: Clip, index: int, view: View) -> np.ndarray:
+    """The last channel of s_t, [H, W]."""
     return open_track(clip, KIND).semantic(index, view)[-1]
 
 
 WHOLE = View.scaled(SIDE, SIDE, SIDE, SIDE)
+"""The whole frame at its own size."""
 
 
 @pytest.mark.parametrize("index", [0, 3])
-def test_a_border_behind_the_face_is_an_edge_in_its_column_and_one_through_the_face_ends_at_it(index, wall):
-    found = edges(wall, index, WHOLE)
-    assert set(np.unique(found)) == {0, 1} and found.dtype == np.float32
-    rows, columns = np.nonzero(found[2:-2])
+def test_edges_lie_in_their_columns_and_end_at_the_face(index, wall):
+    edges = edge_channel(wall, index, WHOLE)
+    assert set(np.unique(edges)) == {0, 1} and edges.dtype == np.float32
+    _, columns = np.nonzero(edges[2:-2])
     assert set(columns) == {EDGE + index, 80}
-    assert found[2:-2, EDGE + index].all()
-    across = np.flatnonzero(found[2:-2, 80]) + 2
-    top = across[across < FACE[0]]
-    assert len(across[(across > FACE[0]) & (across < FACE[1])]) == 0, "nothing inside the face"
-    assert across.max() == SIDE - 3 and across.min() == 2 and len(top) > 10, "above and below it, there is"
+    assert edges[2:-2, EDGE + index].all()
+    rows = np.flatnonzero(edges[2:-2, 80]) + 2
+    assert len(rows[(rows > FACE[0]) & (rows < FACE[1])]) == 0, "no edge inside the face"
+    assert rows.min() == 2 and rows.max() == SIDE - 3 and (rows < FACE[0]).sum() > 10, "edges above and below the face"
 
 
 def test_the_other_channels_are_those_of_a_face_without_edges(wall):
@@ -78,44 +80,44 @@ def test_the_other_channels_are_those_of_a_face_without_edges(wall):
 
 def test_edges_follow_the_view_and_are_one_pixel_wide_at_any_size(wall):
     mirrored = View(np.array([[-1.0, 0, SIDE - 1], [0, 1, 0]]), SIDE, SIDE)
-    assert edges(wall, 0, mirrored)[5:20].nonzero()[1].tolist() == [SIDE - 1 - 80, SIDE - 1 - EDGE] * 15
+    assert edge_channel(wall, 0, mirrored)[5:20].nonzero()[1].tolist() == [SIDE - 1 - 80, SIDE - 1 - EDGE] * 15
     shifted = View(np.array([[1.0, 0, -7], [0, 1, 0]]), SIDE, SIDE)
-    assert set(edges(wall, 0, shifted)[5:20, : SIDE - 20].nonzero()[1]) == {EDGE - 7, 80 - 7}
+    assert set(edge_channel(wall, 0, shifted)[5:20, : SIDE - 20].nonzero()[1]) == {EDGE - 7, 80 - 7}
     for size in (64, 192):
-        row = edges(wall, 0, View.scaled(SIDE, SIDE, size, size))[5].nonzero()[0]
+        columns = edge_channel(wall, 0, View.scaled(SIDE, SIDE, size, size))[5].nonzero()[0]
         expected = (np.array([EDGE, 80]) + 0.5) * size / SIDE - 0.5
-        assert len(row) == 2 and np.abs(row - expected).max() <= 0.75
+        assert len(columns) == 2 and np.abs(columns - expected).max() <= 0.75
 
 
-def test_a_fitted_face_leaves_the_background_where_it_is(wall):
+def test_fitting_a_face_does_not_move_the_background(wall):
     track = open_track(wall, KIND)
     example = track.keypoints(0, WHOLE).copy()
     example[:68, 0] += 15
     driving = Driving(wall, KIND, (SIDE, SIDE), "none")
     driving.fit_to([example], proportions=False)
-    steps = [step.sample for step in driving.steps()]
-    assert np.allclose(steps[0].keypoints[:68, 0], example[:68, 0], atol=0.01)
-    for index, sample in enumerate(steps):
+    samples = [step.sample for step in driving.steps()]
+    assert np.allclose(samples[0].keypoints[:68, 0], example[:68, 0], atol=0.01)
+    for index, sample in enumerate(samples):
         assert sample.semantic[-1, 2:-2, EDGE + index].all()
-        assert not sample.semantic[-1, 70:90, 62:112].any(), "neither the driving face nor the fitted one"
+        assert not sample.semantic[-1, 70:90, 62:112].any(), "no edges inside the driving face or the fitted one"
 
 
-def test_frames_are_read_in_any_order_and_a_row_of_them_at_one_go(wall, monkeypatch):
-    truth, opened = list(wall.frames()), []
-    original = Clip.frames
+def test_consecutive_frames_are_read_in_one_pass_and_others_in_any_order(wall, monkeypatch):
+    truth, starts = list(wall.frames()), []
+    read_frames = Clip.frames
 
-    def counted(self: Clip, start: int = 0, stop: int | None = None) -> Any:
-        opened.append(start)
-        return original(self, start, stop)
+    def record_start(self: Clip, start: int = 0, stop: int | None = None) -> Any:
+        starts.append(start)
+        return read_frames(self, start, stop)
 
-    monkeypatch.setattr(Clip, "frames", counted)
+    monkeypatch.setattr(Clip, "frames", record_start)
     reader = FrameReader(wall)
     for index in (0, 1, 1, 2, 0, 3, 2):
         assert np.array_equal(reader[index], truth[index])
-    assert opened == [0, 0, 3, 2]
+    assert starts == [0, 0, 3, 2]
 
 
-def test_training_sees_the_edges_of_its_windows(painted_dataset):
+def test_training_batches_have_the_edges(painted_dataset):
     recipe = replace(read_recipe("vid2vid-face"), jitter=0.0, perceptual="none")
     recipe = replace(recipe, generator=replace(recipe.generator, size=(64, 64)))
     batch = Dataset(painted_dataset, KIND, "train").batch(recipe, 0, Phase(1, batch=2, frames=2))
@@ -131,7 +133,7 @@ def model(tmp_path) -> Path:
     return tmp_path / "face.safetensors"
 
 
-def test_a_video_is_made_from_the_frames_of_the_driving_clip(fsv2v, model, wall, tmp_path):
+def test_a_video_is_made_from_a_driving_clip_with_frames(fsv2v, model, wall, tmp_path):
     out = tmp_path / "out.clip"
     result = fsv2v("synthesize", "--model", model, "--driving", wall.path, "-o", out, "--json")
     assert result.exit_code == 0 and json.loads(result.stdout)["frames"] == 4
@@ -139,9 +141,9 @@ def test_a_video_is_made_from_the_frames_of_the_driving_clip(fsv2v, model, wall,
 
 
 def test_a_clip_without_frames_is_refused(fsv2v, model, wall, tmp_path):
-    bare = create_clip(tmp_path / "bare.clip", width=SIDE, height=SIDE, num_frames=4)
-    with bare.writing("landmarks", Producer("test"), {}) as layer:
+    without_frames = create_clip(tmp_path / "bare.clip", width=SIDE, height=SIDE, num_frames=4)
+    with without_frames.writing("landmarks", Producer("test"), {}) as layer:
         layer.arrays(points=wall.layer("landmarks").arrays()["points"])
-    result = fsv2v("synthesize", "--model", model, "--driving", bare.path, "-o", tmp_path / "out.clip")
+    result = fsv2v("synthesize", "--model", model, "--driving", without_frames.path, "-o", tmp_path / "out.clip")
     assert result.exit_code == 3 and "bare.clip has no layer 'frames'" in " ".join(result.stderr.split())
     assert not (tmp_path / "out.clip").exists()

@@ -1,4 +1,4 @@
-"""Driving kinds: one record each, and a new one is a file."""
+"""Driving kinds: the record of each kind, and a new kind in one file."""
 
 from __future__ import annotations
 
@@ -32,63 +32,63 @@ CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
-def sketch() -> Kind:
-    """The kind that CONTRIBUTING.md adds, as it stands there."""
+def sketch_kind() -> Kind:
+    """The kind whose code is in CONTRIBUTING.md."""
     section = CONTRIBUTING.read_text(encoding="utf-8").split("## A driving kind")[1]
-    found: dict[str, Any] = {}
-    exec(section.split("```python\n")[1].split("```")[0], found)
-    kind: Kind = found["KIND"]
+    namespace: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], namespace)
+    kind: Kind = namespace["KIND"]
     return kind
 
 
 @pytest.fixture
-def sketched(make_painted_clip, tmp_path) -> Clip:
-    """A painted face with a layer `sketch`: a white ellipse that moves."""
-    clip = open_clip(make_painted_clip(tmp_path / "anna.clip", 0, num_frames=4))
+def sketch_clip(make_painted_clip, tmp_path) -> Clip:
+    """A painted face with a layer `sketch`: a white ellipse that moves to the right."""
+    clip = open_clip(make_painted_clip(tmp_path / "face.clip", 0, num_frames=4))
     with clip.writing("sketch", Producer("test"), {"frames": clip.frames_digest()}) as layer:
         for index in range(clip.num_frames):
-            drawn = np.zeros((clip.height, clip.width), np.uint8)
-            cv2.ellipse(drawn, (clip.width // 2 + index, clip.height // 2), (10, 14), 0, 0, 360, 255, 1)
-            layer.image(drawn)
+            drawing = np.zeros((clip.height, clip.width), np.uint8)
+            cv2.ellipse(drawing, (clip.width // 2 + index, clip.height // 2), (10, 14), 0, 0, 360, 255, 1)
+            layer.image(drawing)
     return open_clip(clip.path)
 
 
 @pytest.fixture
-def registered(sketch: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kind is known until the test ends."""
-    monkeypatch.setattr(kinds._KINDS, "_known", kinds.kinds())
-    kinds.register(sketch)
+def register_sketch(sketch_kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the kind until the test ends."""
+    monkeypatch.setattr(kinds._KINDS, "_records", kinds.kinds())
+    kinds.register(sketch_kind)
 
 
-def test_a_new_kind_is_one_file(registered, sketched, tmp_path):
+def test_a_new_kind_can_drive_a_model(register_sketch, sketch_clip, tmp_path):
     config = replace(PRESETS["tiny"], kind="sketch", semantic_channels=1)
     torch.manual_seed(0)
     save_model(tmp_path / "sketch.safetensors", FewShotGenerator(config).state_dict(), config, {"step": 0})
-    model, track = load_model(tmp_path / "sketch.safetensors"), open_track(sketched, "sketch")
-    view = View.scaled(sketched.height, sketched.width, *config.size)
+    model, track = load_model(tmp_path / "sketch.safetensors"), open_track(sketch_clip, "sketch")
+    view = View.scaled(sketch_clip.height, sketch_clip.width, *config.size)
     assert track.semantic(0, view).shape == (1, *config.size) and 0 < track.semantic(0, view).mean() < 0.2
 
-    outcome = synthesize([sketched], sketched, model, tmp_path / "out.clip", SynthesizeOptions(device="cpu", compare=True))
+    outcome = synthesize([sketch_clip], sketch_clip, model, tmp_path / "out.clip", SynthesizeOptions(device="cpu", compare=True))
     assert (outcome.status, outcome.fitting.how, outcome.warnings) == ("done", "none", ())
     assert open_clip(tmp_path / "out.clip").frame(0).shape == (64, 192, 3)
 
 
-def test_a_new_kind_has_datasets_that_train(registered, sketched, tmp_path):
+def test_a_dataset_of_a_new_kind_gives_batches(register_sketch, sketch_clip, tmp_path):
     data = tmp_path / "drawings"
     with pytest.raises(UsageError, match="'dance' is no kind of dataset") as caught:
         DatasetOptions(kind="dance")
     assert caught.value.hint == "There are landmarks, poses, segment, sketch"
     for store in ("copy", "reference"):
         options = DatasetOptions(size=64, min_frames=4, store=store, kind="sketch")
-        (report,) = build([str(sketched.path)], data / store, options)
+        (report,) = build([str(sketch_clip.path)], data / store, options)
         assert (report.status, report.frames) == ("done", 4)
     header = json.loads((data / "copy" / "dataset.json").read_text())
     assert (header["kind"], header["task"]) == ("sketch", "drawing")
 
-    list(build([str(sketched.path)], data / "halved", DatasetOptions(size=32, min_frames=4, kind="sketch")))
-    drawn, kept = sketched.layer("sketch").image(3), open_clip(data / "halved" / "clips" / "anna.clip").layer("sketch").image(3)
-    assert drawn.shape == (64, 64) and kept.shape == (32, 32) and set(np.unique(kept)) == {0, 255}, "no value is mixed"
-    assert np.argwhere(kept).mean(0) == pytest.approx((np.argwhere(drawn).mean(0) + 0.5) / 2 - 0.5, abs=0.3)
+    list(build([str(sketch_clip.path)], data / "halved", DatasetOptions(size=32, min_frames=4, kind="sketch")))
+    original, halved = sketch_clip.layer("sketch").image(3), open_clip(data / "halved" / "clips" / "face.clip").layer("sketch").image(3)
+    assert original.shape == (64, 64) and halved.shape == (32, 32) and set(np.unique(halved)) == {0, 255}, "not interpolated"
+    assert np.argwhere(halved).mean(0) == pytest.approx((np.argwhere(original).mean(0) + 0.5) / 2 - 0.5, abs=0.3)
 
     recipe = read_recipe("tiny")
     recipe = replace(recipe, generator=replace(recipe.generator, kind="sketch", semantic_channels=1), jitter=0.0)
@@ -97,15 +97,15 @@ def test_a_new_kind_has_datasets_that_train(registered, sketched, tmp_path):
     assert (batches[0].frames.semantic - batches[1].frames.semantic).abs().mean() < 0.02
 
 
-def test_a_layer_that_is_missing_is_named_with_its_remedy(sketch, make_painted_clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(kinds._KINDS, "_known", {**kinds.kinds(), "sketch": sketch})
-    clip = open_clip(make_painted_clip(tmp_path / "anna.clip", 0, num_frames=2))
+def test_a_missing_layer_is_named_with_the_command_that_makes_it(sketch_kind, make_painted_clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(kinds._KINDS, "_records", {**kinds.kinds(), "sketch": sketch_kind})
+    clip = open_clip(make_painted_clip(tmp_path / "face.clip", 0, num_frames=2))
     with pytest.raises(InputError, match="no layer 'sketch'") as caught:
         open_track(clip, "sketch")
     assert "`fsv2v extract-sketch " in with_hint(str(caught.value))
 
 
-def test_a_kind_that_is_not_known_is_refused_with_those_that_are():
+def test_an_unknown_kind_is_refused_with_a_list_of_the_known_ones():
     with pytest.raises(UsageError, match="'dance' is no driving kind") as caught:
         find("dance")
     assert "landmarks+iris" in caught.value.hint
@@ -116,7 +116,7 @@ def test_the_record_of_each_kind_agrees_with_its_track(name):
     kind = find(name)
     assert kind.layer == kind.layers[0] and set(kind.layers) <= {*COMMAND_OF_LAYER, *kind.remedies}
     semantic = torch.rand(2, kind.channels or 5, 8, 8).softmax(1)
-    drawn = kind.draw(semantic)
-    assert drawn.shape == (2, 3, 8, 8) and drawn.abs().max() <= 1
+    drawing = kind.draw(semantic)
+    assert drawing.shape == (2, 3, 8, 8) and drawing.abs().max() <= 1
     assert all(text[0].isupper() for text in kind.remedies.values()), "each is a sentence of its own"
     assert (kind.default_model == "") or DEFAULT_MODELS[kind.layer] == kind.default_model

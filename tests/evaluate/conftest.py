@@ -49,10 +49,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
-    """A real browser, for this test alone: see browser.py."""
-    if chromium.find() is None:
-        pytest.skip(f"there is no Chromium: none of {', '.join(chromium.NAMES)} is on PATH, and FSV2V_CHROMIUM names none")
-    with chromium.opened(tmp_path / "browser") as tab:
+    """A headless Chromium for one test (tests/helpers/browser.py)."""
+    if chromium.find_executable() is None:
+        pytest.skip(f"there is no Chromium: none of {', '.join(chromium.EXECUTABLES)} is on PATH, and FSV2V_CHROMIUM names none")
+    with chromium.open_browser(tmp_path / "browser") as tab:
         yield tab
 
 

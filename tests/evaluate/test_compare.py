@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from figures import figure, frame_metric
+from figures import frame_metric, not_none
 
 from fsv2v_cli.hints import with_hint
 from stages.clip import Producer, VideoWriter, create_clip
@@ -36,7 +36,7 @@ def test_several_results_are_scored_side_by_side_against_one_reference(make):
     truth, good, bad = make("truth"), make("good", darker(3)), make("bad", darker(30))
     first, second = evaluate([good.path, bad.path], [truth.path], PSNR)
     assert (first.result, second.result) == (good.path, bad.path)
-    assert figure(first.value) > figure(second.value) and first.baseline == second.baseline
+    assert not_none(first.value) > not_none(second.value) and first.baseline == second.baseline
 
 
 def darker(levels: int):
@@ -64,7 +64,7 @@ def test_references_in_a_folder_are_found_by_name_and_the_mean_counts_each_clip_
     results = [make("out/anna", darker(3)).path, make("out/ben", darker(30), frames=3).path]
     *each, mean = evaluate(results, [str(Path(results[0]).parents[1] / "truth")], PSNR)
     assert mean.result == "mean" and mean.clips == 2
-    assert mean.value == pytest.approx(sum(figure(score.value) for score in each) / 2)
+    assert mean.value == pytest.approx(sum(not_none(score.value) for score in each) / 2)
 
 
 def test_as_many_references_as_results_go_in_the_same_order(make):
@@ -125,7 +125,7 @@ def test_another_frame_rate_is_warned_of_and_frames_are_compared_one_by_one(make
                 video.write(make.portrait(index))
     told: list[str] = []
     (score,) = evaluate([f"{tmp_path}/30.mp4"], [f"{tmp_path}/25.mp4"], PSNR, lambda event: told.append(event.get("warning", "")))
-    assert figure(score.value) > 38, "the encoder's loss is all that differs"
+    assert not_none(score.value) > 38, "the encoder's loss is all that differs"
     assert "30.mp4 has 30 frames a second, its reference" in told[0] and "has 25: frames are compared by their number" in told[0]
 
 
@@ -204,7 +204,7 @@ def test_an_example_picture_makes_the_baseline_and_then_all_frames_count(make, t
     truth = make("truth").path
     (score,) = evaluate([truth], [truth], replace(PSNR, example=str(tmp_path / "grey.png")))
     (default,) = evaluate([truth], [truth], PSNR)
-    assert score.frames == make.frames and figure(score.baseline) < figure(default.baseline)
+    assert score.frames == make.frames and not_none(score.baseline) < not_none(default.baseline)
 
 
 def test_a_single_picture_is_scored_without_a_baseline_and_without_what_needs_two_frames(make):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import figure, set_metric
+from figures import not_none, set_metric
 
 from fsv2v_cli.main import run
 from stages.errors import InputError, UsageError
@@ -88,7 +88,7 @@ def test_results_of_a_folder_are_one_set_and_stand_against_all_their_references(
     assert {score.clips for score in scores} == {3} and {score.frames for score in scores} == {15, 9}
     ours, theirs = (dict((score.metric, score) for score in scores[i : i + 3]) for i in (0, 3))
     for name in NAMES:
-        assert figure(ours[name].value) < figure(theirs[name].value)
+        assert not_none(ours[name].value) < not_none(theirs[name].value)
         assert ours[name].baseline == pytest.approx(theirs[name].baseline), "the baseline is that of the references"
 
 
@@ -121,7 +121,7 @@ def test_the_figures_are_those_of_all_features_at_once(eye: Eye, study):
 def test_results_of_one_reference_compete(eye: Eye, make):
     truth, good, bad = make("truth").path, make("good", darker(2)).path, make("bad", darker(50)).path
     scores = list(evaluate([good, bad], [truth], Options(("fid-squeezenet",), device="cpu")))
-    assert [score.result for score in scores] == [good, bad] and figure(scores[0].value) < figure(scores[1].value)
+    assert [score.result for score in scores] == [good, bad] and not_none(scores[0].value) < not_none(scores[1].value)
 
 
 def test_pools_are_folders_unless_a_reference_occurs_twice():
@@ -296,8 +296,8 @@ def test_equal_videos_are_no_distance_apart_and_black_ones_are_far(eye: Eye, mak
     truth, black = make("a/truth", frames=8).path, make("b/black", lambda frame, index: 0 * frame, frames=8).path
     same = {score.metric: score.value for score in evaluate([truth], [truth], ALL)}
     assert same["fid-squeezenet"] == pytest.approx(0, abs=1e-6) and same["fvd-squeezenet"] == pytest.approx(0, abs=1e-6)
-    assert figure(same["kid-squeezenet"]) <= 0, "the unbiased estimate of like sets is around 0, not above it"
-    far = {score.metric: figure(score.value) for score in evaluate([black], [truth], ALL)}
+    assert not_none(same["kid-squeezenet"]) <= 0, "the unbiased estimate of like sets is around 0, not above it"
+    far = {score.metric: not_none(score.value) for score in evaluate([black], [truth], ALL)}
     assert all(np.isfinite(far[name]) and far[name] > 1 for name in NAMES)
 
 
@@ -323,8 +323,8 @@ def test_a_given_example_is_the_baseline_and_then_all_frames_count(eye: Eye, mak
     truth = make("truth").path
     (given,) = evaluate([truth], [truth], Options(("fid-squeezenet",), example=str(tmp_path / "grey.png"), device="cpu"))
     (default,) = evaluate([truth], [truth], Options(("fid-squeezenet",), device="cpu"))
-    assert given.frames == make.frames and default.frames == make.frames - 1 and figure(given.baseline) > figure(default.baseline)
-    assert default.value == 0 < figure(default.warped) < figure(default.baseline), "moving the picture's pixels is not far from the truth"
+    assert given.frames == make.frames and default.frames == make.frames - 1 and not_none(given.baseline) > not_none(default.baseline)
+    assert default.value == 0 < not_none(default.warped) < not_none(default.baseline), "moving the picture's pixels is near the truth"
 
 
 def test_windows_lie_as_far_apart_as_the_extractor_says_and_a_batch_does_not_matter():

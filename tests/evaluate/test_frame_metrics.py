@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from figures import figure, frame_metric
+from figures import frame_metric, not_none
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import convolve2d
 from skimage.data import astronaut
@@ -266,7 +266,7 @@ def heads(shared: Path) -> dict[str, np.ndarray]:
 
 
 def test_dlibs_numbers_are_those_of_plain_dlib(recognised, heads):
-    describe = identity.at_hand()
+    describe = identity.open_if_available()
     if describe is None:
         pytest.skip("dlib's recognition network is not here")
     for frame, _ in heads.values():
@@ -295,7 +295,7 @@ def test_dlib_tells_one_person_from_another(recognised, heads, tmp_path: Path):
         assert row.baseline == pytest.approx(np.linalg.norm(first - second), abs=0.06), "the example, repeated, is of the same person"
         assert of[name, "identity-dlib-same"].value == (apart < 0.6)
         assert of[name, "identity-dlib-same"].baseline == 1
-    assert figure(of[SAME, "identity-dlib"].value) < 0.6 < figure(of[OTHER, "identity-dlib"].value)
+    assert not_none(of[SAME, "identity-dlib"].value) < 0.6 < not_none(of[OTHER, "identity-dlib"].value)
 
 
 def test_two_metrics_of_one_distance_compute_it_once():
@@ -320,7 +320,7 @@ def test_lpips_reads_its_two_files_from_the_registry(make, tmp_path: Path, monke
     truth = make("truth").path
     assert score(make, "lpips", truth, truth).value == 0
     soft, worse = (score(make, "lpips", make(f"n{d}", lambda f, i, d=d: noisy(f, d)).path, truth).value for d in (5, 60))
-    assert 0 < figure(soft) < figure(worse)
+    assert 0 < not_none(soft) < not_none(worse)
 
 
 # The ends
@@ -344,7 +344,7 @@ def test_black_videos_have_figures_too(make, name: str):
     if reason := frame_metric(name).missing(_setting()):
         pytest.skip(reason)
     black, truth = make("black", lambda frame, index: 0 * frame).path, make("truth").path
-    assert np.isfinite(figure(score(make, name, black, truth).value))
+    assert np.isfinite(not_none(score(make, name, black, truth).value))
     same = score(make, name, black, black)
     assert same.value is not None and np.isfinite(same.value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures import figure
+from figures import not_none
 from scipy import stats
 
 from stages.evaluate.intervals import of_clips, of_frames
@@ -19,8 +19,8 @@ def test_of_independent_figures_it_is_about_the_t_interval():
 def test_frames_that_resemble_their_neighbours_say_less():
     independent = np.random.default_rng(0).normal(size=40)
     alike = np.repeat(independent, 10)  # 400 frames that know no more than 40
-    low, high = map(figure, of_frames(alike.tolist()))
-    naive_low, naive_high = map(figure, of_clips(alike.tolist()))
+    low, high = map(not_none, of_frames(alike.tolist()))
+    naive_low, naive_high = map(not_none, of_clips(alike.tolist()))
     expected = stats.t.interval(0.95, 39, alike.mean(), stats.sem(independent))
     assert high - low > 2 * (naive_high - naive_low)
     assert high - low == pytest.approx(expected[1] - expected[0], rel=0.35)

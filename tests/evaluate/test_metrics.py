@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from figures import figure, frame_metric
+from figures import frame_metric, not_none
 
 from stages.backends import Backends
 from stages.conditions.landmarks import eye_distance
@@ -43,7 +43,7 @@ FRAME_METRICS = [name for name in metric_names() if isinstance(metric := find_me
 @pytest.mark.parametrize("name", sorted({*FRAME_METRICS} - {"warping-error"}))
 def test_every_metric_of_single_frames_ranks_the_truth_before_a_soft_result_before_a_softer_one(make, name: str):
     truth, sign = make("truth"), 1 if find_metric(name).better == "higher" else -1
-    values = [figure(score(name, make(f"blurred{sigma}", blurred(sigma)), truth).value) for sigma in (0.01, 1.2, 3)]
+    values = [not_none(score(name, make(f"blurred{sigma}", blurred(sigma)), truth).value) for sigma in (0.01, 1.2, 3)]
     assert values == sorted(values, key=lambda value: -sign * value) and len({*values}) == 3
 
 
@@ -63,7 +63,7 @@ def test_the_warped_baseline_is_what_a_result_scores_that_moves_the_example(make
 
 def test_a_moved_example_is_nearer_to_a_picture_that_glides_than_a_frozen_one(make):
     got = score("psnr", make("result"), make("truth"))
-    frozen, moved, own = map(figure, (got.baseline, got.warped, got.value))
+    frozen, moved, own = map(not_none, (got.baseline, got.warped, got.value))
     assert frozen + 5 < moved < own, "pixels can be moved to where they went, but not those that come into view"
 
 
@@ -78,7 +78,7 @@ def test_psnr_of_equal_frames_is_100_and_never_infinite(make):
 
 def test_ssim_forgives_an_offset_that_psnr_does_not(make):
     truth, offset, noisy = make("truth", lighter(0)), make("offset", lighter(12)), make("noisy", grainy)
-    psnr, ssim = ([figure(score(name, result, truth).value) for result in (offset, noisy)] for name in ("psnr", "ssim"))
+    psnr, ssim = ([not_none(score(name, result, truth).value) for result in (offset, noisy)] for name in ("psnr", "ssim"))
     assert psnr[0] < psnr[1] and ssim[0] > ssim[1]
 
 

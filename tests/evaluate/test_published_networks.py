@@ -19,11 +19,11 @@ from stages.evaluate.extractors.i3d import FEATURES, I3D, LOGITS
 from stages.evaluate.extractors.inception import INCEPTION
 from stages.evaluate.extractors.resnext import RESNEXT
 from stages.networks.features.i3d import WEIGHTS as I3D_WEIGHTS
-from stages.networks.features.i3d import I3d, i3d, prepared
+from stages.networks.features.i3d import I3d, i3d, preprocess
 from stages.networks.features.inception import WEIGHTS as INCEPTION_WEIGHTS
 from stages.networks.features.inception import Inception, inception
 from stages.networks.features.resnext3d import ResNeXt3d, resnext3d
-from stages.networks.features.resnext3d import prepared as resnext_input
+from stages.networks.features.resnext3d import preprocess as resnext_input
 from weights import registry
 
 Publish = Callable[[str, nn.Module], dict[str, torch.Tensor]]
@@ -59,7 +59,7 @@ def test_features_of_videos_are_those_of_i3d_and_the_two_metrics_look_at_their_p
     network = i3d(publish(I3D_WEIGHTS, I3d()))
     frames = np.random.default_rng(0).integers(0, 256, (20, 30, 40, 3), dtype=np.uint8)
     found = extract(frames, "x", [I3D], Networks("cpu"), lambda count: None)[I3D.name]
-    features, logits = network(prepared(torch.from_numpy(frames[:16]).movedim(-1, 1)).movedim(1, 0)[None])
+    features, logits = network(preprocess(torch.from_numpy(frames[:16]).movedim(-1, 1)).movedim(1, 0)[None])
     assert found.count == 1, "four frames are left over"
     assert np.allclose(found.part(*FEATURES).mean, features[0], rtol=1e-3, atol=1e-4)
     assert np.allclose(found.part(*LOGITS).mean, logits[0], rtol=1e-3, atol=1e-4)

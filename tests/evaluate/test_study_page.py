@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import Browser
-from studies import Taste, is_fooled, likes_ours, likes_theirs
+from studies import Preference, is_fooled, likes_ours, likes_theirs
 
 from fsv2v_cli.main import run
 from stages.clip import VideoWriter
@@ -140,7 +140,7 @@ def with_a_finger(browser: Browser, side: int) -> None:
     browser.tap(f".card:not([hidden]) .choice:nth-child({side + 1})")
 
 
-def answer(browser: Browser, key: Key, taste: Taste, choose: Chosen, numbers: range) -> list[str]:
+def answer(browser: Browser, key: Key, taste: Preference, choose: Chosen, numbers: range) -> list[str]:
     """Answer questions number `numbers` of the page; returns the questions in the order in which they came."""
     met = []
     for number in numbers:
@@ -151,7 +151,7 @@ def answer(browser: Browser, key: Key, taste: Taste, choose: Chosen, numbers: ra
     return met
 
 
-def whole_study(browser: Browser, address: str, key: Key, taste: Taste, choose: Chosen) -> None:
+def whole_study(browser: Browser, address: str, key: Key, taste: Preference, choose: Chosen) -> None:
     browser.open(address)
     browser.click("#start")
     answer(browser, key, taste, choose, range(1, CLIPS + CATCH + 1))

@@ -91,7 +91,7 @@ def test_a_missing_base_is_named_with_what_to_do(anna: Path, base: Model):
 
 def test_another_file_under_the_name_of_the_base_is_not_used_but_told(anna: Path, base: Model):
     save_model(base.path, weights(base), base.config, {"step": 1})
-    with pytest.raises(MissingRequirement, match="base.safetensors is another one"):
+    with pytest.raises(MissingRequirement, match="base.safetensors is another file"):
         load_model(anna)
     with pytest.raises(InputError, match="is not the base of"):
         load_model(anna, base.path)

@@ -31,7 +31,7 @@ def test_only_the_weight_generator_and_the_image_branch_change(base, person, tmp
 
 def test_examples_of_other_labels_than_the_models_are_refused(base, person, tmp_path):
     fewer = replace(base, generator=FewShotGenerator(replace(TINY, semantic_channels=3)))
-    with pytest.raises(UsageError, match="have 7 channels, the model wants 3"):
+    with pytest.raises(UsageError, match="have 7 channels, the model expects 3"):
         finetune([person], fewer, tmp_path / "tuned.safetensors", SHORT)
 
 

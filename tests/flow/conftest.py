@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from camera import seen, texture
+from camera import camera_view, texture
 
 from stages.clip import Clip, create_clip
 
@@ -15,7 +15,7 @@ from stages.clip import Clip, create_clip
 def moving_clip(tmp_path: Path) -> Clip:
     """Three frames in which everything moves by (-3, +1) pixels, a cut, and two frames that move by (+2, 0)."""
     first, other = texture(0), 255 - texture(1) // 2
-    frames = [seen(first, 30 + 3 * t, 40 - t) for t in range(3)] + [seen(other, 60 - 2 * t, 20) for t in range(2)]
+    frames = [camera_view(first, 30 + 3 * t, 40 - t) for t in range(3)] + [camera_view(other, 60 - 2 * t, 20) for t in range(2)]
     return create_clip(tmp_path / "moving.clip", frames)
 
 

@@ -1,4 +1,4 @@
-"""A picture with texture everywhere, and what a camera sees of it."""
+"""A large textured image, and the views that a moving camera has of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def texture(seed: int = 0, side: int = 240) -> np.ndarray:
     return np.clip(128 + smooth * 40 / smooth.std(), 0, 255).astype(np.uint8)
 
 
-def seen(image: np.ndarray, left: int, top: int, width: int = 128, height: int = 96) -> np.ndarray:
-    """What a camera sees at a place: a step to the right moves everything to the left."""
+def camera_view(image: np.ndarray, left: int, top: int, width: int = 128, height: int = 96) -> np.ndarray:
+    """The part of the image whose left upper corner is (left, top). A camera that moves to the right shows a motion to the left."""
     return np.ascontiguousarray(image[top : top + height, left : left + width])

@@ -1,4 +1,4 @@
-"""Metrics and figures with known values, for tests."""
+"""Metrics by name, and their values, with types that the type checker accepts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from stages.evaluate import Distribution, Metric, find_metric
 
 
 def frame_metric(name: str) -> Metric:
-    """A metric that is the mean over frames."""
-    found = find_metric(name)
-    assert isinstance(found, Metric)
-    return found
+    """A metric of frames, whose value is the mean over them."""
+    metric = find_metric(name)
+    assert isinstance(metric, Metric)
+    return metric
 
 
 def set_metric(name: str) -> Distribution:
-    """A metric of whole sets."""
-    found = find_metric(name)
-    assert isinstance(found, Distribution)
-    return found
+    """A metric that compares two sets of frames or videos."""
+    metric = find_metric(name)
+    assert isinstance(metric, Distribution)
+    return metric
 
 
-def figure(value: float | None) -> float:
-    """A figure that there has to be."""
+def not_none(value: float | None) -> float:
+    """The value of a metric, which must not be missing."""
     assert value is not None
     return value

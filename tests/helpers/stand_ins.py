@@ -1,4 +1,4 @@
-"""Small stages for the tests of the runner: they do to a clip what a real one may do, good and bad."""
+"""Small stages for the tests of the runner, which can be told to fail, crash, die or hang."""
 
 from __future__ import annotations
 
@@ -19,48 +19,55 @@ from stages.runner import Outcome
 
 @dataclass(frozen=True)
 class StandIn:
-    """log: a file that gets a line per call. by_stem: what to do for inputs of this name, as "stem=deed"."""
+    """Options of `extract`.
+
+    log: a file that gets a line per call. faults: what goes wrong with which input, as "stem of its name=fault" (`_cause`).
+    """
 
     log: str
-    by_stem: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def extract(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
-    """Read all frames and do the deed that the options name for this clip."""
+    """Cause the fault that the options name for this clip, then read all frames."""
     with open(options.log, "a") as log:
         log.write(f"{clip.path.stem} {os.getpid()}\n")
-    deed = dict(pair.split("=") for pair in options.by_stem).get(clip.path.stem, "")
-    if deed == "die once" and calls(options.log, clip.path.stem) > 1:
-        deed = ""
-    if deed.startswith("after "):
-        while not calls(options.log, deed.removeprefix("after ")):
+    fault = dict(pair.split("=") for pair in options.faults).get(clip.path.stem, "")
+    if fault == "die once" and count_calls(options.log, clip.path.stem) > 1:
+        fault = ""
+    if fault.startswith("after "):
+        while not count_calls(options.log, fault.removeprefix("after ")):
             time.sleep(0.01)
-        deed = "slow"
-    _do(deed, clip)
+        fault = "slow"
+    _cause(fault, clip)
     threads = os.environ.get("OMP_NUM_THREADS", "")
     return Outcome("stand-in", "done", sum(1 for _ in clip.frames()), {"pid": os.getpid(), "threads": threads})
 
 
-def glance(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
-    """As little as a stage can do."""
+def read_nothing(clip: Clip, options: StandIn, overwrite: bool = False) -> Outcome:
+    """The fastest possible stage: it reads no frame."""
     return Outcome("stand-in", "done", clip.num_frames)
 
 
 @dataclass(frozen=True)
-class DoomedSketch:
-    """folder: where each node leaves a line per call in a file of its name. doomed: the node whose second call never ends."""
+class SketchThatHangs:
+    """Options of `sketch_or_hang`.
+
+    folder: each node writes a line per call into the file with its name there. hanging_node: the id of the node whose second call
+    never ends.
+    """
 
     folder: str
-    doomed: str
+    hanging_node: str
     sketch: SketchOptions
 
-    def calls(self, node: str) -> int:
+    def count_calls(self, node: str) -> int:
         file = Path(self.folder) / node
         return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-def sketch_until_doom(clip: Clip, options: DoomedSketch, overwrite: bool = False) -> Outcome:
-    """The real extract-sketch. Other nodes are not through with their sixth call before the doomed one is stuck."""
+def sketch_or_hang(clip: Clip, options: SketchThatHangs, overwrite: bool = False) -> Outcome:
+    """The real extract-sketch. Other nodes do not finish their sixth call before the hanging node hangs."""
     import ray
 
     from stages.extract_sketch import extract
@@ -68,15 +75,15 @@ def sketch_until_doom(clip: Clip, options: DoomedSketch, overwrite: bool = False
     node = ray.get_runtime_context().get_node_id()
     with open(Path(options.folder) / node, "a") as log:
         log.write(f"{os.getpid()}\n")
-    if node == options.doomed:
-        return extract(Stuck(clip.store) if options.calls(node) == 2 else clip, options.sketch, overwrite)
-    while options.calls(node) == 6 and options.calls(options.doomed) < 2:
+    if node == options.hanging_node:
+        return extract(HangingClip(clip.store) if options.count_calls(node) == 2 else clip, options.sketch, overwrite)
+    while options.count_calls(node) == 6 and options.count_calls(options.hanging_node) < 2:
         time.sleep(0.01)
     return extract(clip, options.sketch, overwrite)
 
 
-class Stuck(Clip):
-    """Its sixth frame never comes."""
+class HangingClip(Clip):
+    """A clip that never yields its sixth frame."""
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         for index, frame in enumerate(super().frames(start, stop)):
@@ -85,33 +92,33 @@ class Stuck(Clip):
             yield frame
 
 
-def _do(deed: str, clip: Clip) -> None:
-    if deed in ("die", "die once"):
+def _cause(fault: str, clip: Clip) -> None:
+    if fault in ("die", "die once"):
         os.kill(os.getpid(), signal.SIGKILL)
-    elif deed == "exit":
+    elif fault == "exit":
         os._exit(7)
-    elif deed == "bug":
+    elif fault == "bug":
         raise ZeroDivisionError("a bug")
-    elif deed == "no face":
+    elif fault == "no face":
         raise NoDetection(f"{clip.path} shows no face", hint="Try another video")
-    elif deed == "invalid":
+    elif fault == "invalid":
         raise InvalidClip(f"{clip.path} is damaged")
-    elif deed == "missing":
+    elif fault == "missing":
         raise MissingRequirement("The weights x are not here", hint="Run: fsv2v weights fetch x")
-    elif deed == "interrupted import":
+    elif fault == "interrupted import":
         raise ImportError("initialization failed") from KeyboardInterrupt()
-    elif deed == "full":
+    elif fault == "full":
         raise OSError(28, os.strerror(28), str(clip.path))
-    elif deed == "watch for ever":
+    elif fault == "watch for ever":
         while True:
             for _ in clip.frames():
                 time.sleep(0.05)
-    elif deed == "sleep":
+    elif fault == "sleep":
         time.sleep(60)
-    elif deed == "slow":
+    elif fault == "slow":
         time.sleep(0.5)
 
 
-def calls(log: str, stem: str) -> int:
-    """How often a clip was begun."""
+def count_calls(log: str, stem: str) -> int:
+    """How often `extract` was called for the clip with this stem."""
     return sum(line.split()[0] == stem for line in Path(log).read_text().splitlines())

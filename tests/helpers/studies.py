@@ -1,4 +1,4 @@
-"""Small studies, and the answers that workers of known taste give."""
+"""Small studies, and the answers of workers whose preferences are known."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from stages.evaluate.study.key import Key, Question, draw_key
 
-Taste = Callable[[Question], bool]
-"""Whether a worker prefers the first of a question's videos: that of the first method, or the good one."""
+Preference = Callable[[Question], bool]
+"""Whether a worker prefers the first video of a question: that of the first method, or in a catch question the intact one."""
 
 
 def small_key(clips: int = 4, catch: int = 2, per_worker: int = 0) -> Key:
-    """The key of a study of "ours" against "theirs" that has no page."""
+    """The key of a study that compares the methods "ours" and "theirs"; there is no page."""
     return draw_key(("ours", "theirs"), [f"clip{index}" for index in range(clips)], catch, per_worker, False, {})
 
 
@@ -24,26 +24,26 @@ def likes_ours(question: Question) -> bool:
 
 
 def likes_theirs(question: Question) -> bool:
-    """But passes every catch question."""
+    """Prefers "theirs" in pairs, and passes every catch question."""
     return question.kind == "catch"
 
 
 def is_fooled(question: Question) -> bool:
-    """Takes the broken copy for the good one."""
+    """Prefers "ours" in pairs, and the broken copy in catch questions."""
     return question.kind == "pair"
 
 
-def answers_of(key: Key, worker: str, taste: Taste, block: int = 0) -> dict[str, Any]:
-    """What the page would write for a worker, who needs two seconds for everything."""
-    chance = random.Random(worker)
+def answers_of(key: Key, worker: str, preference: Preference, block: int = 0) -> dict[str, Any]:
+    """The answers that the page would write for a worker who needs two seconds per question."""
+    rng = random.Random(worker)
     questions = {question.id: question for question in key.questions}
     rows = []
-    for name in chance.sample(key.blocks[block], len(key.blocks[block])):
+    for name in rng.sample(key.blocks[block], len(key.blocks[block])):
         question = questions[name]
-        shown = chance.sample(question.videos, 2)
-        rows.append({"question": name, "shown": shown, "chosen": question.videos[0 if taste(question) else 1], "seconds": 2.0})
-    about = {"schema": "fsv2v.answers/1", "study": key.study, "worker": worker, "code": f"code of {worker}"}
-    return {**about, "started": "2030-01-01T10:00:00Z", "finished": "2030-01-01T10:05:00Z", "answers": rows}
+        shown = rng.sample(question.videos, 2)
+        rows.append({"question": name, "shown": shown, "chosen": question.videos[0 if preference(question) else 1], "seconds": 2.0})
+    header = {"schema": "fsv2v.answers/1", "study": key.study, "worker": worker, "code": f"code of {worker}"}
+    return {**header, "started": "2030-01-01T10:00:00Z", "finished": "2030-01-01T10:05:00Z", "answers": rows}
 
 
 def write_answers(folder: Path, answers: dict[str, Any], name: str = "") -> Path:

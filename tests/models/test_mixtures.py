@@ -9,7 +9,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from stages.models.mixtures import FLOOR, Mixture, fit_mixture
+from stages.models.mixtures import VARIANCE_FLOOR, Mixture, fit_mixture
 
 WEIGHTS = np.array([0.6, 0.3, 0.1])
 MEANS = np.array([[-0.5, 0.0, 0.2], [0.4, 0.4, -0.3], [0.0, -0.7, 0.6]])
@@ -39,7 +39,7 @@ def test_a_mixture_is_found_again_from_its_points():
     order = [int(np.linalg.norm(found.means - mean, axis=1).argmin()) for mean in TRUE.means]
     assert sorted(order) == [0, 1, 2]
     assert np.allclose(found.weights[order], WEIGHTS, atol=0.03) and np.allclose(found.means[order], MEANS, atol=0.02)
-    assert np.allclose(found.covariances[order], TRUE.covariances + FLOOR * np.eye(3), atol=0.002)
+    assert np.allclose(found.covariances[order], TRUE.covariances + VARIANCE_FLOOR * np.eye(3), atol=0.002)
 
 
 def test_samples_have_the_mean_and_covariance_of_the_mixture():
@@ -62,7 +62,7 @@ def test_two_groups_are_told_apart_and_one_is_left_whole():
 @pytest.mark.parametrize("count", [1, 3, 39])
 def test_few_points_are_one_gaussian_and_equal_points_do_not_collapse(count):
     found = fit_mixture(np.tile([0.3, -0.2, 0.9], (count, 1)))
-    assert np.allclose(found.means, [[0.3, -0.2, 0.9]]) and np.allclose(found.covariances, FLOOR * np.eye(3))
+    assert np.allclose(found.means, [[0.3, -0.2, 0.9]]) and np.allclose(found.covariances, VARIANCE_FLOOR * np.eye(3))
 
 
 def test_the_same_points_and_seed_give_the_same_mixture_which_goes_through_a_file():

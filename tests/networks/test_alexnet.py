@@ -1,4 +1,4 @@
-"""LPIPS with AlexNet from the two files that torchvision and its authors publish."""
+"""LPIPS with AlexNet, loaded from two files: torchvision's network and the linear weights of the authors of LPIPS."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ CONVOLUTIONS = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384,
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Files of the published ones' names and shapes; the classifier, which is not used, is small."""
-    draw, folder = torch.Generator().manual_seed(0), tmp_path_factory.mktemp("alexnet")
+    """(network, linear weights) with the names and shapes of the published files; the unused classifier is small."""
+    rng, folder = torch.Generator().manual_seed(0), tmp_path_factory.mktemp("alexnet")
     network = {"classifier.1.weight": torch.zeros(2, 2), "classifier.6.bias": torch.zeros(2)}
     for index, (outputs, inputs, kernel) in CONVOLUTIONS.items():
-        network[f"features.{index}.weight"] = torch.randn(outputs, inputs, kernel, kernel, generator=draw) * (2 / inputs) ** 0.5 / kernel
+        network[f"features.{index}.weight"] = torch.randn(outputs, inputs, kernel, kernel, generator=rng) * (2 / inputs) ** 0.5 / kernel
         network[f"features.{index}.bias"] = torch.zeros(outputs)
-    linear = {f"lin{index}.model.1.weight": torch.rand(1, width, 1, 1, generator=draw) for index, width in enumerate(CHANNELS)}
+    linear = {f"lin{index}.model.1.weight": torch.rand(1, width, 1, 1, generator=rng) for index, width in enumerate(CHANNELS)}
     torch.save(network, folder / "network.pth")
     torch.save(linear, folder / "linear.pth")
     return torch.load(folder / "network.pth", weights_only=True), torch.load(folder / "linear.pth", weights_only=True)
 
 
-def test_the_distance_is_its_formula(published):
+def test_the_distance_equals_the_formula_of_lpips(published):
     network, linear = published
     distance = lpips(network, linear)
-    ours, theirs = torch.rand(1, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
+    one, others = torch.rand(1, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
     expected = torch.zeros(2)
-    for index, (a, b) in enumerate(zip(distance.maps(ours), distance.maps(theirs), strict=True)):
+    for index, (a, b) in enumerate(zip(distance.maps(one), distance.maps(others), strict=True)):
         a, b = (x / x.norm(dim=1, keepdim=True) for x in (a, b))
         weighted = torch.einsum("bchw,c->bhw", (a - b) ** 2, linear[f"lin{index}.model.1.weight"].flatten())
         expected += weighted.mean((1, 2))
-    assert torch.allclose(distance(ours, theirs), expected, rtol=1e-4)
-    assert distance(theirs, theirs).tolist() == [0, 0]
+    assert torch.allclose(distance(one, others), expected, rtol=1e-4)
+    assert distance(others, others).tolist() == [0, 0]
 
 
-def test_features_are_relu1_to_relu5_of_the_normalised_picture(published):
+def test_features_are_relu1_to_relu5_of_the_normalised_image(published):
     maps = lpips(*published).maps(torch.zeros(1, 3, 64, 64))
     assert [tuple(m.shape[1:]) for m in maps] == [(64, 15, 15), (192, 7, 7), (384, 3, 3), (256, 3, 3), (256, 3, 3)]
     normalised = torch.tensor([(0.5 - mean) / deviation for mean, deviation in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))])
     weight = published[0]["features.0.weight"]
-    middle = torch.einsum("oikl,i->o", weight, normalised).relu()
-    assert torch.allclose(maps[0][0, :, 7, 7], middle, atol=1e-3), "grey in the middle of the picture, where no border is seen"
+    expected = torch.einsum("oikl,i->o", weight, normalised).relu()
+    assert torch.allclose(maps[0][0, :, 7, 7], expected, atol=1e-3), "of a grey image, at a position without padding"
 
 
 def test_files_of_another_network_are_refused(published):

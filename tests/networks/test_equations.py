@@ -1,6 +1,6 @@
-"""Each equation of the three papers against a slow and obvious evaluation of its formula: values and gradients, in float64.
+"""The networks compute the equations of the three papers: values and gradients equal those of plain loops, in float64.
 
-The slow forms loop over samples, positions and channels, and know nothing of how the networks compute the same.
+The functions slow_* loop over samples, positions and channels and share no code with the networks.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ from stages.networks.fewshot.examples import OuterExamples
 from stages.networks.fewshot.spade import LabelEmbedder, LevelWeights, ModulationWeights, Spade, pointwise
 from stages.networks.fewshot.weight_generator import AverageWeights, RowWeights, shapes_of
 
-DRAW = torch.Generator().manual_seed(0)
+RNG = torch.Generator().manual_seed(0)
 
 
-def numbers(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=DRAW, dtype=torch.float64).requires_grad_()
+def random_tensor(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=RNG, dtype=torch.float64).requires_grad_()
 
 
-def agree(fast: Callable[..., Tensor], slow: Callable[..., Tensor], *inputs: Tensor) -> None:
-    """The same values, and the same gradients of every input under a random projection of the output."""
-    ours, theirs = fast(*inputs), slow(*inputs)
-    assert ours.shape == theirs.shape
-    assert torch.allclose(ours, theirs, atol=1e-9)
-    direction = torch.randn(ours.shape, generator=DRAW, dtype=torch.float64)
-    gradients = [torch.autograd.grad((made * direction).sum(), inputs) for made in (ours, theirs)]
-    for mine, other in zip(*gradients, strict=True):
-        assert torch.allclose(mine, other, atol=1e-8)
+def assert_equal(fast: Callable[..., Tensor], slow: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """Both functions give the same output, and the same gradients of a random projection of it with respect to all inputs."""
+    actual, expected = fast(*inputs), slow(*inputs)
+    assert actual.shape == expected.shape
+    assert torch.allclose(actual, expected, atol=1e-9)
+    direction = torch.randn(actual.shape, generator=RNG, dtype=torch.float64)
+    gradients = [torch.autograd.grad((output * direction).sum(), inputs) for output in (actual, expected)]
+    for gradient, reference in zip(*gradients, strict=True):
+        assert torch.allclose(gradient, reference, atol=1e-8)
 
 
-def leaky(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor) -> Tensor:
+    """Of a single value."""
     return x if x > 0 else 0.2 * x
 
 
-# Few-shot vid2vid, equations 8 to 10: what generated weights do to a label embedding and to features
+# Few-shot vid2vid, equations 8 to 10: generated weights applied to a label embedding and to features
 
 
 def slow_pointwise(x: Tensor, weights: Tensor) -> Tensor:
+    """x [B, C, H, W], weights [B, D, C + 1] with the bias last -> [B, D, H, W]."""
     batch, channels, height, width = x.shape
     rows = []
     for b in range(batch):
@@ -64,13 +66,14 @@ def slow_pointwise(x: Tensor, weights: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_generated_convolution_uses_each_samples_own_weights(batch):
-    agree(pointwise, slow_pointwise, numbers(batch, 3, 2, 2), numbers(batch, 4, 4))
+def test_a_generated_convolution_has_other_weights_for_each_sample(batch):
+    assert_equal(pointwise, slow_pointwise, random_tensor(batch, 3, 2, 2), random_tensor(batch, 4, 4))
 
 
 def slow_spade(x: Tensor, label: Tensor, shared: Tensor, modulation: Tensor) -> Tensor:
+    """Features x and label embedding [B, C, H, W]; the weights `shared` make the hidden layer, `modulation` gamma and beta."""
     embedded = slow_pointwise(label, shared)
-    embedded = torch.stack([leaky(value) for value in embedded.flatten()]).reshape(embedded.shape)  # eq. 8
+    embedded = torch.stack([leaky_relu(value) for value in embedded.flatten()]).reshape(embedded.shape)  # eq. 8
     maps = slow_pointwise(embedded, modulation)  # eq. 9
     features = x.shape[1]
     rows = []
@@ -86,16 +89,16 @@ def slow_spade(x: Tensor, label: Tensor, shared: Tensor, modulation: Tensor) -> 
     return torch.stack(rows).reshape(x.shape)
 
 
-def test_equations_8_to_10_denormalise_features_by_generated_maps():
+def test_equations_8_to_10_modulate_features_by_generated_maps():
     spade = Spade(3, 2, 4, 0, 0, adaptive=True, norm="instance").double()
 
     def fast(x, label, shared, modulation):
         return spade(x, label, [], ModulationWeights(shared, modulation))
 
-    agree(fast, slow_spade, numbers(2, 3, 2, 3), numbers(2, 2, 2, 3), numbers(2, 4, 3), numbers(2, 6, 5))
+    assert_equal(fast, slow_spade, random_tensor(2, 3, 2, 3), random_tensor(2, 2, 2, 3), random_tensor(2, 4, 3), random_tensor(2, 6, 5))
 
 
-def test_equation_8_goes_from_layer_to_layer_of_the_label_embedding():
+def test_equation_8_is_the_generated_label_embedding():
     torch.manual_seed(0)
     embedder = LabelEmbedder(2, (2, 3), generated=1).double()
 
@@ -104,20 +107,20 @@ def test_equation_8_goes_from_layer_to_layer_of_the_label_embedding():
 
     def slow(semantic, weights):
         finest = F.leaky_relu(embedder.first(semantic), 0.2)
-        below = F.leaky_relu(embedder.down[0](finest), 0.2)
-        doubled = torch.stack([below[:, :, i // 2, j // 2] for i in range(4) for j in range(4)], -1).unflatten(-1, (4, 4))
-        return finest + F.leaky_relu(slow_pointwise(doubled, weights), 0.2)
+        coarse = F.leaky_relu(embedder.down[0](finest), 0.2)
+        upsampled = torch.stack([coarse[:, :, i // 2, j // 2] for i in range(4) for j in range(4)], -1).unflatten(-1, (4, 4))
+        return finest + F.leaky_relu(slow_pointwise(upsampled, weights), 0.2)
 
-    agree(fast, slow, numbers(2, 2, 4, 4), numbers(2, 2, 4))
+    assert_equal(fast, slow, random_tensor(2, 2, 4, 4), random_tensor(2, 2, 4))
 
 
 @pytest.mark.parametrize("preset", ["tiny", "tiny-paper"])
-def test_equation_7_every_generated_matrix_has_the_shape_that_its_layer_needs(preset):
+def test_equation_7_generates_matrices_of_the_shapes_that_the_layers_need(preset):
     config = PRESETS[preset]
-    make = AverageWeights if config.pooling == "average" else RowWeights
+    weight_network = AverageWeights if config.pooling == "average" else RowWeights
     width = config.channels[1]
     features = torch.randn(2, width) if config.pooling == "average" else torch.randn(2, width, width)
-    weights = make(config, 0)(features)
+    weights = weight_network(config, 0)(features)
 
     label = config.label_channels[0]
     for layer in weights.layers:
@@ -129,21 +132,21 @@ def test_equation_7_every_generated_matrix_has_the_shape_that_its_layer_needs(pr
         assert weights.embedding.shape == (2, label, config.label_channels[1] + 1)
 
 
-def test_the_label_guided_product_pairs_each_feature_of_the_picture_with_each_of_the_label():
+def test_the_label_guided_product_pairs_each_image_feature_with_each_label_feature():
     torch.manual_seed(0)
     encoder = OuterExamples(PRESETS["tiny-paper"]).double()
-    seen: list[Tensor] = []
-    encoder.reduce_image[-1].register_forward_hook(lambda *call: seen.append(call[2]))
-    encoder.reduce_label[-1].register_forward_hook(lambda *call: seen.append(call[2]))
-    values, _ = encoder.before(numbers(1, 3, 32, 32), numbers(1, 7, 32, 32))
+    features: list[Tensor] = []
+    encoder.reduce_image[-1].register_forward_hook(lambda module, inputs, output: features.append(output))
+    encoder.reduce_label[-1].register_forward_hook(lambda module, inputs, output: features.append(output))
+    values, _ = encoder.before(random_tensor(1, 3, 32, 32), random_tensor(1, 7, 32, 32))
     product = encoder.after(values)[1][-2]
 
-    image, label = (F.leaky_relu(features, 0.2) for features in seen)
-    share = label.softmax(1)
-    places = [(i, j) for i in range(image.shape[2]) for j in range(image.shape[3])]
+    image, label = (F.leaky_relu(x, 0.2) for x in features)
+    weight = label.softmax(1)
+    positions = [(i, j) for i in range(image.shape[2]) for j in range(image.shape[3])]
     for c in range(0, image.shape[1], 7):
         for d in range(0, label.shape[1], 5):
-            expected = torch.stack([image[0, c, i, j] * share[0, d, i, j] for i, j in places]).sum() / len(places)
+            expected = torch.stack([image[0, c, i, j] * weight[0, d, i, j] for i, j in positions]).sum() / len(positions)
             assert torch.isclose(product[0, c, d], expected)
 
 
@@ -167,37 +170,37 @@ def slow_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.stack(rows).reshape(batch, channels, *values.shape[3:])
 
 
-def test_attention_averages_what_the_examples_show_by_the_exponential_of_key_times_query():
+def test_attention_averages_values_with_the_exponential_of_key_times_query_as_weight():
     attention = Attention(1, 4, 0).double()
 
     def fast(query, keys, values):
         return attention.recall(query, attention.memorise(keys, values), (2, 2), 3)[0]
 
-    agree(fast, slow_attention, numbers(2, 4, 4), numbers(2, 3, 4, 4), numbers(2, 3, 2, 2, 2))
+    assert_equal(fast, slow_attention, random_tensor(2, 4, 4), random_tensor(2, 3, 4, 4), random_tensor(2, 3, 2, 2, 2))
 
 
-def test_without_gradients_the_attention_is_computed_in_turns_and_stays_the_same(monkeypatch):
+def test_attention_without_gradients_is_computed_in_chunks_with_the_same_result(monkeypatch):
     monkeypatch.setattr("stages.networks.fewshot.attention._MAX_ENTRIES", 24)
     attention = Attention(1, 4, 0).double()
-    query, keys, values = numbers(2, 4, 4), numbers(2, 3, 4, 4), numbers(2, 3, 2, 2, 2)
+    query, keys, values = random_tensor(2, 4, 4), random_tensor(2, 3, 4, 4), random_tensor(2, 3, 2, 2, 2)
     with torch.no_grad():
-        turns = attention.recall(query, attention.memorise(keys, values), (2, 2), 3)[0]
-        assert torch.allclose(turns, slow_attention(query, keys, values), atol=1e-9)
+        chunked = attention.recall(query, attention.memorise(keys, values), (2, 2), 3)[0]
+        assert torch.allclose(chunked, slow_attention(query, keys, values), atol=1e-9)
 
 
 # Adaptive compact attention, equations 1 to 6
 
 
 def slow_bases(keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: str) -> tuple[Tensor, Tensor]:
-    """For one sample: keys [N, A], values [N, C], start [p, A]."""
+    """For one sample: keys [N, A], values [N, C], start [p, A] -> bases of keys [p, A] and of values [p, C]."""
 
-    def summed(attention: list[list[Tensor]], features: Tensor) -> Tensor:
+    def weighted_sums(attention: list[list[Tensor]], features: Tensor) -> Tensor:
         rows = []
         for p in range(len(start)):
             total = torch.stack([attention[n][p] * features[n] for n in range(len(features))]).sum(0)
             weight = torch.stack([attention[n][p] for n in range(len(features))]).sum()
-            length = weight if norm == "mean" else torch.sqrt((total**2).sum())
-            rows.append(total / length)
+            divisor = weight if norm == "mean" else torch.sqrt((total**2).sum())
+            rows.append(total / divisor)
         return torch.stack(rows)
 
     bases = start
@@ -207,22 +210,22 @@ def slow_bases(keys: Tensor, values: Tensor, start: Tensor, iterations: int, mom
         for n in range(len(keys)):
             scores = [torch.exp(sum(keys[n] * basis)) for basis in bases]
             attention.append([score / sum(scores) for score in scores])  # eq. 1
-        bases = (1 - momentum) * bases + momentum * summed(attention, keys)  # eq. 2 and 3
-    return bases, summed(attention, values)  # eq. 4
+        bases = (1 - momentum) * bases + momentum * weighted_sums(attention, keys)  # eq. 2 and 3
+    return bases, weighted_sums(attention, values)  # eq. 4
 
 
 @pytest.mark.parametrize("norm", ["mean", "unit"])
-def test_equations_1_to_4_sum_the_examples_up_by_bases(norm):
+def test_equations_1_to_4_summarise_the_examples_by_bases(norm):
     def fast(keys, values, start):
         return torch.cat(extract_bases(keys, values, start, 3, 0.7, norm), 2)
 
     def slow(keys, values, start):
         return torch.stack([torch.cat(slow_bases(k, v, s, 3, 0.7, norm), 1) for k, v, s in zip(keys, values, start, strict=True)])
 
-    agree(fast, slow, numbers(2, 6, 3), numbers(2, 6, 4), numbers(2, 2, 3))
+    assert_equal(fast, slow, random_tensor(2, 6, 3), random_tensor(2, 6, 4), random_tensor(2, 2, 3))
 
 
-def test_equations_5_and_6_recall_each_place_from_the_bases():
+def test_equations_5_and_6_compute_each_position_from_the_bases():
     torch.manual_seed(0)
     attention = CompactAttention(1, 3, 0, bases=2).double()
 
@@ -235,19 +238,20 @@ def test_equations_5_and_6_recall_each_place_from_the_bases():
             start = k.mean(0) + attention.start * ((k - k.mean(0)) ** 2).mean(0).sqrt()
             label, appearance = slow_bases(k, v.movedim(1, -1).flatten(0, 2), start, 3, 0.9, "mean")
             rows = []
-            for place in q:
-                scores = [torch.exp(sum(place * basis)) for basis in label]  # eq. 5
+            for query_vector in q:
+                scores = [torch.exp(sum(query_vector * basis)) for basis in label]  # eq. 5
                 rows.append(sum(s * a for s, a in zip(scores, appearance, strict=True)) / sum(scores))  # eq. 6
             samples.append(torch.stack(rows).mT.reshape(-1, 2, 2))
         return torch.stack(samples)
 
-    agree(fast, slow, numbers(1, 4, 3), numbers(1, 2, 4, 3), numbers(1, 2, 3, 2, 2))
+    assert_equal(fast, slow, random_tensor(1, 4, 3), random_tensor(1, 2, 4, 3), random_tensor(1, 2, 3, 2, 2))
 
 
 # vid2vid, equations 2 and 11: warping and matting
 
 
 def slow_warp(image: Tensor, flow: Tensor) -> Tensor:
+    """image [B, C, H, W], flow [B, 2, H, W] in pixels -> [B, C, H, W], bilinear with a repeated border."""
     _, channels, height, width = image.shape
     rows = []
     for b in range(len(image)):
@@ -257,44 +261,44 @@ def slow_warp(image: Tensor, flow: Tensor) -> Tensor:
                     u = (x + flow[b, 0, y, x]).clamp(0, width - 1)
                     v = (y + flow[b, 1, y, x]).clamp(0, height - 1)
                     left, top = min(math.floor(u.detach()), width - 2), min(math.floor(v.detach()), height - 2)
-                    a, e = u - left, v - top
-                    upper = (1 - a) * image[b, c, top, left] + a * image[b, c, top, left + 1]
-                    lower = (1 - a) * image[b, c, top + 1, left] + a * image[b, c, top + 1, left + 1]
-                    rows.append((1 - e) * upper + e * lower)
+                    right_share, lower_share = u - left, v - top
+                    upper = (1 - right_share) * image[b, c, top, left] + right_share * image[b, c, top, left + 1]
+                    lower = (1 - right_share) * image[b, c, top + 1, left] + right_share * image[b, c, top + 1, left + 1]
+                    rows.append((1 - lower_share) * upper + lower_share * lower)
     return torch.stack(rows).reshape(image.shape)
 
 
-def test_a_warp_reads_between_four_pixels_where_the_flow_points():
-    image, flow = torch.randn(2, 2, 4, 5, generator=DRAW), torch.randn(2, 2, 4, 5, generator=DRAW)
+def test_a_warp_interpolates_between_four_pixels_where_the_flow_points():
+    image, flow = torch.randn(2, 2, 4, 5, generator=RNG), torch.randn(2, 2, 4, 5, generator=RNG)
     assert torch.allclose(warp(image, flow), slow_warp(image, flow), atol=1e-5)  # warp computes in float32
 
 
 def test_matting_weighs_each_pixel_of_the_warp_and_the_synthesis_by_the_mask():
-    def slow(warped, made, mask):
-        values = [(1 - m) * w + m * h for w, h, m in zip(warped.flatten(), made.flatten(), mask.flatten(), strict=True)]
-        return torch.stack(values).reshape(made.shape)
+    def slow(warped, raw, mask):
+        values = [(1 - m) * w + m * h for w, h, m in zip(warped.flatten(), raw.flatten(), mask.flatten(), strict=True)]
+        return torch.stack(values).reshape(raw.shape)
 
-    agree(torch.lerp, slow, numbers(2, 3, 2, 2), numbers(2, 3, 2, 2), numbers(2, 3, 2, 2))
+    assert_equal(torch.lerp, slow, random_tensor(2, 3, 2, 2), random_tensor(2, 3, 2, 2), random_tensor(2, 3, 2, 2))
 
 
 # vid2vid, equations 5 to 8: the objective
 
 
-def test_the_hinge_and_the_least_squares_of_the_discriminators():
-    real, fake = numbers(2, 1, 2, 2), numbers(2, 1, 2, 2)
+def test_the_hinge_and_least_squares_losses_of_the_discriminators():
+    real, fake = random_tensor(2, 1, 2, 2), random_tensor(2, 1, 2, 2)
 
     def mean(values):
         return sum(values) / len(values)
 
     hinge = mean([torch.clamp(1 - r, min=0) for r in real.flatten()]) + mean([torch.clamp(1 + f, min=0) for f in fake.flatten()])
-    squares = mean([(r - 1) ** 2 for r in real.flatten()]) + mean([f**2 for f in fake.flatten()])
+    least_squares = mean([(r - 1) ** 2 for r in real.flatten()]) + mean([f**2 for f in fake.flatten()])
     assert torch.isclose(losses.discriminator_loss([[real]], [[fake]], "hinge").double(), hinge, atol=1e-6)
-    assert torch.isclose(losses.discriminator_loss([[real]], [[fake]], "lsgan").double(), squares, atol=1e-6)
+    assert torch.isclose(losses.discriminator_loss([[real]], [[fake]], "lsgan").double(), least_squares, atol=1e-6)
     assert torch.isclose(losses.generator_loss([[fake]], "hinge").double(), -mean(list(fake.flatten())), atol=1e-6)
     assert torch.isclose(losses.generator_loss([[fake]], "lsgan").double(), mean([(f - 1) ** 2 for f in fake.flatten()]), atol=1e-6)
 
 
-def test_the_flow_loss_is_the_confident_distance_to_the_teacher_in_tenths_of_the_height():
+def test_the_flow_loss_is_the_distance_to_the_teacher_times_confidence_in_tenths_of_the_height():
     def slow(flow, teacher, confidence):
         terms = [
             (flow[b, c, y, x] - teacher[b, c, y, x]).abs() * confidence[b, 0, y, x]
@@ -302,48 +306,48 @@ def test_the_flow_loss_is_the_confident_distance_to_the_teacher_in_tenths_of_the
         ]  # fmt: skip
         return sum(terms) / len(terms) * 10 / 4
 
-    agree(losses.flow_loss, slow, numbers(2, 2, 4, 3), numbers(2, 2, 4, 3), numbers(2, 1, 4, 3))
+    assert_equal(losses.flow_loss, slow, random_tensor(2, 2, 4, 3), random_tensor(2, 2, 4, 3), random_tensor(2, 1, 4, 3))
 
 
-def test_the_warping_loss_moves_the_real_frame_whatever_was_made_of_it():
+def test_the_warping_loss_warps_the_real_past_frame_and_not_the_synthesized_one():
     def slow(real, flow, truth):
         return sum((a - b).abs() for a, b in zip(slow_warp(real, flow).flatten(), truth.flatten(), strict=True)) / truth.numel()
 
     def term(real, flow, truth):
-        made, none = torch.full_like(truth, 0.5), torch.zeros(2, 0, 3)
-        synthesis = Synthesis(made, made, None, None, Warped(made, flow, made[:, :1]), None, made, torch.ones(2, 1), torch.zeros(2))
-        frame = Frame(made, none, truth)
+        grey, no_keypoints = torch.full_like(truth, 0.5), torch.zeros(2, 0, 3)
+        synthesis = Synthesis(grey, grey, None, None, Warped(grey, flow, grey[:, :1]), None, grey, torch.ones(2, 1), torch.zeros(2))
+        frame = Frame(grey, no_keypoints, truth)
         target = Target(frame, frame.map(lambda x: x[:, None]), flow, torch.ones_like(flow[:, :1]))
-        return generator_losses(synthesis, target, LossWeights(warp=1.0), None, None, Past([real], [made], []))["warp"]
+        return generator_losses(synthesis, target, LossWeights(warp=1.0), None, None, Past([real], [grey], []))["warp"]
 
-    draw = [torch.randn(2, channels, 4, 3, generator=DRAW, requires_grad=True) for channels in (3, 2, 3)]
-    fast, obvious = term(*draw), slow(*draw)
-    assert torch.isclose(fast, obvious, atol=1e-5)
-    for ours, theirs in zip(torch.autograd.grad(fast, draw), torch.autograd.grad(obvious, draw), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-5)
+    inputs = [torch.randn(2, channels, 4, 3, generator=RNG, requires_grad=True) for channels in (3, 2, 3)]
+    actual, expected = term(*inputs), slow(*inputs)
+    assert torch.isclose(actual, expected, atol=1e-5)
+    for gradient, reference in zip(torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, inputs), strict=True):
+        assert torch.allclose(gradient, reference, atol=1e-5)
 
 
-def test_the_teacher_of_the_examples_flow_looks_at_the_example_that_was_warped():
-    image, none = torch.zeros(2, 3, 4, 3), torch.zeros(2, 0, 3)
+def test_the_example_flow_loss_uses_the_teachers_flow_to_the_warped_example():
+    image, no_keypoints = torch.zeros(2, 3, 4, 3), torch.zeros(2, 0, 3)
     flow, teacher, confidence = torch.ones(2, 2, 4, 3), torch.zeros(2, 3, 2, 4, 3), torch.ones(2, 3, 1, 4, 3)
     teacher[0, 2], teacher[1, 1] = 3.0, 1.0
     best = torch.tensor([2, 1])
     synthesis = Synthesis(image, image, Warped(image, flow, image[:, :1]), None, None, None, image, torch.ones(2, 1), best)
-    frame = Frame(image, none, image)
+    frame = Frame(image, no_keypoints, image)
     target = Target(frame, frame.map(lambda x: torch.stack([x] * 3, 1)), example_flows=teacher, example_confidence=confidence)
     terms = generator_losses(synthesis, target, LossWeights(example_flow=1.0), None, None, Past([], [], []))
     assert terms["example_flow"] == pytest.approx((2.0 + 0.0) / 2 * 10 / 4)
 
 
-# What the inference form replaces
+# Layers that the renderer replaces
 
 
 @pytest.mark.parametrize("skip", [0, 3])
-def test_a_folded_convolution_of_a_doubled_picture_is_the_same_convolution(skip):
+def test_a_folded_convolution_of_an_upsampled_image_is_the_same_convolution(skip):
     torch.manual_seed(0)
     layer = UpConv(4 + skip, 5).double()
-    x, beside = numbers(2, 4, 3, 5), numbers(2, skip, 6, 10) if skip else None
-    before = layer(x, beside)
+    x, skipped = random_tensor(2, 4, 3, 5), random_tensor(2, skip, 6, 10) if skip else None
+    before = layer(x, skipped)
     layer.fold(4)
-    assert torch.allclose(layer(x, beside), before, atol=1e-12)
+    assert torch.allclose(layer(x, skipped), before, atol=1e-12)
     assert isinstance(layer, nn.Conv2d) and set(layer.state_dict()) == {"weight", "bias"}

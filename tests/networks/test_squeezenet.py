@@ -1,4 +1,4 @@
-"""The fixed feature network behind the perceptual loss and the perceptual metric."""
+"""SqueezeNet, the fixed network whose features the perceptual loss and the perceptual metric compare."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.models.perceptual import choose
+from stages.models.perceptual import choose_distance
 from stages.networks.features.squeezenet import TAPS, WEIGHTS, WEIGHTS_11, SqueezeNet, SqueezeNet11, squeezenet, squeezenet11, unit_distance
 from weights import registry
 
-CATS, CUPS = {281, 282, 285}, {504, 505, 967, 968}  # numbers of ImageNet classes
+CATS, CUPS = {281, 282, 285}, {504, 505, 967, 968}  # ImageNet class ids
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def network(state: dict[str, Tensor]) -> SqueezeNet:
 
 
 def as_tensor(photo: np.ndarray, side: int = 227) -> Tensor:
+    """The middle square of an image, [1, 3, side, side] in [-1, 1]."""
     image = torch.from_numpy(photo.copy()).movedim(-1, 0)[None].float() / 127.5 - 1
     square = min(image.shape[-2:])
     top, left = (image.shape[-2] - square) // 2, (image.shape[-1] - square) // 2
@@ -40,22 +41,22 @@ def as_tensor(photo: np.ndarray, side: int = 227) -> Tensor:
 
 
 @pytest.mark.parametrize(("photo", "classes"), [("chelsea", CATS), ("coffee", CUPS)])
-def test_the_weights_mean_what_the_network_computes(state, network, photo, classes):
+def test_the_network_recognises_photographs(state, network, photo, classes):
     deepest = network(as_tensor(getattr(skimage.data, photo)()))[-1]
     scores = F.conv2d(deepest, state["classifier.1.weight"].float(), state["classifier.1.bias"].float()).relu().mean((2, 3))
     assert scores.argmax().item() in classes
 
 
-def test_features_come_from_six_depths_at_falling_resolution(network):
+def test_features_have_six_depths_and_falling_resolution(network):
     shapes = [tuple(features.shape[1:]) for features in network(torch.zeros(2, 3, 256, 192))]
     assert len(shapes) == len(TAPS)
     assert shapes == [(96, 125, 93), (128, 62, 46), (256, 62, 46), (384, 31, 23), (512, 31, 23), (512, 15, 11)]
 
 
-def test_the_distance_is_zero_for_equal_pictures_symmetric_and_grows_with_blur(network):
+def test_the_distance_is_zero_for_equal_images_symmetric_and_grows_with_blur(network):
     sharp = as_tensor(skimage.data.astronaut(), 128)
-    little, much = (F.interpolate(F.avg_pool2d(sharp, n), (128, 128), mode="bilinear") for n in (2, 8))
-    a, b, c = network(sharp), network(little), network(much)
+    slightly_blurred, blurred = (F.interpolate(F.avg_pool2d(sharp, n), (128, 128), mode="bilinear") for n in (2, 8))
+    a, b, c = network(sharp), network(slightly_blurred), network(blurred)
     assert unit_distance(a, a).item() == 0
     assert unit_distance(a, b).item() == pytest.approx(unit_distance(b, a).item())
     assert 0 < unit_distance(a, b).item() < unit_distance(a, c).item()
@@ -72,28 +73,28 @@ def test_bfloat16_autocast_gives_nearly_the_same_distance(network):
     a, b = as_tensor(skimage.data.astronaut(), 128), as_tensor(skimage.data.chelsea(), 128)
     exact = unit_distance(network(a), network(b)).item()
     with torch.autocast("cpu", torch.bfloat16):
-        quick = unit_distance(network(a), network(b)).item()
-    assert quick == pytest.approx(exact, rel=0.02)
+        half = unit_distance(network(a), network(b)).item()
+    assert half == pytest.approx(exact, rel=0.02)
 
 
-def test_tensors_of_another_network_are_refused_by_name(state):
+def test_a_missing_tensor_is_named(state):
     with pytest.raises(RuntimeError, match="features.0.weight"):
         squeezenet({name: value for name, value in state.items() if name != "features.0.weight"})
 
 
-def test_a_picture_too_small_for_features_is_refused(network):
+def test_an_image_too_small_for_features_is_refused(network):
     with pytest.raises(ValueError, match="32 pixels"):
         network(torch.zeros(1, 3, 31, 256))
 
 
 FIRES_11 = {3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 128), 9: (256, 48, 192), 10: (384, 48, 192),
             11: (384, 64, 256), 12: (512, 64, 256)}  # fmt: skip
-"""Index in torchvision's `features` of SqueezeNet 1.1 -> (inputs, squeezed, expanded) of that fire."""
+"""Index of a fire module in torchvision's `features` of SqueezeNet 1.1 -> its channels (inputs, squeezed, expanded)."""
 
 
 @pytest.fixture
 def published_11() -> dict[str, Tensor]:
-    """Random numbers under the names and in the shapes of torchvision's file."""
+    """Random weights with the names and shapes of torchvision's file."""
     state = {"features.0.weight": torch.randn(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     for index, (inputs, squeezed, expanded) in FIRES_11.items():
         shapes = {"squeeze": (squeezed, inputs, 1, 1), "expand1x1": (expanded, squeezed, 1, 1), "expand3x3": (expanded, squeezed, 3, 3)}
@@ -112,7 +113,7 @@ class TestSqueezeNet11:
             (64, 127, 127), (128, 63, 63), (256, 31, 31), (384, 15, 15), (384, 15, 15), (512, 15, 15), (512, 15, 15)
         ]  # fmt: skip
 
-    def test_it_sees_colours_as_torchvision_normalises_them(self):
+    def test_colours_are_normalised_as_in_torchvision(self):
         network = SqueezeNet11()
         with torch.no_grad():
             network.get_parameter("features.0.weight").zero_()
@@ -124,14 +125,16 @@ class TestSqueezeNet11:
         with pytest.raises(RuntimeError, match="features"):
             squeezenet11(state)
 
-    @pytest.mark.parametrize(("there", "chosen"), [((), "none"), ((WEIGHTS_11,), "squeezenet-1.1"), ((WEIGHTS, WEIGHTS_11), "squeezenet")])
-    def test_auto_takes_the_best_that_can_be_had(self, there, chosen, tmp_path, monkeypatch):
-        sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in there}
-        for name in there:
+    @pytest.mark.parametrize(
+        ("available", "chosen"), [((), "none"), ((WEIGHTS_11,), "squeezenet-1.1"), ((WEIGHTS, WEIGHTS_11), "squeezenet")]
+    )
+    def test_auto_chooses_the_best_available_network(self, available, chosen, tmp_path, monkeypatch):
+        sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in available}
+        for name in available:
             (tmp_path / name).write_bytes(name.encode())
         known = registry.manifest().items()
         offline = {name: replace(entry, sha256=(sums[name],) if name in sums else entry.sha256, url="") for name, entry in known}
         monkeypatch.setattr(registry, "manifest", lambda: offline)
         monkeypatch.setenv("FSV2V_WEIGHTS_MIRROR", str(tmp_path))
         monkeypatch.setenv("FSV2V_WEIGHTS", str(tmp_path / "cache"))
-        assert choose("auto") == chosen and choose("vgg19") == "vgg19"
+        assert choose_distance("auto") == chosen and choose_distance("vgg19") == "vgg19"

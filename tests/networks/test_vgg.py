@@ -1,4 +1,4 @@
-"""VGG-19 as torchvision stores it, without torchvision."""
+"""VGG-19, loaded from torchvision's file without torchvision."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from stages.models.perceptual import PerceptualDistance
-from stages.networks.features.vgg import TAPS, WEIGHT_OF_TAP, Vgg19, vgg19, weighted_l1
+from stages.networks.features.vgg import TAP_WEIGHTS, TAPS, Vgg19, vgg19, weighted_l1
 
 CONVOLUTIONS = {
     0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 16: (256, 256),
     19: (512, 256), 21: (512, 512), 23: (512, 512), 25: (512, 512), 28: (512, 512), 30: (512, 512), 32: (512, 512), 34: (512, 512),
 }  # fmt: skip
-"""Index in torchvision's `features` -> (outputs, inputs)."""
+"""Index of a convolution in torchvision's `features` -> its channels (outputs, inputs)."""
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A file of the published one's names and shapes; the classifier, which is not used, is small."""
-    draw = torch.Generator().manual_seed(0)
+    """A state with the published names and shapes; the unused classifier is small."""
+    rng = torch.Generator().manual_seed(0)
     state = {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
     for index, (outputs, inputs) in CONVOLUTIONS.items():
-        state[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=draw) * (2 / (9 * inputs)) ** 0.5
+        state[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=rng) * (2 / (9 * inputs)) ** 0.5
         state[f"features.{index}.bias"] = torch.zeros(outputs)
     path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
     torch.save(state, path)
@@ -42,7 +42,7 @@ def test_a_file_of_another_network_is_refused(published):
         vgg19({**published, "head.weight": torch.zeros(1)})
 
 
-def test_the_first_layer_sees_colours_as_imagenet_was_normalised():
+def test_colours_are_normalised_as_for_imagenet():
     net = Vgg19()
     with torch.no_grad():
         net.get_parameter("features.0.weight").zero_()
@@ -52,15 +52,15 @@ def test_the_first_layer_sees_colours_as_imagenet_was_normalised():
     assert torch.allclose(green[0, 0, 8, 8], torch.tensor((1 - 0.456) / 0.224))
 
 
-def test_the_distance_weighs_deeper_layers_more_and_reaches_the_picture(published):
+def test_the_distance_is_the_weighted_sum_of_its_layers_and_has_a_gradient(published):
     image, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
     distance = PerceptualDistance(vgg19(published), weighted_l1)
     assert distance(image, image).tolist() == [0, 0]
 
     features = [vgg19(published)(x) for x in (image, other)]
-    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(WEIGHT_OF_TAP, *features, strict=True))
+    expected = sum(w * (a - b).abs().mean((1, 2, 3)) for w, a, b in zip(TAP_WEIGHTS, *features, strict=True))
     image.requires_grad_()
-    measured = distance(image, other)
-    assert torch.allclose(measured, expected, rtol=1e-4)
-    measured.sum().backward()
+    actual = distance(image, other)
+    assert torch.allclose(actual, expected, rtol=1e-4)
+    actual.sum().backward()
     assert image.grad is not None and image.grad.abs().max() > 0

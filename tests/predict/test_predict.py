@@ -101,7 +101,7 @@ def test_numbers_of_instances_never_wrap(model, tmp_path, capsys):
         for _ in range(2):
             layer.image(square_at(2))
     assert run(["predict", str(clip.path), "--frames", "2", "--model", str(model), "-o", str(tmp_path / "b.clip")]) == 3
-    assert "leave no number for what is none" in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "b.clip").exists()
+    assert "leave no number for pixels of no instance" in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "b.clip").exists()
 
 
 def test_a_part_of_the_clip_is_observed(drive, model, tmp_path):

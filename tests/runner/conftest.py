@@ -13,7 +13,7 @@ from stages.runner import ClipTask
 
 @pytest.fixture(scope="session")
 def stand_ins() -> ModuleType:
-    """The module of small stages, importable here and in the workers."""
+    """The module with the stand-in stages, which can be imported here and in workers."""
     return importlib.import_module("stand_ins")
 
 
@@ -29,12 +29,12 @@ def inputs(make_tiny_video, tmp_path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def task(stand_ins, tmp_path) -> Callable[..., ClipTask]:
-    """task(b="die"): the stand-in stage, told what to do for which input."""
+    """task(b="die"): the stand-in stage, with a fault for each named input."""
 
-    def make(**deeds: str) -> ClipTask:
+    def make(**faults: str) -> ClipTask:
         log = tmp_path / "log"
         log.touch()
-        options = stand_ins.StandIn(str(log), tuple(f"{stem}={deed}" for stem, deed in deeds.items()))
+        options = stand_ins.StandIn(str(log), tuple(f"{stem}={fault}" for stem, fault in faults.items()))
         return ClipTask("stand_ins:extract", options, str(tmp_path / "out"), False, "stand-in")
 
     return make

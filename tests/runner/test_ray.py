@@ -13,7 +13,7 @@ import pytest
 
 from fsv2v_cli.hints import with_hint
 from stages.errors import MissingRequirement, UsageError
-from stages.runner import ClipTask, FailureList, ray_crew, run_over_clips
+from stages.runner import ClipTask, FailureList, ray_pool, run_over_clips
 
 ray = pytest.importorskip("ray")
 
@@ -60,7 +60,7 @@ def test_a_killed_worker_is_tried_again_and_then_given_up(inputs, task, stand_in
     reports = by_stem(on_ray(work, inputs("a", "b", "c")))
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert "on the Ray cluster" in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
-    assert stand_ins.calls(work.options.log, "b") >= 2
+    assert stand_ins.count_calls(work.options.log, "b") >= 2
 
 
 def test_a_full_disk_on_one_node_costs_its_inputs_only(inputs, task, tmp_path):
@@ -149,4 +149,4 @@ def test_steps_tell_how_far_an_input_is(make_face_video, task, tmp_path):
     [([8], 2, 4), ([8], 8, 1), ([8], 20, 1), ([8, 8], 3, 4), ([0, 4, 4], 2, 4), ([2, 16], 2, 8), ([], 1, 1)],
 )
 def test_the_cores_that_each_worker_gets(nodes, workers, threads):
-    assert ray_crew.share(nodes, workers) == threads
+    assert ray_pool.threads_per_worker(nodes, workers) == threads

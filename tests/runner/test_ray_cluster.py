@@ -44,8 +44,8 @@ def test_a_node_dies_and_every_clip_is_finished_once_with_the_same_bytes(cluster
     nodes = tmp_path / "nodes"
     nodes.mkdir()
     options = SketchOptions(backend="dlib", background="none")
-    doomed = stand_ins.DoomedSketch(str(nodes), cluster.second.node_id, options)
-    task = ClipTask("stand_ins:sketch_until_doom", doomed, str(tmp_path / "on ray"))
+    hanging = stand_ins.SketchThatHangs(str(nodes), cluster.second.node_id, options)
+    task = ClipTask("stand_ins:sketch_or_hang", hanging, str(tmp_path / "on ray"))
 
     finished = []
     for report in run_over_clips(task, videos, engine="ray", address=cluster.address):

@@ -18,10 +18,10 @@ import stages.clip
 from fsv2v_cli.hints import with_hint
 from stages.clip import Clip, Producer, as_clip, open_clip
 from stages.errors import MissingRequirement, NoDetection, UsageError
-from stages.io.files import using
+from stages.io.files import shared_lock
 from stages.runner import ClipTask, exit_code, run_over_clips
 from stages.runner.report import Step
-from stages.runner.work import cores
+from stages.runner.work import available_cores
 
 BOTH = pytest.mark.parametrize("jobs", [1, 2])
 
@@ -68,7 +68,7 @@ def test_an_input_in_which_nothing_is_found_keeps_its_clip_while_another_stage_w
 
     def begin_beside(source: str, out: str | None) -> Clip:
         clip = as_clip(source, out)
-        beside.enter_context(using(clip.path))
+        beside.enter_context(shared_lock(clip.path))
         return clip
 
     with contextlib.ExitStack() as beside, pytest.MonkeyPatch.context() as patched:
@@ -126,7 +126,7 @@ def test_a_killed_worker_costs_nothing(inputs, task, stand_ins):
     reports = list(run_over_clips(work, inputs("a", "b", "c"), jobs=2))
     assert stems(reports) == ["a", "b", "c"]
     assert {report.status for report in reports} == {"done"}
-    assert stand_ins.calls(work.options.log, "b") == 2
+    assert stand_ins.count_calls(work.options.log, "b") == 2
 
 
 @pytest.mark.parametrize(("deed", "cause"), [("die", "SIGKILL"), ("exit", "exit code 7")])
@@ -135,7 +135,7 @@ def test_an_input_that_kills_its_worker_twice_is_given_up(inputs, task, stand_in
     reports = {Path(report.clip).stem: report for report in run_over_clips(work, inputs("a", "b", "c"), jobs=2)}
     assert [reports[name].status for name in "abc"] == ["done", "failed", "done"]
     assert cause in reports["b"].reason and with_hint(reports["b"].reason).endswith("try fewer --jobs")
-    assert stand_ins.calls(work.options.log, "b") == 2
+    assert stand_ins.count_calls(work.options.log, "b") == 2
 
 
 def test_workers_stay_for_the_whole_run_so_that_a_model_is_opened_once_in_each(inputs, task):
@@ -153,7 +153,7 @@ def test_no_more_workers_than_inputs_are_started(inputs, task):
 def test_the_jobs_share_the_cores(inputs, task, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     reports = list(run_over_clips(task(), inputs("a", "b"), jobs=2))
-    assert {report.notes["threads"] for report in reports} == {str(max(1, cores() // 2))}
+    assert {report.notes["threads"] for report in reports} == {str(max(1, available_cores() // 2))}
 
 
 def test_threads_that_the_user_has_set_stay(inputs, task, monkeypatch):
@@ -256,7 +256,7 @@ def test_of_4000_videos_the_broken_ones_fail_and_no_other(inputs, stand_ins, tmp
     broken = {str(source) for source in sources[::100]}
     for source in sources:
         (source.mkdir if str(source) in broken else functools.partial(source.symlink_to, whole.path))()
-    glance = ClipTask("stand_ins:glance", stand_ins.StandIn(""), layer="stand-in")
-    reports = list(run_over_clips(glance, map(str, sources), jobs=2))
+    task = ClipTask("stand_ins:read_nothing", stand_ins.StandIn(""), layer="stand-in")
+    reports = list(run_over_clips(task, map(str, sources), jobs=2))
     assert {report.source for report in reports} == set(map(str, sources)) and len(reports) == total
     assert {report.source for report in reports if report.status == "failed"} == broken

@@ -72,7 +72,7 @@ def test_without_a_choice_instances_have_the_mean_of_their_label(model, drive):
 @pytest.mark.parametrize("numbers", [True, False], ids=["numbered", "followed"])
 def test_a_draw_is_made_for_each_instance_and_kept_through_the_whole_video(numbers, model, tmp_path):
     """Without numbers an instance is a connected piece, here both cars together."""
-    clip = make_street(tmp_path / "drive.clip", num_frames=5, step=3, numbers=numbers)
+    clip = make_street(tmp_path / "drive.clip", num_frames=5, step=3, instances=numbers)
     labels, cars = street_maps(5, step=3)
     maps = maps_of(clip, model, "sample:3")
     for label in range(2):

@@ -48,7 +48,7 @@ def test_a_saved_frame_of_the_driving_video_is_recognised(driver, tmp_path, scal
 
 
 def test_another_person_in_the_same_pose_is_not(driver, tmp_path, monkeypatch):
-    monkeypatch.setattr(identity, "at_hand", lambda: None)  # painted people are none to the network
+    monkeypatch.setattr(identity, "open_if_available", lambda: None)  # painted people are none to the network
     points = driver.layer("landmarks").arrays()["points"][7, 0]
     inverted = with_landmarks(tmp_path / "other.clip", 255 - driver.frame(7), points)
     assert decide("auto", "landmarks", [inverted], driver).how == "proportions"
@@ -68,7 +68,7 @@ def test_what_the_user_says_holds(driver):
 
 def test_a_person_is_recognised_in_another_video(shared, tmp_path):
     """Two videos of one person, and a third of somebody else."""
-    describe = identity.at_hand()
+    describe = identity.open_if_available()
     if describe is None:
         pytest.skip("dlib's recognition network is not here")
     from stages.extract_sketch import SketchOptions, extract

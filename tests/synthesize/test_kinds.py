@@ -52,4 +52,4 @@ def test_other_labels_than_the_models_are_said(tmp_path, make_tiny_video, fsv2v)
     video = make_tiny_video(tmp_path / "drive.mp4")
     asked = ("--examples", video, "--driving", video, "--model", tmp_path / "street.safetensors")
     done = fsv2v("synthesize", *asked, "-o", tmp_path / "out.mp4")
-    assert done.exit_code == 2 and "have 11 channels, the model wants 19" in done.stderr
+    assert done.exit_code == 2 and "have 11 channels, the model expects 19" in done.stderr

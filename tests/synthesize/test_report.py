@@ -128,7 +128,7 @@ def test_the_landmark_error_is_that_of_the_faces_in_the_result(make, driver, tmp
     answers = iter(points + np.array([2, 0, 0], np.float32))
     monkeypatch.setattr("stages.synthesize.report.record.missing_detector", str)
     monkeypatch.setattr("stages.synthesize.report.record.detector_factory", lambda name, device: lambda: lambda frame: [next(answers)])
-    monkeypatch.setattr("stages.models.identity.at_hand", lambda: None)
+    monkeypatch.setattr("stages.models.identity.open_if_available", lambda: None)
     make()
     (errors,) = (curve["values"] for curve in content(tmp_path / "out.html")["curves"] if "landmark" in curve["title"])
     eyes = np.linalg.norm(points[:, 36:42, :2].mean(1) - points[:, 42:48, :2].mean(1), axis=-1)
@@ -197,9 +197,9 @@ def test_a_report_of_another_name_is_a_mistake_of_use(model, person, driver, tmp
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[chromium.Browser]:
-    if chromium.find() is None:
+    if chromium.find_executable() is None:
         pytest.skip("there is no Chromium")
-    with chromium.opened(tmp_path / "browser") as tab:
+    with chromium.open_browser(tmp_path / "browser") as tab:
         yield tab
 
 

@@ -85,7 +85,7 @@ def model(tmp_path_factory):
 def test_every_selection_makes_a_video_with_either_attention(select, attention, model, make_painted_clip, tmp_path):
     person = open_clip(make_painted_clip(tmp_path / "person.clip", 0, num_frames=12))
     options = SynthesizeOptions(example_frames=(0, 8), select=select, device="cpu", crop="none", normalize="off")
-    outcome = synthesize([person], person, model.attending(attention), tmp_path / "out.clip", options)
+    outcome = synthesize([person], person, model.with_attention(attention), tmp_path / "out.clip", options)
     assert outcome.frames == 12
     assert open_clip(tmp_path / "out.clip").frame(11).shape == (64, 64, 3)
 

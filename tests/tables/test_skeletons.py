@@ -15,7 +15,7 @@ from stages.tables.skeletons import (
     MEDIAPIPE_33,
     OPENPOSE_18,
     SKELETONS,
-    convert,
+    convert_to_body_25,
 )
 
 COCO_NAMES = (
@@ -50,7 +50,7 @@ def numbered(count: int) -> np.ndarray:
 )
 def test_every_point_goes_where_the_point_of_its_name_is(skeleton, names):
     points = numbered(skeleton.count)
-    body = convert(points, skeleton)["keypoints"]
+    body = convert_to_body_25(points, skeleton)["keypoints"]
     for name, point in zip(poses.NAMES, body, strict=True):
         if name in names:
             assert np.array_equal(point, points[names.index(name)]), name
@@ -63,7 +63,7 @@ def test_every_point_goes_where_the_point_of_its_name_is(skeleton, names):
 
 def test_a_whole_body_brings_openposes_hands_and_a_face_without_pupils():
     points = numbered(133)
-    arrays = convert(np.stack([points, points]), COCO_WHOLEBODY)
+    arrays = convert_to_body_25(np.stack([points, points]), COCO_WHOLEBODY)
     assert {name: array.shape for name, array in arrays.items()} == {
         "keypoints": (2, 25, 3), "face": (2, 70, 3), "hand_left": (2, 21, 3), "hand_right": (2, 21, 3),
     }  # fmt: skip
@@ -75,23 +75,23 @@ def test_a_whole_body_brings_openposes_hands_and_a_face_without_pupils():
 def test_a_mean_is_absent_when_a_part_of_it_is():
     points = numbered(17)
     points[6, 2] = 0
-    body = convert(points, COCO_17)["keypoints"]
+    body = convert_to_body_25(points, COCO_17)["keypoints"]
     assert not body[[1, 2]].any() and body[5, 2] > 0
 
 
 def test_points_without_confidence_lose_their_place():
     points = numbered(18)
     points[3, 2] = 0
-    assert not convert(points, OPENPOSE_18)["keypoints"][3].any()
+    assert not convert_to_body_25(points, OPENPOSE_18)["keypoints"][3].any()
 
 
 def test_body_25_gives_cocos_points_again():
     points = numbered(17)
-    assert np.array_equal(convert(points, COCO_17)["keypoints"][list(COCO_17_IN_BODY_25)], points)
+    assert np.array_equal(convert_to_body_25(points, COCO_17)["keypoints"][list(COCO_17_IN_BODY_25)], points)
 
 
 def test_the_table_knows_all_of_them_and_another_number_of_points_is_a_mistake():
     assert {skeleton.count for skeleton in SKELETONS.values()} == {17, 18, 25, 33, 133}
     assert all(len(skeleton.body) == 25 for skeleton in SKELETONS.values())
     with pytest.raises(ValueError, match="mediapipe-33 has 33 points"):
-        convert(numbered(25), MEDIAPIPE_33)
+        convert_to_body_25(numbered(25), MEDIAPIPE_33)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.tracking.interpolation import filled
+from stages.tracking.interpolation import fill_gaps
 from stages.tracking.smoothing import Tracked
 
 
@@ -20,12 +20,12 @@ def track(xs: list[float | None], identity: list[int] | None = None) -> list[Tra
 
 
 def places(frames: list[Tracked[None]], fps: float = 10) -> list[float | None]:
-    return [float(frame.points[0, 0, 0]) if frame.points[0, 0, 2] > 0 else None for frame in filled(frames, fps, 0.2)]
+    return [float(frame.points[0, 0, 0]) if frame.points[0, 0, 2] > 0 else None for frame in fill_gaps(frames, fps, 0.2)]
 
 
 def test_a_short_gap_lies_on_the_line_between_its_ends() -> None:
     assert places(track([10, None, None, 40, 50])) == pytest.approx([10, 20, 30, 40, 50])
-    frames = list(filled(track([10, None, 30]), 10, 0.2))
+    frames = list(fill_gaps(track([10, None, 30]), 10, 0.2))
     assert frames[1].identity[0] == 7 and frames[1].points[0, 0, 2] == pytest.approx(0.8)
 
 
@@ -41,16 +41,16 @@ def test_nobody_is_turned_into_somebody_else() -> None:
 def test_one_point_of_a_person_may_be_missing_while_he_is_there() -> None:
     frames = [Tracked(np.array([[[x, 0, 1], [x, 9, c]]], np.float32), np.array([3]), None) for x, c in ((0, 1), (1, 0), (2, 1))]
     frames[1].points[0, 1] = 0
-    middle = list(filled(frames, 10, 0.2))[1]
+    middle = list(fill_gaps(frames, 10, 0.2))[1]
     assert middle.points[0].tolist() == [[1, 0, 1], [1, 9, 1]]
 
 
 def test_a_second_person_may_come_later() -> None:
     alone, both = np.array([[[1, 0, 1]]], np.float32), np.array([[[1, 0, 1]], [[9, 0, 1]]], np.float32)
     frames = [Tracked(alone, np.array([0]), None), Tracked(both, np.array([0, 1]), None), Tracked(both, np.array([0, 1]), None)]
-    assert [len(frame.points) for frame in filled(frames, 10)] == [1, 2, 2]
+    assert [len(frame.points) for frame in fill_gaps(frames, 10)] == [1, 2, 2]
 
 
 def test_zero_seconds_change_nothing() -> None:
     frames = track([10, None, 30])
-    assert [frame.points[0, 0, 2] for frame in filled(frames, 10, 0)] == [frame.points[0, 0, 2] for frame in frames]
+    assert [frame.points[0, 0, 2] for frame in fill_gaps(frames, 10, 0)] == [frame.points[0, 0, 2] for frame in frames]

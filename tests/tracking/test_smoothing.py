@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.tracking.smoothing import Tracked, smoothed
+from stages.tracking.smoothing import Tracked, smooth_tracks
 
 SIZE = 100.0
 
@@ -16,7 +16,7 @@ def smooth(x: np.ndarray, identity: np.ndarray | None = None, strength: float = 
     for value, one in zip(x, who, strict=True):
         points = np.array([[[value, 0, 1], [0, 0, 1], [SIZE, SIZE, 1]]], np.float32) * (one >= 0)
         frames.append(Tracked(points, np.array([one]), None))
-    return np.array([frame.points[0, 0, 0] for frame in smoothed(iter(frames), fps, strength)])
+    return np.array([frame.points[0, 0, 0] for frame in smooth_tracks(iter(frames), fps, strength)])
 
 
 def test_noise_shrinks() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.errors import UsageError
-from stages.tracking.tracker import Seen, Subject, follow, parse_choice
+from stages.tracking.tracker import Detections, Subject, follow, parse_choice
 
 
 def someone(x: float, size: float = 40.0, y: float = 100.0) -> Subject:
@@ -17,7 +17,7 @@ def someone(x: float, size: float = 40.0, y: float = 100.0) -> Subject:
 
 def followed(frames: list[list[Subject]], choice: str | int, cuts: tuple[int, ...] = (), fps: float = 4) -> list[list[float | None]]:
     """Per frame and slot the x of who is there."""
-    seen = (Seen(subjects, index in cuts, None) for index, subjects in enumerate(frames))
+    seen = (Detections(subjects, index in cuts, None) for index, subjects in enumerate(frames))
     tracks = follow(seen, choice, 1, fps, 400, 200)
     return [[float(x) if there else None for x, there in zip(t.points[:, 0, 0], t.points[:, 0, 2], strict=True)] for t in tracks]
 
@@ -77,7 +77,7 @@ def walker(x: float, y: float = 100.0, height: float = 80.0, phase: float = 0.0)
 
 def paths(frames: list[list[Subject]]) -> list[set[float]]:
     """For each slot the heights on the picture at which it was: one if it has kept to one person."""
-    seen = (Seen(subjects, False, None) for subjects in frames)
+    seen = (Detections(subjects, False, None) for subjects in frames)
     heights: dict[int, set[float]] = {}
     for track in follow(seen, "all", 5, 25, 1000, 400):
         for slot, (points, identity) in enumerate(zip(track.points, track.identity, strict=True)):

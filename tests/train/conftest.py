@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Fixtures for the tests of training."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from stages.train.batch import Batch
 
 @pytest.fixture
 def tensors_of() -> Callable[[Batch], list[Tensor]]:
-    """All tensors of a batch."""
+    """tensors_of(batch): all tensors of a batch."""
 
-    def listed(batch: Batch) -> list[Tensor]:
-        found: list[Tensor] = []
+    def collect(batch: Batch) -> list[Tensor]:
+        tensors: list[Tensor] = []
 
         def keep(tensor: Tensor) -> Tensor:
-            found.append(tensor)
+            tensors.append(tensor)
             return tensor
 
         batch.map(keep)
-        assert len(found) == 11
-        return found
+        assert len(tensors) == 11
+        return tensors
 
-    return listed
+    return collect

@@ -1,4 +1,4 @@
-"""Augmentation shows the same scene from elsewhere and in other colours."""
+"""Colour augmentation: hue, contrast, brightness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEUTRAL = np.ones(3)
 
 
 @pytest.mark.parametrize("degrees", [-120.0, 30.0, 120.0])
-def test_a_turn_of_the_hue_leaves_greys_and_turns_colours(degrees):
+def test_a_hue_rotation_keeps_greys_and_changes_colours(degrees):
     colours = Colours(NEUTRAL, 0.0, degrees)
     grey = np.full((4, 4, 3), 90, np.uint8)
     assert np.abs(colours(grey).astype(int) - 90).max() <= 1
@@ -27,12 +27,12 @@ def test_contrast_and_brightness_are_clipped():
     assert Colours(NEUTRAL * 1.5, 10.0)(image).tolist() == [[[10, 160, 255]]]
 
 
-def test_no_strength_changes_nothing():
+def test_strength_0_changes_nothing():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert np.array_equal(draw_colours(np.random.default_rng(1), 0.0, 180.0)(image), image)
 
 
-def test_every_second_window_has_another_hue():
-    draw = np.random.default_rng(0)
-    turned = sum(draw_colours(draw, 1.0, 180.0).turn is not None for _ in range(400))
-    assert 160 < turned < 240
+def test_half_of_the_windows_have_another_hue():
+    rng = np.random.default_rng(0)
+    rotated = sum(draw_colours(rng, 1.0, 180.0).rotation is not None for _ in range(400))
+    assert 160 < rotated < 240

@@ -1,4 +1,4 @@
-"""Data parallel training: processes share a batch, and learn what one would learn from it; memory can be traded for time."""
+"""Data-parallel training equals training in one process, and options that save memory do not change the losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stages.train.trainer import Trainer
 TINY = replace(read_recipe("tiny"), perceptual="none", bfloat16=False, phases=(Phase(3, batch=4), Phase(3, batch=4, frames=2)))
 
 
-def test_parts_cover_a_batch_once():
+def test_the_parts_of_all_processes_cover_the_batch_once():
     for size in (1, 2, 3, 5):
         parts = [ProcessGroup(rank, size).part(8) for rank in range(size)]
         assert [i for part in parts for i in part] == list(range(8))
@@ -28,7 +28,8 @@ def test_parts_cover_a_batch_once():
         ProcessGroup(0, 3).part(2)
 
 
-def trained(data: Path, compute: ComputeSettings, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+def run_steps(data: Path, compute: ComputeSettings, config=TINY, steps: int = 6) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """(losses of each step, weights of the generator after the last)."""
     trainer, dataset = Trainer(config, torch.device("cpu"), None, compute), Dataset(data, "landmarks", "train")
     terms = []
     for step in range(steps):
@@ -37,41 +38,45 @@ def trained(data: Path, compute: ComputeSettings, config=TINY, steps: int = 6) -
     return terms, trainer.generator.state_dict()
 
 
-def close(ours: list[dict[str, float]], theirs: list[dict[str, float]], tolerance: float) -> bool:
+def losses_close(actual: list[dict[str, float]], expected: list[dict[str, float]], tolerance: float) -> bool:
+    """Whether losses differ by at most `tolerance`, relative to the expected value if it is above 1."""
     return all(
         a.keys() == b.keys() and all(abs(a[name] - b[name]) < tolerance * max(1, abs(b[name])) for name in a)
-        for a, b in zip(ours, theirs, strict=True)
+        for a, b in zip(actual, expected, strict=True)
     )
 
 
 @pytest.mark.parametrize(
     "compute", [ComputeSettings(accumulate=2), ComputeSettings(accumulate=3), ComputeSettings(checkpoint=True)], ids=str
 )
-def test_saving_memory_changes_no_loss(painted_dataset, compute):
-    plain, saved = (trained(painted_dataset, each, steps=4) for each in (ComputeSettings(), compute))
-    assert close(saved[0], plain[0], 2e-3)  # the same but for rounding, which Adam's first steps enlarge
+def test_options_that_save_memory_change_no_loss(painted_dataset, compute):
+    plain, with_option = (run_steps(painted_dataset, each, steps=4) for each in (ComputeSettings(), compute))
+    assert losses_close(with_option[0], plain[0], 2e-3)  # they differ by rounding, which the first steps of Adam amplify
 
 
 def test_gradients_may_flow_back_through_several_frames(painted_dataset):
-    window = (Phase(2, batch=2, frames=4),)
-    one, two = (trained(painted_dataset, ComputeSettings(), replace(TINY, phases=window, backprop_frames=n), 2)[1] for n in (1, 4))
-    assert any(not torch.allclose(one[name], two[name]) for name in one)
-    assert all(torch.isfinite(value).all() for value in two.values())
+    phases = (Phase(2, batch=2, frames=4),)
+    one, four = (run_steps(painted_dataset, ComputeSettings(), replace(TINY, phases=phases, backprop_frames=n), 2)[1] for n in (1, 4))
+    assert any(not torch.allclose(one[name], four[name]) for name in one)
+    assert all(torch.isfinite(value).all() for value in four.values())
 
 
 def test_the_gradient_penalty_is_part_of_the_discriminators_loss(painted_dataset):
-    one, other = (trained(painted_dataset, ComputeSettings(), replace(TINY, r1=weight), 1)[0][0]["discriminator"] for weight in (0.0, 10.0))
-    assert other > one
+    without, with_penalty = (
+        run_steps(painted_dataset, ComputeSettings(), replace(TINY, r1=weight), 1)[0][0]["discriminator"] for weight in (0.0, 10.0)
+    )
+    assert with_penalty > without
 
 
-def torchrun(processes: int, data: Path, out: Path, fsv2v, recipe: Path) -> list[dict]:
+def train_with_torchrun(processes: int, data: Path, out: Path, fsv2v, recipe: Path) -> list[dict]:
+    """Train with the command line in several processes, and return the rows of the log."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "fsv2v_cli"]
     command += ["train", "--data", str(data), "--preset", str(recipe), "-o", str(out)]
     command += ["--perceptual", "none", "--float32", "--device", "cpu", "--log-every", "1"]
     environment = {**fsv2v.environment, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [str(out / "snapshot-00000006.safetensors")]  # the first process speaks for all
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [str(out / "snapshot-00000006.safetensors")]  # printed by the first process alone
     return [json.loads(line) for line in (out / "log.ndjson").read_text().splitlines()]
 
 
@@ -79,9 +84,9 @@ def torchrun(processes: int, data: Path, out: Path, fsv2v, recipe: Path) -> list
 def test_two_processes_learn_what_one_learns_from_the_whole_batch(painted_dataset, tmp_path, fsv2v):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('base = "tiny"\n[[phases]]\nsteps = 3\nbatch = 4\n[[phases]]\nsteps = 3\nbatch = 4\nframes = 2\n')
-    one, two = (torchrun(n, painted_dataset, tmp_path / str(n), fsv2v, recipe) for n in (1, 2))
+    one, two = (train_with_torchrun(n, painted_dataset, tmp_path / str(n), fsv2v, recipe) for n in (1, 2))
     assert [row["step"] for row in one] == [row["step"] for row in two]
     losses = [[{k: v for k, v in row.items() if isinstance(v, float)} for row in rows if "l1" in row] for rows in (one, two)]
-    assert close(losses[1], losses[0], 5e-3)
-    judged = [[row["validation"]["psnr"] for row in rows if "validation" in row] for rows in (one, two)]
-    assert judged[1] == pytest.approx(judged[0], abs=0.02)
+    assert losses_close(losses[1], losses[0], 5e-3)
+    psnr = [[row["validation"]["psnr"] for row in rows if "validation" in row] for rows in (one, two)]
+    assert psnr[1] == pytest.approx(psnr[0], abs=0.02)

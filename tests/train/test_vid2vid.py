@@ -1,4 +1,4 @@
-"""vid2vid through `train` and `synthesize`: scale by scale, windows that go on from real frames, exact resume."""
+"""Training vid2vid scale by scale, with windows that continue real frames and exact resume; synthesis with the trained model."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ RECIPE = replace(
 RECIPE = replace(RECIPE, discriminators=replace(RECIPE.discriminators, filters=8, layers=3))
 
 
-def quick(data: Path) -> TrainOptions:
+def train_options(data: Path) -> TrainOptions:
     return TrainOptions(data, "cpu", LoggingSettings(1, 0))
 
 
-def rows(run: Path) -> list[dict]:
+def read_log(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "log.ndjson").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def run(painted_dataset, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("vid2vid") / "run"
-    train(RECIPE, quick(painted_dataset), out)
+    train(RECIPE, train_options(painted_dataset), out)
     return out
 
 
-def test_it_is_trained_scale_by_scale_with_the_terms_of_the_paper(run):
-    terms = [row for row in rows(run) if "gan" in row]
+def test_training_goes_scale_by_scale_with_the_losses_of_the_paper(run):
+    terms = [row for row in read_log(run) if "gan" in row]
     assert [row["size"] for row in terms] == [32] * 4 + [64] * 4
     assert {"gan", "feature_matching", "video_gan", "warp", "flow", "mask", "temporal", "discriminator"} <= terms[-1].keys()
     assert all(np.isfinite(value) for row in terms for value in row.values())
@@ -71,45 +71,45 @@ def test_it_is_trained_scale_by_scale_with_the_terms_of_the_paper(run):
 
 
 @pytest.mark.parametrize("stopped_at", [3, 5, 7])
-def test_it_goes_on_exactly_also_while_the_coarse_scale_is_held(run, stopped_at, painted_dataset, tmp_path):
+def test_a_stopped_run_resumes_exactly_also_while_the_coarse_scale_is_frozen(run, stopped_at, painted_dataset, tmp_path):
     def stop(row):
         if row.get("step") == stopped_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(RECIPE, quick(painted_dataset), tmp_path / "run", event=stop)
-    train(RECIPE, quick(painted_dataset), tmp_path / "run")
-    assert rows(tmp_path / "run") == rows(run)
+        train(RECIPE, train_options(painted_dataset), tmp_path / "run", event=stop)
+    train(RECIPE, train_options(painted_dataset), tmp_path / "run")
+    assert read_log(tmp_path / "run") == read_log(run)
 
 
-def test_the_coarse_scale_is_held_and_keeps_the_momentum_of_its_optimiser(painted_dataset):
+def test_the_frozen_coarse_scale_keeps_the_momentum_of_its_optimiser(painted_dataset):
     data = Dataset(painted_dataset, "landmarks", "train")
     trainer: Any = Trainer(RECIPE, torch.device("cpu"), None)
 
-    def step() -> dict[str, torch.Tensor]:
+    def train_step() -> dict[str, torch.Tensor]:
         phase = RECIPE.phase_at(trainer.step)
         trainer.train_step(data.batch(RECIPE, trainer.step, phase), phase)
         return {name: value.clone() for name, value in trainer.generator.state_dict().items()}
 
     for _ in range(4):
-        before = step()
+        before = train_step()
     momentum = trainer.optimizer.state[trainer.generator.scales[0].heads.image.weight]["exp_avg"].clone()
-    held = step()
-    changed = {name.split(".")[1] for name, value in held.items() if not torch.equal(value, before[name])}
+    after_freezing = train_step()
+    changed = {name.split(".")[1] for name, value in after_freezing.items() if not torch.equal(value, before[name])}
     assert changed == {"1"}
     assert torch.equal(trainer.optimizer.state[trainer.generator.scales[0].heads.image.weight]["exp_avg"], momentum)
-    step()
-    together = step()
-    assert {name.split(".")[1] for name, value in together.items() if not torch.equal(value, held[name])} == {"0", "1"}
+    train_step()
+    after_joint_steps = train_step()
+    assert {name.split(".")[1] for name, value in after_joint_steps.items() if not torch.equal(value, after_freezing[name])} == {"0", "1"}
 
 
-def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset):
-    config = replace(RECIPE, given=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
+def test_windows_continue_real_frames_which_are_not_synthesized(painted_dataset):
+    config = replace(RECIPE, real_past=1.0, phases=(Phase(1, batch=2, frames=2, rollout=1),))
     data = Dataset(painted_dataset, "landmarks", "train")
     trainer: Any = Trainer(config, torch.device("cpu"), None)
     step = next(step for step in range(20) if data.batch(config, step, config.phases[0]).num_frames == 5)
     batch = data.batch(config, step, config.phases[0])
-    assert batch.given == 2, "the past frames of the generator"
+    assert batch.real_frames == 2, "as many real frames as the past has"
 
     pasts: list[Any] = []
     synthesize = trainer.generator.synthesize
@@ -118,49 +118,50 @@ def test_windows_go_on_from_real_frames_which_are_not_made_again(painted_dataset
     trainer.train_step(batch, config.phases[0])
     assert len(pasts) == 3
     newest, oldest = pasts[0].frames()
-    given = batch.frames.required_image
-    assert torch.equal(newest.required_image, given[:, 1]) and torch.equal(oldest.required_image, given[:, 0])
-    assert torch.equal(pasts[1].older.required_image, given[:, 1])
+    images = batch.frames.required_image
+    assert torch.equal(newest.required_image, images[:, 1]) and torch.equal(oldest.required_image, images[:, 0])
+    assert torch.equal(pasts[1].older.required_image, images[:, 1])
 
 
-def test_shares_of_the_steps_begin_with_real_frames_and_without(painted_dataset):
+def test_given_is_the_share_of_windows_that_continue_real_frames(painted_dataset):
     data, phase = Dataset(painted_dataset, "landmarks", "train"), Phase(1, batch=1, frames=2)
-    given = [data.batch(replace(RECIPE, given=0.5), step, phase).given for step in range(30)]
+    given = [data.batch(replace(RECIPE, real_past=0.5), step, phase).real_frames for step in range(30)]
     assert set(given) == {0, 2} and 5 <= given.count(2) <= 25
-    assert not any(data.batch(replace(RECIPE, given=1.0), step, Phase(1, batch=1)).given for step in range(3)), "single frames have no past"
+    single = [data.batch(replace(RECIPE, real_past=1.0), step, Phase(1, batch=1)) for step in range(3)]
+    assert not any(batch.real_frames for batch in single), "single frames have no past"
 
 
-def test_the_teacher_is_asked_for_what_the_losses_see_alone(painted_dataset):
-    """Of a rollout the flows that no video discriminator reaches are zeros; the others are those of the same frames without a rollout."""
-    asked = []
+def test_the_teacher_computes_only_the_flows_that_the_losses_use(painted_dataset):
+    """In a rollout, flows before the windows of the video discriminators are zeros."""
+    calls = []
 
     def teacher(one, other):
-        asked.append(1)
+        calls.append(1)
         return np.ones((*one.shape[:2], 2), np.float32)
 
-    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), given=0.0)
+    config = replace(RECIPE, discriminators=replace(RECIPE.discriminators, video_frames=2, video_rates=1), real_past=0.0)
     data, phase = Dataset(painted_dataset, "landmarks", "train", teacher), Phase(1, batch=1, frames=2, rollout=6)
     step = next(step for step in range(40) if data.batch(config, step, phase).num_frames == 8)
-    asked.clear()
+    calls.clear()
     flows = data.batch(config, step, phase).flows
     assert [bool(flow.any()) for flow in flows[0]] == [False] * 5 + [True] * 2
-    assert len(asked) == 4, "forth and back"
+    assert len(calls) == 4, "each flow is computed forward and backward"
 
 
-def test_an_image_discriminator_can_judge_h_t_too(painted_dataset):
+def test_the_image_discriminator_can_also_score_h_t(painted_dataset):
     torch.manual_seed(0)
     batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 0, Phase(1, batch=2))
     target, frame, raw = batch.target(0), torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
-    judges = Discriminators(RECIPE.generator, RECIPE.discriminators).eval()  # spectral norms stay as they are
-    real, fake, painted = (judges.image(judges._conditioned(target, image)) for image in (target.image, frame, raw))
-    expected = (losses.discriminator_loss(real, fake, "lsgan") + losses.discriminator_loss(real, painted, "lsgan")) / 2
-    assert torch.allclose(judges.loss(target, frame, Past([], [], []), raw), expected)
-    told = judges.generator_terms(target, frame, Past([], [], []), raw)["gan"]
-    assert torch.allclose(told, (losses.generator_loss(fake, "lsgan") + losses.generator_loss(painted, "lsgan")) / 2)
+    discriminators = Discriminators(RECIPE.generator, RECIPE.discriminators).eval()  # spectral norms stay as they are
+    real, fake, fake_raw = (discriminators.image(discriminators._condition(target, image)) for image in (target.image, frame, raw))
+    expected = (losses.discriminator_loss(real, fake, "lsgan") + losses.discriminator_loss(real, fake_raw, "lsgan")) / 2
+    assert torch.allclose(discriminators.loss(target, frame, Past([], [], []), raw), expected)
+    term = discriminators.generator_terms(target, frame, Past([], [], []), raw)["gan"]
+    assert torch.allclose(term, (losses.generator_loss(fake, "lsgan") + losses.generator_loss(fake_raw, "lsgan")) / 2)
 
 
-def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_trusted(painted_dataset):
-    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, given=0.0), 0, Phase(1, batch=2, frames=2))
+def test_the_temporal_loss_compares_with_the_warped_past_frame_where_the_flow_is_confident(painted_dataset):
+    batch = Dataset(painted_dataset, "landmarks", "train").batch(replace(RECIPE, real_past=0.0), 0, Phase(1, batch=2, frames=2))
     target: Any = batch.target(1)
     frame, before = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     weights = LossWeights(l1=0, raw=0, warp=0, flow=0, mask=0, keypoint=0, temporal=3)
@@ -170,24 +171,24 @@ def test_the_temporal_term_compares_with_the_frame_before_where_the_flow_can_be_
     assert terms.keys() == {"temporal"} and torch.allclose(terms["temporal"], expected, rtol=1e-4)
 
 
-def test_the_foreground_is_named_in_a_recipe_and_unknown_names_are_refused(painted_dataset, tmp_path):
+def test_unknown_foreground_labels_in_a_recipe_are_refused(painted_dataset, tmp_path):
     recipe = replace(RECIPE, generator=replace(PRESETS["tiny-vid2vid"], foreground=("tram",)))
     with pytest.raises(UsageError, match="has no tram"):
-        train(recipe, quick(painted_dataset), tmp_path / "run")
+        train(recipe, train_options(painted_dataset), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_the_names_of_labels_do_not_depend_on_one_clip(painted_dataset, tmp_path):
-    broken = tmp_path / "faces"
-    shutil.copytree(painted_dataset, broken)
-    first = Dataset(broken, "landmarks", "train").subjects[0][0]
+def test_the_label_names_are_found_even_if_the_first_clip_is_damaged(painted_dataset, tmp_path):
+    damaged = tmp_path / "faces"
+    shutil.copytree(painted_dataset, damaged)
+    first = Dataset(damaged, "landmarks", "train").subjects[0][0]
     (first.path / "clip.json").write_text("{")
     with pytest.raises(InvalidClip):
         assert first.track
-    assert Dataset(broken, "landmarks", "train").label_names() == ()
+    assert Dataset(damaged, "landmarks", "train").label_names() == ()
 
 
-def test_recipes_of_all_scales_are_whole(tmp_path):
+def test_the_recipes_of_all_scales_are_stored_completely(tmp_path):
     for preset in ("vid2vid-street-512", "vid2vid-street-1024", "vid2vid-street-2048", "vid2vid-face", "vid2vid-pose", "street-small"):
         config = read_recipe(preset)
         assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
@@ -202,20 +203,21 @@ def driver(tmp_path_factory, make_painted_clip):
     return open_clip(make_painted_clip(tmp_path_factory.mktemp("clips") / "driver.clip", 1, num_frames=5))
 
 
-def test_it_makes_a_video_without_examples(run, driver, tmp_path, fsv2v):
-    done = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "-o", "out.mp4", cwd=tmp_path)
-    assert done.exit_code == 0, done.stderr
+def test_the_model_makes_a_video_without_examples(run, driver, tmp_path, fsv2v):
+    arguments = ["--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "-o", "out.mp4"]
+    result = fsv2v("synthesize", *arguments, cwd=tmp_path)
+    assert result.exit_code == 0, result.stderr
     assert probe(tmp_path / "out.mp4").num_frames == 5
 
 
-def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
-    """The past of the first frame are the last two frames of --start, with their own semantic images."""
-    asked = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "--precision", "fp32"]
+def test_a_video_can_continue_real_frames(run, driver, tmp_path, fsv2v):
+    """The past of the first frame consists of the last two frames of --start and their semantic images."""
+    command = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu", "--precision", "fp32"]
     start = tmp_path / "start.clip"
     shutil.copytree(driver.path, start)
-    done = fsv2v(*asked, "--start", start, "-o", "on.clip", cwd=tmp_path)
-    assert done.exit_code == 0, done.stderr
-    made = list(open_clip(tmp_path / "on.clip").frames())
+    result = fsv2v(*command, "--start", start, "-o", "continued.clip", cwd=tmp_path)
+    assert result.exit_code == 0, result.stderr
+    continued = open_clip(tmp_path / "continued.clip").frame(0).astype(int)
 
     generator = load_model(run).generator
     track = open_track(driver, "landmarks")
@@ -227,36 +229,34 @@ def test_it_goes_on_from_real_frames(run, driver, tmp_path, fsv2v):
         past = generator.remember(frame, Synthesis(frame.required_image, frame.required_image), past)
     with torch.no_grad():
         expected, _ = generator.step(None, replace(frame_of(samples[:1], torch.device("cpu")), image=None), past)
-    assert np.abs(made[0].astype(int) - image_array(expected[0])).mean() < 2, "coded with loss"
+    assert np.abs(continued - image_array(expected[0])).mean() < 2, "grey levels"
 
-    alone = fsv2v(*asked, "-o", "alone.clip", cwd=tmp_path)
-    assert alone.exit_code == 0
-    assert np.abs(made[0].astype(int) - open_clip(tmp_path / "alone.clip").frame(0)).mean() > 2
-    assert fsv2v(*asked, "--start", tmp_path / "none.clip", "-o", "x.mp4", cwd=tmp_path).exit_code == 3
+    assert fsv2v(*command, "-o", "alone.clip", cwd=tmp_path).exit_code == 0
+    assert np.abs(continued - open_clip(tmp_path / "alone.clip").frame(0)).mean() > 2
+    assert fsv2v(*command, "--start", tmp_path / "none.clip", "-o", "x.mp4", cwd=tmp_path).exit_code == 3
 
 
-def test_real_frames_of_another_shape_are_warned_of(run, driver, tmp_path, fsv2v):
-    """They are squeezed to the size of the model. Frames of the same shape are not."""
-    asked = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu"]
+def test_a_warning_says_that_real_frames_of_another_aspect_ratio_are_squeezed(run, driver, tmp_path, fsv2v):
+    command = ["synthesize", "--driving", driver.path, "--model", run, "--crop", "none", "--device", "cpu"]
     wide = create_clip(tmp_path / "wide.clip", (np.zeros((64, 96, 3), np.uint8) for _ in range(2)), storage="png")
     with wide.writing("landmarks", Producer("painted"), {}) as layer:
         layer.arrays(points=driver.layer("landmarks").arrays()["points"][:2])
     for start, warned in ((wide.path, True), (driver.path, False)):
-        done = fsv2v(*asked, "--start", start, "-o", f"{warned}.clip", cwd=tmp_path)
-        assert done.exit_code == 0
-        assert ("wide has 96x64 pixels and is squeezed to 64x64" in " ".join(done.stderr.split())) is warned
+        result = fsv2v(*command, "--start", start, "-o", f"{warned}.clip", cwd=tmp_path)
+        assert result.exit_code == 0
+        assert ("wide has 96x64 pixels and is squeezed to 64x64" in " ".join(result.stderr.split())) is warned
 
 
 def test_examples_for_a_model_that_uses_none_are_refused_before_any_work(run, driver, tmp_path, fsv2v):
     Image.new("RGB", (64, 64)).save(tmp_path / "face.png")
-    done = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--examples", "face.png", "-o", "x.mp4", cwd=tmp_path)
-    assert done.exit_code == 2 and "uses no examples" in done.stderr
-    assert "extracting" not in done.stderr and not (tmp_path / "x.mp4").exists()
+    result = fsv2v("synthesize", "--driving", driver.path, "--model", run, "--examples", "face.png", "-o", "x.mp4", cwd=tmp_path)
+    assert result.exit_code == 2 and "uses no examples" in result.stderr
+    assert "extracting" not in result.stderr and not (tmp_path / "x.mp4").exists()
 
 
-def test_activations_that_are_computed_again_change_no_weight(painted_dataset):
-    """Those of a frame, and within it those of each residual block; those of the perceptual distance and of the discriminators."""
-    data, found, features = Dataset(painted_dataset, "landmarks", "train"), [], torch.nn.Conv2d(3, 8, 5).requires_grad_(False)
+def test_recomputing_activations_changes_no_weight(painted_dataset):
+    """Those of a frame and of each residual block in it, of the perceptual distance, and of the discriminators."""
+    data, states, features = Dataset(painted_dataset, "landmarks", "train"), [], torch.nn.Conv2d(3, 8, 5).requires_grad_(False)
 
     def perceptual(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         return (features(image).relu() - features(truth).relu()).abs().mean((1, 2, 3))
@@ -267,42 +267,45 @@ def test_activations_that_are_computed_again_change_no_weight(painted_dataset):
         for _ in range(2):
             phase = RECIPE.phase_at(trainer.step)
             trainer.train_step(data.batch(RECIPE, trainer.step, phase), phase)
-        found.append(trainer.generator.state_dict())
-    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+        states.append(trainer.generator.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-def kept_for_gradients(compute: Callable[[], torch.Tensor], inputs: list[torch.Tensor]) -> tuple[int, tuple[torch.Tensor, ...]]:
-    """Number of values that are kept for the gradients, apart from parameters, and the gradients of `inputs`."""
-    places: dict[int, int] = {}
+def stored_values_and_gradients(compute: Callable[[], torch.Tensor], inputs: list[torch.Tensor]) -> tuple[int, tuple[torch.Tensor, ...]]:
+    """The number of values that are stored for the backward pass, apart from parameters, and the gradients of `inputs`."""
+    sizes: dict[int, int] = {}  # address -> number of values
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def record_size(tensor: torch.Tensor) -> torch.Tensor:
         if not isinstance(tensor, torch.nn.Parameter):
-            places[tensor.data_ptr()] = tensor.numel()
+            sizes[tensor.data_ptr()] = tensor.numel()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record_size, lambda tensor: tensor):
         result = compute()
-    return sum(places.values()), torch.autograd.grad(result, inputs)
+    return sum(sizes.values()), torch.autograd.grad(result, inputs)
 
 
-def test_a_block_that_recomputes_keeps_its_input_alone():
+def test_a_block_that_recomputes_stores_only_its_input():
     block, x = ResidualBlock(8, affine=True), torch.rand(1, 8, 16, 16, requires_grad=True)
-    found = []
+    results = []
     for block.recomputes in (False, True):
-        found.append(kept_for_gradients(lambda: block(x).square().sum(), [x, *block.parameters()]))
-    (plain, gradients), (recomputed, same) = found
-    assert all(torch.equal(a, b) for a, b in zip(gradients, same, strict=True))
-    assert recomputed <= 2 * x.numel() < plain / 3  # input and output
+        results.append(stored_values_and_gradients(lambda: block(x).square().sum(), [x, *block.parameters()]))
+    (plain, gradients), (recomputed, same_gradients) = results
+    assert all(torch.equal(a, b) for a, b in zip(gradients, same_gradients, strict=True))
+    assert recomputed <= 2 * x.numel() < plain / 3  # the input, and the output for its square
 
 
-def test_discriminators_that_recompute_keep_no_activations(painted_dataset):
+def test_discriminators_that_recompute_store_no_activations(painted_dataset):
     batch = Dataset(painted_dataset, "landmarks", "train").batch(RECIPE, 6, RECIPE.phase_at(6))
     discriminators, target = Discriminators(RECIPE.generator).requires_grad_(False).eval(), batch.target(1)
     fake, past = torch.rand_like(target.image, requires_grad=True), Past([batch.target(0).image], [batch.target(0).image], [])
-    found = []
+
+    def sum_of_terms() -> torch.Tensor:
+        return torch.stack(list(discriminators.generator_terms(target, fake, past).values())).sum()
+
+    results = []
     for discriminators.recomputes in (False, True):
-        terms = lambda: torch.stack(list(discriminators.generator_terms(target, fake, past).values())).sum()  # noqa: E731
-        found.append(kept_for_gradients(terms, [fake]))
-    (plain, gradients), (recomputed, same) = found
-    assert torch.equal(*gradients, *same)
+        results.append(stored_values_and_gradients(sum_of_terms, [fake]))
+    (plain, gradients), (recomputed, same_gradients) = results
+    assert torch.equal(*gradients, *same_gradients)
     assert recomputed < plain / 10

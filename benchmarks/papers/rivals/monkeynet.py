@@ -18,7 +18,7 @@ from stages.flow.warp import warp
 from stages.networks.common.frame import Warped
 from stages.networks.common.layers import Encoder, UNet, activate, conv, initialise_small, upsample
 from stages.networks.fewshot.config import FewShotConfig
-from stages.networks.fewshot.flow import REACH
+from stages.networks.fewshot.flow import FLOW_UNIT
 
 from .joints import places
 from .still import Still
@@ -66,7 +66,7 @@ class MonkeyNet(Still):
         features = self.motion(torch.cat([change, small, *seen], 1))[0]
         masks = self.to_masks(features).float().softmax(1)[:, :-1]  # the last one stands still
         coarse = (masks[:, :, None] * shift[..., None, None]).sum(1)
-        flow = coarse + self.to_residual(features).float() * (REACH * size[0])
+        flow = coarse + self.to_residual(features).float() * (FLOW_UNIT * size[0])
         return F.interpolate(flow, size=size, mode="bilinear", align_corners=False) if stride > 1 else flow
 
 

@@ -1,4 +1,4 @@
-"""Data sets that come in as clips: one file for each layout, and the table of them."""
+"""Layouts of data sets that can be imported as clips: a file for each, and the table of them."""
 
 from __future__ import annotations
 

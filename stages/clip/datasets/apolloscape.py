@@ -4,12 +4,12 @@
       road01_ins/                                                also road01_seg/ and so on
         ColorImage/Record001/Camera 5/170908_061502408_Camera_5.jpg
         Label/Record001/Camera 5/170908_061502408_Camera_5_bin.png            label ids                -> segment
-                                 170908_061502408_Camera_5_instanceIds.png    left out, as .json is: an instance has another
+                                 170908_061502408_Camera_5_instanceIds.png    not imported, like .json: an instance has another
                                                                               number in each frame
 
-The name is date and time, to the millisecond. Frames are unevenly spaced, so clips have exact times; their rate is the mean. A clip
-shows one record and camera. All of its frames are labelled, or none, and gaps are at most two seconds. It is named road01_ins-Record001-
-and the first frame. Ids become indices into the table `apolloscape`; those that it does not know become void.
+The name of an image is its date and time, to the millisecond. Frames are unevenly spaced, so clips store their times, and the frame rate is
+the mean. A clip has successive frames of one record and camera, all of them labelled or none, with gaps of at most two seconds, and the
+name road01_ins-Record001-FIRSTFRAME. Label ids become indices to the table `apolloscape`, others become void.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stages.errors import InputError
 
 _COLOUR = "ColorImage"
 _LONGEST_GAP = 2000
-"""Milliseconds between two frames of a clip."""
+"""Longest time between two frames of a clip, in milliseconds."""
 _NAME = re.compile(r"(\d{6}_\d{9})_Camera_(\d+)")
 
 Frames = dict[int, Path]
@@ -52,13 +52,13 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 
 def _cameras(folder: Path) -> list[Frames]:
-    found: dict[str, Frames] = defaultdict(dict)
+    cameras: dict[str, Frames] = defaultdict(dict)
     for image in images_in(folder):
-        name = _NAME.fullmatch(image.stem)
-        if name is None:
+        match = _NAME.fullmatch(image.stem)
+        if match is None:
             raise InputError(f"{image} is not named DATE_TIME_Camera_N as ApolloScape's images are")
-        add_frame(found[name[2]], _milliseconds(image, name[1]), image)
-    return list(found.values())
+        add_frame(cameras[match[2]], _milliseconds(image, match[1]), image)
+    return list(cameras.values())
 
 
 def _milliseconds(image: Path, stamp: str) -> int:

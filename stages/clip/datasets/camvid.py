@@ -1,12 +1,12 @@
-"""CamVid, as SegNet's tutorial made it: 480 x 360, eleven classes and void.
+"""CamVid in the version of SegNet's tutorial: 480 x 360, eleven classes and void.
 
     ROOT/
       train/DRIVE_FRAME.png             0016E5_07961.png, 0006R0_f00930.png: drive, number of the frame at 30 per second
       trainannot/DRIVE_FRAME.png        label ids 0 sky ... 10 bicyclist, 11 void        -> segment
       val/ valannot/ test/ testannot/   the same
 
-Most drives are labelled once a second (steps of 30), part of 0016E5 at 15 Hz (steps of 2). A clip is a stretch of one drive without a
-jump, named train-0016E5_00390; its rate is 30 / step, and where steps vary it has exact times.
+Most drives have one labelled frame per second (steps of 30 in the number), a part of 0016E5 has 15 (steps of 2). A clip is a run of frames
+of one drive without a gap, named like train-0016E5_00390. Its rate is 30 / step; if steps vary, it stores the times of frames.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stages.clip.images import add_frame
 from stages.errors import InputError
 
 RATE = 30
-"""Frame numbers per second."""
+"""Steps of the frame number per second."""
 _SPLITS = ("train", "val", "test")
 _NAME = re.compile(r"(.+)_f?(\d+)")
 
@@ -37,14 +37,14 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 
 def _drives(folder: Path) -> list[dict[int, Path]]:
-    """Frame number -> image, for each drive."""
-    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    """Frame number -> image for each drive."""
+    drives: dict[str, dict[int, Path]] = defaultdict(dict)
     for image in images_in(folder):
-        name = _NAME.fullmatch(image.stem)
-        if name is None:
+        match = _NAME.fullmatch(image.stem)
+        if match is None:
             raise InputError(f"{image} is not named DRIVE_FRAME as CamVid's images are")
-        add_frame(found[name[1]], int(name[2]), image)
-    return list(found.values())
+        add_frame(drives[match[1]], int(match[2]), image)
+    return list(drives.values())
 
 
 def _runs(drive: dict[int, Path], split: str, annotations: Path) -> Iterator[Recording]:

@@ -2,12 +2,12 @@
 
     ROOT/
       leftImg8bit_sequence/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png     2048 x 1024, 17 frames per second
-      leftImg8bit/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png              only the labelled frames; used if alone
+      leftImg8bit/{train,val,test}/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png              labelled frames; used without the sequences
       gtFine/{train,val,test}/CITY/CITY_SNIPPET_FRAME_gtFine_labelIds.png               label ids             -> segment
                                    CITY_SNIPPET_FRAME_gtFine_instanceIds.png            id or id x 1000 + n   -> instances
 
-A clip is an unbroken run of frame numbers, named train-CITY_SNIPPET_FIRSTFRAME. A layer must have all frames, so a clip has labels if
-every frame has them. Of other runs each labelled frame becomes a clip of its own as well, with `-labelled` after its name.
+A clip is a run of successive frames, named train-CITY_SNIPPET_FIRSTFRAME. Layers have an entry for every frame, so a clip has labels only
+if all of its frames are labelled. If not, each labelled frame also becomes a clip of its own, whose name ends in `-labelled`.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 
 def _snippets(city: Path) -> list[dict[int, Path]]:
-    """Frame number -> image, for each snippet of a city."""
-    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    """Frame number -> image for each snippet of a city."""
+    snippets: dict[str, dict[int, Path]] = defaultdict(dict)
     for image in images_in(city):
-        if name := _NAME.fullmatch(image.stem):
-            add_frame(found[name["snippet"]], int(name["frame"]), image)
-    return list(found.values())
+        if match := _NAME.fullmatch(image.stem):
+            add_frame(snippets[match["snippet"]], int(match["frame"]), image)
+    return list(snippets.values())
 
 
 def _runs(snippet: dict[int, Path], split: str, truth: Path) -> Iterator[Recording]:
     numbers = sorted(snippet)
     for run in consecutive_runs(numbers, 1):
         images = [snippet[number] for number in numbers[run]]
-        layers = _layers(images, truth)
+        layers = _find_layers(images, truth)
         yield _recording(split, images, layers)
         for image in images if "segment" not in layers else []:
-            if labelled := _layers([image], truth):
+            if labelled := _find_layers([image], truth):
                 yield _recording(split, [image], labelled, "-labelled")
 
 
-def _layers(images: Sequence[Path], truth: Path) -> dict[str, tuple[Path, ...]]:
+def _find_layers(images: Sequence[Path], truth: Path) -> dict[str, tuple[Path, ...]]:
     """The layers for which every image has a file."""
     stems = [image.stem.removesuffix("_leftImg8bit") for image in images]
     files = {kind: tuple(truth / f"{stem}_gtFine_{ending}.png" for stem in stems) for kind, ending in _LAYERS.items()}

@@ -4,9 +4,9 @@
       original_sequences/
         youtube/c23/videos/000.mp4 ... 999.mp4          also c40/, raw/ (c0/)
         actors/c23/videos/01__exit_phone_room.mp4 ...
-      manipulated_sequences/METHOD/c23/videos/*.mp4     left out: manipulated faces are no training data
+      manipulated_sequences/METHOD/c23/videos/*.mp4     not imported: manipulated faces are not for training
 
-Videos are kept by reference, at their own rate (mostly 25 and 30 frames per second). A clip is named youtube-c23-000. The older
+Clips refer to the videos and have their frame rate, mostly 25 or 30 frames per second. A clip is named like youtube-c23-000. The older
 FaceForensics (2018), which the papers use, has another layout: import its videos one by one.
 """
 

@@ -1,4 +1,4 @@
-"""imaginaire's layout: a folder for each kind of file, the same names in all of them.
+"""The layout of imaginaire: a folder for each kind of file, with the same file names in all.
 
     ROOT/
       images/SEQ/FRAME.jpg
@@ -8,7 +8,7 @@
       human_instance_maps/SEQ/FRAME.png       instance ids                       -> instances
       seg_maps/SEQ/FRAME.png                  label ids, by default Cityscapes'  -> segment
 
-Images have no rate: 25 frames per second unless --fps is given.
+Images have no rate: the default is 25 frames per second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLDERS = {
     "human_instance_maps": "instances",
     "seg_maps": "segment",
 }
-"""Folder -> layer."""
+"""Name of a folder -> layer."""
 
 
 def _recognises(root: Path) -> bool:
@@ -34,10 +34,10 @@ def _recognises(root: Path) -> bool:
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
-    present = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
+    layer_folders = {name: kind for name, kind in FOLDERS.items() if (root / name).is_dir()}
     for folder in folders_in(root / "images"):
         images = tuple(list_images(folder))
-        layers = {kind: matching_files(images, root / name / folder.name) for name, kind in present.items()}
+        layers = {kind: matching_files(images, root / name / folder.name) for name, kind in layer_folders.items()}
         yield Recording(folder.name, images, layers, labels="cityscapes-ids")
 
 

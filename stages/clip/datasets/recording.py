@@ -1,4 +1,4 @@
-"""Data sets of others: the layout of their folders, the recordings that they hold, and the import of each recording as a clip."""
+"""Import of data sets: the layouts of their folders, the recordings in them, and the import of each recording as a clip."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from stages.clip.clip import Clip
-from stages.clip.create import DEFAULT_FPS, FrameStorage, all_or_nothing, as_clip, clip_of_images
-from stages.clip.foreign import add_layer
+from stages.clip.create import DEFAULT_FPS, FrameStorage, as_clip, clip_of_images, discard_on_failure
 from stages.clip.images import add_frame, is_image, list_images, natural_key
+from stages.clip.layer_importers import add_layer
 from stages.clip.probe import Timestamps
 from stages.errors import InputError, UsageError
-from stages.tables.label_tables import table
+from stages.tables.label_tables import find_table
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m4v"}
 
@@ -24,17 +24,17 @@ class Recording:
     """The files that make up one clip."""
 
     name: str
-    """Of the clip, without .clip."""
+    """The name of the clip, without .clip."""
     frames: Path | tuple[Path, ...]
     """A video, or images in order."""
     layers: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    """layer -> a file for each frame."""
+    """Layer -> a file for each frame."""
     fps: Fraction = DEFAULT_FPS
-    """The rate of images; a video has its own."""
+    """The rate of images. It is ignored for a video."""
     timestamps: Timestamps | None = None
-    """Of images at a variable rate."""
+    """The times of images at a variable rate."""
     labels: str = ""
-    """The table of label ids, if there is a layer `segment`."""
+    """The name of the table of label ids, for a layer `segment`."""
 
     @property
     def source(self) -> str:
@@ -48,9 +48,9 @@ class Layout:
 
     name: str
     recognises: Callable[[Path], bool]
-    """Whether a folder is the root of such a tree, by the names in it."""
+    """Whether a folder is the root of such a tree, judging by the names in it."""
     recordings: Callable[[Path], Iterable[Recording]]
-    """The recordings below a root. Raises InputError, which names what is missing."""
+    """The recordings below a root. Raises InputError naming a missing file."""
 
 
 def import_layout(
@@ -58,14 +58,14 @@ def import_layout(
 ) -> Iterator[Clip]:
     """Make a clip of each recording below `root`, in the folder `out`, and yield it; a finished clip is reused.
 
-    `fps` and `labels` take the place of the data set's rate of images and table of label ids. All recordings are listed before the first
-    clip is made. No clip is left behind if one of its files is bad. Raises UsageError when `out` is a clip or `labels` unknown, InputError
-    when there is no recording, when two have the same name, or when a file is missing or bad.
+    fps, labels: replace the data set's rate of images and table of label ids. All recordings are listed before the first clip is made. If
+    a file is damaged, no part of its clip remains. Raises UsageError when `out` is a clip or `labels` is unknown. Raises InputError when
+    there is no recording, when two have the same name, or when a file is missing or damaged.
     """
     if out.suffix.lower() == ".clip":
         raise UsageError(f"{root} holds many sequences, so {out} must be a folder, not a clip")
     if labels is not None:
-        table(labels)  # fail for an unknown name before anything is read
+        find_table(labels)  # raises UsageError for an unknown name
     recordings = list(layout.recordings(root)) if root.is_dir() else []
     if not recordings:
         raise InputError(f"{root} holds no sequence in the layout {layout.name}", hint="See its folder tree in docs/importing.md")
@@ -74,18 +74,18 @@ def import_layout(
         if (other := sources.setdefault(recording.name, recording.source)) != recording.source:
             hint = "Import them one by one"
             raise InputError(f"{other} and {recording.source} would both be {recording.name}.clip", hint=hint)
-    return (_import(layout.name, _adjusted(recording, fps, labels), out, storage) for recording in recordings)
+    return (_import_recording(layout.name, _override(recording, fps, labels), out, storage) for recording in recordings)
 
 
-def _adjusted(recording: Recording, fps: Fraction | None, labels: str | None) -> Recording:
+def _override(recording: Recording, fps: Fraction | None, labels: str | None) -> Recording:
     changed = recording if fps is None else replace(recording, fps=fps, timestamps=None)
     return changed if labels is None else replace(changed, labels=labels)
 
 
-def _import(layout: str, recording: Recording, out: Path, storage: FrameStorage | None) -> Clip:
+def _import_recording(layout: str, recording: Recording, out: Path, storage: FrameStorage | None) -> Clip:
     target = out / f"{recording.name}.clip"
-    with all_or_nothing(target):
-        clip = _frames(recording, target, storage)
+    with discard_on_failure(target):
+        clip = _make_clip_of_frames(recording, target, storage)
         for layer, files in recording.layers.items():
             if len(files) != clip.num_frames:
                 raise InputError(f"{files[0].parent} holds {len(files)} files, but {recording.frames} has {clip.num_frames} frames")
@@ -93,7 +93,7 @@ def _import(layout: str, recording: Recording, out: Path, storage: FrameStorage 
     return clip
 
 
-def _frames(recording: Recording, target: Path, storage: FrameStorage | None) -> Clip:
+def _make_clip_of_frames(recording: Recording, target: Path, storage: FrameStorage | None) -> Clip:
     if isinstance(recording.frames, Path):
         return as_clip(recording.frames, target, storage)
     return clip_of_images(recording.frames, target, storage, recording.fps, recording.timestamps)
@@ -125,9 +125,9 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def matching_files(images: Sequence[Path], folder: Path, ending: str = "") -> tuple[Path, ...]:
-    """The file of `folder` for each image: the one with the same stem, apart from `ending`.
+    """The file in `folder` for each image: its stem is that of the image, followed by `ending` or not.
 
-    Raises InputError naming the first frame that has none, or two files that one frame has.
+    Raises InputError naming a frame without a file, or two files of one frame.
     """
     names, by_stem = {image.stem for image in images}, dict[str, Path]()
     for path in files_in(folder):
@@ -140,27 +140,27 @@ def matching_files(images: Sequence[Path], folder: Path, ending: str = "") -> tu
 
 
 def consecutive_runs(numbers: Sequence[int], max_step: int | None = None) -> list[slice]:
-    """The runs of ascending frame numbers between which there is a jump.
+    """Split ascending frame numbers at jumps; returns the runs between them.
 
-    A jump is a step of more than `max_step`. Without it a jump is a step that differs from the most common one by half of that or more.
+    A jump is a step of more than `max_step`, or without `max_step` one that differs from the most common step by at least half of it.
     """
-    usual = common_step(numbers)
+    usual_step = common_step(numbers)
     steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
-    jumps = [step > max_step if max_step else not usual < 2 * step < 3 * usual for step in steps]
-    bounds = [0, *(index for index, jump in enumerate(jumps, 1) if jump), len(numbers)]
+    is_jump = [step > max_step if max_step else not usual_step < 2 * step < 3 * usual_step for step in steps]
+    bounds = [0, *(index for index, jump in enumerate(is_jump, 1) if jump), len(numbers)]
     return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
 def common_step(numbers: Sequence[int]) -> int:
-    """The most common difference between neighbours, the smaller one in a tie; 1 for a single number."""
+    """The most common step between successive numbers, in a tie the smaller one; 1 for a single number."""
     steps = Counter(after - before for before, after in zip(numbers, numbers[1:], strict=False))
     return min(steps, key=lambda step: (-steps[step], step), default=1)
 
 
 def timing(numbers: Sequence[int], rate: int, single_step: int = 1) -> tuple[Fraction, Timestamps | None]:
-    """The frame rate of frames with these numbers, and their times if it is variable.
+    """The mean frame rate of frames with these numbers, and their times if the rate is variable.
 
-    rate: frame numbers per second. single_step: the step between numbers that is assumed for a single frame.
+    rate: steps of the number per second. single_step: the step that is assumed for a single frame.
     """
     if len(numbers) == 1:
         return Fraction(rate, single_step), None

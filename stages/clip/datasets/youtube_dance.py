@@ -1,12 +1,12 @@
-"""Dance videos as few-shot vid2vid's list of YouTube videos gives them, with layers extracted by the public code, in its folders.
+"""Dance videos from few-shot vid2vid's list of YouTube videos, with the layers that its public code has extracted.
 
     ROOT/
-      NAME.mp4 ...                            or in ROOT/videos/; all frames, by reference
+      NAME.mp4 ...                            or in ROOT/videos/; clips refer to the videos
       openpose/NAME/*_keypoints.json          optional: one file for each frame, in order        -> poses
       densepose/NAME/*_IUV.png                optional: one image for each frame, in order     -> densepose
       densemask/NAME/*_INDS.png               optional: a number for each person                 -> instances
 
-Rate and sound are the videos'. Frames that the public code has extracted to images/ and cleaned have the layout few-shot-vid2vid.
+Clips have the rate and sound of the videos. For the frames that the public code has extracted to images/, use the layout few-shot-vid2vid.
 """
 
 from __future__ import annotations

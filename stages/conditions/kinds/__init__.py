@@ -16,11 +16,11 @@ __all__ = [
     "find_source_clip_type",
     "kinds",
     "layers_digest",
-    "source_clip_types",
     "open_track",
     "register",
     "require_channels",
     "require_layers",
+    "source_clip_types",
 ]
 
 _KINDS = Registry(
@@ -49,11 +49,11 @@ def find(name: str) -> Kind:
 
 def source_clip_types() -> dict[str, type[SourceClip]]:
     """The type of source clip for each driving layer that has datasets, in the order of `kinds`."""
-    found: dict[str, type[SourceClip]] = {}
+    types: dict[str, type[SourceClip]] = {}
     for kind in kinds().values():
         if kind.dataset is not None:
-            found.setdefault(kind.layer, kind.dataset)
-    return found
+            types.setdefault(kind.layer, kind.dataset)
+    return types
 
 
 def find_source_clip_type(layer: str) -> type[SourceClip]:

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 MAX_TURN = 1.0
 """Largest difference from the nearest example in the orientation of `body_coordinates`: 1 is the front view, -1 the view from behind."""
 LIMB_IN_PERSONS = 0.14
-"""Thickness of a clothed limb, in units of the person's height."""
+"""Thickness of a clothed limb, in heights of the person."""
 NOSE, TRUNK = 0, (2, 5, 9, 12)
 MIN_JOINTS = 10
 """Smallest number of visible points of BODY_25 in a dataset: a person down to the thighs has more, a head with shoulders fewer."""
 
 
 class PoseTrack(Track):
-    """keypoints [T, P, 25, 3] in BODY_25 order, or [T, P, 137, 3] with hands and faces, which are drawn too."""
+    """The bodies of a clip. keypoints: [T, P, 25, 3] in BODY_25 order, or [T, P, 137, 3] with hands and faces, which are also drawn."""
 
     channels = 3
 
@@ -65,7 +65,7 @@ class PoseTrack(Track):
         return poses.draw_pose(self._people(index, view), view.height, view.width)
 
     def crops(self, clip: Clip, aspect: float) -> np.ndarray:
-        """Around the whole body."""
+        """Crops around the whole body."""
         return crop.smooth_body_crops(self.bodies[:, 0], clip.width, clip.height, float(clip.fps), aspect)
 
     def fitted(self, views: Sequence[View], examples: Sequence[np.ndarray], *, proportions: bool) -> PoseTrack:

@@ -27,12 +27,12 @@ class EdgedFaceTrack(LandmarkTrack):
     Edges are detected after the view is applied, so that they are one pixel wide at any size.
     """
 
-    def __init__(self, faces: LandmarkTrack, frames: FrameReader) -> None:
-        super().__init__(faces.points, faces.iris)
+    def __init__(self, face: LandmarkTrack, frames: FrameReader) -> None:
+        super().__init__(face.points, face.iris)
         self.channels += 1
-        self._frames, self._driver = frames, faces
+        self._frames, self._driver = frames, face
         self._views: Sequence[View] | None = None
-        """For a fitted track: the views of the driving frames whose pixels its landmarks are in."""
+        """Only in a fitted track: the view of each driving frame, in whose pixels the fitted landmarks are."""
 
     def semantic(self, index: int, view: View, noise: DetectorNoise | None = None) -> np.ndarray:
         frame_view = view if self._views is None else self._views[index].then(view)

@@ -40,7 +40,10 @@ MAX_YAW, MAX_PITCH = 25.0, 20.0
 
 
 class LandmarkTrack(Track):
-    """points: landmarks [T, P, 68, 3]. iris: [T, P, 10, 3], or None if unknown. draw_irises: whether s_t has a channel for the irises."""
+    """The faces of a clip.
+
+    points: landmarks [T, P, 68, 3]. iris: [T, P, 10, 3], or None if unknown. draw_irises: whether s_t has a channel for the irises.
+    """
 
     def __init__(self, points: np.ndarray, iris: np.ndarray | None = None, *, draw_irises: bool = False) -> None:
         self.points, self.draw_irises = points, draw_irises
@@ -112,10 +115,8 @@ class LandmarkTrack(Track):
         points = self.points[index, 0]
         warnings = []
         centre_x, centre_y, side = crop.head_boxes(points[None])[0]
-        if (
-            crop.share_outside(np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side]), clip.width, clip.height)
-            > MAX_CROP_OUTSIDE
-        ):
+        head_crop = np.array([centre_x + 0.5 - side / 2, centre_y + 0.5 - side / 2, side])
+        if crop.share_outside(head_crop, clip.width, clip.height) > MAX_CROP_OUTSIDE:
             warnings.append(f"the head reaches the border of {clip.id}: results will be worse, choose an image with room around the head")
         if eye_distance(points) < MIN_EYE_DISTANCE:
             warnings.append(f"the face in {clip.id} is very small: results will be blurred")
@@ -147,8 +148,8 @@ def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
     """Draws an ellipse that contains the face and its hair into the mask."""
     x, y, side = crop.head_boxes(keypoints[None, :LANDMARKS])[0]
     if np.isfinite(side):
-        wide, high = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
-        cv2.ellipse(mask, (round(x), round(y)), (wide, high), 0, 0, 360, 1, cv2.FILLED)
+        half_width, half_height = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
+        cv2.ellipse(mask, (round(x), round(y)), (half_width, half_height), 0, 0, 360, 1, cv2.FILLED)
 
 
 def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:

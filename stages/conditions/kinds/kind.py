@@ -55,7 +55,7 @@ class Kind:
     result_arrays: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None
     """Arrays of the first layer for the clip of a result, from the driving keypoints [T, 1, N, 3]; None: results have no such layer."""
     dataset: type[SourceClip] | None = None
-    """How build-dataset reads a clip; None: this kind has no datasets, or is trained on those of another kind with the same first layer."""
+    """How build-dataset reads a clip. None: this kind uses the datasets of another kind with the same `layer`, or there are none."""
     extractor: str = ""
     """The function that makes the first layer of a clip, as "module:function". Its parameters are the clip, backend and device, and the
     subject if it can be chosen. Empty: the layer has to be imported."""

@@ -22,9 +22,9 @@ FEATURES, LOGITS = (0, 1024), (1024, 1424)
 def _open_encoder(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
-    from stages.networks.features.i3d import prepared
+    from stages.networks.features.i3d import preprocess
 
-    return lambda frames: np.asarray(prepared(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
+    return lambda frames: np.asarray(preprocess(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
 
 
 def _open(device: str) -> Callable[[Values], Values]:

@@ -16,9 +16,9 @@ FRAMES, FEATURES = 16, 2048
 def _open_encoder(device: str) -> Callable[[NDArray[np.uint8]], Values]:
     import torch
 
-    from stages.networks.features.resnext3d import prepared
+    from stages.networks.features.resnext3d import preprocess
 
-    return lambda frames: np.asarray(prepared(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
+    return lambda frames: np.asarray(preprocess(torch.from_numpy(frames).movedim(-1, 1)), np.float32)
 
 
 def _open(device: str) -> Callable[[Values], Values]:

@@ -17,7 +17,7 @@ def _open(context: EvaluationContext) -> Scorer:
     from safetensors.torch import load_file
 
     from stages.compute.devices import choose_device
-    from stages.networks.features.squeezenet import apart, squeezenet, unit_features
+    from stages.networks.features.squeezenet import squared_distance, squeezenet, unit_features
     from weights import registry
 
     device = choose_device(context.device)
@@ -31,7 +31,7 @@ def _open(context: EvaluationContext) -> Scorer:
     def score(reference: Image, candidates: Sequence[Image]) -> list[float]:
         with torch.inference_mode():
             truth, *others = context.cache(features, [reference, *candidates])
-            return [float(apart(truth, other)) for other in others]
+            return [float(squared_distance(truth, other)) for other in others]
 
     return score
 

@@ -18,7 +18,7 @@ from stages.evaluate.frame_source import FrameSource, open_frame_source
 from stages.evaluate.measure import Score
 from stages.evaluate.metric import Image
 from stages.evaluate.registry import find_metric
-from stages.io.files import TEMPORARY, write_atomically
+from stages.io.files import TEMPORARY_PREFIX, write_atomically
 from stages.pages import page
 
 REPEATED, WARPED = "the example, repeated", "the example, warped"
@@ -100,7 +100,7 @@ def error_map(truth: Image, frame: Image) -> Image:
 
 def _data_uri(frames: Iterable[Image], size: tuple[int, int], rate: Fraction) -> str:
     """Encode a video as a data URI."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         file = Path(folder) / "video.mp4"
         with VideoWriter(file, *size, rate, quality=23) as video:
             for frame in frames:

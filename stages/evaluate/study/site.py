@@ -20,7 +20,7 @@ from stages.evaluate.study.answers import MAX_NAME
 from stages.evaluate.study.encode import encode, encode_broken
 from stages.evaluate.study.key import Key, Question, draw_key, read_key
 from stages.evaluate.study.pairs import Pair, find_pairs, identity
-from stages.io.files import alone, building_directory, replace_file, write_atomically, write_bytes
+from stages.io.files import building_directory, exclusive_lock, replace_file, write_atomically, write_bytes
 from stages.io.reading import parse_object
 
 DEFAULT_QUESTION = "Which one looks more like a video captured by a real camera?"
@@ -91,7 +91,7 @@ def make_study(
         raise UsageError(f"{out} would count as one of the videos in {parents[0]}", code="study-in-videos")
     pairs = find_pairs(*folders, reference)
     request = _request(folders, pairs, options)
-    with alone(out), alone(key_path):
+    with exclusive_lock(out), exclusive_lock(key_path):
         earlier = _earlier_key(key_path, request, overwrite)
         existing = _existing_study(out)
         if existing is not None and not overwrite and (earlier is None or earlier.study != existing):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages.backends import Backend, Package
 from stages.errors import Fsv2vError, InputError, MissingRequirement
-from stages.tables.skeletons import COCO_WHOLEBODY, SIZES, convert
+from stages.tables.skeletons import COCO_WHOLEBODY, SIZES, convert_to_body_25
 from stages.tracking.tracker import Detector, Subject
 
 _PROJECTS = "https://download.openmmlab.com/mmpose/v1/projects/"
@@ -61,7 +61,7 @@ def _subject(box: NDArray[np.float32], positions: NDArray[Any], scores: NDArray[
     confidence = np.where(scores < MIN_SCORE, 0, np.clip(scores / FULL_SCORE, 0, 1))
     points = np.concatenate([positions, confidence[:, None]], axis=1).astype(np.float32)
     points[points[:, 2] == 0] = 0
-    parts = convert(points, COCO_WHOLEBODY)
+    parts = convert_to_body_25(points, COCO_WHOLEBODY)
     return Subject(box, np.concatenate([parts.get(name, np.zeros((count, 3), np.float32)) for name, count in SIZES.items()]))
 
 

@@ -1,4 +1,5 @@
-"""Estimators of optical flow. Each opens to a function from the file of its network (None without one) to an `Estimator`.
+"""Backends for optical flow. `BACKEND.open(device)` returns an `Opener`, which takes the file of a network (or None) and returns an
+`Estimator`.
 
 An estimator takes two images, uint8 RGB [H, W, 3] of one size, and returns the flow from the first to the second, float32 [H, W, 2]:
 pixels (dx, dy), so that first(x) = second(x + flow(x)). It has no state, and threads may share it.

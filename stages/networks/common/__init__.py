@@ -1,1 +1,1 @@
-"""What all generator families share: layers, frames, discriminators, losses, the fast form; and what a family is (`family.py`)."""
+"""Code that all generator families share: layers, frames, discriminators, losses, fast inference; `family.py` describes a family."""

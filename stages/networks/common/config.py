@@ -1,4 +1,4 @@
-"""What the configurations of all generator families have in common."""
+"""The base class of the configurations of all generator families."""
 
 from __future__ import annotations
 
@@ -9,62 +9,69 @@ from typing import Any, ClassVar, TypeVar
 from stages.errors import UsageError
 
 MAX_NUMBER = 16384
-"""Largest number in a configuration that comes from a file."""
+"""Largest number in a configuration that is read from a file."""
 MAX_LEVELS = 16
-"""Longest list in a configuration."""
+"""Largest length of a list in a configuration that is read from a file."""
 FIRST_FAMILY = "few-shot"
-"""The family of configurations that name none: those from before there were others."""
+"""The family of configurations without an entry "family", which were written when there was only this one."""
 ConfigT = TypeVar("ConfigT", bound="GeneratorConfig")
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """What shapes a generator: a frozen table, stored as JSON in the header of every model file. Each family adds its own fields."""
+    """All settings that determine the network of a generator. They are stored as JSON in the header of model files.
+
+    Each family adds its own fields.
+    """
 
     family: ClassVar[str]
     few_shot: ClassVar[bool]
     """Whether frames are made from example images."""
     makes_labels: ClassVar[bool] = False
-    """Whether it predicts label maps: its frames are the probabilities of labels [B, S, H, W] in place of images, and nothing drives it."""
+    """Whether the family predicts label maps. Its frames are then label probabilities [B, S, H, W], and it has no driving frames."""
 
     kind: str = "landmarks"
-    """The driving kind (stages/conditions/kinds); `synthesize` chooses the model by it."""
+    """The driving kind (stages/conditions/kinds)."""
     semantic_channels: int = 7
+    """Number of channels of s_t."""
     size: tuple[int, int] = (256, 256)
-    """Height and width that the model was trained at."""
+    """Height and width of the training images."""
 
     @property
     def halvings(self) -> int:
-        """Number of times that a frame is halved: height and width are multiples of 2^halvings."""
+        """Number of times that the network halves a frame. Height and width must be multiples of 2^halvings."""
         raise NotImplementedError
 
     @property
     def past_frames(self) -> int:
-        """Number of past frames that a frame is made from."""
+        """Number of past frames that the network sees."""
         return 1
 
     @property
     def appearance(self) -> int:
-        """Number of channels of the appearance map z_t, which is constant on each region of a frame; 0: the model has none."""
+        """Number of channels of the appearance map z_t, which is constant on each region of a frame; 0: there is no such map."""
         return 0
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the labels that a model was trained on, in the order of the channels of s_t; empty where it does not know them."""
+        """Names of the labels of the training data in the order of the channels of s_t; empty if the configuration has no names."""
         return ()
 
     @property
     def shows(self) -> tuple[str, ...]:
-        """Parts of a synthesis that can be shown (stages/synthesize/shown.py)."""
+        """Names of the parts of a `Synthesis` that can be shown (stages/synthesize/shown.py)."""
         return ("result",)
 
     @property
     def warps_example(self) -> bool:
-        """Whether an example is moved by a flow, which a flow estimator can teach."""
+        """Whether an example is warped by a flow, which a flow estimator can supervise."""
         return False
 
     def for_labels(self: ConfigT, names: Sequence[str]) -> ConfigT:
-        """The configuration for driving with these channels (`Track.names`). Raises UsageError for a label that is not among them."""
+        """The configuration for label maps with these names of channels (`Track.names`).
+
+        Raises UsageError if the configuration needs a label that is not among them.
+        """
         return self
 
     def trains_motion_alone(self, max_examples: int) -> bool:
@@ -72,23 +79,27 @@ class GeneratorConfig:
         return False
 
     def recorded(self) -> dict[str, Any]:
-        """Settings that may change without other weights; they are recorded with every result."""
+        """Settings that can be changed for the same weights. They are part of the key of every result."""
         return {}
 
-    def changed(self: ConfigT, **values: Any) -> ConfigT:
-        """The configuration with other values. Raises UsageError for a field that the family does not have."""
+    def with_values(self: ConfigT, **values: Any) -> ConfigT:
+        """This configuration with other values of some fields. Raises UsageError for a field that the family does not have."""
         known = {f.name for f in fields(self)}
         if unknown := sorted(set(values) - known):
             raise UsageError(f"a network of the family {self.family} has no {' and no '.join(unknown)} to choose")
         return replace(self, **values)
 
     def to_json(self) -> dict[str, Any]:
-        """As a model's header has it; `stages.networks.families.config_from_json` is the opposite."""
+        """The configuration as in the header of a model file; `stages.networks.families.config_from_json` is the inverse."""
         return asdict(self) if self.family == FIRST_FAMILY else {"family": self.family, **asdict(self)}
 
     @classmethod
     def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
-        """Unknown keys are refused with TypeError: a model of another make must not load by accident. ValueError for absurd numbers."""
+        """The configuration with these fields.
+
+        Raises TypeError for unknown keys, so that a model of another program is not loaded by accident, and ValueError for lists or
+        numbers beyond `MAX_LEVELS` and `MAX_NUMBER`.
+        """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise TypeError(f"unknown settings of a generator: {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""Multi-scale PatchGAN discriminators (vid2vid, section 3: D_I and D_V; their inputs: discriminator_inputs.py)."""
+"""Multi-scale PatchGAN discriminators, used for D_I and D_V of vid2vid (section 3). Their inputs: discriminator_inputs.py."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 from stages.networks.common.layers import activate
 
 Outputs = list[list[Tensor]]
-"""For each scale the feature maps of every layer; the last one is the patch-wise output."""
+"""For each scale the feature maps of all layers. The last one is the output, with one value per patch."""
 
 
 class PatchDiscriminator(nn.Module):
-    """One scale: 4x4 convolutions with spectral normalisation, stride 2 but for the last two."""
+    """One scale: 4x4 convolutions with spectral normalisation. The last two have stride 1, the others stride 2."""
 
     def __init__(self, inputs: int, filters: int, layers: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """The same question asked of the image and of its halves: [B, C, H, W] -> `Outputs`."""
+    """A `PatchDiscriminator` for each scale; every scale sees the image at half the size of the one before. [B, C, H, W] -> `Outputs`."""
 
     def __init__(self, inputs: int, filters: int = 32, layers: int = 4, scales: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a family of generators is: trainer, inference, models and benchmarks know nothing else of it."""
+"""The description of a family of generators. Training, inference and models use families only through it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from stages.networks.common.objective import Objective, generator_losses
 
 @dataclass(frozen=True)
 class Family:
-    """The record of a family; a package of its own under `stages/networks` has it as FAMILY."""
+    """A family of generators. Each package of one under `stages/networks` defines it as `FAMILY`."""
 
     config: type[GeneratorConfig]
     build: Callable[[Any], Generator]
     """Builds the network of a configuration, with random weights."""
     presets: Mapping[str, GeneratorConfig] = field(default_factory=dict)
-    """Configurations by the names that recipes use; no two families share one."""
+    """Name in recipes -> configuration. The names of all families differ."""
     objective: Objective = generator_losses
-    """The terms that training minimises for one frame."""
+    """Computes the terms that training minimises for one frame."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""One frame as the networks see it: its semantic image, its keypoints, and its image unless that is still to be made."""
+"""Tensors of a frame: semantic image, keypoints and, unless the frame is still to be generated, the image; and warped images."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Frame:
-    """A driving frame, an example or the frame before. Examples have a dimension K behind B, windows of video a dimension T."""
+    """A batch of driving frames, examples or previous frames. Examples have a dimension K after B, windows of video a dimension T."""
 
     semantic: Tensor
     """s_t, [B, S, H, W]."""
     keypoints: Tensor
-    """[B, N, 3]: x, y in pixels of the image, and a confidence; 0 where the point is unknown. float32; N may be 0."""
+    """float32 [B, N, 3]: x, y in pixels, and a confidence, 0 for an unknown point. N may be 0."""
     image: Tensor | None = None
-    """[B, 3, H, W] in [-1, 1]; None for a frame that is yet to be made."""
+    """[B, 3, H, W] in [-1, 1]; None for a frame that is still to be generated."""
     regions: Tensor | None = None
-    """int32 [B, H, W]: the number of the region (an instance, or a piece of a label) of each pixel, 0 for none; None if not asked for."""
+    """int32 [B, H, W]: the number of each pixel's region (an instance, or a connected piece of a label), 0 for void. None: not needed."""
     appearance: Tensor | None = None
-    """z_t, [B, D, H, W] in [-1, 1]: a chosen appearance of each region; None if it is encoded from the image, or the model has none."""
+    """z_t, [B, D, H, W] in [-1, 1]: a given appearance of each region. None: it is encoded from the image, or the model has none."""
 
     @property
     def required_image(self) -> Tensor:
-        """`image` of a frame that must have one: an example, or a frame that was made or filmed."""
+        """`image` of a frame that must have one, such as an example or a previous frame."""
         assert self.image is not None
         return self.image
 
     def cast(self, dtype: torch.dtype) -> Frame:
-        """The frame with its semantic image and appearance in `dtype`; the others stay as they are."""
+        """The frame with its semantic image and appearance in `dtype`; the other tensors stay as they are."""
         return replace(self, semantic=self.semantic.to(dtype), appearance=None if self.appearance is None else self.appearance.to(dtype))
 
     def packed(self) -> Frame:
-        """The frame with its semantic image as bool, a quarter of the memory, if that has only the values 0 and 1; `cast` undoes it."""
+        """The frame with its semantic image as bool, to save memory, if it only has the values 0 and 1. `cast` is the inverse."""
         binary = bool(((self.semantic == 0) | (self.semantic == 1)).all())
         return replace(self, semantic=self.semantic.bool()) if binary else self
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Frame:
         """The frame with `change` applied to each of its tensors."""
-        given = (None if x is None else change(x) for x in (self.image, self.regions, self.appearance))
-        return Frame(change(self.semantic), change(self.keypoints), *given)
+        optional = (None if x is None else change(x) for x in (self.image, self.regions, self.appearance))
+        return Frame(change(self.semantic), change(self.keypoints), *optional)
 
 
 @dataclass(frozen=True)
 class Warped:
-    """A source image moved to the driving frame. Of several sources each place shows one."""
+    """A source image, or a blend of K source images, warped to the driving frame."""
 
     image: Tensor
     """[B, 3, H, W]"""
     flow: Tensor
-    """[B, 2, H, W] pixels, backward; of several sources that of the one with the largest share."""
+    """Backward flow [B, 2, H, W] in pixels; of K sources at each pixel that of the source with the largest share."""
     mask: Tensor
-    """[B, 1, H, W] logits: high = hallucinate, low = trust the warp."""
+    """[B, 1, H, W] logits: high where the image must be hallucinated, low where the warp is right."""
     flows: Tensor | None = None
-    """Of each of several sources, [B, K, 2, H, W]."""
+    """The flows of all K sources, [B, K, 2, H, W]; None for one source."""
     shares: Tensor | None = None
-    """How much of each place comes from which of several sources, [B, K, H, W]."""
+    """The share of each source in each pixel, [B, K, H, W]; None for one source."""

@@ -1,4 +1,4 @@
-"""The interface of every generator: frames from semantic images, one after another.
+"""The interface of all generators, which make frames from semantic images, one after another.
 
 code = generator.encode_examples(examples)                  # once per clip; None for a family without examples
 frame, past = generator.step(code, driving, past)           # once per frame
@@ -19,82 +19,91 @@ from stages.networks.common.frame import Frame, Warped
 
 @dataclass(frozen=True)
 class Synthesis:
-    """One frame and the parts it was made of, for losses and images. A family leaves out what it does not make."""
+    """One generated frame and its parts, for losses and for inspection. Parts that a family does not have are None."""
 
     frame: Tensor
-    """[B, 3, H, W] in [-1, 1]; of a family that predicts label maps their probabilities [B, S, H, W]."""
+    """[B, 3, H, W] in [-1, 1]; for a family that predicts label maps, label probabilities [B, S, H, W]."""
     raw: Tensor
-    """h_t of the papers: what the generator paints, before matting."""
+    """h_t of the papers: the hallucinated image, before matting with the warped images."""
     example: Warped | None = None
+    """The warped example, or the blend of all warped examples."""
     example_mask: Tensor | None = None
-    """m_e in [0, 1]."""
+    """m_e in [0, 1], [B, 1, H, W]: the share of h_t."""
     previous: Warped | None = None
+    """The warped previous frame."""
     previous_mask: Tensor | None = None
+    """m_t in [0, 1], [B, 1, H, W]."""
     attention: Tensor | None = None
-    """[B, K, h, w]: how much of each place comes from which example (figure 7c of few-shot vid2vid)."""
+    """[B, K, h, w]: the share of each example in the features of each position (figure 7c of few-shot vid2vid)."""
     shares: Tensor | None = None
-    """[B, K]: the attention that each example received."""
+    """[B, K]: the mean of `attention` over positions."""
     best: Tensor | None = None
-    """[B]: which example was warped."""
+    """[B]: the index of e_1, the example with the largest of `shares`."""
     appearance: Tensor | None = None
-    """z_t, [B, D, H, W]: the appearance that the frame was made with."""
+    """z_t of this frame, [B, D, H, W]."""
     coarser: tuple[Tensor, ...] = ()
-    """The frame as each coarser scale of a coarse-to-fine generator made it, the finest first."""
+    """The frames of the coarser scales of a coarse-to-fine generator, the finest of these first."""
     state: tuple[Tensor, ...] = ()
-    """What a recurrent generator passes to the next frame besides the image (`Generator.remember`)."""
+    """The hidden state of a recurrent generator, for `Generator.remember`."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """The encoded examples: what does not depend on the driving frame. A family adds what it computes of them."""
+    """The encoded examples: everything that does not depend on the driving frame. Families with examples derive their own class."""
 
     examples: Frame | None
-    """[B, K, ...]; None for a family that has none."""
+    """[B, K, ...]; None for a family without examples."""
 
 
 class Generator(nn.Module):
-    """What trainer, inference and finetuning know of a generator. The past is a `Frame`: the frame before, with its image."""
+    """The base class of generators. `past` is a `Frame` with an image: the previous frame, or a subclass with more of the past."""
 
     config: GeneratorConfig
     tuned: ClassVar[tuple[str, ...]] = ()
-    """Prefixes of the parameters that finetuning on examples changes; none: it cannot be finetuned."""
+    """Prefixes of the names of the parameters that finetuning changes; empty: the family cannot be finetuned."""
 
     @abstractmethod
     def encode_examples(self, examples: Frame | None) -> Any:
-        """examples [B, K, ...] with their images -> the `Code` of the family. A family that is not few-shot leaves them aside."""
+        """examples [B, K, ...] with their images -> the `Code` of the family. A family without examples ignores them."""
 
     @abstractmethod
     def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
-        """driving [B, ...] -> the next frame, with every part of it."""
+        """driving [B, ...] -> the next frame with all its parts."""
 
     def choose(self, code: Any, indices: Sequence[int]) -> Any:
-        """The code of some of the examples, in the order of `indices`."""
+        """The code of those examples whose numbers are `indices`, in this order."""
         raise NotImplementedError
 
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
-        """driving [B, ...] -> the next frame [B, 3, H, W] in [-1, 1], and the past for the step after it."""
-        made = self.synthesize(code, driving, past)
-        return made.frame, self.remember(driving, made, past)
+        """driving [B, ...] -> the next frame [B, 3, H, W] in [-1, 1], and the past for the next step."""
+        synthesis = self.synthesize(code, driving, past)
+        return synthesis.frame, self.remember(driving, synthesis, past)
 
-    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
-        """The past for the step after the one that made `made`; `Synthesis(image, image)` for a given image."""
-        return replace(driving, image=made.frame)
+    def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Frame:
+        """The past for the next step, after `synthesis` was made from `driving` and `past`.
+
+        To make a real image part of the past, pass `Synthesis(image, image)`.
+        """
+        return replace(driving, image=synthesis.frame)
 
     def appearance_of(self, frame: Frame) -> Tensor:
-        """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1]; for families with `config.appearance`."""
+        """z_t of a real frame with its regions, [B, D, H, W] in [-1, 1]. Only families with `config.appearance` implement it."""
         raise NotImplementedError
 
     def learn_finest(self, height: int | None) -> None:
-        """Of a coarse-to-fine generator only the scale that makes images of that height learns from now on; None: all do."""
+        """Freeze all scales of a coarse-to-fine generator but the one for images of this height; None: all scales learn."""
 
     def move(self, examples: Frame, driving: Frame) -> Synthesis:
-        """What the flow network alone makes of the examples (`Phase.motion_only`)."""
+        """The examples as warped by the flow network alone, for training only this network (`Phase.motion_only`)."""
         raise NotImplementedError
 
-    def follow(self, numbers: Tensor, made: Synthesis, past: Frame) -> Tensor:
-        """Of a family that predicts label maps: instance numbers [B, 1, H, W] of the frame before, moved as the labels in `made` are."""
+    def follow(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
+        """Instance numbers [B, 1, H, W] of the previous frame, moved like the labels in `synthesis`.
+
+        Only families that predict label maps implement it.
+        """
         raise NotImplementedError
 
     def begin_windows(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with which training on windows starts, from `state`, those trained on single frames."""
+        """The initial weights for training on windows, from the weights `state` after training on single frames."""
         return state

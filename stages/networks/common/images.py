@@ -1,4 +1,4 @@
-"""Images of files and of networks: uint8 RGB [..., H, W, 3] and float32 [..., 3, H, W] in [-1, 1]."""
+"""Conversion between images of files, uint8 RGB [..., H, W, 3], and images of networks, float32 [..., 3, H, W] in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def image_tensor(images: NDArray[np.uint8]) -> Tensor:
 
 
 def image_array(images: Tensor) -> NDArray[np.uint8]:
-    """[..., 3, H, W] in [-1, 1] -> uint8 [..., H, W, 3], rounded; what lies outside is clipped."""
+    """[..., 3, H, W] in [-1, 1] -> uint8 [..., H, W, 3], rounded; values outside the range are clipped."""
     array: NDArray[np.uint8] = images.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(-3, -1).cpu().numpy()
     return array

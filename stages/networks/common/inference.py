@@ -1,11 +1,11 @@
-"""The inference form of a generator: the same frames with less work, and in half precision where that is safe.
+"""Fast inference: a `Renderer` makes the same frames as a generator with fewer operations, and in half precision where that is safe.
 
     renderer = Renderer(generator, Speed(precision="auto"))
     code = renderer.encode_examples(examples)                   # once per clip
     frame, past = renderer.step(code, driving, past)            # once per frame
 
-What does not depend on the driving frame is in the code (see generator.py). Here the weights themselves are prepared once: spectral
-norms are folded in, convolutions of doubled images become transposed ones, all in the memory format that the device likes.
+The code holds everything that does not depend on the driving frame (see generator.py). The weights are prepared once: spectral norms are
+folded into them, and an upsampling with its convolution becomes a transposed convolution.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from stages.networks.common.generator import Generator, Synthesis
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SATURATED_SHARE = 0.75
-"""A frame with more than this share of its values at black or white is taken for a failure of half precision."""
+"""If more than this share of the values of a frame is saturated, half precision is considered to have failed."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How a generator is run; `channels_last` changes nothing but the time, the others nothing that can be seen.
+    """How a generator is run. The options change the time; frames stay the same up to rounding errors.
 
-    precision: auto is bf16 where the device computes in it, else fp32. compile: torch.compile, which costs a minute at the first frame.
-    cuda_graphs: with `compile`, on CUDA: replay instead of launch.
+    precision: auto is bf16 on CPUs with instructions for it and on GPUs that support it, fp16 on other GPUs, fp32 elsewhere.
+    channels_last: the memory format. compile: use torch.compile, which takes about a minute at the first frame. cuda_graphs: with
+    `compile` on CUDA, replay recorded kernels instead of launching each.
     """
 
     precision: Precision = "auto"
@@ -44,10 +45,10 @@ class Speed:
 
 
 class Renderer:
-    """A generator prepared for making frames, under the interface of `Generator`.
+    """A generator prepared for inference, with the same interface.
 
-    generator: on its device, in evaluation mode; it is left as it is. `fallbacks` counts the frames that half precision spoilt (not
-    finite, or saturated) and that were made again in fp32.
+    generator: on its device, in evaluation mode; it is not changed. `fallbacks` counts the frames for which half precision failed (values
+    that are not finite, or saturated) and that were made again in fp32.
     """
 
     def __init__(self, generator: Generator, speed: Speed | None = None) -> None:
@@ -56,93 +57,95 @@ class Renderer:
         self.precision = _resolve(speed.precision, self.device)
         self.fallbacks = 0
         self._source, self._speed = generator, speed
-        self._fast = prepared(generator, _DTYPES[self.precision], channels_last=speed.channels_last)
-        self._make: Any = self._images
+        self._fast = prepare(generator, _DTYPES[self.precision], channels_last=speed.channels_last)
+        self._synthesize: Any = self._synthesize_parts
         if speed.compile:
-            self._make = torch.compile(self._images, mode="reduce-overhead" if speed.cuda_graphs else None)
-        self._exact_code: tuple[Any, Any] | None = None
+            self._synthesize = torch.compile(self._synthesize_parts, mode="reduce-overhead" if speed.cuda_graphs else None)
+        self._last_fp32_code: tuple[Any, Any] | None = None
+        """The last code for which fp32 was needed, and its examples encoded in fp32."""
 
     @torch.inference_mode()
     def encode_examples(self, examples: Frame | None) -> Any:
-        """As the generator's, in this renderer's precision."""
+        """As `Generator.encode_examples`, in the precision of this renderer."""
         return self._fast.encode_examples(None if examples is None else self._in_precision(examples))
 
     @torch.inference_mode()
     def choose(self, code: Any, indices: Sequence[int]) -> Any:
-        """As the generator's."""
+        """As `Generator.choose`."""
         return self._fast.choose(code, indices)
 
     @torch.inference_mode()
     def step(self, code: Any, driving: Frame, past: Frame | None = None) -> tuple[Tensor, Frame]:
-        """As the generator's: the next frame [B, 3, H, W], float32, and the past for the step after it."""
-        if self._source.config.makes_labels:  # its past depends on the flow, too
+        """As `Generator.step`: the next frame [B, 3, H, W] in float32, and the past for the next step."""
+        if self._source.config.makes_labels:  # its past also depends on the flow, which `_synthesize_parts` leaves out
             labels = self.synthesize(code, driving, past)
             return labels.frame, self.remember(driving, labels, past)
-        made = Synthesis(**self._make(code, self._in_precision(driving), None if past is None else self._in_precision(past)))
-        if self.precision != "fp32" and degenerate(made.frame, made.raw):
+        synthesis = Synthesis(**self._synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past)))
+        if self.precision != "fp32" and degenerate(synthesis.frame, synthesis.raw):
             self.fallbacks += 1
-            made = self._made_exactly(code, driving, past)
-        coarser, state = (tuple(tensor.clone() for tensor in tensors) for tensors in (made.coarser, made.state))
-        kept = replace(made, frame=made.frame.clone(), coarser=coarser, state=state)
-        return made.frame, self.remember(driving if self._source.config.appearance else driving.packed(), kept, past)
+            synthesis = self._synthesize_in_fp32(code, driving, past)
+        coarser, state = (tuple(tensor.clone() for tensor in tensors) for tensors in (synthesis.coarser, synthesis.state))
+        copied = replace(synthesis, frame=synthesis.frame.clone(), coarser=coarser, state=state)
+        return synthesis.frame, self.remember(driving if self._source.config.appearance else driving.packed(), copied, past)
 
-    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Frame:
-        """As the generator's."""
-        return self._source.remember(driving, made, past)
+    def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Frame:
+        """As `Generator.remember`."""
+        return self._source.remember(driving, synthesis, past)
 
-    def follow(self, numbers: Tensor, made: Synthesis, past: Frame) -> Tensor:
-        """As the generator's."""
-        return self._source.follow(numbers, made, past)
+    def follow(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
+        """As `Generator.follow`."""
+        return self._source.follow(numbers, synthesis, past)
 
     @torch.inference_mode()
     def synthesize(self, code: Any, driving: Frame, past: Frame | None = None) -> Synthesis:
-        """As the generator's: the next frame with every part of it, to look at. Never compiled."""
-        made = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
-        if self.precision != "fp32" and degenerate(made.frame, made.raw):
+        """As `Generator.synthesize`: the next frame with all its parts. It is never compiled."""
+        synthesis = self._fast.synthesize(code, self._in_precision(driving), None if past is None else self._in_precision(past))
+        if self.precision != "fp32" and degenerate(synthesis.frame, synthesis.raw):
             self.fallbacks += 1
-            made = self._made_exactly(code, driving, past)
-        return made
+            synthesis = self._synthesize_in_fp32(code, driving, past)
+        return synthesis
 
     def _in_precision(self, frame: Frame) -> Frame:
         return frame.cast(_DTYPES[self.precision])
 
-    def _images(self, code: Any, driving: Frame, past: Frame | None) -> dict[str, Any]:
-        made = self._fast.synthesize(code, driving, past)
-        return {"frame": made.frame, "raw": made.raw, "coarser": made.coarser, "state": made.state}
+    def _synthesize_parts(self, code: Any, driving: Frame, past: Frame | None) -> dict[str, Any]:
+        """The parts of a synthesis that `step` needs; they can be compiled, and the others are left out."""
+        synthesis = self._fast.synthesize(code, driving, past)
+        return {"frame": synthesis.frame, "raw": synthesis.raw, "coarser": synthesis.coarser, "state": synthesis.state}
 
-    def _made_exactly(self, code: Any, driving: Frame, past: Frame | None) -> Synthesis:
-        return self._exact.synthesize(self._exact_code_of(code), driving, None if past is None else past.cast(torch.float32))
+    def _synthesize_in_fp32(self, code: Any, driving: Frame, past: Frame | None) -> Synthesis:
+        return self._fp32.synthesize(self._fp32_code(code), driving, None if past is None else past.cast(torch.float32))
 
-    def _exact_code_of(self, code: Any) -> Any:
-        """The same examples encoded in fp32; the last one is kept."""
-        if self._exact_code is None or self._exact_code[0] is not code:
+    def _fp32_code(self, code: Any) -> Any:
+        """The examples of `code` encoded in fp32."""
+        if self._last_fp32_code is None or self._last_fp32_code[0] is not code:
             examples = None if code.examples is None else code.examples.cast(torch.float32)
-            self._exact_code = code, self._exact.encode_examples(examples)
-        return self._exact_code[1]
+            self._last_fp32_code = code, self._fp32.encode_examples(examples)
+        return self._last_fp32_code[1]
 
     @cached_property
-    def _exact(self) -> Generator:
-        return prepared(self._source, torch.float32, channels_last=self._speed.channels_last)
+    def _fp32(self) -> Generator:
+        return prepare(self._source, torch.float32, channels_last=self._speed.channels_last)
 
 
-def prepared(generator: Generator, dtype: torch.dtype, *, channels_last: bool) -> Generator:
-    """A copy of `generator` for inference: norms folded, doublings folded, in `dtype`. It cannot be trained or saved."""
+def prepare(generator: Generator, dtype: torch.dtype, *, channels_last: bool) -> Generator:
+    """A copy of `generator` in `dtype` for inference, with spectral norms and layers folded. It cannot be trained or saved."""
     fast = copy.deepcopy(generator)
     for module in fast.modules():
         if parametrize.is_parametrized(module, "weight"):
             _fold_norm(module)
     fast.eval().requires_grad_(False)
-    for module in fast.modules():  # a module comes before its own layers, and may fold them in its own way
+    for module in fast.modules():  # a module comes before its submodules, and may fold these itself
         if callable(fold := getattr(module, "fold", None)):
             fold()
-        for weight in module.parameters(recurse=False):  # one by one: folded weights are larger, and all of them in fp32 may not fit
+        for weight in module.parameters(recurse=False):  # one by one, because all folded weights in fp32 may need too much memory
             weight.data = weight.data.to(dtype)
     fast.to(dtype)
     return fast.to(memory_format=torch.channels_last) if channels_last else fast  # type: ignore[call-overload]
 
 
 def _fold_norm(module: nn.Module) -> None:
-    """The weight as its parametrization makes it. `remove_parametrizations` would change the class, which a copy shares."""
+    """Replace a parametrized weight by its value. `remove_parametrizations` would also change the class of the original module."""
     assert isinstance(module.weight, Tensor)
     weight = module.weight.detach().clone()
     module.__class__ = parametrize.type_before_parametrizations(module)
@@ -151,7 +154,7 @@ def _fold_norm(module: nn.Module) -> None:
 
 
 def degenerate(frame: Tensor, raw: Tensor) -> bool:
-    """Whether a frame [B, 3, H, W] is not finite, or what H made of it is saturated nearly everywhere."""
+    """Whether a frame [B, 3, H, W] has values that are not finite, or h_t is saturated nearly everywhere."""
     return not bool(torch.isfinite(frame).all()) or bool((raw.abs() > 0.999).float().mean() > SATURATED_SHARE)
 
 
@@ -160,5 +163,5 @@ def _resolve(precision: Precision, device: torch.device) -> Literal["fp32", "bf1
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # without them bf16 would be slower than fp32
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # without them, bf16 is slower than fp32
     return "bf16" if device.type == "cpu" and has_instructions() else "fp32"

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.2
+"""Negative slope of leaky ReLU."""
 
 
 def activate(x: Tensor) -> Tensor:
@@ -15,14 +16,15 @@ def activate(x: Tensor) -> Tensor:
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, spectral: bool = False) -> nn.Module:
-    return initialised(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), spectral)
+    return initialise_conv(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), spectral)
 
 
 def up_conv(inputs: int, outputs: int, *, spectral: bool = False) -> nn.Module:
-    return initialised(UpConv(inputs, outputs), spectral)
+    return initialise_conv(UpConv(inputs, outputs), spectral)
 
 
-def initialised(layer: nn.Conv2d, spectral: bool) -> nn.Module:
+def initialise_conv(layer: nn.Conv2d, spectral: bool) -> nn.Module:
+    """The layer with Kaiming initialisation and, if asked, spectral normalisation."""
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -35,9 +37,9 @@ def upsample(x: Tensor) -> Tensor:
 
 
 class UpConv(nn.Conv2d):
-    """A 3x3 convolution of an image that was doubled by repetition, and of `skip` beside it.
+    """A 3x3 convolution of an image that is first upsampled by 2 (nearest neighbour), concatenated with `skip` if given.
 
-    `fold` turns it into a transposed convolution of the small image: 16 products per pixel instead of 36, the same result.
+    `fold` turns it into a transposed convolution of the small image, with the same result: 16 products per pixel instead of 36.
     """
 
     folded: Tensor | None
@@ -55,29 +57,27 @@ class UpConv(nn.Conv2d):
 
     @torch.no_grad()
     def fold(self, inputs: int | None = None) -> None:
-        """From now on compute the fast way; `inputs` of the channels are doubled, all without a skip. The weights must not change after.
+        """Compute with a transposed convolution from now on. The weights must not change afterwards. A second call does nothing.
 
-        A second call does nothing.
+        inputs: number of channels that are upsampled; the others belong to `skip`. None: all.
         """
         if self.folded is not None:
             return
         weight = self.weight[:, :inputs]
-        spread = F.conv2d(F.pad(weight.flip(2, 3), (1, 1, 1, 1)).flatten(0, 1)[:, None], weight.new_ones(1, 1, 2, 2))
-        self.folded = spread[:, 0].unflatten(0, weight.shape[:2]).transpose(0, 1).contiguous()
+        transposed = F.conv2d(F.pad(weight.flip(2, 3), (1, 1, 1, 1)).flatten(0, 1)[:, None], weight.new_ones(1, 1, 2, 2))
+        self.folded = transposed[:, 0].unflatten(0, weight.shape[:2]).transpose(0, 1).contiguous()
 
 
 class InstanceNorm(nn.Module):
-    """Each channel of each sample to mean 0 and variance 1.
-
-    The statistics of a batch of one are the sample's own, and `batch_norm` alone keeps the channels last.
-    """
+    """Instance normalisation: each channel of each sample to mean 0 and variance 1."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """For one sample, batch norm is the same, and it preserves the memory format channels-last."""
         return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
 
 def initialise_small(layer: nn.Module) -> nn.Module:
-    """The layer, started near zero: a modulation then begins as the identity, a head in the middle of its range."""
+    """The layer with its weight scaled by 0.1, so that a modulation starts near the identity and an output near 0."""
     assert isinstance(layer.weight, Tensor)
     with torch.no_grad():
         layer.weight.mul_(0.1)
@@ -85,7 +85,7 @@ def initialise_small(layer: nn.Module) -> nn.Module:
 
 
 class Encoder(nn.Module):
-    """A ladder of stride-2 convolutions: [B, C, H, W] -> features of each level, finest first."""
+    """A convolution, then stride-2 convolutions: [B, C, H, W] -> features of each level, finest first."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...], *, spectral: bool = False) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Encoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Encoder and decoder with the encoder's features beside the decoder's: [B, C, H, W] -> features of each level, finest first."""
+    """A U-Net: [B, C, H, W] -> features of each level, finest first. Those of all levels but the coarsest come from the decoder."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...], *, spectral: bool = False) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Building blocks of the residual generators (pix2pixHD, vid2vid): 7x7 and upsampling convolutions, norms, residual blocks.
 
-The 7x7 convolutions and those of residual blocks use reflection padding. Weights start at N(0, 0.02).
+The 7x7 convolutions and those of residual blocks use reflection padding. Weights are initialised from N(0, 0.02^2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from stages.networks.common.layers import InstanceNorm
 
 WINOGRAD_FROM = 512
-"""Number of channels from which on Winograd's form of a convolution is faster."""
+"""Smallest number of channels for which Winograd's form of a convolution is faster."""
 
 
 class AffineInstanceNorm(InstanceNorm):
@@ -34,8 +34,8 @@ class AffineInstanceNorm(InstanceNorm):
 class Conv3x3(nn.Conv2d):
     """A 3x3 convolution with reflection padding.
 
-    `fold` turns a wide one into Winograd's F(2x2, 3x3) (Lavin and Gray 2016): 16 products for 4 pixels instead of 36, the same result. On
-    the CPU it is twice as fast from 512 channels on; with fewer channels the transforms cost what the products save.
+    `fold` replaces it by Winograd's F(2x2, 3x3) (Lavin and Gray 2016), with the same result: 16 products for 4 pixels instead of 36. On a
+    CPU this is twice as fast for 512 channels and more. With fewer channels the transforms take the time that the products save.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -50,7 +50,7 @@ class Conv3x3(nn.Conv2d):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """From now on compute the fast way; the weight [O, C, 3, 3] becomes that of `winograd`."""
+        """Compute with `winograd` from now on, if that is faster; the weight [O, C, 3, 3] is transformed."""
         if self.weight.device.type == "cpu" and min(self.weight.shape[:2]) >= WINOGRAD_FROM and not self.folded:
             transform = self.weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
             weight = torch.einsum("ar,oirs,bs->abio", transform, self.weight, transform)
@@ -67,29 +67,31 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     for row, band in enumerate(_to_tiles([padded[k : k + 2 * height : 2] for k in range(4)])):
         torch.stack(_to_tiles([band[:, k : k + 2 * width : 2] for k in range(4)]), out=tiles[row])
     products = torch.bmm(tiles.view(16, height * width, -1), weight).view(4, 4, height, width, -1)
-    made = x.new_empty(2 * height, 2 * width, len(bias))
+    result = x.new_empty(2 * height, 2 * width, len(bias))
     for row, band in enumerate(_from_tiles(products)):
         for column, values in enumerate(_from_tiles(band)):
-            torch.add(values, bias, out=made[row::2, column::2])
-    return made[: x.shape[2], : x.shape[3]].permute(2, 0, 1)[None]
+            torch.add(values, bias, out=result[row::2, column::2])
+    return result[: x.shape[2], : x.shape[3]].permute(2, 0, 1)[None]
 
 
 def _to_tiles(d: Sequence[Tensor]) -> list[Tensor]:
+    """Winograd's transform of 4 inputs along one axis, B^T d."""
     return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
 
 
 def _from_tiles(m: Sequence[Tensor] | Tensor) -> list[Tensor]:
+    """Winograd's transform of 4 products to 2 outputs along one axis, A^T m."""
     return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a skip connection. `recomputes`: it keeps no activations for the gradients, but computes them again."""
+    """Two 3x3 convolutions with a skip connection. With `recomputes` activations are computed again for the gradients, to save memory."""
 
     def __init__(self, channels: int, *, affine: bool = False) -> None:
         super().__init__()
         self.recomputes = False
         first, second = Conv3x3(channels, channels), Conv3x3(channels, channels)
-        self.layers = nn.Sequential(*normed(first, affine=affine), second, _norm(channels, affine))
+        self.layers = nn.Sequential(*norm_and_relu(first, affine=affine), second, _norm(channels, affine))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = checkpoint(self.layers, x, use_reentrant=False) if self.recomputes else self.layers(x)
@@ -110,38 +112,38 @@ def upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 
 @torch.no_grad()
-def joined(layers: Sequence[nn.Conv2d]) -> nn.Conv2d:
-    """7x7 convolutions of the same input as one, whose outputs are theirs one after another."""
-    one = conv7x7(layers[0].in_channels, sum(layer.out_channels for layer in layers))
-    one.weight, one.bias = (nn.Parameter(torch.cat([getattr(layer, name) for layer in layers])) for name in ("weight", "bias"))
-    return one
+def join_conv7x7(layers: Sequence[nn.Conv2d]) -> nn.Conv2d:
+    """One 7x7 convolution that computes several of the same input; their outputs are concatenated."""
+    joint = conv7x7(layers[0].in_channels, sum(layer.out_channels for layer in layers))
+    joint.weight, joint.bias = (nn.Parameter(torch.cat([getattr(layer, name) for layer in layers])) for name in ("weight", "bias"))
+    return joint
 
 
-def normed(layer: nn.Conv2d | nn.ConvTranspose2d, *, affine: bool = False) -> tuple[nn.Module, ...]:
-    """The layer, its norm and its ReLU."""
+def norm_and_relu(layer: nn.Conv2d | nn.ConvTranspose2d, *, affine: bool = False) -> tuple[nn.Module, ...]:
+    """The layer, a norm and a ReLU."""
     return layer, _norm(layer.out_channels, affine), nn.ReLU(inplace=True)
 
 
 def encoder(inputs: int, widths: Sequence[int], blocks: int, *, affine: bool = False) -> nn.Sequential:
-    """[B, inputs, H, W] -> [B, widths[-1], H / 2^n, W / 2^n], with n + 1 widths, the first at full size; then residual blocks."""
+    """[B, inputs, H, W] -> [B, widths[-1], H / 2^n, W / 2^n]: a 7x7 convolution, n = len(widths) - 1 halvings, then residual blocks."""
     return nn.Sequential(
-        *normed(conv7x7(inputs, widths[0]), affine=affine),
-        *(layer for a, b in zip(widths, widths[1:], strict=False) for layer in normed(downsampling(a, b), affine=affine)),
+        *norm_and_relu(conv7x7(inputs, widths[0]), affine=affine),
+        *(layer for a, b in zip(widths, widths[1:], strict=False) for layer in norm_and_relu(downsampling(a, b), affine=affine)),
         *(ResidualBlock(widths[-1], affine=affine) for _ in range(blocks)),
     )
 
 
 def decoder(widths: Sequence[int], blocks: int, *, affine: bool = False) -> nn.Sequential:
-    """Residual blocks, then the mirror of `encoder`: [B, widths[-1], h, w] -> [B, widths[0], h 2^n, w 2^n]."""
+    """[B, widths[-1], h, w] -> [B, widths[0], h 2^n, w 2^n]: residual blocks, then n = len(widths) - 1 doublings."""
     pairs = list(zip(widths, widths[1:], strict=False))
     return nn.Sequential(
         *(ResidualBlock(widths[-1], affine=affine) for _ in range(blocks)),
-        *(layer for a, b in reversed(pairs) for layer in normed(upsampling(b, a), affine=affine)),
+        *(layer for a, b in reversed(pairs) for layer in norm_and_relu(upsampling(b, a), affine=affine)),
     )
 
 
 def initialise(module: nn.Module) -> None:
-    """For `nn.Module.apply`."""
+    """Initialises a convolution or norm; for `nn.Module.apply`."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
         assert module.bias is not None
@@ -151,7 +153,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def half_size(image: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, C, H / 2, W / 2]: the mean of 3x3 pixels, fewer at the border."""
+    """[B, C, H, W] -> [B, C, H / 2, W / 2]: means of 3x3 pixels, at the border of those inside the image."""
     return F.avg_pool2d(image, 3, 2, 1, count_include_pad=False)
 
 

@@ -1,4 +1,4 @@
-"""Finetuning on the examples (section 3, inference): a part of the generator, which its family names, learns to make them."""
+"""Finetuning on the examples (few-shot vid2vid, section 3, inference): a part of the generator learns to reconstruct them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from stages.networks.common.objective import PerceptualDistance
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """A short adaptation. The terms count for the frame and, half as much for L1 and as much for features, for h_t."""
+    """Options of finetuning."""
 
     steps: int = 60
     batch: int = 2
     learning_rate: float = 1e-4
-    """Falls to 0 with the steps: where it stays, the last few images that were seen decide the colours."""
+    """At the first step; it falls linearly to 0. With a constant rate, the last few batches determine the colours."""
     perceptual: float = 2.0
+    """Weight of the perceptual distance, the mean of those of the frame and of h_t."""
     l1: float = 1.0
-    """More of it blurs: what cannot be known from the other examples is averaged."""
+    """Weight of L1 of the frame, plus half of L1 of h_t. A larger weight blurs what cannot be known from the other examples."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class FinetuneBatch:
-    """The input of one step: target frames, and for each the K examples to make it from."""
+    """The input of one step: target frames, and for each target the K examples from which the network must make it."""
 
     targets: Frame
     """[B, ...] with their images."""
@@ -46,7 +47,11 @@ def tune(
     perceptual: PerceptualDistance | None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> list[str]:
-    """Adapt `generator` in place, a step for each of the first `options.steps` batches. Returns the names of the tuned parameters."""
+    """Finetune `generator` in place, with one step for each of the first `options.steps` batches.
+
+    perceptual: None to leave this term out. on_step gets the number of the step, from 1, and the loss. Returns the names of the tuned
+    parameters.
+    """
     tuned = {name: p for name, p in generator.named_parameters() if name.startswith(generator.tuned)}
     generator.requires_grad_(False)
     for parameter in tuned.values():
@@ -67,8 +72,8 @@ def _loss(generator: Generator, batch: FinetuneBatch, options: TuneOptions, perc
     truth = batch.targets.required_image
     with torch.autocast(truth.device.type, torch.bfloat16):
         code = generator.encode_examples(batch.examples)
-        made = generator.synthesize(code, batch.targets)
-        loss = options.l1 * (F.l1_loss(made.frame, truth) + 0.5 * F.l1_loss(made.raw, truth))
+        synthesis = generator.synthesize(code, batch.targets)
+        loss = options.l1 * (F.l1_loss(synthesis.frame, truth) + 0.5 * F.l1_loss(synthesis.raw, truth))
         if perceptual is not None:
-            loss = loss + options.perceptual * (perceptual(made.frame, truth) + perceptual(made.raw, truth)).mean() / 2
+            loss = loss + options.perceptual * (perceptual(synthesis.frame, truth) + perceptual(synthesis.raw, truth)).mean() / 2
     return loss

@@ -1,1 +1,1 @@
-"""Fixed networks whose features losses and metrics compare."""
+"""Fixed networks. Losses and metrics compare their features."""

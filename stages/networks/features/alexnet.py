@@ -1,6 +1,6 @@
-"""AlexNet (Krizhevsky 2014) with the learned weights of LPIPS (Zhang et al. 2018), version 0.1: a distance that was fitted to people's.
+"""LPIPS (Zhang et al. 2018), version 0.1, with AlexNet (Krizhevsky 2014): a distance of images that was fitted to human judgements.
 
-torchvision publishes the network, the authors of LPIPS the weights of its channels.
+torchvision publishes the weights of AlexNet, and the authors of LPIPS those of its channels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stages.networks.features.feature_network import FeatureNetwork
 
 WEIGHTS = "alexnet-owt-7be5be79.pth"
 LINEAR_WEIGHTS = "lpips-v0.1-alex.pth"
-"""Names in the weights registry of the two files whose tensors `lpips` takes."""
+"""Names of two files in the weights registry; `lpips` takes their tensors."""
 
 TAPS = (1, 4, 7, 9, 11)
 """Layers whose outputs are the features: the five ReLUs."""
@@ -23,7 +23,7 @@ SMALLEST_SIDE = 32
 
 
 class Lpips(FeatureNetwork):
-    """Two batches of images [B, 3, H, W] (one B may be 1), RGB in [-1, 1], at least 32 pixels a side -> distance [B]; 0 for equal ones."""
+    """Two batches of images [B, 3, H, W], RGB in [-1, 1], each side at least 32 pixels -> distances [B]. One batch may have B = 1."""
 
     def __init__(self) -> None:
         layers = [
@@ -36,27 +36,28 @@ class Lpips(FeatureNetwork):
         super().__init__(layers, TAPS, SMALLEST_SIDE)
         self.linear = nn.ParameterList(torch.zeros(1, channels, 1, 1) for channels in CHANNELS).requires_grad_(False)
 
-    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:  # type: ignore[override]
-        pairs = zip(self.maps(ours), self.maps(theirs), self.linear, strict=True)
-        return torch.stack([((_unit(a) - _unit(b)).square() * weight).sum(1).mean((1, 2)) for a, b, weight in pairs]).sum(0)  # eq. 1
+    def forward(self, images: Tensor, references: Tensor) -> Tensor:  # type: ignore[override]
+        layers = zip(self.maps(images), self.maps(references), self.linear, strict=True)
+        return torch.stack([((_unit(a) - _unit(b)).square() * weight).sum(1).mean((1, 2)) for a, b, weight in layers]).sum(0)  # eq. 1
 
 
 def _unit(features: Tensor) -> Tensor:
+    """Features [B, C, h, w] with unit length over the channels."""
     return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
 def lpips(network: Mapping[str, Tensor], linear: Mapping[str, Tensor]) -> Lpips:
-    """The frozen distance with the tensors of the files `WEIGHTS` (whose classifier is left out) and `LINEAR_WEIGHTS`.
+    """The frozen network with the tensors of the files `WEIGHTS`, without those of its classifier, and `LINEAR_WEIGHTS`.
 
-    Raises RuntimeError, which names the tensors, when they belong to something else.
+    Raises RuntimeError, which names the tensors, when they belong to another network.
     """
     model = Lpips()
     state = {name: value for name, value in network.items() if not name.startswith("classifier.")}
-    model.load_state_dict(state | {_ours(name): value for name, value in linear.items()})
+    model.load_state_dict(state | {_parameter_name(name): value for name, value in linear.items()})
     return model
 
 
-def _ours(name: str) -> str:
-    """lin2.model.1.weight -> linear.2"""
+def _parameter_name(name: str) -> str:
+    """Name of a tensor in `LINEAR_WEIGHTS` -> name in `Lpips`: lin2.model.1.weight -> linear.2."""
     part = name.split(".")[0]
     return f"linear.{part[3:]}" if name == f"{part}.model.1.weight" and part.startswith("lin") else name

@@ -1,4 +1,4 @@
-"""What the fixed feature networks of losses and metrics share."""
+"""The base class of fixed feature networks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of red, green and blue in [0, 1], over ImageNet: torchvision's."""
+"""Mean and standard deviation of red, green and blue in [0, 1] over ImageNet, as torchvision has them."""
 
 
 class FeatureNetwork(nn.Module):
-    """Images [B, 3, H, W], RGB in [-1, 1] -> the outputs [B, C, h, w] of the layers with the numbers `taps`, relus all.
+    """Images [B, 3, H, W], RGB in [-1, 1] -> feature maps [B, C, h, w] of the layers with the numbers `taps`, which are all ReLUs.
 
-    The parameters are frozen; gradients reach the image. Images may be float32 or autocast.
+    The parameters are frozen; gradients pass to the image. Images may be float32 or half precision under autocast.
     """
 
     mean: Tensor
@@ -29,19 +29,19 @@ class FeatureNetwork(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def normalised(self, image: Tensor) -> Tensor:
-        """The image as the network was trained to see it."""
+    def normalise(self, image: Tensor) -> Tensor:
+        """The image in the range and normalisation that the network was trained with."""
         return ((image.float() + 1) / 2 - self.mean) / self.deviation
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return self.maps(image)
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Raises ValueError for an image with a side below `smallest_side`."""
+        """The feature maps. Raises ValueError for an image with a side smaller than `smallest_side`."""
         if min(image.shape[-2:]) < self.smallest_side:
             size = tuple(image.shape[-2:])
-            raise ValueError(f"an image of {size} is too small for features: {self.smallest_side} pixels a side at least")
-        x, maps = self.normalised(image), []
+            raise ValueError(f"an image of {size} is too small for features: each side needs at least {self.smallest_side} pixels")
+        x, maps = self.normalise(image), []
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self.taps:

@@ -1,7 +1,7 @@
-"""I3D (Carreira and Zisserman 2017), trained on Kinetics-400: what Frechet video distances look at.
+"""I3D (Carreira and Zisserman 2017), trained on Kinetics-400: the network of Frechet video distances.
 
-Inception v1 with its squares inflated to cubes. The names of the parameters, and the constant of the norms, are those of the file that
-VideoGPT converted from DeepMind's.
+It is Inception v1 with 2D filters inflated to 3D. The names of the parameters and the epsilon of the norms are those of the file that
+VideoGPT converted from the one of DeepMind.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from torch.nn import functional as F
 from stages.networks.features.inception import resize_as_tensorflow
 
 WEIGHTS = "i3d_pretrained_400.pt"
-"""Name in the weights registry of the file whose tensors `i3d` takes."""
+"""Name of a file in the weights registry; `i3d` takes its tensors."""
 
 FEATURES, CLASSES = 1024, 400
 FRAMES, SIDE = 16, 224
+"""Number of frames of a video, and their height and width."""
 
 Shape = tuple[int, int, int]
 
 
 class Unit(nn.Module):
-    """A convolution whose output has the size of its input over the stride, a norm, a ReLU; or with a bias and nothing behind it."""
+    """A convolution with "same" padding, a norm and a ReLU. plain: only the convolution, with a bias."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, plain: bool = False) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Unit(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Four branches side by side. widths: of the outputs of b0, b1a, b1b, b2a, b2b, b3b."""
+    """An Inception block with four parallel branches. widths: output channels of b0, b1a, b1b, b2a, b2b, b3b."""
 
     def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -52,9 +53,9 @@ class Mixed(nn.Module):
 
 
 class I3d(nn.Module):
-    """Videos [B, 3, T, 224, 224], RGB in [-1, 1], T at least 16 -> (features [B, 1024], logits [B, 400]), means over time.
+    """Videos [B, 3, T, 224, 224], RGB in [-1, 1], T at least 16 -> (features [B, 1024], logits [B, 400]), averaged over time.
 
-    The features are those in front of the classifier. The parameters are frozen.
+    The features are the inputs of the classifier. The parameters are frozen.
     """
 
     def __init__(self) -> None:
@@ -82,24 +83,27 @@ class I3d(nn.Module):
 
 
 def i3d(state: Mapping[str, Tensor]) -> I3d:
-    """The frozen network with the tensors of the file `WEIGHTS`. Raises RuntimeError, which names them, when they belong to another one."""
+    """The frozen network with the tensors of the file `WEIGHTS`.
+
+    Raises RuntimeError, which names the tensors, when they belong to another network.
+    """
     model = I3d()
     model.load_state_dict(dict(state))
     return model
 
 
-def prepared(frames: Tensor) -> Tensor:
-    """Frames [B, 3, H, W] in 0..255 -> [B, 3, 224, 224] in [-1, 1], whatever their shape (Unterthiner et al. 2018, public code)."""
+def preprocess(frames: Tensor) -> Tensor:
+    """Frames [B, 3, H, W] in 0..255 -> [B, 3, 224, 224] in [-1, 1], as in the public code of Unterthiner et al. 2018."""
     return resize_as_tensorflow(frames.float(), SIDE) * (2 / 255) - 1
 
 
 def _pool(x: Tensor, kernel: Shape, stride: Shape) -> Tensor:
-    """The maximum; what is padded with 0 comes from a ReLU."""
+    """Max pooling with "same" padding. Zeros are neutral, because the inputs are outputs of a ReLU."""
     return F.max_pool3d(_pad(x, kernel, stride), kernel, stride)
 
 
 def _pad(x: Tensor, kernel: Shape, stride: Shape) -> Tensor:
-    """TensorFlow's "same": the output has ceil(size / stride) values; of an odd number of zeros more lie behind."""
+    """TensorFlow's padding "same" with zeros, for ceil(size / stride) output values. An odd zero is added at the end."""
     pads: list[int] = []
     for size, length, step in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         missing = max(length - (size % step or step), 0)

@@ -1,7 +1,7 @@
 """Inception v3 as the Frechet inception distance uses it: TensorFlow's network of 2015-12-05, not torchvision's.
 
-It differs from the network of the paper (Szegedy et al. 2016) as that file does: averages leave the border out, and the last block pools
-by maximum. The names of the parameters are those of the file that pytorch-fid and torch-fidelity publish.
+It differs from the network of the paper (Szegedy et al. 2016): average pooling does not count the padding, and the last block uses max
+pooling. The names of the parameters are those of the file that pytorch-fid and torch-fidelity publish.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
-"""Name in the weights registry of the file whose tensors `inception` takes."""
+"""Name of a file in the weights registry; `inception` takes its tensors."""
 
 FEATURES = 2048
 SIDE = 299
@@ -35,7 +35,7 @@ class Conv(nn.Module):
 
 
 class BlockA(nn.Module):
-    """35 x 35, after Szegedy et al. 2016, figure 5."""
+    """The block for 35 x 35 features (Szegedy et al. 2016, figure 5). pooled: output channels of the branch with pooling."""
 
     def __init__(self, inputs: int, pooled: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """35 x 35 -> 17 x 17."""
+    """The block that reduces 35 x 35 features to 17 x 17."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -66,11 +66,11 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """17 x 17, figure 6: rows and columns of 7 instead of squares."""
+    """The block for 17 x 17 features (figure 6): convolutions of 1 x 7 and 7 x 1 instead of 7 x 7. width: their channels."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        row, column = {"kernel": (1, 7), "padding": (0, 3)}, {"kernel": (7, 1), "padding": (3, 0)}
+        row, column = {"kernel": (1, 7), "padding": (0, 3)}, {"kernel": (7, 1), "padding": (3, 0)}  # shapes of convolutions
         self.branch1x1 = Conv(inputs, 192, 1)
         self.branch7x7_1, self.branch7x7_2 = Conv(inputs, width, 1), _conv(width, width, row)
         self.branch7x7_3 = _conv(width, 192, column)
@@ -87,7 +87,7 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """17 x 17 -> 8 x 8."""
+    """The block that reduces 17 x 17 features to 8 x 8."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -101,11 +101,11 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """8 x 8, figure 7; the second of the two takes the maximum where the first takes the average."""
+    """The block for 8 x 8 features (figure 7). max_pooling: whether its pooling takes the maximum, else the average."""
 
-    def __init__(self, inputs: int, by_maximum: bool) -> None:
+    def __init__(self, inputs: int, max_pooling: bool) -> None:
         super().__init__()
-        self.by_maximum = by_maximum
+        self.max_pooling = max_pooling
         self.branch1x1 = Conv(inputs, 320, 1)
         self.branch3x3_1 = Conv(inputs, 384, 1)
         self.branch3x3_2a, self.branch3x3_2b = Conv(384, 384, (1, 3), padding=(0, 1)), Conv(384, 384, (3, 1), padding=(1, 0))
@@ -117,12 +117,12 @@ class BlockE(nn.Module):
         once = self.branch3x3_1(x)
         twice = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         split = (self.branch3x3_2a(once), self.branch3x3_2b(once), self.branch3x3dbl_3a(twice), self.branch3x3dbl_3b(twice))
-        pooled = F.max_pool2d(x, 3, 1, 1) if self.by_maximum else _average(x)
+        pooled = F.max_pool2d(x, 3, 1, 1) if self.max_pooling else _average(x)
         return torch.cat((self.branch1x1(x), *split, self.branch_pool(pooled)), 1)
 
 
 class Inception(nn.Module):
-    """Images [B, 3, H, W], RGB in 0..255, of any size -> features [B, 2048]: the last pooling layer. The parameters are frozen."""
+    """Images [B, 3, H, W], RGB in 0..255, of any size -> features [B, 2048] of the last pooling layer. The parameters are frozen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Inception(nn.Module):
         self.Mixed_6a = BlockB(288)
         self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = (BlockC(768, width) for width in (128, 160, 160, 192))
         self.Mixed_7a = BlockD(768)
-        self.Mixed_7b, self.Mixed_7c = BlockE(1280, by_maximum=False), BlockE(2048, by_maximum=True)
+        self.Mixed_7b, self.Mixed_7c = BlockE(1280, max_pooling=False), BlockE(2048, max_pooling=True)
         self.requires_grad_(False)
         self.eval()
 
@@ -148,7 +148,7 @@ class Inception(nn.Module):
 
 
 def inception(state: Mapping[str, Tensor]) -> Inception:
-    """The frozen feature network with the tensors of the file `WEIGHTS`, of which the classifier is left out.
+    """The frozen feature network with the tensors of the file `WEIGHTS`, without those of its classifier.
 
     Raises RuntimeError, which names the tensors, when `state` belongs to another network.
     """
@@ -158,8 +158,10 @@ def inception(state: Mapping[str, Tensor]) -> Inception:
 
 
 def resize_as_tensorflow(image: Tensor, side: int) -> Tensor:
-    """[B, C, H, W] -> [B, C, side, side], bilinear as TensorFlow 1 has it: the output's pixel i lies at i H / side, counted from the
-    corner, and nothing is smoothed before. Other libraries place or filter the pixels otherwise, which changes the distance.
+    """[B, C, H, W] -> [B, C, side, side], with the bilinear interpolation of TensorFlow 1.
+
+    Row i of the output is at row i H / side of the image (likewise for columns), and there is no antialiasing. Other libraries use other
+    positions or antialiasing, which changes the Frechet distances.
     """
     return _resize_rows(_resize_rows(image.mT, side).mT, side)
 

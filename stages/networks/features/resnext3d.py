@@ -1,6 +1,6 @@
 """ResNeXt-101 with 3D convolutions (Hara et al. 2018), trained on Kinetics-400: the second network of vid2vid's video FID.
 
-The names of the parameters are those of the authors' file, which says `module.` before each and keeps them in `state_dict`.
+The names of the parameters are those in the entry `state_dict` of the authors' file, without the prefix `module.`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WEIGHTS = "resnext-101-kinetics.pth"
-"""The authors' name of the file whose content `resnext3d` takes."""
+"""The authors' name of the file; `resnext3d` takes its content."""
 
 FEATURES, FRAMES, SIDE = 2048, 16, 112
+"""Number of features, number of frames of a video, and height and width of a frame."""
 GROUPS, DEPTHS = 32, (3, 4, 23, 3)
+"""Groups of the 3 x 3 x 3 convolutions, and number of blocks in each of the four stages."""
 MEAN = (114.7748, 107.7354, 99.4750)
 """The mean colour of ActivityNet (R, G, B in 0..255), which the authors subtract."""
 
 
 class Bottleneck(nn.Module):
-    """1 x 1 x 1, 3 x 3 x 3 in 32 groups, 1 x 1 x 1 to twice the width, beside a shortcut."""
+    """A residual block of convolutions: 1 x 1 x 1, 3 x 3 x 3 in 32 groups, and 1 x 1 x 1 to twice the width."""
 
     def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
         super().__init__()
@@ -41,10 +43,9 @@ class Bottleneck(nn.Module):
 
 
 class ResNeXt3d(nn.Module):
-    """Videos [B, 3, T, 112, 112], RGB in 0..255 minus `MEAN`, T at least 16 -> features [B, 2048]: what the classifier receives, the mean
-    over time and space.
+    """Videos [B, 3, T, 112, 112], RGB in 0..255 minus `MEAN`, T at least 16 -> features [B, 2048], averaged over time and space.
 
-    The parameters are frozen.
+    The features are the inputs of the classifier. The parameters are frozen.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class ResNeXt3d(nn.Module):
 
 
 def resnext3d(content: Mapping[str, Any]) -> ResNeXt3d:
-    """The frozen network with the content of the file `WEIGHTS`, of which the classifier is left out.
+    """The frozen network with the content of the file `WEIGHTS`, without the classifier.
 
     Raises RuntimeError, which names the tensors, when it belongs to another network.
     """
@@ -77,7 +78,7 @@ def resnext3d(content: Mapping[str, Any]) -> ResNeXt3d:
     return model
 
 
-def prepared(frames: Tensor) -> Tensor:
-    """Frames [B, 3, H, W] in 0..255 -> [B, 3, 112, 112] minus `MEAN`: the whole frame, squeezed to a square, antialiased."""
+def preprocess(frames: Tensor) -> Tensor:
+    """Frames [B, 3, H, W] in 0..255 -> [B, 3, 112, 112] minus `MEAN`. The whole frame is resized to a square, with antialiasing."""
     small = F.interpolate(frames.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
     return small - torch.tensor(MEAN, device=frames.device).view(1, 3, 1, 1)

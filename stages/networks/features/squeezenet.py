@@ -1,8 +1,8 @@
 """SqueezeNet (Iandola et al. 2016) as a fixed feature extractor, for the perceptual loss and the perceptual metric.
 
-The weights of 1.0 are the ImageNet ones of the authors: float16 in the file, torchvision's parameter names, trained on BGR 0..255 minus a
-mean per channel. Those of 1.1 are torchvision's, which everybody can fetch. The modules take our own images and convert them themselves,
-so nobody else has to know these conventions. The metric is always of 1.0: figures of the two cannot be compared.
+The weights of version 1.0 are those of the authors for ImageNet: in the file they are float16 with torchvision's parameter names, and they
+were trained on BGR in 0..255 minus a mean per channel. The weights of version 1.1 are those that torchvision publishes. Both networks take
+RGB images in [-1, 1] and convert them. The metric always uses version 1.0, because distances of the two versions cannot be compared.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from stages.networks.features.feature_network import FeatureNetwork
 Network = TypeVar("Network", bound=nn.Module)
 
 WEIGHTS = "squeezenet1_0_imagenet.safetensors"
-"""Name in the weights registry of the file whose tensors `squeezenet` takes."""
+"""Name of a file in the weights registry; `squeezenet` takes its tensors."""
 
 WEIGHTS_11 = "squeezenet1_1-b8a52dc0.pth"
-"""The same for `squeezenet11`."""
+"""As `WEIGHTS`, for `squeezenet11`."""
 
 TAPS = (1, 4, 5, 8, 10, 12)
 """Layers whose outputs are the features: conv1 (stride 2), fire3 and fire4 (4), fire6 and fire8 (8), fire9 (16)."""
 
 TAPS_11 = (1, 4, 7, 9, 10, 11, 12)
-"""The same of SqueezeNet 1.1: conv1 (stride 2), fire3 (4), fire5 (8), fire6 to fire9 (16)."""
+"""As `TAPS`, for SqueezeNet 1.1: conv1 (stride 2), fire3 (4), fire5 (8), fire6 to fire9 (16)."""
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 SMALLEST_SIDE = 32
 
 
 class Fire(nn.Module):
-    """Squeeze to a few channels, then expand them by 1x1 and 3x3 filters side by side."""
+    """A 1x1 convolution to a few channels, then 1x1 and 3x3 convolutions of these in parallel, whose outputs are concatenated."""
 
     def __init__(self, channels: int, squeezed: int, expanded: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(FeatureNetwork):
-    """SqueezeNet 1.0: one feature map per entry of `TAPS`, of images of at least 32 pixels a side."""
+    """SqueezeNet 1.0: one feature map for each entry of `TAPS`. Each side of an image needs at least 32 pixels."""
 
     mean_bgr: Tensor
 
@@ -63,12 +63,12 @@ class SqueezeNet(FeatureNetwork):
         super().__init__(layers, TAPS, SMALLEST_SIDE)
         self.register_buffer("mean_bgr", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
-    def normalised(self, image: Tensor) -> Tensor:
+    def normalise(self, image: Tensor) -> Tensor:
         return (image.float().flip(1) + 1) * 127.5 - self.mean_bgr
 
 
 class SqueezeNet11(FeatureNetwork):
-    """SqueezeNet 1.1, in half the time of 1.0: the seven maps that LPIPS takes of it."""
+    """SqueezeNet 1.1, twice as fast as 1.0: one feature map for each entry of `TAPS_11`, the seven maps that LPIPS uses."""
 
     def __init__(self) -> None:
         layers = [
@@ -85,37 +85,37 @@ def _pool() -> nn.MaxPool2d:
 
 
 def squeezenet(state: Mapping[str, Tensor]) -> SqueezeNet:
-    """The frozen feature network with the tensors of the file `WEIGHTS`, which may be float16 and hold a classifier too.
+    """The frozen network with the tensors of the file `WEIGHTS`. They may be float16; those of a classifier are ignored.
 
     Raises RuntimeError, which names the tensors, when `state` belongs to another network.
     """
-    return _loaded(SqueezeNet(), state)
+    return _load(SqueezeNet(), state)
 
 
 def squeezenet11(state: Mapping[str, Tensor]) -> SqueezeNet11:
-    """The same of the file `WEIGHTS_11`."""
-    return _loaded(SqueezeNet11(), state)
+    """As `squeezenet`, for the file `WEIGHTS_11`."""
+    return _load(SqueezeNet11(), state)
 
 
-def _loaded(model: Network, state: Mapping[str, Tensor]) -> Network:
+def _load(model: Network, state: Mapping[str, Tensor]) -> Network:
     model.load_state_dict({name: value.float() for name, value in state.items() if not name.startswith("classifier.")})
     return model
 
 
-def unit_distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
-    """Two lists of feature maps [B, C, h, w] (one B may be 1) -> distance [B]: LPIPS (Zhang et al. 2018, eq. 1) with all weights one.
+def unit_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Two lists of feature maps [B, C, h, w] (one B may be 1) -> distances [B]: LPIPS (Zhang et al. 2018, eq. 1) with all weights one.
 
     At each position the channels are scaled to unit length; squared differences are summed over channels, averaged over positions and
-    summed over the layers. Features after a ReLU are never negative, so a layer adds 2 at most.
+    summed over the layers. Features after a ReLU are not negative, so that each layer adds at most 2.
     """
-    return apart(unit_features(ours), unit_features(theirs))
+    return squared_distance(unit_features(maps), unit_features(others))
 
 
-def apart(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
-    """`unit_distance` of maps that have been scaled."""
-    return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in zip(ours, theirs, strict=True)]).sum(0)
+def squared_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """As `unit_distance`, for feature maps that already have unit length."""
+    return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in zip(maps, others, strict=True)]).sum(0)
 
 
 def unit_features(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Unit length over the channels; `F.normalize`, whose gradient divides map by map, takes twice as long."""
-    return [each * (each.square().sum(1, keepdim=True) + 1e-12).rsqrt() for each in (features.float() for features in maps)]
+    """Feature maps [B, C, h, w] with unit length over the channels. With gradients this takes half the time of `F.normalize`."""
+    return [x * (x.square().sum(1, keepdim=True) + 1e-12).rsqrt() for x in (features.float() for features in maps)]

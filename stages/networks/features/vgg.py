@@ -11,17 +11,17 @@ from torch.nn import functional as F
 from stages.networks.features.feature_network import FeatureNetwork
 
 WEIGHTS = "vgg19-dcbb9e9d.pth"
-"""Name in the weights registry of torchvision's file, whose tensors `vgg19` takes."""
+"""Name of torchvision's file in the weights registry; `vgg19` takes its tensors."""
 
 PLAN = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
-"""Output channels of the 3x3 convolutions up to relu5_1; 0 is a pooling."""
+"""Output channels of the 3x3 convolutions up to relu5_1; 0 stands for max pooling."""
 TAPS = (1, 6, 11, 20, 29)
 """Layers whose outputs are the features: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
-WEIGHT_OF_TAP = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+TAP_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 
 
 class Vgg19(FeatureNetwork):
-    """One feature map per entry of `TAPS`, of images of at least 16 pixels a side."""
+    """VGG-19: one feature map for each entry of `TAPS`. Each side of an image needs at least 16 pixels."""
 
     def __init__(self) -> None:
         layers: list[nn.Module] = []
@@ -33,25 +33,25 @@ class Vgg19(FeatureNetwork):
 
 
 def vgg19(state: Mapping[str, Tensor]) -> Vgg19:
-    """The frozen feature network with the tensors of the file `WEIGHTS`, of which those behind relu5_1 are left out.
+    """The frozen feature network with the tensors of the file `WEIGHTS`, without those of layers after relu5_1.
 
     Raises RuntimeError, which names the tensors, when `state` belongs to another network.
     """
     model = Vgg19()
-    wanted = model.state_dict()
-    model.load_state_dict({name: value.float() for name, value in state.items() if name in wanted or not _behind(name)})
+    used = model.state_dict()
+    model.load_state_dict({name: value.float() for name, value in state.items() if name in used or not _is_after_last_tap(name)})
     return model
 
 
-def _behind(name: str) -> bool:
+def _is_after_last_tap(name: str) -> bool:
     part, index, *_ = name.split(".")
     return part == "classifier" or (part == "features" and index.isdecimal() and int(index) > TAPS[-1])
 
 
-def weighted_l1(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
-    """Two lists of feature maps [B, C, h, w] -> distance [B]: L1 of each layer, the deeper the heavier (vid2vid's public code)."""
+def weighted_l1(maps: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Two lists of feature maps [B, C, h, w] -> distances [B]: L1 of each layer times its weight (public code of vid2vid)."""
     terms = [
         weight * F.l1_loss(a.float(), b.float(), reduction="none").mean((1, 2, 3))
-        for weight, a, b in zip(WEIGHT_OF_TAP, ours, theirs, strict=True)
+        for weight, a, b in zip(TAP_WEIGHTS, maps, others, strict=True)
     ]
     return torch.stack(terms).sum(0)

@@ -1,7 +1,7 @@
 """E_A: attention of the driving semantic image to the examples.
 
-Pixel-wise (few-shot vid2vid, section 3) or adaptive compact (Adaptive compact attention, 2020, eq. 1 to 6). Both are a memory of keys and
-values, made once per clip, from which each frame recalls; only what is remembered differs: every pixel, or a few bases.
+It is pixel-wise (few-shot vid2vid, section 3) or adaptive compact (Adaptive compact attention, 2020, eq. 1 to 6). Both make a memory of
+keys and values once per clip, and each frame attends to this memory. It contains every pixel of the examples, or a few bases.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from torch.nn import functional as F
 from stages.networks.common.layers import Encoder, conv
 
 _SEED = 2020
+"""Seed of the random start of the bases, which is the same for all models."""
 _MAX_ENTRIES = 2**22
-"""Of a piece of the attention map, per sample: 16 MB in fp32."""
+"""Largest number of entries of an attention map that is computed at once, per sample: 16 MB in fp32."""
 
 
 class Memory(NamedTuple):
-    """Keys [B, M, A] and values [B, M, C + K]: the features, then from which of the K examples they come (one-hot, or shares)."""
+    """Keys [B, M, A] and values [B, M, C + K]. A value is features, then the share of each of the K examples in them."""
 
     keys: Tensor
     values: Tensor
 
 
 class Attention(nn.Module):
-    """Keys from semantic images, a memory from keys and values, features for each frame from the memory."""
+    """Pixel-wise attention: the memory contains every pixel of the examples.
 
-    start: Tensor
+    semantic: channels of s_t. channels: of keys. level: keys and values have 1 / 2^level of the size of the image. shared: whether one
+    encoder makes the keys of examples and of driving frames.
+    """
 
     def __init__(self, semantic: int, channels: int, level: int, *, shared: bool = True) -> None:
         super().__init__()
@@ -40,34 +43,36 @@ class Attention(nn.Module):
         self.query_project = None if shared else conv(widths[-1], channels, 1)
 
     def key(self, semantic: Tensor) -> Tensor:
-        """Of an example: [B, S, H, W] -> [B, hw, A]."""
+        """Keys of examples: [B, S, H, W] -> [B, hw, A]."""
         keys: Tensor = self.project(self.encoder(semantic)[-1]).flatten(2).mT
         return keys
 
     def query(self, semantic: Tensor) -> Tensor:
-        """Of the driving frame: [B, S, H, W] -> [B, hw, A]."""
+        """Queries of the driving frame: [B, S, H, W] -> [B, hw, A]."""
         if self.query_encoder is None or self.query_project is None:
             return self.key(semantic)
         queries: Tensor = self.query_project(self.query_encoder(semantic)[-1]).flatten(2).mT
         return queries
 
     def memorise(self, keys: Tensor, values: Tensor) -> Memory:
-        """keys [B, K, hw, A], values [B, K, C, h, w] of K examples: every pixel is remembered."""
-        return _centred(Memory(keys.flatten(1, 2), _with_origin(values)))
+        """The memory of K examples with keys [B, K, hw, A] and values [B, K, C, h, w]."""
+        return _centre_keys(Memory(keys.flatten(1, 2), _values_with_origin(values)))
 
     def recall(self, query: Tensor, memory: Memory, size: tuple[int, int], count: int) -> tuple[Tensor, Tensor]:
-        """query [B, hw, A] -> the features q [B, C, h, w] and how much of each came from which example, [B, K, h, w], float32.
+        """query [B, hw, A] -> the features q [B, C, h, w] and the share of each example in them [B, K, h, w], float32.
 
-        softmax(query keys^T) values, with no scale. The origin comes out of the same pass, being averaged along with the features.
+        Computes softmax(query keys^T) values, without a scale. size: (h, w). count: K.
         """
         keys, values = (part.to(query.dtype) for part in memory)
         fused = query.is_cuda or torch.is_grad_enabled()
-        mixed = (_fused if fused else _in_turns)(query, keys, values).mT.unflatten(2, size)
-        return mixed[:, :-count], mixed[:, -count:].float()
+        recalled = (_attend_fused if fused else _attend_in_pieces)(query, keys, values).mT.unflatten(2, size)
+        return recalled[:, :-count], recalled[:, -count:].float()
 
 
 class CompactAttention(Attention):
-    """Adaptive compact attention: the examples are summed up by bases, so that a frame's cost does not depend on their number."""
+    """Adaptive compact attention: the memory contains p bases, so that the cost of a frame does not depend on the number of examples."""
+
+    start: Tensor
 
     def __init__(
         self, semantic: int, channels: int, level: int, *, shared: bool = True,
@@ -79,62 +84,63 @@ class CompactAttention(Attention):
         self.register_buffer("start", start, persistent=False)
 
     def memorise(self, keys: Tensor, values: Tensor) -> Memory:
-        """keys [B, K, hw, A], values [B, K, C, h, w] of K examples -> p bases of both.
+        """The bases of K examples with keys [B, K, hw, A] and values [B, K, C, h, w].
 
-        The random start lies in the keys' own range (their mean and deviation), which depends neither on the examples' order nor on
+        The random start has the mean and standard deviation of the keys, so that it depends neither on the order of the examples nor on
         repetitions.
         """
         flat = keys.flatten(1, 2)
         start = flat.mean(1, keepdim=True) + self.start.to(flat.dtype) * flat.std(1, keepdim=True, correction=0)
-        return _centred(extract_bases(flat, _with_origin(values), start, self.iterations, self.momentum, self.norm, values.shape[1]))
+        bases = extract_bases(flat, _values_with_origin(values), start, self.iterations, self.momentum, self.norm, values.shape[1])
+        return _centre_keys(bases)
 
 
 def extract_bases(
     keys: Tensor, values: Tensor, start: Tensor, iterations: int, momentum: float, norm: Literal["mean", "unit"], origins: int = 0
 ) -> Memory:
-    """Eq. 1 to 4: label bases of keys [B, N, A] from start [B, p, A], and appearance bases of values [B, N, C] by the same map.
+    """Eq. 1 to 4: label bases of keys [B, N, A] from start [B, p, A], and appearance bases of values [B, N, C] with the same attention.
 
-    The last `origins` channels of the values are no features but say where these come from: of them the norm is always the mean.
+    The last `origins` channels of the values are shares of examples; for them the norm is always "mean".
     """
     bases, attention = start, keys.new_zeros(())
     for _ in range(iterations):
         attention = (keys @ bases.mT).softmax(-1)  # eq. 1
-        bases = (1 - momentum) * bases + momentum * _normed(attention, keys, norm)  # eq. 2 and 3
+        bases = (1 - momentum) * bases + momentum * _pool_features(attention, keys, norm)  # eq. 2 and 3
     features, origin = values.to(attention.dtype).split([values.shape[-1] - origins, origins], -1)
-    return Memory(bases, torch.cat([_normed(attention, features, norm), _normed(attention, origin, "mean")], -1))  # eq. 4
+    return Memory(bases, torch.cat([_pool_features(attention, features, norm), _pool_features(attention, origin, "mean")], -1))  # eq. 4
 
 
-def _normed(attention: Tensor, features: Tensor, norm: Literal["mean", "unit"]) -> Tensor:
-    """norm(A^T X): attention [B, N, p], features [B, N, C] -> [B, p, C], each row a weighted mean or of length 1."""
+def _pool_features(attention: Tensor, features: Tensor, norm: Literal["mean", "unit"]) -> Tensor:
+    """norm(A^T X): attention [B, N, p], features [B, N, C] -> [B, p, C]. Each row is a weighted mean, or scaled to length 1."""
     summed = attention.mT @ features
     if norm == "unit":
         return F.normalize(summed, dim=-1)
     return summed / attention.sum(1).clamp(min=1e-6)[..., None]
 
 
-def _centred(memory: Memory) -> Memory:
-    """The same memory to every query: a softmax does not see a constant, and half precision keeps more of smaller products."""
+def _centre_keys(memory: Memory) -> Memory:
+    """The memory with keys of mean 0. The softmax stays the same, and smaller products are more exact in half precision."""
     return memory._replace(keys=memory.keys - memory.keys.mean(1, keepdim=True))
 
 
-def _with_origin(values: Tensor) -> Tensor:
-    """[B, K, C, h, w] -> [B, K hw, C + K], the last K channels one-hot."""
+def _values_with_origin(values: Tensor) -> Tensor:
+    """[B, K, C, h, w] -> [B, K hw, C + K]; the last K channels are the one-hot number of the example."""
     count, height, width = values.shape[1], *values.shape[-2:]
     origin = torch.eye(count, dtype=values.dtype, device=values.device).repeat_interleave(height * width, 0)
     return torch.cat([values.movedim(2, -1).flatten(1, 3), origin.expand(len(values), -1, -1)], -1)
 
 
-def _fused(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """softmax(Q K^T) V without ever holding a map of all queries and keys, not even for the gradients."""
-    width = -(-max(query.shape[-1], values.shape[-1]) // 8) * 8  # the fused kernels want one width for all three
+def _attend_fused(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """softmax(Q K^T) V by a fused kernel, which never stores the attention map, not even for the gradients."""
+    width = -(-max(query.shape[-1], values.shape[-1]) // 8) * 8  # the fused kernels need the same width for all three
     q, k, v = (F.pad(x, (0, width - x.shape[-1]))[:, None] for x in (query, keys, values))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0, :, : values.shape[-1]]
 
 
-def _in_turns(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The same, some queries at a time: on a CPU, where nothing has to be kept for gradients, up to three times as fast as fused."""
-    mixed = query.new_empty(*query.shape[:2], values.shape[-1])  # one place for all: results between the pieces would keep them from reuse
-    rows, turned = max(1, _MAX_ENTRIES // keys.shape[1]), keys.mT.contiguous()
-    for into, part in zip(mixed.split(rows, 1), query.split(rows, 1), strict=True):
-        into.copy_((part @ turned).softmax(-1) @ values)
-    return mixed
+def _attend_in_pieces(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """softmax(Q K^T) V for some queries at a time. On a CPU without gradients this is up to three times as fast as the fused kernel."""
+    result = query.new_empty(*query.shape[:2], values.shape[-1])  # allocated first, so that the memory of the pieces can be reused
+    rows, transposed = max(1, _MAX_ENTRIES // keys.shape[1]), keys.mT.contiguous()
+    for piece, queries in zip(result.split(rows, 1), query.split(rows, 1), strict=True):
+        piece.copy_((queries @ transposed).softmax(-1) @ values)
+    return result

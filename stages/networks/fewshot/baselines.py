@@ -1,7 +1,7 @@
-"""The baselines of few-shot vid2vid's table 1: how H uses the examples when no weights are generated from them.
+"""The baselines of few-shot vid2vid's table 1, which use the examples without generated weights.
 
-Encoder: H decodes the examples' style vector. ConcatStyle: the vector stands beside every pixel of the semantic image. AdaIN: the vector
-sets the scale and shift of a normalisation after each SPADE layer. Plain SPADE (Park et al. 2019) sees no example.
+Encoder: H decodes a style vector of the examples. ConcatStyle: the style vector is concatenated with every pixel of the semantic image.
+AdaIN: the style vector determines the scale and shift of a normalisation after each SPADE layer. SPADE (Park et al. 2019) sees no example.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from stages.networks.fewshot.config import FewShotConfig
 from stages.networks.fewshot.spade import Style
 
 
-class Start(nn.Module):
-    """What H starts from when it is not the examples: the semantic image reduced to the bottleneck's size, as SPADE does."""
+class SemanticStart(nn.Module):
+    """The input of H in the baselines other than Encoder: the semantic image at the size of the bottleneck, as in SPADE."""
 
     def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Start(nn.Module):
 
 
 class StyleCode(nn.Module):
-    """ConcatStyle: the style vector [B, C] as channels beside the semantic image."""
+    """ConcatStyle: the semantic image with the style vector as further channels."""
 
     CHANNELS = 32
 
@@ -43,19 +43,19 @@ class StyleCode(nn.Module):
 
 
 class StyleLayers(nn.Module):
-    """AdaIN: scale and shift for the two layers of every block of H, from the style vector by an MLP."""
+    """AdaIN: an MLP that makes the scale and shift for the two layers of every block of H from the style vector."""
 
     def __init__(self, config: FewShotConfig) -> None:
         super().__init__()
-        wide = [*config.channels, config.channels[-1]]
-        self.features = [(wide[level + 1], wide[level]) for level in range(len(config.channels))]
+        channels = [*config.channels, config.channels[-1]]
+        self.features = [(channels[level + 1], channels[level]) for level in range(len(config.channels))]
         width = config.weight_hidden
         self.layers = nn.Sequential(
             nn.Linear(config.channels[-1], width), nn.LeakyReLU(SLOPE), nn.Linear(width, 2 * sum(sum(pair) for pair in self.features))
         )
 
     def forward(self, style: Tensor) -> list[Style]:
-        """[B, C] -> what each level's block gets, finest first."""
+        """[B, C] -> the styles of the blocks of all levels, finest first."""
         parts = self.layers(style).split([2 * count for pair in self.features for count in pair], 1)
-        scales = [(part.chunk(2, 1)[0], part.chunk(2, 1)[1]) for part in parts]
-        return [Style((first, second)) for first, second in zip(scales[::2], scales[1::2], strict=True)]
+        scales_and_shifts = [(part.chunk(2, 1)[0], part.chunk(2, 1)[1]) for part in parts]
+        return [Style((first, second)) for first, second in zip(scales_and_shifts[::2], scales_and_shifts[1::2], strict=True)]

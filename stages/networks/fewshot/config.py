@@ -14,7 +14,7 @@ AttentionKind = Literal["pixel", "compact"]
 
 @dataclass(frozen=True)
 class FewShotConfig(GeneratorConfig):
-    """Dimensions and variants of the few-shot generator. Level l works at 1 / 2^l of the image's size."""
+    """Dimensions and variants of the few-shot generator. Level l has 1 / 2^l of the size of the image; level 0 is the finest."""
 
     family: ClassVar[str] = FIRST_FAMILY
     few_shot: ClassVar[bool] = True
@@ -24,60 +24,71 @@ class FewShotConfig(GeneratorConfig):
     label_channels: tuple[int, ...] = (16, 32, 48, 64, 64, 64)
     """Channels of the label embedding p_S^0 at each level."""
     method: Method = "weights"
-    """How the examples reach H: as generated weights, or as in the baselines of few-shot vid2vid's table 1; spade ignores them."""
+    """How H uses the examples. weights: by generated weights; the others are the baselines of few-shot vid2vid's table 1 (baselines.py)."""
     pooling: Literal["average", "outer"] = "average"
-    """What E_P sees: E_F's features averaged over the image (the paper), or their products with those of the label, summed over it
-    (the public code, whose two stacks and row by row MLPs come with it)."""
+    """The input of E_P. average: features of E_F, averaged over the image, as in the paper. outer: products of image features with label
+    features, summed over the image, as in the public code; E_F then has two encoders, and E_P makes matrices row by row."""
     label_embedding: Literal["learned", "generated"] = "learned"
-    """Whether the label embedding's own layers at the adaptive levels are generated, too; its 1x1 layers are then theta_S."""
+    """Whether the weights of the label embedding at the adaptive levels are learned or generated. Generated layers are 1x1."""
     hidden: int = 32
-    """Channels between the generated layers theta_S and theta_gamma, theta_beta; 0: gamma and beta straight from the embedding."""
+    """Output channels of the generated layer theta_S; 0: there is no theta_S, and gamma and beta are computed from the label embedding."""
     adaptive_levels: int = 4
-    """How many of the finest levels get generated weights; the others have learned ones."""
+    """Number of levels, the finest ones, whose SPADE layers have generated weights; the others have learned weights."""
     weight_hidden: int = 128
     """Width of the MLPs E_P with average pooling."""
     norm: Literal["instance", "batch"] = "instance"
-    """What SPADE denormalises."""
+    """The normalisation in SPADE layers."""
     spade_shortcut: bool = False
-    """Shortcuts that change the channels have a SPADE layer of their own; the others are the identity."""
+    """True: the shortcut of a block that changes the number of channels has a SPADE layer, and other shortcuts are the identity. False:
+    every shortcut is a 1x1 convolution."""
     attention: AttentionKind = "pixel"
-    """Attention to every pixel of the examples, or to `bases` that sum them up (adaptive compact attention)."""
+    """pixel: attention to every pixel of the examples. compact: to `bases` that summarise them (adaptive compact attention)."""
     attention_level: int = 3
+    """The level whose features are attended to."""
     attention_channels: int = 64
+    """Channels of the keys."""
     attention_shared: bool = True
-    """E_A is one network for the driving and the examples' semantic images (the paper), or two (the public code)."""
+    """Whether E_A is one network for semantic images of examples and driving frames (the paper), or two (the public code)."""
     bases: int = 128
+    """p, the number of bases of compact attention."""
     basis_iterations: int = 3
+    """How often eq. 1 to 3 of compact attention are applied."""
     basis_momentum: float = 0.9
+    """lambda of eq. 3 of compact attention."""
     basis_norm: Literal["mean", "unit"] = "mean"
-    """norm of eq. 2 and 4: divides by the attention that a basis got, or scales to length 1."""
+    """norm of eq. 2 and 4 of compact attention. mean: divide by the sum of the attention. unit: scale to length 1."""
     flow_stride: int = 4
-    """The flow network W and the occlusion mask M see images reduced by this factor."""
+    """The flow network W and the occlusion mask M see images that are smaller by this factor."""
     flow_channels: tuple[int, ...] = (48, 96, 160, 192)
+    """Channels of W at each level."""
     flow_blocks: int = 2
+    """Number of residual blocks in W."""
     flow_skips: bool = True
+    """Whether W has the skip connections of a U-Net."""
     flow_shared: bool = True
-    """One W and M for the example and the previous frame, or one each."""
+    """Whether one W and M serves the examples and the previous frame, or each has its own."""
     motion: Literal["learned", "keypoints"] = "learned"
-    """Where W begins: at rest, as in the papers, or with the motions that the keypoints of the two frames tell (motion.py)."""
+    """learned: W starts near zero flow, as in the papers. keypoints: W chooses among motions computed from keypoints (motion.py)."""
     spline_smoothing: tuple[float, ...] = (1e-3, 1e-1)
-    """lambda of each thin-plate spline through the landmarks of a face, whose coordinates are in heights of the image: one that follows
-    the face closely, and a stiff one for what is around it."""
+    """lambda of each thin-plate spline through the landmarks of a face, for coordinates in heights of the image. The first fits the face
+    closely; the second is stiff, for its surroundings."""
     instances: int = 0
-    """The number of instances of a label map that are followed, the largest ones first."""
+    """Number of instances of a label map, the largest ones, whose motion is a candidate."""
     warp_all: bool = False
-    """With several examples all are warped, and each place takes one of them; else e_1 alone is."""
+    """True: all examples are warped, and each pixel is a blend of them. False: only e_1 is warped."""
     warp_example: bool = True
-    """Eq. 11; without it only the previous frame is warped."""
+    """Whether examples are warped (eq. 11), or only the previous frame."""
     refine_mask: bool = True
-    """H has a say in the masks."""
+    """Whether a layer on the features of H is added to the masks of M."""
     combine: Combine = "both"
-    """How warped images enter the result: by matting (eq. 2 and 11), as guidance of the finest SPADE layers, or by both."""
+    """How warped images enter the result. matting: eq. 2 and 11. spade: as guidance of the finest SPADE layers. both."""
     guidance: Literal["ladder", "unet"] = "ladder"
-    """Warped images as features: a small encoder for both, or the public code's U-Net for each."""
+    """The network that makes guidance features from warped images. ladder: one encoder for example and previous frame. unet: a U-Net for
+    each, as in the public code."""
     guided_levels: int = 3
+    """Number of levels, the finest ones, whose SPADE layers have guidance."""
     spectral: bool = False
-    """Spectral normalisation of the generator's convolutions."""
+    """Whether the convolutions of the generator have spectral normalisation."""
 
     @property
     def halvings(self) -> int:
@@ -92,7 +103,7 @@ class FewShotConfig(GeneratorConfig):
         return self.warp_example
 
     def trains_motion_alone(self, max_examples: int) -> bool:
-        """Which of several examples to warp, the other networks choose."""
+        """True if every example is warped, or there is only one; else the attention must be trained too, because it chooses e_1."""
         return self.warp_example and (self.warp_all or max_examples == 1)
 
     def recorded(self) -> dict[str, Any]:
@@ -105,7 +116,7 @@ PAPER = FewShotConfig(
     flow_stride=1, flow_channels=(32, 64, 128, 256), flow_blocks=6, flow_skips=False, refine_mask=False,
     combine="spade", guidance="unet", guided_levels=2, spectral=True,
 )  # fmt: skip
-"""The dimensions of few-shot vid2vid: about 112 million parameters, 72 GMAC for a 256x256 frame."""
+"""The dimensions of few-shot vid2vid's public code: about 112 million parameters, and 72 GMAC for a frame of 256x256 pixels."""
 
 PRESETS: dict[str, FewShotConfig] = {
     "face-256": FewShotConfig(kind="landmarks+iris", semantic_channels=8, motion="keypoints", warp_all=True),

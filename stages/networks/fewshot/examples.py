@@ -1,6 +1,6 @@
-"""E_F: features of the examples, up to the attention (of each example, once per clip) and after it (of what the attention made of them).
+"""E_F: the encoder of the examples, in two parts: before the attention, once per clip, and after it, for the attended features.
 
-Both kinds give a bottleneck, from which H starts, and for each level what E_P makes that level's weights from.
+Its outputs are the bottleneck, which is the input of H, and for each level the features from which E_P makes the weights of that level.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from stages.networks.fewshot.config import FewShotConfig
 
 
 class AveragedExamples(Encoder):
-    """One ladder over image and semantic image; q^l of each level, averaged over the image, goes to E_P^l (section 3)."""
+    """One encoder for image and semantic image. E_P^l gets q^l, the features of level l, averaged over the image (section 3)."""
 
     def __init__(self, config: FewShotConfig) -> None:
         super().__init__(3 + config.semantic_channels, config.channels, spectral=config.spectral)
         self.level = config.attention_level
 
     def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels above it."""
+        """[B, 3, H, W], [B, S, H, W] -> q at the attention's level, and the averages [B, C] of the levels 1 to `attention_level` - 1."""
         x = activate(self.first(torch.cat([image, semantic], 1)))
         averages = []
         for layer in self.down[: self.level]:
@@ -29,7 +29,7 @@ class AveragedExamples(Encoder):
         return x, averages[:-1]
 
     def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """q [B, C, h, w] -> the bottleneck, and the averages [B, C] of the attention's level and those below it."""
+        """q [B, C, h, w] -> the bottleneck, and the averages [B, C] of the attention's level and of the coarser levels."""
         averages = [average(q)]
         for layer in self.down[self.level :]:
             q = activate(layer(q))
@@ -38,10 +38,10 @@ class AveragedExamples(Encoder):
 
 
 class OuterExamples(nn.Module):
-    """Two ladders, for images and semantic images, then layers that only reduce the channels; their products go to E_P.
+    """Two encoders, for image and semantic image, then layers that reduce the channels. E_P gets products of both features.
 
-    This is what the public code does: at each level the label's features, a softmax over channels, say which feature of the image
-    belongs to which part. The product does not depend on the image's size.
+    As in the public code, a softmax over channels makes each label feature a map of weights. A product contains, for each of these maps,
+    the weighted mean of every image feature. Its size does not depend on that of the image.
     """
 
     def __init__(self, config: FewShotConfig) -> None:
@@ -53,11 +53,11 @@ class OuterExamples(nn.Module):
         self.reduce_image, self.reduce_label = (nn.ModuleList(conv(b, a, spectral=config.spectral) for a, b in pairs) for _ in range(2))
 
     def before(self, image: Tensor, semantic: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, 3, H, W], [B, S, H, W] -> the features of both at the attention's level, one after the other [B, 2 C, h, w]; nothing else."""
-        return torch.cat([self._down(self.image, image), self._down(self.label, semantic)], 1), []
+        """[B, 3, H, W], [B, S, H, W] -> image and label features at the attention's level, concatenated [B, 2 C, h, w]; an empty list."""
+        return torch.cat([self._encode(self.image, image), self._encode(self.label, semantic)], 1), []
 
     def after(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """q [B, 2 C, h, w] -> the bottleneck of the image, and a product [B, C, C] for each level but the first."""
+        """q [B, 2 C, h, w] -> the bottleneck of the image, and a product [B, C, C] for each level except the finest, finest first."""
         image, label = q.chunk(2, 1)
         for layer in self.image.down[self.level :]:
             image = activate(layer(image))
@@ -69,18 +69,19 @@ class OuterExamples(nn.Module):
             products.append(_product(image, label))
         return bottleneck, products[::-1]
 
-    def _down(self, ladder: Encoder, x: Tensor) -> Tensor:
-        x = activate(ladder.first(x))
-        for layer in ladder.down[: self.level]:
+    def _encode(self, encoder: Encoder, x: Tensor) -> Tensor:
+        """Features of an encoder at the attention's level."""
+        x = activate(encoder.first(x))
+        for layer in encoder.down[: self.level]:
             x = activate(layer(x))
         return x
 
 
 def _product(image: Tensor, label: Tensor) -> Tensor:
-    """How much of each feature of the image each feature of the label sees: [B, C, h, w] twice -> [B, C, C]."""
+    """Image and label features [B, C, h, w] -> [B, C, C]: each image feature, weighted by each label feature, summed over the image."""
     return image.flatten(2) @ label.softmax(1).flatten(2).mT / image[0, 0].numel()
 
 
 def average(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, C]."""
+    """[B, C, H, W] -> [B, C], the mean over all positions."""
     return x.mean((-2, -1))

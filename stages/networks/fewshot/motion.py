@@ -1,16 +1,16 @@
-"""Motion that keypoints tell: backward flows in closed form, from the keypoints of a driving frame to those of a source image.
+"""Motion from keypoints: backward flows, computed in closed form from the keypoints of a driving frame and of a source image.
 
-    candidates = Candidates(config)                                   # which there are depends on the kind of the model
+    candidates = Candidates(config)                                   # they depend on the driving kind of the model
     flows, prior = candidates(driving, sources, (height, width), stride)
 
-All is computed in float32, whatever the images are in. A flow says for each place of the driving frame where it lies in the source:
-out(x) = in(x + flow(x)). What the keypoints do not tell never makes a wild flow:
+Everything is computed in float32. A flow is the offset from each position of the driving frame to its position in the source:
+out(x) = in(x + flow(x)). Missing or degenerate keypoints do not lead to extreme flows:
 
-* a point that one of the frames lacks does not count;
-* without any point the whole stands still; a part that is not seen in both frames moves as the whole does; a part with a single seen
-  point, or a very short limb, is shifted to where that point is and turns as the whole does;
-* points on a line, or fewer than `MIN_POINTS`, make no spline: it is the similarity then;
-* a transform scales by a factor of `LARGEST_SCALE` at most, and no flow is longer than `LONGEST` heights of the image.
+* a point that is missing in one of the frames is ignored;
+* without any common point the flow of the whole is 0; a part without common points moves like the whole; a part with one common point,
+  or a very short limb, is shifted to its position in the source and rotates and scales like the whole;
+* if the points lie on a line or are fewer than `MIN_POINTS`, the spline is replaced by the similarity;
+* a transform scales by at most `MAX_SCALE`, and no flow is longer than `MAX_FLOW` heights of the image.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from torch.nn import functional as F
 
 from stages.networks.fewshot.config import FewShotConfig
 
-SHORT = 0.015
-"""A part whose points lie nearer together than about this, in heights of the image, says little of how it turned."""
-LARGEST_SCALE = 4.0
-LONGEST = 1.5
+MIN_SPREAD = 0.015
+"""If the points of a part are nearer together than about this, in heights of the image, its rotation is taken from the whole."""
+MAX_SCALE = 4.0
+MAX_FLOW = 1.5
 MIN_POINTS = 4
-"""Number of points that a spline needs; they must not lie on a line."""
+"""Smallest number of points for a spline; they must not lie on a line."""
 FAR = 9.0
-"""Distance, in heights, to something that is not seen."""
-NARROW = 0.01
-"""Points that are spread across their main direction by less than this, in heights, lie on a line."""
+"""The distance to a missing point, in heights of the image."""
+MIN_MINOR_DEVIATION = 0.01
+"""Points lie on a line if their standard deviation across it is smaller than this, in heights of the image."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something rigid: the keypoints that its transform is fitted to, and the bones (pairs of keypoints) that it lies around."""
+    """A rigid part of a body: the keypoints to which its transform is fitted, and the bones (pairs of keypoints) inside it."""
 
     points: tuple[int, ...]
     bones: tuple[tuple[int, int], ...]
     width: float
-    """How far it reaches from its bones, in lengths of the trunk."""
+    """Distance from its bones to its border, in lengths of the trunk."""
 
 
 BODY_PARTS: tuple[Part, ...] = (
@@ -52,20 +52,21 @@ BODY_PARTS: tuple[Part, ...] = (
     Part((10, 11), ((10, 11), (11, 22)), 0.18), Part((13, 14), ((13, 14), (14, 19)), 0.18),
     *(Part(tuple(range(first, first + 21)), ((first, first + 9), (first + 5, first + 17)), 0.12) for first in (25, 46)),
 )  # fmt: skip
-"""Of BODY_25 with hands behind it: head, trunk, upper and lower arms and legs (right before left; a foot moves with its shin), hands."""
+"""Head, trunk, upper and lower arms and legs (right before left; feet belong to the lower legs), and hands, with points of BODY_25
+followed by those of the hands."""
 NECK, MID_HIP = 1, 8
 FALLBACK_TRUNK = 0.25
-"""Length of a trunk that is not seen, in heights of the image."""
+"""Assumed length of a trunk that is not visible, in heights of the image."""
 BODY_POINTS = 67
 INSTANCE_POINTS = 2
-"""An instance of a label map is known by the upper left and the lower right corner of its box."""
+"""The keypoints of an instance of a label map are the upper left and the lower right corner of its box."""
 
 
 class Candidates(nn.Module):
-    """The motions that W chooses from. Faces: identity, similarity, thin-plate splines. Bodies: identity, the similarity of the whole and
-    of each part. Label maps: identity, and a shift and scale for each instance that has keypoints.
+    """The motions among which W chooses. Faces: identity, similarity, thin-plate splines. Bodies: identity, the similarity of the whole
+    and of each part. Label maps: identity, and a shift and scale for each instance that has keypoints.
 
-    Beside each flow stands a prior: logits that say where a candidate is likely, by the distance from its keypoints.
+    Each candidate has a flow and prior logits, which depend on the distance from its keypoints.
     """
 
     def __init__(self, config: FewShotConfig) -> None:
@@ -80,193 +81,202 @@ class Candidates(nn.Module):
             self.count = 1 + self.instances
 
     def forward(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
-        """driving [B, N, 3] and S sources [B, S, N, 3] (x, y in pixels, confidence) of images of `size` (height, width).
+        """driving [B, N, 3] and S sources [B, S, N, 3]: keypoints (x, y in pixels, confidence) in images of `size` (height, width).
 
-        Returns flows [B, S, C, 2, h, w] in pixels of the whole image and prior logits [B, S, C, h, w], at 1 / stride of the size.
+        Returns flows [B, S, C, 2, h, w] in pixels of the full-size image and prior logits [B, S, C, h, w], at 1 / stride of the size.
         """
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return self._motions(driving, sources, size, stride)
 
     def _motions(self, driving: Tensor, sources: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
         height = size[0]
-        grid = pixel_grid(size, stride, driving.device) / height  # coordinates in heights from here on
-        to, shown = driving[..., :2].float() / height, driving[..., 2] > 0
-        of, both = sources[..., :2].float() / height, shown[:, None] & (sources[..., 2] > 0)
+        grid = pixel_grid(size, stride, driving.device) / height  # from here on, coordinates are in heights of the image
+        driving_points, shown = driving[..., :2].float() / height, driving[..., 2] > 0
+        source_points, common = sources[..., :2].float() / height, shown[:, None] & (sources[..., 2] > 0)
         if self.kind == "landmarks":
-            flows, prior = _face(to, shown, of, both, grid, self.smoothing)
+            flows, prior = _face_candidates(driving_points, shown, source_points, common, grid, self.smoothing)
         elif self.kind == "poses":
-            flows, prior = _body(to, shown, of, both, grid)
+            flows, prior = _body_candidates(driving_points, shown, source_points, common, grid)
         else:
-            kept = INSTANCE_POINTS * self.instances
-            flows, prior = _boxes(to[:, None, :kept], of[:, :, :kept], both[:, :, :kept], grid)
-        flows = flows.nan_to_num(0.0, 0.0, 0.0).clamp(-LONGEST, LONGEST) * height
+            count = INSTANCE_POINTS * self.instances
+            flows, prior = _box_candidates(driving_points[:, None, :count], source_points[:, :, :count], common[:, :, :count], grid)
+        flows = flows.nan_to_num(0.0, 0.0, 0.0).clamp(-MAX_FLOW, MAX_FLOW) * height
         return flows.movedim(-1, 3), prior
 
 
 def pixel_grid(size: tuple[int, int], stride: int, device: torch.device) -> Tensor:
-    """x and y in pixels of the centres of the cells of stride x stride pixels, [h, w, 2]."""
+    """x and y in pixels of the centres of all cells of stride x stride pixels, [h, w, 2]."""
     y, x = (torch.arange(side // stride, device=device, dtype=torch.float32) * stride + (stride - 1) / 2 for side in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """source = turn * driving + shift, in complex numbers x + iy; of any shape [*]."""
+    """source = rotation * driving + shift, with points as complex numbers x + iy. The tensors have any shape [*]."""
 
-    turn: Tensor
+    rotation: Tensor
+    """Rotation and scale."""
     shift: Tensor
 
-    def at(self, places: Tensor) -> Tensor:
-        """Where places [h, w, 2] lie in the source, [*, h, w, 2]."""
-        z = torch.view_as_complex(places)
-        return torch.view_as_real(self.turn[..., None, None] * z + self.shift[..., None, None])
+    def at(self, grid: Tensor) -> Tensor:
+        """The positions in the source of the positions grid [h, w, 2], for each transform: [*, h, w, 2]."""
+        z = torch.view_as_complex(grid)
+        return torch.view_as_real(self.rotation[..., None, None] * z + self.shift[..., None, None])
 
-    def of_own(self, points: Tensor) -> Tensor:
-        """Where each transform's own points [*, N, 2] lie in the source."""
+    def apply(self, points: Tensor) -> Tensor:
+        """The positions in the source of points [*, N, 2], which differ between transforms."""
         z = torch.view_as_complex(points.contiguous())
-        return torch.view_as_real(self.turn[..., None] * z + self.shift[..., None])
+        return torch.view_as_real(self.rotation[..., None] * z + self.shift[..., None])
 
 
-def similarity(driving: Tensor, source: Tensor, seen: Tensor, whole: Similarity | None = None) -> Similarity:
-    """The turn, scale and shift that take the seen of driving [*, N, 2] to source with the least squared error; in heights.
+def similarity(driving: Tensor, source: Tensor, common: Tensor, whole: Similarity | None = None) -> Similarity:
+    """The least-squares rotation, scale and shift from driving [*, N, 2] to source [*, N, 2]; coordinates in heights of the image.
 
-    A regression in complex numbers. A prior of weight SHORT^2 holds the turn at that of `whole` (1 without it); without any seen point it
-    is the whole's transform.
+    Only points with common [*, N] count. This is a complex linear regression. A prior of weight MIN_SPREAD^2 pulls the rotation and scale
+    to those of `whole` (1 without it). Without common points the result is `whole` (the identity without it).
     """
     a, b = torch.view_as_complex(driving.contiguous()), torch.view_as_complex(source.contiguous())
-    count = seen.sum(-1)
-    weight = seen / count.clamp(min=1)[..., None]
-    a, b = torch.where(seen, a, 0), torch.where(seen, b, 0)  # what is not seen may lie anywhere, even nowhere
-    middle_a, middle_b = (weight * a).sum(-1), (weight * b).sum(-1)
-    from_a, from_b = a - middle_a[..., None], b - middle_b[..., None]
-    prior = torch.ones_like(middle_a) if whole is None else whole.turn
-    spread = (weight * from_a.abs().square()).sum(-1)
-    turn = ((weight * from_a.conj() * from_b).sum(-1) + SHORT**2 * prior) / (spread + SHORT**2)
-    size = turn.abs()
-    turn = turn * (size.clamp(1 / LARGEST_SCALE, LARGEST_SCALE) / size.clamp(min=1e-6))
-    turn = torch.where(size > 1e-6, turn, prior)
+    count = common.sum(-1)
+    weight = common / count.clamp(min=1)[..., None]
+    a, b = torch.where(common, a, 0), torch.where(common, b, 0)  # other points may have any value, even NaN
+    mean_a, mean_b = (weight * a).sum(-1), (weight * b).sum(-1)
+    centred_a, centred_b = a - mean_a[..., None], b - mean_b[..., None]
+    prior = torch.ones_like(mean_a) if whole is None else whole.rotation
+    variance = (weight * centred_a.abs().square()).sum(-1)
+    rotation = ((weight * centred_a.conj() * centred_b).sum(-1) + MIN_SPREAD**2 * prior) / (variance + MIN_SPREAD**2)
+    scale = rotation.abs()
+    rotation = rotation * (scale.clamp(1 / MAX_SCALE, MAX_SCALE) / scale.clamp(min=1e-6))
+    rotation = torch.where(scale > 1e-6, rotation, prior)
     none = count == 0
-    still = torch.zeros_like(middle_a) if whole is None else whole.shift
-    return Similarity(torch.where(none, prior, turn), torch.where(none, still, middle_b - turn * middle_a))
+    prior_shift = torch.zeros_like(mean_a) if whole is None else whole.shift
+    return Similarity(torch.where(none, prior, rotation), torch.where(none, prior_shift, mean_b - rotation * mean_a))
 
 
 def splines(
-    driving: Tensor, shown: Tensor, sources: Tensor, seen: Tensor, places: Tensor, start: Similarity, smoothing: tuple[float, ...]
+    driving: Tensor, shown: Tensor, sources: Tensor, common: Tensor, grid: Tensor, start: Similarity, smoothing: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Where places [h, w, 2] lie in S sources [B, S, N, 2] of one driving frame [B, N, 2] by thin-plate splines; in heights.
+    """Thin-plate splines from the points of a driving frame [B, N, 2] to those of S sources [B, S, N, 2], evaluated at grid [h, w, 2].
 
-    A spline (radial basis r^2 log r, the smoothing on the diagonal) is fitted to what the similarity `start` [B, S] leaves over, at the
-    points that a source shares with the driving frame (seen [B, S, N]). Where these make none (few, or on a line) the similarity alone
-    stays. Returns [B, S, L, h, w, 2] for L smoothings, and the distance from each place to the nearest point that the driving frame
-    shows (shown [B, N]), [B, h, w].
+    Coordinates are in heights of the image. A spline (radial basis r^2 log r, smoothing on the diagonal) is fitted to the residuals of the
+    similarity `start` [B, S] at the points with common [B, S, N]. If these are too few or on a line, the spline is 0.
+
+    Returns the positions in the sources [B, S, L, h, w, 2] for L smoothings, and the distance from each position of the grid to the nearest
+    point with shown [B, N], [B, h, w].
     """
     driving = torch.where(shown[..., None], driving, 0)
-    left = torch.where(seen[..., None], sources - start.of_own(driving[:, None].expand_as(sources)), 0)
-    weights = _bending(driving, left, seen, smoothing).flatten(1, 3)  # [B, S L 2, N + 3]
-    flat = places.flatten(0, 1)
-    squared = _squared_distances(driving, shown, flat)
-    nearest = squared.amin(1).sqrt().unflatten(1, places.shape[:2])
-    plane = torch.cat([torch.ones_like(flat[:, :1]), flat], 1)
-    bent = weights[..., :-3] @ _basis_in_place(squared) + weights[..., -3:] @ plane.mT  # what is not seen has the weight 0
-    bent = bent.view(*left.shape[:2], len(smoothing), 2, *places.shape[:2]).movedim(3, -1)
-    return start.at(places)[:, :, None] + bent, nearest
+    residuals = torch.where(common[..., None], sources - start.apply(driving[:, None].expand_as(sources)), 0)
+    coefficients = _spline_coefficients(driving, residuals, common, smoothing).flatten(1, 3)  # [B, S L 2, N + 3]; 0 for points not common
+    positions = grid.flatten(0, 1)
+    squared = _squared_distances(driving, shown, positions)
+    nearest = squared.amin(1).sqrt().unflatten(1, grid.shape[:2])
+    plane = torch.cat([torch.ones_like(positions[:, :1]), positions], 1)
+    offsets = coefficients[..., :-3] @ _basis_in_place(squared) + coefficients[..., -3:] @ plane.mT
+    offsets = offsets.view(*residuals.shape[:2], len(smoothing), 2, *grid.shape[:2]).movedim(3, -1)
+    return start.at(grid)[:, :, None] + offsets, nearest
 
 
-def _squared_distances(points: Tensor, shown: Tensor, places: Tensor) -> Tensor:
-    """From each point [B, N, 2] to each place [n, 2], as one product: [B, N, n]; far away where a point is not shown."""
-    size = points.square().sum(-1, keepdim=True) + torch.where(shown, 0.0, FAR**2)[..., None]
-    points = torch.cat([-2 * points, size, torch.ones_like(size)], -1)
-    places = torch.cat([places, torch.ones_like(places[:, :1]), places.square().sum(-1, keepdim=True)], -1)
-    return (points @ places.mT).clamp_(min=1e-12)
+def _squared_distances(points: Tensor, shown: Tensor, positions: Tensor) -> Tensor:
+    """Squared distances [B, N, n] from points [B, N, 2] to positions [n, 2], by one matrix product; FAR^2 more for points not shown."""
+    norm = points.square().sum(-1, keepdim=True) + torch.where(shown, 0.0, FAR**2)[..., None]
+    points = torch.cat([-2 * points, norm, torch.ones_like(norm)], -1)
+    positions = torch.cat([positions, torch.ones_like(positions[:, :1]), positions.square().sum(-1, keepdim=True)], -1)
+    return (points @ positions.mT).clamp_(min=1e-12)
 
 
 def _basis_in_place(squared: Tensor) -> Tensor:
-    """r^2 log r of squared distances, which are overwritten: a fifth of the time that new memory would cost."""
+    """r^2 log r of squared distances, which are overwritten. Allocating new memory would take five times as long."""
     return squared.mul_(squared.log().mul_(0.5))
 
 
-def _bending(driving: Tensor, left: Tensor, seen: Tensor, smoothing: tuple[float, ...]) -> Tensor:
-    """Coefficients of L splines with the values `left` [B, S, N, 2] at the points [B, N, 2], for x and for y: [B, S, L, 2, N + 3].
+def _spline_coefficients(driving: Tensor, residuals: Tensor, common: Tensor, smoothing: tuple[float, ...]) -> Tensor:
+    """Coefficients [B, S, L, 2, N + 3] of L splines, for x and y, with the values `residuals` [B, S, N, 2] at the points [B, N, 2].
 
-    N of the basis, then of 1, x and y.
+    The first N belong to the basis functions of the points, the last three to 1, x and y.
     """
-    count, size, device = seen.sum(-1), driving.shape[1], driving.device
-    whole = (count >= MIN_POINTS) & (_narrow_spread(driving[:, None], seen / count.clamp(min=1)[..., None]) > NARROW)
+    count, size, device = common.sum(-1), driving.shape[1], driving.device
+    weight = common / count.clamp(min=1)[..., None]
+    solvable = (count >= MIN_POINTS) & (_minor_deviation(driving[:, None], weight) > MIN_MINOR_DEVIATION)
     kernel = _basis_in_place((driving[:, :, None] - driving[:, None]).square().sum(-1).clamp_(min=1e-12))
-    kernel = torch.where(seen[..., :, None] & seen[..., None, :], kernel[:, None], 0)
-    plane = torch.cat([torch.ones_like(driving[..., :1]), driving], -1)[:, None] * seen[..., None]
-    system = left.new_zeros(*left.shape[:2], len(smoothing), size + 3, size + 3)
+    kernel = torch.where(common[..., :, None] & common[..., None, :], kernel[:, None], 0)
+    plane = torch.cat([torch.ones_like(driving[..., :1]), driving], -1)[:, None] * common[..., None]
+    system = residuals.new_zeros(*residuals.shape[:2], len(smoothing), size + 3, size + 3)
     system[..., :size, :size] = kernel[:, :, None]
     system[..., :size, size:] = plane[:, :, None]
     system[..., size:, :size] = plane.mT[:, :, None]
-    amounts = torch.tensor(smoothing, device=device)
-    system.diagonal(dim1=-2, dim2=-1)[..., :size] += torch.where(seen[:, :, None], amounts[:, None], 1.0)
-    chosen = whole[..., None, None, None]
-    system = torch.where(chosen, system, torch.eye(size + 3, device=device))
-    right = torch.where(whole[..., None, None], F.pad(left, (0, 0, 0, 3)), 0)
-    solved: Tensor = torch.linalg.solve_ex(system, right[:, :, None].expand(-1, -1, len(smoothing), -1, -1))[0]
-    return solved.mT
+    lambdas = torch.tensor(smoothing, device=device)
+    system.diagonal(dim1=-2, dim2=-1)[..., :size] += torch.where(common[:, :, None], lambdas[:, None], 1.0)
+    system = torch.where(solvable[..., None, None, None], system, torch.eye(size + 3, device=device))
+    values = torch.where(solvable[..., None, None], F.pad(residuals, (0, 0, 0, 3)), 0)
+    solution: Tensor = torch.linalg.solve_ex(system, values[:, :, None].expand(-1, -1, len(smoothing), -1, -1))[0]
+    return solution.mT
 
 
-def _narrow_spread(points: Tensor, weight: Tensor) -> Tensor:
-    """Standard deviation of points [*, N, 2] across their main direction, [*]."""
-    middle = (weight[..., None] * points).sum(-2, keepdim=True)
-    off = points - middle
-    xx, yy, xy = ((weight * one * other).sum(-1) for one, other in ((off[..., 0],) * 2, (off[..., 1],) * 2, (off[..., 0], off[..., 1])))
-    smaller = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).clamp(min=0).sqrt()
-    return smaller.clamp(min=0).sqrt()
+def _minor_deviation(points: Tensor, weight: Tensor) -> Tensor:
+    """Standard deviation [*] of points [*, N, 2] along their minor axis, with weights [*, N]."""
+    mean = (weight[..., None] * points).sum(-2, keepdim=True)
+    x, y = (points - mean).unbind(-1)
+    xx, yy, xy = ((weight * a * b).sum(-1) for a, b in ((x, x), (y, y), (x, y)))
+    smaller_eigenvalue = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).clamp(min=0).sqrt()
+    return smaller_eigenvalue.clamp(min=0).sqrt()
 
 
-def _face(
-    driving: Tensor, shown: Tensor, sources: Tensor, seen: Tensor, grid: Tensor, smoothing: tuple[float, ...]
+def _face_candidates(
+    driving: Tensor, shown: Tensor, sources: Tensor, common: Tensor, grid: Tensor, smoothing: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    turned = similarity(driving[:, None].expand_as(sources), sources, seen)
-    bent, away = splines(driving, shown, sources, seen, grid, turned, smoothing)
-    flows = torch.cat([torch.zeros_like(bent[:, :, :1]), turned.at(grid)[:, :, None] - grid, bent - grid], 2)
-    likely = torch.exp(-(away / 0.1).square())  # a spline holds at the landmarks, the similarity some way around them
-    around = torch.exp(-(away / 0.3).square())
-    prior = torch.stack([1 - 2 * around, around, 3 * likely, *[around] * (len(smoothing) - 1)], 1)
+    """Flows [B, S, C, h, w, 2] and prior logits [B, S, C, h, w]. driving [B, N, 2], sources [B, S, N, 2], in heights of the image."""
+    whole = similarity(driving[:, None].expand_as(sources), sources, common)
+    positions, distance = splines(driving, shown, sources, common, grid, whole, smoothing)
+    flows = torch.cat([torch.zeros_like(positions[:, :, :1]), whole.at(grid)[:, :, None] - grid, positions - grid], 2)
+    near = torch.exp(-(distance / 0.1).square())  # the first spline is likely at the landmarks, the others and the similarity around them
+    around = torch.exp(-(distance / 0.3).square())
+    prior = torch.stack([1 - 2 * around, around, 3 * near, *[around] * (len(smoothing) - 1)], 1)
     return flows, prior[:, None].expand(-1, sources.shape[1], -1, -1, -1)
 
 
-def _body(driving: Tensor, shown: Tensor, sources: Tensor, seen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    beside = driving[:, None].expand_as(sources)
-    whole = similarity(beside, sources, seen)
+def _body_candidates(driving: Tensor, shown: Tensor, sources: Tensor, common: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_face_candidates`. The prior of a part falls with the distance from its bones."""
+    repeated = driving[:, None].expand_as(sources)
+    whole = similarity(repeated, sources, common)
     trunk = (driving[:, NECK] - driving[:, MID_HIP]).norm(dim=-1)
     trunk = torch.where(shown[:, NECK] & shown[:, MID_HIP], trunk, FALLBACK_TRUNK).clamp(min=0.03)
-    moved, prior = [whole.at(grid) - grid], []
+    flows, priors = [whole.at(grid) - grid], []
     for part in BODY_PARTS:
         points = list(part.points)
-        moved.append(similarity(beside[:, :, points], sources[:, :, points], seen[:, :, points], whole).at(grid) - grid)
-        prior.append(4 - 4 * (_away_from(driving, shown, part.bones, grid) / (part.width * trunk)[:, None, None]).square().clamp(max=3))
-    still = torch.zeros_like(prior[0])
-    priors = torch.stack([still, still - 2, *prior], 1)[:, None].expand(-1, sources.shape[1], -1, -1, -1)
-    return torch.stack([torch.zeros_like(moved[0]), *moved], 2), priors
+        transform = similarity(repeated[:, :, points], sources[:, :, points], common[:, :, points], whole)
+        flows.append(transform.at(grid) - grid)
+        distance = _distance_to_bones(driving, shown, part.bones, grid) / (part.width * trunk)[:, None, None]
+        priors.append(4 - 4 * distance.square().clamp(max=3))
+    zeros = torch.zeros_like(priors[0])
+    prior = torch.stack([zeros, zeros - 2, *priors], 1)[:, None].expand(-1, sources.shape[1], -1, -1, -1)
+    return torch.stack([torch.zeros_like(flows[0]), *flows], 2), prior
 
 
-def _away_from(points: Tensor, shown: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
-    """Distance from each place [h, w, 2] to the nearest bone whose ends are both shown, [B, h, w]; `FAR` without such a bone."""
+def _distance_to_bones(points: Tensor, shown: Tensor, bones: tuple[tuple[int, int], ...], grid: Tensor) -> Tensor:
+    """Distance [B, h, w] from each position [h, w, 2] to the nearest bone whose ends are both shown; `FAR` without such a bone."""
     nearest = torch.full((len(points), *grid.shape[:2]), FAR, device=grid.device)
     for start, end in bones:
-        origin, along = points[:, start, None, None], (points[:, end] - points[:, start])[:, None, None]
-        share = ((grid - origin) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-9)
-        away = (grid - origin - share.clamp(0, 1)[..., None] * along).norm(dim=-1)
-        nearest = torch.minimum(nearest, torch.where((shown[:, start] & shown[:, end])[:, None, None], away, FAR))
+        origin, bone = points[:, start, None, None], (points[:, end] - points[:, start])[:, None, None]
+        fraction = ((grid - origin) * bone).sum(-1) / bone.square().sum(-1).clamp(min=1e-9)
+        distance = (grid - origin - fraction.clamp(0, 1)[..., None] * bone).norm(dim=-1)
+        nearest = torch.minimum(nearest, torch.where((shown[:, start] & shown[:, end])[:, None, None], distance, FAR))
     return nearest
 
 
-def _boxes(driving: Tensor, sources: Tensor, seen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Instances, known by two opposite corners each: a shift and a scale along each axis. driving [B, 1, N, 2], sources [B, S, N, 2]."""
+def _box_candidates(driving: Tensor, sources: Tensor, common: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_face_candidates`, with driving [B, 1, N, 2]: for each instance the shift and the scale along each axis between its boxes.
+
+    A box is given by two opposite corners.
+    """
     flows = [torch.zeros_like(grid).expand(*sources.shape[:2], -1, -1, -1)]
     prior = [torch.zeros(grid.shape[:2], device=grid.device).expand(*sources.shape[:2], -1, -1)]
     for first in range(0, driving.shape[2], INSTANCE_POINTS):
         low, high = driving[..., first, :], driving[..., first + 1, :]
-        there = seen[..., first : first + 2].all(-1) & ((high - low) > SHORT).all(-1)
-        span = torch.where(there[..., None], high - low, 1.0)[..., None, None, :]
-        starts, ends = sources[..., first, :][..., None, None, :], sources[..., first + 1, :][..., None, None, :]
-        scale = ((ends - starts) / span).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
-        off = grid - ((low + high) / 2)[..., None, None, :]
-        flows.append(torch.where(there[..., None, None, None], (starts + ends) / 2 + off * scale - grid, 0))
-        outside = (off.abs() / (span / 2)).amax(-1)
-        prior.append(torch.where(there[..., None, None], torch.where(outside <= 1.05, 2.0, -4.0), -8.0))
+        usable = common[..., first : first + 2].all(-1) & ((high - low) > MIN_SPREAD).all(-1)
+        size = torch.where(usable[..., None], high - low, 1.0)[..., None, None, :]
+        source_low, source_high = sources[..., first, :][..., None, None, :], sources[..., first + 1, :][..., None, None, :]
+        scale = ((source_high - source_low) / size).clamp(1 / MAX_SCALE, MAX_SCALE)
+        offset = grid - ((low + high) / 2)[..., None, None, :]
+        flows.append(torch.where(usable[..., None, None, None], (source_low + source_high) / 2 + offset * scale - grid, 0))
+        distance = (offset.abs() / (size / 2)).amax(-1)  # 1 at the border of the box
+        prior.append(torch.where(usable[..., None, None], torch.where(distance <= 1.05, 2.0, -4.0), -8.0))
     return torch.stack(flows, 2), torch.stack(prior, 2)

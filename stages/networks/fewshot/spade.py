@@ -1,4 +1,4 @@
-"""SPADE with learned or generated weights (eq. 8 to 10), the residual block of it, and the label embedding."""
+"""SPADE layers with learned or generated weights (eq. 8 to 10), residual blocks of SPADE layers, and the label embedding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.networks.common.layers import InstanceNorm, activate, conv, initialise_small, initialised, up_conv, upsample
+from stages.networks.common.layers import InstanceNorm, activate, conv, initialise_conv, initialise_small, up_conv, upsample
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ModulationWeights:
 
 @dataclass(frozen=True)
 class LevelWeights:
-    """All generated weights of one level: those of its SPADE layers, and of the label embedding's layer [B, L, L' + 1] where it has one."""
+    """All generated weights of one level: those of its SPADE layers, and those of the label embedding [B, L, L' + 1] or None."""
 
     layers: tuple[ModulationWeights, ...]
     embedding: Tensor | None = None
@@ -42,15 +42,15 @@ def pointwise(x: Tensor, weights: Tensor) -> Tensor:
 
 
 class Modulation(nn.Conv2d):
-    """Learned gamma and beta: a 1x1 convolution that starts near zero, so that a modulation begins as the identity.
+    """A learned 1x1 convolution to gamma and beta. Its weights start near zero, so that the modulation starts near the identity.
 
-    They are computed apart, here and in `Spade`: as halves of one map neither lies densely in memory, and using them takes ten times
-    as long.
+    gamma and beta are computed separately, also in `Spade`, because halves of one tensor are not contiguous, and using them would take ten
+    times as long.
     """
 
     def __init__(self, inputs: int, features: int) -> None:
         super().__init__(inputs, 2 * features, 1)
-        initialise_small(initialised(self, False))
+        initialise_small(initialise_conv(self, False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x [B, C, H, W] -> gamma and beta, [B, features, H, W] each."""
@@ -60,7 +60,7 @@ class Modulation(nn.Conv2d):
 
 
 class Spade(nn.Module):
-    """Denormalises features by maps computed from the label embedding (eq. 8 to 10), then by each guidance in turn (multi-SPADE)."""
+    """Normalises features, then modulates them by the label embedding (eq. 8 to 10) and by each guide in turn (multi-SPADE)."""
 
     def __init__(
         self, features: int, label: int, hidden: int, guidance: int, guides: int, *, adaptive: bool, norm: Literal["instance", "batch"]
@@ -72,7 +72,7 @@ class Spade(nn.Module):
         self.guidance = nn.ModuleList(Modulation(guidance, features) for _ in range(guides))
 
     def forward(self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: ModulationWeights | None) -> Tensor:
-        """x [B, C, H, W], label [B, L, H, W], guidance: per guide [B, G, H, W] or None when that guide is absent."""
+        """x [B, C, H, W]; label [B, L, H, W]; guidance: [B, G, H, W] for each guide, or None for a missing guide."""
         x = self.norm(x)
         if weights is None:
             assert self.modulation is not None
@@ -80,28 +80,28 @@ class Spade(nn.Module):
         else:
             embedded = label if weights.shared is None else activate(pointwise(label, weights.shared))  # eq. 8
             gamma, beta = (pointwise(embedded, half) for half in weights.modulation.chunk(2, 1))  # eq. 9
-        x = _denormalise(x, gamma, beta)
+        x = _modulate(x, gamma, beta)
         for layer, guide in zip(self.guidance, guidance, strict=True):
             if guide is not None:
-                x = _denormalise(x, *layer(guide))
+                x = _modulate(x, *layer(guide))
         return x
 
 
-def _denormalise(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    return torch.addcmul(x + beta, x, gamma)  # eq. 10, with 1 + gamma as SPADE has it
+def _modulate(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    return torch.addcmul(x + beta, x, gamma)  # eq. 10, but with 1 + gamma, as in SPADE
 
 
 @dataclass(frozen=True)
 class Style:
-    """AdaIN's scale and shift of each layer of a block, [B, C] each (baseline AdaIN of table 1)."""
+    """The scale and shift of AdaIN for each layer of a block, [B, C] each (baseline AdaIN of table 1)."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
 
 
 class SpadeBlock(nn.Module):
-    """Residual block of the main branch: two SPADE layers and convolutions, and a 1x1 shortcut.
+    """Residual block of the main branch: two SPADE layers with convolutions, and a shortcut with a 1x1 convolution.
 
-    With `spade_shortcut` the shortcut has a SPADE layer, too, and is left out where the channels stay the same.
+    With `spade_shortcut` the shortcut also has a SPADE layer, and is the identity if the number of channels stays the same.
     """
 
     def __init__(
@@ -114,28 +114,28 @@ class SpadeBlock(nn.Module):
         )
         self.conv_first = conv(inputs, outputs, spectral=spectral)
         self.conv_second = conv(outputs, outputs, spectral=spectral)
-        whole = spade_shortcut and inputs == outputs
-        self.shortcut = None if whole else conv(inputs, outputs, 1, spectral=spectral)
+        identity = spade_shortcut and inputs == outputs
+        self.shortcut = None if identity else conv(inputs, outputs, 1, spectral=spectral)
         self.shortcut_norm = (
-            Spade(inputs, label, hidden, guidance, guides, adaptive=adaptive, norm=norm) if spade_shortcut and not whole else None
+            Spade(inputs, label, hidden, guidance, guides, adaptive=adaptive, norm=norm) if spade_shortcut and not identity else None
         )
 
     def forward(
         self, x: Tensor, label: Tensor, guidance: list[Tensor | None], weights: LevelWeights | None, style: Style | None = None
     ) -> Tensor:
         layers: Sequence[ModulationWeights | None] = (None, None, None) if weights is None else weights.layers
-        y = self.conv_first(activate(_styled(self.first(x, label, guidance, layers[0]), style, 0)))
-        y = self.conv_second(activate(_styled(self.second(y, label, guidance, layers[1]), style, 1)))
+        y = self.conv_first(activate(_apply_style(self.first(x, label, guidance, layers[0]), style, 0)))
+        y = self.conv_second(activate(_apply_style(self.second(y, label, guidance, layers[1]), style, 1)))
         if self.shortcut_norm is not None:
             x = self.shortcut_norm(x, label, guidance, layers[2])
         if self.shortcut is not None:
             x = self.shortcut(x)
-        result: Tensor = (x + y) * 0.5**0.5  # keeps the variance over the blocks
+        result: Tensor = (x + y) * 0.5**0.5  # keeps the variance constant from block to block
         return result
 
 
-def _styled(x: Tensor, style: Style | None, layer: int) -> Tensor:
-    """AdaIN (Huang and Belongie 2017) after a SPADE layer."""
+def _apply_style(x: Tensor, style: Style | None, layer: int) -> Tensor:
+    """AdaIN (Huang and Belongie 2017) after a SPADE layer; without a style, x."""
     if style is None:
         return x
     scale, shift = style.layers[layer]
@@ -143,9 +143,9 @@ def _styled(x: Tensor, style: Style | None, layer: int) -> Tensor:
 
 
 class LabelEmbedder(nn.Module):
-    """The semantic image as features at every level: a small U-Net whose decoder outputs are p_S of eq. 8.
+    """A small U-Net from the semantic image to features at every level, p_S of eq. 8.
 
-    At the levels below `generated` the decoder's layers are 1x1 with generated weights.
+    At the first `generated` levels, the finest ones, the layers of the decoder are 1x1 and have generated weights.
     """
 
     def __init__(self, semantic: int, channels: tuple[int, ...], *, generated: int = 0, spectral: bool = False) -> None:
@@ -163,8 +163,8 @@ class LabelEmbedder(nn.Module):
         for layer in self.down:
             levels.append(activate(layer(levels[-1])))
         for level in reversed(range(len(self.up))):
-            own = weights[level].embedding if level < len(weights) else None
-            below = levels[level + 1]
-            up = self.up[level](below) if own is None else upsample(pointwise(below, own))  # a 1x1 layer may as well come before
+            generated = weights[level].embedding if level < len(weights) else None
+            coarser = levels[level + 1]
+            up = self.up[level](coarser) if generated is None else upsample(pointwise(coarser, generated))  # 1x1 before upsampling: cheaper
             levels[level] = levels[level] + activate(up)
         return levels

@@ -1,4 +1,4 @@
-"""E_P: the MLPs that turn features of the examples into the weights theta_H of a level (eq. 7)."""
+"""E_P: MLPs that make the weights theta_H of a level from features of the examples (eq. 7)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from stages.networks.fewshot.spade import LevelWeights, ModulationWeights
 
 @dataclass(frozen=True)
 class Shape:
-    """One generated matrix [rows, fan_in + 1], the last column its bias."""
+    """The shape of a generated matrix [rows, fan_in + 1], whose last column is the bias."""
 
     rows: int
     fan_in: int
     modulation: bool
+    """Whether it is theta_gamma and theta_beta, which complete the weights of a SPADE layer."""
 
     @property
     def size(self) -> int:
+        """Number of values."""
         return self.rows * (self.fan_in + 1)
 
 
 def shapes_of(config: FewShotConfig, level: int) -> list[Shape]:
-    """The matrices of a level: of its SPADE layers (theta_S if `hidden`, theta_gamma with theta_beta), then of the label embedding."""
-    wide = [*config.channels, config.channels[-1]]
-    inputs, outputs, label = wide[level + 1], wide[level], config.label_channels[level]
+    """The matrices of a level: for each SPADE layer theta_S (if `hidden` > 0) and theta_gamma with theta_beta; then the label embedding."""
+    channels = [*config.channels, config.channels[-1]]
+    inputs, outputs, label = channels[level + 1], channels[level], config.label_channels[level]
     features = [inputs, outputs, *([inputs] if config.spade_shortcut and inputs != outputs else [])]
     shapes: list[Shape] = []
     for count in features:
@@ -42,11 +44,12 @@ def shapes_of(config: FewShotConfig, level: int) -> list[Shape]:
     return shapes
 
 
-def _assembled(matrices: Sequence[Tensor], shapes: Sequence[Shape], config: FewShotConfig) -> LevelWeights:
-    ordered = list(matrices)
-    embedding = ordered.pop() if config.label_embedding == "generated" else None
+def _level_weights(matrices: Sequence[Tensor], shapes: Sequence[Shape], config: FewShotConfig) -> LevelWeights:
+    """The weights of a level from its matrices [B, rows, fan_in + 1], in the order of `shapes_of`."""
+    remaining = list(matrices)
+    embedding = remaining.pop() if config.label_embedding == "generated" else None
     layers, shared = [], None
-    for matrix, shape in zip(ordered, shapes, strict=False):
+    for matrix, shape in zip(remaining, shapes, strict=False):
         if not shape.modulation:
             shared = matrix
         else:
@@ -55,7 +58,7 @@ def _assembled(matrices: Sequence[Tensor], shapes: Sequence[Shape], config: FewS
 
 
 class AverageWeights(nn.Module):
-    """From averaged features: one MLP makes all matrices of a level (few-shot vid2vid, section 3)."""
+    """One MLP that makes all matrices of a level from averaged features (few-shot vid2vid, section 3)."""
 
     def __init__(self, config: FewShotConfig, level: int) -> None:
         super().__init__()
@@ -65,16 +68,17 @@ class AverageWeights(nn.Module):
             nn.Linear(config.channels[level + 1], width), nn.LeakyReLU(SLOPE), nn.Linear(width, width), nn.LeakyReLU(SLOPE),
             nn.Linear(width, sum(shape.size for shape in self.shapes)),
         )  # fmt: skip
-        self._start()
+        self._initialise()
 
     def forward(self, features: Tensor) -> LevelWeights:
         """features [B, C]."""
         parts = self.layers(features).split([shape.size for shape in self.shapes], 1)
-        return _assembled([part.unflatten(1, (s.rows, -1)) for part, s in zip(parts, self.shapes, strict=True)], self.shapes, self.config)
+        matrices = [part.unflatten(1, (shape.rows, -1)) for part, shape in zip(parts, self.shapes, strict=True)]
+        return _level_weights(matrices, self.shapes, self.config)
 
     @torch.no_grad()
-    def _start(self) -> None:
-        """The bias of the last layer starts as an ordinary initialisation of the generated layers, its weights as a small change of it."""
+    def _initialise(self) -> None:
+        """Makes the bias of the last layer a usual initialisation of the generated layers, and its weights small."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         last.weight.mul_(0.1)
@@ -87,9 +91,9 @@ class AverageWeights(nn.Module):
 
 
 class RowWeights(nn.Module):
-    """From products [B, C, C]: an MLP for each matrix makes it row by row, with the same weights for every row (the public code).
+    """One MLP for each matrix of a level, applied to each of the C rows of a product [B, C, C] (the public code).
 
-    Where a matrix has C or 2 C rows, or C inputs, each row of the product makes a row or a column of it.
+    `_rows_to_matrix` says how its C outputs form the matrix.
     """
 
     def __init__(self, config: FewShotConfig, level: int) -> None:
@@ -100,8 +104,8 @@ class RowWeights(nn.Module):
 
     def forward(self, features: Tensor) -> LevelWeights:
         """features [B, C, C]."""
-        matrices = [_dealt(head(features), shape) for head, shape in zip(self.heads, self.shapes, strict=True)]
-        return _assembled(matrices, self.shapes, self.config)
+        matrices = [_rows_to_matrix(head(features), shape) for head, shape in zip(self.heads, self.shapes, strict=True)]
+        return _level_weights(matrices, self.shapes, self.config)
 
 
 def _row_mlp(width: int, outputs: int, *, spectral: bool) -> nn.Sequential:
@@ -110,14 +114,18 @@ def _row_mlp(width: int, outputs: int, *, spectral: bool) -> nn.Sequential:
     return nn.Sequential(first, nn.LeakyReLU(SLOPE), second, nn.LeakyReLU(SLOPE), last)
 
 
-def _dealt(made: Tensor, shape: Shape) -> Tensor:
-    """made [B, C, n] -> [B, rows, fan_in + 1]."""
-    columns, width = shape.fan_in + 1, made.shape[1]
-    if shape.rows % width == 0:  # each row of the features makes one or two rows of the matrix
-        rows: Tensor = made.unflatten(2, (-1, columns)).transpose(1, 2).flatten(1, 2)
+def _rows_to_matrix(outputs: Tensor, shape: Shape) -> Tensor:
+    """The outputs of an MLP for C rows of features, [B, C, n] -> [B, rows, fan_in + 1].
+
+    If the matrix has a multiple of C rows, the output for each row of features becomes one or more of its rows. If it has C inputs, the
+    output becomes a column of its weights. Else all outputs are reshaped.
+    """
+    columns, width = shape.fan_in + 1, outputs.shape[1]
+    if shape.rows % width == 0:
+        rows: Tensor = outputs.unflatten(2, (-1, columns)).transpose(1, 2).flatten(1, 2)
         return rows
-    if shape.fan_in == width and width % shape.rows == 0:  # each makes a column; what is left over is the bias
-        weights, bias = made[..., : shape.rows].mT, made[..., shape.rows :].flatten(1)
+    if shape.fan_in == width and width % shape.rows == 0:  # the remaining outputs are averaged to the bias
+        weights, bias = outputs[..., : shape.rows].mT, outputs[..., shape.rows :].flatten(1)
         return torch.cat([weights, bias.unflatten(1, (shape.rows, -1)).mean(2, keepdim=True)], 2)
-    wanted: Tensor = made.flatten(1)[:, : shape.size].unflatten(1, (shape.rows, columns))
-    return wanted
+    reshaped: Tensor = outputs.flatten(1)[:, : shape.size].unflatten(1, (shape.rows, columns))
+    return reshaped

@@ -1,4 +1,4 @@
-"""Dimensions of the predictor of label maps, and its presets."""
+"""Dimensions and presets of the network that predicts label maps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from stages.networks.common.config import GeneratorConfig
 
 @dataclass(frozen=True)
 class FutureConfig(GeneratorConfig):
-    """The coarsest scale of vid2vid's generator, which makes label maps from label maps.
+    """The coarsest scale of vid2vid's generator, with label maps as input and output.
 
-    The network sees maps of `size`. Label maps of any other size are reduced or enlarged for it, and moved at their own size.
+    The network sees label maps that are resized to `size`; its outputs are resized back, and labels are warped at the original size.
     """
 
     family: ClassVar[str] = "future"
@@ -22,21 +22,21 @@ class FutureConfig(GeneratorConfig):
 
     kind: str = "segment"
     past_frames: int = 4
-    """L: number of past label maps that a label map is made from."""
+    """L, the number of past label maps that the network sees."""
     filters: int = 128
     """Channels of the first layer; each halving doubles them."""
     downs: int = 3
     """Number of halvings."""
     blocks: int = 9
-    """Residual blocks from the input to the output."""
+    """Number of residual blocks from the input to the output."""
     labels: tuple[str, ...] = ()
-    """Names of the channels, those of the training data; empty until these are known."""
+    """Names of the labels of the channels; empty before training, as in a recipe."""
 
     def __post_init__(self) -> None:
         if self.past_frames < 1:
-            raise ValueError("a label map is made from one past map at least")
+            raise ValueError("a label map is made from at least one past map")
         if not isinstance(self.labels, tuple) or not all(isinstance(name, str) for name in self.labels):
-            raise ValueError("the labels are no names")
+            raise ValueError("the labels must be texts")
         if self.labels and len(self.labels) != self.semantic_channels:
             raise ValueError(f"{len(self.labels)} labels are named, but there are {self.semantic_channels} channels")
 
@@ -45,7 +45,7 @@ class FutureConfig(GeneratorConfig):
         return self.downs
 
     def for_labels(self, names: Sequence[str]) -> FutureConfig:
-        """The configuration for label maps of these names; `semantic_channels` becomes their number."""
+        """The configuration for label maps with these labels; `semantic_channels` becomes their number."""
         return replace(self, labels=tuple(names), semantic_channels=len(names)) if names else self
 
 

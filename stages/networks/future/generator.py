@@ -1,9 +1,9 @@
-"""The predictor of label maps: equation 4 of vid2vid (Wang et al. 2018) with label maps in the place of images.
+"""The predictor of label maps: equation 4 of vid2vid (Wang et al. 2018) with label maps instead of images.
 
-From the last L label maps the next one is made as (1 - m) w(p) + m h: the newest map p moved by the flow w, and hallucinated labels h.
-The sum is a probability for each label. Each pixel keeps its most probable label, so that labels stay crisp however long the future is.
-Labels move by whole pixels, and the rounded part of a motion is carried to the next frame: a car that moves by 0.3 pixels per frame has
-moved by 3 pixels after ten frames.
+From the last L label maps the next one is made as (1 - m) w(p) + m h: the newest map p warped by the flow w, and hallucinated labels h.
+The sum is a probability for each label. The past contains only the most probable label of each pixel, so that label maps stay sharp over
+many frames. Labels move by whole pixels, and the rounding error of a motion is carried to the next frame: a car that moves by 0.3 pixels
+per frame has moved by 3 pixels after ten frames.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from stages.networks.common.residual import conv7x7, decoder, encoder, initialis
 from stages.networks.future.config import FutureConfig
 
 FLOW_UNIT = 20 / 256
-"""The flow for an output of 1 as a share of the image's height: 20 pixels at 256x512, as in the coarsest scale of vid2vid."""
-TRUST = -2.0
-"""Initial bias of the mask: at first a label map is the one before it."""
+"""The flow for an output of 1, in heights of the image: 20 pixels at 256x512, as in the coarsest scale of vid2vid."""
+INITIAL_MASK = -2.0
+"""Initial bias of the mask logits. It is low, so that at first each label map is nearly the previous one."""
 
 
 @dataclass(frozen=True)
 class Past(Frame):
-    """The label map before, one-hot, `semantic` [B, S, H, W]."""
+    """The previous label map, one-hot, as `semantic` [B, S, H, W]."""
 
-    seen: tuple[Tensor, ...] = ()
-    """It and those before it as the network sees them, the newest first, at most L: [B, S, h, w]."""
-    rest: Tensor | None = None
-    """How far each label lies from where it should, [B, 2, H, W] in pixels, at most half a pixel; None after an observed map."""
+    inputs: tuple[Tensor, ...] = ()
+    """At most L past label maps at the size of the network, [B, S, h, w], the newest first."""
+    rounding_error: Tensor | None = None
+    """Rounded position minus exact position of the label of each pixel, [B, 2, H, W], at most half a pixel; None after an observed map."""
 
     def cast(self, dtype: torch.dtype) -> Past:
         return replace(self, semantic=self.semantic.to(dtype))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Past:
-        rest = None if self.rest is None else change(self.rest)
-        return Past(**vars(super().map(change)), seen=tuple(map(change, self.seen)), rest=rest)
+        error = None if self.rounding_error is None else change(self.rounding_error)
+        return Past(**vars(super().map(change)), inputs=tuple(map(change, self.inputs)), rounding_error=error)
 
 
 class Future(Generator):
-    """Each label map from the L before it. Without a past it is hallucinated from maps of zeros."""
+    """Predicts each label map from the L before it. Without a past it is hallucinated from maps of zeros."""
 
     config: FutureConfig
 
@@ -52,14 +52,14 @@ class Future(Generator):
         super().__init__()
         self.config = c = config
         widths = [c.filters * 2**level for level in range(c.downs + 1)]
-        late = c.blocks // 2
-        self.past = encoder(c.semantic_channels * c.past_frames, widths, c.blocks - late, affine=True)
-        self.labels = decoder(widths, late, affine=True)
-        self.motion = decoder(widths, late, affine=True)
+        decoder_blocks = c.blocks // 2
+        self.past = encoder(c.semantic_channels * c.past_frames, widths, c.blocks - decoder_blocks, affine=True)
+        self.labels = decoder(widths, decoder_blocks, affine=True)
+        self.motion = decoder(widths, decoder_blocks, affine=True)
         self.to_labels = conv7x7(c.filters, c.semantic_channels)
         self.to_flow, self.to_mask = conv7x7(c.filters, 2), conv7x7(c.filters, 1)
         self.apply(initialise)
-        nn.init.constant_(self.to_mask.bias, TRUST)  # type: ignore[arg-type]
+        nn.init.constant_(self.to_mask.bias, INITIAL_MASK)  # type: ignore[arg-type]
 
     def encode_examples(self, examples: Frame | None) -> Code:
         return Code(examples)
@@ -68,96 +68,102 @@ class Future(Generator):
         return code
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
-        """driving: its size alone matters, [B, S, H, W]; what it shows is not looked at."""
+        """As `Generator.synthesize`. Only the size of driving.semantic [B, S, H, W] matters; its values are not used."""
         size = driving.semantic.shape[-2:]
-        before = None if past is None else self._past(past)
-        features = self.past(self._stacked(driving, before))
-        painted = resized(self.to_labels(self.labels(features)).float(), size).softmax(1)
+        before = None if past is None else self._as_past(past)
+        features = self.past(self._stack_inputs(driving, before))
+        hallucinated = resize(self.to_labels(self.labels(features)).float(), size).softmax(1)
         if before is None:
-            return Synthesis(painted, painted)
+            return Synthesis(hallucinated, hallucinated)
         motion = self.motion(features)
         flow = self._flow(self.to_flow(motion).float(), size)
-        logits = smooth(self.to_mask(motion).float(), size)
-        moved = nearest(before.semantic.float(), reach(flow, before.rest))
+        logits = smooth_resize(self.to_mask(motion).float(), size)
+        warped = warp_nearest(before.semantic.float(), correct_flow(flow, before.rounding_error))
         mask = torch.sigmoid(logits)
-        return Synthesis(torch.lerp(moved, painted, mask), painted, previous=Warped(moved, flow, logits), previous_mask=mask)
+        frame = torch.lerp(warped, hallucinated, mask)
+        return Synthesis(frame, hallucinated, previous=Warped(warped, flow, logits), previous_mask=mask)
 
-    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
-        """Straight-through: the past holds crisp maps in training as in use, and gradients pass as if it held the probabilities."""
-        before = None if past is None else self._past(past)
-        newest = crisp(made.frame)
-        return Past(newest, driving.keypoints, seen=self._seen(newest, before), rest=_rest(made, before))
+    def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Past:
+        """As `Generator.remember`. The past contains one-hot maps, but has the gradients of the probabilities (straight-through)."""
+        before = None if past is None else self._as_past(past)
+        newest = to_one_hot(synthesis.frame)
+        error = _rounding_error(synthesis, before)
+        return Past(newest, driving.keypoints, inputs=self._past_inputs(newest, before), rounding_error=error)
 
-    def follow(self, numbers: Tensor, made: Synthesis, past: Frame) -> Tensor:
-        """A number stays with its label; pixels where another label appears get 0."""
-        before = self._past(past)
-        if made.previous is None:
+    def follow(self, numbers: Tensor, synthesis: Synthesis, past: Frame) -> Tensor:
+        """As `Generator.follow`. Pixels whose label changes along the flow get the number 0."""
+        before = self._as_past(past)
+        if synthesis.previous is None:
             return torch.zeros_like(numbers)
-        flow = reach(made.previous.flow, before.rest)
+        flow = correct_flow(synthesis.previous.flow, before.rounding_error)
         labels = before.semantic.argmax(1, keepdim=True)
-        same = nearest(labels, flow) == made.frame.argmax(1, keepdim=True)
-        return torch.where(same, nearest(numbers, flow), 0)
+        same = warp_nearest(labels, flow) == synthesis.frame.argmax(1, keepdim=True)
+        return torch.where(same, warp_nearest(numbers, flow), 0)
 
-    def _past(self, past: Frame) -> Past:
-        """A frame that the caller supplies holds one observed map."""
+    def _as_past(self, past: Frame) -> Past:
+        """The past itself, or a `Past` of a frame with one observed map."""
         if isinstance(past, Past):
             return past
-        return Past(past.semantic, past.keypoints, seen=self._seen(past.semantic, None))
+        return Past(past.semantic, past.keypoints, inputs=self._past_inputs(past.semantic, None))
 
-    def _seen(self, newest: Tensor, before: Past | None) -> tuple[Tensor, ...]:
-        older = () if before is None else before.seen
-        return (resized(newest.float(), self.config.size), *older)[: self.config.past_frames]
+    def _past_inputs(self, newest: Tensor, before: Past | None) -> tuple[Tensor, ...]:
+        """`Past.inputs`, given the newest map [B, S, H, W] and the past before it."""
+        older = () if before is None else before.inputs
+        return (resize(newest.float(), self.config.size), *older)[: self.config.past_frames]
 
-    def _stacked(self, driving: Frame, before: Past | None) -> Tensor:
-        """L maps, the newest first. If fewer are known, the earliest is repeated."""
-        maps = [driving.semantic.new_zeros(*driving.semantic.shape[:2], *self.config.size)] if before is None else list(before.seen)
+    def _stack_inputs(self, driving: Frame, before: Past | None) -> Tensor:
+        """L past maps [B, L S, h, w], the newest first. If fewer are known, the earliest is repeated; if none is, they are zeros."""
+        maps = [driving.semantic.new_zeros(*driving.semantic.shape[:2], *self.config.size)] if before is None else list(before.inputs)
         maps += [maps[-1]] * (self.config.past_frames - len(maps))
         return torch.cat(maps, 1).to(self.to_labels.weight.dtype)
 
     def _flow(self, output: Tensor, size: Sequence[int]) -> Tensor:
         """Outputs of the network [B, 2, h, w] as flow [B, 2, H, W] in pixels of an image of `size`."""
-        (height, width), (own_height, own_width) = size, self.config.size
-        units = output.new_tensor([own_height * width / own_width, height]) * FLOW_UNIT
-        return smooth(output, size) * units[:, None, None]
+        (height, width), (network_height, network_width) = size, self.config.size
+        units = output.new_tensor([network_height * width / network_width, height]) * FLOW_UNIT
+        return smooth_resize(output, size) * units[:, None, None]
 
 
-def smooth(output: Tensor, size: Sequence[int]) -> Tensor:
-    """Outputs of the network [B, C, h, w] at `size`, without the grid that transposed convolutions leave: it would scatter labels."""
-    return resized(F.avg_pool2d(output, 2), size)
+def smooth_resize(output: Tensor, size: Sequence[int]) -> Tensor:
+    """Outputs of the network [B, C, h, w], averaged over 2x2 pixels and resized to `size`.
+
+    The averages remove the checkerboard pattern of transposed convolutions, which would scatter labels.
+    """
+    return resize(F.avg_pool2d(output, 2), size)
 
 
-def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """maps [B, C, h, w] -> [B, C, H, W]; larger ones are averaged."""
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """maps [B, C, h, w] -> [B, C, H, W], bilinear with antialiasing."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, tuple(size), mode="bilinear", antialias=True)
 
 
-def crisp(probabilities: Tensor) -> Tensor:
-    """[B, S, H, W] -> one-hot, where any label has a probability; with the gradient of the probabilities."""
-    most, label = probabilities.max(1, keepdim=True)
-    hard = torch.zeros_like(probabilities).scatter_(1, label, (most > 0).to(probabilities.dtype))
-    return hard + (probabilities - probabilities.detach()) if probabilities.requires_grad else hard
+def to_one_hot(probabilities: Tensor) -> Tensor:
+    """The most probable label of each pixel, one-hot [B, S, H, W], with the gradient of the probabilities; zeros if all are 0."""
+    largest, label = probabilities.max(1, keepdim=True)
+    one_hot = torch.zeros_like(probabilities).scatter_(1, label, (largest > 0).to(probabilities.dtype))
+    return one_hot + (probabilities - probabilities.detach()) if probabilities.requires_grad else one_hot
 
 
-def reach(flow: Tensor, rest: Tensor | None) -> Tensor:
-    """How far from each pixel its label is looked for in the map before, whose labels lie off by their rest."""
-    return flow if rest is None else flow - nearest(rest, flow)
+def correct_flow(flow: Tensor, rounding_error: Tensor | None) -> Tensor:
+    """The flow [B, 2, H, W] minus the rounding error of the label to which it leads in the previous map."""
+    return flow if rounding_error is None else flow - warp_nearest(rounding_error, flow)
 
 
-def _rest(made: Synthesis, before: Past | None) -> Tensor | None:
-    """How far the labels in `made` lie from where the flow takes them; nothing where they are hallucinated."""
-    if made.previous is None or made.previous_mask is None or before is None:
+def _rounding_error(synthesis: Synthesis, before: Past | None) -> Tensor | None:
+    """`Past.rounding_error` after `synthesis`; 0 where its labels are hallucinated."""
+    if synthesis.previous is None or synthesis.previous_mask is None or before is None:
         return None
-    wanted = reach(made.previous.flow.detach(), before.rest)
-    return torch.where(made.previous_mask > 0.5, 0, wanted.round() - wanted)
+    exact = correct_flow(synthesis.previous.flow.detach(), before.rounding_error)
+    return torch.where(synthesis.previous_mask > 0.5, 0, exact.round() - exact)
 
 
-def nearest(maps: Tensor, flow: Tensor) -> Tensor:
-    """maps [B, C, H, W] at the pixel that is nearest to where the flow [B, 2, H, W] leads; outside the image its edge is repeated."""
+def warp_nearest(maps: Tensor, flow: Tensor) -> Tensor:
+    """maps [B, C, H, W], warped by the backward flow [B, 2, H, W] rounded to whole pixels; outside the image its edge is repeated."""
     height, width = flow.shape[-2:]
     x = (torch.arange(width, device=flow.device) + flow[:, 0].round()).clamp(0, width - 1).long()
     y = (torch.arange(height, device=flow.device)[:, None] + flow[:, 1].round()).clamp(0, height - 1).long()
-    place = (y * width + x).flatten(1)[:, None].expand(-1, maps.shape[1], -1)
-    found: Tensor = maps.flatten(2).gather(2, place).unflatten(2, (height, width))
-    return found
+    indices = (y * width + x).flatten(1)[:, None].expand(-1, maps.shape[1], -1)
+    warped: Tensor = maps.flatten(2).gather(2, indices).unflatten(2, (height, width))
+    return warped

@@ -1,4 +1,4 @@
-"""pix2pixHD (Wang et al. 2018): single frames from semantic images, without examples and without a past."""
+"""pix2pixHD (Wang et al. 2018): single frames from semantic images, without examples or previous frames."""
 
 from stages.networks.common.family import Family
 from stages.networks.pix2pixhd.config import PRESETS, Pix2PixHDConfig

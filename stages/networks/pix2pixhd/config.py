@@ -1,4 +1,4 @@
-"""Dimensions of pix2pixHD, and its presets."""
+"""Dimensions and presets of pix2pixHD."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Pix2PixHDConfig(GeneratorConfig):
     downs: int = 4
     """Number of halvings in the global network."""
     blocks: int = 9
-    """Residual blocks at its smallest size."""
+    """Number of residual blocks at its smallest size."""
     enhancers: int = 0
     enhancer_blocks: int = 3
+    """Number of residual blocks in each enhancer."""
 
     @property
     def halvings(self) -> int:

@@ -1,6 +1,6 @@
 """The generator of pix2pixHD (Wang et al. 2018, section 3.2): a global network, and local enhancers that add detail at larger sizes.
 
-Norms are instance norms without parameters.
+The norms are instance norms without parameters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 
 
 class Pix2PixHD(Generator):
-    """Each frame from its own semantic image alone."""
+    """Makes each frame only from its semantic image."""
 
     config: Pix2PixHDConfig
 
@@ -48,7 +48,7 @@ class Pix2PixHD(Generator):
 
 
 class GlobalNetwork(nn.Sequential):
-    """G1: [B, S, H, W] -> features [B, filters, H, W], for the first enhancer or, without one, for `to_image`."""
+    """G1: [B, S, H, W] -> features [B, filters, H, W] for the first enhancer or, without enhancers, for the last layer."""
 
     def __init__(self, inputs: int, filters: int, downs: int, blocks: int) -> None:
         widths = [filters * 2**level for level in range(downs + 1)]
@@ -56,7 +56,7 @@ class GlobalNetwork(nn.Sequential):
 
 
 class LocalEnhancer(nn.Module):
-    """G2: adds the coarse features to its own and refines the sum."""
+    """G2: adds features of the coarser network to those of its own encoder, and decodes the sum."""
 
     def __init__(self, inputs: int, filters: int, blocks: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""vid2vid (Wang et al. 2018): videos from videos of semantic images, coarse to fine, without examples."""
+"""vid2vid (Wang et al. 2018): videos from semantic images, coarse to fine, without examples."""
 
 from stages.networks.common.family import Family
 from stages.networks.vid2vid.config import PRESETS, Vid2VidConfig

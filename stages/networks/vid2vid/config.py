@@ -1,4 +1,4 @@
-"""Dimensions and variants of vid2vid, and its presets."""
+"""Dimensions, variants and presets of vid2vid."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from stages.networks.common.config import GeneratorConfig
 
 @dataclass(frozen=True)
 class Vid2VidConfig(GeneratorConfig):
-    """A global scale, and local enhancers that each double the size of the images and halve the number of filters."""
+    """A coarsest scale, and finer scales (enhancers), each with twice the size and half the filters of the one before."""
 
     family: ClassVar[str] = "vid2vid"
     few_shot: ClassVar[bool] = False
 
     past_frames: int = 2
-    """L: number of past frames that a frame is made from."""
+    """L, the number of past frames that the network sees."""
     filters: int = 128
     """Channels of the first layer of the coarsest scale; each halving doubles them."""
     downs: int = 3
     """Number of halvings in the coarsest scale."""
     blocks: int = 9
-    """Residual blocks from the input to the output of the coarsest scale."""
+    """Number of residual blocks from the input to the output of the coarsest scale."""
     enhancers: int = 0
     """Number of finer scales."""
     enhancer_blocks: int = 3
+    """Number of residual blocks in each finer scale."""
     motion: bool = True
-    """Whether the flow and mask decoders W and M exist; without them frames are h_t alone (table 2 of the paper, "no flow warping")."""
+    """Whether there are decoders of flow and mask, W and M. Without them frames are h_t (table 2 of the paper, "no flow warping")."""
     foreground: tuple[str | int, ...] = ()
-    """The foreground: names of labels in a recipe, channels of s_t once the label table is known. Empty: no foreground network."""
+    """The labels of the foreground: names in a recipe, channels of s_t in a model. Empty: there is no foreground network."""
     foreground_filters: int = 64
-    """Like `filters`, for the foreground network H_F."""
+    """As `filters`, for the foreground network H_F."""
     composite: Literal["paper", "after"] = "paper"
-    """paper: equation 9; after: the foreground is laid over the finished frame and never warped, as in the public code."""
+    """paper: equation 9. after: the foreground replaces the result of matting and is never warped, as in the public code."""
     appearance: int = 0
-    """Channels of the appearance map z_t, 3 in the paper; 0: there is no encoder E, and one label map gives one video."""
+    """Channels of the appearance map z_t, 3 in the paper. 0: there is no encoder E, and label maps determine the video."""
     appearance_filters: int = 16
     """Channels of the first layer of E; each halving doubles them."""
     appearance_downs: int = 4
@@ -52,16 +53,16 @@ class Vid2VidConfig(GeneratorConfig):
         return ("result", "raw")
 
     def for_labels(self, names: Sequence[str]) -> Vid2VidConfig:
-        """The configuration with the foreground's channels in place of names; `names` are those of the channels of s_t.
+        """The configuration with channels instead of names in `foreground`. names: the labels of the channels of s_t.
 
         Raises UsageError for a name that is not among them, and for an appearance without labels.
         """
         if self.appearance and not names:
             raise UsageError(f"an appearance belongs to regions of label maps, and {self.kind} has none")
-        known = {name: channel for channel, name in enumerate(names)}
-        if missing := [name for name in self.foreground if isinstance(name, str) and name not in known]:
+        channels = {name: channel for channel, name in enumerate(names)}
+        if missing := [name for name in self.foreground if isinstance(name, str) and name not in channels]:
             raise UsageError(f"the label table has no {' and no '.join(map(str, missing))}, only {', '.join(names)}")
-        return replace(self, foreground=tuple(known[name] if isinstance(name, str) else name for name in self.foreground))
+        return replace(self, foreground=tuple(channels[name] if isinstance(name, str) else name for name in self.foreground))
 
 
 _STREET = Vid2VidConfig(kind="segment", semantic_channels=35, size=(256, 512))

@@ -1,8 +1,8 @@
 """The generator of vid2vid (Wang et al. 2018, section 3): the function F of equations 4 and 9, at one scale or coarse to fine.
 
-The coarsest scale encodes the label maps of the frame and of the L before it, and the L past images, adds both, and decodes them twice:
-into h_t, and into the flow w and the mask m. Each finer scale adds the last features of the scale below to its own. Every scale makes an
-image and has past images of its own.
+The coarsest scale encodes the label maps of the frame and of the L frames before it, and the L past images. It adds both features and
+decodes them twice: to h_t, and to the flow w and the mask m. Each finer scale adds the last features of the next coarser scale to its own.
+Every scale makes an image of its size and sees past images of this size.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from torch.nn import functional as F
 from stages.flow.warp import warp
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.common.generator import Code, Generator, Synthesis
-from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise, joined
+from stages.networks.common.residual import conv7x7, decoder, encoder, half_size, initialise, join_conv7x7
 from stages.networks.vid2vid.appearance import AppearanceEncoder, region_means
 from stages.networks.vid2vid.config import Vid2VidConfig
 
 FLOW_UNIT = 20.0
-"""Pixels of the coarsest scale's flow for an output of 1; twice as many at each finer scale."""
+"""The flow in pixels for an output of 1 at the coarsest scale; each finer scale doubles it."""
 
 
 @dataclass(frozen=True)
 class Past(Frame):
-    """The frame before, and those before it. Where the model has an appearance, z_t is part of the semantic image."""
+    """The previous frame and those before it. If the model has an appearance, z_t is appended to the semantic image."""
 
     coarser: tuple[Tensor, ...] = ()
-    """The image as each coarser scale made it, the finest first."""
+    """The images of the coarser scales, the finest first."""
     older: Past | None = None
+    """The frames before this one."""
 
     def cast(self, dtype: torch.dtype) -> Past:
         older = None if self.older is None else self.older.cast(dtype)
-        semantic = self.semantic if self.semantic.dtype == torch.bool else self.semantic.to(dtype)  # as long as it is stacked with others
+        semantic = self.semantic if self.semantic.dtype == torch.bool else self.semantic.to(dtype)  # bool saves memory until it is stacked
         return replace(self, semantic=semantic, older=older)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Past:
@@ -44,14 +45,14 @@ class Past(Frame):
         return Past(**vars(super().map(change)), coarser=tuple(map(change, self.coarser)), older=older)
 
     def frames(self) -> Iterator[Past]:
-        """The newest first."""
+        """All past frames, the newest first."""
         yield self
         if self.older is not None:
             yield from self.older.frames()
 
 
 class Features(NamedTuple):
-    """The last features of a scale's decoders, [B, filters, H, W]; None for a decoder that the scale does not have."""
+    """The last features of the decoders of a scale, [B, filters, H, W]; None for a decoder that does not exist."""
 
     image: Tensor
     motion: Tensor | None
@@ -59,7 +60,7 @@ class Features(NamedTuple):
 
 
 class Heads(nn.Module):
-    """The outputs of a scale, from its features."""
+    """The last convolutions of a scale: from features to image, flow, mask and foreground."""
 
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
         super().__init__()
@@ -70,22 +71,23 @@ class Heads(nn.Module):
         self.folded: nn.Conv2d | None = None
 
     def flow_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The flow in pixels [B, 2, H, W], and the mask before its sigmoid [B, 1, H, W]; float32."""
+        """The flow in pixels [B, 2, H, W] and the logits of the mask [B, 1, H, W], float32."""
         assert self.flow is not None
         assert self.mask is not None
         flow, mask = (self.flow(features), self.mask(features)) if self.folded is None else self.folded(features).split([2, 1], 1)
         return flow.float() * self.unit, mask.float()
 
     def fold(self) -> None:
-        """From now on compute flow and mask as one convolution."""
+        """Compute flow and mask by one convolution from now on."""
         if self.flow is not None and self.mask is not None:
-            self.folded = joined([self.flow, self.mask])
+            self.folded = join_conv7x7([self.flow, self.mask])
 
 
 class Scale(nn.Module):
-    """One scale of the generator: label maps, past images and the features of the scale below to features.
+    """One scale of the generator: (labels, images, coarser, present) -> `Features`.
 
-    The label maps are those with the numbers `present`, or all.
+    labels: stacked label maps [B, N, H, W]; images: stacked past images; coarser: the features of the next coarser scale, None for the
+    coarsest. present: the channels of the full stack that `labels` contains; None: all.
     """
 
     heads: Heads
@@ -95,15 +97,15 @@ class Scale(nn.Module):
         self.folded: nn.Conv2d | None = None
 
     def label_encoders(self) -> list[nn.Sequential]:
-        """The networks that begin with the label maps: the encoder, and where there is a foreground its own."""
+        """The networks whose input is the label maps: the encoder, and if there is a foreground that of the foreground."""
         raise NotImplementedError
 
     def fold(self) -> None:
-        """From now on compute the first convolutions of the label encoders as one."""
-        self.folded = joined([cast(nn.Conv2d, network[0]) for network in self.label_encoders()])
+        """Compute the first convolutions of the label encoders as one from now on."""
+        self.folded = join_conv7x7([cast(nn.Conv2d, network[0]) for network in self.label_encoders()])
 
-    def encoded_labels(self, labels: Tensor, present: Tensor | None) -> list[Tensor]:
-        """The features of each label encoder."""
+    def encode_labels(self, labels: Tensor, present: Tensor | None) -> list[Tensor]:
+        """The features of each label encoder; `labels` and `present` as in the class."""
         networks = self.label_encoders()
         if self.folded is None or present is None:
             return [network(labels) for network in networks]
@@ -114,24 +116,25 @@ class Scale(nn.Module):
 
 
 class CoarseScale(Scale):
-    """G_0: labels and past images to features. H_F (`foreground`) sees labels alone."""
+    """G_0, the coarsest scale. H_F (`foreground`) sees only the labels."""
 
     def __init__(self, config: Vid2VidConfig) -> None:
         super().__init__()
         c, labels, images = config, *_inputs(config)
-        widths, narrow = ([filters * 2**level for level in range(c.downs + 1)] for filters in (c.filters, c.foreground_filters))
-        late = c.blocks // 2
-        self.labels = encoder(labels, widths, c.blocks - late, affine=True)
-        self.past = encoder(images, widths, c.blocks - late, affine=True)
-        self.image = decoder(widths, late, affine=True)
-        self.motion = decoder(widths, late, affine=True) if c.motion else None
-        self.foreground = (
-            nn.Sequential(*encoder(labels, narrow, c.blocks, affine=True), *decoder(narrow, 0, affine=True)) if c.foreground else None
-        )
+        widths, foreground_widths = ([filters * 2**level for level in range(c.downs + 1)] for filters in (c.filters, c.foreground_filters))
+        decoder_blocks = c.blocks // 2
+        self.labels = encoder(labels, widths, c.blocks - decoder_blocks, affine=True)
+        self.past = encoder(images, widths, c.blocks - decoder_blocks, affine=True)
+        self.image = decoder(widths, decoder_blocks, affine=True)
+        self.motion = decoder(widths, decoder_blocks, affine=True) if c.motion else None
+        self.foreground = None
+        if c.foreground:
+            layers = *encoder(labels, foreground_widths, c.blocks, affine=True), *decoder(foreground_widths, 0, affine=True)
+            self.foreground = nn.Sequential(*layers)
         self.heads = Heads(c, 0)
 
-    def forward(self, labels: Tensor, images: Tensor, below: Features | None, present: Tensor | None = None) -> Features:
-        encoded, *foreground = self.encoded_labels(labels, present)
+    def forward(self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None) -> Features:
+        encoded, *foreground = self.encode_labels(labels, present)
         x = encoded + self.past(images)
         motion = None if self.motion is None else self.motion(x)
         return Features(self.image(x), motion, foreground[0] if foreground else None)
@@ -141,48 +144,48 @@ class CoarseScale(Scale):
 
 
 class FineScale(Scale):
-    """G_s: like the coarsest scale, at twice the size of the scale below. It adds that scale's features to its own."""
+    """G_s, a finer scale. It has twice the size of the next coarser scale and adds its features to its own."""
 
     def __init__(self, config: Vid2VidConfig, level: int) -> None:
         super().__init__()
         c, labels, images = config, *_inputs(config)
-        widths, narrow = ([filters >> level, 2 * filters >> level] for filters in (c.filters, c.foreground_filters))
+        widths, foreground_widths = ([filters >> level, 2 * filters >> level] for filters in (c.filters, c.foreground_filters))
         self.labels, self.past = encoder(labels, widths, 0, affine=True), encoder(images, widths, 0, affine=True)
         self.image = decoder(widths, c.enhancer_blocks, affine=True)
         self.motion = decoder(widths, c.enhancer_blocks, affine=True) if c.motion else None
-        self.foreground_labels = encoder(labels, narrow, 0, affine=True) if c.foreground else None
-        self.foreground = decoder(narrow, c.enhancer_blocks, affine=True) if c.foreground else None
+        self.foreground_labels = encoder(labels, foreground_widths, 0, affine=True) if c.foreground else None
+        self.foreground = decoder(foreground_widths, c.enhancer_blocks, affine=True) if c.foreground else None
         self.heads = Heads(c, level)
 
-    def forward(self, labels: Tensor, images: Tensor, below: Features | None, present: Tensor | None = None) -> Features:
-        assert below is not None
-        encoded, *of_foreground = self.encoded_labels(labels, present)
+    def forward(self, labels: Tensor, images: Tensor, coarser: Features | None, present: Tensor | None = None) -> Features:
+        assert coarser is not None
+        encoded, *encoded_foreground = self.encode_labels(labels, present)
         x = encoded + self.past(images)
         motion = foreground = None
         if self.motion is not None:
-            motion = self.motion(x + below.motion)
+            motion = self.motion(x + coarser.motion)
         if self.foreground is not None:
-            assert below.foreground is not None
-            foreground = self.foreground(of_foreground[0] + below.foreground)
-        return Features(self.image(x + below.image), motion, foreground)
+            assert coarser.foreground is not None
+            foreground = self.foreground(encoded_foreground[0] + coarser.foreground)
+        return Features(self.image(x + coarser.image), motion, foreground)
 
     def label_encoders(self) -> list[nn.Sequential]:
         return [self.labels] if self.foreground_labels is None else [self.labels, self.foreground_labels]
 
 
 class Vid2Vid(Generator):
-    """Each frame from its semantic image, and from the semantic and real or generated images of the L frames before it.
+    """Makes each frame from its semantic image, and from the semantic images and images (real or generated) of the L frames before it.
 
-    Without a past the frame is h_t alone, made from past images of zeros. Images smaller than `config.size` by powers of two are made by
-    the coarser scales alone, so that these can be trained first.
+    Without a past, the past images are zeros and the frame is h_t. Frames smaller than `config.size` by a power of two are made by the
+    coarser scales only, so that these can be trained first.
     """
 
     config: Vid2VidConfig
 
     def __init__(self, config: Vid2VidConfig) -> None:
         super().__init__()
-        if wrong := [label for label in config.foreground if not isinstance(label, int) or label >= config.semantic_channels]:
-            raise ValueError(f"the foreground has no channel {wrong[0]!r}, only 0 to {config.semantic_channels - 1}")
+        if invalid := [label for label in config.foreground if not isinstance(label, int) or label >= config.semantic_channels]:
+            raise ValueError(f"the foreground has no channel {invalid[0]!r}, only 0 to {config.semantic_channels - 1}")
         self.config = c = config
         self.encoder = AppearanceEncoder(c.appearance, c.appearance_filters, c.appearance_downs) if c.appearance else None
         self.scales = nn.ModuleList([CoarseScale(c), *(FineScale(c, level) for level in range(1, c.enhancers + 1))])
@@ -190,7 +193,7 @@ class Vid2Vid(Generator):
         self.apply(initialise)
 
     def fold(self) -> None:
-        """From now on leave out the label maps that are empty: most, in a street."""
+        """Leave out empty channels of label maps from now on; in a street, most are empty."""
         self.skips_empty = True
 
     def encode_examples(self, examples: Frame | None) -> Code:
@@ -200,33 +203,33 @@ class Vid2Vid(Generator):
         return code
 
     def finest(self, height: int) -> int:
-        """The number of the scale that makes images of that height, 0 for the coarsest."""
+        """The number of the scale that makes images of this height; 0 is the coarsest."""
         coarsest = self.config.size[0] >> self.config.enhancers
         return min(max((height // coarsest).bit_length() - 1, 0), self.config.enhancers)
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
         level = self.finest(driving.semantic.shape[-2])
-        past_frames = list(self._past(past, level).frames()) if past is not None else []
+        past_frames = list(self._as_past(past, level).frames()) if past is not None else []
         appearance = self.appearance_of(driving) if self.config.appearance else None
-        stacked = self._stacked_labels(_joined(driving.semantic, appearance), past_frames)
-        present = _not_empty(stacked) if self.skips_empty else None
+        stacked = self._stack_labels(_append_appearance(driving.semantic, appearance), past_frames)
+        present = _nonzero_channels(stacked) if self.skips_empty else None
         labels = _pyramid(stacked if present is None else stacked[:, present], level)
         del stacked  # at 2048x1024 it takes half a gigabyte
-        in_foreground = _pyramid(self._foreground(driving.semantic), level)
+        foreground_masks = _pyramid(self._foreground_mask(driving.semantic), level)
         features: Features | None = None
-        made: list[Synthesis] = []
+        syntheses: list[Synthesis] = []
         for scale in range(level + 1):
             depth = level - scale
             images = [frame.required_image if depth == 0 else frame.coarser[depth - 1] for frame in past_frames]
             network: Scale = self.scales[scale]  # type: ignore[assignment]
-            features = network(labels[depth], self._stacked_images(images, labels[depth]), features, present)
-            made.insert(0, self._composed(network.heads, features, images[0] if images else None, in_foreground[depth]))
-        return replace(made[0], appearance=appearance, coarser=tuple(other.frame for other in made[1:]))
+            features = network(labels[depth], self._stack_images(images, labels[depth]), features, present)
+            syntheses.insert(0, self._compose(network.heads, features, images[0] if images else None, foreground_masks[depth]))
+        return replace(syntheses[0], appearance=appearance, coarser=tuple(coarser.frame for coarser in syntheses[1:]))
 
     def appearance_of(self, frame: Frame) -> Tensor:
-        """The appearance that was chosen for a frame, else that of its image: E's features, averaged over each region.
+        """`frame.appearance` if it is given, else the features of E from the image, averaged over each region.
 
-        E sees the image at the size of the coarsest scale, so that a feature means the same at all scales.
+        E sees the image at the size of the coarsest scale, so that its features do not depend on the scale.
         """
         if frame.appearance is not None:
             return frame.appearance
@@ -242,59 +245,60 @@ class Vid2Vid(Generator):
         for level, scale in enumerate(self.scales):
             scale.requires_grad_(height is None or level == self.finest(height))
 
-    def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
-        level = self.finest(made.frame.shape[-2])
-        older = None if past is None else _newest(self._past(past, level), self.config.past_frames - 1)
-        appearance = self.appearance_of(driving) if self.config.appearance and made.appearance is None else made.appearance
-        semantic = _joined(driving.semantic, appearance)
-        return self._past(Past(semantic, driving.keypoints, made.frame, coarser=made.coarser, older=older), level)
+    def remember(self, driving: Frame, synthesis: Synthesis, past: Frame | None) -> Past:
+        level = self.finest(synthesis.frame.shape[-2])
+        older = None if past is None else _newest_frames(self._as_past(past, level), self.config.past_frames - 1)
+        appearance = self.appearance_of(driving) if self.config.appearance and synthesis.appearance is None else synthesis.appearance
+        semantic = _append_appearance(driving.semantic, appearance)
+        newest = Past(semantic, driving.keypoints, synthesis.frame, coarser=synthesis.coarser, older=older)
+        return self._as_past(newest, level)
 
-    def _past(self, past: Frame, level: int) -> Past:
-        """The past with an image for every scale: a frame that the caller supplies has only the finest."""
-        found = past if isinstance(past, Past) else self._given(past)
-        if len(found.coarser) < level:
-            found = replace(found, coarser=tuple(_pyramid(found.required_image, level)[1:]))
-        return found
+    def _as_past(self, past: Frame, level: int) -> Past:
+        """The past as a `Past` with an image for every scale. A frame with only one image gets smaller copies of it."""
+        result = past if isinstance(past, Past) else self._past_of_frame(past)
+        if len(result.coarser) < level:
+            result = replace(result, coarser=tuple(_pyramid(result.required_image, level)[1:]))
+        return result
 
-    def _given(self, frame: Frame) -> Past:
-        """A frame that the caller supplies as the past."""
+    def _past_of_frame(self, frame: Frame) -> Past:
+        """A single frame as the past."""
         appearance = self.appearance_of(frame) if self.config.appearance else None
-        return Past(_joined(frame.semantic, appearance), frame.keypoints, frame.image)
+        return Past(_append_appearance(frame.semantic, appearance), frame.keypoints, frame.image)
 
-    def _stacked_labels(self, semantic: Tensor, past_frames: list[Past]) -> Tensor:
+    def _stack_labels(self, semantic: Tensor, past_frames: list[Past]) -> Tensor:
         """The semantic images of the frame and the L before it, the newest first. If fewer exist, the earliest is repeated."""
         maps = [semantic, *(frame.semantic for frame in past_frames)]
         maps += [maps[-1]] * (self.config.past_frames + 1 - len(maps))
         return torch.cat(maps, 1)
 
-    def _stacked_images(self, images: list[Tensor], like: Tensor) -> Tensor:
-        """L past images, the newest first; missing ones are zeros."""
+    def _stack_images(self, images: list[Tensor], like: Tensor) -> Tensor:
+        """L past images [B, 3 L, H, W], the newest first, in the precision of `like`; missing ones are zeros."""
         missing = self.config.past_frames - len(images)
         zeros = like.new_zeros(like.shape[0], 3 * missing, *like.shape[-2:])
         return torch.cat([*(image.to(like.dtype) for image in images), zeros], 1)
 
-    def _foreground(self, semantic: Tensor) -> Tensor:
-        """1 - m_B, [B, 1, H, W]."""
+    def _foreground_mask(self, semantic: Tensor) -> Tensor:
+        """1 - m_B, [B, 1, H, W]: 1 in the foreground."""
         return semantic[:, list(self.config.foreground)].sum(1, keepdim=True).clamp(0, 1)
 
-    def _composed(self, heads: Heads, features: Features, before: Tensor | None, in_foreground: Tensor) -> Synthesis:
-        """Equation 4, or equation 9 where there is a foreground: one scale's frame and its parts."""
-        painted = torch.tanh(heads.image(features.image).float())
-        in_foreground = in_foreground.float()
+    def _compose(self, heads: Heads, features: Features, before: Tensor | None, foreground_mask: Tensor) -> Synthesis:
+        """The frame of one scale and its parts: equation 4, or equation 9 with a foreground. before: the previous image at this scale."""
+        background = torch.tanh(heads.image(features.image).float())
+        foreground_mask = foreground_mask.float()
         foreground = None
         if heads.foreground is not None:
             foreground = torch.tanh(heads.foreground(features.foreground).float())
-        raw = painted if foreground is None else torch.lerp(painted, foreground, in_foreground)
+        raw = background if foreground is None else torch.lerp(background, foreground, foreground_mask)
         if before is None or features.motion is None:
             return Synthesis(raw, raw)
         flow, logits = heads.flow_and_mask(features.motion)
-        moved = warp(before, flow)
+        warped = warp(before, flow)
         mask = torch.sigmoid(logits)
         if foreground is not None and self.config.composite == "after":
-            frame = torch.lerp(torch.lerp(moved, painted, mask), foreground, in_foreground)
+            frame = torch.lerp(torch.lerp(warped, background, mask), foreground, foreground_mask)
         else:
-            frame = torch.lerp(moved, raw, mask)
-        return Synthesis(frame, raw, previous=Warped(moved, flow, logits), previous_mask=mask)
+            frame = torch.lerp(warped, raw, mask)
+        return Synthesis(frame, raw, previous=Warped(warped, flow, logits), previous_mask=mask)
 
 
 def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
@@ -302,26 +306,26 @@ def _inputs(config: Vid2VidConfig) -> tuple[int, int]:
     return (config.semantic_channels + config.appearance) * (config.past_frames + 1), 3 * config.past_frames
 
 
-def _joined(semantic: Tensor, appearance: Tensor | None) -> Tensor:
-    """s_t with z_t as further channels."""
+def _append_appearance(semantic: Tensor, appearance: Tensor | None) -> Tensor:
+    """s_t with z_t, if given, as further channels."""
     return semantic if appearance is None else torch.cat([semantic, appearance.to(semantic.dtype)], 1)
 
 
-def _not_empty(maps: Tensor) -> Tensor:
-    """The numbers of the maps [B, N, H, W] that are not zero everywhere."""
+def _nonzero_channels(maps: Tensor) -> Tensor:
+    """The numbers of the channels of maps [B, N, H, W] that are not zero everywhere."""
     return maps.flatten(2).any(2).any(0).nonzero()[:, 0]
 
 
 def _pyramid(image: Tensor, levels: int) -> list[Tensor]:
-    """The image and its halves, the largest first."""
+    """The image [B, C, H, W] and `levels` copies of it, each half as large as the one before; the largest first."""
     sizes = [image]
     for _ in range(levels):
         sizes.append(half_size(sizes[-1]))
     return sizes
 
 
-def _newest(past: Past, count: int) -> Past | None:
-    """The newest `count` frames of a past."""
+def _newest_frames(past: Past, count: int) -> Past | None:
+    """The past with only its newest `count` frames; None if `count` is 0."""
     if count <= 0:
         return None
-    return replace(past, older=None if past.older is None else _newest(past.older, count - 1))
+    return replace(past, older=None if past.older is None else _newest_frames(past.older, count - 1))

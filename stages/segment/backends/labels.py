@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.backends import Backend
-from stages.clip.images import opened, require_exact
+from stages.clip.images import open_image, require_lossless
 from stages.conditions.labels import LabelTable, ids_of_colours
 from stages.errors import InputError
 from stages.segment.backends import LabelMapReader
@@ -30,8 +30,8 @@ def read_label_map(path: Path, table: LabelTable, width: int, height: int) -> ND
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
     """The ids [H, W] of a grey or palette image, or RGB [H, W, 3]."""
-    with opened(path) as image:
-        require_exact(path, image)
+    with open_image(path) as image:
+        require_lossless(path, image)
         converted = image if image.mode in ("P", "L", "1", "I", "I;16", "I;16B") else image.convert("RGB")
         values = np.array(converted)
     if values.min(initial=0) < 0 or values.max(initial=0) > 255:

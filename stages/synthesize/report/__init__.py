@@ -11,8 +11,8 @@ from typing import Any
 
 from stages.clip import Producer
 from stages.errors import UsageError
-from stages.io.files import hidden_file, require_own, write_atomically
-from stages.pages import jpeg_address, page
+from stages.io.files import hidden_file, require_marker, write_atomically
+from stages.pages import jpeg_data_uri, page
 from stages.synthesize.options import Outcome
 from stages.synthesize.report.record import Record
 from stages.synthesize.report.remarks import notes_of, warnings_of
@@ -43,7 +43,7 @@ class ReportRequest:
             raise UsageError(f"{self.path} cannot be a report", hint="End its name in .html")
         if out.absolute() in self.path.absolute().parents:
             raise UsageError(f"the report {self.path} lies inside the result {out}", hint="Choose another place for it")
-        require_own(self.path, MARK, "report of a synthesis")
+        require_marker(self.path, MARK, "report of a synthesis")
         with hidden_file(self.path):
             pass  # fail before the frames are made
 
@@ -59,11 +59,11 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
     content = {
         "facts": _facts(record, outcome, model),
         "said": [{"kind": kind, "text": request.explain(text)} for kind, text in sorted(dict.fromkeys(said), key=_is_note)],
-        "examples": [{"name": name, "src": jpeg_address(image, SIDE)} for name, image in record.examples()],
+        "examples": [{"name": name, "src": jpeg_data_uri(image, SIDE)} for name, image in record.examples()],
         "frames": len(record.held),
         "columns": [_column(record, frame) for frame in record.shown],
         "rows": [
-            {"name": name, "images": [jpeg_address(images[frame], SIDE) if frame in images else None for frame in record.shown]}
+            {"name": name, "images": [jpeg_data_uri(images[frame], SIDE) if frame in images else None for frame in record.shown]}
             for name, images in record.rows().items()
         ],
         "curves": [{"title": title, "values": values} for title, values in record.curves().items()],

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.clip.preview import spread
+from stages.clip.preview import evenly_spaced
 from stages.conditions.kinds import find
 from stages.conditions.landmarks import LANDMARKS, LEFT_EYE, RIGHT_EYE
 from stages.conditions.redetection import detector_factory, landmark_error, missing_detector, nearest
-from stages.errors import prefixed
+from stages.errors import add_prefix
 from stages.models import identity
 from stages.networks.common.generator import Synthesis
 from stages.synthesize.rendering import Rendering
@@ -41,7 +41,7 @@ class Record:
     def __init__(self, rendering: Rendering) -> None:
         self.rendering = rendering
         driving = rendering.driving
-        self.shown = spread(driving.clip.num_frames, COLUMNS)
+        self.shown = evenly_spaced(driving.clip.num_frames, COLUMNS)
         self.held = [not driving.track.seen(index) for index in range(driving.clip.num_frames)]
         self.size = ""
         self.painted: list[float] = []
@@ -51,7 +51,7 @@ class Record:
         self._masks: dict[int, Image] = {}
         self._results: dict[int, Image] = {}
         self._detect = self._open_detector()
-        self._describe = identity.at_hand() if self._detect else None
+        self._describe = identity.open_if_available() if self._detect else None
         self._example_face: NDArray[np.float64] | None = None
         if self._detect and self._describe is None:
             self.reasons.append("the identity of the face is not measured: dlib or its recognition network is not on this machine")
@@ -61,7 +61,7 @@ class Record:
         if not find(self.rendering.kind).shows_face or self.rendering.options.show == "mask":
             return None
         if missing := missing_detector():
-            self.reasons.append(prefixed("the landmark error is not measured: ", missing))
+            self.reasons.append(add_prefix("the landmark error is not measured: ", missing))
             return None
         return detector_factory("auto", self.rendering.options.device)()
 
@@ -106,7 +106,7 @@ class Record:
     def examples(self) -> list[tuple[str, Image]]:
         """(name, picture) of at most `COLUMNS` examples."""
         examples = self.rendering.examples
-        chosen = [examples[index] for index in spread(len(examples), COLUMNS)] if examples else []
+        chosen = [examples[index] for index in evenly_spaced(len(examples), COLUMNS)] if examples else []
         return [(f"{example.clip.id}, frame {example.index}", example.sample.required_image) for example in chosen]
 
     def rows(self) -> dict[str, dict[int, Image]]:

@@ -1,4 +1,4 @@
-"""Import of layers from the files of other tools: one file per frame, or one for all."""
+"""Import of layers from files of other tools: one file per frame, or one file for all frames."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ import numpy as np
 
 from stages.clip.clip import Clip
 from stages.clip.ffmpeg import require_readable_file
-from stages.clip.images import opened, read_image, require_exact
+from stages.clip.images import open_image, read_image, require_lossless
 from stages.clip.layers import Producer
 from stages.clip.openpose import load_json, read_openpose
-from stages.clip.scaling import Size, coordinates, scaling_of
+from stages.clip.scaling import Size, find_scaling, read_coordinates
 from stages.errors import InputError, ParametersDiffer
 from stages.io.digests import file_sha256
-from stages.tables.label_tables import LabelTable, table
+from stages.tables.label_tables import LabelTable, find_table
 
 Content = Mapping[str, np.ndarray] | Iterator[np.ndarray]
 """The arrays of a layer, or its images one at a time."""
 
 
 def add_layer(clip: Clip, kind: str, backend: str, files: Sequence[Path], labels: str = "") -> None:
-    """Write the layer `kind` from `files`, unless it exists. `labels` is the table of label ids.
+    """Write the layer `kind` from `files`, unless it exists. labels: the name of the table of label ids.
 
-    Raises InputError naming the file that cannot be read, has another size than the frames, or an id that the table does not know;
-    ParametersDiffer when the layer exists and was made in another way.
+    Raises InputError naming the file when it cannot be read, has another size than the frames, or an id that is not in the table.
+    Raises ParametersDiffer when the layer exists and was made in another way.
     """
-    names = table(labels) if kind == "segment" and labels else None
-    meaning: dict[str, Any] = names.meta() if names else {}
-    parameters: Mapping[str, Any] = {"table": names.meta()} if names else {}
+    label_table = find_table(labels) if kind == "segment" and labels else None
+    description: dict[str, Any] = label_table.meta() if label_table else {}
+    parameters: Mapping[str, Any] = {"table": label_table.meta()} if label_table else {}
     if kind == "instances":
         ids = _instance_ids(files)
-        meaning = {"values": "instance ids"} if ids is None else {"values": "places in the list of ids", "ids": ids}
-        write_layer(clip, kind, backend, files, lambda: _instances(clip, files, ids), meaning)
+        description = {"values": "instance ids"} if ids is None else {"values": "places in the list of ids", "ids": ids}
+        write_layer(clip, kind, backend, files, lambda: _instance_maps(clip, files, ids), description)
     elif kind == "segment":
-        write_layer(clip, kind, backend, files, lambda: _label_maps(clip, files, names), meaning, parameters)
+        write_layer(clip, kind, backend, files, lambda: _label_maps(clip, files, label_table), description, parameters)
     elif kind == "densepose":
-        write_layer(clip, kind, backend, files, lambda: _densepose(clip, files), meaning)
+        write_layer(clip, kind, backend, files, lambda: _densepose_images(clip, files), description)
     elif kind == "poses":
-        found = read_openpose(files, (clip.width, clip.height))
-        write_layer(clip, kind, backend, files, lambda: found.arrays, {"skeleton": "BODY_25"}, found.parameters)
+        poses = read_openpose(files, (clip.width, clip.height))
+        write_layer(clip, kind, backend, files, lambda: poses.arrays, {"skeleton": "BODY_25"}, poses.parameters)
     else:
         arrays, parameters = read_landmarks(files, (clip.width, clip.height))
-        write_layer(clip, kind, backend, files, lambda: arrays, meaning, parameters)
+        write_layer(clip, kind, backend, files, lambda: arrays, description, parameters)
 
 
 def write_layer(
@@ -55,10 +55,10 @@ def write_layer(
     backend: str,
     files: Sequence[Path],
     read: Callable[[], Content],
-    meaning: Mapping[str, Any],
+    description: Mapping[str, Any],
     parameters: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the layer that `read` makes from `files`, unless it exists."""
+    """Write the layer `kind` with the content that `read` returns for `files`, unless it exists. description: entries for layer.json."""
     producer, inputs = Producer("import", backend, parameters or {}), {"source": digest_of(files)}
     try:
         if not clip.needs(kind, producer, inputs):
@@ -66,7 +66,7 @@ def write_layer(
     except ParametersDiffer as error:
         raise ParametersDiffer(error.message, code="layer-imported-otherwise", facts={"layer": str(clip.path / kind)}) from error
     content = read()
-    with clip.writing(kind, producer, inputs, meaning) as writer:
+    with clip.writing(kind, producer, inputs, description) as writer:
         if isinstance(content, Mapping):
             writer.arrays(content)
         else:
@@ -75,22 +75,23 @@ def write_layer(
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """sha256 of names and contents."""
+    """sha256 of the names and contents of files."""
     return hashlib.sha256("".join(f"{os.fsencode(path.name).hex()} {file_sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-    """The arrays and parameters of a `landmarks` layer: JSON files with 68 pairs [x, y] (dlib's, as in imaginaire) or text files with 68
-    lines "x,y" (few-shot vid2vid's). An empty list or file is a missing face. Coordinates relative to an image become pixels of frames of
-    `size`.
+    """The arrays and parameters of a layer `landmarks`, with a file for each frame.
+
+    A file is JSON with 68 pairs [x, y] (imaginaire), or text with 68 lines "x,y" (few-shot vid2vid). An empty list or file is a frame
+    without a face. Coordinates relative to the image are converted to pixels of frames of `size`. Raises InputError.
     """
     points = np.zeros((len(files), 1, 68, 3), np.float32)
     for index, path in enumerate(files):
-        value = _pairs_of_text(path) if path.suffix.lower() == ".txt" else load_json(path)
+        value = _read_text_pairs(path) if path.suffix.lower() == ".txt" else load_json(path)
         if value == []:
             continue
         try:
-            pairs = coordinates(value)
+            pairs = read_coordinates(value)
         except TypeError as error:
             raise InputError(f"{path} is not a list of 68 pairs [x, y]") from error
         except ValueError as error:
@@ -98,11 +99,11 @@ def read_landmarks(files: Sequence[Path], size: Size) -> tuple[dict[str, np.ndar
         if pairs.shape != (68, 2):
             raise InputError(f"{path} is not a list of 68 pairs [x, y]")
         points[index, 0, :, :2], points[index, 0, :, 2] = pairs, 1
-    scale = scaling_of(files[0].parent, points[points[..., 2] > 0, :2], None, size)
-    return {"points": scale(points)}, scale.parameters
+    scaling = find_scaling(files[0].parent, points[points[..., 2] > 0, :2], None, size)
+    return {"points": scaling(points)}, scaling.parameters
 
 
-def _pairs_of_text(path: Path) -> list[list[str]]:
+def _read_text_pairs(path: Path) -> list[list[str]]:
     require_readable_file(path)
     try:
         return [line.split(",") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -111,59 +112,60 @@ def _pairs_of_text(path: Path) -> list[list[str]]:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """A label map as uint8 [H, W]: the ids themselves, also of a palette image. Raises InputError."""
-    values = _ids(path)
+    """A label map as uint8 [H, W]; of a palette image the indices. Raises InputError."""
+    values = _read_ids(path)
     if values.max(initial=0) > 255:
         hint = "It holds instance ids; the label ids are in ..._labelIds.png" if "instanceIds" in path.name else ""
         raise InputError(f"{path} is not a label map: it must have one channel with ids from 0 to 255", hint=hint)
     return values.astype(np.uint8)
 
 
-def _ids(path: Path) -> np.ndarray:
-    """The integers [H, W] of an image of 8 or 16 bits."""
-    with opened(path) as image:
-        require_exact(path, image)
+def _read_ids(path: Path) -> np.ndarray:
+    """The ids in an image with one channel of 8 or 16 bits, [H, W]; of a palette image the indices."""
+    with open_image(path) as image:
+        require_lossless(path, image)
         values = np.array(image)
     if values.ndim != 2 or values.dtype.kind not in "uib" or values.min(initial=0) < 0:
         raise InputError(f"{path} is not a label map: it must have one channel with ids from 0 to 255")
     return values
 
 
-def _label_maps(clip: Clip, files: Sequence[Path], names: LabelTable | None) -> Iterator[np.ndarray]:
+def _label_maps(clip: Clip, files: Sequence[Path], label_table: LabelTable | None) -> Iterator[np.ndarray]:
     for path in files:
-        ids = _fitting(read_labels(path), path, clip)
+        ids = _require_frame_size(read_labels(path), path, clip)
         try:
-            yield names.indices(ids) if names else ids
+            yield label_table.indices(ids) if label_table else ids
         except InputError as error:
             raise InputError(f"{path}: {error}", code="wrong-label-table") from error
 
 
 def _instance_ids(files: Sequence[Path]) -> list[int] | None:
-    """The ids in all files, in ascending order, or None when all of them fit into 8 bits. Cityscapes' are label id x 1000 + number."""
-    found: set[int] = set()
+    """The ids in all files, in ascending order; None if all fit into 8 bits. Those of Cityscapes are label id x 1000 + number."""
+    ids: set[int] = set()
     for path in files:
-        found.update(np.unique(_ids(path)).tolist())
-        if len(found) > 256 and max(found) > 255:
+        ids.update(np.unique(_read_ids(path)).tolist())
+        if len(ids) > 256 and max(ids) > 255:
             raise InputError(f"{path}: a layer holds at most 256 instances, and these have more", hint="Import fewer frames at once")
-    return None if max(found, default=0) <= 255 else sorted(found)
+    return None if max(ids, default=0) <= 255 else sorted(ids)
 
 
-def _instances(clip: Clip, files: Sequence[Path], ids: Sequence[int] | None) -> Iterator[np.ndarray]:
+def _instance_maps(clip: Clip, files: Sequence[Path], ids: Sequence[int] | None) -> Iterator[np.ndarray]:
     for path in files:
-        values = _fitting(_ids(path), path, clip)
+        values = _require_frame_size(_read_ids(path), path, clip)
         yield (values if ids is None else np.searchsorted(ids, values)).astype(np.uint8)
 
 
-def _densepose(clip: Clip, files: Sequence[Path]) -> Iterator[np.ndarray]:
-    """DensePose writes its images with OpenCV, so that I comes last when they are read as RGB."""
+def _densepose_images(clip: Clip, files: Sequence[Path]) -> Iterator[np.ndarray]:
+    """IUV images. DensePose writes them with OpenCV, so that I is the last channel when they are read as RGB."""
     for path in files:
-        image = _fitting(read_image(path, exact=True), path, clip)[:, :, ::-1]
+        image = _require_frame_size(read_image(path, lossless=True), path, clip)[:, :, ::-1]
         if image[..., 0].max() > 24:
             raise InputError(f"{path} is not a DensePose IUV image: it has the part {image[..., 0].max()}, and there are 24")
         yield image
 
 
-def _fitting(image: np.ndarray, path: Path, clip: Clip) -> np.ndarray:
+def _require_frame_size(image: np.ndarray, path: Path, clip: Clip) -> np.ndarray:
+    """Returns `image`. Raises InputError unless it has the size of the clip's frames."""
     if image.shape[:2] != (clip.height, clip.width):
         size = f"{image.shape[1]} x {image.shape[0]}"
         raise InputError(f"{path} is {size} pixels, but the frames of {clip.path.name} are {clip.width} x {clip.height}")
