@@ -1,13 +1,14 @@
-"""Whether what a detector finds moves with the image: in mirrored, doubled, padded and turned copies, by the mean shift.
+"""Checks that detections move with the image: their mean shift in mirrored, doubled, padded and rotated copies.
 
     python benchmarks/correspondence.py VIDEO... [--frames 3] [--side 400] [--backend landmarks/dlib ...]
 
-A pixel at (x, y) lies at (W - 1 - x, y) in the mirrored copy, at (2 x + 0.5, 2 y + 0.5) in the doubled one, where it is the mean of four,
-at (x + left, y + top) in the padded one, at (y, W - 1 - x) in the one turned to the left. Each point that is found in an image is taken
-there and compared with what is found in the copy. dx and dy are means over the images, in pixels of the copy, and `+-` is the larger of
-their standard errors: the noise of a detector averages out, a wrong half pixel does not. Goal: less than half a pixel.
+The pixel (x, y) of an image lies at (W - 1 - x, y) in the mirrored copy, at (2 x + 0.5, 2 y + 0.5) in the doubled copy (the centre of four
+pixels), at (x + left, y + top) in the padded copy and at (y, W - 1 - x) in the copy rotated left. The points detected in an image are
+mapped into the copy and compared with the points detected there. dx and dy are mean differences over the images, in pixels of the copy;
+`+-` is the larger of their standard errors. A detector's noise averages out, but an error of half a pixel does not. Goal: less than half a
+pixel.
 
-Masks and label maps are compared by the shift that explains the difference of their blurred edges best (Lucas and Kanade 1981).
+For masks and label maps, the shift is the one that best explains the difference of their blurred edges (Lucas and Kanade 1981).
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from weights import registry
 
 GOAL = 0.5
 LEFT, TOP, RIGHT, BOTTOM = 37, 21, 16, 30
-"""Pixels of padding, in which the border of the image is repeated."""
+"""Pixels of padding on each side; the padding repeats the border of the image."""
 MIN_CONFIDENCE = 0.5
+"""Points below this confidence are not compared."""
 MIN_POINTS = 8
+"""An image with fewer points to compare is left out."""
 BLUR = 4.0
-"""Standard deviation, in pixels, of the blur under which masks are compared."""
-STREET = 480
-"""The width at which streets are labelled: copies of images that wide are not scaled on the way."""
+"""Standard deviation, in pixels, of the blur of masks before they are compared."""
 
 Image = np.ndarray
-Find = Callable[[Image], "np.ndarray | None"]
-"""uint8 RGB [H, W, 3] -> the points [N, 3] of the only subject, or masks, bool [L, H, W]; None where there is no single subject."""
+Detector = Callable[[Image], "np.ndarray | None"]
+"""uint8 RGB [H, W, 3] -> points [N, 3] of the only subject, or masks, bool [L, H, W]; None unless exactly one subject is detected."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """make: of an image [H, W(, C)]; place: x, y, W, H -> x and y in the copy."""
+    """make: image [H, W(, C)] -> copy; place: x, y, W, H of the image -> x and y in the copy."""
 
     make: Callable[[Image], Image]
     place: Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -62,49 +63,52 @@ COPIES: Mapping[str, Copy] = {
     "half": Copy(lambda image: np.rot90(image, 2), lambda x, y, w, h: (w - 1 - x, h - 1 - y)),
     "right": Copy(lambda image: np.rot90(image, 3), lambda x, y, w, h: (h - 1 - y, x)),
 }
-"""The last three are turned by 90, 180 and 270 degrees against the clock."""
+"""The last three are rotated counter-clockwise by 90, 180 and 270 degrees."""
 UPRIGHT = ("mirrored", "doubled", "padded")
 
 
-def shift_of_points(find: Find, image: Image, copy: Copy, mirror: np.ndarray) -> np.ndarray | None:
-    """The mean of (found in the copy) - (found in the image, taken there), [2]; `mirror` puts points of a mirrored image in order."""
-    before, after = find(image), find(np.ascontiguousarray(copy.make(image)))
+def shift_of_points(detect: Detector, image: Image, copy: Copy, mirror: np.ndarray) -> np.ndarray | None:
+    """Mean difference [2] between the points detected in the copy and those detected in the image and mapped into the copy.
+
+    mirror: the index of each point's mirror image. None if there are too few points.
+    """
+    before, after = detect(image), detect(np.ascontiguousarray(copy.make(image)))
     if before is None or after is None:
         return None
     after = after[mirror] if copy.mirrored else after
-    both = (before[:, 2] > MIN_CONFIDENCE) & (after[:, 2] > MIN_CONFIDENCE)
-    if both.sum() < MIN_POINTS:
+    compared = (before[:, 2] > MIN_CONFIDENCE) & (after[:, 2] > MIN_CONFIDENCE)
+    if compared.sum() < MIN_POINTS:
         return None
     expected = np.stack(copy.place(before[:, 0], before[:, 1], image.shape[1], image.shape[0]), 1)
-    apart = np.linalg.norm(after[:, :2] - expected, axis=1)
-    both &= apart <= 3 * np.median(apart[both])  # an arm that is taken for the other one says nothing of pixels
-    return (after[:, :2] - expected)[both].mean(0)
+    distance = np.linalg.norm(after[:, :2] - expected, axis=1)
+    compared &= distance <= 3 * np.median(distance[compared])  # without outliers such as a left arm detected as the right one
+    return (after[:, :2] - expected)[compared].mean(0)
 
 
-def shift_of_masks(find: Find, image: Image, copy: Copy) -> np.ndarray | None:
-    """The same of masks [L, H, W]."""
-    before, after = find(image), find(np.ascontiguousarray(copy.make(image)))
+def shift_of_masks(detect: Detector, image: Image, copy: Copy) -> np.ndarray | None:
+    """As `shift_of_points`, for masks [L, H, W]."""
+    before, after = detect(image), detect(np.ascontiguousarray(copy.make(image)))
     if before is None or after is None:
         return None
     pairs = [(copy.make(one.astype(np.float32)), other.astype(np.float32)) for one, other in zip(before, after, strict=True)]
-    return shift_between([(_blurred(one), _blurred(other)) for one, other in pairs])
+    return shift_between([(_blur(one), _blur(other)) for one, other in pairs])
 
 
-def _blurred(mask: np.ndarray) -> np.ndarray:
+def _blur(mask: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(np.ascontiguousarray(mask), (0, 0), BLUR), np.float32)
 
 
 def shift_between(pairs: Sequence[tuple[Image, Image]]) -> np.ndarray | None:
-    """The d for which other(x) = one(x - d) holds best in all pairs of smooth images [H, W]."""
-    system, right = np.zeros((2, 2)), np.zeros(2)
+    """The d that best satisfies other(x) = one(x - d) over all pairs of smooth images [H, W]; None if the images do not determine it."""
+    matrix, vector = np.zeros((2, 2)), np.zeros(2)
     for one, other in pairs:
-        slope = np.stack(np.gradient((one + other) / 2)[::-1], -1)[16:-16, 16:-16].reshape(-1, 2)  # the image's border is no edge
-        system += slope.T @ slope
-        right += slope.T @ (one - other)[16:-16, 16:-16].ravel()
-    return np.linalg.solve(system, right) if np.linalg.cond(system) < 1e6 else None
+        slope = np.stack(np.gradient((one + other) / 2)[::-1], -1)[16:-16, 16:-16].reshape(-1, 2)  # without the border of the image
+        matrix += slope.T @ slope
+        vector += slope.T @ (one - other)[16:-16, 16:-16].ravel()
+    return np.linalg.solve(matrix, vector) if np.linalg.cond(matrix) < 1e6 else None
 
 
-def face_finder(name: str) -> Find:
+def face_detector(name: str) -> Detector:
     from stages.extract_sketch.backends.dlib import DlibFaces
     from stages.extract_sketch.backends.mediapipe import MediapipeFaces
 
@@ -112,15 +116,15 @@ def face_finder(name: str) -> Find:
     if name == "mediapipe":
         detect = MediapipeFaces(weights, "image")
         return lambda image: faces[0].points[:68] if len(faces := detect(image)) == 1 else None
-    return lambda image: _certain(faces[0].points) if len(faces := DlibFaces(weights)(image)) == 1 else None
+    return lambda image: _with_full_confidence(faces[0].points) if len(faces := DlibFaces(weights)(image)) == 1 else None
 
 
-def _certain(points: np.ndarray) -> np.ndarray:
-    """dlib has one confidence for the whole face."""
+def _with_full_confidence(points: np.ndarray) -> np.ndarray:
+    """dlib's confidence is that of the whole face, not of a point."""
     return np.where([True, True, False], points, 1.0)
 
 
-def body_finder(name: str) -> Find:
+def body_detector(name: str) -> Detector:
     from stages.extract_poses.backends.mediapipe import MediapipePoses
     from stages.extract_poses.backends.small import SmallPoses
 
@@ -130,31 +134,31 @@ def body_finder(name: str) -> Find:
         return lambda image: people[0].points if len(people := detect(image)) == 1 else None
     network = SmallPoses(weights, "cpu")
 
-    def find(image: Image) -> np.ndarray | None:
-        network._window = None  # every image is the first one
+    def detect_body(image: Image) -> np.ndarray | None:
+        network._window = None  # treat every image as the first frame of a video
         return people[0].points if (people := network(image)) else None
 
-    return find
+    return detect_body
 
 
-def mask_finder(name: str) -> Find:
+def mask_detector(name: str) -> Detector:
     if name == "person":
         from stages.mediapipe_task import VisionTask
         from stages.segment.backends.person import MIN_PROBABILITY, WEIGHTS
 
         task = VisionTask(lambda vision: _person_task(vision, str(registry.path(WEIGHTS))), lambda result: True, None)
 
-        def find(image: Image) -> np.ndarray | None:
+        def detect_person(image: Image) -> np.ndarray | None:
             masks: Sequence[Any] = task(image).segmentation_masks or ()
             return masks[0].numpy_view().reshape(1, *image.shape[:2]) > MIN_PROBABILITY if len(masks) == 1 else None
 
-        return find
+        return detect_person
     from stages.segment.extract import most_probable_labels
 
     open_labeller: Callable[..., Any] = Backends("segment").require(name).open("cpu")
     labeller = open_labeller(None)
-    count = np.arange(len(labeller.table.names))[:, None, None]
-    return lambda image: most_probable_labels(labeller(image), image.shape[1], image.shape[0]) == count
+    ids = np.arange(len(labeller.table.names))[:, None, None]
+    return lambda image: most_probable_labels(labeller(image), image.shape[1], image.shape[0]) == ids
 
 
 def _person_task(vision: Any, weights: str) -> Any:
@@ -167,13 +171,13 @@ def _person_task(vision: Any, weights: str) -> Any:
 
 
 def measurer(backend: str) -> Callable[[Image, Copy], np.ndarray | None]:
-    """kind/name of a backend -> the shift in a copy of an image."""
+    """A function that measures the shift in a copy of an image. backend: KIND/NAME."""
     kind, name = backend.split("/")
     if kind == "segment":
-        find = mask_finder(name)
-        return lambda image, copy: shift_of_masks(find, image, copy)
-    find, mirror = (face_finder(name), landmarks.MIRROR) if kind == "landmarks" else (body_finder(name), poses.MIRROR)
-    return lambda image, copy: shift_of_points(find, image, copy, mirror)
+        detect = mask_detector(name)
+        return lambda image, copy: shift_of_masks(detect, image, copy)
+    detect, mirror = (face_detector(name), landmarks.MIRROR) if kind == "landmarks" else (body_detector(name), poses.MIRROR)
+    return lambda image, copy: shift_of_points(detect, image, copy, mirror)
 
 
 def images(videos: Sequence[Path], frames: int, side: int) -> Iterator[Image]:
@@ -191,16 +195,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--frames", type=int, default=3, help="images of each video")
-    parser.add_argument("--side", type=int, default=400, help="pixels of the longer side at most")
+    parser.add_argument("--side", type=int, default=400, help="images are reduced to at most this many pixels on the longer side")
     parser.add_argument("--backend", action="append", required=True, help="landmarks/mediapipe, poses/small, segment/person, ...")
-    parser.add_argument("--copy", action="append", choices=list(COPIES), help=f"default: {', '.join(UPRIGHT)}; detectors want heads up")
+    parser.add_argument(
+        "--copy", action="append", choices=list(COPIES), help=f"default: {', '.join(UPRIGHT)}, because detectors expect upright heads"
+    )
     arguments = parser.parse_args()
-    shown = list(images(arguments.videos, arguments.frames, arguments.side))
+    pictures = list(images(arguments.videos, arguments.frames, arguments.side))
     rows, goals = [], {}
     for backend in arguments.backend:
         measure = measurer(backend)
         for name in arguments.copy or UPRIGHT:
-            shifts = np.array([shift for image in shown if (shift := measure(image, COPIES[name])) is not None])
+            shifts = np.array([found for image in pictures if (found := measure(image, COPIES[name])) is not None])
             if len(shifts) < 3:
                 continue
             mean, error = shifts.mean(0), float((shifts.std(0) / len(shifts) ** 0.5).max())
@@ -208,8 +214,8 @@ def main() -> None:
                 {"backend": backend, "copy": name, "pictures": str(len(shifts)), "dx": float(mean[0]), "dy": float(mean[1]), "+-": error}
             )
             print(*rows[-1].values(), file=sys.stderr)
-            most = float(np.abs(mean).max())
-            goals[f"{backend} {name}"] = (most, GOAL, most < GOAL)
+            shift = float(np.abs(mean).max())
+            goals[f"{backend} {name}"] = (shift, GOAL, shift < GOAL)
     report("correspondence", rows, goals)
 
 

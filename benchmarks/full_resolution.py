@@ -1,11 +1,12 @@
-"""What results at the example's resolution gain over the model's images enlarged: perceptual distance, sharpness, warping error.
+"""Results at the example's resolution against enlarged images of the model: perceptual distance, sharpness, warping error.
 
     python benchmarks/full_resolution.py CLIP... [--size 512] [--frames 96] [--model MODEL]
 
-Each CLIP has landmarks (or poses) of a person whom the model was not trained on, and a head (or body) of about SIZE pixels. Its first frame
-is the example, and its first frames are made from their own landmarks, at the model's size and at SIZE. The baseline is the former,
-enlarged by Lanczos' filter. Sharpness is the variance of the Laplacian relative to the true frames', where the mask m_e trusts the warp by
-more than a half; every sixth frame is judged. Figures are means over the frames of a clip, then over the clips.
+Each CLIP shows a person on whom the model was not trained, has landmarks (or poses), and a head (or body) of about SIZE pixels. Its first
+frame is the example. Its first --frames frames are made from their own landmarks, at the model's size and at SIZE. The baseline is the
+result at the model's size, enlarged by Lanczos' filter. Perceptual distance and sharpness are measured in every sixth frame. Sharpness is
+the variance of the Laplacian relative to that of the true frame, over the pixels where the mask m_e gives the warped example more than
+half of the weight. Figures are means over the frames of a clip, then over the clips.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from stages.networks.common.objective import PerceptualDistance
 from stages.synthesize import Rendering, SynthesizeOptions, choose_placement
 from stages.synthesize.fitting import Fitting
 
-MAX_DISTANCE, SHARPNESS, MAX_WARPING = 0.75, 0.85, 1.05
+MAX_DISTANCE, MIN_SHARPNESS, MAX_WARPING = 0.75, 0.85, 1.05
 """Goals: perceptual distance and warping error relative to the baseline, sharpness relative to the truth."""
-JUDGED = 6
-"""Every sixth frame."""
+MEASURED_EVERY = 6
+"""Perceptual distance and sharpness are measured in every sixth frame."""
 
 
-def rendered(clip: Clip, model: Model, options: SynthesizeOptions, frames: int) -> list[np.ndarray]:
+def render(clip: Clip, model: Model, options: SynthesizeOptions, frames: int) -> list[np.ndarray]:
     placement = choose_placement([clip], model, options)
     rendering = Rendering([clip], clip, model, options, Fitting("none", "the clip drives itself"), placement=placement)
     return list(islice(rendering.frames(), frames))
@@ -50,30 +51,30 @@ def laplacian(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F))
 
 
-def judge(clip: Clip, model: Model, size: int, frames: int, distance: PerceptualDistance) -> dict[str, dict[str, float]]:
+def measure(clip: Clip, model: Model, size: int, frames: int, distance: PerceptualDistance) -> dict[str, dict[str, float]]:
     """method -> figure -> value."""
     options = SynthesizeOptions(num_examples=1, normalize="off", size="model", paste=False, device="cpu")
-    small = rendered(clip, model, options, frames)
-    masks = rendered(clip, model, replace(options, show="mask"), frames)
-    large = rendered(clip, model, replace(options, size=size), frames)
+    small = render(clip, model, options, frames)
+    masks = render(clip, model, replace(options, show="mask"), frames)
+    large = render(clip, model, replace(options, size=size), frames)
     height, width = large[0].shape[:2]
     enlarged = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_LANCZOS4) for frame in small]
-    through = views(clip, open_track(clip, model.config.kind), model.config.size, "auto")
+    crops = views(clip, open_track(clip, model.config.kind), model.config.size, "auto")
     larger = View.scaled(*model.config.size, height, width)
-    truth = [view.then(larger).image(frame) for view, frame in zip(through[:frames], clip.frames(), strict=False)]
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    truth = [view.then(larger).image(frame) for view, frame in zip(crops[:frames], clip.frames(), strict=False)]
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     error = WarpingError()
     for index, (real, *made) in enumerate(zip(truth, enlarged, large, strict=True)):
         for name, value in zip(("enlarged", "full"), error(real, made) or (), strict=False):
-            found[name]["warping error"].append(value)
-        if index % JUDGED != JUDGED - 1:
+            values[name]["warping error"].append(value)
+        if index % MEASURED_EVERY != MEASURED_EVERY - 1:
             continue
         trusted = cv2.resize(masks[index][..., 0], (width, height)) < 128
         for name, image in zip(("enlarged", "full"), made, strict=True):
             with torch.inference_mode():
-                found[name]["perceptual"].append(float(distance(image_tensor(image[None]), image_tensor(real[None]))))
-            found[name]["sharpness"].append(float(laplacian(image)[trusted].var() / laplacian(real)[trusted].var()))
-    return {name: {figure: float(np.mean(values)) for figure, values in figures.items()} for name, figures in found.items()}
+                values[name]["perceptual"].append(float(distance(image_tensor(image[None]), image_tensor(real[None]))))
+            values[name]["sharpness"].append(float(laplacian(image)[trusted].var() / laplacian(real)[trusted].var()))
+    return {name: {figure: float(np.mean(series)) for figure, series in figures.items()} for name, figures in values.items()}
 
 
 def main() -> None:
@@ -82,25 +83,25 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--model", type=Path)
-    asked = parser.parse_args()
-    clips = [open_clip(path) for path in asked.clips]
-    model = load_model(asked.model) if asked.model else default_model(clips[0])
+    arguments = parser.parse_args()
+    clips = [open_clip(path) for path in arguments.clips]
+    model = load_model(arguments.model) if arguments.model else default_model(clips[0])
     distance = open_distance("squeezenet", torch.device("cpu"))
     assert distance is not None
     rows: list[dict[str, float | str]] = []
     ratios = defaultdict(list)
     for clip in clips:
-        scores = judge(clip, model, asked.size, asked.frames, distance)
+        scores = measure(clip, model, arguments.size, arguments.frames, distance)
         rows += [{"clip": clip.id, "what": name, **figures} for name, figures in scores.items()]
         full, enlarged = scores["full"], scores["enlarged"]
         ratios["perceptual"].append(full["perceptual"] / enlarged["perceptual"])
         ratios["warping error"].append(full["warping error"] / enlarged["warping error"])
         ratios["sharpness"].append(full["sharpness"])
-    near, sharp, steady = (float(np.mean(ratios[name])) for name in ("perceptual", "sharpness", "warping error"))
+    perceptual, sharpness, warping = (float(np.mean(ratios[name])) for name in ("perceptual", "sharpness", "warping error"))
     goals = {
-        "perceptual distance of that of the enlarged images": (near, MAX_DISTANCE, near <= MAX_DISTANCE),
-        "sharpness of that of the true frames": (sharp, SHARPNESS, sharp >= SHARPNESS),
-        "warping error of that of the enlarged images": (steady, MAX_WARPING, steady <= MAX_WARPING),
+        "perceptual distance relative to enlarged images": (perceptual, MAX_DISTANCE, perceptual <= MAX_DISTANCE),
+        "sharpness relative to true frames": (sharpness, MIN_SHARPNESS, sharpness >= MIN_SHARPNESS),
+        "warping error relative to enlarged images": (warping, MAX_WARPING, warping <= MAX_WARPING),
     }
     report("full_resolution", rows, goals)
 

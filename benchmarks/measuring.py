@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: run a command and measure its time and memory, make long videos, print results."""
+"""Functions that the benchmarks share: they measure time and memory of a command, make long videos and print results."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ class CommandRun:
     peak: float
     """Largest resident memory of the process or of any of its children, in MiB."""
     output: str
-    """What it printed on stdout."""
+    """Its stdout."""
 
 
 def fsv2v(*arguments: object, cores: int = 2) -> CommandRun:
     """Run `fsv2v ARGUMENTS` on `cores` cores. Raises RuntimeError when it fails."""
     command = [*FSV2V, *map(str, arguments)]
-    chosen = set(sorted(os.sched_getaffinity(0))[:cores])
+    affinity = set(sorted(os.sched_getaffinity(0))[:cores])
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, chosen)
+        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, affinity)
     )
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"fsv2v {' '.join(map(str, arguments))} ended with {process.returncode}")
-    return CommandRun(time.perf_counter() - begun, _mebibytes(usage), output)
+        raise RuntimeError(f"fsv2v {' '.join(map(str, arguments))} failed with exit code {process.returncode}")
+    return CommandRun(time.perf_counter() - start, _mebibytes(usage), output)
 
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Keep this number of other processes computing during the block, at a lower priority (nice 10)."""
-    others = [subprocess.Popen(["nice", sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    """Keep the cores busy during the block with this number of processes of lower priority (nice 10)."""
+    workers = [subprocess.Popen(["nice", sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        for worker in workers:
+            worker.kill()
+            worker.wait()
 
 
 def _mebibytes(usage: resource.struct_rusage) -> float:
@@ -66,7 +66,7 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
 
 
 def loop_video(video: Path, frames: int, out: Path) -> Path:
-    """Write `out`: the frames of `video`, repeated up to the number `frames`, encoded again without sound."""
+    """Write a video of `frames` frames to `out` by repeating `video`, encoded again and without sound."""
     repeats = -(-frames // probe(video).num_frames)
     command = [executable(), "-v", "error", "-y", "-stream_loop", str(repeats), "-i", str(video), "-an", "-frames:v", str(frames)]
     subprocess.run([*command, "-preset", "ultrafast", "-pix_fmt", "yuv420p", str(out)], check=True)
@@ -74,9 +74,9 @@ def loop_video(video: Path, frames: int, out: Path) -> Path:
 
 
 def report(benchmark: str, rows: Sequence[dict[str, float | str]], goals: dict[str, tuple[float, float, bool]]) -> None:
-    """Print one JSON line, then a table. goals: name -> (ratio or figure, goal, whether it is met)."""
-    reached = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in goals.items()}
-    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": reached}))
+    """Print one JSON line, then a table. goals: name -> (value, goal, whether it is met)."""
+    outcome = {name: {"value": round(value, 3), "goal": goal, "met": met} for name, (value, goal, met) in goals.items()}
+    print(json.dumps({"benchmark": benchmark, "rows": list(rows), "goals": outcome}))
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names] + [[_text(row.get(name, "")) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]

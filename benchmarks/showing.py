@@ -1,4 +1,4 @@
-"""How results of held-out people and places are shown: contact sheets to look at, and tables."""
+"""Contact sheets and Markdown tables of held-out people and places."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from stages.conditions.view import View
 Scores = Mapping[str, Mapping[str, float]]
 """variant -> metric -> figure."""
 
-TIMES = 4
-TITLE = 18
+ROWS = 4
+"""Rows of a contact sheet."""
+TITLE_HEIGHT = 18
+"""Pixels above the sheet for the titles of its columns."""
 
 
-def contact_sheet(path: Path, kind: str, size: tuple[int, int], examples: Clip, judged: Clip, results: Mapping[str, Clip]) -> None:
-    """Four times as rows: an example, what drives, each result, the truth. PNG."""
-    track = open_track(judged, kind)
-    view = View.scaled(judged.height, judged.width, *size)
-    times = np.linspace(0, judged.num_frames - 1, TIMES + 2).round().astype(int)[1:-1]
+def contact_sheet(path: Path, kind: str, size: tuple[int, int], examples: Clip, reference: Clip, results: Mapping[str, Clip]) -> None:
+    """Write a PNG of four moments as rows: an example, the driving image, each result, the truth."""
+    track = open_track(reference, kind)
+    view = View.scaled(reference.height, reference.width, *size)
+    times = np.linspace(0, reference.num_frames - 1, ROWS + 2).round().astype(int)[1:-1]
     rows = [
         [view.image(examples.frame(number % examples.num_frames)), track.drawing(int(time), view)]
         + [result.frame(int(time)) for result in results.values()]
-        + [view.image(judged.frame(int(time)))]
+        + [view.image(reference.frame(int(time)))]
         for number, time in enumerate(times)
     ]
     sheet = np.concatenate([np.concatenate(row, 1) for row in rows])
-    titled = np.full((len(sheet) + TITLE, *sheet.shape[1:]), 255, np.uint8)
-    titled[TITLE:] = sheet
+    titled = np.full((len(sheet) + TITLE_HEIGHT, *sheet.shape[1:]), 255, np.uint8)
+    titled[TITLE_HEIGHT:] = sheet
     for column, name in enumerate(("example", "driving", *results, "truth")):
         cv2.putText(titled, name, (4 + column * size[1], 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ def contact_sheet(path: Path, kind: str, size: tuple[int, int], examples: Clip, 
 
 
 def mean(scores: Sequence[Scores]) -> Scores:
-    """Of each figure over those that have it."""
+    """The mean of each figure over those that have it."""
     variants = dict.fromkeys(variant for score in scores for variant in score)
     return {variant: _mean([score[variant] for score in scores if variant in score]) for variant in variants}
 
@@ -57,12 +59,12 @@ def summary(scores: Scores, metrics: Sequence[str], variants: Sequence[str]) -> 
 
 
 def by_subject(subjects: Mapping[str, Scores], metrics: Sequence[str], variants: Sequence[str]) -> str:
-    """A row for each person or place; in each cell the variants, and in brackets what repeating the example scores."""
+    """A row for each person or place. Each cell contains the figures of the variants, and in brackets that of repeating the example."""
     rows = []
     for subject, scores in sorted(subjects.items()):
         figures = [" / ".join(_figure(scores.get(variant, {}).get(metric)) for variant in variants) for metric in metrics]
         repeated = [_figure(scores.get("repeat", {}).get(metric)) for metric in metrics]
-        rows.append([subject, *(f"{cell} ({other})" for cell, other in zip(figures, repeated, strict=True))])
+        rows.append([subject, *(f"{cell} ({baseline})" for cell, baseline in zip(figures, repeated, strict=True))])
     return _markdown(["", *metrics], rows)
 
 

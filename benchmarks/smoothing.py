@@ -1,10 +1,10 @@
-"""What smoothing does to the keypoints of a video: how much less they tremble, and how late they come.
+"""Effect of smoothing on the keypoints of a video: how much their jitter decreases, and how far they lag behind.
 
     python benchmarks/smoothing.py VIDEO [--smoothing 1]
 
-Tremble is the mean length of the second difference of a point in time, over points that are seen in three frames running. Lag is the
-shift in time that makes the smoothed speed of the points most like the raw one's, by correlation, between frames too. Goal: 40 per cent
-less tremble, less than one frame of lag.
+Jitter is the mean length of the second difference of a point in time, over points that are visible in three consecutive frames. Lag is the
+shift in time, in fractions of a frame, at which the raw positions correlate best with the smoothed ones. Goals: 40 % less jitter, less than
+one frame of lag.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from measuring import report
 from stages.clip import as_clip
 from stages.extract_poses import PoseOptions, extract
 
-LESS, LAG = 0.4, 1.0
+MIN_REDUCTION, MAX_LAG = 0.4, 1.0
 
 
-def tremble(points: np.ndarray) -> float:
+def jitter(points: np.ndarray) -> float:
     """points [T, N, 3] -> mean length of x[t - 1] - 2 x[t] + x[t + 1], in pixels."""
-    there = (points[:-2, :, 2] > 0) & (points[1:-1, :, 2] > 0) & (points[2:, :, 2] > 0)
+    visible = (points[:-2, :, 2] > 0) & (points[1:-1, :, 2] > 0) & (points[2:, :, 2] > 0)
     second = np.linalg.norm(points[:-2, :, :2] - 2 * points[1:-1, :, :2] + points[2:, :, :2], axis=-1)
-    return float(second[there].mean())
+    return float(second[visible].mean())
 
 
-def lag(raw: np.ndarray, smooth: np.ndarray, most: int = 5, parts: int = 20) -> float:
-    """By how many frames the smoothed points [T, N, 3] come after the raw ones; positive is late."""
-    both = (raw[..., 2] > 0).all(0) & (smooth[..., 2] > 0).all(0)
-    if not both.any():
-        both = (raw[..., 2] > 0).mean(0) > 0.9
+def lag(raw: np.ndarray, smooth: np.ndarray, max_lag: int = 5, steps: int = 20) -> float:
+    """By how many frames the smoothed points [T, N, 3] lag behind the raw points: at most `max_lag`, in steps of 1 / `steps` frame."""
+    visible = (raw[..., 2] > 0).all(0) & (smooth[..., 2] > 0).all(0)
+    if not visible.any():
+        visible = (raw[..., 2] > 0).mean(0) > 0.9
     times = np.arange(len(raw))
-    fine = np.arange(most, len(raw) - 1 - most, 1 / parts)
-    shifts = np.arange(-most * parts, most * parts + 1) / parts
+    fine_times = np.arange(max_lag, len(raw) - 1 - max_lag, 1 / steps)
+    shifts = np.arange(-max_lag * steps, max_lag * steps + 1) / steps
     scores = np.zeros(len(shifts))
-    for point in np.flatnonzero(both):
+    for point in np.flatnonzero(visible):
         for axis in (0, 1):
-            ours, theirs = (np.interp(fine, times, series[:, point, axis]) for series in (smooth, raw))
-            ours = ours - ours.mean()
+            smoothed, unshifted = (np.interp(fine_times, times, series[:, point, axis]) for series in (smooth, raw))
+            smoothed = smoothed - smoothed.mean()
             for index, shift in enumerate(shifts):
-                shifted = np.interp(fine - shift, times, raw[:, point, axis])
-                scores[index] += float(((shifted - shifted.mean()) * ours).sum() / (np.std(theirs) * max(np.std(ours), 1e-6)))
+                shifted = np.interp(fine_times - shift, times, raw[:, point, axis])
+                scores[index] += float(((shifted - shifted.mean()) * smoothed).sum() / (np.std(unshifted) * max(np.std(smoothed), 1e-6)))
     return float(shifts[int(scores.argmax())])
 
 
@@ -61,12 +61,15 @@ def main() -> None:
             extract(clip, PoseOptions(backend=arguments.backend, smoothing=strength))
             points[strength] = clip.layer("poses").arrays()["keypoints"][:, 0].copy()
     raw, smooth = points[0.0], points[arguments.smoothing]
-    less, late = 1 - tremble(smooth) / tremble(raw), lag(raw, smooth)
+    reduction, delay = 1 - jitter(smooth) / jitter(raw), lag(raw, smooth)
     rows: list[dict[str, float | str]] = [
-        {"what": "raw", "tremble in pixels": tremble(raw), "lag in frames": 0.0},
-        {"what": f"--smoothing {arguments.smoothing:g}", "tremble in pixels": tremble(smooth), "lag in frames": late},
+        {"what": "raw", "jitter in pixels": jitter(raw), "lag in frames": 0.0},
+        {"what": f"--smoothing {arguments.smoothing:g}", "jitter in pixels": jitter(smooth), "lag in frames": delay},
     ]
-    goals = {"less tremble": (less, LESS, less >= LESS), "lag in frames": (abs(late), LAG, abs(late) < LAG)}
+    goals = {
+        "reduction of jitter": (reduction, MIN_REDUCTION, reduction >= MIN_REDUCTION),
+        "lag in frames": (abs(delay), MAX_LAG, abs(delay) < MAX_LAG),
+    }
     report("smoothing", rows, goals)
 
 

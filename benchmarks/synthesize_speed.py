@@ -1,14 +1,14 @@
-"""How many frames per second synthesize makes with the shipped face model (or MODEL) at 256x256 on two cores. Goal: 3 or more.
+"""Frames per second of `synthesize` with the shipped face model (or MODEL) at 256x256 on two cores. Goal: at least 3.
 
     python benchmarks/synthesize_speed.py [--model MODEL] [--example PICTURE] [--driving CLIP] [--cores 2] [--against OTHER]
 
-The driving clip is run once as it is and once three times as long, so that the start (imports, weights, the examples) can be told from
-the frames: the baseline of the ratio is the long run with its start, the steady rate is the difference of the two runs. Then the long run
-once more while another process of lower priority keeps each core busy. With `--against` the same runs are made with another model file,
-turn by turn with the first, and the ratio of the two steady rates is printed; its goal is 0.9.
+The command runs once with the driving clip and once with the clip repeated three times, which separates the time of the start (imports,
+weights, the examples) from the time per frame. The steady rate is that of the difference of the two runs. The long run, including its
+start, is the baseline of the ratios. It runs once more while a process of lower priority keeps each core busy. With `--against` the same
+runs are made with another model, alternating with the first; the goal for the ratio of the two steady rates is 0.9.
 
-The steady rates of crops of 512 pixels and of a photograph of 1920x1080 pixels in which the head moves are compared with that of the
-model's own images; their goals are 0.5 and 0.35.
+The steady rates of results of 512 pixels and of results in a photograph of 1920x1080 pixels are compared with the steady rate at the
+model's size; their goals are 0.5 and 0.35.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from stages.clip import Producer, create_clip, open_clip
 
 GOAL = 3.0
 MIN_RATIO = 0.9
-"""Of the frames per second of the model that `--against` names."""
+"""Goal for the rate relative to that of the model given by `--against`."""
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def repeated(driving: Path, times: int, out: Path) -> int:
-    """A clip of `driving`'s landmarks, `times` as long; its number of frames."""
+def repeat_clip(driving: Path, times: int, out: Path) -> int:
+    """Write a clip with the landmarks of `driving` repeated `times` times. Returns its number of frames."""
     clip = open_clip(driving)
     points = np.concatenate([clip.layer("landmarks").arrays()["points"]] * times)
     longer = create_clip(out, width=clip.width, height=clip.height, num_frames=len(points), fps=clip.fps)
@@ -40,12 +40,12 @@ def repeated(driving: Path, times: int, out: Path) -> int:
     return len(points)
 
 
-def widened(image: np.ndarray) -> np.ndarray:
-    """The upper part of an image at 1920x1080, continued by its mirror image to the sides."""
+def widen(image: np.ndarray) -> np.ndarray:
+    """The upper part of an image, enlarged and padded at the sides with its mirror image to 1920x1080."""
     height = round(1080 * 1.5)
     large = np.array(Image.fromarray(image).resize((round(height * image.shape[1] / image.shape[0]), height), Image.Resampling.LANCZOS))
-    room = max(0, 1920 - large.shape[1])
-    return np.pad(large[:1080], ((0, 0), (room // 2, room - room // 2), (0, 0)), mode="symmetric")[:, :1920]
+    padding = max(0, 1920 - large.shape[1])
+    return np.pad(large[:1080], ((0, 0), (padding // 2, padding - padding // 2), (0, 0)), mode="symmetric")[:, :1920]
 
 
 def main() -> None:
@@ -55,39 +55,39 @@ def main() -> None:
     parser.add_argument("--driving", type=Path, default=EXAMPLES / "driving.clip")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--against", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        example = asked.example or folder / "astronaut.png"
-        if not asked.example:
+        example = arguments.example or folder / "astronaut.png"
+        if not arguments.example:
             Image.fromarray(skimage.data.astronaut()).save(example)
 
         photograph = folder / "photograph.png"
-        Image.fromarray(widened(np.array(Image.open(example).convert("RGB")))).save(photograph)
+        Image.fromarray(widen(np.array(Image.open(example).convert("RGB")))).save(photograph)
 
-        def seconds_of(times: int, model: Path | None, *asks: object) -> float:
-            request = ("synthesize", "--driving", folder / f"{times}.clip", "-o", folder / f"{times}.mp4", "-q")
-            chosen = ("--model", model) if model else ()
-            shown = asks or ("--examples", example, "--size", "model")
-            return fsv2v(*request, *shown, *chosen, "--device", "cpu", "--overwrite", cores=asked.cores).seconds
+        def seconds_of(times: int, model: Path | None, *options: object) -> float:
+            command = ("synthesize", "--driving", folder / f"{times}.clip", "-o", folder / f"{times}.mp4", "-q")
+            model_option = ("--model", model) if model else ()
+            examples = options or ("--examples", example, "--size", "model")
+            return fsv2v(*command, *examples, *model_option, "--device", "cpu", "--overwrite", cores=arguments.cores).seconds
 
-        def rate(*asks: object) -> float:
-            return (frames[1] - frames[0]) / (seconds_of(3, asked.model, *asks) - seconds_of(1, asked.model, *asks))
+        def steady_rate(*options: object) -> float:
+            return (frames[1] - frames[0]) / (seconds_of(3, arguments.model, *options) - seconds_of(1, arguments.model, *options))
 
-        frames = [repeated(asked.driving, times, folder / f"{times}.clip") for times in (1, 3)]
-        models = [asked.model, *([asked.against] if asked.against else [])]
-        measured = [[seconds_of(times, model) for model in models] for times in (1, 3)]
-        seconds, *others = zip(*measured, strict=True)
+        frames = [repeat_clip(arguments.driving, times, folder / f"{times}.clip") for times in (1, 3)]
+        models = [arguments.model, *([arguments.against] if arguments.against else [])]
+        by_length = [[seconds_of(times, model) for model in models] for times in (1, 3)]
+        seconds, *other_seconds = zip(*by_length, strict=True)
         larger = {
-            "512": (rate("--examples", example, "--size", 512), 0.5),
-            "in 1920x1080": (rate("--examples", photograph, "--paste"), 0.35),
+            "512": (steady_rate("--examples", example, "--size", 512), 0.5),
+            "in 1920x1080": (steady_rate("--examples", photograph, "--paste"), 0.35),
         }
-        with busy(asked.cores):
-            crowded = seconds_of(3, asked.model)
+        with busy(arguments.cores):
+            busy_seconds = seconds_of(3, arguments.model)
     with_start = frames[1] / seconds[1]
-    steady, *against = ((frames[1] - frames[0]) / (long - short) for short, long in (seconds, *others))
+    steady, *against = ((frames[1] - frames[0]) / (long - short) for short, long in (seconds, *other_seconds))
     rows: list[dict[str, float | str]] = [
-        {"what": "with its start", "frames": frames[1], "seconds": seconds[1], "frames/s": with_start, "ratio": 1.0},
+        {"what": "including start", "frames": frames[1], "seconds": seconds[1], "frames/s": with_start, "ratio": 1.0},
         {
             "what": "steady",
             "frames": frames[1] - frames[0],
@@ -96,20 +96,20 @@ def main() -> None:
             "ratio": steady / with_start,
         },
         {
-            "what": "with its start, on busy cores",
+            "what": "including start, on busy cores",
             "frames": frames[1],
-            "seconds": crowded,
-            "frames/s": frames[1] / crowded,
-            "ratio": seconds[1] / crowded,
+            "seconds": busy_seconds,
+            "frames/s": frames[1] / busy_seconds,
+            "ratio": seconds[1] / busy_seconds,
         },
     ]
-    goals = {f"frames per second on {asked.cores} cores": (steady, GOAL, steady >= GOAL)}
+    goals = {f"frames per second on {arguments.cores} cores": (steady, GOAL, steady >= GOAL)}
     for name, (per_second, goal) in larger.items():
         rows.append({"what": f"steady, {name}", "frames/s": per_second, "ratio": per_second / with_start})
-        goals[f"of the frames per second at the model's size, {name}"] = (per_second / steady, goal, per_second / steady >= goal)
+        goals[f"frames per second, {name}, relative to the model's size"] = (per_second / steady, goal, per_second / steady >= goal)
     for other in against:
-        rows.append({"what": f"steady, {asked.against}", "frames/s": other, "ratio": other / with_start})
-        goals[f"of the frames per second of {asked.against}"] = (steady / other, MIN_RATIO, steady / other >= MIN_RATIO)
+        rows.append({"what": f"steady, {arguments.against}", "frames/s": other, "ratio": other / with_start})
+        goals[f"frames per second relative to {arguments.against}"] = (steady / other, MIN_RATIO, steady / other >= MIN_RATIO)
     report("synthesize_speed", rows, goals)
 
 

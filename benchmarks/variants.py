@@ -1,10 +1,10 @@
-"""Compares variants of the networks: each is trained briefly in the same way and measured on held-out people.
+"""Variants of the networks, each trained briefly in the same way and measured on held-out people.
 
     python benchmarks/variants.py --data data/faces [--steps 600] [--only "paper" "outer products" ...]
 
 The networks are small, work on images of 64x64 pixels (or --side) and are trained without discriminators. The first row has the papers'
-choices; each other variant differs from it in what its name says, and the last row repeats the example. The figures are PSNR and perceptual
-distance over the same windows of the split "val", with one example and with four. A difference of 0.1 dB is within the noise of the seed.
+choices; each other variant differs from it as its name says, and the last row repeats the example. The figures are PSNR and perceptual
+distance over the same windows of the split "val", with one example and with four. Differences below 0.2 dB are noise of the seed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BASE = FewShotConfig(
     combine="matting",
 )  # fmt: skip
 LEARNED: dict[str, Any] = {"combine": "both", "refine_mask": True, "flow_stride": 4, "flow_channels": (32, 64, 96)}
-"""As in the shipped models: W works at a quarter of the image's size."""
+"""As in the shipped models, W works at a quarter of the image's size."""
 KEYPOINTS: dict[str, Any] = {**LEARNED, "motion": "keypoints"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -63,7 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def trained(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) -> Trainer:
+def train(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) -> Trainer:
     trainer = Trainer(config, torch.device("cpu"), perceptual)
     batches = Prefetcher(data, config, 0, ProcessGroup())
     try:
@@ -75,20 +75,20 @@ def trained(config: TrainConfig, data: Dataset, perceptual: PerceptualDistance) 
 
 
 @torch.no_grad()
-def measured(generator: FewShotGenerator | None, batches: list[Batch], perceptual: PerceptualDistance) -> tuple[float, float]:
+def measure(generator: FewShotGenerator | None, batches: list[Batch], perceptual: PerceptualDistance) -> tuple[float, float]:
     """(PSNR in dB, perceptual distance), means over all windows. Without a generator the first example is the result."""
     psnr, distances = [], []
     for batch in batches:
-        made, driving = batch.examples.required_image[:, 0], batch.frame(0)
+        result, driving = batch.examples.required_image[:, 0], batch.frame(0)
         if generator is not None:
-            made = generator.synthesize(generator.encode_examples(batch.examples), driving).frame
+            result = generator.synthesize(generator.encode_examples(batch.examples), driving).frame
         truth = driving.required_image
-        psnr.append(10 * torch.log10(4 / (made - truth).square().mean((1, 2, 3))))
-        distances.append(perceptual(made, truth))
+        psnr.append(10 * torch.log10(4 / (result - truth).square().mean((1, 2, 3))))
+        distances.append(perceptual(result, truth))
     return torch.cat(psnr).mean().item(), torch.cat(distances).mean().item()
 
 
-def held_out(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
+def draw_batches(data: Dataset, config: TrainConfig, count: int) -> list[Batch]:
     """A dozen batches, each with `count` examples, the same for every variant."""
     batches: list[Batch] = []
     step = 0
@@ -104,23 +104,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--side", type=int, default=SIDE, help="of the images")
+    parser.add_argument("--side", type=int, default=SIDE, help="side of the images in pixels")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     perceptual = open_distance("squeezenet", torch.device("cpu"))
     assert perceptual is not None
-    base = TrainConfig(generator=BASE, phases=(Phase(asked.steps, batch=8, adversarial=False),), ema=0.99)
+    base = TrainConfig(generator=BASE, phases=(Phase(arguments.steps, batch=8, adversarial=False),), ema=0.99)
     rows: list[dict[str, float | str]] = []
-    for name in asked.only:
-        config = replace(base, generator=replace(BASE, size=(asked.side, asked.side), **VARIANTS[name]))
-        data, unseen = (Dataset(asked.data, config.generator.kind, split) for split in ("train", "val"))
-        batches = {count: held_out(unseen, config, count) for count in (1, 4)}
-        trainer = trained(config, data, perceptual)
+    for name in arguments.only:
+        config = replace(base, generator=replace(BASE, size=(arguments.side, arguments.side), **VARIANTS[name]))
+        data, held_out = (Dataset(arguments.data, config.generator.kind, split) for split in ("train", "val"))
+        batches = {count: draw_batches(held_out, config, count) for count in (1, 4)}
+        trainer = train(config, data, perceptual)
         with trainer.averaged_generator() as generator:
             assert isinstance(generator, FewShotGenerator)
-            rows.append(_row(name, {count: measured(generator, few, perceptual) for count, few in batches.items()}))
+            rows.append(_row(name, {count: measure(generator, windows, perceptual) for count, windows in batches.items()}))
         print(rows[-1], flush=True)
-    rows.append(_row("repeat the example", {count: measured(None, few, perceptual) for count, few in batches.items()}))
+    rows.append(_row("repeat the example", {count: measure(None, windows, perceptual) for count, windows in batches.items()}))
     report("variants", rows, {})
 
 

@@ -2,12 +2,12 @@
 
     python benchmarks/vid2vid_memory.py [--part synthesize train] [--frames 20]
 
-synthesize: a model file and a clip of label maps become a video, as by `fsv2v synthesize`. A row for each frame: resident memory when it is
-finished, and the most while it was made, ffmpeg's included. Goals: never more than 6 GB, loading included, and no growth from frame 10 on.
+synthesize: a video from a model file and a clip of label maps, as by `fsv2v synthesize`. A row for each frame has the resident memory after
+the frame and the peak during it, both including ffmpeg. Goals: a peak of less than 6 GB, including loading, and no growth from frame 10 on.
 
-train: one step on a window of two frames that follows two real ones, with all losses of the recipe, checkpointed activations, and the
-windows of a batch computed one after another (`--batch`). A step at a quarter of the size comes first, which fills the optimiser's state.
-Goal: 16 GB. Linux only.
+train: one step on a window of two frames after two real frames, with all losses of the recipe and checkpointed activations. The windows of
+a batch are computed one after another (`--batch`). A step at a quarter of the width comes first to fill the optimiser's state. Goal: less
+than 16 GB. Linux only.
 """
 
 from __future__ import annotations
@@ -44,74 +44,71 @@ from stages.train.trainer import ComputeSettings, Trainer
 
 SYNTHESIS_GOAL, TRAINING_GOAL = 6.0, 16.0
 STEADY_FROM = 10
-MOST_GROWTH = 0.01
-"""Of the memory after frame `STEADY_FROM`, as a share of it: what counts as no growth."""
+MAX_GROWTH = 0.01
+"""Growth of memory after frame `STEADY_FROM`, relative to the memory at this frame, that counts as none."""
 LIMIT = 17e9
-"""Bytes that training may take: more is refused by the system before the machine suffers."""
+"""Bytes of memory that the system grants to training. An allocation beyond it fails, before the machine runs out of memory."""
 LABELS = 18
-"""Number of labels that a frame shows, of 35."""
+"""Number of labels in a frame, of 35."""
 FOREGROUND = (0, 1, 2)
-"""Three labels, whichever: the cost is the same."""
+"""Any three labels; the cost is the same."""
 SIZES = (512, 1024, 2048)
 
 
 def main() -> None:
     options = _options()
     if options.inside:
-        print(json.dumps({"synthesize": _synthesized, "train": _trained}[options.inside](options)))
+        print(json.dumps({"synthesize": measure_synthesis, "train": measure_training}[options.inside](options)))
         return
     rows: list[dict[str, float | str]] = []
     goals: dict[str, Any] = {}
     for part in options.part:
-        measured = _in_a_process_of_its_own(part, options)
+        measured = _run_in_subprocess(part, options)
         rows += measured["rows"]
         goals |= {name: tuple(goal) for name, goal in measured["goals"].items()}
     report("vid2vid_memory", rows, goals)
 
 
-def _in_a_process_of_its_own(part: str, options: argparse.Namespace) -> dict[str, Any]:
+def _run_in_subprocess(part: str, options: argparse.Namespace) -> dict[str, Any]:
     settings = {"width": options.width, "frames": options.frames, "batch": options.batch}
-    asked = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    made = subprocess.run([sys.executable, __file__, "--inside", part, *asked], stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(made.stdout.splitlines()[-1]))
+    arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    process = subprocess.run([sys.executable, __file__, "--inside", part, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(process.stdout.splitlines()[-1]))
 
 
-# synthesis
-
-
-class _Curve(Reporter):
-    """Memory after each frame, and the largest while it was made."""
+class _MemoryCurve(Reporter):
+    """Memory after each frame, and the peak during the frame."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float | str]] = []
-        self._begun = time.perf_counter()
+        self._start = time.perf_counter()
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         now = time.perf_counter()
         if done == 1:
             keep_freed_memory()
-        self.rows.append({"frame": done, "GB": _resident(), "largest GB": _largest(), "s": now - self._begun})
-        _forget_largest()
-        self._begun = now
+        self.rows.append({"frame": done, "GB": _resident(), "peak GB": _peak(), "s": now - self._start})
+        _reset_peak()
+        self._start = now
         print(self.rows[-1], file=sys.stderr, flush=True)
 
 
-def _synthesized(options: argparse.Namespace) -> dict[str, Any]:
+def measure_synthesis(options: argparse.Namespace) -> dict[str, Any]:
     config = _config(options.width)
     with tempfile.TemporaryDirectory() as temporary:
-        model, driving, curve = Path(temporary) / "model.safetensors", Path(temporary) / "drive.clip", _Curve()
-        _in_a_fork(lambda: _write(model, config, driving, options.frames))
-        _forget_largest()
+        model, driving, curve = Path(temporary) / "model.safetensors", Path(temporary) / "drive.clip", _MemoryCurve()
+        _run_in_fork(lambda: _write_inputs(model, config, driving, options.frames))
+        _reset_peak()
         synthesize(None, driving, Path(temporary) / "out.mp4", model=model, reporter=curve)
-    largest = max(float(row["largest GB"]) for row in curve.rows)
-    goals: dict[str, Any] = {f"synthesis at width {options.width}, GB": (largest, SYNTHESIS_GOAL, largest < SYNTHESIS_GOAL)}
+    peak = max(float(row["peak GB"]) for row in curve.rows)
+    goals: dict[str, Any] = {f"synthesis at width {options.width}, GB": (peak, SYNTHESIS_GOAL, peak < SYNTHESIS_GOAL)}
     if len(steady := [float(row["GB"]) for row in curve.rows[STEADY_FROM - 1 :]]) > 1:
         growth = max(steady) / steady[0] - 1
-        goals["growth after frame 10"] = (growth, MOST_GROWTH, growth <= MOST_GROWTH)
+        goals["growth after frame 10"] = (growth, MAX_GROWTH, growth <= MAX_GROWTH)
     return {"rows": curve.rows, "goals": goals}
 
 
-def _write(model: Path, config: Vid2VidConfig, driving: Path, frames: int) -> None:
+def _write_inputs(model: Path, config: Vid2VidConfig, driving: Path, frames: int) -> None:
     """A model with random weights, and a clip of label maps that move to the right."""
     torch.manual_seed(0)
     save_model(model, Vid2Vid(config).state_dict(), config, {"step": 1})
@@ -120,14 +117,14 @@ def _write(model: Path, config: Vid2VidConfig, driving: Path, frames: int) -> No
     labels = LabelTable("drawn", names, tuple((number, number, number) for number in range(len(names))))
     clip = create_clip(driving, width=width, height=height, num_frames=frames)
     cells = np.random.default_rng(0).integers(LABELS, size=(height // 32, width // 32), dtype=np.uint8)
-    whole = cells.repeat(32, 0).repeat(32, 1)
+    label_map = cells.repeat(32, 0).repeat(32, 1)
     with clip.writing("segment", Producer("vid2vid_memory"), {}, labels.meta()) as layer:
         for time_step in range(frames):
-            layer.image(np.roll(whole, 4 * time_step, 1))
+            layer.image(np.roll(label_map, 4 * time_step, 1))
 
 
-def _in_a_fork(work: Any) -> None:
-    """What `work` takes must not count."""
+def _run_in_fork(work: Any) -> None:
+    """Run `work` in a child process, so that its memory does not count."""
     import multiprocessing
 
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -137,10 +134,7 @@ def _in_a_fork(work: Any) -> None:
         raise RuntimeError(f"the preparation ended with {process.exitcode}")
 
 
-# training
-
-
-def _trained(options: argparse.Namespace) -> dict[str, Any]:
+def measure_training(options: argparse.Namespace) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_DATA, (int(LIMIT), int(LIMIT)))
     recipe = read_recipe(f"vid2vid-street-{options.width}")
     config = _config(options.width)
@@ -152,14 +146,14 @@ def _trained(options: argparse.Namespace) -> dict[str, Any]:
     trainer = Trainer(replace(recipe, generator=config, phases=(quarter, last)), torch.device("cpu"), perceptual, settings)
     rows: list[dict[str, float | str]] = []
     for phase in (quarter, last):
-        _forget_largest()
+        _reset_peak()
         begun = time.perf_counter()
         terms = trainer.train_step(_batch(config, phase, given=config.past_frames), phase).terms
         height, width = trainer.config.size_of(phase)
-        rows.append({"size": f"{width}x{height}", "T": phase.frames, "largest GB": _largest(), "s": time.perf_counter() - begun})
+        rows.append({"size": f"{width}x{height}", "T": phase.frames, "peak GB": _peak(), "s": time.perf_counter() - begun})
         print(rows[-1], terms, file=sys.stderr, flush=True)
-    largest = max(float(row["largest GB"]) for row in rows)
-    return {"rows": rows, "goals": {f"training at width {options.width}, GB": (largest, TRAINING_GOAL, largest < TRAINING_GOAL)}}
+    peak = max(float(row["peak GB"]) for row in rows)
+    return {"rows": rows, "goals": {f"training at width {options.width}, GB": (peak, TRAINING_GOAL, peak < TRAINING_GOAL)}}
 
 
 def _batch(config: Vid2VidConfig, phase: Phase, given: int) -> Batch:
@@ -176,9 +170,6 @@ def _batch(config: Vid2VidConfig, phase: Phase, given: int) -> Batch:
     return Batch(frames, frames.map(lambda x: x[:, :1]), flows, confidence, *empty, torch.arange(count), given)
 
 
-# both
-
-
 def _config(width: int) -> Vid2VidConfig:
     return replace(PRESETS[f"vid2vid-street-{width}"], foreground=FOREGROUND)
 
@@ -187,13 +178,13 @@ def _resident() -> float:
     return sum(_status("VmRSS"))
 
 
-def _largest() -> float:
-    """The largest since `_forget_largest`; ffmpeg's since it was started."""
+def _peak() -> float:
+    """Peak memory of this process since `_reset_peak`, plus that of ffmpeg since its start, in GB."""
     return sum(_status("VmHWM"))
 
 
 def _status(name: str) -> Iterator[float]:
-    """An entry of /proc/PID/status of this process and of its children, in GB."""
+    """A field of /proc/PID/status of this process and of each of its children, in GB."""
     children = [text for task in Path("/proc/self/task").iterdir() for text in (task / "children").read_text().split()]
     for process in ("self", *children):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -201,14 +192,16 @@ def _status(name: str) -> Iterator[float]:
                 yield int(line.split()[1]) * 1024 / 1e9
 
 
-def _forget_largest() -> None:
+def _reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=["synthesize", "train"], default=["synthesize", "train"])
-    parser.add_argument("--frames", type=int, default=20, help="of the synthesis; 510 are 30 seconds of video, and take 90 minutes")
+    parser.add_argument(
+        "--frames", type=int, default=20, help="frames to synthesize; 510 frames are 30 seconds of video and take 90 minutes"
+    )
     parser.add_argument("--batch", type=int, default=2, help="windows of a training step, computed one after another")
     parser.add_argument("--width", type=int, choices=SIZES, default=2048)
     parser.add_argument("--inside", choices=["synthesize", "train"], help=argparse.SUPPRESS)

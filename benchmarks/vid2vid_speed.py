@@ -1,11 +1,11 @@
-"""What the fast form of vid2vid brings at each scale, with the dimensions of the paper, on drawn label maps.
+"""Speed of the fast form of vid2vid at each scale, with the dimensions of the paper, on drawn label maps.
 
     python benchmarks/vid2vid_speed.py [--preset vid2vid-street-2048 ...] [--labels 18] [--frames 3]
 
 The baseline is a straightforward evaluation in the same run: the network as it is trained, in the same precision (bf16). The fast form
-joins the convolutions that see the same input, leaves out empty label maps, computes wide convolutions in Winograd's form, and keeps freed
-memory. With --exact, `difference` and `rounding` are how far the first frame of the fast form and of the baseline is from that in fp32
-(root mean square, in [-1, 1]). Goal: 1.8 times as many frames per second at 2048x1024.
+joins the convolutions that see the same input, leaves out empty label maps, computes wide convolutions by Winograd's method, and keeps
+freed memory. With --exact, the first frame is also computed in fp32; `difference` is the root mean square error of the fast form's first
+frame in [-1, 1], and `rounding` that of the baseline. Goal: 1.8 times as many frames per second at 2048x1024.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from stages.networks.vid2vid import PRESETS, Vid2Vid, Vid2VidConfig
 
 GOAL = 1.8
 FOREGROUND = (0, 1, 2)
-"""Three labels, whichever: the cost is the same."""
+"""Any three labels; the cost is the same."""
 
 
 def main() -> None:
     options = _options()
     networks = {name: _network(name) for name in options.preset}
-    drawn = {name: _driving(network.config, options.labels) for name, network in networks.items()}
-    plain = {name: measured(network.bfloat16(), drawn[name].cast(torch.bfloat16), options.frames) for name, network in networks.items()}
+    driving = {name: _draw_labels(network.config, options.labels) for name, network in networks.items()}
+    plain = {name: measure(network.bfloat16(), driving[name].cast(torch.bfloat16), options.frames) for name, network in networks.items()}
     keep_freed_memory()
     rows, goals = [], {}
     for name, network in networks.items():
-        fast = measured(Renderer(network.float(), Speed("bf16")), drawn[name], options.frames)
+        fast = measure(Renderer(network.float(), Speed("bf16")), driving[name], options.frames)
         row: dict[str, float | str] = {
             "preset": name,
             "millions": sum(p.numel() for p in network.parameters()) / 1e6,
@@ -48,8 +48,8 @@ def main() -> None:
         row |= {"plain s": plain[name][0], "fast s": fast[0], "ratio": plain[name][0] / fast[0]}
         if options.exact:
             with torch.inference_mode():
-                exact = network.step(network.encode_examples(None), drawn[name])[0]
-            row |= {"difference": _apart(fast[1], exact), "rounding": _apart(plain[name][1], exact)}
+                exact = network.step(network.encode_examples(None), driving[name])[0]
+            row |= {"difference": _rms_error(fast[1], exact), "rounding": _rms_error(plain[name][1], exact)}
         rows.append(row)
         if name == "vid2vid-street-2048":
             ratio = plain[name][0] / fast[0]
@@ -58,16 +58,16 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def measured(network: Generator | Renderer, driving: Frame, frames: int) -> tuple[float, Tensor]:
+def measure(network: Generator | Renderer, driving: Frame, frames: int) -> tuple[float, Tensor]:
     """Median seconds of a frame with a full past, and the first frame."""
     code = network.encode_examples(None)
     first, past = network.step(code, driving)
     _, past = network.step(code, driving, past)
     seconds = []
     for _ in range(frames):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         _, past = network.step(code, driving, past)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds), first.float()
 
 
@@ -77,8 +77,8 @@ def _network(name: str) -> Vid2Vid:
     return Vid2Vid(replace(config, foreground=FOREGROUND)).eval().requires_grad_(False)
 
 
-def _driving(config: Vid2VidConfig, labels: int) -> Frame:
-    """A label map of rectangles, as many labels as a street usually shows."""
+def _draw_labels(config: Vid2VidConfig, labels: int) -> Frame:
+    """A label map of squares with this number of labels."""
     height, width = config.size
     draw = torch.Generator().manual_seed(0)
     cells = torch.randint(labels, (1, height // 32, width // 32), generator=draw)
@@ -97,7 +97,7 @@ def _gmac(config: Vid2VidConfig) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def _apart(one: Tensor, other: Tensor) -> float:
+def _rms_error(one: Tensor, other: Tensor) -> float:
     return float((one - other).square().mean().sqrt())
 
 
@@ -105,9 +105,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = [f"vid2vid-street-{width}" for width in (512, 1024, 2048)]
     parser.add_argument("--preset", nargs="+", choices=sizes, default=sizes)
-    parser.add_argument("--labels", type=int, default=18, help="number of labels that the maps show, of 35")
+    parser.add_argument("--labels", type=int, default=18, help="number of labels in the maps, of 35")
     parser.add_argument("--frames", type=int, default=3)
-    parser.add_argument("--exact", action="store_true", help="also compare with fp32, which takes a minute more")
+    parser.add_argument("--exact", action="store_true", help="also compare with fp32; takes another minute")
     return parser.parse_args()
 
 

@@ -39,8 +39,8 @@ from weights.fetching import RemoteFile, RetryPolicy, download
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
-    "A name that begins with a dash or holds a colon or a percent sign is only a name.": "test_bad_input:test_awkward_names_are_only_names",
-    "A packed clip with names that lead out of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
+    "File names with a colon, a percent sign or a leading dash are only names.": "test_bad_input:test_awkward_names_are_only_names",
+    "A packed clip with file names that lead outside of it is refused.": "clip/test_pack:test_names_that_leave_the_folder_are_refused",
     "A packed clip with compressed members is refused.": "clip/test_pack:test_a_compressed_zip_is_refused",
     "Pickles are never loaded from files, and PyTorch reads weights only.": "test_house:test_pickles_are_never_loaded_from_files",
     "Pickled arrays in an npz are never loaded.": "clip/test_flow_files:test_pickles_in_an_npz_are_never_loaded",
@@ -115,7 +115,7 @@ def playlists(there: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-@holds("A playlist (HLS, DASH, concat) or an SVG is refused, whatever its name is.")
+@holds("A playlist (HLS, DASH, concat) or an SVG is refused, whatever its file name.")
 @pytest.mark.parametrize("name", playlists(""))
 def test_playlists(name: str, secret: Path, tmp_path: Path) -> None:
     assert probe(secret).num_frames == 10
@@ -124,7 +124,7 @@ def test_playlists(name: str, secret: Path, tmp_path: Path) -> None:
         probe(tmp_path / name)
 
 
-@holds("ffmpeg opens files only, never an address on the network.")
+@holds("ffmpeg opens only files, never network addresses.")
 @pytest.mark.parametrize("name", playlists(""))
 def test_no_network(name: str, server: socket.socket, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
@@ -164,7 +164,9 @@ def test_large_pictures(size: tuple[int, int], tmp_path: Path) -> None:
         read_image(tmp_path / "a.png")
 
 
-@holds("So are a frame of a clip and a KITTI flow file of that size.", "A frame of a clip that is neither PNG nor JPEG is refused.")
+@holds(
+    "A frame of a clip or a KITTI flow file of such a size is refused, too.", "A frame of a clip that is neither PNG nor JPEG is refused."
+)
 def test_frames_and_flow(tmp_path: Path) -> None:
     assert decode_image(png(30, 20), "a", 1).shape == (20, 30)
     for data in (png(16385, 1), png(16000, 16000), b"BM" + bytes(60), b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff" + bytes(20)):
@@ -199,7 +201,7 @@ def test_links(clip: Path, tmp_path: Path) -> None:
     assert (out / "etc").read_bytes() == b"/etc" and not (out / "etc").is_symlink()
 
 
-@holds("The id of a clip is a name: one that is a path is refused, since files are named after it.")
+@holds("A clip whose id is a path is refused, because files are named after the id.")
 @pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "a/b", "..", "a\0b"])
 def test_ids(name: str, clip: Path, tmp_path: Path) -> None:
     change(clip / "clip.json", id=name)
@@ -208,7 +210,7 @@ def test_ids(name: str, clip: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.clip"]
 
 
-@holds("A layer that names another storage than png, jpg, flow, reference or video is refused.")
+@holds("A layer with a storage other than png, jpg, flow, reference or video is refused.")
 def test_storage(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.png").write_bytes(png(16, 16))
     (clip / "frames" / "000000.x").mkdir()
@@ -217,7 +219,7 @@ def test_storage(clip: Path, tmp_path: Path) -> None:
         open_clip(clip).frame(0)
 
 
-@holds("A video is packed with a clip only if it has the sha256 that the clip says.")
+@holds("A video is packed with a clip only if it has the sha256 that is recorded in the clip.")
 def test_what_is_packed(clip: Path, tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.write_bytes(b"a key of mine")
@@ -253,7 +255,7 @@ def test_json(tmp_path: Path) -> None:
         load_json(tmp_path / "deep.json")
 
 
-@holds("A JPEG whose size is more than 512 pixels per byte is refused: Huffman coding stores fewer.")
+@holds("A JPEG that claims more than 512 pixels per byte is refused, because Huffman coding cannot store as many.")
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_small_jpeg_of_a_large_size(progressive: bool, tmp_path: Path) -> None:
     import resource
@@ -281,8 +283,8 @@ def test_model_headers(tmp_path: Path) -> None:
 
 
 @holds(
-    "A model whose configuration describes a much larger network than its file holds is refused before memory is taken for it.",
-    "A configuration with a number above 16384, a list of more than 16, or a layer of no channels is refused.",
+    "A model whose configuration describes a much larger network than the file contains is refused before memory is allocated.",
+    "A configuration with a number above 16384, a list of more than 16, or a layer with no channels is refused.",
 )
 @pytest.mark.parametrize(
     ("wrong", "says"),
@@ -342,7 +344,7 @@ def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "fsv2v: error: a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4 does not exist\n"
 
 
-@holds("Data on stdout is escaped for a terminal only: a program gets the very bytes.")
+@holds("Data on stdout is escaped only on a terminal; a program receives the original bytes.")
 def test_data() -> None:
     program = [sys.executable, "-c", f"from fsv2v_cli import console; console.emit({EVIL!r})"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -355,7 +357,7 @@ def test_data() -> None:
     assert shown == b"a\\x1b]0;owned\\x07\\x0a\\x202egpj.mp4\r\n"
 
 
-@holds("Names in the page of a report, and the question of a study, cannot end its script.")
+@holds("Names in the page of a report and the question of a study cannot break out of the page's script.")
 def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stages.evaluate import report
     from stages.evaluate.measure import Score

@@ -1,4 +1,4 @@
-"""Actors: as many clips of clothed people as wanted, drawn by a program, with exact poses, masks, label maps and flow.
+"""Actors: any number of clips of rendered, clothed people with exact poses, masks, label maps and flow.
 
     python benchmarks/papers/actors.py --subjects 40 --frames 60 --size 256x128 --seed 0 -o out/actors
 
@@ -35,13 +35,14 @@ RENDERER_VERSION = 1
 """Increment when the same seed would render different pixels, so that outdated clips are detected."""
 LAYERS = ("poses", "mask", "segment", "flow", "flow_confidence")
 INVERSE_DEPTH_TOLERANCE = 0.0015
-"""Tolerance in 1/m: a pixel stays visible if the inverse depth of the next frame where the flow leads differs by less."""
+"""In 1/m. A pixel counts as visible in the next frame if the expected and the rendered inverse depth differ by less than this."""
 _APPEARANCE, _MOTION, _SCENE, _GRAIN = range(4)
+"""Purposes of random numbers."""
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What shapes a clip."""
+    """The parameters of a clip."""
 
     seed: int
     subject: int
@@ -57,12 +58,13 @@ class ClipSpec:
         return f"actor-{self.subject:04d}-{self.clip:02d}"
 
     def rng(self, purpose: int) -> np.random.Generator:
+        """Random numbers for one purpose. Those of the appearance do not depend on the clip."""
         return np.random.default_rng([self.seed, self.subject, purpose, *([] if purpose == _APPEARANCE else [self.clip])])
 
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """keypoints [T, 25, 3] (x, y, 1) in pixels, the frames, and a description: who does what where."""
+    """keypoints [T, 25, 3] (x, y, 1) in pixels, the frames, and a description of the person, the actions and the place."""
 
     keypoints: NDArray[np.float32]
     frames: list[RenderedFrame]
@@ -79,9 +81,9 @@ def render_clip(spec: ClipSpec) -> RenderedClip:
     scene = draw_scene(spec.rng(_SCENE), joints, spec.height, spec.width)
     renderer, grain = Renderer(figure, scene), spec.rng(_GRAIN)
     last = spec.frames - 1
-    frames = [renderer.shoot(world[time], world[min(time + 1, last)], time, grain) for time in range(spec.frames)]
-    places = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(spec.frames)])
-    keypoints = np.concatenate([places, np.ones((*places.shape[:2], 1), np.float32)], -1).astype(np.float32)
+    frames = [renderer.render(world[time], world[min(time + 1, last)], time, grain) for time in range(spec.frames)]
+    pixels = np.stack([scene.camera_at(time).project(joints[time])[0] for time in range(spec.frames)])
+    keypoints = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1), np.float32)], -1).astype(np.float32)
     return RenderedClip(keypoints, frames, f"{figure.description}; {motion.description}; {scene.description}")
 
 
@@ -91,7 +93,7 @@ def _figure(seed: int, subject: int) -> Figure:
 
 
 def visible_next(frame: RenderedFrame, following: RenderedFrame) -> NDArray[np.bool_]:
-    """Which pixels [H, W] of a frame are still seen in the next one, where the flow leads."""
+    """Which pixels [H, W] of a frame are still visible in the next frame."""
     height, width = frame.labels.shape
     x = np.arange(width, dtype=np.float32) + frame.flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + frame.flow[..., 1]
@@ -101,35 +103,40 @@ def visible_next(frame: RenderedFrame, following: RenderedFrame) -> NDArray[np.b
 
 
 def write(spec: ClipSpec, out: Path, flow: bool, overwrite: bool) -> Path:
-    """The clip of a spec in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
+    """Write the clip of a spec to the folder `out` and return its path.
+
+    Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set.
+    """
     path = out / f"{spec.name}.clip"
     producer = Producer("actors", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     kinds = LAYERS if flow else LAYERS[:3]
     if path.exists() and not overwrite:
-        clip = open_clip(path)  # `needs` raises for a layer of different parameters, so each layer is asked
+        clip = open_clip(path)
+        # a list, not a generator: `needs` must check every layer, because it raises if the parameters differ
         if not any([clip.needs(kind, producer, {"frames": clip.frames_digest()}) for kind in kinds]):
             return path
-    made = render_clip(spec)
-    frames = (frame.frame for frame in made.frames)
+    rendered = render_clip(spec)
+    frames = (frame.frame for frame in rendered.frames)
     clip = create_clip(path, frames, fps=Fraction(spec.fps), storage=spec.storage, producer=producer, overwrite=True)  # type: ignore[arg-type]
-    _write_layers(clip, made, producer, kinds)
+    _write_layers(clip, rendered, producer, kinds)
     return path
 
 
-def _write_layers(clip: Clip, made: RenderedClip, producer: Producer, kinds: tuple[str, ...]) -> None:
+def _write_layers(clip: Clip, rendered: RenderedClip, producer: Producer, kinds: tuple[str, ...]) -> None:
     inputs = {"frames": clip.frames_digest()}
-    with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "words": made.description}) as layer:
-        boxes = np.array([_box(frame.labels) for frame in made.frames], np.float32)
-        layer.arrays(keypoints=made.keypoints[:, None], boxes=boxes[:, None], track_id=np.zeros((len(boxes), 1), np.int32))
+    with clip.writing("poses", producer, inputs, {"skeleton": "BODY_25", "words": rendered.description}) as layer:
+        boxes = np.array([_box(frame.labels) for frame in rendered.frames], np.float32)
+        layer.arrays(keypoints=rendered.keypoints[:, None], boxes=boxes[:, None], track_id=np.zeros((len(boxes), 1), np.int32))
     meta = {"segment": LABELS.meta()}
     for kind in kinds[1:]:
         with clip.writing(kind, producer, inputs, meta.get(kind, {})) as layer:
-            for image in _images(made, kind):
+            for image in _images(rendered, kind):
                 layer.image(image)
 
 
-def _images(made: RenderedClip, kind: str) -> Iterator[np.ndarray]:
-    for frame, following in zip(made.frames, [*made.frames[1:], None], strict=True):
+def _images(rendered: RenderedClip, kind: str) -> Iterator[np.ndarray]:
+    """The images of a layer, one for each frame."""
+    for frame, following in zip(rendered.frames, [*rendered.frames[1:], None], strict=True):
         if kind == "segment":
             yield frame.labels
         elif kind == "mask":
@@ -141,12 +148,12 @@ def _images(made: RenderedClip, kind: str) -> Iterator[np.ndarray]:
 
 
 def _box(labels: NDArray[np.uint8]) -> Array:
-    """x0, y0, x1, y1 of the person; zeros when nothing is seen."""
+    """x0, y0, x1, y1 of the person; zeros if the person is not visible."""
     rows, columns = np.flatnonzero((labels > 0).any(1)), np.flatnonzero((labels > 0).any(0))
     return np.array([columns[0], rows[0], columns[-1], rows[-1]] if len(rows) else [0, 0, 0, 0], np.float64)
 
 
-def _work(job: tuple[ClipSpec, Path, bool, bool]) -> Path:
+def _write_job(job: tuple[ClipSpec, Path, bool, bool]) -> Path:
     cv2.setNumThreads(1)
     return write(*job)
 
@@ -163,14 +170,15 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     jobs = [(spec, options.out, not options.no_flow, options.overwrite) for spec in specs]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for path in pool.map(_work, jobs) if options.jobs > 1 else map(_work, jobs):
+        for path in pool.map(_write_job, jobs) if options.jobs > 1 else map(_write_job, jobs):
             print(path, flush=True)
-    made = sorted(path.stem for path in options.out.glob("actor-*.clip"))
-    lines = "".join(f"{name}\t{name.rpartition('-')[0]}\n" for name in made)
+    names = sorted(path.stem for path in options.out.glob("actor-*.clip"))
+    lines = "".join(f"{name}\t{name.rpartition('-')[0]}\n" for name in names)
     write_atomically(options.out / "subjects.tsv", lines.encode())
 
 
 def _size(text: str) -> tuple[int, int]:
+    """HxW -> (H, W)."""
     height, width = (int(side) for side in text.split("x"))
     return height, width
 
@@ -188,8 +196,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--storage", choices=["jpg", "png"], default="jpg", help="frame format: JPEG (quality 95) to train on, PNG to measure on"
     )
-    parser.add_argument("--no-flow", action="store_true", help="leave out flow and flow_confidence, nine tenths of the bytes")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument(
+        "--no-flow", action="store_true", help="leave out the layers flow and flow_confidence, which are 90 %% of the bytes"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     parser.add_argument("--overwrite", action="store_true", help="replace clips made with different parameters")
     return parser.parse_args()
 

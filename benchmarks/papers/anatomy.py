@@ -1,4 +1,4 @@
-"""The naked shape of an actor, limb by limb; clothes are the same shapes with some ease."""
+"""The shapes of an actor's body, limb by limb. Clothes are the same shapes enlarged by an ease in metres."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ARM = ((0.036, 0.033, 0.0305, 0.027, 0.025), (0.026, 0.0275, 0.0245, 0.019, 0.0
 _LEG = ((0.054, 0.055, 0.049, 0.042, 0.036, 0.032), (0.031, 0.034, 0.0335, 0.028, 0.022, 0.019))
 _TRUNK_WIDTHS = (0.066, 0.094, 0.094, 0.085, 0.078, 0.082, 0.09, 0.094, 0.086, 0.045)
 _TRUNK_DEPTHS = (0.05, 0.066, 0.066, 0.06, 0.055, 0.057, 0.062, 0.063, 0.052, 0.036)
-"""Radii in units of the height: along upper arm and forearm, thigh and shin, and up the trunk from the crotch to the neck."""
+"""Radii relative to the body height: along upper arm and forearm, thigh and shin; and of the trunk, from crotch to neck."""
 
 
 class Anatomy:
-    """Shapes of one skeleton. Lengths in metres but for `reach`, which counts limb segments: 1.5 is the middle of the second one."""
+    """The shapes of one skeleton. Lengths are in metres, except `reach` in limb segments: 1.5 is the middle of the second segment."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
@@ -25,7 +25,7 @@ class Anatomy:
         self.girth = skeleton.proportions.build
 
     def trunk(self, ease: float = 0.0, loose: float = 0.0) -> list[Shape]:
-        """loose in [0, 1]: how far the cloth falls straight instead of following the waist."""
+        """loose in [0, 1]: 0 follows the waist, 1 hangs straight."""
         p, h, f = self.skeleton.proportions, self.height, self.feminine
         rows = np.linspace(0, 1, len(_TRUNK_WIDTHS))
         shoulders = 1 + (p.shoulders - 1) * np.clip((rows - 0.5) / 0.3, 0, 1)
@@ -38,26 +38,26 @@ class Anatomy:
         widths = widths + fall * np.maximum(0.97 * widths[:-1].max() - widths, 0)
         depths = depths + fall * np.maximum(0.95 * depths.max() - depths, 0)
         low, high = self.at["pelvis"] - [0, 0.06 * h, 0], self.at["neck"] + [0, 0.004 * h, 0]
-        found: list[Shape] = [Loft(low, high, (widths * h + ease).tolist(), (depths * h + ease).tolist())]
+        shapes: list[Shape] = [Loft(low, high, (widths * h + ease).tolist(), (depths * h + ease).tolist())]
         belly = 0.012 * p.belly * h
         if belly > 0.004:
-            found.append(
+            shapes.append(
                 Ball(self.at["abdomen"] + [0, 0.01 * h, 0.03 * h + belly], (0.075 * h + ease, 0.075 * h + ease, 0.04 * h + belly + ease))
             )
         for sign in (-1, 1):
             bust = self.at["chest"] + np.array([sign * 0.043 * h, 0.048 * h, 0.04 * h])
             swell = (0.018 + 0.018 * max(f - 0.4, 0)) * h * self.girth
-            found.append(Ball(bust, (0.035 * h + ease, 0.034 * h + ease, swell + ease)))
+            shapes.append(Ball(bust, (0.035 * h + ease, 0.034 * h + ease, swell + ease)))
             seat = self.at["pelvis"] + np.array([sign * 0.045 * h, -0.03 * h, -0.03 * h])
-            found.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.girth + ease)))
-        return found
+            shapes.append(Ball(seat, (0.042 * h + ease, 0.05 * h + ease, (0.038 + 0.006 * f) * h * self.girth + ease)))
+        return shapes
 
     def yoke(self, ease: float = 0.0) -> list[Shape]:
-        """From the neck to the shoulders."""
+        """The slopes from the neck to the shoulders."""
         h = self.height
-        slope = [Loft(self.at["neck"] + [0, 0.012 * h, 0], self.at[f"{side} upper arm"] + [0, 0.004 * h, 0],
+        slopes: list[Shape] = [Loft(self.at["neck"] + [0, 0.012 * h, 0], self.at[f"{side} upper arm"] + [0, 0.004 * h, 0],
                       [0.028 * h + ease, 0.026 * h + ease, 0.03 * h + ease]) for side in ("left", "right")]  # fmt: skip
-        return [*slope]
+        return slopes
 
     def arm(self, side: str, ease: float = 0.0, reach: float = 2.0, flare: float = 0.0) -> list[Shape]:
         muscle = 1 + 0.16 * (0.5 - self.feminine) + 0.5 * (self.girth - 1)
@@ -70,8 +70,8 @@ class Anatomy:
         return self._limb(joints, np.array(_LEG) * thick, ease, reach, flare)
 
     def _limb(self, joints: list[Array], radii: Array, ease: float, reach: float, flare: float) -> list[Shape]:
-        """The segments as far as `reach`; cloth has a flat end, `flare` metres wider."""
-        found: list[Shape] = []
+        """The segments up to `reach`. Cloth (ease > 0) has a flat end that is wider by `flare` metres."""
+        shapes: list[Shape] = []
         for index, (start, end) in enumerate(zip(joints, joints[1:], strict=False)):
             share = float(np.clip(reach - index, 0, 1))
             if share > 0.05:
@@ -79,8 +79,8 @@ class Anatomy:
                 widths = np.interp(places, np.linspace(0, 1, radii.shape[1]), radii[index]) * self.height + ease
                 widths = widths + flare * np.clip((index + places) / reach, 0, 1) ** 2
                 last = ease > 0 and reach <= index + 1
-                found.append(Loft(start, start + share * (end - start), widths.tolist(), cut=(False, last)))
-        return found
+                shapes.append(Loft(start, start + share * (end - start), widths.tolist(), flat_ends=(False, last)))
+        return shapes
 
     def hand(self, side: str, ease: float = 0.0) -> Solid:
         h, sign = self.height, 1.0 if side == "left" else -1.0
@@ -117,12 +117,14 @@ class Anatomy:
         return Solid(shapes, sockets, smooth=0.07 * u)
 
     def foot(self, side: str, ease: float = 0.0, high: float = 0.03, sole: float = 0.0, heel: float = 0.0) -> Solid:
-        """A foot, or a shoe as high as `high` above the ankle, in units of the height."""
+        """A foot, or a shoe. high: how far it reaches above the ankle, relative to the body height."""
         h = self.height
         back, toe, ankle = self.at[f"{side} heel"], self.at[f"{side} big toe"], self.at[f"{side} foot"]
         tip = np.array([0.5 * (toe[0] + self.at[f"{side} small toe"][0]), 0.016 * h, toe[2] - 0.004 * h])
         widths, depths = np.array([0.021, 0.022, 0.026, 0.027, 0.02]) * h + ease, np.array([0.024, 0.026, 0.023, 0.018, 0.014]) * h + ease
         start = np.array([back[0], 0.022 * h, back[2] + 0.018 * h])
         shapes: list[Shape] = [Loft(start, tip, widths.tolist(), depths.tolist(), (0.0, 1.0, 0.0))]
-        shapes.append(Loft(ankle - [0, 0.02 * h, 0], ankle + [0, high * h, 0], [0.024 * h + ease, 0.021 * h + ease], cut=(False, ease > 0)))
+        shapes.append(
+            Loft(ankle - [0, 0.02 * h, 0], ankle + [0, high * h, 0], [0.024 * h + ease, 0.021 * h + ease], flat_ends=(False, ease > 0))
+        )
         return Solid(shapes, above=-sole, smooth=0.03)

@@ -1,7 +1,7 @@
-"""The skeleton of an actor: proportions drawn per subject, forward kinematics, and the BODY_25 keypoints that follow from it.
+"""The skeleton of an actor: random proportions, forward kinematics and BODY_25 keypoints.
 
-Metres; x to the image's right, y up, z towards the camera. At rest the actor faces the camera, so that the left side of the body is at
-+x, with arms and legs spread a little. Angles are degrees: [..., bones, 3] with the columns bend, twist, side (see `rotations`).
+Lengths are in metres: x points to the right of the image, y up, z towards the camera. At rest the actor faces the camera, so that the left
+side of the body is at +x; arms and legs are slightly spread. Angles are in degrees, [..., bones, 3]: bend, twist, side (see `rotations`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ PARENTS = (-1, 0, 1, 2, 3, 2, 5, 6, 7, 2, 9, 10, 11, 0, 13, 14, 0, 16, 17)
 BONE = {name: index for index, name in enumerate(BONES)}
 SIDES = {"left": 1.0, "right": -1.0}
 ARM_SPREAD, LEG_SPREAD = 42.0, 7.0
-"""Degrees by which the limbs are off the vertical at rest; with all angles 0 they hang down."""
+"""Angle of the limbs from the vertical at rest, in degrees. If all angles are 0, they hang straight down."""
 
 _BENDS_BACK = ("upper arm", "forearm", "hand", "thigh", "foot")
 _BEND_SIGN = np.array([-1.0 if name.endswith(_BENDS_BACK) else 1.0 for name in BONES])
-"""A positive bend is a flexion: the trunk bows, arms and thighs rise forward, knees fold back, toes rise."""
+"""A positive bend is a flexion: the trunk bends forward, arms and thighs rise forward, knees fold back, toes rise."""
 _SIDE_SIGN = np.array([-1.0 if name.startswith("right") else 1.0 for name in BONES])
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """Of one subject. height in metres; the others are factors of what is usual; `feminine` in [0, 1] shapes hips, waist and chest."""
+    """The proportions of one subject: height in metres, the others relative to the average.
+
+    feminine in [0, 1] shapes hips, waist and chest.
+    """
 
     height: float = 1.72
     build: float = 1.0
@@ -61,7 +64,7 @@ def draw_proportions(draw: np.random.Generator) -> Proportions:
 
 
 class Skeleton:
-    """Joints at rest: `joints` [bones, 3], where each bone starts, and `marks`, the other points that shapes and keypoints need."""
+    """The skeleton at rest. joints [bones, 3]: the start of each bone. at: these and further points by name, for shapes and keypoints."""
 
     def __init__(self, proportions: Proportions) -> None:
         p, h = proportions, proportions.height
@@ -80,7 +83,7 @@ class Skeleton:
         self.at = at
         self.joints = np.stack([at[name] for name in BONES])
         self.skull = at["head"] + np.array([0, 0.42 * self.head_height, 0.03 * self.head_height])
-        self._keypoints = self._places_of_keypoints()
+        self._keypoints = self._rest_keypoints()
 
     def _limbs(self, at: dict[str, Array], side: str, sign: float, hip: float, shoulder: float) -> None:
         p, h = self.proportions, self.proportions.height
@@ -99,8 +102,8 @@ class Skeleton:
         for name, across, y, z in (("big toe", -0.012, 0.014, 0.098), ("small toe", 0.02, 0.012, 0.08), ("heel", 0.0, 0.014, -0.026)):
             at[f"{side} {name}"] = np.array([ankle[0] + sign * across * h, y * h, ankle[2] + z * h])
 
-    def _places_of_keypoints(self) -> list[tuple[str, Array]]:
-        """(bone, place at rest) of each joint of BODY_25."""
+    def _rest_keypoints(self) -> list[tuple[str, Array]]:
+        """(bone, position at rest) of each joint of BODY_25."""
         at, unit, skull = self.at, self.head_height, self.skull
         face = [("head", skull + unit * np.array([x, y, z])) for x, y, z in ((0, -0.15, 0.46), (-0.14, 0.0, 0.38), (0.14, 0.0, 0.38))]
         ears = [("head", skull + unit * np.array([x, -0.05, -0.02])) for x in (-0.33, 0.33)]
@@ -122,14 +125,14 @@ class Skeleton:
         ]
 
     def pose(self, angles: Array, yaw: Array, place: Array, planted: Array, lift: Array) -> Array:
-        """Skinning matrices [T, bones, 3, 4], rest to world.
+        """Skinning matrices [T, bones, 3, 4] from rest to world.
 
-        angles [T, bones, 3]; yaw [T] degrees about the vertical; place [T, 2] of the actor on the floor (x, z). The lowest point of the
-        feet is at height lift [T]. planted [T] in [0, 1]: whether the feet or the pelvis stay at the place.
+        angles [T, bones, 3]; yaw [T]: rotation about the vertical in degrees; place [T, 2]: position on the floor (x, z).
+        lift [T]: height of the lowest point of the feet. planted [T]: 1 keeps the feet at the place, 0 the pelvis.
         """
         world = self._chain(angles, yaw)
-        soles = self.follow(world, [f"{side} {part}" for side in SIDES for part in ("big toe", "small toe", "heel")], "foot")
-        low = soles[..., 1].reshape(len(angles), 2, 3).min(-1)  # [T, 2]: each foot's
+        soles = self.positions_of(world, [f"{side} {part}" for side in SIDES for part in ("big toe", "small toe", "heel")], "foot")
+        low = soles[..., 1].reshape(len(angles), 2, 3).min(-1)  # [T, 2]: lowest point of each foot
         share = np.exp(-(low - low.min(1, keepdims=True)) / 0.05)
         stand = (soles.reshape(len(angles), 2, 3, 3).mean(2) * (share / share.sum(1, keepdims=True))[..., None]).sum(1)
         pelvis = world[:, 0] @ np.append(self.joints[0], 1)
@@ -138,14 +141,14 @@ class Skeleton:
         world[..., 3] += shift[:, None]
         return world
 
-    def follow(self, world: Array, marks: list[str], part: str) -> Array:
-        """The places [T, marks, 3] of points that lie on a `part` of their side."""
-        bones = [BONE[f"{mark.split()[0]} {part}"] for mark in marks]
-        rest = np.stack([np.append(self.at[mark], 1) for mark in marks])
+    def positions_of(self, world: Array, points: list[str], part: str) -> Array:
+        """World positions [T, points, 3] of named points, which move with the bone `part` of their side."""
+        bones = [BONE[f"{point.split()[0]} {part}"] for point in points]
+        rest = np.stack([np.append(self.at[point], 1) for point in points])
         return np.einsum("tmij,mj->tmi", world[:, bones], rest)
 
     def keypoints(self, world: Array) -> Array:
-        """BODY_25 in the world, [T, 25, 3]; neck and mid hip are midway between shoulders and hips, as detectors have them."""
+        """World positions [T, 25, 3] of BODY_25. As in detectors, neck and mid hip are midway between the shoulders and the hips."""
         rest = np.stack([np.append(place, 1) for _, place in self._keypoints])
         points = np.einsum("tkij,kj->tki", world[:, [BONE[bone] for bone, _ in self._keypoints]], rest)
         for middle, sides in ((1, (2, 5)), (8, (9, 12))):
@@ -153,14 +156,15 @@ class Skeleton:
         return np.asarray(points)
 
     def _chain(self, angles: Array, yaw: Array) -> Array:
+        """Skinning matrices [T, bones, 3, 4] with the pelvis at its position at rest (forward kinematics)."""
         turns = rotations(angles)
         for side, sign in SIDES.items():
             for part, spread in (("upper arm", ARM_SPREAD), ("thigh", LEG_SPREAD)):
                 bone = BONE[f"{side} {part}"]
-                turns[:, bone] = turns[:, bone] @ about("z", np.array(-sign * spread))
+                turns[:, bone] = turns[:, bone] @ rotation_about("z", np.array(-sign * spread))
             foot = BONE[f"{side} foot"]
-            turns[:, foot] = about("z", np.array(sign * LEG_SPREAD)) @ turns[:, foot]
-        turns[:, 0] = about("y", yaw) @ turns[:, 0]
+            turns[:, foot] = rotation_about("z", np.array(sign * LEG_SPREAD)) @ turns[:, foot]
+        turns[:, 0] = rotation_about("y", yaw) @ turns[:, 0]
         world = np.zeros((*turns.shape[:2], 3, 4))
         origins = np.zeros((*turns.shape[:2], 3))
         for bone, parent in enumerate(PARENTS):
@@ -175,22 +179,22 @@ class Skeleton:
 
 
 def direction(sign: float, spread: float) -> Array:
-    """Down, and outward by `spread` degrees."""
+    """The unit vector down and outward by `spread` degrees. sign: 1 for the left side, -1 for the right."""
     return np.array([sign * np.sin(np.radians(spread)), -np.cos(np.radians(spread)), 0.0])
 
 
 def rotations(angles: Array) -> Array:
-    """angles [T, bones, 3] -> [T, bones, 3, 3]: twist about the limb first, then bend, then side (outward, or to the actor's left)."""
+    """Rotation matrices [T, bones, 3, 3] from angles [T, bones, 3]: first twist about the limb, then bend, then side (outward, or left)."""
     bend, twist, side = np.moveaxis(angles, -1, 0)
-    return about("z", side * _SIDE_SIGN) @ about("x", bend * _BEND_SIGN) @ about("y", twist * _SIDE_SIGN)
+    return rotation_about("z", side * _SIDE_SIGN) @ rotation_about("x", bend * _BEND_SIGN) @ rotation_about("y", twist * _SIDE_SIGN)
 
 
-def about(axis: str, degrees: Array) -> Array:
-    """Right-handed rotations about an axis, [..., 3, 3]."""
+def rotation_about(axis: str, degrees: Array) -> Array:
+    """Right-handed rotation matrices [..., 3, 3] about an axis."""
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turn = np.zeros((*np.shape(degrees), 3, 3))
+    matrix = np.zeros((*np.shape(degrees), 3, 3))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     k = 3 - i - j
-    turn[..., i, i], turn[..., j, j], turn[..., k, k] = cosine, cosine, 1
-    turn[..., i, j], turn[..., j, i] = -sine, sine
-    return turn
+    matrix[..., i, i], matrix[..., j, j], matrix[..., k, k] = cosine, cosine, 1
+    matrix[..., i, j], matrix[..., j, i] = -sine, sine
+    return matrix

@@ -10,36 +10,38 @@ from pathlib import Path
 
 from experiment import Experiment
 from scales import SCALES, Scale
-from sources import rows_of
+from sources import read_rows
 
 from stages.errors import Fsv2vError
 
 
-def parser(description: str | None, scales: Mapping[str, Scale] = SCALES) -> argparse.ArgumentParser:
-    """The options; --quick only with a scale of that name."""
-    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--data", type=Path, required=True, help="a folder of actors.py, or a dataset of `fsv2v build-dataset`")
-    options.add_argument("--out", type=Path, required=True, help="tables may share a folder, and with it what they have in common")
-    options.add_argument("--scale", choices=scales, default="small")
+def make_parser(description: str | None, scales: Mapping[str, Scale] = SCALES) -> argparse.ArgumentParser:
+    """A parser with the shared options; it has --quick only if there is a scale of that name."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder of actors.py, or a dataset of `fsv2v build-dataset`")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the results; tables with the same folder share their common models"
+    )
+    parser.add_argument("--scale", choices=scales, default="small")
     if "quick" in scales:
-        options.add_argument("--quick", action="store_true", help="a rehearsal of every line in a few minutes; its figures mean nothing")
-    options.add_argument("--seeds", type=int, help="in place of the scale's")
-    options.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    options.add_argument("--device", default="auto")
-    return options
+        parser.add_argument("--quick", action="store_true", help="try every row in a few minutes; the figures are meaningless")
+    parser.add_argument("--seeds", type=int, help="number of seeds; default: that of the scale")
+    parser.add_argument("--jobs", type=int, default=1, help="number of trainings that run at the same time")
+    parser.add_argument("--device", default="auto")
+    return parser
 
 
-def experiment(
-    given: argparse.Namespace, kind: str, metrics: tuple[str, ...], examples: int = 1, scales: Mapping[str, Scale] = SCALES
+def make_experiment(
+    arguments: argparse.Namespace, kind: str, metrics: tuple[str, ...], examples: int = 1, scales: Mapping[str, Scale] = SCALES
 ) -> Experiment:
-    """The experiment that the options ask for; each kind of driving and each scale has a folder of its own."""
-    name = "quick" if getattr(given, "quick", False) else given.scale
-    scale = replace(scales[name], seeds=given.seeds) if given.seeds else scales[name]
-    return Experiment(given.out / f"{kind}-{name}", tuple(rows_of(given.data)), kind, scale, metrics, examples, given.device)
+    """The experiment given by the options. Each driving kind and scale has a folder of its own."""
+    name = "quick" if getattr(arguments, "quick", False) else arguments.scale
+    scale = replace(scales[name], seeds=arguments.seeds) if arguments.seeds else scales[name]
+    return Experiment(arguments.out / f"{kind}-{name}", tuple(read_rows(arguments.data)), kind, scale, metrics, examples, arguments.device)
 
 
-def sentences(main: Callable[[], None]) -> None:
-    """Run a script; what a user can mend ends it with a sentence instead of a traceback."""
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script; an error of the library ends it with a message instead of a traceback."""
     try:
         main()
     except Fsv2vError as error:

@@ -1,11 +1,11 @@
-"""Drives: any number of clips of drawn streets, seen from a car that moves, with exact labels, instances, depth and flow.
+"""Drives: any number of clips of rendered streets, seen from a moving car, with exact labels, instances, depth and flow.
 
     python benchmarks/papers/drives.py --clips 40 --frames 30 --size 256x128 --out out/drives --seed 0 --jobs 2
 
-Each clip is a function of (seed, number), and its surfaces are those of its town, which eight clips in a row share; the same command makes
-the same pixels. The path of each finished clip is printed. Clips are written atomically, and existing ones are skipped, so a command that
-was killed resumes when it is repeated. `subjects.tsv` beside the clips names the town of each, for `fsv2v
-build-dataset --subjects`. See benchmarks/papers/README.md.
+A clip is a function of (seed, number): the same command makes the same pixels. Eight consecutive clips show the same town; they share its
+textures. The path of each finished clip is printed. Clips are written atomically and existing clips are skipped, so a killed command
+resumes when it is repeated. `subjects.tsv` beside the clips names the town of each clip, for `fsv2v build-dataset --subjects`. See
+benchmarks/papers/README.md.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from town.atlas import Atlas, draw_atlas
 from town.drive import Drive
 from town.labels import LABELS
+from town.renderer import Renderer
 from town.scene import draw_drive
-from town.sight import Flow, Sight, flow_between
-from town.tiles import Atlas, draw_atlas
-from town.view import Renderer
+from town.snapshot import Flow, Snapshot, flow_between
 
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.clip.layers import npz_bytes
@@ -35,16 +35,17 @@ from stages.errors import Fsv2vError
 from stages.io.files import building_directory, write_atomically, write_bytes
 
 RENDERER_VERSION = 1
-"""To be raised when the same seed makes other pixels, so that clips of before are told from those of now."""
+"""Increment when the same seed would render different pixels, so that outdated clips are detected."""
 CLIPS_PER_TOWN = 8
 SMALLEST, LARGEST = 32, 4096
+"""Limits of width and height in pixels."""
 LAYERS = ("segment", "instances", "flow", "flow_confidence", "flow_backward", "depth")
 _TOWN, _SCENE, _GRAIN = range(3)
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What shapes a clip. Larger frames show the same scene."""
+    """The parameters of a clip. A larger frame shows the same scene."""
 
     seed: int
     number: int
@@ -76,10 +77,13 @@ def _atlas(seed: int, town: int) -> Atlas:
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """A frame with its truth; onward: the flow to the next frame, backward: to the one before; None where there is none."""
+    """A frame with its ground truth.
 
-    sight: Sight
-    onward: Flow | None
+    forward: flow to the next frame; backward: flow to the previous frame; None if there is no such frame.
+    """
+
+    snapshot: Snapshot
+    forward: Flow | None
     backward: Flow | None
 
 
@@ -87,16 +91,19 @@ def render_clip(drive: Drive, frames: int) -> Iterator[RenderedFrame]:
     """The frames of a clip, one at a time."""
     renderer = Renderer(drive)
     renderer.prepare(*drive.bounds())
-    before, now = None, renderer.look(0)
+    before, now = None, renderer.render(0)
     for time in range(frames):
-        following = renderer.look(time + 1) if time + 1 < frames else None
+        following = renderer.render(time + 1) if time + 1 < frames else None
         yield RenderedFrame(now, flow_between(now, following) if following else None, flow_between(now, before) if before else None)
         if following:
             before, now = now, following
 
 
 def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) -> Path:
-    """The clip of a spec in the folder `out`. Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set."""
+    """Write the clip of a spec to the folder `out` and return its path.
+
+    Raises ParametersDiffer if it exists with different parameters, unless `overwrite` is set.
+    """
     path = out / f"{spec.name}.clip"
     producer = Producer("drives", parameters={**asdict(spec), "generation": RENDERER_VERSION}, seed=spec.seed)
     if path.exists() and not overwrite:
@@ -107,10 +114,10 @@ def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) ->
     with building_directory(path, replace=True) as hidden:
         spool, inner = hidden / ".spool", hidden / path.name
         spool.mkdir()
-        frames = _spooled(render_clip(drive, spec.frames), spool, kinds)
+        frames = _render_to_spool(render_clip(drive, spec.frames), spool, kinds)
         clip = create_clip(inner, frames, fps=Fraction(spec.fps), storage=spec.storage, producer=producer)  # type: ignore[arg-type]
         for kind in kinds:
-            _write_layer(clip, kind, spool, producer, drive.words)
+            _write_layer(clip, kind, spool, producer, drive.description)
         for part in (*spool.iterdir(), spool):
             part.rmdir() if part.is_dir() else part.unlink()
         for part in inner.iterdir():
@@ -119,30 +126,30 @@ def write(spec: ClipSpec, out: Path, kinds: tuple[str, ...], overwrite: bool) ->
     return path
 
 
-def _spooled(frames: Iterator[RenderedFrame], spool: Path, kinds: tuple[str, ...]) -> Iterator[NDArray[np.uint8]]:
-    """The frames; what the layers need lies in `spool` afterwards, so that memory does not depend on the length."""
+def _render_to_spool(frames: Iterator[RenderedFrame], spool: Path, kinds: tuple[str, ...]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames, and write the entries of the layers to `spool`, so that memory does not depend on the length."""
     for time, frame in enumerate(frames):
         for kind in kinds:
             write_bytes(spool / f"{kind}-{time}.npz", npz_bytes(_entry(frame, kind)))
-        yield frame.sight.frame
+        yield frame.snapshot.frame
 
 
 def _entry(frame: RenderedFrame, kind: str) -> dict[str, np.ndarray]:
-    """The arrays of one frame of a layer."""
-    shape = frame.sight.label.shape
+    """The arrays that a layer stores for one frame."""
+    shape = frame.snapshot.label.shape
     if kind == "segment":
-        return {"image": frame.sight.label}
+        return {"image": frame.snapshot.label}
     if kind == "instances":
-        return {"image": frame.sight.thing}
+        return {"image": frame.snapshot.instance}
     if kind == "depth":
-        return {"depth": frame.sight.depth}
-    flow = (frame.backward if kind == "flow_backward" else frame.onward) or Flow(np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
+        return {"depth": frame.snapshot.depth}
+    flow = (frame.backward if kind == "flow_backward" else frame.forward) or Flow(np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
     if kind == "flow_backward":
         return {"flow": flow.pixels, "visible": flow.visible}
     return {"image": flow.pixels if kind == "flow" else flow.visible * np.uint8(255)}
 
 
-_MEANING = {
+_META = {
     "segment": LABELS.meta(),
     "instances": {"values": "numbers of cars and people, the same in all frames; 0 is everything else"},
     "flow_backward": {"payload": "file", "values": "flow [H, W, 2]: pixels from frame t to t - 1; visible [H, W]: if it is seen there"},
@@ -150,9 +157,9 @@ _MEANING = {
 }
 
 
-def _write_layer(clip: Clip, kind: str, spool: Path, producer: Producer, words: str) -> None:
-    meaning = {**_MEANING.get(kind, {}), **({"words": words} if kind == "segment" else {})}
-    with clip.writing(kind, producer, {"frames": clip.frames_digest()}, meaning) as layer:
+def _write_layer(clip: Clip, kind: str, spool: Path, producer: Producer, description: str) -> None:
+    meta = {**_META.get(kind, {}), **({"words": description} if kind == "segment" else {})}
+    with clip.writing(kind, producer, {"frames": clip.frames_digest()}, meta) as layer:
         for time in range(clip.num_frames):
             with np.load(spool / f"{kind}-{time}.npz") as entry:
                 if "image" in entry:
@@ -161,7 +168,7 @@ def _write_layer(clip: Clip, kind: str, spool: Path, producer: Producer, words: 
                     layer.add(f"{time:06d}.npz", npz_bytes(dict(entry)))
 
 
-def _work(job: tuple[ClipSpec, Path, tuple[str, ...], bool]) -> Path:
+def _write_job(job: tuple[ClipSpec, Path, tuple[str, ...], bool]) -> Path:
     cv2.setNumThreads(1)
     return write(*job)
 
@@ -172,16 +179,16 @@ def main() -> None:
     numbers = range(options.first, options.first + options.clips)
     specs = [ClipSpec(options.seed, number, options.frames, width, height, str(options.fps), options.storage) for number in numbers]
     options.out.mkdir(parents=True, exist_ok=True)
-    left_out = ("flow" if options.no_flow else "-", "depth" if options.no_depth else "-")
-    kinds = tuple(kind for kind in LAYERS if not kind.startswith(left_out))
+    omitted = ("flow" if options.no_flow else "-", "depth" if options.no_depth else "-")
+    kinds = tuple(kind for kind in LAYERS if not kind.startswith(omitted))
     jobs = [(spec, options.out, kinds, options.overwrite) for spec in specs]
     if options.jobs > 1:
         with ProcessPoolExecutor(options.jobs) as pool:
-            _report(pool.map(_work, jobs))
+            _report(pool.map(_write_job, jobs))
     else:
-        _report(map(_work, jobs))
-    made = sorted(path.stem for path in options.out.glob("drive-*.clip"))
-    lines = "".join(f"{name}\ttown-{int(name.partition('-')[2]) // CLIPS_PER_TOWN:03d}\n" for name in made)
+        _report(map(_write_job, jobs))
+    names = sorted(path.stem for path in options.out.glob("drive-*.clip"))
+    lines = "".join(f"{name}\ttown-{int(name.partition('-')[2]) // CLIPS_PER_TOWN:03d}\n" for name in names)
     write_atomically(options.out / "subjects.tsv", lines.encode())
 
 
@@ -193,40 +200,40 @@ def _report(paths: Iterator[Path]) -> None:
 def _size(text: str) -> tuple[int, int]:
     width, height = (int(side) for side in text.split("x"))
     if not SMALLEST <= min(width, height) <= max(width, height) <= LARGEST:
-        raise argparse.ArgumentTypeError(f"sides lie between {SMALLEST} and {LARGEST} pixels, {text} does not")
+        raise argparse.ArgumentTypeError(f"width and height must be between {SMALLEST} and {LARGEST} pixels, not {text}")
     return width, height
 
 
-def _natural(text: str) -> int:
+def _positive_int(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
     return number
 
 
 def _rate(text: str) -> Fraction:
     rate = Fraction(text)
     if not 1 <= rate <= 240:
-        raise argparse.ArgumentTypeError(f"from 1 to 240 frames per second, not {text}")
+        raise argparse.ArgumentTypeError(f"must be from 1 to 240 frames per second, not {text}")
     return rate
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the clips")
-    parser.add_argument("--clips", type=_natural, default=40)
-    parser.add_argument("--first", type=int, default=0, help="number of the first clip, to make more of them later or elsewhere")
-    parser.add_argument("--frames", type=_natural, default=30)
+    parser.add_argument("--clips", type=_positive_int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first clip, to extend a set or to split it across machines")
+    parser.add_argument("--frames", type=_positive_int, default=30)
     parser.add_argument("--fps", type=_rate, default=Fraction(17), help="frames per second")
     parser.add_argument("--size", type=_size, default=(256, 128), help="width x height in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--storage", choices=["jpg", "png"], default="jpg", help="of frames: JPEG (quality 95) to train on, PNG to measure on"
+        "--storage", choices=["jpg", "png"], default="jpg", help="frame format: JPEG (quality 95) to train on, PNG to measure on"
     )
-    parser.add_argument("--no-flow", action="store_true", help="leave out the layers of flow, most of the bytes")
+    parser.add_argument("--no-flow", action="store_true", help="leave out the layers of flow, which are most of the bytes")
     parser.add_argument("--no-depth", action="store_true", help="leave out the layer depth")
-    parser.add_argument("--jobs", type=_natural, default=1, help="processes")
-    parser.add_argument("--overwrite", action="store_true", help="replace clips of other parameters")
+    parser.add_argument("--jobs", type=_positive_int, default=1, help="number of processes")
+    parser.add_argument("--overwrite", action="store_true", help="replace clips made with different parameters")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
 """An experiment: data x variants x seeds -> trained models -> videos of held-out subjects -> figures.
 
-Everything lies in one folder, and what is finished is not made again: models/NAME/seed-S is a run as `fsv2v train` makes it, with its
-exact resume; results/NAME/seed-S holds a clip per held-out subject and figures.json. So a command that was killed goes on when it is given
-again, and several tables may share a folder, and with it the models that they have in common.
+All files are in one folder, and finished ones are kept. models/NAME/seed-S is a training run as by `fsv2v train`, which resumes exactly;
+results/NAME/seed-S has a clip for each held-out clip, and figures.json. A command that was killed continues when it is repeated, and tables
+in the same folder share their common models.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 
 import cv2
 import torch
-from judging import OF_LABELS, Figures, Triple, judge, repeated_image
 from labeller import train as train_labeller
 from rivals.joints import JOINTS
 from scales import Scale
-from sources import Row, chosen, index
+from scoring import LABEL_METRICS, Figures, Triple, repeated_image, score
+from sources import Row, select_subjects, write_dataset
 
 from stages.clip import Clip, create_clip, open_clip
 from stages.conditions.kinds import open_track
@@ -37,30 +37,32 @@ from stages.synthesize import SynthesizeOptions, synthesize
 from stages.train import LoggingSettings, TrainConfig, TrainOptions, train
 from stages.train.dataset_clip import DatasetClip
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # what all benchmarks share
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for the modules that all benchmarks share
 
 from excerpts import cut
 
-Drive = Callable[[Clip, Clip, Path], Clip]
-"""Examples, judged clip, and the path to write to -> the clip that drives."""
+MakeDriving = Callable[[Clip, Clip, Path], Clip]
+"""(examples, reference clip, path to write to) -> the driving clip."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of a table: what of the network and of its training differs, how many subjects it sees, and how it is asked.
+    """A row of a table.
 
-    family: of the rivals; empty: ours. model: the variant whose model is used, where only the question differs. joints: it is driven by
-    heat maps of the joints, too, not by the drawn skeleton alone. base: its network, where it is not that of the scale; kind: what drives
-    it, where it is not what drives the others. start: the variant whose trained weights its training begins with. continues: its videos
-    continue the real frames before those that are judged. drive: makes the clip that drives it; future: the variant whose model predicts
-    the label maps that drive it, from those of the examples; without both the judged clip drives it.
+    network, training, synthesis: the options of the generator, of training and of `synthesize` in which it differs from the others.
+    subjects: number of training subjects; None: that of the scale. model: name of the variant whose model it uses; empty: its own.
+    family: of the generator; empty: ours. joints: it is driven by heat maps of the joints in addition to the drawn skeleton.
+    base: its network, if it is not that of the scale. kind: its driving kind, if it is not that of the experiment.
+    start: the variant whose trained weights its training starts from. continues: its videos continue the real frames before the reference.
+    make_driving: makes its driving clip. label_predictor: the variant whose model predicts the label maps that drive it, from those of the
+    examples. Without both, the reference clip drives it.
     """
 
     name: str
     network: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     subjects: int | None = None
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     family: str = ""
     joints: bool = False
@@ -68,8 +70,8 @@ class Variant:
     kind: str = ""
     start: Variant | None = None
     continues: bool = False
-    drive: Drive | None = None
-    future: Variant | None = None
+    make_driving: MakeDriving | None = None
+    label_predictor: Variant | None = None
 
     @property
     def folder(self) -> str:
@@ -80,9 +82,9 @@ class Variant:
 class Experiment:
     """What all variants of a table have in common.
 
-    rows: see `sources`. examples: number of example frames taken from each held-out clip, at least K; adjacent: whether they come directly
-    before the judged frames. last: number of judged frames at the end of each clip, 0 for all. teachers: the clips that train the labelling
-    network; if empty, those that train the methods.
+    rows: see `sources`. examples: number of example frames of each held-out clip, at least K. adjacent: they come directly before the
+    reference frames. last: only this number of frames at the end of each clip is evaluated; 0: all. teachers: the clips that train the
+    labelling network; if empty, those that train the methods.
     """
 
     out: Path
@@ -97,7 +99,7 @@ class Experiment:
     last: int = 0
 
     def config(self, variant: Variant, seed: int) -> TrainConfig:
-        """The training run of a variant."""
+        """The training configuration of a variant."""
         kind = JOINTS.name if variant.joints else variant.kind or self.kind
         channels = open_track(self._dataset_clip.clip, kind).channels
         size = self.scale.size_for(self._dataset_clip.shape)
@@ -111,36 +113,36 @@ class Experiment:
     def data(self, variant: Variant) -> Path:
         """The dataset that a variant is trained on."""
         subjects = variant.subjects or self.scale.subjects
-        rows = chosen(self.rows, subjects, self.scale.held_out)
-        return index(rows, self.kind, self.out / "data" / f"{self.kind}-{subjects or 'all'}")
+        rows = select_subjects(self.rows, subjects, self.scale.held_out)
+        return write_dataset(rows, self.kind, self.out / "data" / f"{self.kind}-{subjects or 'all'}")
 
     @property
-    def chosen(self) -> list[Row]:
-        """What the scale takes of the clips."""
-        return chosen(self.rows, self.scale.subjects, self.scale.held_out)
+    def selected_rows(self) -> list[Row]:
+        """The clips of the subjects that the scale uses."""
+        return select_subjects(self.rows, self.scale.subjects, self.scale.held_out)
 
     @property
     def held_out(self) -> list[Row]:
-        return [row for row in self.chosen if row["split"] == "val"]
+        return [row for row in self.selected_rows if row["split"] == "val"]
 
-    def cuts(self) -> list[tuple[Row, Clip, Clip]]:
-        """Of each held-out clip its examples and what is judged."""
+    def test_clips(self) -> list[tuple[Row, Clip, Clip]]:
+        """For each held-out clip (row, examples, reference clip)."""
         folder = self.out / "cuts" / f"{self.kind}-{'before-' if self.adjacent else ''}{self.examples}"
-        found = []
+        clips = []
         for row in self.held_out:
             pair = cut(Path(), row, self.kind, self.scale.frames, folder / row["id"], self.examples, adjacent=self.adjacent)
-            found.append((row, *pair))
-            if self.adjacent and not (kept := repeated_image(pair[0])).exists():
-                cv2.imwrite(str(kept), pair[0].frame(pair[0].num_frames - 1)[..., ::-1])
-        return found
+            clips.append((row, *pair))
+            if self.adjacent and not (path := repeated_image(pair[0])).exists():
+                cv2.imwrite(str(path), pair[0].frame(pair[0].num_frames - 1)[..., ::-1])
+        return clips
 
     def labeller(self) -> Path | None:
-        """The network that finds labels in results, trained once; None where there are no labels, or no metric asks for them."""
-        if self.kind != "segment" or not set(OF_LABELS) & set(self.metrics):
+        """The weights of the labelling network, which is trained once; None if there are no labels or no metric needs them."""
+        if self.kind != "segment" or not set(LABEL_METRICS) & set(self.metrics):
             return None
         plain = Variant("labeller")
         rows = [{**row, "split": "train"} for row in self.teachers]
-        data = index(rows, self.kind, self.out / "data" / "labeller") if rows else self.data(plain)
+        data = write_dataset(rows, self.kind, self.out / "data" / "labeller") if rows else self.data(plain)
         return train_labeller(data, self.config(plain, 0), self.scale.labeller_steps, self.out / "labeller.safetensors")
 
 
@@ -149,122 +151,126 @@ Task = tuple[Experiment, Variant, int]
 
 
 def run(experiment: Experiment, variants: Sequence[Variant], jobs: int = 1) -> list[Figures]:
-    """The figures of every variant and seed, in this order; what is there already is only read."""
+    """The figures of every variant and seed, in this order. Existing models and results are kept."""
     experiment.labeller()
-    experiment.cuts()
+    experiment.test_clips()
     tasks = [(experiment, variant, seed) for variant in variants for seed in range(experiment.scale.seeds)]
-    needed = [(experiment, other, seed) for _, variant, seed in tasks for other in (variant.start, variant.future) if other is not None]
+    needed = [
+        (experiment, other, seed) for _, variant, seed in tasks for other in (variant.start, variant.label_predictor) if other is not None
+    ]
     rounds = [_models([*needed, *(task for task in tasks if task[1].start is None)]), _models(tasks)]
     if jobs == 1:
         for task in chain.from_iterable(rounds):
-            trained(*task)
-        return [finished(*task) for task in tasks]
+            train_variant(*task)
+        return [evaluate_variant(*task) for task in tasks]
     threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         for models in rounds:
-            list(pool.map(trained, *zip(*models, strict=True)))
-        return list(pool.map(finished, *zip(*tasks, strict=True)))
+            list(pool.map(train_variant, *zip(*models, strict=True)))
+        return list(pool.map(evaluate_variant, *zip(*tasks, strict=True)))
 
 
 def _models(tasks: Sequence[Task]) -> list[Task]:
-    """A task for each model that these tasks need."""
-    return list({(model_of(variant), seed): (experiment, variant, seed) for experiment, variant, seed in tasks}.values())
+    """One task for each model of these tasks."""
+    return list({(model_folder(variant), seed): (experiment, variant, seed) for experiment, variant, seed in tasks}.values())
 
 
-def trained(experiment: Experiment, variant: Variant, seed: int) -> Path:
-    """The model of a variant, its training begun, gone on with, or done already."""
-    folder = experiment.out / "models" / model_of(variant) / f"seed-{seed}"
+def train_variant(experiment: Experiment, variant: Variant, seed: int) -> Path:
+    """The path of a variant's model, which is trained first or whose training is resumed, if necessary."""
+    folder = experiment.out / "models" / model_folder(variant) / f"seed-{seed}"
     config = experiment.config(variant, seed)
     final = folder / f"snapshot-{config.steps:08d}.safetensors"
     done = folder / "done.json"
     data = experiment.data(variant)
-    start = trained(experiment, variant.start, seed) if variant.start else None
+    start = train_variant(experiment, variant.start, seed) if variant.start else None
     known = {"config": config.to_json(), "clips": (data / "clips.ndjson").read_text()}
     wanted = json.loads(json.dumps(known | ({"start": file_sha256(start)} if start else {})))
     if done.exists() and final.exists() and json.loads(done.read_text()) == wanted:
         return final
-    say(f"training {variant.model or variant.name}, seed {seed}: {config.steps} steps")
+    log(f"training {variant.model or variant.name}, seed {seed}: {config.steps} steps")
     options = TrainOptions(data, experiment.device, LoggingSettings(save_seconds=120), start=start)
-    train(config, options, folder, event=lambda row: say(row["message"]) if "message" in row else None)
+    train(config, options, folder, event=lambda row: log(row["message"]) if "message" in row else None)
     write_atomically(done, json.dumps(wanted).encode())
     for state in folder.glob("state-*.pt"):
-        state.unlink()  # a finished run is only used
+        state.unlink()  # a finished run is not resumed
     return final
 
 
-def finished(experiment: Experiment, variant: Variant, seed: int) -> Figures:
-    """A trained variant's videos of all held-out clips, and their figures."""
-    snapshot = trained(experiment, variant, seed)
+def evaluate_variant(experiment: Experiment, variant: Variant, seed: int) -> Figures:
+    """Synthesize the videos of all held-out clips with a variant's model, and measure them."""
+    snapshot = train_variant(experiment, variant, seed)
     model = load_model(snapshot)
     folder = experiment.out / "results" / variant.folder / f"seed-{seed}"
-    asked = {
+    options = {
         "num_examples": 1,
         "normalize": "off",
         "crop": "none",
         "size": "model",
         "precision": "fp32",
         "device": experiment.device,
-        **variant.asked,
+        **variant.synthesis,
     }
-    pairs = []
-    for row, examples, judged in experiment.cuts():
+    triples = []
+    for row, examples, reference in experiment.test_clips():
         out = folder / f"{row['id']}.clip"
-        driving = _driving(experiment, variant, seed, examples, judged, folder / "driving" / out.name)
+        driving = _driving_clip(experiment, variant, seed, examples, reference, folder / "driving" / out.name)
         start = examples if variant.continues else None
-        synthesize([examples] if model.config.few_shot else [], driving, model, out, SynthesizeOptions(**asked), start=start)
-        pairs.append((open_clip(out), examples, judged))
+        synthesize([examples] if model.config.few_shot else [], driving, model, out, SynthesizeOptions(**options), start=start)
+        triples.append((open_clip(out), examples, reference))
     labeller = experiment.labeller()
     if experiment.last:
         folder = folder / f"last-{experiment.last}"
-        pairs = [_last(triple, experiment.last, folder) for triple in pairs]
-    kept, key = folder / "figures.json", [clip.frames_digest() for triple in pairs for clip in triple]
+        triples = [_last_frames(triple, experiment.last, folder) for triple in triples]
+    file, key = folder / "figures.json", [clip.frames_digest() for triple in triples for clip in triple]
     key += [file_sha256(labeller)] if labeller else []
     size = sum(p.numel() for p in model.generator.parameters())
-    known = Figures(variant=variant.name, seed=seed, parameters=size, minutes=minutes_of(snapshot.parent))
-    if kept.exists() and (found := json.loads(kept.read_text()))["key"] == key:
-        known = Figures(**found["figures"])
-    wanted = [metric for metric in experiment.metrics if metric not in known.values]
-    if wanted:
-        say(f"judging {variant.name}, seed {seed}: {', '.join(wanted)}")
-        known = known.and_also(judge(pairs, wanted, labeller, experiment.device))
-        write_atomically(kept, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
-    return known.only(experiment.metrics)
+    known = Figures(variant=variant.name, seed=seed, parameters=size, minutes=training_minutes(snapshot.parent))
+    if file.exists() and (content := json.loads(file.read_text()))["key"] == key:
+        known = Figures(**content["figures"])
+    missing = [metric for metric in experiment.metrics if metric not in known.values]
+    if missing:
+        log(f"evaluating {variant.name}, seed {seed}: {', '.join(missing)}")
+        known = known.updated_with(score(triples, missing, labeller, experiment.device))
+        write_atomically(file, json.dumps({"key": key, "figures": asdict(known)}, indent=1).encode())
+    return known.restricted_to(experiment.metrics)
 
 
-def _driving(experiment: Experiment, variant: Variant, seed: int, examples: Clip, judged: Clip, out: Path) -> Clip:
-    """The clip that drives a video of a variant; one that has to be made is written to `out`."""
-    if variant.drive is not None:
-        return variant.drive(examples, judged, out)
-    if variant.future is None:
-        return judged
-    model = load_model(trained(experiment, variant.future, seed))
-    predict(examples, model, out, PredictOptions(judged.num_frames, device=experiment.device))
+def _driving_clip(experiment: Experiment, variant: Variant, seed: int, examples: Clip, reference: Clip, out: Path) -> Clip:
+    """The driving clip of a variant; if it has to be made, it is written to `out`."""
+    if variant.make_driving is not None:
+        return variant.make_driving(examples, reference, out)
+    if variant.label_predictor is None:
+        return reference
+    model = load_model(train_variant(experiment, variant.label_predictor, seed))
+    predict(examples, model, out, PredictOptions(reference.num_frames, device=experiment.device))
     return open_clip(out)
 
 
-def _last(triple: Triple, count: int, folder: Path) -> Triple:
-    """The last `count` frames of a result, and of what it is compared with."""
-    result, examples, judged = triple
-    parts = {"result": result, "judged": judged}
-    paths = {name: folder / name / f"{result.path.stem}.clip" for name in parts}
-    for name, clip in parts.items():
+def _last_frames(triple: Triple, count: int, folder: Path) -> Triple:
+    """A triple of the last `count` frames of the result and of the reference."""
+    result, examples, reference = triple
+    clips = {"result": result, "reference": reference}
+    paths = {name: folder / name / f"{result.path.stem}.clip" for name in clips}
+    for name, clip in clips.items():
         create_clip(paths[name], clip.frames(max(0, clip.num_frames - count)), fps=clip.fps, overwrite=True)
-    return open_clip(paths["result"]), examples, open_clip(paths["judged"])
+    return open_clip(paths["result"]), examples, open_clip(paths["reference"])
 
 
-def minutes_of(run: Path) -> float:
-    """How long a run took, judging at milestones included."""
+def training_minutes(run: Path) -> float:
+    """Duration of a training run, including validation at milestones."""
     rows = [json.loads(line) for line in (run / "speed.ndjson").read_text(encoding="utf-8").splitlines()]
     return sum(row["seconds"] for row in rows) / 60
 
 
-def model_of(variant: Variant) -> str:
+def model_folder(variant: Variant) -> str:
+    """The name of the folder of the variant's model."""
     return slug(variant.model) or variant.folder
 
 
 def slug(name: str) -> str:
+    """A name in lower case with hyphens, for a folder."""
     return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Painted faces: eyes, brows, nose, mouth, beard, glasses, in the head's own coordinates, so that they turn with it."""
+"""Painted faces: eyes, brows, nose, mouth, beard and glasses, as a decal on the front of the head."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from textures import Colour, Image, colour, noise
+from textures import Colour, Image, hex_colour, noise
 
 SIDE = 256
 REACH = 0.5
-"""The image shows x and y from -REACH to REACH of the head's height about the middle between the eyes (y: from _SHARE_ABOVE above)."""
+"""The image shows a square whose side is the head's height.
+
+The point between the eyes is at REACH from the left, and at _SHARE_ABOVE from the top.
+"""
 _SHARE_ABOVE = 0.4
 SKINS = ("f6d7c3", "efc4a6", "e8b48f", "d9a17a", "c68a5f", "ad7148", "8d5635", "6e4128", "52301f", "3b2217", "f3cdb5", "e0aa84")
 HAIRS = ("17120f", "241a14", "3a261a", "54371f", "7a5230", "a67a45", "d0ab6a", "8c3b1c", "9b9a98", "d9d6d0", "2c2a2e", "5d2a2a")
@@ -19,7 +22,7 @@ _EYES = ("3a2416", "5a3a20", "4a6a8a", "5c7a4a", "6b7680", "22150d")
 
 @dataclass(frozen=True)
 class Face:
-    """Colours, and sizes as factors of what is usual."""
+    """Colours, and sizes relative to the average."""
 
     skin: Colour
     hair: Colour
@@ -35,17 +38,17 @@ class Face:
 
 
 def draw_face(draw: np.random.Generator, feminine: float) -> Face:
-    usual = colour(str(draw.choice(SKINS))) * (1, 0.95, 0.89) * draw.uniform(0.88, 1.0)
-    skin = np.clip(usual + draw.normal(0, 0.008, 3), 0, 1).astype(np.float32)
+    base = hex_colour(str(draw.choice(SKINS))) * (1, 0.95, 0.89) * draw.uniform(0.88, 1.0)
+    skin = np.clip(base + draw.normal(0, 0.008, 3), 0, 1).astype(np.float32)
     dark = float(skin.mean()) < 0.5
-    hair = colour(str(draw.choice(HAIRS[:4] if dark or draw.random() < 0.25 else HAIRS))) * draw.uniform(0.85, 1.15)
+    hair = hex_colour(str(draw.choice(HAIRS[:4] if dark or draw.random() < 0.25 else HAIRS))) * draw.uniform(0.85, 1.15)
     if draw.random() < 0.05:
         hair = draw.uniform(0.1, 0.9, 3)
     lips = np.clip(skin * (0.86, 0.6, 0.6) + feminine * draw.uniform(0, 0.5) * (np.array([0.7, 0.1, 0.2]) - skin), 0, 1)
     return Face(
         skin=skin,
         hair=np.clip(hair, 0.02, 0.95).astype(np.float32),
-        iris=colour(str(draw.choice(_EYES[:2] if dark else _EYES))),
+        iris=hex_colour(str(draw.choice(_EYES[:2] if dark else _EYES))),
         lips=lips.astype(np.float32),
         eyes=float(draw.uniform(0.9, 1.25)),
         mouth=float(draw.uniform(0.85, 1.2)),
@@ -57,8 +60,8 @@ def draw_face(draw: np.random.Generator, feminine: float) -> Face:
     )
 
 
-def paint(face: Face, draw: np.random.Generator) -> Image:
-    """RGBA [SIDE, SIDE, 4] to lay on the front of the head."""
+def paint_face(face: Face, draw: np.random.Generator) -> Image:
+    """The decal, RGBA [SIDE, SIDE, 4]."""
     brush = _Brush(face.skin)
     brush.blob((0, 0.33), (0.3, 0.2), face.hair * 0.8 + 0.2 * face.skin, 0.75 * face.beard, 9)
     if face.beard:
@@ -105,26 +108,26 @@ def _paint_mouth(brush: _Brush, face: Face) -> None:
 
 
 class _Brush:
-    """Paints in units of the head's height, x to the right, y down, 0 between the eyes."""
+    """Paints on a canvas. Coordinates and sizes are relative to the head's height: x right, y down, the origin between the eyes."""
 
     def __init__(self, ground: Colour) -> None:
         self.colours = np.broadcast_to(ground, (SIDE, SIDE, 3)).astype(np.float32).copy()
         self.alpha = np.zeros((SIDE, SIDE), np.float32)
 
-    def blob(self, centre: tuple[float, float], radii: tuple[float, float], paint: Colour, strength: float, soft: int) -> None:
+    def blob(self, centre: tuple[float, float], radii: tuple[float, float], paint: Colour, strength: float, blur: int) -> None:
         mask = np.zeros((SIDE, SIDE), np.float32)
         cv2.ellipse(mask, self._pixel(centre), tuple(max(1, round(r * SIDE)) for r in radii), 0, 0, 360, 1.0, cv2.FILLED, cv2.LINE_8)
-        self._lay(cv2.GaussianBlur(mask, (0, 0), soft) * strength, paint)
+        self._blend(cv2.GaussianBlur(mask, (0, 0), blur) * strength, paint)
 
     def line(self, start: tuple[float, float], end: tuple[float, float], paint: Colour, width: float) -> None:
         mask = np.zeros((SIDE, SIDE), np.float32)
         cv2.line(mask, self._pixel(start), self._pixel(end), 1.0, max(1, round(width * SIDE)))
-        self._lay(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
+        self._blend(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
 
     def ring(self, centre: tuple[float, float], radii: tuple[float, float], paint: Colour, width: float) -> None:
         mask = np.zeros((SIDE, SIDE), np.float32)
         cv2.ellipse(mask, self._pixel(centre), tuple(round(r * SIDE) for r in radii), 0, 0, 360, 1.0, max(1, round(width * SIDE)))
-        self._lay(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
+        self._blend(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32), paint)
 
     def image(self) -> Image:
         return np.dstack([self.colours, self.alpha])
@@ -132,11 +135,11 @@ class _Brush:
     def _pixel(self, place: tuple[float, float]) -> tuple[int, int]:
         return round((place[0] + REACH) * SIDE), round((place[1] + _SHARE_ABOVE) * SIDE)
 
-    def _lay(self, mask: Image, paint: Colour) -> None:
+    def _blend(self, mask: Image, paint: Colour) -> None:
         self.colours += (np.asarray(paint, np.float32) - self.colours) * mask[..., None]
         self.alpha = np.maximum(self.alpha, mask)
 
 
-def corner(eyes: np.ndarray, head_height: float) -> tuple[float, float, float]:
-    """(left x, top y, side) in metres of the painted square, for the place between the eyes."""
+def decal_place(eyes: np.ndarray, head_height: float) -> tuple[float, float, float]:
+    """Left x, top y and side of the decal in metres. eyes: the point between the eyes."""
     return float(eyes[0]) - REACH * head_height, float(eyes[1]) + _SHARE_ABOVE * head_height, head_height

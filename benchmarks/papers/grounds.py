@@ -1,4 +1,4 @@
-"""Places to stand in: studios, rooms, parks and streets, as textured boxes before a sky."""
+"""Places for actors: studios, rooms, parks and streets, as textured boxes in front of a sky."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Box:
-    """From low to high, in metres; its sides show a tile that repeats every `size` metres."""
+    """A box from corner `low` to corner `high` in metres. Its sides have a tile that repeats every `size` metres."""
 
     low: Array
     high: Array
@@ -24,7 +24,7 @@ class Box:
     size: float
 
     def colours(self, across: Array, down: Array) -> Array:
-        """sRGB [N, 3] at places on a side, in metres."""
+        """sRGB [N, 3] at positions [N] on a side, in metres across and down."""
         if not len(across):
             return np.zeros((0, 3), np.float32)
         rows = -(-len(across) // 512)
@@ -32,13 +32,13 @@ class Box:
         for row, values in enumerate((across, down)):
             places[row, : len(across)] = values / self.size % 1 * SIDE - 0.5
         x, y = places.reshape(2, rows, 512)
-        found = np.asarray(cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
-        return found.reshape(-1, 3)[: len(across)]
+        samples = np.asarray(cv2.remap(self.tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
+        return samples.reshape(-1, 3)[: len(across)]
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """sky: directions [..., 3] -> sRGB, where no box is."""
+    """Boxes, and what is visible behind them. sky: directions [..., 3] -> sRGB."""
 
     boxes: list[Box]
     sky: Callable[[Array], Array]
@@ -60,9 +60,9 @@ def _floor(tile: Image, size: float) -> Box:
 
 
 def _studio(draw: np.random.Generator) -> Backdrop:
-    """A sheet of paper, evenly lit."""
-    base = textures.colour(str(draw.choice(["8d9094", "c9c9c6", "4b4e54", "b8a58c", "7f93a8", "dcd8d0", "5b6a58", "a87f78", "2f3136"])))
-    paper = textures.uneven_tile(draw, _even(base * draw.uniform(0.85, 1.1)), 0.012)
+    """A studio with a paper backdrop."""
+    base = textures.hex_colour(str(draw.choice(["8d9094", "c9c9c6", "4b4e54", "b8a58c", "7f93a8", "dcd8d0", "5b6a58", "a87f78", "2f3136"])))
+    paper = textures.uneven_tile(draw, _flat_tile(base * draw.uniform(0.85, 1.1)), 0.012)
     back = -draw.uniform(0.9, 2.5)
     floor = paper if draw.random() < 0.7 else _planks(draw)
     return Backdrop([_floor(floor, 3.0), box((-60, 0, back - 1), (60, 60, back), paper, 4.0)], _plain_sky(base), description="studio")
@@ -70,27 +70,27 @@ def _studio(draw: np.random.Generator) -> Backdrop:
 
 def _room(draw: np.random.Generator) -> Backdrop:
     back, left, right = -draw.uniform(0.9, 3.5), -draw.uniform(0.9, 3.5), draw.uniform(0.9, 3.5)
-    paint = textures.colour(
+    paint = textures.hex_colour(
         str(draw.choice(["e9e4d8", "d5dbdf", "c9bfa8", "b7c4b8", "a7b6c6", "d9c1b0", "8fa3a8", "efefec", "c58f75", "6f7f8f"]))
     )
     wall, wall_size = _wall(draw, paint)
     floor = [_planks, _floor_tiles, _carpet][draw.integers(3)](draw)
     boxes = [_floor(floor, float(draw.uniform(0.9, 1.8)))]
     boxes.append(box((-60, 0, back - 1), (60, 4, back), wall, wall_size))
-    side = wall if draw.random() < 0.6 else textures.uneven_tile(draw, _even(paint * 0.85), 0.03)
+    side = wall if draw.random() < 0.6 else textures.uneven_tile(draw, _flat_tile(paint * 0.85), 0.03)
     boxes.append(box((left - 1, 0, -60), (left, 4, 3), side, wall_size))
     boxes.append(box((right, 0, -60), (right + 1, 4, 3), side, wall_size))
-    skirting = textures.uneven_tile(draw, _even(paint * (1.12 if draw.random() < 0.7 else 0.4)), 0.01)
+    skirting = textures.uneven_tile(draw, _flat_tile(paint * (1.12 if draw.random() < 0.7 else 0.4)), 0.01)
     boxes.append(box((-60, 0, back), (60, float(draw.uniform(0.06, 0.14)), back + 0.02), np.clip(skirting, 0, 1)))
     for _ in range(int(draw.integers(1, 5))):
-        boxes += _on_wall(draw, back)
+        boxes += _wall_decoration(draw, back)
     for _ in range(int(draw.integers(0, 4))):
         boxes.append(_furniture(draw, back))
     return Backdrop(boxes, _plain_sky(paint * 0.9), description="room")
 
 
-def _on_wall(draw: np.random.Generator, back: float) -> list[Box]:
-    """A picture, a window or a door with its frame."""
+def _wall_decoration(draw: np.random.Generator, back: float) -> list[Box]:
+    """A picture, window or door with its frame, on the back wall."""
     kind = draw.choice(["picture", "window", "door"], p=[0.6, 0.25, 0.15])
     wide, high, low = {
         "picture": (draw.uniform(0.25, 0.9), draw.uniform(0.25, 0.8), draw.uniform(1.0, 1.7)),
@@ -102,10 +102,10 @@ def _on_wall(draw: np.random.Generator, back: float) -> list[Box]:
         inner = textures.fabric(draw, textures.cloth_colour(draw, 0.2), 0.3)
         inner = np.clip(inner + 0.25 * textures.noise(draw, SIDE, 2, 4)[..., None] * draw.normal(size=3), 0, 1)
     elif kind == "window":
-        inner = textures.mixed(textures.colour("dfeefa"), textures.colour("8fae86"), textures.noise(draw, SIDE, 2, 4) * 0.4 + 0.3)
+        inner = textures.mix(textures.hex_colour("dfeefa"), textures.hex_colour("8fae86"), textures.noise(draw, SIDE, 2, 4) * 0.4 + 0.3)
     else:
-        inner = textures.uneven_tile(draw, _even(textures.cloth_colour(draw, 0.8)), 0.04)
-    frame = textures.uneven_tile(draw, _even(textures.cloth_colour(draw, 0.9)), 0.03)
+        inner = textures.uneven_tile(draw, _flat_tile(textures.cloth_colour(draw, 0.8)), 0.04)
+    frame = textures.uneven_tile(draw, _flat_tile(textures.cloth_colour(draw, 0.9)), 0.03)
     outer = box((x - rim, low - rim, back), (x + wide + rim, low + high + rim, back + 0.03), frame)
     return [outer, box((x, low, back), (x + wide, low + high, back + 0.035), inner.astype(np.float32), max(wide, high))]
 
@@ -118,26 +118,26 @@ def _furniture(draw: np.random.Generator, back: float) -> Box:
 
 
 def _park(draw: np.random.Generator) -> Backdrop:
-    green = textures.colour(str(draw.choice(["5d7a35", "6f8a45", "4c6a33", "8a8a4a", "7d9150"])))
+    green = textures.hex_colour(str(draw.choice(["5d7a35", "6f8a45", "4c6a33", "8a8a4a", "7d9150"])))
     grass = np.clip(
         green * (1 + 0.2 * textures.noise(draw, SIDE, 16, 4)[..., None]) + 0.04 * textures.noise(draw, SIDE, 3, 3)[..., None], 0, 1
     )
     ground = grass if draw.random() < 0.65 else _gravel(draw)
-    leaves = textures.colour(str(draw.choice(["3f5a2a", "4c6b2f", "2f4a2c", "7a6a2c", "5a7a3a"])))
+    leaves = textures.hex_colour(str(draw.choice(["3f5a2a", "4c6b2f", "2f4a2c", "7a6a2c", "5a7a3a"])))
     boxes = [_floor(ground, 1.7)]
     if draw.random() < 0.6:
         back = -draw.uniform(2.5, 9)
         boxes.append(box((-60, 0, back - 1), (60, float(draw.uniform(0.7, 3.0)), back), _foliage(draw, leaves), draw.uniform(1.2, 2.5)))
     for _ in range(int(draw.integers(0, 4))):
         x, z, thick = draw.uniform(-3.5, 3.5), -draw.uniform(1.5, 8), draw.uniform(0.1, 0.3)
-        bark = np.clip(textures.colour("6a5540") * (1 + 0.3 * textures.noise(draw, SIDE, 6, 4, (1, 4))[..., None]), 0, 1)
+        bark = np.clip(textures.hex_colour("6a5540") * (1 + 0.3 * textures.noise(draw, SIDE, 6, 4, (1, 4))[..., None]), 0, 1)
         boxes.append(box((x, 0, z - thick), (x + thick, 8, z), bark, 0.8))
-    return Backdrop(boxes, _wooded_sky(draw, leaves), outdoors=True, description="park")
+    return Backdrop(boxes, _sky_with_horizon(draw, leaves), outdoors=True, description="park")
 
 
 def _street(draw: np.random.Generator) -> Backdrop:
     paving = [_gravel, _floor_tiles][draw.integers(2)](draw)
-    paving = np.clip(0.5 * paving + 0.5 * textures.colour("8b8a87"), 0, 1)
+    paving = np.clip(0.5 * paving + 0.5 * textures.hex_colour("8b8a87"), 0, 1)
     boxes = [_floor(paving, float(draw.uniform(0.9, 2.0)))]
     x, back = -14.0, -draw.uniform(1.5, 8)
     while x < 14:
@@ -147,25 +147,25 @@ def _street(draw: np.random.Generator) -> Backdrop:
     for _ in range(int(draw.integers(0, 4))):
         x, z, wide, high = draw.uniform(-3, 3), draw.uniform(back + 0.2, -0.8), draw.uniform(0.1, 1.2), draw.uniform(0.4, 2.6)
         boxes.append(box((x, 0, z - 0.3), (x + wide, high, z), textures.fabric(draw, textures.cloth_colour(draw), 10), 1.0))
-    return Backdrop(boxes, _wooded_sky(draw, textures.colour("7f8b93")), outdoors=True, description="street")
+    return Backdrop(boxes, _sky_with_horizon(draw, textures.hex_colour("7f8b93")), outdoors=True, description="street")
 
 
-def _even(base: Colour) -> Image:
+def _flat_tile(base: Colour) -> Image:
     return np.broadcast_to(np.clip(base, 0, 1), (SIDE, SIDE, 3)).astype(np.float32)
 
 
 def _wall(draw: np.random.Generator, paint: Colour) -> tuple[Image, float]:
     kind = draw.random()
     if kind < 0.6:
-        return textures.uneven_tile(draw, _even(paint), 0.025), 2.5
+        return textures.uneven_tile(draw, _flat_tile(paint), 0.025), 2.5
     if kind < 0.8:
-        return textures.fabric(draw, paint, 0.3) * 0.35 + _even(paint) * 0.65, float(draw.uniform(0.5, 1.0))
+        return textures.fabric(draw, paint, 0.3) * 0.35 + _flat_tile(paint) * 0.65, float(draw.uniform(0.5, 1.0))
     return _bricks(draw, paint), 1.0
 
 
 def _bricks(draw: np.random.Generator, paint: Colour) -> Image:
-    base = textures.colour(str(draw.choice(["9a5a45", "8a6a55", "b0a090", "d8d4cc"]))) if draw.random() < 0.7 else paint
-    tile = _even(base * 0.75).copy()
+    base = textures.hex_colour(str(draw.choice(["9a5a45", "8a6a55", "b0a090", "d8d4cc"]))) if draw.random() < 0.7 else paint
+    tile = _flat_tile(base * 0.75).copy()
     for row in range(12):
         for column in range(-1, 4):
             x, y = column * 64 + 32 * (row % 2), row * SIDE // 12
@@ -174,8 +174,8 @@ def _bricks(draw: np.random.Generator, paint: Colour) -> Image:
 
 
 def _planks(draw: np.random.Generator) -> Image:
-    base = textures.colour(str(draw.choice(["a67c52", "c8a577", "7a5638", "d6c3a3", "5a4636", "9a8c7c", "8b5a3a"])))
-    tile = _even(base).copy()
+    base = textures.hex_colour(str(draw.choice(["a67c52", "c8a577", "7a5638", "d6c3a3", "5a4636", "9a8c7c", "8b5a3a"])))
+    tile = _flat_tile(base).copy()
     count = int(draw.integers(5, 9))
     edges = np.linspace(0, SIDE, count + 1).astype(int)
     for top, bottom in zip(edges, edges[1:], strict=False):
@@ -188,10 +188,10 @@ def _planks(draw: np.random.Generator) -> Image:
 
 
 def _floor_tiles(draw: np.random.Generator) -> Image:
-    one = textures.colour(str(draw.choice(["d8d4cc", "b7b2a8", "8c8c8c", "c4a98a", "5e6468"])))
+    one = textures.hex_colour(str(draw.choice(["d8d4cc", "b7b2a8", "8c8c8c", "c4a98a", "5e6468"])))
     other = one * draw.uniform(0.5, 0.9) if draw.random() < 0.35 else one
     count = int(draw.choice([2, 4]))
-    tile, side = _even(one).copy(), SIDE // count
+    tile, side = _flat_tile(one).copy(), SIDE // count
     for row in range(count):
         for column in range(count):
             part = tile[row * side : (row + 1) * side, column * side : (column + 1) * side]
@@ -206,7 +206,7 @@ def _carpet(draw: np.random.Generator) -> Image:
 
 
 def _gravel(draw: np.random.Generator) -> Image:
-    base = textures.colour(str(draw.choice(["8b8a87", "6e6f72", "a39a8a", "b7ab95", "55575b"])))
+    base = textures.hex_colour(str(draw.choice(["8b8a87", "6e6f72", "a39a8a", "b7ab95", "55575b"])))
     rough = 0.1 * textures.noise(draw, SIDE, 24, 3) + 0.06 * textures.noise(draw, SIDE, 2, 3)
     return np.clip(base * (1 + rough[..., None]), 0, 1).astype(np.float32)
 
@@ -217,9 +217,9 @@ def _foliage(draw: np.random.Generator, leaves: Colour) -> Image:
 
 
 def _facade(draw: np.random.Generator) -> Image:
-    base = textures.colour(str(draw.choice(["b9a58c", "9a5a45", "c8c2b4", "8f9aa3", "d6c6a0", "77706a", "a8b0a0", "dcd8d0"])))
-    tile = _bricks(draw, base) if draw.random() < 0.3 else textures.uneven_tile(draw, _even(base), 0.04).copy()
-    glass = textures.colour(str(draw.choice(["3a4650", "566a7a", "28303a", "8fa3b0"])))
+    base = textures.hex_colour(str(draw.choice(["b9a58c", "9a5a45", "c8c2b4", "8f9aa3", "d6c6a0", "77706a", "a8b0a0", "dcd8d0"])))
+    tile = _bricks(draw, base) if draw.random() < 0.3 else textures.uneven_tile(draw, _flat_tile(base), 0.04).copy()
+    glass = textures.hex_colour(str(draw.choice(["3a4650", "566a7a", "28303a", "8fa3b0"])))
     for x in (0, SIDE // 2) if draw.random() < 0.6 else (0,):
         wide = int(draw.integers(50, 90))
         cv2.rectangle(tile, (x + 16, 50), (x + 24 + wide, 198), np.clip(base * 1.2, 0, 1).tolist(), cv2.FILLED)
@@ -235,10 +235,10 @@ def _plain_sky(base: Colour) -> Callable[[Array], Array]:
     return sky
 
 
-def _wooded_sky(draw: np.random.Generator, far: Colour) -> Callable[[Array], Array]:
-    """A gradient with clouds, and the outline of something far away."""
+def _sky_with_horizon(draw: np.random.Generator, far: Colour) -> Callable[[Array], Array]:
+    """A gradient with clouds, and distant trees or houses of the colour `far`."""
     zenith, horizon = (
-        textures.colour(str(draw.choice(names))) for names in (["6f9fd0", "8fb4d8", "b8c4cc", "5a86c0"], ["dbe6ee", "e8e4d8", "cfd6da"])
+        textures.hex_colour(str(draw.choice(names))) for names in (["6f9fd0", "8fb4d8", "b8c4cc", "5a86c0"], ["dbe6ee", "e8e4d8", "cfd6da"])
     )
     clouds, outline = textures.noise(draw, SIDE, 3, 5), textures.noise(draw, SIDE, 6, 5)
     high, mist = draw.uniform(0.05, 0.3), draw.uniform(0.0, 0.5)
@@ -247,11 +247,11 @@ def _wooded_sky(draw: np.random.Generator, far: Colour) -> Callable[[Array], Arr
         level = (rays[..., 1] / np.hypot(rays[..., 0], rays[..., 2])).astype(np.float32)
         turn = (np.arctan2(rays[..., 0], -rays[..., 2]) / 1.2 % 1 * SIDE).astype(np.float32)
         cloud = cv2.remap(clouds, turn, (level / 0.8 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        found = textures.mixed(textures.mixed(horizon, zenith, np.clip(level * 1.6, 0, 1)), np.ones(3, np.float32), 0.35 * cloud)
+        colour = textures.mix(textures.mix(horizon, zenith, np.clip(level * 1.6, 0, 1)), np.ones(3, np.float32), 0.35 * cloud)
         edge = high * (1 + 0.25 * cv2.remap(outline, turn, np.full_like(turn, 40), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
         rough = cv2.remap(outline, turn, (level / 0.4 % 1 * SIDE).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         trees = np.clip(far * (1 + 0.22 * rough[..., None]) + mist * (horizon - far), 0, 1)
         share = np.clip((edge + 0.02 * rough - level) * 60, 0, 1)[..., None]
-        return (found + (trees - found) * share).astype(np.float32)
+        return (colour + (trees - colour) * share).astype(np.float32)
 
     return sky

@@ -17,23 +17,23 @@ HATS = ("cap", "beanie", "hat")
 
 @dataclass(frozen=True)
 class HairStyle:
-    """thick: of the hair on the skull; fringe: how far it comes down the forehead; length of what falls; all in head heights."""
+    """Relative to the head's height: thickness of the hair on the skull, how far the fringe reaches down, length of hanging hair."""
 
     name: str
     thick: float
     fringe: float
     length: float
 
-    @staticmethod
-    def drawn(draw: np.random.Generator, feminine: float) -> HairStyle:
-        odds = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
-        name = str(draw.choice(STYLES, p=odds / odds.sum()))
-        thick = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * draw.uniform(0.85, 1.4)
-        return HairStyle(name, float(thick), float(draw.uniform(-0.06, 0.12)), float(draw.uniform(0.5, 1.5)))
+
+def draw_hair_style(draw: np.random.Generator, feminine: float) -> HairStyle:
+    odds = np.array(_FEMININE) * feminine + np.array(_MASCULINE) * (1 - feminine)
+    name = str(draw.choice(STYLES, p=odds / odds.sum()))
+    thick = {"stubble": 0.012, "crop": 0.03, "afro": 0.2, "curls": 0.1}.get(name, 0.05) * draw.uniform(0.85, 1.4)
+    return HairStyle(name, float(thick), float(draw.uniform(-0.06, 0.12)), float(draw.uniform(0.5, 1.5)))
 
 
 def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> list[Solid]:
-    """The solids of a style; under a hat it lies flat."""
+    """The solids of a hair style. covered: flat, under a hat."""
     if style.name == "bald":
         return []
     u, skull = anatomy.unit, anatomy.skeleton.skull
@@ -42,12 +42,12 @@ def hair_of(anatomy: Anatomy, style: HairStyle, covered: bool, seed: int) -> lis
     waves = 0.05 if style.name in ("curls", "afro") else 0.09
     cap = _cap(anatomy, thick)
     face = _open_face(anatomy, style.fringe)
-    falls = style.name in ("bob", "long")
+    hangs = style.name in ("bob", "long")
     nape = skull[1] - (0.3 if style.name not in ("afro", "curls") else 0.42) * u
     ears = [Ball(skull + u * np.array([sign * 0.38, -0.1, 0.06]), (0.14 * u, 0.17 * u, 0.13 * u)) for sign in (-1, 1)]
-    holes = face if falls or style.name in ("afro", "curls") else [*face, *ears]
+    holes = face if hangs or style.name in ("afro", "curls") else [*face, *ears]
     solids = [Solid([cap], holes, above=nape, smooth=0.03 * u, folds=uneven, fold_length=waves, seed=seed)]
-    if falls:
+    if hangs:
         solids.append(_curtain(anatomy, 0.45 if style.name == "bob" else style.length, face, uneven, seed))
     if style.name == "bun":
         at = skull + u * np.array([0, 0.42, -0.32]) if seed % 2 else skull + u * np.array([0, 0.05, -0.58])
@@ -72,13 +72,13 @@ def _cap(anatomy: Anatomy, thick: float) -> Ball:
 
 
 def _open_face(anatomy: Anatomy, fringe: float) -> list[Shape]:
-    """What is cut out of hair so that the face is seen."""
+    """The shapes that are cut out of the hair to leave the face free."""
     u, skull = anatomy.unit, anatomy.skeleton.skull
     return [Ball(skull + u * np.array([0, -0.2 - fringe, 0.5]), (0.29 * u, 0.5 * u, 0.42 * u))]
 
 
 def _curtain(anatomy: Anatomy, length: float, face: list[Shape], uneven: float, seed: int) -> Solid:
-    """Hair that falls behind and beside the neck."""
+    """Hair that hangs down behind and beside the neck."""
     u, skull = anatomy.unit, anatomy.skeleton.skull
     top, end = skull + u * np.array([0, 0.1, -0.1]), skull + u * np.array([0, -0.2 - length, -0.22])
     widths = [0.4 * u, 0.42 * u, 0.4 * u, 0.34 * u]

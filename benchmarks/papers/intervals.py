@@ -21,20 +21,23 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(half)
 
 
-def paired_verdict(ours: Sequence[float], theirs: Sequence[float], better: str) -> Verdict:
-    """Whether "ours beats theirs" holds, from pairs of runs with the same seed. better: "lower" or "higher" values.
+def paired_verdict(values: Sequence[float], baseline: Sequence[float], better: str) -> Verdict:
+    """Whether the claim holds that `values` are better than `baseline`, from pairs of runs with the same seed. better: "lower" or "higher".
 
     The 95 % interval of the mean difference decides; it is undecided if the interval contains 0, or if there is a single pair.
     """
     sign = 1 if better == "higher" else -1
-    mean, half = mean_and_half_width([sign * (a - b) for a, b in zip(ours, theirs, strict=True)])
+    mean, half = mean_and_half_width([sign * (a - b) for a, b in zip(values, baseline, strict=True)])
     if half is None or abs(mean) <= half:
         return "undecided"
     return "holds" if mean > 0 else "does not hold"
 
 
-def formatted(mean: float, half: float | None) -> str:
-    """For example "12.30 ± 0.42": two significant digits of the half-width, and as many decimals of the mean; without it three digits."""
+def format_interval(mean: float, half: float | None) -> str:
+    """For example "12.30 ± 0.42": two significant digits of the half-width, and as many decimals of the mean.
+
+    Without a half-width, three digits.
+    """
     if half is None:
         return f"{mean:.3g}"
     if half == 0:

@@ -1,7 +1,7 @@
-"""Label maps found again in results: pixel accuracy and mean intersection over union, as table 1 of few-shot vid2vid has them of streets.
+"""Finds label maps in results: pixel accuracy and mean intersection over union, as in table 1 of few-shot vid2vid for streets.
 
-The network that finds them is trained here, on real frames of the subjects that methods are trained on, or of others, which is better; no
-result enters it, and nothing of those held out. What it makes of their real frames stands beside all results.
+The labelling network is trained here on real frames, either of the training subjects of the methods or, better, of other subjects. It sees
+no results and no held-out subjects. Its score on the real frames of the held-out subjects is reported beside the results.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ BATCH = 8
 
 
 def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
-    """Train on the dataset `data`, at the size and with the labels of `config`; goes on where it stopped, and is done once.
+    """Train the labelling network on the dataset `data`, at the size and with the labels of `config`, unless the file `out` has it already.
 
-    A file that was trained otherwise is replaced.
+    A stopped training is resumed. A file that was trained with other settings is replaced. Returns `out`.
     """
     wanted = {"clips": (data / "clips.ndjson").read_text(), "steps": steps, "size": list(config.generator.size)}
     if out.exists() and load_dense(out, "cpu")[1]["recipe"] == wanted:
@@ -60,20 +60,22 @@ def train(data: Path, config: TrainConfig, steps: int, out: Path) -> Path:
         out.with_suffix(".json").write_text(json.dumps(wanted))
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        drawn = dataset.batch(plain, step, Phase(1, batch=BATCH), examples=1)
-        return _enlarged(drawn.frames.required_image[:, 0]), ids_of(drawn.frames.semantic[:, 0])
+        samples = dataset.batch(plain, step, Phase(1, batch=BATCH), examples=1)
+        return _enlarge(samples.frames.required_image[:, 0]), label_ids(samples.frames.semantic[:, 0])
 
     def loss(outputs: Tensor, ids: Tensor) -> Tensor:
         sized = F.interpolate(outputs, size=ids.shape[-2:], mode="bilinear", align_corners=False)
-        return F.cross_entropy(sized, ids, rarity(ids, sized.shape[1]), ignore_index=VOID)
+        return F.cross_entropy(sized, ids, label_weights(ids, sized.shape[1]), ignore_index=VOID)
 
     save_dense(out, fit(network, batch, loss, Fit(steps, warm_up=min(100, steps // 4)), state), {"recipe": wanted})
     return out
 
 
-def rarity(ids: Tensor, labels: int) -> Tensor:
-    """The weight of each label: one over the root of its share of the pixels. Without it arms, legs and shoes, a hundredth of the pixels
-    each, are not learnt at all."""
+def label_weights(ids: Tensor, labels: int) -> Tensor:
+    """The weight of each label in the loss: the inverse square root of its number of pixels.
+
+    Without weights, arms, legs and shoes, each with 1 % of the pixels, are not learned at all.
+    """
     return torch.bincount(ids[ids != VOID], minlength=labels).clamp(min=1).rsqrt()
 
 
@@ -86,46 +88,46 @@ class Labeller:
 
     @torch.inference_mode()
     def __call__(self, frame: Image) -> NDArray[np.int64]:
-        image = _enlarged(image_tensor(frame[None])).to(self.device)
+        image = _enlarge(image_tensor(frame[None])).to(self.device)
         scores = F.interpolate(self.network(image), size=frame.shape[:2], mode="bilinear", align_corners=False)
         return np.asarray(scores[0].argmax(0).cpu().numpy())
 
 
 def scores(labeller: Labeller, pairs: Sequence[tuple[Iterable[Image], Clip]]) -> dict[str, float]:
-    """Of (frames, the clip that drove them): label-accuracy and label-miou in [0, 1], over the pixels of all frames together."""
-    confusion = sum(_confusion(labeller, frames, judged) for frames, judged in pairs)
+    """label-accuracy and label-miou in [0, 1] over the pixels of all frames. pairs: (frames, the clip with their true labels)."""
+    confusion = sum(_confusion(labeller, frames, reference) for frames, reference in pairs)
     assert isinstance(confusion, np.ndarray)
     return accuracy_and_iou(confusion)
 
 
-def _confusion(labeller: Labeller, frames: Iterable[Image], judged: Clip) -> NDArray[np.int64]:
-    track = open_track(judged, "segment")
+def _confusion(labeller: Labeller, frames: Iterable[Image], reference: Clip) -> NDArray[np.int64]:
+    track = open_track(reference, "segment")
     confusion = np.zeros((track.channels, track.channels), np.int64)
     for index, frame in enumerate(frames):
-        view = View.scaled(judged.height, judged.width, *frame.shape[:2])
-        truth = ids_of(torch.from_numpy(track.semantic(index, view))[None])[0].numpy()
+        view = View.scaled(reference.height, reference.width, *frame.shape[:2])
+        truth = label_ids(torch.from_numpy(track.semantic(index, view))[None])[0].numpy()
         confusion += confusion_of(truth, labeller(frame), track.channels)
     return confusion
 
 
-def confusion_of(truth: NDArray[np.int64], found: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
-    """[labels, labels]: pixels by true label and found label; VOID is left out."""
+def confusion_of(truth: NDArray[np.int64], predicted: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
+    """Number of pixels [labels, labels] by true label and predicted label, without those whose true label is VOID."""
     known = truth != VOID
-    return np.bincount(truth[known] * labels + found[known], minlength=labels**2).reshape(labels, labels)
+    return np.bincount(truth[known] * labels + predicted[known], minlength=labels**2).reshape(labels, labels)
 
 
 def accuracy_and_iou(confusion: NDArray[np.int64]) -> dict[str, float]:
-    """Share of pixels that are right, and the intersection over union, a mean over the labels that are there."""
-    right = np.diag(confusion)
-    there = confusion.sum(1) > 0
-    union = confusion.sum(0) + confusion.sum(1) - right
-    return {"label-accuracy": float(right.sum() / confusion.sum()), "label-miou": float((right[there] / union[there]).mean())}
+    """Share of correct pixels, and the mean intersection over union of the labels that occur in the truth."""
+    correct = np.diag(confusion)
+    present = confusion.sum(1) > 0
+    union = confusion.sum(0) + confusion.sum(1) - correct
+    return {"label-accuracy": float(correct.sum() / confusion.sum()), "label-miou": float((correct[present] / union[present]).mean())}
 
 
-def ids_of(semantics: Tensor) -> Tensor:
-    """One-hot [B, L, H, W] -> ids [B, H, W], VOID where no label is."""
+def label_ids(semantics: Tensor) -> Tensor:
+    """One-hot [B, L, H, W] -> ids [B, H, W], VOID where no label is set."""
     return torch.where(semantics.amax(1) > 0.5, semantics.argmax(1), VOID)
 
 
-def _enlarged(images: Tensor) -> Tensor:
+def _enlarge(images: Tensor) -> Tensor:
     return F.interpolate(images, scale_factor=ENLARGED, mode="bilinear", align_corners=False)

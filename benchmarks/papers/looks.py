@@ -1,4 +1,4 @@
-"""What a subject looks like: skin, face, hair and clothes drawn from the seed, as one mesh of labelled, textured parts."""
+"""The appearance of a subject: random skin, face, hair and clothes, as one mesh of labelled, textured parts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import textures
 from anatomy import Anatomy
 from body import Array, Skeleton, draw_proportions
-from hair import HATS, HairStyle, hair_of, hat_of
-from shapes import Ball, Loft, Mesh, Shape, Solid, bind_skirt, joined, mesh
+from hair import HATS, draw_hair_style, hair_of, hat_of
+from shapes import Ball, Loft, Mesh, Shape, Solid, bind_skirt, build_mesh, join
 from textures import Colour, Image
 
 from stages.tables.label_tables import LabelTable
@@ -23,10 +23,10 @@ _LABELS = {
     "right shoe": (30, 120, 160), "gloves": (150, 90, 220),
 }  # fmt: skip
 LABELS = LabelTable("actors", tuple(_LABELS), tuple(_LABELS.values()))
-"""Arms and legs are bare skin, hands included; left and right are the person's."""
+"""Arms and legs are bare skin, including hands. Left and right are those of the person."""
 
 SLACK = 0.003
-"""What lies deeper than this below a garment, in metres, is not drawn; see also `Part.through`."""
+"""Surfaces that lie deeper than this below a garment, in metres, are not drawn; see also `Part.hidden_depth`."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class Material:
     size: float = 0.5
     gloss: float = 0.0
     decal: Image | None = None
-    """RGBA, laid on the front."""
-    place: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """Of the decal: left x, top y and side, in metres at rest."""
-    fleshy: bool = False
+    """RGBA, placed on the front of the part."""
+    decal_place: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """Left x, top y and side of the decal, in metres at rest."""
+    skin: bool = False
+    """Skin scatters light."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ class Part:
     """Bound to the bones by `bind_skirt`."""
     hides: bool = True
     """Earlier parts are not drawn inside this one."""
-    through: float = 0.012
-    """Earlier parts that stick out of it by less than this, in metres, are hidden too, except at its edges."""
+    hidden_depth: float = 0.012
+    """Earlier parts that stick out of this one by less than this, in metres, are hidden, too, except at its edges."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A subject that can be posed. labels [F] and materials [F], indices into `palette`, belong to the faces of `mesh`."""
+    """A subject that can be posed. labels [F]: of the faces of `mesh`; materials [F]: their indices in `palette`."""
 
     skeleton: Skeleton
     mesh: Mesh
@@ -76,7 +77,7 @@ class Figure:
 
 @dataclass
 class _Wardrobe:
-    """The parts of a figure while it is dressed, from the skin outward."""
+    """The parts of a figure while it is built, from the skin outward. worn: names of the garments."""
 
     anatomy: Anatomy
     draw: np.random.Generator
@@ -91,7 +92,7 @@ class _Wardrobe:
         return Material(textures.fabric(self.draw, base, plainness), float(self.draw.uniform(0.3, 0.7))), base
 
     def wear(self, part: Part, name: str) -> None:
-        """Add a part over the others. name: for the description of the figure; empty for a part of a garment that has one."""
+        """Add a part over the others. name: of the garment, for the description; empty if another part of the garment has it."""
         self.parts.append(part)
         self.worn.append(name)
 
@@ -101,15 +102,15 @@ def draw_figure(draw: np.random.Generator) -> Figure:
     wardrobe = _Wardrobe(Anatomy(skeleton), draw)
     face = faces.draw_face(draw, skeleton.proportions.feminine)
     _add_body(wardrobe, face)
-    _dress(wardrobe)
-    _head(wardrobe, face)
-    return _assembled(skeleton, wardrobe)
+    _add_outfit(wardrobe)
+    _add_hair(wardrobe, face)
+    return _assemble(skeleton, wardrobe)
 
 
 def _add_body(w: _Wardrobe, face: faces.Face) -> None:
     a, u = w.anatomy, w.anatomy.unit
-    flesh = Material(textures.skin(w.draw, face.skin), 0.4, gloss=0.12, fleshy=True)
-    painted = replace(flesh, decal=faces.paint(face, w.draw), place=faces.corner(a.skeleton.skull, u))
+    flesh = Material(textures.skin_tile(w.draw, face.skin), 0.4, gloss=0.12, skin=True)
+    painted = replace(flesh, decal=faces.paint_face(face, w.draw), decal_place=faces.decal_place(a.skeleton.skull, u))
     w.parts.append(Part("face", a.head(), painted, 0.0085, hides=False))
     w.parts.append(Part("face", Solid([*a.yoke(), *a.trunk()], smooth=0.02), flesh, hides=False))
     for side in ("left", "right"):
@@ -119,33 +120,33 @@ def _add_body(w: _Wardrobe, face: faces.Face) -> None:
         w.parts.append(Part("leg", a.foot(side), flesh, 0.01, hides=False))
 
 
-def _dress(w: _Wardrobe) -> None:
-    """An outfit: shoes; a dress, or trousers or a skirt with a top; sometimes a jacket and gloves."""
+def _add_outfit(w: _Wardrobe) -> None:
+    """Add an outfit: shoes; a dress, or trousers or a skirt with a top; sometimes a jacket and gloves."""
     feminine = w.anatomy.feminine
-    _shoes(w)
+    _add_shoes(w)
     kind = w.draw.random()
     if kind < 0.22 * (0.1 + 1.6 * feminine):
-        _wear_dress(w)
+        _add_dress(w)
     else:
         tucked = w.draw.random() < 0.35
-        below: Callable[[_Wardrobe, float], None] = _skirt if w.draw.random() < 0.3 * feminine else _trousers
-        below(w, 0.022 if tucked else 0.012)
-        _top(w, 0.012 if tucked else 0.026, tucked)
+        add_lower: Callable[[_Wardrobe, float], None] = _add_skirt if w.draw.random() < 0.3 * feminine else _add_trousers
+        add_lower(w, 0.022 if tucked else 0.012)
+        _add_top(w, 0.012 if tucked else 0.026, tucked)
     if w.draw.random() < 0.3:
-        _jacket(w)
+        _add_jacket(w)
     if w.draw.random() < 0.05:
         material, _ = w.cloth(6, 0.8)
         for side in ("left", "right"):
             w.wear(Part("gloves", w.anatomy.hand(side, 0.005), material, 0.007), "gloves")
 
 
-def _shoes(w: _Wardrobe) -> None:
+def _add_shoes(w: _Wardrobe) -> None:
     base = textures.cloth_colour(w.draw, 0.7)
     high = float(w.draw.choice([0.0, 0.012, 0.05, 0.1], p=[0.45, 0.3, 0.17, 0.08]))
     material = Material(
         textures.uneven_tile(w.draw, np.broadcast_to(base, (256, 256, 3)), 0.06), 0.3, gloss=float(w.draw.choice([0.05, 0.5]))
     )
-    pale = Material(textures.uneven_tile(w.draw, np.broadcast_to(textures.colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
+    pale = Material(textures.uneven_tile(w.draw, np.broadcast_to(textures.hex_colour("e6e3dc"), (256, 256, 3)), 0.05), 0.3)
     rim = w.draw.random() < 0.45
     for side in ("left", "right"):
         w.wear(Part("shoe", w.anatomy.foot(side, 0.006, high), material, 0.009), "shoes")
@@ -153,13 +154,13 @@ def _shoes(w: _Wardrobe) -> None:
             w.wear(Part("shoe", replace(w.anatomy.foot(side, 0.009, -0.03), below=0.022), pale, 0.009), "")
 
 
-def _trousers(w: _Wardrobe, ease: float) -> None:
+def _add_trousers(w: _Wardrobe, ease: float) -> None:
     a, draw = w.anatomy, w.draw
     reach = float(draw.choice([1.93, 1.7, 1.02, 0.75, 0.5], p=[0.6, 0.07, 0.12, 0.13, 0.08]))
     flare = float(draw.choice([0.0, 0.012, 0.03, 0.06], p=[0.35, 0.35, 0.2, 0.1])) + (0.015 if reach < 1.2 else 0)
     cut = float(draw.uniform(0.005, 0.011))
     if draw.random() < 0.42 and reach != 1.02:
-        base = textures.colour(str(draw.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
+        base = textures.hex_colour(str(draw.choice(["2c3e5e", "4a648c", "7c95b4", "22262e", "1d2b45", "9fb0c4"])))
         material, name = Material(textures.denim(draw, base), 0.45), "jeans"
     else:
         material, name = w.cloth(9, 0.7)[0], "trousers"
@@ -170,13 +171,13 @@ def _trousers(w: _Wardrobe, ease: float) -> None:
 
 
 def _waistband(trunk: Shape, ease: float) -> Shape:
-    """The trunk as the upper end of trousers, looser by `ease` less a centimetre."""
+    """The upper end of trousers: the trunk, wider by `ease` minus a centimetre."""
     assert isinstance(trunk, Loft)
     return replace(trunk, widths=[width + ease - 0.01 for width in trunk.widths], depths=[depth + ease - 0.01 for depth in trunk.depths])
 
 
 def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: float) -> Loft:
-    """A skirt from the height `top` down; its length is in segments of the leg: 1 reaches the knee, 2 the ankle."""
+    """A skirt from the height `top` down. length: 1 reaches the knee, 2 the ankle."""
     a = w.anatomy
     trunk = a.trunk(ease)[0]
     assert isinstance(trunk, Loft)
@@ -192,10 +193,10 @@ def _skirt_shape(w: _Wardrobe, top: float, ease: float, length: float, flare: fl
     thick = np.interp(-heights, [-thigh[1], -shin[1], -ankle[1]], [0.055 * a.height, 0.04 * a.height, 0.03 * a.height]) * a.girth
     widths = np.where(heights < hip, np.maximum(widths, legs + thick + 0.012), widths)
     deep = np.interp(np.linspace(0, 1, 8), [0, 1], [0.74, 0.85])
-    return Loft(np.array([0, top, 0]), np.array([0, hem, -0.005]), widths.tolist(), (widths * deep).tolist(), cut=(False, True))
+    return Loft(np.array([0, top, 0]), np.array([0, hem, -0.005]), widths.tolist(), (widths * deep).tolist(), flat_ends=(False, True))
 
 
-def _skirt(w: _Wardrobe, ease: float) -> None:
+def _add_skirt(w: _Wardrobe, ease: float) -> None:
     material, _ = w.cloth(1.0, 0.4)
     length, flare = float(w.draw.choice([0.6, 0.95, 1.3, 1.75])), float(w.draw.uniform(0.0, 0.16))
     top = w.anatomy.at["abdomen"][1] + 0.01
@@ -204,6 +205,7 @@ def _skirt(w: _Wardrobe, ease: float) -> None:
 
 
 def _necklines(w: _Wardrobe) -> list[Shape]:
+    """The shapes that are cut out of a garment at the neck."""
     a, h = w.anatomy, w.anatomy.height
     neck = a.at["neck"]
     deep, wide = float(w.draw.uniform(0.03, 0.075)) * h, float(w.draw.uniform(0.036, 0.05)) * h
@@ -218,7 +220,7 @@ def _sleeves(w: _Wardrobe, ease: float, reach: float, flare: float) -> list[Shap
     return [shape for side in ("left", "right") for shape in w.anatomy.arm(side, ease, reach, flare)]
 
 
-def _top(w: _Wardrobe, ease: float, tucked: bool) -> None:
+def _add_top(w: _Wardrobe, ease: float, tucked: bool) -> None:
     a, draw = w.anatomy, w.draw
     material, base = w.cloth()
     reach = float(draw.choice([0.0, 0.55, 0.72, 1.4, 1.96], p=[0.1, 0.3, 0.15, 0.07, 0.38]))
@@ -234,9 +236,9 @@ def _top(w: _Wardrobe, ease: float, tucked: bool) -> None:
         ]
     style = draw.random()
     if style < 0.3:
-        material = replace(material, decal=textures.printed(draw, base), place=_on_chest(a, float(draw.uniform(0.14, 0.24))))
+        material = replace(material, decal=textures.print_decal(draw, base), decal_place=_on_chest(a, float(draw.uniform(0.14, 0.24))))
     elif style < 0.5:
-        material = replace(material, decal=textures.buttons(draw, base), place=(-0.29, a.at["neck"][1] + 0.0, 0.58))
+        material = replace(material, decal=textures.button_decal(draw, base), decal_place=(-0.29, a.at["neck"][1] + 0.0, 0.58))
     shapes = [*a.trunk(cut, loose), *shoulders, *_sleeves(w, 0.8 * cut, reach, flare)]
     solid = Solid(shapes, holes, above=hem, folds=0.005, seed=w.seed())
     w.wear(Part("upper garment", solid, material), f"top with sleeves of {reach:g}")
@@ -245,7 +247,7 @@ def _top(w: _Wardrobe, ease: float, tucked: bool) -> None:
             a.at["neck"] + [0, 0.002, 0],
             a.at["neck"] + [0, 0.034 * a.height, 0.012],
             [0.041 * a.height, 0.036 * a.height],
-            cut=(True, True),
+            flat_ends=(True, True),
         )
         w.wear(Part("upper garment", Solid([collar]), Material(material.tile, material.size), 0.01), "collar")
 
@@ -254,7 +256,7 @@ def _on_chest(a: Anatomy, side: float) -> tuple[float, float, float]:
     return -side / 2, a.at["chest"][1] + 0.065 * a.height + side / 2 - 0.03, side
 
 
-def _wear_dress(w: _Wardrobe) -> None:
+def _add_dress(w: _Wardrobe) -> None:
     a, draw = w.anatomy, w.draw
     material, _ = w.cloth(0.8, 0.3)
     reach = float(draw.choice([0.0, 0.5, 1.3, 1.95], p=[0.4, 0.3, 0.1, 0.2]))
@@ -276,8 +278,8 @@ def _wear_dress(w: _Wardrobe) -> None:
         w.wear(Part("dress", belt, Material(textures.fabric(draw, textures.cloth_colour(draw), 20), 0.3)), "belt")
 
 
-def _jacket(w: _Wardrobe) -> None:
-    """A jacket over the other clothes, open in front."""
+def _add_jacket(w: _Wardrobe) -> None:
+    """Add a jacket, open in front."""
     a, draw, h = w.anatomy, w.draw, w.anatomy.height
     material, _ = w.cloth(5, 0.6)
     hem = a.at["pelvis"][1] + float(draw.choice([0.04, -0.06, -0.14]))
@@ -290,11 +292,11 @@ def _jacket(w: _Wardrobe) -> None:
     if not reach:
         neck += [Ball(a.at[f"{side} upper arm"] + [0, 0.01, 0], (0.04 * h, 0.07 * h, 0.09 * h)) for side in ("left", "right")]
     solid = Solid(shapes, [*neck, *opening], above=hem, folds=0.006, seed=w.seed())
-    w.wear(Part("outer garment", solid, material, through=0.035), "jacket")
+    w.wear(Part("outer garment", solid, material, hidden_depth=0.035), "jacket")
 
 
-def _head(w: _Wardrobe, face: faces.Face) -> None:
-    style = HairStyle.drawn(w.draw, w.anatomy.feminine)
+def _add_hair(w: _Wardrobe, face: faces.Face) -> None:
+    style = draw_hair_style(w.draw, w.anatomy.feminine)
     covered = w.draw.random() < 0.14
     strands = Material(textures.strands(w.draw, face.hair), 0.35, gloss=0.18)
     for solid in hair_of(w.anatomy, style, covered, w.seed()):
@@ -306,11 +308,11 @@ def _head(w: _Wardrobe, face: faces.Face) -> None:
             w.wear(Part("headwear", solid, material, 0.0095), name)
 
 
-def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
-    """One mesh of all parts, without faces that a later part hides."""
+def _assemble(skeleton: Skeleton, w: _Wardrobe) -> Figure:
+    """One mesh of all parts, without the faces that later parts hide."""
     meshes, labels, materials = [], [], []
     for index, part in enumerate(w.parts):
-        surface = mesh(part.solid, part.cell, skeleton)
+        surface = build_mesh(part.solid, part.cell, skeleton)
         if part.skirt:
             surface = replace(surface, weights=bind_skirt(surface.vertices, skeleton))
         hidden = np.zeros(len(surface.vertices), bool)
@@ -324,20 +326,21 @@ def _assembled(skeleton: Skeleton, w: _Wardrobe) -> Figure:
             materials.append(np.full(len(surface.faces), index, np.int32))
     palette = [part.material for part in w.parts]
     description = ", ".join(dict.fromkeys(name for name in w.worn if name))
-    return Figure(skeleton, joined(meshes), np.concatenate(labels), np.concatenate(materials), palette, description)
+    return Figure(skeleton, join(meshes), np.concatenate(labels), np.concatenate(materials), palette, description)
 
 
 def _inside(part: Part, points: Array) -> np.ndarray:
-    """Which of the points [N, 3] the part hides, [N]."""
+    """Which of the points [N, 3] the part hides."""
     low, high = part.solid.bounds()
-    near = np.flatnonzero(((points > low - part.through) & (points < high + part.through)).all(1))
-    found = np.zeros(len(points), bool)
+    near = np.flatnonzero(((points > low - part.hidden_depth) & (points < high + part.hidden_depth)).all(1))
+    inside = np.zeros(len(points), bool)
     if len(near):
-        found[near] = part.solid.distance(points[near], part.through) < -SLACK
-    return found
+        inside[near] = part.solid.distance(points[near], part.hidden_depth) < -SLACK
+    return inside
 
 
 def _labels(label: str, surface: Mesh) -> np.ndarray:
+    """The label ids of the faces; arms, legs and shoes are divided into left and right."""
     if label not in ("arm", "leg", "shoe"):
         return np.full(len(surface.faces), LABELS.names.index(label), np.uint8)
     left = surface.vertices[surface.faces][..., 0].mean(1) > 0

@@ -23,9 +23,9 @@ class Motion:
     place: Array
     """Metres on the floor, [T, 2]."""
     planted: Array
-    """[T]"""
+    """1 keeps the feet at the place, 0 the pelvis, [T]."""
     lift: Array
-    """[T]"""
+    """Height of the feet above the floor in metres, [T]."""
     description: str = ""
 
     @staticmethod
@@ -33,45 +33,47 @@ class Motion:
         zero = np.zeros(length)
         return Motion(np.zeros((length, len(BONES), 3)), zero.copy(), np.zeros((length, 2)), np.ones(length), zero.copy())
 
-    def turn(self, part: str, axis: int, degrees: Array | float) -> None:
-        """Rotate a bone further, or for a part such as "forearm" the bones of both sides."""
+    def rotate(self, part: str, axis: int, degrees: Array | float) -> None:
+        """Add degrees to the angle of a bone, or of the bones on both sides for a part such as "forearm"."""
         for name in [part] if part in BONE else [f"left {part}", f"right {part}"]:
             self.angles[:, BONE[name], axis] += degrees
 
 
 Act = Callable[[Motion, Array, np.random.Generator], None]
-"""Adds an action to a motion whose frames are at the times [T], in seconds."""
+"""Adds an action to a motion. Arguments: the motion, the times of its frames [T] in seconds, random numbers."""
 
 
 def draw_motion(draw: np.random.Generator, length: int, fps: float, height: float) -> Motion:
-    """The motion of a clip: a few actions that are blended into one another, a facing direction that may drift or turn, and fidgeting."""
+    """The motion of a clip: a sequence of actions with smooth transitions, a facing direction that may change, and small movements."""
     time = np.arange(length) / fps
     seconds = float(time[-1]) if length > 1 else 1.0
     count = int(np.clip(1 + draw.poisson(seconds / 3.0), 1, 1 + int(seconds / 1.2)))
     names = [
         str(name)
-        for name in draw.choice(list(ACTS), count, p=np.array([often for _, often in ACTS.values()]) / sum(o for _, o in ACTS.values()))
+        for name in draw.choice(
+            list(ACTS), count, p=np.array([weight for _, weight in ACTS.values()]) / sum(weight for _, weight in ACTS.values())
+        )
     ]
     borders = np.linspace(0, seconds, count + 1)[1:-1] + draw.uniform(-0.2, 0.2, count - 1)
-    total = _action(names[0], time, draw)
+    total = _perform(names[0], time, draw)
     for border, name in zip(borders, names[1:], strict=True):
         share = _smooth((time - border) / BLEND_SECONDS + 0.5)
-        total = _blended(total, _action(name, time, draw), share)
-    _face(total, time, draw)
-    _fidget(total, time, draw)
+        total = _blend(total, _perform(name, time, draw), share)
+    _add_facing(total, time, draw)
+    _add_fidgeting(total, time, draw)
     total.place *= height / 1.75
     total.description = " then ".join(names)
     return total
 
 
-def _action(name: str, time: Array, draw: np.random.Generator) -> Motion:
+def _perform(name: str, time: Array, draw: np.random.Generator) -> Motion:
     motion = Motion.still(len(time))
-    _stand(motion, draw)
+    _add_posture(motion, draw)
     ACTS[name][0](motion, time, draw)
     return motion
 
 
-def _blended(one: Motion, other: Motion, share: Array) -> Motion:
+def _blend(one: Motion, other: Motion, share: Array) -> Motion:
     def mix(a: Array, b: Array) -> Array:
         return a + (b - a) * share.reshape(-1, *[1] * (a.ndim - 1))
 
@@ -84,21 +86,21 @@ def _blended(one: Motion, other: Motion, share: Array) -> Motion:
     )
 
 
-def _stand(m: Motion, draw: np.random.Generator) -> None:
-    """The posture, which is the same for the whole action."""
-    m.turn("upper arm", SIDE, draw.uniform(5, 14))
-    m.turn("upper arm", BEND, draw.normal(0, 5))
-    m.turn("upper arm", TWIST, draw.uniform(-25, 5))
-    m.turn("forearm", BEND, draw.uniform(8, 28))
-    m.turn("hand", SIDE, draw.uniform(-8, 2))
-    m.turn("thigh", SIDE, draw.uniform(2, 8))
-    m.turn("thigh", TWIST, draw.uniform(2, 12))
-    m.turn("abdomen", BEND, draw.normal(0, 3))
-    m.turn("head", BEND, draw.normal(0, 5))
+def _add_posture(m: Motion, draw: np.random.Generator) -> None:
+    """Add a random posture, constant over the action."""
+    m.rotate("upper arm", SIDE, draw.uniform(5, 14))
+    m.rotate("upper arm", BEND, draw.normal(0, 5))
+    m.rotate("upper arm", TWIST, draw.uniform(-25, 5))
+    m.rotate("forearm", BEND, draw.uniform(8, 28))
+    m.rotate("hand", SIDE, draw.uniform(-8, 2))
+    m.rotate("thigh", SIDE, draw.uniform(2, 8))
+    m.rotate("thigh", TWIST, draw.uniform(2, 12))
+    m.rotate("abdomen", BEND, draw.normal(0, 3))
+    m.rotate("head", BEND, draw.normal(0, 5))
 
 
-def _face(m: Motion, time: Array, draw: np.random.Generator) -> None:
-    """The facing direction: mostly to the camera, sometimes aside or away, and at times turning."""
+def _add_facing(m: Motion, time: Array, draw: np.random.Generator) -> None:
+    """Add the facing direction: mostly towards the camera, sometimes away from it, constant, swinging or turning."""
     m.yaw += draw.normal(0, 28) if draw.random() < 0.8 else draw.uniform(-180, 180)
     kind = draw.random()
     seconds = max(float(time[-1]), 0.5)
@@ -107,12 +109,12 @@ def _face(m: Motion, time: Array, draw: np.random.Generator) -> None:
         m.yaw += draw.choice([-1, 1]) * whole * _smooth(time / seconds)
     elif kind < 0.6:
         m.yaw += draw.uniform(10, 45) * np.sin(draw.uniform(0.6, 2.2) * time + draw.uniform(0, 6))
-    m.turn("head", TWIST, draw.uniform(0, 35) * np.sin(draw.uniform(0.5, 1.8) * time + draw.uniform(0, 6)))
+    m.rotate("head", TWIST, draw.uniform(0, 35) * np.sin(draw.uniform(0.5, 1.8) * time + draw.uniform(0, 6)))
     m.place += draw.normal(0, 0.1, 2) * (0.4, 1.5)
 
 
-def _fidget(m: Motion, time: Array, draw: np.random.Generator) -> None:
-    """Small, slow movements of all joints but the feet."""
+def _add_fidgeting(m: Motion, time: Array, draw: np.random.Generator) -> None:
+    """Add small, slow movements of all joints except the feet."""
     reach = np.where([name.endswith("foot") for name in BONES], 0, draw.uniform(1, 3.5))
     for _ in range(2):
         speed, start = draw.uniform(0.8, 4, (len(BONES), 3)), draw.uniform(0, 6.3, (len(BONES), 3))
@@ -124,15 +126,15 @@ def _walk(m: Motion, time: Array, draw: np.random.Generator) -> None:
     phase = pace * time + draw.uniform(0, 6.3)
     for side, shift in (("left", 0.0), ("right", np.pi)):
         swing = np.sin(phase + shift)
-        m.turn(f"{side} thigh", BEND, step * swing + 6)
-        m.turn(f"{side} shin", BEND, 8 + 46 * np.clip(np.sin(phase + shift + 0.9 + np.pi / 2), 0, 1) ** 1.5)
-        m.turn(f"{side} foot", BEND, 12 * np.sin(phase + shift + 0.6))
-        m.turn(f"{side} upper arm", BEND, -0.9 * step * swing)
-        m.turn(f"{side} forearm", BEND, 12 - 10 * swing)
-    m.turn("pelvis", TWIST, 6 * np.sin(phase))
-    m.turn("chest", TWIST, -11 * np.sin(phase))
-    m.turn("pelvis", SIDE, 3 * np.cos(phase))
-    m.turn("abdomen", BEND, 3)
+        m.rotate(f"{side} thigh", BEND, step * swing + 6)
+        m.rotate(f"{side} shin", BEND, 8 + 46 * np.clip(np.sin(phase + shift + 0.9 + np.pi / 2), 0, 1) ** 1.5)
+        m.rotate(f"{side} foot", BEND, 12 * np.sin(phase + shift + 0.6))
+        m.rotate(f"{side} upper arm", BEND, -0.9 * step * swing)
+        m.rotate(f"{side} forearm", BEND, 12 - 10 * swing)
+    m.rotate("pelvis", TWIST, 6 * np.sin(phase))
+    m.rotate("chest", TWIST, -11 * np.sin(phase))
+    m.rotate("pelvis", SIDE, 3 * np.cos(phase))
+    m.rotate("abdomen", BEND, 3)
     m.planted *= 0
     m.lift += 0.012 * (1 - np.cos(2 * phase))
     m.place[:, 0] += draw.uniform(0, 0.22) * np.sin(0.9 * time + draw.uniform(0, 6.3))
@@ -141,104 +143,104 @@ def _walk(m: Motion, time: Array, draw: np.random.Generator) -> None:
 
 def _wave(m: Motion, time: Array, draw: np.random.Generator) -> None:
     side = str(draw.choice(["left", "right"]))
-    m.turn(f"{side} upper arm", SIDE, draw.uniform(45, 110))
-    m.turn(f"{side} upper arm", TWIST, draw.uniform(60, 100))
-    m.turn(f"{side} forearm", BEND, draw.uniform(55, 90) + draw.uniform(15, 30) * np.sin(draw.uniform(5, 9) * time))
-    m.turn("abdomen", SIDE, draw.normal(0, 5))
+    m.rotate(f"{side} upper arm", SIDE, draw.uniform(45, 110))
+    m.rotate(f"{side} upper arm", TWIST, draw.uniform(60, 100))
+    m.rotate(f"{side} forearm", BEND, draw.uniform(55, 90) + draw.uniform(15, 30) * np.sin(draw.uniform(5, 9) * time))
+    m.rotate("abdomen", SIDE, draw.normal(0, 5))
 
 
 def _dance(m: Motion, time: Array, draw: np.random.Generator) -> None:
     beat = 2 * np.pi * draw.uniform(0.5, 1.1) * time + draw.uniform(0, 6.3)
     for side, shift in (("left", 0.0), ("right", draw.choice([0.0, np.pi, np.pi / 2]))):
-        m.turn(f"{side} upper arm", SIDE, draw.uniform(10, 60) * (1 + np.sin(beat + shift)))
-        m.turn(f"{side} upper arm", BEND, draw.uniform(0, 45) * (1 + np.sin(beat + shift + draw.uniform(0, 3))))
-        m.turn(f"{side} upper arm", TWIST, draw.uniform(0, 60) * np.sin(beat / 2 + shift))
-        m.turn(f"{side} forearm", BEND, draw.uniform(20, 50) * (1 + np.sin(2 * beat + shift)))
+        m.rotate(f"{side} upper arm", SIDE, draw.uniform(10, 60) * (1 + np.sin(beat + shift)))
+        m.rotate(f"{side} upper arm", BEND, draw.uniform(0, 45) * (1 + np.sin(beat + shift + draw.uniform(0, 3))))
+        m.rotate(f"{side} upper arm", TWIST, draw.uniform(0, 60) * np.sin(beat / 2 + shift))
+        m.rotate(f"{side} forearm", BEND, draw.uniform(20, 50) * (1 + np.sin(2 * beat + shift)))
         bob = draw.uniform(6, 18) * (1 + np.sin(2 * beat + 0.4 * shift))
-        m.turn(f"{side} thigh", BEND, bob)
-        m.turn(f"{side} shin", BEND, 2 * bob)
-        m.turn(f"{side} foot", BEND, bob)
-        m.turn(f"{side} thigh", SIDE, 5)
-    m.turn("pelvis", SIDE, draw.uniform(4, 12) * np.sin(beat))
-    m.turn("abdomen", SIDE, -draw.uniform(4, 12) * np.sin(beat + 0.4))
-    m.turn("chest", TWIST, draw.uniform(5, 20) * np.sin(beat))
-    m.turn("head", SIDE, 7 * np.sin(beat))
+        m.rotate(f"{side} thigh", BEND, bob)
+        m.rotate(f"{side} shin", BEND, 2 * bob)
+        m.rotate(f"{side} foot", BEND, bob)
+        m.rotate(f"{side} thigh", SIDE, 5)
+    m.rotate("pelvis", SIDE, draw.uniform(4, 12) * np.sin(beat))
+    m.rotate("abdomen", SIDE, -draw.uniform(4, 12) * np.sin(beat + 0.4))
+    m.rotate("chest", TWIST, draw.uniform(5, 20) * np.sin(beat))
+    m.rotate("head", SIDE, 7 * np.sin(beat))
     m.yaw += draw.uniform(0, 30) * np.sin(beat / 2)
 
 
 def _squat(m: Motion, time: Array, draw: np.random.Generator) -> None:
     depth = draw.uniform(30, 62) * (0.5 - 0.5 * np.cos(2 * np.pi * draw.uniform(0.35, 0.7) * time + draw.uniform(0, 6)))
-    m.turn("thigh", BEND, 1.3 * depth)
-    m.turn("thigh", SIDE, 0.22 * depth)
-    m.turn("shin", BEND, 2.0 * depth)
-    m.turn("foot", BEND, 0.7 * depth)
-    m.turn("pelvis", BEND, 0.45 * depth)
-    m.turn("upper arm", BEND, draw.uniform(0.4, 1.5) * depth)
+    m.rotate("thigh", BEND, 1.3 * depth)
+    m.rotate("thigh", SIDE, 0.22 * depth)
+    m.rotate("shin", BEND, 2.0 * depth)
+    m.rotate("foot", BEND, 0.7 * depth)
+    m.rotate("pelvis", BEND, 0.45 * depth)
+    m.rotate("upper arm", BEND, draw.uniform(0.4, 1.5) * depth)
 
 
 def _jacks(m: Motion, time: Array, draw: np.random.Generator) -> None:
     phase = 2 * np.pi * draw.uniform(0.7, 1.2) * time + draw.uniform(0, 6)
     out = 0.5 - 0.5 * np.cos(phase)
-    m.turn("upper arm", SIDE, draw.uniform(90, 150) * out)
-    m.turn("thigh", SIDE, draw.uniform(14, 24) * out)
-    m.turn("thigh", BEND, 8 * np.sin(phase) ** 2)
-    m.turn("shin", BEND, 16 * np.sin(phase) ** 2)
+    m.rotate("upper arm", SIDE, draw.uniform(90, 150) * out)
+    m.rotate("thigh", SIDE, draw.uniform(14, 24) * out)
+    m.rotate("thigh", BEND, 8 * np.sin(phase) ** 2)
+    m.rotate("shin", BEND, 16 * np.sin(phase) ** 2)
     m.lift += 0.06 * np.sin(phase) ** 2
     m.planted *= 0
 
 
 def _bow(m: Motion, time: Array, draw: np.random.Generator) -> None:
     share = 0.5 - 0.5 * np.cos(2 * np.pi * draw.uniform(0.25, 0.6) * time + draw.uniform(0, 6))
-    m.turn("pelvis", BEND, draw.uniform(15, 55) * share)
-    m.turn("abdomen", BEND, draw.uniform(5, 25) * share)
-    m.turn("abdomen", SIDE, draw.uniform(-25, 25) * share)
+    m.rotate("pelvis", BEND, draw.uniform(15, 55) * share)
+    m.rotate("abdomen", BEND, draw.uniform(5, 25) * share)
+    m.rotate("abdomen", SIDE, draw.uniform(-25, 25) * share)
     lean = m.angles[:, 0, BEND].copy()
-    m.turn("thigh", BEND, lean)
-    m.turn("upper arm", BEND, draw.uniform(0, 70) * share)
-    m.turn("upper arm", SIDE, draw.uniform(0, 60) * share)
+    m.rotate("thigh", BEND, lean)
+    m.rotate("upper arm", BEND, draw.uniform(0, 70) * share)
+    m.rotate("upper arm", SIDE, draw.uniform(0, 60) * share)
 
 
 def _box(m: Motion, time: Array, draw: np.random.Generator) -> None:
     phase = 2 * np.pi * draw.uniform(0.7, 1.4) * time
-    m.turn("thigh", BEND, 14)
-    m.turn("shin", BEND, 24)
-    m.turn("foot", BEND, 10)
+    m.rotate("thigh", BEND, 14)
+    m.rotate("shin", BEND, 24)
+    m.rotate("foot", BEND, 10)
     for side, shift in (("left", 0.0), ("right", np.pi)):
         hit = np.clip(np.sin(phase + shift), 0, 1) ** 2
-        m.turn(f"{side} upper arm", BEND, 25 + 55 * hit)
-        m.turn(f"{side} upper arm", TWIST, -20)
-        m.turn(f"{side} forearm", BEND, 105 - 95 * hit)
-    m.turn("chest", TWIST, 18 * np.sin(phase))
+        m.rotate(f"{side} upper arm", BEND, 25 + 55 * hit)
+        m.rotate(f"{side} upper arm", TWIST, -20)
+        m.rotate(f"{side} forearm", BEND, 105 - 95 * hit)
+    m.rotate("chest", TWIST, 18 * np.sin(phase))
     m.yaw += draw.uniform(-40, 40)
 
 
 def _stretch(m: Motion, time: Array, draw: np.random.Generator) -> None:
     """Arms up or wide, leaning from side to side."""
     share = _smooth(time / draw.uniform(0.6, 1.4)) * (0.75 + 0.25 * np.sin(draw.uniform(1, 3) * time))
-    m.turn("upper arm", SIDE, draw.uniform(70, 155) * share)
-    m.turn("upper arm", TWIST, draw.uniform(-10, 60) * share)
-    m.turn("forearm", BEND, draw.uniform(0, 60) * share)
-    m.turn("abdomen", SIDE, draw.uniform(5, 22) * np.sin(draw.uniform(1.2, 3) * time))
+    m.rotate("upper arm", SIDE, draw.uniform(70, 155) * share)
+    m.rotate("upper arm", TWIST, draw.uniform(-10, 60) * share)
+    m.rotate("forearm", BEND, draw.uniform(0, 60) * share)
+    m.rotate("abdomen", SIDE, draw.uniform(5, 22) * np.sin(draw.uniform(1.2, 3) * time))
 
 
 def _akimbo(m: Motion, time: Array, draw: np.random.Generator) -> None:
     """Hands on the hips, turning the trunk."""
-    m.turn("upper arm", SIDE, 32)
-    m.turn("upper arm", TWIST, -72)
-    m.turn("upper arm", BEND, -18)
-    m.turn("forearm", BEND, 78)
-    m.turn("chest", TWIST, draw.uniform(10, 30) * np.sin(draw.uniform(1.2, 3) * time))
-    m.turn("pelvis", SIDE, draw.uniform(2, 9) * np.sin(draw.uniform(1, 2.5) * time))
+    m.rotate("upper arm", SIDE, 32)
+    m.rotate("upper arm", TWIST, -72)
+    m.rotate("upper arm", BEND, -18)
+    m.rotate("forearm", BEND, 78)
+    m.rotate("chest", TWIST, draw.uniform(10, 30) * np.sin(draw.uniform(1.2, 3) * time))
+    m.rotate("pelvis", SIDE, draw.uniform(2, 9) * np.sin(draw.uniform(1, 2.5) * time))
 
 
 def _kick(m: Motion, time: Array, draw: np.random.Generator) -> None:
     side = str(draw.choice(["left", "right"]))
     share = np.clip(np.sin(2 * np.pi * draw.uniform(0.35, 0.7) * time + draw.uniform(0, 6)), 0, 1) ** 1.5
-    m.turn(f"{side} thigh", BEND, draw.uniform(30, 85) * share)
-    m.turn(f"{side} thigh", SIDE, draw.uniform(0, 25) * share)
-    m.turn(f"{side} shin", BEND, draw.uniform(0, 80) * share)
-    m.turn("upper arm", SIDE, draw.uniform(10, 60) * share)
-    m.turn("pelvis", BEND, -8 * share)
+    m.rotate(f"{side} thigh", BEND, draw.uniform(30, 85) * share)
+    m.rotate(f"{side} thigh", SIDE, draw.uniform(0, 25) * share)
+    m.rotate(f"{side} shin", BEND, draw.uniform(0, 80) * share)
+    m.rotate("upper arm", SIDE, draw.uniform(10, 60) * share)
+    m.rotate("pelvis", BEND, -8 * share)
 
 
 def _gesture(m: Motion, time: Array, draw: np.random.Generator) -> None:
@@ -246,16 +248,16 @@ def _gesture(m: Motion, time: Array, draw: np.random.Generator) -> None:
     for side in ("left", "right"):
         speed, start = draw.uniform(1.5, 4, 4), draw.uniform(0, 6.3, 4)
         waves = np.sin(time[:, None] * speed + start)
-        m.turn(f"{side} upper arm", BEND, draw.uniform(10, 40) + 14 * waves[:, 0])
-        m.turn(f"{side} upper arm", SIDE, 8 + 10 * waves[:, 1])
-        m.turn(f"{side} upper arm", TWIST, draw.uniform(-35, 25) + 22 * waves[:, 2])
-        m.turn(f"{side} forearm", BEND, draw.uniform(45, 85) + 28 * waves[:, 3])
+        m.rotate(f"{side} upper arm", BEND, draw.uniform(10, 40) + 14 * waves[:, 0])
+        m.rotate(f"{side} upper arm", SIDE, 8 + 10 * waves[:, 1])
+        m.rotate(f"{side} upper arm", TWIST, draw.uniform(-35, 25) + 22 * waves[:, 2])
+        m.rotate(f"{side} forearm", BEND, draw.uniform(45, 85) + 28 * waves[:, 3])
 
 
 def _idle(m: Motion, time: Array, draw: np.random.Generator) -> None:
     sway = np.sin(draw.uniform(0.8, 1.8) * time + draw.uniform(0, 6))
-    m.turn("pelvis", SIDE, draw.uniform(2, 6) * sway)
-    m.turn("abdomen", SIDE, -5 * sway)
+    m.rotate("pelvis", SIDE, draw.uniform(2, 6) * sway)
+    m.rotate("abdomen", SIDE, -5 * sway)
 
 
 ACTS: dict[str, tuple[Act, float]] = {
@@ -263,9 +265,10 @@ ACTS: dict[str, tuple[Act, float]] = {
     "bowing": (_bow, 0.8), "boxing": (_box, 0.8), "stretching": (_stretch, 1.0), "hands on hips": (_akimbo, 0.7), "kicking": (_kick, 0.7),
     "talking": (_gesture, 1.5), "standing": (_idle, 0.6),
 }  # fmt: skip
-"""name -> (the action, how often it is drawn relative to the others)."""
+"""name -> (the action, its relative frequency)."""
 
 
 def _smooth(share: Array) -> Array:
+    """A smooth step from 0 to 1 for shares from 0 to 1."""
     share = np.clip(share, 0, 1)
     return share * share * (3 - 2 * share)

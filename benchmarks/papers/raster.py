@@ -1,4 +1,4 @@
-"""A z-buffer for meshes of small triangles, in numpy: all of them at once, no loop over triangles or pixels."""
+"""A z-buffer for meshes of small triangles in numpy, without Python loops over triangles or pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Fragments:
-    """What is seen in N pixels of an image [H, W]: pixel index (flat), face, and the barycentric weights [N, 3] of its corners."""
+    """The visible surface in N pixels of an image [H, W].
+
+    pixels [N]: indices in the flattened image; faces [N]; weights [N, 3]: barycentric coordinates.
+    """
 
     pixels: np.ndarray
     faces: np.ndarray
@@ -20,7 +23,7 @@ class Fragments:
     shape: tuple[int, int]
 
     def values(self, vertices: Array, faces: np.ndarray) -> Array:
-        """Values [V, C] of the vertices, in the pixels: [N, C]."""
+        """Interpolate values [V, C] of vertices to the pixels, [N, C]."""
         corners = faces[self.faces]
         total = vertices[corners[:, 0]] * self.weights[:, :1]
         for corner in (1, 2):
@@ -28,22 +31,22 @@ class Fragments:
         return total
 
     def corner_values(self, values: Array) -> Array:
-        """Values [F, 3, C] of the faces' corners, in the pixels: [N, C]."""
+        """Interpolate values [F, 3, C] of the faces' corners to the pixels, [N, C]."""
         return np.einsum("nkc,nk->nc", values[self.faces], self.weights)
 
 
 def rasterise(places: Array, depth: Array, faces: np.ndarray, height: int, width: int) -> Fragments:
-    """places [V, 2] in pixels (centres at integers), depth [V] (the nearest is seen); faces [F, 3] that turn their front to the camera."""
+    """The visible surface of a mesh: places [V, 2] in pixels (centres at integers), depth [V], faces [F, 3]. Back faces are not drawn."""
     corners = places[faces].astype(np.float32)
     edge_one, edge_two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = edge_one[:, 0] * edge_two[:, 1] - edge_one[:, 1] * edge_two[:, 0]
     low = np.ceil(corners.min(1)).astype(np.int32)
     span = np.floor(corners.max(1)).astype(np.int32) - low + 1
     limit = np.array([width, height])
-    useful = (area < 0) & (span > 0).all(1) & (low < limit).all(1) & (low + span > 0).all(1) & (span < 200).all(1)
-    found = [_covered(chosen, side, corners, area, low, limit) for chosen, side in _by_size(np.flatnonzero(useful), span.max(1))]
+    drawable = (area < 0) & (span > 0).all(1) & (low < limit).all(1) & (low + span > 0).all(1) & (span < 200).all(1)
+    fragments = [_scan(chosen, side, corners, area, low, limit) for chosen, side in _by_size(np.flatnonzero(drawable), span.max(1))]
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
-    pixels, owners, weights = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
+    pixels, owners, weights = (np.concatenate(parts) for parts in zip(empty, *fragments, strict=True))
     near = np.einsum("nk,nk->n", depth.astype(np.float32)[faces[owners]], weights)
     nearest = np.full(height * width, np.inf, np.float32)
     np.minimum.at(nearest, pixels, near)
@@ -54,21 +57,21 @@ def rasterise(places: Array, depth: Array, faces: np.ndarray, height: int, width
     return Fragments(pixels[seen], owners[seen], weights[seen], (height, width))
 
 
-def _by_size(useful: np.ndarray, span: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Triangles in groups of like size, so that each group can be tried against one square of pixels."""
+def _by_size(drawable: np.ndarray, span: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Groups of triangles (indices, side) that fit in a square of `side` pixels."""
     groups, smaller = [], 0
     for side in (1, 2, 3, 4, 6, 10, 20, 50, 200):
-        chosen = useful[(span[useful] > smaller) & (span[useful] <= side)]
+        chosen = drawable[(span[drawable] > smaller) & (span[drawable] <= side)]
         if len(chosen):
             groups.append((chosen, side))
         smaller = side
     return groups
 
 
-def _covered(
+def _scan(
     chosen: np.ndarray, side: int, corners: Array, area: Array, low: np.ndarray, limit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, Array]:
-    """(pixels, faces, weights) of every pixel whose centre lies in one of the chosen triangles."""
+    """(pixels, faces, weights) of all pixel centres in the chosen triangles, which fit in a square of `side` pixels."""
     offsets = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(1, -1, 2)
     pixel = low[chosen][:, None] + offsets
     zero, one, two = (corners[chosen, index][:, None] for index in range(3))

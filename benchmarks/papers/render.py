@@ -1,4 +1,4 @@
-"""A posed figure in a scene as an image, with label map and exact flow from the same z-buffer."""
+"""Renders a posed figure in a scene, with label map and exact flow from the same z-buffer."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from textures import SIDE
 Array = NDArray[np.floating]
 
 FINE = 2
-"""Samples of a pixel, down and across."""
+"""Samples per pixel, vertically and horizontally."""
 _SHADOW_CELL, _SHADOW_SIDE, _SHADOW_BIAS = 0.024, 176, 0.05
-"""Metres of a cell of the shadow map, cells of its side, metres behind the lit surface from which on there is shadow."""
+"""Cell of the shadow map in metres, side of the map in cells, distance behind a lit surface at which shadow begins in metres."""
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """uint8 frame [H, W, 3] and labels [H, W]; flow [H, W, 2] to the next frame; inverse_depth [H, W], 1/m, 0 of the background."""
+    """frame uint8 [H, W, 3], labels uint8 [H, W]; flow [H, W, 2] to the next frame; inverse_depth [H, W] in 1/m, 0 in the background."""
 
     frame: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     flow: Array
     inverse_depth: Array
     next_inverse_depth: Array
-    """The inverse depth of each pixel's surface in the next frame."""
+    """Inverse depth of the same surface in the next frame."""
 
 
 class Renderer:
@@ -46,58 +46,61 @@ class Renderer:
         self.tiles = np.concatenate([material.tile for material in palette]).astype(np.float32)
         blank = np.zeros((SIDE, SIDE, 4), np.float32)
         self.decals = np.concatenate([blank if material.decal is None else material.decal for material in palette]).astype(np.float32)
-        self.places = np.array([material.place for material in palette], np.float32)
+        self.decal_places = np.array([material.decal_place for material in palette], np.float32)
         self.sizes = np.array([material.size for material in palette], np.float32)
         self.gloss = np.array([material.gloss for material in palette], np.float32)
-        self.fleshy = np.array([material.fleshy for material in palette], np.float32)
+        self.skin = np.array([material.skin for material in palette], np.float32)
 
-    def posed(self, world: NDArray[np.float64]) -> tuple[Array, Array]:
-        """Vertices and normals [V, 3] in the world, for the skinning matrices [bones, 3, 4] of one frame."""
+    def pose(self, world: NDArray[np.float64]) -> tuple[Array, Array]:
+        """World vertices and normals [V, 3] for the skinning matrices [bones, 3, 4] of one frame."""
         blended = (self.weights @ world.reshape(len(world), 12).astype(np.float32)).reshape(-1, 3, 4)
         vertices = np.einsum("vij,vj->vi", blended, self.rest)
         normals = np.einsum("vij,vj->vi", blended[..., :3], self.normals)
         return vertices, _unit(normals)
 
-    def shoot(self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, grain: np.random.Generator) -> RenderedFrame:
-        """The frame `time`, for this pose and the next frame's."""
+    def render(self, world: NDArray[np.float64], following: NDArray[np.float64], time: int, grain: np.random.Generator) -> RenderedFrame:
+        """Frame `time` with the skinning matrices `world`.
+
+        following: those of the next frame; grain: random numbers of the sensor noise.
+        """
         camera, following_camera = self.scene.camera_at(time), self.scene.camera_at(time + 1)
-        vertices, normals = self.posed(world)
+        vertices, normals = self.pose(world)
         place, depth = camera.project(vertices)
-        next_place, next_depth = following_camera.project(self.posed(following)[0])
+        next_place, next_depth = following_camera.project(self.pose(following)[0])
         height, width = camera.height, camera.width
         fine = rasterise((place + 0.5) * FINE - 0.5, depth, self.faces, height * FINE, width * FINE)
         near, next_near = 1 / depth, 1 / next_depth
-        moved = np.column_stack([next_place - place, near, next_near])
+        displacement = np.column_stack([next_place - place, near, next_near])
         values = fine.values(
-            np.column_stack([normals, vertices, self.rest[:, :3], self.normals[:, 2:], moved]).astype(np.float32), self.faces
+            np.column_stack([normals, vertices, self.rest[:, :3], self.normals[:, 2:], displacement]).astype(np.float32), self.faces
         )
         shadows = ShadowMap(self.scene.light, vertices)
         linear = self._shade(fine, values, camera, shadows)
         ground = self.scene.image_at(time, shadows.lit)
-        frame = self._develop(fine, linear, values[:, 12], ground, grain)
-        labels, choice = _vote(fine, self.figure.labels)
+        frame = self._expose(fine, linear, values[:, 12], ground, grain)
+        labels, choice = _majority_labels(fine, self.figure.labels)
         shift = following_camera.centre - camera.centre
-        motion = _reduced(fine, values[:, 10:14], choice, np.array([*shift, 0, 0], np.float32))
+        motion = _average(fine, values[:, 10:14], choice, np.array([*shift, 0, 0], np.float32))
         return RenderedFrame(frame, labels, motion[..., :2], motion[..., 2], motion[..., 3])
 
     def _albedo(self, fine: Fragments, values: Array) -> Array:
-        """Linear RGB [N, 3] of the surfaces without light: tile, then decal."""
+        """Albedo [N, 3] of the surfaces, linear RGB: tile and decal."""
         material = self.figure.materials[fine.faces]
         texture = fine.corner_values(self.texture) / self.sizes[material][:, None]
         colour = _look_up(self.tiles, texture - np.floor(texture), material)
-        left, top, side = self.places[material].T
+        left, top, side = self.decal_places[material].T
         decal_at = np.stack([(values[:, 6] - left) / side, (top - values[:, 7]) / side], -1)
         decal = _look_up(self.decals, np.clip(decal_at, 0, 1), material)
         shown = decal[:, 3] * ((values[:, 9] > 0.12) & (decal_at > 0).all(1) & (decal_at < 1).all(1))
         return (colour + (decal[:, :3] - colour) * shown[:, None]) ** 2.2
 
     def _shade(self, fine: Fragments, values: Array, camera: Camera, shadows: ShadowMap) -> Array:
-        """Linear RGB [N, 3]: a lamp with wrapped diffuse light and gloss, light from above and from the floor, creases."""
+        """Linear RGB [N, 3] of the lit surfaces: a lamp with wrapped diffuse light and gloss, and ambient light with occlusion."""
         light, material = self.scene.light, self.figure.materials[fine.faces]
         normal = _unit(values[:, :3])
         place = values[:, 3:6]
-        fleshy, gloss = self.fleshy[material][:, None], self.gloss[material][:, None]
-        lit = _smoothed(fine, shadows.lit(place, normal), 1.2)[:, None]
+        fleshy, gloss = self.skin[material][:, None], self.gloss[material][:, None]
+        lit = _blur(fine, shadows.lit(place, normal), 1.2)[:, None]
         facing = (normal @ light.towards)[:, None]
         soft = 0.15 + 0.2 * fleshy * np.array([1.0, 0.45, 0.3], np.float32)
         diffuse = np.clip((facing + soft) / (1 + soft), 0, None) * lit
@@ -105,12 +108,12 @@ class Renderer:
         around = light.above * sky + light.bounce * (1 - sky)
         half = _unit(_unit(camera.eye - place) + light.towards)
         shine = np.clip((normal * half).sum(1, keepdims=True), 0, 1) ** 24 * gloss * lit
-        arriving = light.colour * diffuse + around * self._open(fine, values)[:, None]
+        arriving = light.colour * diffuse + around * self._openness(fine, values)[:, None]
         return self._albedo(fine, values) * arriving + 0.35 * shine * light.colour
 
-    def _open(self, fine: Fragments, values: Array) -> Array:
-        """How far light from around reaches [N]: less where the neighbourhood in the image is nearer (screen-space occlusion)."""
-        depth, covered = _spread(fine, 1 / values[:, 12]), _spread(fine, np.ones(len(values), np.float32))
+    def _openness(self, fine: Fragments, values: Array) -> Array:
+        """Share [N] of the ambient light: less where neighbouring pixels are nearer to the camera (screen-space ambient occlusion)."""
+        depth, covered = _scatter(fine, 1 / values[:, 12]), _scatter(fine, np.ones(len(values), np.float32))
         dark = np.zeros_like(values[:, 12])
         for radius in (3, 9):
             mean = cv2.blur(depth, (2 * radius + 1,) * 2) / np.maximum(cv2.blur(covered, (2 * radius + 1,) * 2), 1e-4)
@@ -118,8 +121,8 @@ class Renderer:
             dark += np.clip((behind - 0.004) * 9, 0, 0.38)
         return 1 - dark
 
-    def _develop(self, fine: Fragments, linear: Array, near: Array, ground: Array, grain: np.random.Generator) -> NDArray[np.uint8]:
-        """The figure over the ground [FINE H, FINE W, 3], reduced, exposed, with the blur and noise of a sensor."""
+    def _expose(self, fine: Fragments, linear: Array, near: Array, ground: Array, grain: np.random.Generator) -> NDArray[np.uint8]:
+        """The frame: the figure over the ground [FINE H, FINE W, 3], reduced to pixels, exposed, with blur and noise."""
         whole = ground.reshape(-1, 3).copy()
         whole[fine.pixels] = linear
         height, width = fine.shape
@@ -134,7 +137,7 @@ class Renderer:
 
 
 class ShadowMap:
-    """How near the light the figure comes, cell by cell of a plane across it."""
+    """A shadow map: for each cell of a plane perpendicular to the light, how far the figure reaches towards the light."""
 
     def __init__(self, light: Light, vertices: Array) -> None:
         self.towards = light.towards
@@ -148,7 +151,7 @@ class ShadowMap:
         self.nearest = cv2.dilate(nearest.reshape(_SHADOW_SIDE, _SHADOW_SIDE), np.ones((2, 2), np.uint8))
 
     def lit(self, points: Array, normals: Array | None = None) -> Array:
-        """1 where the light reaches the points [N, 3], 0 in shadow; between, the mean of the four nearest cells' answers."""
+        """1 where the light reaches the points [N, 3], 0 in shadow; at edges between, interpolated from the four nearest cells."""
         raised = points if normals is None else points + 0.02 * normals
         cells, level = self._cells(raised), raised @ self.towards + _SHADOW_BIAS
         corner = np.floor(cells).astype(np.int32)
@@ -169,37 +172,37 @@ def _unit(vectors: Array) -> Array:
 
 
 def _look_up(tiles: Array, places: Array, material: np.ndarray) -> Array:
-    """Bilinear samples [N, C] of tiles stacked [M SIDE, SIDE, C], at places [N, 2] in [0, 1]."""
+    """Bilinear samples [N, C] of stacked tiles [M SIDE, SIDE, C], at places [N, 2] in [0, 1] of the tiles `material` [N]."""
     count, across = len(places), 512
     padded = -(-count // across) * across
     x, y = np.zeros(padded, np.float32), np.zeros(padded, np.float32)
     x[:count] = places[:, 0] * (SIDE - 1)
     y[:count] = places[:, 1] * (SIDE - 1) + material * SIDE
-    found = cv2.remap(tiles, x.reshape(-1, across), y.reshape(-1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, np.float32).reshape(padded, -1)[:count]
+    samples = cv2.remap(tiles, x.reshape(-1, across), y.reshape(-1, across), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(samples, np.float32).reshape(padded, -1)[:count]
 
 
-def _spread(fine: Fragments, values: Array) -> Array:
-    """Values [N] put where they are seen, 0 elsewhere: [H, W]."""
+def _scatter(fine: Fragments, values: Array) -> Array:
+    """An image [H, W] of values [N] at their pixels, 0 elsewhere."""
     plane = np.zeros(fine.shape[0] * fine.shape[1], np.float32)
     plane[fine.pixels] = values
     return plane.reshape(fine.shape)
 
 
-def _smoothed(fine: Fragments, values: Array, radius: float) -> Array:
-    """Values [N] blurred within the figure."""
-    blurred, share = (cv2.GaussianBlur(_spread(fine, part), (0, 0), radius) for part in (values, np.ones_like(values)))
+def _blur(fine: Fragments, values: Array, radius: float) -> Array:
+    """Values [N], blurred within the figure."""
+    blurred, share = (cv2.GaussianBlur(_scatter(fine, part), (0, 0), radius) for part in (values, np.ones_like(values)))
     return (blurred / np.maximum(share, 1e-4)).ravel()[fine.pixels]
 
 
 def _samples(plane: np.ndarray) -> np.ndarray:
-    """[FINE H, FINE W, ...] -> [H, W, FINE FINE, ...]."""
+    """The samples of each pixel: [FINE H, FINE W, ...] -> [H, W, FINE FINE, ...]."""
     height, width = plane.shape[0] // FINE, plane.shape[1] // FINE
     return plane.reshape(height, FINE, width, FINE, *plane.shape[2:]).swapaxes(1, 2).reshape(height, width, FINE * FINE, *plane.shape[2:])
 
 
-def _vote(fine: Fragments, labels: np.ndarray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The label of most samples of each pixel [H, W], and which samples [H, W, FINE FINE] have it."""
+def _majority_labels(fine: Fragments, labels: np.ndarray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The most frequent label of each pixel's samples, [H, W], and which samples have it, [H, W, FINE FINE]."""
     plane = np.zeros(fine.shape[0] * fine.shape[1], np.uint8)
     plane[fine.pixels] = labels[fine.faces]
     samples = _samples(plane.reshape(fine.shape))
@@ -208,8 +211,8 @@ def _vote(fine: Fragments, labels: np.ndarray) -> tuple[NDArray[np.uint8], NDArr
     return chosen[..., 0], samples == chosen
 
 
-def _reduced(fine: Fragments, values: Array, choice: NDArray[np.bool_], behind: Array) -> Array:
-    """Values [N, C], `behind` [C] where nothing is seen, as means over the chosen samples of each pixel: [H, W, C]."""
+def _average(fine: Fragments, values: Array, choice: NDArray[np.bool_], behind: Array) -> Array:
+    """Means [H, W, C] of values [N, C] over the chosen samples of each pixel. behind [C]: the values of the background."""
     plane = np.broadcast_to(behind, (fine.shape[0] * fine.shape[1], values.shape[1])).copy()
     plane[fine.pixels] = values
     samples = _samples(plane.reshape(*fine.shape, -1))

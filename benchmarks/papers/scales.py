@@ -1,4 +1,4 @@
-"""How large an experiment is: the same for all methods of a table."""
+"""The size of an experiment, which is the same for all methods of a table: network, training schedule, number of runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALL = FewShotConfig(
     size=(128, 64), channels=(16, 32, 64, 128, 128), label_channels=(16, 32, 48, 64, 64), adaptive_levels=3, attention_level=2,
     flow_stride=2, flow_channels=(32, 64, 96, 128), flow_blocks=1, guided_levels=3, bases=64,
 )  # fmt: skip
-"""The shipped networks, for images of half the size."""
+"""The shipped networks for images of half the width and height."""
 TINY = replace(
     SMALL, size=(64, 32), channels=(8, 16, 32, 32), label_channels=(8, 16, 16, 16), hidden=16, weight_hidden=32, attention_channels=16,
     adaptive_levels=2, flow_stride=1, flow_channels=(16, 32, 48), guided_levels=2, bases=16,
@@ -23,8 +23,8 @@ TINY = replace(
 
 @dataclass(frozen=True)
 class Scale:
-    """subjects, held_out: of the data, None: all. frames: judged of each clip, 0: all behind the examples. labeller_steps: training of the
-    network that finds labels in results."""
+    """subjects, held_out: number of subjects for training and for evaluation; None: all. frames: number of evaluated frames of each
+    clip; 0: all after the examples. labeller_steps: training steps of the labelling network."""
 
     network: GeneratorConfig
     phases: tuple[Phase, ...]
@@ -35,7 +35,7 @@ class Scale:
     labeller_steps: int = 3000
 
     def size_for(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Of images of that shape: they are halved until they have about as many pixels as the network's."""
+        """The size of images whose shape (height, width) is halved until they have at most 1.5 times the pixels of the network."""
         height, width = shape
         while height * width > 1.5 * self.network.size[0] * self.network.size[1]:
             height, width = height // 2, width // 2
@@ -51,12 +51,13 @@ class Scale:
         seed: int,
         base: GeneratorConfig | None = None,
     ) -> TrainConfig:
-        """The training run of a variant, which differs in `network` and `training`, and in `base` if it has another network.
+        """The training configuration of a variant.
 
-        kind, channels: of the semantic images.
+        kind, channels: of the semantic images. network, training: the settings in which the variant differs. base: its network, if it is
+        not that of the scale.
         """
         generator = replace(base or self.network, **{"kind": kind, "semantic_channels": channels, "size": size, **network})
-        hue = 180.0 if kind.startswith("poses") else 0.0  # as the recipes have it
+        hue = 180.0 if kind.startswith("poses") else 0.0  # as in the recipes
         return replace(TrainConfig(generator, self.phases, max_examples=1, hue=hue, seed=seed), **training)
 
 
@@ -82,5 +83,5 @@ SCALES = {
         (Phase(12000, batch=8, adversarial=False), Phase(2000, batch=8, frames=2), Phase(600, batch=8, frames=4)),
     ),
 }  # fmt: skip
-"""quick: a rehearsal of every line, whose figures mean nothing. small: what two cores do overnight; brief: half its steps at full size,
-less before. large: 256x128, for a GPU."""
+"""quick: tries every row; its figures are meaningless. small: all tables in a night on two cores. brief: half the steps of `small` at full
+size, and fewer at half size. large: 256x128, for a GPU."""

@@ -1,4 +1,4 @@
-"""Cameras, light, and the ground behind an actor, cast once per clip from the surfaces of a place (grounds.py)."""
+"""Camera, light and background of an actor. The background is ray cast once per clip from the boxes of a place (grounds.py)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from textures import Colour
 Array = NDArray[np.floating]
 
 MARGIN = 10
-"""Pixels that the painted ground is larger than the frame on each side, for cameras that pan."""
+"""Pixels by which the background extends beyond the frame on each side, for cameras that pan."""
 FINE = 2
+"""Samples per pixel of the background, vertically and horizontally."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Looks towards -z from `eye` (metres), tilted by `tilt` degrees; `centre` is where the axis meets the frame, in pixels."""
+    """A camera that looks towards -z from `eye` (metres), tilted by `tilt` degrees; centre: the principal point in pixels."""
 
     eye: Array
     tilt: float
@@ -37,7 +38,7 @@ class Camera:
         return (flat + self.centre).astype(np.float32), depth.astype(np.float32)
 
     def rays(self, x: Array, y: Array) -> Array:
-        """Directions [..., 3] through pixels."""
+        """Directions [..., 3] of the rays through pixels."""
         flat = np.stack([(x - self.centre[0]) / self.focal, -(y - self.centre[1]) / self.focal, -np.ones_like(x)], -1)
         return (flat @ self._turn()).astype(np.float32)
 
@@ -48,7 +49,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp far away in the direction `towards`, light from above and from the floor (linear RGB), and how the sensor sees it."""
+    """A distant lamp in the direction `towards`, ambient light from above and from the floor (linear RGB), and settings of the sensor."""
 
     towards: Array
     colour: Colour
@@ -60,10 +61,10 @@ class Light:
 
 
 class Scene:
-    """The ground around the frame, cast once; per frame the figure's shadow falls on it and the camera pans over it."""
+    """The background, ray cast once. In each frame it receives the figure's shadow, and the camera pans over it."""
 
     def __init__(self, camera: Camera, light: Light, place: Backdrop, pan: Array) -> None:
-        """pan [T + 1, 2]: pixels by which the image has moved."""
+        """pan [T + 1, 2]: shift of the image in each frame, in pixels."""
         self.camera, self.light, self.pan, self.description = camera, light, pan, place.description
         self.albedo = _cast(camera, place, FINE).albedo
         coarse = _cast(camera, place, 1)
@@ -78,7 +79,10 @@ class Scene:
         return replace(self.camera, centre=(self.camera.centre + self.pan[time]).astype(np.float32))
 
     def image_at(self, time: int, lit: Callable[[Array], Array]) -> Array:
-        """Linear RGB [FINE H, FINE W, 3] of frame `time`; lit: points [N, 3] -> 1 where the lamp reaches them, 0 in the figure's shadow."""
+        """The background of frame `time`, linear RGB [FINE H, FINE W, 3].
+
+        lit: points [N, 3] -> 1 in the lamp's light, 0 in the figure's shadow.
+        """
         reached: Array = np.ones(self.near.shape, np.float32)
         reached[self.near] = lit(self.places[self.near])
         reached = np.asarray(cv2.GaussianBlur(reached, (0, 0), 1.4), np.float32)
@@ -93,7 +97,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Ground:
-    """albedo (linear), places and normals [h, w, 3]; far [h, w]: beyond all surfaces."""
+    """Surfaces that rays meet: albedo (linear RGB), places and normals [h, w, 3]; far [h, w]: rays that meet none."""
 
     albedo: Array
     places: Array
@@ -102,7 +106,7 @@ class _Ground:
 
 
 def _cast(camera: Camera, place: Backdrop, fine: int) -> _Ground:
-    """What the rays through a grid of `fine` samples per pixel, MARGIN pixels around the frame, meet first."""
+    """Cast rays through a grid with `fine` samples per pixel, with MARGIN pixels around the frame."""
     y, x = ((np.arange((side + 2 * MARGIN) * fine, dtype=np.float32) + 0.5) / fine - 0.5 - MARGIN for side in (camera.height, camera.width))
     across, down = np.meshgrid(x, y)
     rays = camera.rays(across, down)
@@ -117,7 +121,7 @@ def _cast(camera: Camera, place: Backdrop, fine: int) -> _Ground:
 
 
 def _cast_box(eye: Array, rays: Array, box: Box, distance: Array, normals: Array, albedo: Array) -> None:
-    """The visible sides of a box, in place (slab method)."""
+    """Update distance, normals and albedo where rays meet a box first (slab method)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         one, other = (box.low - eye) / rays, (box.high - eye) / rays
     enters, leaves = np.minimum(one, other), np.maximum(one, other)
@@ -135,9 +139,9 @@ def _cast_box(eye: Array, rays: Array, box: Box, distance: Array, normals: Array
 
 
 def draw_scene(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Scene:
-    """A scene for an actor whose keypoints in the world are `points` [T, 25, 3]."""
+    """A random scene for an actor with the world keypoints `points` [T, 25, 3]."""
     place = draw_place(draw)
-    camera = _framed(draw, points, height, width)
+    camera = _frame_camera(draw, points, height, width)
     pan = np.zeros((len(points) + 1, 2), np.float32)
     if draw.random() < 0.25:
         time = np.linspace(0, draw.uniform(1, 3), len(pan))
@@ -146,15 +150,15 @@ def draw_scene(draw: np.random.Generator, points: NDArray[np.float64], height: i
     return Scene(camera, _light(draw, place.outdoors), place, np.clip(pan, -MARGIN + 1, MARGIN - 1))
 
 
-def _framed(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Camera:
-    """Far enough that the body stays in the image, with some room."""
+def _frame_camera(draw: np.random.Generator, points: NDArray[np.float64], height: int, width: int) -> Camera:
+    """A camera whose image contains the body with some margin; hands may be outside."""
     eye = np.array([draw.normal(0, 0.15), draw.uniform(0.8, 1.7), draw.uniform(3.2, 6.0)], np.float32)
     camera = Camera(eye, float(draw.normal(2 * (eye[1] - 1), 1.5)), 1000.0, np.zeros(2, np.float32), height, width)
     flat, depth = camera.project(points.reshape(-1, 3))
-    room = 0.14 / depth[:, None] * 1000
-    low, high = (flat - room * (0.6, 1)).min(0), (flat + room * (0.6, 0.6)).max(0)
+    margin = 0.14 / depth[:, None] * 1000
+    low, high = (flat - margin * (0.6, 1)).min(0), (flat + margin * (0.6, 0.6)).max(0)
     fits = np.array([width, height]) / (high - low)
-    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # hands may leave the image then
+    least = 0.8 * fits[1] if draw.random() < 0.5 else 0.0  # then hands may be outside the image
     zoom = float(draw.uniform(0.84, 0.99) * min(fits[1], max(fits[0], least)))
     spare = np.array([width, height]) - zoom * (high - low)
     centre = np.array([width, height]) / 2 - zoom * (low + high) / 2 + spare * draw.uniform(-0.3, 0.3, 2)

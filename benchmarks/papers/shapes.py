@@ -1,4 +1,4 @@
-"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, meshed once per subject and bound to bones."""
+"""Surfaces of bodies, clothes and hair: smoothly blended distance fields, which are meshed once per subject and bound to bones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from body import BONE, BONES, PARENTS, SIDES, Array, Skeleton
 from skimage.measure import marching_cubes
 
 SMOOTH = 0.026
-"""Metres over which two shapes are blended."""
+"""Width of the blend between two shapes, in metres."""
 
 
 @dataclass(frozen=True)
 class Loft:
-    """A tapered tube from `start` to `end`, elliptical: half-axes `widths` and `depths` at evenly spaced stations, in metres.
+    """An elliptical tube from `start` to `end`, with half-axes `widths` and `depths` at evenly spaced stations, in metres.
 
-    `front` is the direction of the depths. `cut`: which of the ends (start, end) are flat; the others are round.
+    front: direction of the depths. flat_ends: which of the ends (start, end) are flat instead of round.
     """
 
     start: Array
@@ -25,29 +25,30 @@ class Loft:
     widths: Sequence[float]
     depths: Sequence[float] = ()
     front: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    cut: tuple[bool, bool] = (False, False)
+    flat_ends: tuple[bool, bool] = (False, False)
 
-    def distance(self, points: Array, grown: float = 0.0) -> Array:
+    def distance(self, points: Array, growth: float = 0.0) -> Array:
         """The approximate signed distance [...] of points [..., 3], negative inside.
 
-        The shape is grown by `grown` metres, except at flat ends.
+        growth: metres by which the shape is enlarged, except at flat ends.
         """
         along, across, ahead, beyond, length = self._local(points)
         share = np.clip(along / length, 0, 1) * (len(self.widths) - 1)
         width = np.interp(share, np.arange(len(self.widths)), self.widths)
         depth = np.interp(share, np.arange(len(self.widths)), self.depths or self.widths)
         least = np.minimum(width, depth)
-        found = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least - grown
-        if self.cut[0]:
-            found = np.maximum(found, -along)
-        return np.maximum(found, along - length) if self.cut[1] else found
+        distance = (np.sqrt((across / width) ** 2 + (ahead / depth) ** 2 + (beyond / least) ** 2) - 1) * least - growth
+        if self.flat_ends[0]:
+            distance = np.maximum(distance, -along)
+        return np.maximum(distance, along - length) if self.flat_ends[1] else distance
 
     def surface(self, points: Array) -> Array:
-        """Texture coordinates [..., 2] in metres: around (0 at the front), along."""
+        """Texture coordinates [..., 2] in metres: around the tube (0 at the front), and along it."""
         along, across, ahead, _, length = self._local(points)
         return np.stack([np.arctan2(across, ahead) * float(np.mean(self.widths)), along], -1)
 
     def _local(self, points: Array) -> tuple[Array, Array, Array, Array, float]:
+        """Coordinates of points along, across and in front of the axis, their distance beyond its ends, and the length of the axis."""
         axis = np.asarray(self.end) - self.start
         length = float(np.linalg.norm(axis))
         axis = axis / length
@@ -65,8 +66,8 @@ class Ball:
     centre: Array
     radii: tuple[float, float, float]
 
-    def distance(self, points: Array, grown: float = 0.0) -> Array:
-        return (np.linalg.norm((points - self.centre) / self.radii, axis=-1) - 1) * min(self.radii) - grown
+    def distance(self, points: Array, growth: float = 0.0) -> Array:
+        return (np.linalg.norm((points - self.centre) / self.radii, axis=-1) - 1) * min(self.radii) - growth
 
     def surface(self, points: Array) -> Array:
         relative = points - self.centre
@@ -78,34 +79,35 @@ Shape = Loft | Ball
 
 @dataclass(frozen=True)
 class Solid:
-    """The union of shapes, smoothly blended, without the holes. Lengths are in metres."""
+    """The smoothly blended union of shapes, minus holes. Lengths are in metres."""
 
     shapes: Sequence[Shape]
     holes: Sequence[Shape] = ()
     above: float = -np.inf
-    """It is cut off below this height."""
+    """Height below which the solid is cut off."""
     below: float = np.inf
-    """It is cut off above this height."""
+    """Height above which the solid is cut off."""
     smooth: float = SMOOTH
     """Width of the blend between shapes."""
     folds: float = 0.0
     """Depth of wrinkles."""
     fold_length: float = 0.16
     seed: int = 0
-    """Of the wrinkles."""
+    """Seed of the wrinkles."""
 
-    def distance(self, points: Array, grown: float = 0.0) -> Array:
-        """As `Loft.distance`. Holes, heights and flat ends cut the solid where they are, whatever `grown` is."""
-        found = self.shapes[0].distance(points, grown)
+    def distance(self, points: Array, growth: float = 0.0) -> Array:
+        """As `Loft.distance`. growth does not move holes, cut-off heights and flat ends."""
+        distance = self.shapes[0].distance(points, growth)
         for shape in self.shapes[1:]:
-            found = _smooth_minimum(found, shape.distance(points, grown), self.smooth)
+            distance = _smooth_minimum(distance, shape.distance(points, growth), self.smooth)
         if self.folds:
-            found = found + self.folds * _wrinkles(points, self.fold_length, self.seed)
+            distance = distance + self.folds * _wrinkles(points, self.fold_length, self.seed)
         for hole in self.holes:
-            found = -_smooth_minimum(-found, hole.distance(points), 0.3 * self.smooth)
-        return np.maximum(np.maximum(found, self.above - points[..., 1]), points[..., 1] - self.below)
+            distance = -_smooth_minimum(-distance, hole.distance(points), 0.3 * self.smooth)
+        return np.maximum(np.maximum(distance, self.above - points[..., 1]), points[..., 1] - self.below)
 
     def bounds(self) -> tuple[Array, Array]:
+        """Low and high corner of a box that contains the solid."""
         low, high = np.full(3, np.inf), np.full(3, -np.inf)
         for shape in self.shapes:
             if isinstance(shape, Ball):
@@ -128,14 +130,14 @@ class Mesh:
     weights: Array
 
     def without(self, dropped: np.ndarray) -> Mesh:
-        """The mesh without the faces that `dropped` [F] marks, and without vertices that no other face has."""
+        """The mesh without the faces marked by `dropped` [F], and without unused vertices."""
         faces = self.faces[~dropped]
         kept, places = np.unique(faces, return_inverse=True)
         return Mesh(self.vertices[kept], self.normals[kept], places.reshape(-1, 3), self.texture[~dropped], self.weights[kept])
 
 
-def mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
-    """The surface of a solid as triangles about `cell` metres wide."""
+def build_mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
+    """The surface of a solid as triangles of about `cell` metres (marching cubes)."""
     low, high = solid.bounds()
     axes = [np.arange(low[i] - cell, high[i] + 2 * cell, cell) for i in range(3)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
@@ -154,22 +156,22 @@ def mesh(solid: Solid, cell: float, skeleton: Skeleton) -> Mesh:
 
 
 def _texture(solid: Solid, corners: Array) -> Array:
-    """Texture coordinates [F, 3, 2]: those of the nearest tube. The angle does not wrap around within a face."""
+    """Texture coordinates [F, 3, 2] of the nearest tube. The angle does not wrap around within a face."""
     centres = corners.mean(1)
     tubes = [shape for shape in solid.shapes if isinstance(shape, Loft)] or solid.shapes
     nearest = np.argmin([shape.distance(centres) for shape in tubes], 0)
     texture = np.zeros((*corners.shape[:2], 2))
     for index, shape in enumerate(tubes):
-        mine = nearest == index
-        found = shape.surface(corners[mine])
+        selected = nearest == index
+        coordinates = shape.surface(corners[selected])
         around = 2 * np.pi * (shape.radii[0] if isinstance(shape, Ball) else float(np.mean(shape.widths)))
-        found[..., 0] += around * np.round((found[:, :1, 0] - found[..., 0]) / around)
-        texture[mine] = found
+        coordinates[..., 0] += around * np.round((coordinates[:, :1, 0] - coordinates[..., 0]) / around)
+        texture[selected] = coordinates
     return texture
 
 
 def bind(points: Array, skeleton: Skeleton) -> Array:
-    """Weights [V, bones] by the distance from the bones; a vertex belongs to its nearest bone and those at most two joints from it."""
+    """Skinning weights [V, bones] by the distance from the bones: of the nearest bone and of those at most two joints away from it."""
     closeness = np.zeros((len(points), len(BONES)))
     for bone, start, end, radius in _bone_segments(skeleton):
         away = np.linalg.norm(points - _nearest(points, start, end), axis=1) / radius
@@ -179,7 +181,7 @@ def bind(points: Array, skeleton: Skeleton) -> Array:
 
 
 def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
-    """Weights of a skirt: the pelvis at the waist, and further down increasingly the thigh of the same side."""
+    """Skinning weights of a skirt: the pelvis at the waist, and increasingly the thigh of the same side further down."""
     hip, knee = skeleton.at["left thigh"], skeleton.at["left shin"]
     lower = np.clip((hip[1] + 0.06 - points[:, 1]) / (hip[1] + 0.06 - knee[1]), 0, 1) ** 0.8
     left = 1 / (1 + np.exp(-points[:, 0] / (0.45 * hip[0])))
@@ -191,7 +193,7 @@ def bind_skirt(points: Array, skeleton: Skeleton) -> Array:
     return weights
 
 
-def joined(meshes: Sequence[Mesh]) -> Mesh:
+def join(meshes: Sequence[Mesh]) -> Mesh:
     starts = np.cumsum([0, *(len(part.vertices) for part in meshes[:-1])])
     faces = np.concatenate([part.faces + start for part, start in zip(meshes, starts, strict=True)])
     fields = {name: np.concatenate([getattr(part, name) for part in meshes]) for name in ("vertices", "normals", "texture", "weights")}
@@ -199,11 +201,11 @@ def joined(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def _bone_segments(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
-    """(bone, start, end, radius) of line segments; the surface near a segment follows its bone."""
+    """(bone, start, end, radius) of line segments. The surface near a segment moves with its bone."""
     at, h = skeleton.at, skeleton.proportions.height
     wide = np.array([0.045 * h, 0, 0])
     crown = skeleton.skull + np.array([0, 0.1 * skeleton.head_height, 0])
-    found = [
+    segments = [
         (0, at["pelvis"] - wide, at["pelvis"] + wide, 0.065 * h),
         (1, at["abdomen"] + [0, 0.02 * h, 0] - 0.6 * wide, at["abdomen"] + [0, 0.02 * h, 0] + 0.6 * wide, 0.06 * h),
         (2, at["chest"] + [0, 0.02 * h, 0] - wide, at["chest"] + [0, 0.02 * h, 0] + wide, 0.07 * h),
@@ -213,14 +215,15 @@ def _bone_segments(skeleton: Skeleton) -> list[tuple[int, Array, Array, float]]:
     ]
     for side in SIDES:
         chain = [f"{side} {part}" for part in ("upper arm", "forearm", "hand", "fingertips")]
-        found.append((BONE[f"{side} clavicle"], 0.5 * (at[f"{side} clavicle"] + at[chain[0]]), at[chain[0]], 0.03 * h))
-        found += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.033, 0.026, 0.02), strict=True)]
+        segments.append((BONE[f"{side} clavicle"], 0.5 * (at[f"{side} clavicle"] + at[chain[0]]), at[chain[0]], 0.03 * h))
+        segments += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.033, 0.026, 0.02), strict=True)]
         chain = [f"{side} {part}" for part in ("thigh", "shin", "foot", "big toe")]
-        found += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.05, 0.033, 0.025), strict=True)]
-    return found
+        segments += [(BONE[a], at[a], at[b], radius * h) for a, b, radius in zip(chain[:3], chain[1:], (0.05, 0.033, 0.025), strict=True)]
+    return segments
 
 
 def _nearest(points: Array, start: Array, end: Array) -> Array:
+    """The points of a line segment that are nearest to `points`."""
     axis = end - start
     share = np.clip((points - start) @ axis / (axis @ axis), 0, 1)
     return start + share[:, None] * axis
@@ -233,7 +236,7 @@ def _smooth_minimum(one: Array, other: Array, smooth: float) -> Array:
 
 
 def _wrinkles(points: Array, length: float, seed: int) -> Array:
-    """Smooth noise of about unit amplitude: a few waves, most of them horizontal."""
+    """Smooth noise [...] with an amplitude of about 1 at points [..., 3]: a sum of waves, most of them horizontal."""
     draw = np.random.default_rng(seed)
     total = np.zeros(points.shape[:-1])
     for _ in range(6):

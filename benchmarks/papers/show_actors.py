@@ -1,6 +1,8 @@
-"""An image of actors to look at: python benchmarks/papers/show_actors.py out/actors -o docs/actors.png
+"""Make an overview of actors as a PNG.
 
-The first rows show the middle frame of a clip each; the last row one clip's frames with pose, label map and flow.
+    python benchmarks/papers/show_actors.py out/actors -o docs/actors.png
+
+The first rows show the middle frames of clips. The last row shows frames of one clip with pose, label map and flow.
 """
 
 from __future__ import annotations
@@ -28,35 +30,35 @@ def main() -> None:
     cells = [clip.frame(clip.num_frames // 2) for clip in chosen]
     rows = [np.hstack(cells[start : start + options.columns]) for start in range(0, len(cells), options.columns)]
     rows.append(np.hstack(layers(chosen[0], options.columns)))
-    palette = Image.fromarray(np.vstack(rows)).quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
-    palette.save(options.out, optimize=True)
+    picture = Image.fromarray(np.vstack(rows)).quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    picture.save(options.out, optimize=True)
 
 
 def layers(clip: Clip, columns: int) -> list[Pixels]:
-    """Two moments of a clip as frame, pose, label map and flow."""
+    """Frames of a clip, spread over time, each followed by its pose, label map and flow as images."""
     labels = LabelLayer(clip.layer("segment"))
     poses = clip.layer("poses").arrays()["keypoints"]
-    found: list[Pixels] = []
+    images: list[Pixels] = []
     for index in evenly_spaced(clip.num_frames - 1, columns // 4):
-        found.append(clip.frame(index))
-        found.append(draw_pose(poses[index], clip.height, clip.width))
-        found.append(colourise(labels.image(index), labels.table))
-        found.append(flow_colours(clip.layer("flow").image(index).astype(np.float32)))
-    return found
+        images.append(clip.frame(index))
+        images.append(draw_pose(poses[index], clip.height, clip.width))
+        images.append(colourise(labels.image(index), labels.table))
+        images.append(flow_colours(clip.layer("flow").image(index).astype(np.float32)))
+    return images
 
 
 def flow_colours(flow: NDArray[np.float32]) -> Pixels:
-    """Direction as hue, length as strength."""
+    """An image [H, W, 3] of a flow [H, W, 2]: direction as hue, length as saturation."""
     length, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
-    strength = np.clip(length / max(float(np.percentile(length, 99)), 1.0), 0, 1)
-    hsv = np.dstack([angle, strength, np.ones_like(length)]).astype(np.float32)
+    saturation = np.clip(length / max(float(np.percentile(length, 99)), 1.0), 0, 1)
+    hsv = np.dstack([angle, saturation, np.ones_like(length)]).astype(np.float32)
     return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).astype(np.uint8)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="clips of actors.py")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="a .png of 256 colours")
+    parser.add_argument("folder", type=Path, help="folder of clips made by actors.py")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="path of the PNG, which has 256 colours")
     parser.add_argument("--columns", type=int, default=8)
     parser.add_argument("--rows", type=int, default=2)
     return parser.parse_args()

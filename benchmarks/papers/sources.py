@@ -1,4 +1,4 @@
-"""Where the clips of an experiment come from: actors, or any dataset that `fsv2v build-dataset` made."""
+"""The clips of an experiment: actors, drives, or a dataset made by `fsv2v build-dataset`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from stages.errors import InputError
 from stages.io.files import write_atomically
 
 HELD_OUT_EVERY = 5
-"""Of the actors each fifth is held out, the others are trained on."""
+"""Every fifth subject of actors or drives is held out; the others are for training."""
 Row = dict[str, Any]
+"""A clip as in the file clips.ndjson of a dataset."""
 
 
-def rows_of(data: Path) -> list[Row]:
-    """The clips of a dataset with its splits, or of a folder of actors.py; paths are absolute. Raises InputError when it is neither."""
+def read_rows(data: Path) -> list[Row]:
+    """The clips of a dataset with its splits, or of a folder of actors.py or drives.py.
+
+    Paths are absolute. Raises InputError for other folders.
+    """
     if (data / "dataset.json").exists():
         return [{**row, "clip": str((data / row["clip"]).resolve())} for row in read_index(data)]
     if not (data / "subjects.tsv").exists():
         hint = "make actors with benchmarks/papers/actors.py, or a dataset with `fsv2v build-dataset`"
-        raise InputError(f"{data} is neither a folder of actors nor a dataset", hint=hint)
+        raise InputError(f"{data} is neither a folder of actors or drives nor a dataset", hint=hint)
     pairs = [line.split("\t") for line in (data / "subjects.tsv").read_text(encoding="utf-8").splitlines()]
     order = {subject: number for number, subject in enumerate(sorted({subject for _, subject in pairs}))}
     return [_row(data / f"{name}.clip", subject, order[subject]) for name, subject in sorted(pairs)]
@@ -36,19 +40,19 @@ def _row(path: Path, subject: str, number: int) -> Row:
     return {"id": path.stem, "subject": subject, "split": split, "clip": str(path.resolve()), **length}
 
 
-def chosen(rows: Sequence[Row], training: int | None, held_out: int | None) -> list[Row]:
-    """The clips of at most so many subjects of each split, the first ones; None: of all."""
-    kept = set(subjects_of(rows, "train")[:training]) | set(subjects_of(rows, "val")[:held_out])
-    return [row for row in rows if row["subject"] in kept]
+def select_subjects(rows: Sequence[Row], training: int | None, held_out: int | None) -> list[Row]:
+    """The clips of the first `training` training subjects and the first `held_out` held-out subjects; None: of all."""
+    subjects = set(subjects_of(rows, "train")[:training]) | set(subjects_of(rows, "val")[:held_out])
+    return [row for row in rows if row["subject"] in subjects]
 
 
 def subjects_of(rows: Sequence[Row], split: str) -> list[str]:
-    """In the order of the alphabet."""
+    """The subjects of a split, sorted."""
     return sorted({row["subject"] for row in rows if row["split"] == split})
 
 
-def index(rows: Sequence[Row], kind: str, out: Path) -> Path:
-    """A dataset in the folder `out` that refers to the clips where they are. Written only when it says something new."""
+def write_dataset(rows: Sequence[Row], kind: str, out: Path) -> Path:
+    """Write a dataset that refers to these clips to the folder `out`, unless the same one is there. Returns `out`."""
     files = {
         "clips.ndjson": "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows),
         "dataset.json": json.dumps({"schema": "fsv2v.dataset/1", "kind": kind}),

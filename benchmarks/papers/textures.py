@@ -1,6 +1,6 @@
-"""Textures: tiles of fabrics, grounds and walls, which repeat; decals such as faces and prints, which are laid on the front of a part.
+"""Textures: seamless tiles of fabrics, grounds and walls, and decals such as prints, which are placed on the front of a part.
 
-Colours are sRGB in [0, 1], float32. A fabric is a tile [SIDE, SIDE, 3] that repeats without a seam; a decal is RGBA [SIDE, SIDE, 4].
+Colours are sRGB in [0, 1], float32. A tile is [SIDE, SIDE, 3]; a decal is RGBA [SIDE, SIDE, 4].
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ _NEUTRALS = (
 )
 
 
-def colour(text: str) -> Colour:
+def hex_colour(text: str) -> Colour:
+    """A colour from six hexadecimal digits."""
     return np.array(list(bytes.fromhex(text)), np.float32) / 255
 
 
 def cloth_colour(draw: np.random.Generator, neutral: float = 0.45) -> Colour:
-    """A random colour of clothes: a neutral one with the probability `neutral`, else any hue."""
+    """A random colour of clothes: neutral with the probability `neutral`, else of any hue."""
     if draw.random() < neutral:
-        return np.clip(colour(str(draw.choice(_NEUTRALS))) + draw.normal(0, 0.02, 3).astype(np.float32), 0.02, 0.97)
+        return np.clip(hex_colour(str(draw.choice(_NEUTRALS))) + draw.normal(0, 0.02, 3).astype(np.float32), 0.02, 0.97)
     hue, strength, value = draw.random(), draw.beta(2.6, 2.6), 0.22 + 0.7 * draw.beta(2.0, 1.8)
     return np.array(colorsys.hsv_to_rgb(hue, strength, value), np.float32)
 
 
-def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
-    """Another colour of clothes that differs clearly from `base`."""
+def contrasting_colour(draw: np.random.Generator, base: Colour) -> Colour:
+    """A random colour of clothes that differs clearly from `base`."""
     other = cloth_colour(draw)
     for _ in range(8):
         if np.abs(other - base).sum() > 0.6:
@@ -70,7 +71,8 @@ def noise(draw: np.random.Generator, side: int, cells: int, octaves: int = 4, sq
     return total / max(float(total.std()), 1e-6)
 
 
-def mixed(one: Colour, other: Colour, share: Image) -> Image:
+def mix(one: Colour, other: Colour, share: Image) -> Image:
+    """Two colours mixed by the share [...] of the other one."""
     return (one + (other - one) * np.clip(share, 0, 1)[..., None]).astype(np.float32)
 
 
@@ -81,7 +83,7 @@ def _axes() -> tuple[Image, Image]:
 
 
 def _bands(position: Image, count: int, share: float) -> Image:
-    """`count` bands with soft edges: 1 on `share` of each period, else 0."""
+    """`count` bands with soft edges: 1 on a share of each period, else 0. position: in [0, 1) across the bands."""
     phase = np.abs((position * count) % 1 - 0.5) * 2
     return np.clip((share - phase) * SIDE / count / 3 + 0.5, 0, 1)
 
@@ -91,11 +93,11 @@ def _plain(draw: np.random.Generator, base: Colour) -> Image:
 
 
 def _hoops(draw: np.random.Generator, base: Colour) -> Image:
-    return mixed(base, contrasting(draw, base), _bands(_axes()[1], int(draw.integers(3, 10)), draw.uniform(0.25, 0.6)))
+    return mix(base, contrasting_colour(draw, base), _bands(_axes()[1], int(draw.integers(3, 10)), draw.uniform(0.25, 0.6)))
 
 
 def _stripes(draw: np.random.Generator, base: Colour) -> Image:
-    return mixed(base, contrasting(draw, base), _bands(_axes()[0], int(draw.integers(4, 12)), draw.uniform(0.15, 0.5)))
+    return mix(base, contrasting_colour(draw, base), _bands(_axes()[0], int(draw.integers(4, 12)), draw.uniform(0.15, 0.5)))
 
 
 def _checks(draw: np.random.Generator, base: Colour) -> Image:
@@ -104,19 +106,19 @@ def _checks(draw: np.random.Generator, base: Colour) -> Image:
     share = draw.uniform(0.35, 0.55)
     woven = 0.5 * (_bands(x, count, share) + _bands(y, count, share))
     thin = 0.4 * np.maximum(_bands(x + 0.25 / count, count, 0.08), _bands(y + 0.25 / count, count, 0.08))
-    return mixed(mixed(base, contrasting(draw, base), woven), contrasting(draw, base), thin)
+    return mix(mix(base, contrasting_colour(draw, base), woven), contrasting_colour(draw, base), thin)
 
 
 def _dots(draw: np.random.Generator, base: Colour) -> Image:
     count = int(draw.integers(3, 8))
     x, y = (axis * count for axis in _axes())
     away = np.minimum(np.hypot(x % 1 - 0.5, y % 1 - 0.5), np.hypot((x + 0.5) % 1 - 0.5, (y + 0.5) % 1 - 0.5))
-    return mixed(base, contrasting(draw, base), (draw.uniform(0.14, 0.28) - away) * SIDE / count / 2 + 0.5)
+    return mix(base, contrasting_colour(draw, base), (draw.uniform(0.14, 0.28) - away) * SIDE / count / 2 + 0.5)
 
 
 def _flowers(draw: np.random.Generator, base: Colour) -> Image:
     tile = _plain(draw, base).copy()
-    inks = [contrasting(draw, base) for _ in range(3)]
+    inks = [contrasting_colour(draw, base) for _ in range(3)]
     for _ in range(int(draw.integers(14, 40))):
         centre, radius, ink = draw.uniform(0, SIDE, 2), draw.uniform(6, 22), inks[draw.integers(3)]
         petals, turn = draw.integers(3, 7), draw.uniform(0, 2 * np.pi)
@@ -131,7 +133,7 @@ def _flowers(draw: np.random.Generator, base: Colour) -> Image:
 def _camouflage(draw: np.random.Generator, base: Colour) -> Image:
     tile = _plain(draw, base)
     for level in (0.35, 0.7):
-        tile = mixed(tile, np.clip(base * draw.uniform(0.45, 1.6) + draw.normal(0, 0.05, 3), 0, 1), (noise(draw, SIDE, 4, 2) - level) * 6)
+        tile = mix(tile, np.clip(base * draw.uniform(0.45, 1.6) + draw.normal(0, 0.05, 3), 0, 1), (noise(draw, SIDE, 4, 2) - level) * 6)
     return tile
 
 
@@ -147,13 +149,13 @@ def _knit(draw: np.random.Generator, base: Colour) -> Image:
 
 
 def _blocks(draw: np.random.Generator, base: Colour) -> Image:
-    return mixed(base, contrasting(draw, base), _bands(_axes()[1] + draw.random(), 1, draw.uniform(0.3, 0.6)))
+    return mix(base, contrasting_colour(draw, base), _bands(_axes()[1] + draw.random(), 1, draw.uniform(0.3, 0.6)))
 
 
 def _zigzag(draw: np.random.Generator, base: Colour) -> Image:
     x, y = _axes()
     count = int(draw.integers(4, 9))
-    return mixed(base, contrasting(draw, base), _bands(y + np.abs((x * count) % 1 - 0.5) / count, count, draw.uniform(0.3, 0.6)))
+    return mix(base, contrasting_colour(draw, base), _bands(y + np.abs((x * count) % 1 - 0.5) / count, count, draw.uniform(0.3, 0.6)))
 
 
 FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Image], float]] = {
@@ -161,18 +163,18 @@ FABRICS: dict[str, tuple[Callable[[np.random.Generator, Colour], Image], float]]
     "blooms": (_flowers, 1.0), "camouflage": (_camouflage, 0.5), "melange": (_melange, 1.5), "knit": (_knit, 0.8), "blocks": (_blocks, 0.7),
     "zigzag": (_zigzag, 0.5),
 }  # fmt: skip
-"""name -> (a function from a base colour to a tile, how often it is drawn relative to the others)."""
+"""name -> (a function that makes a tile from a base colour, its relative frequency)."""
 
 
 def fabric(draw: np.random.Generator, base: Colour, plainness: float = 1.0) -> Image:
-    """A tile of a random fabric, slightly uneven. plainness: factor of the frequency of those without a pattern."""
-    odds = np.array([often * (plainness if name in ("plain", "melange") else 1) for name, (_, often) in FABRICS.items()])
+    """A tile of a random fabric. plainness: factor of the frequency of fabrics without a pattern."""
+    odds = np.array([weight * (plainness if name in ("plain", "melange") else 1) for name, (_, weight) in FABRICS.items()])
     make, _ = FABRICS[str(draw.choice(list(FABRICS), p=odds / odds.sum()))]
     return uneven_tile(draw, make(draw, base), 0.05)
 
 
 def uneven_tile(draw: np.random.Generator, tile: Image, amount: float) -> Image:
-    """A tile with coarse and fine noise in its brightness, of relative amplitude `amount`."""
+    """A tile with coarse and fine noise of relative amplitude `amount` in its brightness."""
     uneven = amount * (0.6 * noise(draw, SIDE, 3, 4) + 0.5 * draw.normal(size=(SIDE, SIDE)))
     return np.clip(tile * (1 + uneven[..., None]), 0, 1).astype(np.float32)
 
@@ -190,14 +192,14 @@ def strands(draw: np.random.Generator, base: Colour) -> Image:
     return np.clip(base * (1 + 1.6 * streaks[..., None]) + 0.04 * np.maximum(streaks, 0)[..., None], 0, 1).astype(np.float32)
 
 
-def skin(draw: np.random.Generator, base: Colour) -> Image:
+def skin_tile(draw: np.random.Generator, base: Colour) -> Image:
     blotches = noise(draw, SIDE, 4, 4)[..., None] * np.array([0.015, 0.03, 0.03], np.float32)
     return np.clip(base * (1 + blotches), 0, 1).astype(np.float32)
 
 
-def printed(draw: np.random.Generator, base: Colour) -> Image:
+def print_decal(draw: np.random.Generator, base: Colour) -> Image:
     """A decal for the front of a shirt: shapes or letters on a transparent ground."""
-    ink, other = contrasting(draw, base), contrasting(draw, base)
+    ink, other = contrasting_colour(draw, base), contrasting_colour(draw, base)
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
     middle = (SIDE // 2, SIDE // 2)
     kind = draw.choice(["disc", "letters", "star", "box", "bars"])
@@ -227,10 +229,10 @@ def printed(draw: np.random.Generator, base: Colour) -> Image:
     return canvas
 
 
-def buttons(draw: np.random.Generator, base: Colour) -> Image:
+def button_decal(draw: np.random.Generator, base: Colour) -> Image:
     """A decal of buttons or a zip down the middle."""
     canvas = np.zeros((SIDE, SIDE, 4), np.float32)
-    dark, ink = (*(0.55 * base).tolist(), 0.9), (*contrasting(draw, base).tolist(), 1.0)
+    dark, ink = (*(0.55 * base).tolist(), 0.9), (*contrasting_colour(draw, base).tolist(), 1.0)
     cv2.line(canvas, (134, 0), (134, 255), dark, 5)
     if draw.random() < 0.35:
         cv2.line(canvas, (128, 0), (128, 255), (0.7, 0.7, 0.72, 1.0), 7)

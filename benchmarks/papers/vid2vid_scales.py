@@ -1,9 +1,9 @@
-"""How large the experiments of vid2vid's tables are: networks and schedules of all methods, by scale.
+"""Networks and training schedules of the methods in vid2vid's tables, by scale.
 
-The methods do not see the same number of images in training: PredNet and MCNet need longer windows, and see more. At the scale small,
-vid2vid and pix2pixHD learn from 12,200 images, the mask of COVST from 2,000 after them, PredNet from 35,200 and MCNet from 19,200. The
-network that predicts label maps learns from 5,100. Losses and discriminators of vid2vid and pix2pixHD are those of the recipe street-small;
-those of predicted label maps are of future-street-small; COVST, PredNet and MCNet have those of their papers.
+The methods do not see the same number of images in training: PredNet and MCNet need longer windows and see more. At the scale small,
+vid2vid and pix2pixHD learn from 12,200 images, then the mask of COVST from 2,000, PredNet from 35,200, MCNet from 19,200, and the network
+that predicts label maps from 5,100. vid2vid and pix2pixHD have the losses and discriminators of the recipe street-small, predicted label
+maps those of future-street-small, and COVST, PredNet and MCNet those of their papers.
 """
 
 from __future__ import annotations
@@ -29,52 +29,52 @@ BETA = 0.02
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Networks and schedules of one scale. The phases of `scale` are those of vid2vid."""
+class ScaleSetup:
+    """Networks and training schedules of one scale. `scale` has those of vid2vid."""
 
     scale: Scale
     pix2pixhd: Pix2PixHDConfig
-    single: tuple[Phase, ...]
-    """Of pix2pixHD."""
-    covst: tuple[Phase, ...]
-    """Of the mask of COVST, after those of pix2pixHD."""
+    pix2pixhd_phases: tuple[Phase, ...]
+    covst_phases: tuple[Phase, ...]
+    """Phases of COVST's mask network, after the training of pix2pixHD."""
     prednet: PredNetConfig
     prednet_phases: tuple[Phase, ...]
     mcnet: MCNetConfig
     mcnet_phases: tuple[Phase, ...]
     future: FutureConfig
     future_phases: tuple[Phase, ...]
-    """Of the label maps that drive vid2vid in table 3."""
+    """The network that predicts the label maps that drive vid2vid in table 3, and its phases."""
     last: int
-    """Table 3 is also made of this number of last frames alone."""
+    """Table 3 is repeated for this number of last frames alone."""
     perceptual: str = "squeezenet"
 
     @property
     def observed(self) -> int:
+        """Number of real frames before the predicted ones in table 3."""
         return self.prednet.past_frames
 
-    def ours(self, **changes: Any) -> dict[str, Any]:
+    def own_training(self, **changes: Any) -> dict[str, Any]:
         """The training settings of vid2vid and pix2pixHD."""
         names = ("learning_rate", "discriminator_rate", "losses", "discriminators", "real_past")
         return {**{name: getattr(RECIPE, name) for name in names}, "perceptual": self.perceptual, **changes}
 
-    def theirs(self, phases: tuple[Phase, ...], **changes: Any) -> dict[str, Any]:
-        """The training settings of COVST, PredNet and MCNet, which learn through all frames of a window."""
+    def rival_training(self, phases: tuple[Phase, ...], **changes: Any) -> dict[str, Any]:
+        """The training settings of COVST, PredNet and MCNet, whose gradients pass through all frames of a window."""
         plain = {"perceptual": "none", "losses": LossWeights(video_gan=0), "discriminators": DiscriminatorConfig(filters=8, video_rates=0)}
         return {**plain, "phases": phases, "backprop_frames": max(phase.frames for phase in phases), **changes}
 
-    def labels(self) -> dict[str, Any]:
+    def label_training(self) -> dict[str, Any]:
         """The training settings of the network that predicts label maps."""
         names = ("learning_rate", "losses", "discriminators", "real_past", "perceptual")
         return {**{name: getattr(FUTURE, name) for name in names}, "phases": self.future_phases}
 
-    def adversary(self) -> dict[str, Any]:
-        """That of MCNet."""
+    def mcnet_adversary(self) -> dict[str, Any]:
+        """The training settings of MCNet's adversarial term."""
         return {"losses": LossWeights(video_gan=BETA), "discriminators": DiscriminatorConfig(gan="lsgan", filters=16, video_frames=3)}
 
 
 def _without_video(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-    """The same number of images, one at a time."""
+    """Phases with the same number of images, as single frames."""
     return tuple(replace(phase, batch=phase.batch * phase.frames, frames=1, rollout=0) for phase in phases)
 
 
@@ -91,8 +91,8 @@ _TINY = replace(_SMALL, size=(32, 64), filters=4, blocks=2, foreground_filters=4
 _TINY_PHASES = (Phase(2, batch=2, adversarial=False), Phase(2, batch=1, frames=2, rollout=1))
 _HD = Pix2PixHDConfig(kind="segment", semantic_channels=11, size=(64, 128), filters=24, downs=2, blocks=6)
 
-SIZES: Mapping[str, Sizes] = {
-    "tiny": Sizes(
+SETUPS: Mapping[str, ScaleSetup] = {
+    "tiny": ScaleSetup(
         Scale(_TINY, _TINY_PHASES, seeds=2, frames=4),
         replace(_HD, filters=4, blocks=1),
         _without_video(_TINY_PHASES),
@@ -106,7 +106,7 @@ SIZES: Mapping[str, Sizes] = {
         last=2,
         perceptual="none",
     ),
-    "small": Sizes(
+    "small": ScaleSetup(
         Scale(_SMALL, _SMALL_PHASES),
         _HD,
         _without_video(_SMALL_PHASES),
@@ -120,5 +120,5 @@ SIZES: Mapping[str, Sizes] = {
         last=5,
     ),
 }
-"""tiny: a rehearsal of every line, whose figures mean nothing. small: 64x128."""
-SCALES = {name: sizes.scale for name, sizes in SIZES.items()}
+"""tiny: tries every row; its figures are meaningless. small: 64x128."""
+SCALES = {name: setup.scale for name, setup in SETUPS.items()}

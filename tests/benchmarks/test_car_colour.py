@@ -83,7 +83,7 @@ def test_what_is_no_car_or_hardly_seen_does_not_count(car_colour, drive, tmp_pat
 def test_what_cannot_be_compared_is_refused(car_colour, drive, tmp_path):
     frames = images(steady(1), steady(2))
     for wrong in (frames[:-1], [*frames, frames[0]]):
-        with pytest.raises(InputError, match=f"has not the {FRAMES} frames"):
+        with pytest.raises(InputError, match=f"the drive has {FRAMES}"):
             car_colour.deviations(iter(wrong), drive)
     with pytest.raises(InputError, match="have no tram, only sky, road, car, fence"):
         car_colour.deviations(iter(frames), drive, "tram")
@@ -99,4 +99,4 @@ def test_the_command_prints_the_ratio_over_all_instances(drive, tmp_path):
     made = subprocess.run(command, capture_output=True, text=True, check=True)
     assert made.stdout.splitlines()[-1].endswith("real 8.49, ratio 1.50, goal 1.5: met") and made.stdout.count("drive car") == 2
     empty = subprocess.run([*command[:-1], tmp_path / "drives" / "drive.clip"], capture_output=True, text=True, check=False)
-    assert empty.returncode == 1 and "has neither clips nor videos" in empty.stderr and "Traceback" not in empty.stderr
+    assert empty.returncode == 1 and "contains neither clips nor videos" in empty.stderr and "Traceback" not in empty.stderr

@@ -118,7 +118,7 @@ def test_features_are_moved_compared_and_composed_frame_after_frame_also_in_thei
 
 
 def decoded(network: Any, features: Tensor) -> Tensor:
-    for layer in list(network.coarse)[network.cut :]:
+    for layer in list(network.coarse)[network.split_index :]:
         features = layer(features)
     return features
 
@@ -149,9 +149,9 @@ def test_a_flow_of_four_pixels_moves_features_by_one_place():
     network = made_by()
     flow = torch.zeros(1, 2, *SIZE)
     flow[:, 0] = 4.0
-    assert torch.equal(network.shrunk(flow)[:, 0], torch.ones(1, 8, 8)) and not network.shrunk(flow)[:, 1].any()
+    assert torch.equal(network.shrink_flow(flow)[:, 0], torch.ones(1, 8, 8)) and not network.shrink_flow(flow)[:, 1].any()
     ramp = torch.arange(32.0).expand(1, 2, 32, 32)  # the flow at the centre of feature i, pixel 4 i, is 4 i
-    assert torch.equal(network.shrunk(ramp)[..., 1:], torch.arange(1.0, 8).expand(1, 2, 8, 7))
+    assert torch.equal(network.shrink_flow(ramp)[..., 1:], torch.arange(1.0, 8).expand(1, 2, 8, 7))
 
 
 def test_a_past_that_was_given_is_encoded_from_its_label_map():
@@ -211,7 +211,7 @@ def test_a_saved_covst_is_loaded_and_its_fast_form_makes_the_same_video(tmp_path
 
 
 def test_a_covst_with_enhancers_is_refused():
-    with pytest.raises(ValueError, match="no enhancers"):
+    with pytest.raises(ValueError, match="cannot have enhancers"):
         find("covst").build(replace(tiny(), enhancers=1))
 
 

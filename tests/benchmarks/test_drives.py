@@ -104,38 +104,38 @@ def digests(clip: Clip) -> dict[str, str]:
 
 
 def test_a_street_has_its_labels(drives: ModuleType, frames: list[Any]):
-    seen = {drives.LABELS.names[label] for frame in frames for label in np.unique(frame.sight.label)}
+    seen = {drives.LABELS.names[label] for frame in frames for label in np.unique(frame.snapshot.label)}
     assert {"sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole"} <= seen
 
 
 def test_an_instance_has_one_label_and_cars_and_people_are_instances(drives: ModuleType, frames: list[Any]):
-    label, thing = (np.stack([getattr(frame.sight, name) for frame in frames]) for name in ("label", "thing"))
+    label, instance = (np.stack([getattr(frame.snapshot, name) for frame in frames]) for name in ("label", "instance"))
     names = np.array(drives.LABELS.names)[label]
-    assert ((thing > 0) == np.isin(names, ("car", "pedestrian"))).all()
-    assert all(len(np.unique(label[thing == number])) == 1 for number in np.unique(thing[thing > 0]))
-    assert len(np.unique(thing[names == "car"])) > 3 and (names == "pedestrian").any()
+    assert ((instance > 0) == np.isin(names, ("car", "pedestrian"))).all()
+    assert all(len(np.unique(label[instance == number])) == 1 for number in np.unique(instance[instance > 0]))
+    assert len(np.unique(instance[names == "car"])) > 3 and (names == "pedestrian").any()
 
 
 def test_what_is_seen_is_the_nearest_surface(drive: Any, frames: list[Any]):
     """Rays through the centres of pixels, against all triangles one by one, and against the plane of the road."""
-    sight, mesh = frames[1].sight, drive.mesh
-    moves = sight.motions[mesh.part]
-    corners = np.einsum("nij,nkj->nki", moves[:, :, :3], mesh.corners) + moves[:, None, :, 3] - sight.camera.eye
-    solid = ~mesh.leafy
+    snapshot, mesh = frames[1].snapshot, drive.mesh
+    moves = snapshot.motions[mesh.part]
+    corners = np.einsum("nij,nkj->nki", moves[:, :, :3], mesh.corners) + moves[:, None, :, 3] - snapshot.camera.eye
+    solid = ~mesh.cutout
     rows, columns = np.random.default_rng(0).integers((HEIGHT, WIDTH), size=(80, 2)).T
     checked = 0
     for y, x in zip(rows, columns, strict=True):
-        right, down, ahead = sight.camera.turn
-        centre, focal = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2), sight.camera.focal
+        right, down, ahead = snapshot.camera.turn
+        centre, focal = ((WIDTH - 1) / 2, (HEIGHT - 1) / 2), snapshot.camera.focal
         ray = ahead + (x - centre[0]) / focal * right + (y - centre[1]) / focal * down
         met = hits(ray, corners)
-        nearest = min(float(met[solid].min()), -sight.camera.eye[1] / ray[1] if ray[1] < 0 else np.inf)
-        depth = sight.depth[y, x] or np.inf
-        triangle = sight.triangle[y, x]
+        nearest = min(float(met[solid].min()), -snapshot.camera.eye[1] / ray[1] if ray[1] < 0 else np.inf)
+        depth = snapshot.depth[y, x] or np.inf
+        triangle = snapshot.triangle[y, x]
         assert depth <= nearest * (1 + 1e-4)
         if triangle >= 0 and solid[triangle]:
             assert depth == pytest.approx(float(met[triangle]), rel=1e-5)
-            assert sight.label[y, x] == mesh.label[triangle] and sight.thing[y, x] == mesh.thing[triangle]
+            assert snapshot.label[y, x] == mesh.label[triangle] and snapshot.instance[y, x] == mesh.instance[triangle]
             checked += 1
     assert checked > 15
 
@@ -147,40 +147,40 @@ def hits(ray: np.ndarray, corners: np.ndarray) -> np.ndarray:
     determinant = np.einsum("ni,ni->n", one, across)
     with np.errstate(divide="ignore", invalid="ignore"):
         u = np.einsum("ni,ni->n", -first, across) / determinant
-        turned = np.cross(-first, one)
-        v = turned @ ray / determinant
-        t = np.einsum("ni,ni->n", other, turned) / determinant
+        rigid_motion = np.cross(-first, one)
+        v = rigid_motion @ ray / determinant
+        t = np.einsum("ni,ni->n", other, rigid_motion) / determinant
     inside = (np.abs(determinant) > 1e-12) & (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)
     return np.where(inside, t, np.inf)
 
 
-@pytest.mark.parametrize("way", ["onward", "backward"])
+@pytest.mark.parametrize("way", ["forward", "backward"])
 def test_the_flow_carries_the_other_frame_here(frames: list[Any], way: str):
     """The frame at the other end, warped by the flow, is this frame; and so it is less if the flow is a quarter of a pixel beside."""
-    frame, other = frames[1], frames[2 if way == "onward" else 0]
-    flow, label = getattr(frame, way), frame.sight.label
+    frame, other = frames[1], frames[2 if way == "forward" else 0]
+    flow, label = getattr(frame, way), frame.snapshot.label
     seen = cv2.erode(flow.visible.astype(np.uint8), np.ones((3, 3))) > 0
     seen &= (cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((3, 3))) == 0) & (label > 0)
     assert flow.visible.mean() > 0.75 and seen.mean() > 0.3
 
     def apart(beside: tuple[float, float]) -> float:
-        carried = warped(other.sight.frame, flow.pixels + np.asarray(beside, np.float32)).astype(int)
-        return float(np.abs(carried - frame.sight.frame)[seen].mean())
+        carried = warped(other.snapshot.frame, flow.pixels + np.asarray(beside, np.float32)).astype(int)
+        return float(np.abs(carried - frame.snapshot.frame)[seen].mean())
 
     exact = apart((0, 0))
-    still = np.abs(other.sight.frame.astype(int) - frame.sight.frame)[seen].mean()
+    still = np.abs(other.snapshot.frame.astype(int) - frame.snapshot.frame)[seen].mean()
     assert exact < 2.5 and exact < 0.5 * still
     assert exact < min(apart(step) for step in ((0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)))
 
 
-@pytest.mark.parametrize("way", ["onward", "backward"])
+@pytest.mark.parametrize("way", ["forward", "backward"])
 def test_labels_and_instances_go_where_the_flow_leads(frames: list[Any], way: str):
-    frame, other = frames[1], frames[2 if way == "onward" else 0]
-    flow, thing = getattr(frame, way), frame.sight.thing
-    assert agrees(frame.sight.label, other.sight.label, flow)[flow.visible].all()
-    things = flow.visible & (thing > 0)
-    assert things.sum() > 0.75 * (inside(flow) & (thing > 0)).sum() > 300
-    assert agrees(thing, other.sight.thing, flow)[things].all()
+    frame, other = frames[1], frames[2 if way == "forward" else 0]
+    flow, instance = getattr(frame, way), frame.snapshot.instance
+    assert agrees(frame.snapshot.label, other.snapshot.label, flow)[flow.visible].all()
+    things = flow.visible & (instance > 0)
+    assert things.sum() > 0.75 * (inside(flow) & (instance > 0)).sum() > 300
+    assert agrees(instance, other.snapshot.instance, flow)[things].all()
 
 
 def agrees(here: np.ndarray, there: np.ndarray, flow: Any) -> np.ndarray:
@@ -192,12 +192,12 @@ def agrees(here: np.ndarray, there: np.ndarray, flow: Any) -> np.ndarray:
 
 def test_what_becomes_hidden_is_not_visible(frames: list[Any]):
     """Where the flow leads to something nearer, or out of the frame."""
-    frame, other = frames[1], frames[2].sight
-    outside = ~inside(frame.onward)
-    assert outside.any() and not frame.onward.visible[outside].any()
-    thing = warped(other.thing, frame.onward.pixels, cv2.INTER_NEAREST)
-    covered = ~outside & (cv2.erode((thing > 0).astype(np.uint8), np.ones((3, 3))) > 0) & (frame.sight.thing == 0)
-    assert covered.any() and not frame.onward.visible[covered].any()
+    frame, other = frames[1], frames[2].snapshot
+    outside = ~inside(frame.forward)
+    assert outside.any() and not frame.forward.visible[outside].any()
+    instance = warped(other.instance, frame.forward.pixels, cv2.INTER_NEAREST)
+    covered = ~outside & (cv2.erode((instance > 0).astype(np.uint8), np.ones((3, 3))) > 0) & (frame.snapshot.instance == 0)
+    assert covered.any() and not frame.forward.visible[covered].any()
 
 
 def inside(flow: Any) -> np.ndarray:
@@ -210,15 +210,15 @@ def inside(flow: Any) -> np.ndarray:
 def test_the_flow_of_what_moves_is_the_motion_of_its_projected_corners(drive: Any, frames: list[Any]):
     """Perspective weights of the corners at one moment give the place at the next one, without depth or inverse motions."""
     mesh = drive.mesh
-    sight = frames[1].sight
-    rows, columns = np.nonzero(sight.part > 0)
-    triangle = sight.triangle[rows, columns]
+    snapshot = frames[1].snapshot
+    rows, columns = np.nonzero(snapshot.part > 0)
+    triangle = snapshot.triangle[rows, columns]
     here, next_one = (project(mesh, drive, time, triangle) for time in (1, 2))
     ways = np.concatenate([here[0], np.ones((len(triangle), 3, 1))], -1)
     flat = np.linalg.solve(ways.swapaxes(1, 2), np.stack([columns, rows, np.ones(len(rows))], -1)[..., None])[..., 0]
     weights = flat / here[1] * next_one[1]
     there = np.einsum("nk,nki->ni", weights / weights.sum(1, keepdims=True), next_one[0])
-    flow = frames[1].onward.pixels[rows, columns]
+    flow = frames[1].forward.pixels[rows, columns]
     moving = mesh.label[triangle]
     assert len(np.unique(moving)) == 2 and np.abs(flow).max() > 1
     assert np.abs(there - np.stack([columns, rows], -1) - flow).max() < 0.01
@@ -235,11 +235,11 @@ def project(mesh: Any, drive: Any, time: int, triangle: np.ndarray) -> tuple[np.
 
 def test_a_larger_frame_shows_the_same_scene(drives: ModuleType, frames: list[Any]):
     large = drives.ClipSpec(0, NUMBER, FRAMES, 3 * WIDTH, 3 * HEIGHT, "17", "png").drive()
-    from town.view import Renderer
+    from town.renderer import Renderer
 
-    sight = Renderer(large).look(1)
-    assert (sight.label[1::3, 1::3] == frames[1].sight.label).mean() > 0.995
-    assert (sight.thing[1::3, 1::3] == frames[1].sight.thing).mean() > 0.995
+    snapshot = Renderer(large).render(1)
+    assert (snapshot.label[1::3, 1::3] == frames[1].snapshot.label).mean() > 0.995
+    assert (snapshot.instance[1::3, 1::3] == frames[1].snapshot.instance).mean() > 0.995
 
 
 def warped(image: np.ndarray, flow: np.ndarray, how: int = cv2.INTER_LINEAR) -> np.ndarray:

@@ -50,11 +50,11 @@ def images(clip) -> list[bytes]:
 
 def test_no_example_is_among_the_judged_frames(excerpts, painted_dataset: Path, tmp_path: Path):
     row = rows(painted_dataset)[0]
-    examples, judged = excerpts.cut(painted_dataset, row, "landmarks", 0, tmp_path)
+    examples, reference = excerpts.cut(painted_dataset, row, "landmarks", 0, tmp_path)
     whole = images(open_clip(painted_dataset / row["clip"]))
     assert row["num_frames"] == 24
     assert images(examples) == [whole[i] for i in (0, 4, 7, 11)]
-    assert images(judged) == whole[12:]
+    assert images(reference) == whole[12:]
 
 
 def test_a_dataset_by_reference_is_cut_as_its_copy_would_be(excerpts, make_painted_clip, tmp_path: Path):

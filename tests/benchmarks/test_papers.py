@@ -62,11 +62,11 @@ def test_the_interval_holds_the_truth_in_95_of_100_experiments(intervals: Module
 
 def test_a_single_run_has_no_interval(intervals: ModuleType):
     assert intervals.mean_and_half_width([4.0]) == (4.0, None)
-    assert intervals.formatted(4.0, None) == "4"
+    assert intervals.format_interval(4.0, None) == "4"
 
 
 def test_figures_have_the_digits_that_their_interval_bears(intervals: ModuleType):
-    assert intervals.formatted(12.345, 0.42) == "12.35 ± 0.42" and intervals.formatted(180.3, 25.0) == "180 ± 25"
+    assert intervals.format_interval(12.345, 0.42) == "12.35 ± 0.42" and intervals.format_interval(180.3, 25.0) == "180 ± 25"
 
 
 @pytest.mark.parametrize(
@@ -90,21 +90,21 @@ def test_a_claim_that_does_not_hold_is_said_not_to_hold(report: ModuleType):
         "b": {"psnr": {0: 21.0, 1: 21.2, 2: 21.1}, "fid-squeezenet": {0: 3.0}},
     }
     asked = (("psnr", ("a",), 1.2), ("psnr", ("a", "b"), None), ("fid-squeezenet", ("b",), None))
-    better, worse, none = report.findings(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
+    better, worse, none = report.check_claims(table, [report.Claim(metric, "ours", others, ratio) for metric, others, ratio in asked])
     assert "**holds**; ratio 1.11 (in the paper 1.20)" in better
     assert "b: **does not hold**; ratio 0.95" in worse and "not compared" in none
 
 
 def test_what_is_missing_is_said_of_those_who_lack_it(papers, report: ModuleType):
-    some = papers("judging").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
+    some = papers("scoring").Figures(missing={"fid": "no file", "pose-error": "nobody was found"}, variant="a")
     rest = replace(some, values={"pose-error": 3.0}, missing={"fid": "no file"}, variant="b")
-    said = report.gaps([some, rest, some], ["pose-error"])
+    said = report.missing_metrics([some, rest, some], ["pose-error"])
     assert said.splitlines() == ["- fid is left out: no file", "- pose-error of a is left out: nobody was found"]
 
 
 def test_a_method_that_scores_nothing_at_all_has_no_ratio(report: ModuleType):
     table = {"ours": {"pose-found": {0: 0.7, 1: 0.8}}, "a": {"pose-found": {0: 0.0, 1: 0.0}}}
-    assert "theirs being 0" in report.findings(table, [report.Claim("pose-found", "ours", ("a",))])[0]
+    assert "ratio undefined" in report.check_claims(table, [report.Claim("pose-found", "ours", ("a",))])[0]
 
 
 def test_the_table_shows_means_intervals_gaps_and_the_best(report: ModuleType):
@@ -128,11 +128,11 @@ def test_accuracy_and_iou_of_a_confusion_that_was_worked_by_hand(papers):
 def test_pixels_without_a_label_are_void(papers):
     one_hot = torch.zeros(1, 3, 1, 3)
     one_hot[0, 2, 0, 0] = one_hot[0, 0, 0, 1] = 1
-    assert papers("labeller").ids_of(one_hot).tolist() == [[[2, 0, 255]]]
+    assert papers("labeller").label_ids(one_hot).tolist() == [[[2, 0, 255]]]
 
 
 def test_a_label_that_is_nine_times_as_rare_weighs_three_times_as_much(papers):
-    weights = papers("labeller").rarity(torch.tensor([[[0] * 36 + [1] * 4 + [255] * 60]]), 2)
+    weights = papers("labeller").label_weights(torch.tensor([[[0] * 36 + [1] * 4 + [255] * 60]]), 2)
     assert weights[1] == pytest.approx(3 * weights[0])
 
 
@@ -140,12 +140,12 @@ def test_a_label_that_is_nine_times_as_rare_weighs_three_times_as_much(papers):
 
 
 def test_attention_says_where_each_pixel_comes_from(papers):
-    attending = papers("attending")
+    attention_images = papers("attention_images")
     attention = torch.zeros(2, 2, 2, 2, 2)
     attention[0, 0, 1, 1, 0] = attention[0, 1, 0, 0, 0] = attention[1, 0, 0, 1, 1] = 1
     attention[1, 1, :, 0, 1] = 0.5
     images = torch.arange(8.0).reshape(2, 1, 2, 2)
-    assert attending.read_through(attention, images).tolist() == [[[6, 0], [3, 3]]]
+    assert attention_images.apply_attention(attention, images).tolist() == [[[6, 0], [3, 3]]]
 
 
 def test_the_attention_shown_is_the_attention_used(papers):
@@ -156,7 +156,7 @@ def test_the_attention_shown_is_the_attention_used(papers):
     with torch.no_grad():
         shown = Frame(semantics, torch.zeros(1, 3, 0, 3), images)
         code, driving = network.encode_examples(shown), shown.map(lambda x: x[:, 1])
-        attention = papers("attending").attended(network, code, driving.semantic)
+        attention = papers("attention_images").attention_weights(network, code, driving.semantic)
         used = network.synthesize(code, driving).attention
         assert used is not None and torch.allclose(attention.sum((3, 4)).movedim(-1, 0), used[0], atol=1e-4)
 
@@ -174,37 +174,37 @@ def actors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(papers, actors: Path, tmp_path: Path) -> Any:
-    """Four steps on four people, judged on the fifth."""
+    """Four steps on four people, evaluated on the fifth."""
     scales = papers("scales")
     scale = replace(
         scales.SCALES["quick"], phases=(Phase(2, batch=1, adversarial=False), Phase(2, batch=1, adversarial=False)), seeds=1,
         subjects=None, held_out=None,
     )  # fmt: skip
-    rows = tuple(papers("sources").rows_of(actors))
+    rows = tuple(papers("sources").read_rows(actors))
     return papers("experiment").Experiment(tmp_path / "out", rows, "poses", scale, ("psnr", "no-such-metric"), device="cpu")
 
 
 def test_each_fifth_actor_is_held_out_whatever_is_trained_on(papers, actors: Path):
     sources = papers("sources")
-    rows = sources.rows_of(actors)
+    rows = sources.read_rows(actors)
     assert [row["split"] for row in rows] == ["train"] * 4 + ["val"]
-    assert [row["subject"] for row in sources.chosen(rows, 2, None)] == ["actor-0000", "actor-0001", "actor-0004"]
-    assert sources.chosen(rows, 9, None) == rows
+    assert [row["subject"] for row in sources.select_subjects(rows, 2, None)] == ["actor-0000", "actor-0001", "actor-0004"]
+    assert sources.select_subjects(rows, 9, None) == rows
     with pytest.raises(InputError, match="neither"):
-        sources.rows_of(actors / "actor-0000-00.clip")
+        sources.read_rows(actors / "actor-0000-00.clip")
 
 
 def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
     experiment, whole = papers("experiment"), replace(bench, out=bench.out.parent / "whole")
     variant = experiment.Variant("MonkeyNet", {}, FAST, joints=True, family="monkeynet")
-    undisturbed = experiment.trained(whole, variant, 0)
+    undisturbed = experiment.train_variant(whole, variant, 0)
 
     steps: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_step", stopping_at(3, steps))
         with pytest.raises(KeyboardInterrupt):
-            experiment.trained(bench, variant, 0)
-        resumed = experiment.trained(bench, variant, 0)
+            experiment.train_variant(bench, variant, 0)
+        resumed = experiment.train_variant(bench, variant, 0)
     assert steps == [0, 1, 2, 3, 2, 3]  # from the state between the phases
     ours, theirs = load_file(resumed), load_file(undisturbed)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -225,7 +225,7 @@ def stopping_at(step: int, seen: list[int]) -> Any:
 def test_what_is_finished_is_not_made_again_and_what_is_missing_is_named(papers, bench: Any, monkeypatch: pytest.MonkeyPatch):
     experiment = papers("experiment")
     ours = experiment.Variant("ours", training=FAST)
-    variants = [ours, replace(ours, name="the same model, asked otherwise", model="ours", asked={"show": "raw"})]
+    variants = [ours, replace(ours, name="the same model, asked otherwise", model="ours", synthesis={"show": "raw"})]
     first = experiment.run(bench, variants)
     assert [found.variant for found in first] == [variant.name for variant in variants]
     assert first[0].values.keys() == {"psnr"} and "no-such-metric" in first[0].missing["no-such-metric"]
@@ -262,8 +262,8 @@ def test_a_table_a_figure_a_sheet_and_json_are_written(papers, report: ModuleTyp
     experiment = papers("experiment")
     variants: Sequence[Any] = [experiment.Variant("ours", training=FAST)]
     figures = experiment.run(bench, variants)
-    text = report.write(bench, "trial", "A trial", figures, [report.Claim("psnr", "ours", ("nobody",))])
-    report.sheet(bench, variants, bench.out / "trial-frames.png")
+    text = report.write_report(bench, "trial", "A trial", figures, [report.Claim("psnr", "ours", ("nobody",))])
+    report.write_frame_sheet(bench, variants, bench.out / "trial-frames.png")
     assert "| ours | **" in text and "no-such-metric is left out" in text and "not compared" in text
     assert {path.name for path in bench.out.iterdir() if path.stem.startswith("trial")} == {
         "trial.md", "trial.json", "trial.png", "trial-frames.png",

@@ -114,7 +114,7 @@ def test_prednets_loss_is_the_mean_error_and_that_of_the_first_frame_does_not_co
     network, truth = made_by("prednet").double(), images(1)[0]
     state = network.observe((), images(2)[1])
     made = network.predict(state)
-    error = network.errors((truth + 1) / 2, network._layers(state)[0])[0].mean()
+    error = network.errors((truth + 1) / 2, network._unpack(state)[0])[0].mean()
     target = Target(replace(moment(0), image=truth), moment(0))
     for past, expected in ((History([truth], [truth], []), error), (History([], [], []), torch.zeros(()))):
         (loss,) = find("prednet").objective(Synthesis(made, made), target, LossWeights(), None, None, past).values()

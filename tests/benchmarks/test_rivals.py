@@ -102,14 +102,14 @@ def made_by(method: str, seed: int = 0) -> Generator:
 
 def test_joints_are_read_out_of_their_heat_maps_as_they_were_drawn(joints: ModuleType):
     person = body()
-    points, there = joints.places(torch.from_numpy(joints.heat_maps(person, HEIGHT, WIDTH))[None])
+    points, there = joints.joint_positions(torch.from_numpy(joints.heat_maps(person, HEIGHT, WIDTH))[None])
     assert there.all() and np.abs(points[0].numpy() - person[:, :2]).max() < 0.02
 
 
 def test_joints_that_are_missing_or_outside_are_not_there(joints: ModuleType):
     person = body()
     person[3, 2], person[4, :2] = 0, (-3, 20)
-    _, there = joints.places(torch.from_numpy(joints.heat_maps(person, HEIGHT, WIDTH))[None])
+    _, there = joints.joint_positions(torch.from_numpy(joints.heat_maps(person, HEIGHT, WIDTH))[None])
     assert [NAMES[joint] for joint in (~there[0]).nonzero()[:, 0]] == ["right elbow", "right wrist"]
 
 
@@ -157,7 +157,7 @@ def test_moved_limbs_are_those_of_a_slow_loop(posewarp: ModuleType):
     for number in (0, 3, 8):
         limb = posewarp.LIMBS[number]
         cut = np.concatenate([source[0].numpy() * masks[0, number].numpy(), masks[0, number : number + 1].numpy()])
-        assert np.abs(moved[number] - slowly_moved(cut, here, there, list(limb.joints), posewarp.SHORT * HEIGHT)).max() < 1e-3
+        assert np.abs(moved[number] - slowly_moved(cut, here, there, list(limb.joints), posewarp.MIN_LIMB * HEIGHT)).max() < 1e-3
 
 
 def slowly_moved(cut: np.ndarray, here: np.ndarray, there: np.ndarray, chosen: list[int], short: float) -> np.ndarray:
@@ -197,11 +197,11 @@ def test_limbs_of_somebody_who_does_not_move_add_up_to_the_picture(posewarp: Mod
     source, maps = image(), semantic(body())[:, 3:]
     network: Any = made_by("posewarp")
     masks = network.masks(source, maps)
-    there = import_module("rivals.joints").places(maps)
+    there = import_module("rivals.joints").joint_positions(maps)
     moved = posewarp.move_limbs(source, masks[:, :-1], there, there)
     assert torch.allclose(moved.unflatten(1, (10, 4))[:, :, :3].sum(1) + source * masks[:, -1:], source, atol=1e-4)
 
-    laid, cover = posewarp.lay_together(moved)
+    laid, cover = posewarp.compose_limbs(moved)
     assert torch.allclose(cover, 1 - masks[:, -1:], atol=1e-4)
     assert torch.allclose(laid[(cover > 0.1).expand_as(laid)], source[(cover > 0.1).expand_as(laid)], atol=1e-3)
 

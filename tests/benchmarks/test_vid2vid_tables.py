@@ -1,4 +1,4 @@
-"""vid2vid's tables from end to end at the tiny scale, whose figures mean nothing: every method is trained, synthesized and judged."""
+"""vid2vid's tables from end to end at the tiny scale, whose figures mean nothing: every method is trained, synthesized and evaluated."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def test_covst_is_the_trained_pix2pixhd_and_a_mask(made: Path):
 
 def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path: Path):
     tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
-    scale = sizes.SIZES["tiny"]
-    bench = experiment.Experiment(tmp_path, tuple(papers("sources").rows_of(streets)), "segment", scale.scale, ("psnr",))
-    ours, *others = (bench.config(row, 0) for row in tables.rows(2, scale))
+    scale = sizes.SETUPS["tiny"]
+    bench = experiment.Experiment(tmp_path, tuple(papers("sources").read_rows(streets)), "segment", scale.scale, ("psnr",))
+    ours, *others = (bench.config(row, 0) for row in tables.variants_of(2, scale))
     assert ours.generator.foreground == ("car", "pedestrian") and ours.generator.motion
     assert ours.discriminators.video_rates == 1 and ours.losses.video_gan > 0
     silent = replace(ours.discriminators, video_rates=0), replace(ours.losses, video_gan=0)
@@ -113,8 +113,15 @@ def test_each_row_of_table_2_lacks_one_part(papers: Any, streets: Path, tmp_path
 
 
 def test_the_numbers_of_images_are_those_that_the_docstring_says(papers: Any):
-    small = papers("vid2vid_scales").SIZES["small"]
-    schedules = [small.scale.phases, small.single, small.covst, small.prednet_phases, small.mcnet_phases, small.future_phases]
+    small = papers("vid2vid_scales").SETUPS["small"]
+    schedules = [
+        small.scale.phases,
+        small.pix2pixhd_phases,
+        small.covst_phases,
+        small.prednet_phases,
+        small.mcnet_phases,
+        small.future_phases,
+    ]
     counts = [sum(phase.steps * phase.batch * phase.frames for phase in phases) for phases in schedules]
     assert counts == [12200, 12200, 2000, 35200, 19200, 5100]
     assert all(f"{count:,}" in papers("vid2vid_scales").__doc__ for count in counts)
@@ -122,9 +129,9 @@ def test_the_numbers_of_images_are_those_that_the_docstring_says(papers: Any):
 
 def test_a_prediction_continues_the_frames_directly_before_it(made: Path, streets: Path):
     source = open_clip(streets / "drive-4.clip")
-    observed, judged = (open_clip(made / "cuts" / "segment-before-2" / "drive-4" / f"{part}.clip") for part in ("examples", "judged"))
+    observed, reference = (open_clip(made / "cuts" / "segment-before-2" / "drive-4" / f"{part}.clip") for part in ("examples", "reference"))
     assert [np.array_equal(observed.frame(i), source.frame(4 + i)) for i in range(2)] == [True, True]
-    assert judged.num_frames == 4 and np.array_equal(judged.frame(0), source.frame(6))
+    assert reference.num_frames == 4 and np.array_equal(reference.frame(0), source.frame(6))
 
 
 def test_repeated_labels_are_the_last_that_were_observed(made: Path):
@@ -153,11 +160,11 @@ def test_the_last_frames_are_judged_alone(made: Path):
 @pytest.mark.parametrize("method", ["COVST", "PredNet", "MCNet"])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(papers: Any, made: Path, streets: Path, method: str, tmp_path: Path):
     tables, experiment, sizes = (papers(name) for name in ("vid2vid_tables", "experiment", "vid2vid_scales"))
-    (variant,) = (row for table in (1, 3) for row in tables.rows(table, sizes.SIZES["tiny"]) if row.name == method)
+    (variant,) = (row for table in (1, 3) for row in tables.variants_of(table, sizes.SETUPS["tiny"]) if row.name == method)
     if variant.start is not None:
         variant = replace(variant, start=None)
-    rows = tuple(papers("sources").rows_of(streets))
-    bench = experiment.Experiment(tmp_path / "one", rows, "segment", sizes.SIZES["tiny"].scale, ("psnr",), device="cpu")
+    rows = tuple(papers("sources").read_rows(streets))
+    bench = experiment.Experiment(tmp_path / "one", rows, "segment", sizes.SETUPS["tiny"].scale, ("psnr",), device="cpu")
     train_step = Trainer.train_step
     steps: list[int] = []
 
@@ -171,7 +178,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(papers: Any, made: Path
         patch.setattr("stages.train.validation.WINDOWS", 1)
         patch.setattr(Trainer, "train_step", stopping)
         with pytest.raises(KeyboardInterrupt):
-            experiment.trained(bench, variant, 0)
-        resumed = load_file(experiment.trained(bench, variant, 0))
-        whole = load_file(experiment.trained(replace(bench, out=tmp_path / "whole"), variant, 0))
+            experiment.train_variant(bench, variant, 0)
+        resumed = load_file(experiment.train_variant(bench, variant, 0))
+        whole = load_file(experiment.train_variant(replace(bench, out=tmp_path / "whole"), variant, 0))
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)

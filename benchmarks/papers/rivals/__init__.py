@@ -1,8 +1,8 @@
-"""Methods that the papers' tables compare with, and that no option of the package is: importing this makes them known as families.
+"""Other methods in the papers' tables that the package does not contain. Importing this package registers them as families.
 
-Of few-shot vid2vid's table 1: posewarp, monkeynet, driven by joints (`joints.JOINTS`); no-flow-warping is an ablation of few-shot vid2vid.
-Of vid2vid's tables: covst (table 1), driven by label maps and flow (`labels_and_flow`); prednet, mcnet (table 3), driven by nothing.
-They are trained, saved, loaded and synthesized with as any other generator (stages/networks/families.py).
+Few-shot vid2vid, table 1: posewarp and monkeynet, driven by joints (`joints.JOINTS`). no-flow-warping is an ablation of few-shot vid2vid.
+vid2vid: covst (table 1), driven by label maps and flow (`labels_and_flow`); prednet and mcnet (table 3), which need no driving input.
+They are trained, saved, loaded and used for synthesis like any other family (stages/networks/families.py).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""COVST (Chen et al., "Coherent online video style transfer", ICCV 2017) as vid2vid compares with it: pix2pixHD is the stylizer.
+"""COVST (Chen et al., "Coherent online video style transfer", ICCV 2017) with pix2pixHD as the stylizer, as in vid2vid's comparison.
 
-The stylizer is trained on single frames and stays as it is. It is cut behind its residual blocks into an encoder and a decoder. The
-features of the frame before, already composed, are moved by the optical flow. A small network compares them with the features of the
-present frame and says where they may replace them; the decoder makes the frame (section 3 there):
+The stylizer is trained on single frames and then fixed. It is split after its residual blocks into an encoder E and a decoder D. The
+composed features of the previous frame are warped by the optical flow, w_t. A small network m compares them with the features of the
+present frame and predicts where they replace these; the decoder makes the frame (section 3):
 
     F_t = E(s_t),  F'_t = w_t(Fo_{t-1}),  M = m(|F_t - F'_t|),  Fo_t = (1 - M) F_t + M F'_t,  O_t = D(Fo_t);  Fo_1 = F_1
 
-Only m learns, by the two terms of section 3.3: where the flow can be trusted the frame must look like the frame before, moved; elsewhere
-like what the stylizer makes of it alone. There is no discriminator. Different from the original: the flow is given instead of learned, as
-in vid2vid's comparison.
+Only m is trained, with the two terms of section 3.3: where the flow is reliable, the frame must look like the warped previous frame, and
+elsewhere like the stylizer's own frame. There is no discriminator. Different from the original: the flow is given instead of learned, as in
+vid2vid's comparison.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from stages.networks.common.residual import half_size, initialise
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
 
-from .labels_and_flow import FLOW_CHANNELS, split
+from .labels_and_flow import FLOW_CHANNELS, split_flow
 
 COHERENCE, FIDELITY = 5.0, 1.0
-"""Weights of the two terms: their ratio is that of the paper, 1e5 to 2e4."""
+"""Weights of the two terms, in the ratio of the paper, 1e5 to 2e4."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CovstConfig(Pix2PixHDConfig):
 
 @dataclass(frozen=True)
 class Past(Frame):
-    """The frame before with its composed features Fo, [B, C, h, w]."""
+    """The previous frame with its composed features Fo, [B, C, h, w]."""
 
     features: Tensor | None = None
 
@@ -57,47 +57,50 @@ class Past(Frame):
 
 
 class Covst(Pix2PixHD):
-    """Each frame from its label map, the flow to the frame before, and the composed features of that frame."""
+    """Makes each frame from its label map, the flow to the previous frame, and the composed features of the previous frame."""
 
     def __init__(self, config: CovstConfig) -> None:
         if config.enhancers:
-            raise ValueError("COVST cuts the global network of pix2pixHD: it has no enhancers")
+            raise ValueError("COVST splits the global network of pix2pixHD and cannot have enhancers")
         super().__init__(replace(config, semantic_channels=config.semantic_channels - FLOW_CHANNELS))
         self.config = config
         self.requires_grad_(False)
-        self.cut = len(self.coarse) - 3 * config.downs  # a layer, a norm and a ReLU for each doubling
+        self.split_index = len(self.coarse) - 3 * config.downs  # the decoder has a layer, a norm and a ReLU for each doubling
         widths = [config.filters * 2**config.downs, config.mask_filters, 2 * config.mask_filters]
         hidden = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in (nn.Conv2d(a, b, 3, 1, 1), nn.ReLU())]
         self.mask = nn.Sequential(*hidden, nn.Conv2d(widths[-1], 1, 3, 1, 1)).apply(initialise)
 
     def encode(self, labels: Tensor) -> Tensor:
         """Label maps [B, S, H, W] -> features [B, C, H / 2^downs, W / 2^downs]."""
-        for layer in list(self.coarse)[: self.cut]:
+        for layer in list(self.coarse)[: self.split_index]:
             labels = layer(labels)
         return labels
 
     def decode(self, features: Tensor) -> Tensor:
         """Features -> images [B, 3, H, W] in [-1, 1]."""
-        for layer in list(self.coarse)[self.cut :]:
+        for layer in list(self.coarse)[self.split_index :]:
             features = layer(features)
         return torch.tanh(self.to_image(features).float())
 
     def synthesize(self, code: object, driving: Frame, past: Frame | None = None) -> Synthesis:
-        labels, flow = split(driving.semantic)
-        own = self.encode(labels)
-        alone = self.decode(own)
+        labels, flow = split_flow(driving.semantic)
+        features = self.encode(labels)
+        raw = self.decode(features)
         if past is None:
-            return Synthesis(alone, alone, state=(own,))
+            return Synthesis(raw, raw, state=(features,))
         before = past.features if isinstance(past, Past) else None
         if before is None:
-            before = self.encode(split(past.semantic)[0])
-        moved = warp(before, self.shrunk(flow)).to(own.dtype)
-        mask = torch.sigmoid(self.mask((own - moved).abs()))
-        composed = torch.lerp(own, moved, mask)
-        return Synthesis(self.decode(composed), alone, state=(composed,))
+            before = self.encode(split_flow(past.semantic)[0])
+        warped = warp(before, self.shrink_flow(flow)).to(features.dtype)
+        mask = torch.sigmoid(self.mask((features - warped).abs()))
+        composed = torch.lerp(features, warped, mask)
+        return Synthesis(self.decode(composed), raw, state=(composed,))
 
-    def shrunk(self, flow: Tensor) -> Tensor:
-        """A flow in pixels as one of the features: averages around the same centres as those of the encoder's convolutions."""
+    def shrink_flow(self, flow: Tensor) -> Tensor:
+        """Resize a flow of images to the features, in pixels of the features.
+
+        It is averaged as the encoder's convolutions halve the size.
+        """
         for _ in range(self.config.downs):
             flow = half_size(flow)
         return flow.float() / 2**self.config.downs
@@ -115,10 +118,10 @@ def covst_losses(
     discriminators: Discriminators | None,
     past: History,
 ) -> dict[str, Tensor]:
-    """The terms of section 3.3 for one frame; without a frame before it there is nothing to learn."""
+    """The terms of section 3.3 for one frame. In the first frame of a window, which has no flow, there is nothing to learn."""
     error = (synthesis.frame - synthesis.raw).square()
     if target.flow is None or target.flow_confidence is None:
         return {"fidelity": FIDELITY * error.mean()}
-    moved = warp(past.fake[-1], target.flow)
-    coherence = (synthesis.frame - moved).square() * target.flow_confidence
+    warped = warp(past.fake[-1], target.flow)
+    coherence = (synthesis.frame - warped).square() * target.flow_confidence
     return {"coherence": COHERENCE * coherence.mean(), "fidelity": FIDELITY * (error * (1 - target.flow_confidence)).mean()}

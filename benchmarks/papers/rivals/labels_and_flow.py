@@ -1,7 +1,7 @@
-"""The driving kind of COVST: label maps, and behind them the optical flow to the frame before.
+"""The driving kind of COVST: label maps and the optical flow to the previous frame.
 
-vid2vid's authors give COVST the "ground truth" flow, which FlowNet2 finds in the real video. Here DIS finds it in the real frames of the
-driving clip, as it does for the losses of all methods.
+The authors of vid2vid give COVST the "ground truth" flow, which FlowNet2 estimates in the real video. Here DIS estimates it in the real
+frames of the driving clip, as for the losses of all methods.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOW_CHANNELS = 2
 
 
 class LabelFlowTrack(LabelTrack):
-    """Label maps, one-hot, and the flow from each frame to the one before; zeros for the first frame."""
+    """One-hot label maps, and the flow from each frame to the previous one; zeros for the first frame."""
 
     def __init__(self, clip: Clip) -> None:
         super().__init__(clip.layer("segment"))
@@ -36,7 +36,7 @@ class LabelFlowTrack(LabelTrack):
         return np.concatenate([planes, self._flow(index, view)])
 
     def _flow(self, index: int, view: View) -> np.ndarray:
-        """float32 [2, H, W]; estimated in the images as the view shows them, so that it is in the view's pixels."""
+        """float32 [2, H, W], in pixels of the view, because it is estimated in images transformed by the view."""
         if index == 0:
             return np.zeros((FLOW_CHANNELS, view.height, view.width), np.float32)
         present, before = (view.image(self.clip.frame(i)) for i in (index, index - 1))
@@ -44,10 +44,10 @@ class LabelFlowTrack(LabelTrack):
 
 
 def _draw(semantic: Tensor) -> Tensor:
-    return streets.KIND.draw(split(semantic)[0])
+    return streets.KIND.draw(split_flow(semantic)[0])
 
 
-def split(semantic: Tensor) -> tuple[Tensor, Tensor]:
+def split_flow(semantic: Tensor) -> tuple[Tensor, Tensor]:
     """s_t [B, S + 2, H, W] -> label maps [B, S, H, W] and flow [B, 2, H, W]."""
     labels, flow = torch.tensor_split(semantic, [-FLOW_CHANNELS], 1)
     return labels, flow

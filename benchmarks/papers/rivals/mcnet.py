@@ -6,9 +6,9 @@
     r_t = f_res([s_t, d_t]) at each scale                  residual connections, from features before each pooling          (4)
     x_{t+1} = f_dec(f_t, r_t)                                                                                               (5)
 
-A predicted frame is fed back as x_{t+1}. The loss is L_p + L_gdl with p = 2 and lambda = 1 (eq. 6 to 8), and beta times an adversarial term
-on frames in sequence. Dimensions as in the public code. Different from the original: the adversary is the D_V that all methods share, which
-sees three frames and their flow, instead of a network for all frames of a window.
+A predicted frame is fed back as x_{t+1}. The loss is L_p + L_gdl with p = 2 and lambda = 1 (eq. 6 to 8), plus beta times an adversarial
+term on sequences of frames. The dimensions are those of the public code. Different from the original: the adversary is the video
+discriminator D_V of this package, which sees three frames and their flow, instead of a network for all frames of a window.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stages.networks.common.discriminator_inputs import Past as History
 from stages.networks.common.generator import Synthesis
 from stages.networks.common.objective import Discriminators, LossWeights, PerceptualDistance, Target
 
-from .predictor import ConvLSTM, Predictor, PredictorConfig, State, conv3x3, started
+from .predictor import ConvLSTM, Predictor, PredictorConfig, State, conv3x3, initialise_glorot
 
 LUMA = (0.299, 0.587, 0.114)
 SCALES = 3
@@ -43,7 +43,7 @@ class MCNetConfig(PredictorConfig):
 
 
 class MCNet(Predictor):
-    """The state: the last frame, d_t and c_t, and the motion features of each scale before pooling, the finest first."""
+    """The state consists of the last frame, d_t, c_t, and the motion features of each scale before pooling, finest first."""
 
     config: MCNetConfig
 
@@ -53,7 +53,9 @@ class MCNet(Predictor):
         a, b, c = widths = [config.filters * 2**scale for scale in range(SCALES)]
         kernels = (5, 5, 7)
         inputs = [1, a, b]
-        self.motion = nn.ModuleList(started(nn.Conv2d(i, o, k, 1, k // 2)) for i, o, k in zip(inputs, widths, kernels, strict=True))
+        self.motion = nn.ModuleList(
+            initialise_glorot(nn.Conv2d(i, o, k, 1, k // 2)) for i, o, k in zip(inputs, widths, kernels, strict=True)
+        )
         self.dynamics = ConvLSTM(c, c, forget=1.0)
         self.content = nn.ModuleList([_convolutions(3, a, a), _convolutions(a, b, b), _convolutions(b, c, c, c)])
         self.combine = _convolutions(2 * c, c, b, c)
@@ -85,17 +87,17 @@ class MCNet(Predictor):
         return torch.tanh(self.to_image(x))  # eq. 5
 
     def _no_motion(self, image: Tensor) -> list[Tensor]:
-        """After a single frame there is no difference yet."""
+        """The state without the image after a single frame: zeros, because there is no difference yet."""
         height, width = image.shape[-2:]
         widths = [self.config.filters * 2**scale for scale in range(SCALES)]
         features = [image.new_zeros(len(image), w, height >> scale, width >> scale) for scale, w in enumerate(widths)]
-        kept = torch.promote_types(image.dtype, torch.float32)
-        still = torch.zeros(len(image), widths[-1], height >> SCALES, width >> SCALES, device=image.device, dtype=kept)
-        return [still, still, *features]
+        dtype = torch.promote_types(image.dtype, torch.float32)
+        zeros = torch.zeros(len(image), widths[-1], height >> SCALES, width >> SCALES, device=image.device, dtype=dtype)
+        return [zeros, zeros, *features]
 
 
 def unpool(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, C, 2H, 2W]: each value at the top left of its four places, zeros elsewhere."""
+    """[B, C, H, W] -> [B, C, 2H, 2W]: each value at the top left of its block of four, zeros elsewhere."""
     spread = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
     spread[..., ::2, ::2] = x
     return spread
@@ -123,12 +125,12 @@ def mcnet_losses(
     made, truth = (synthesis.frame + 1) / 2, (target.image + 1) / 2
     terms = {"image": F.mse_loss(made, truth), "gradient": gradient_difference(made, truth)}
     if discriminators is not None and weights.video_gan:
-        found = discriminators.generator_terms(target, synthesis.frame, past)
-        if "video_gan" in found:
-            terms["video_gan"] = weights.video_gan * found["video_gan"]
+        adversarial = discriminators.generator_terms(target, synthesis.frame, past)
+        if "video_gan" in adversarial:
+            terms["video_gan"] = weights.video_gan * adversarial["video_gan"]
     return terms
 
 
 def gradient_difference(made: Tensor, truth: Tensor) -> Tensor:
-    """L_gdl with lambda = 1, a mean over the pixels: how much steps between neighbours differ in size, down and across (eq. 8)."""
+    """L_gdl with lambda = 1, as a mean over pixels: the difference of absolute image gradients, vertical and horizontal (eq. 8)."""
     return sum((F.l1_loss(made.diff(dim=axis).abs(), truth.diff(dim=axis).abs()) for axis in (-2, -1)), made.new_zeros(()))

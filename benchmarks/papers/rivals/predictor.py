@@ -1,7 +1,7 @@
-"""What PredNet and MCNet are: generators that predict frames from the frames before them and look at no label map.
+"""The base of PredNet and MCNet, generators that predict frames from previous frames and use no label maps.
 
-The first `config.past_frames` frames of a video are real where they are known: those of `synthesize --start`, or those of a training
-window. After them a predictor sees its own frames.
+The first `config.past_frames` frames of a video are real if they are known, from `synthesize --start` or from a training window. After
+them, a predictor sees its own frames.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ class PredictorConfig(GeneratorConfig):
 
     kind: str = "segment"
     past_frames: int = 10
-    """Number of real frames that are observed before the first prediction counts."""
+    """Maximum number of real frames that are observed before the first prediction."""
 
 
 @dataclass(frozen=True)
 class Past(Frame):
-    """The frame before, and what a predictor remembers of all frames."""
+    """The previous frame, and the predictor's state."""
 
     state: State = ()
-    """Of the frames that the network has seen; empty: none."""
-    unseen: tuple[Tensor, ...] = ()
-    """Images [B, 3, H, W] that it sees before it predicts the next frame, the oldest first."""
+    """State after the frames that were observed; empty if there are none."""
+    unobserved: tuple[Tensor, ...] = ()
+    """Images [B, 3, H, W], oldest first, that are observed before the next frame is predicted."""
     count: int = 0
     """Number of frames in this past."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Past:
-        state, unseen = (tuple(map(change, tensors)) for tensors in (self.state, self.unseen))
-        return Past(**vars(super().map(change)), state=state, unseen=unseen, count=self.count)
+        state, unobserved = (tuple(map(change, tensors)) for tensors in (self.state, self.unobserved))
+        return Past(**vars(super().map(change)), state=state, unobserved=unobserved, count=self.count)
 
 
 class Predictor(Generator):
-    """A generator around `observe` and `predict`."""
+    """A generator that is defined by `observe` and `predict`."""
 
     config: PredictorConfig
 
     @abstractmethod
     def observe(self, state: State, image: Tensor) -> State:
-        """The state after a further frame [B, 3, H, W] in [-1, 1]; an empty state: it is the first one."""
+        """The state after a further frame [B, 3, H, W] in [-1, 1]; an empty state: it is the first frame."""
 
     @abstractmethod
     def predict(self, state: State) -> Tensor:
@@ -65,10 +65,10 @@ class Predictor(Generator):
         return code
 
     def synthesize(self, code: Code, driving: Frame, past: Frame | None = None) -> Synthesis:
-        """Of `driving` only the size matters. Without a past the frame is grey."""
-        before = _past(past)
+        """Predict the next frame; only the size of `driving` is used. Without a past, the frame is grey."""
+        before = _as_past(past)
         state = before.state
-        for image in before.unseen:
+        for image in before.unobserved:
             state = self.observe(state, image.to(driving.semantic.dtype))
         if not state:
             grey = driving.semantic.new_zeros(len(driving.semantic), 3, *driving.semantic.shape[-2:], dtype=torch.float32)
@@ -77,21 +77,21 @@ class Predictor(Generator):
         return Synthesis(frame, frame, state=state)
 
     def remember(self, driving: Frame, made: Synthesis, past: Frame | None) -> Past:
-        before = _past(past)
+        before = _as_past(past)
         real = driving.image is not None and before.count < self.config.past_frames
-        seen = driving.required_image if real else made.frame
-        unseen = (seen,) if made.state else (*before.unseen, seen)
+        image = driving.required_image if real else made.frame
+        unobserved = (image,) if made.state else (*before.unobserved, image)
         state = made.state or before.state
-        return Past(driving.semantic, driving.keypoints, seen, state=state, unseen=unseen, count=before.count + 1)
+        return Past(driving.semantic, driving.keypoints, image, state=state, unobserved=unobserved, count=before.count + 1)
 
 
-def _past(past: Frame | None) -> Past:
+def _as_past(past: Frame | None) -> Past:
     if isinstance(past, Past):
         return past
     nothing = torch.empty(0)
     if past is None:
         return Past(nothing, nothing)
-    return Past(past.semantic, past.keypoints, past.image, unseen=(past.required_image,), count=1)
+    return Past(past.semantic, past.keypoints, past.image, unobserved=(past.required_image,), count=1)
 
 
 class ConvLSTM(nn.Module):
@@ -99,7 +99,7 @@ class ConvLSTM(nn.Module):
 
     i, f, o = s(W [x, h] + b);  c' = f c + i tanh(W [x, h] + b);  h' = o tanh(c')
 
-    The state is kept in float32. hard: s(x) = clip(0.2 x + 0.5, 0, 1) instead of the sigmoid; forget: the bias of f at the start.
+    The state is kept in float32. s is the sigmoid, or clip(0.2 x + 0.5, 0, 1) if `hard`. forget: initial bias of f.
     """
 
     def __init__(self, inputs: int, hidden: int, *, hard: bool = False, forget: float = 0.0) -> None:
@@ -120,12 +120,12 @@ class ConvLSTM(nn.Module):
 
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
-    """Started as the authors of both methods do it (Glorot and Bengio 2010)."""
+    """A convolution with the initialisation that the authors of both methods use (Glorot and Bengio 2010)."""
     layer = nn.Conv2d(inputs, outputs, 3, 1, 1)
-    return started(layer)
+    return initialise_glorot(layer)
 
 
-def started(layer: nn.Conv2d) -> nn.Conv2d:
+def initialise_glorot(layer: nn.Conv2d) -> nn.Conv2d:
     assert layer.bias is not None
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)

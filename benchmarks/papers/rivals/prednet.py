@@ -1,15 +1,16 @@
 """PredNet (Lotter et al., "Deep predictive coding networks for video prediction and unsupervised learning", ICLR 2017).
 
-Layer l predicts its target A_l from its representation R_l and passes its errors E_l up; representations are passed down (section 2):
+Layer l predicts its target A_l from its representation R_l and passes the error E_l up to the next layer; representations are passed down
+(section 2):
 
     A_0 = x_t,  A_l = maxpool(relu(conv(E_{l-1})))                        (1)
     Ahat_l = relu(conv(R_l)), for l = 0 at most 1                         (2)
     E_l = [relu(A_l - Ahat_l), relu(Ahat_l - A_l)]                        (3)
     R_l of t = convlstm(E_l of t - 1, R_l of t - 1, upsample(R_{l+1} of t))   (4)
 
-Dimensions as in the public code. The loss is L_0, the errors of the pixels, which the paper finds best for them. As in its section 3.2 the
-network first learns to predict the next frame, then also frames after those of its own. Different from the original: the biases
-of Ahat_0 start at grey, because the gradient of black pixels is zero.
+The dimensions are those of the public code. The loss is L_0, the error of the pixels, with which the paper gets the best frames. As in
+section 3.2, the network first learns to predict the frame after real frames, then also the frame after its own predictions. Different from
+the original: the biases of Ahat_0 start at grey, because the gradient of black pixels is zero.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class PredNetConfig(PredictorConfig):
     family: ClassVar[str] = "prednet"
 
     layer_channels: tuple[int, ...] = (3, 48, 96, 192)
-    """Of A_l and R_l; the first is that of images."""
+    """Channels of A_l and R_l, lowest layer first; A_0 is the image."""
 
     @property
     def halvings(self) -> int:
@@ -45,7 +46,7 @@ class PredNetConfig(PredictorConfig):
 
 
 class PredNet(Predictor):
-    """The state holds R_l and then the cells of all layers, lowest first, as equation 4 makes them for the frame to be predicted."""
+    """The state contains R_l of all layers, then their LSTM cells, lowest layer first, after equation 4 for the next frame."""
 
     config: PredNetConfig
 
@@ -60,14 +61,14 @@ class PredNet(Predictor):
         nn.init.constant_(self.get_parameter("to_prediction.0.bias"), GREY)
 
     def observe(self, state: State, image: Tensor) -> State:
-        hidden, cells = self._layers(state or self._top_down(*self._nothing(image)))
+        hidden, cells = self._unpack(state or self._top_down(*self._initial(image)))
         return self._top_down(self.errors((image + 1) / 2, hidden), hidden, cells)
 
     def predict(self, state: State) -> Tensor:
         return 2 * self._prediction(0, state[0]) - 1
 
     def errors(self, target: Tensor, hidden: list[Tensor]) -> list[Tensor]:
-        """E_l for a frame [B, 3, H, W] in [0, 1], from the bottom up: equations 1 to 3."""
+        """E_l of all layers for a frame [B, 3, H, W] in [0, 1], lowest first (equations 1 to 3)."""
         errors = []
         for level, representation in enumerate(hidden):
             predicted = self._prediction(level, representation)
@@ -83,7 +84,7 @@ class PredNet(Predictor):
         return predicted.clamp(max=1) if level == 0 else predicted
 
     def _top_down(self, errors: list[Tensor], hidden: list[Tensor], cells: list[Tensor]) -> State:
-        """Equation 4."""
+        """The state after equation 4, from the errors, representations and cells of all layers."""
         hidden, cells = list(hidden), list(cells)
         above: list[Tensor] = []
         for level in reversed(range(len(hidden))):
@@ -92,20 +93,20 @@ class PredNet(Predictor):
             above = [hidden[level]]
         return (*hidden, *cells)
 
-    def _nothing(self, image: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def _initial(self, image: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Errors, representations and cells before the first frame."""
         height, width = image.shape[-2:]
         sizes = [(len(image), c, height >> level, width >> level) for level, c in enumerate(self.config.layer_channels)]
         errors = [image.new_zeros(b, 2 * c, h, w) for b, c, h, w in sizes]
-        hidden, cells = ([_state(image, size) for size in sizes] for _ in range(2))
+        hidden, cells = ([_zeros(image, size) for size in sizes] for _ in range(2))
         return errors, hidden, cells
 
-    def _layers(self, state: State) -> tuple[list[Tensor], list[Tensor]]:
+    def _unpack(self, state: State) -> tuple[list[Tensor], list[Tensor]]:
         count = len(self.config.layer_channels)
         return list(state[:count]), list(state[count:])
 
 
-def _state(image: Tensor, size: tuple[int, ...]) -> Tensor:
+def _zeros(image: Tensor, size: tuple[int, ...]) -> Tensor:
     return torch.zeros(size, device=image.device, dtype=torch.promote_types(image.dtype, torch.float32))
 
 
@@ -117,6 +118,6 @@ def prednet_losses(
     discriminators: Discriminators | None,
     past: History,
 ) -> dict[str, Tensor]:
-    """L_0: the mean of E_0. The first frame of a window, which nothing comes before, does not count."""
-    error = F.l1_loss(synthesis.frame, target.image) / 4  # half of the range, and two channels of E for each of A
+    """L_0, the mean of E_0. The first frame of a window, which has no previous frames, does not count."""
+    error = F.l1_loss(synthesis.frame, target.image) / 4  # images in [0, 1] instead of [-1, 1], and two channels of E for each channel of A
     return {"error": error if past.real else 0 * error}

@@ -1,4 +1,4 @@
-"""vid2vid without flow warping (table 2 of vid2vid): without W and M there is only H, which sees the last frame as it is."""
+"""Few-shot vid2vid without flow warping of the previous frame (an ablation of vid2vid's table 2): H sees the previous frame unwarped."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import torch
 from stages.networks.common.frame import Frame, Warped
 from stages.networks.fewshot.generator import Appearance, ExampleCode, FewShotGenerator
 
-NEVER = 20.0
-"""A logit of the mask that trusts no warp anywhere."""
+NO_TRUST = 20.0
+"""A mask logit with which no warped pixel is used."""
 
 
 class Unwarped(FewShotGenerator):
-    """The past frame guides H where it was, and is never laid over the result. The example, which vid2vid has not, is warped as ever."""
+    """The previous frame guides H without being warped, and is never blended into the result. The example is warped as usual."""
 
     def _warp(self, code: ExampleCode, appearance: Appearance, driving: Frame, past: Frame | None) -> tuple[Warped | None, Warped | None]:
         example, _ = super()._warp(code, appearance, driving, None)
         if past is None:
             return example, None
-        still = torch.zeros_like(past.required_image[:, :2])
-        return example, Warped(past.required_image, still, torch.full_like(still[:, :1], NEVER))
+        no_flow = torch.zeros_like(past.required_image[:, :2])
+        return example, Warped(past.required_image, no_flow, torch.full_like(no_flow[:, :1], NO_TRUST))

@@ -1,4 +1,4 @@
-"""Cars: hulls lofted from their outlines, glass with pillars, wheels that turn."""
+"""Cars: hulls lofted from their outlines, windows with pillars, wheels that roll."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas import Atlas
 from .labels import CAR
-from .meshes import Mesh, Paint, box, disc, joined, loft, quads, tube, turned
-from .tiles import Atlas
+from .meshes import Mesh, Paint, box, disc, join, loft, quads, rigid_motion, tube
 
 Array = NDArray[np.floating]
 
@@ -22,19 +22,20 @@ _ODDS = np.array([3, 3, 3, 3, 2, 2, 2, 1.5, 0.7, 0.8, 2, 2, 0.8, 0.4])
 
 @dataclass(frozen=True)
 class Outline:
-    """From rear to front, in shares of the length: stations (z, height of the hull's upper edge, half width in shares).
+    """The shape of a kind of car; lengths in metres.
 
-    glass: z and heights of the greenhouse's foot and roof, rear and front.
+    weight: how often it is drawn relative to the others. sill: height of the hull's lower edge. roof: height of the roof. wheel: radius.
     """
 
-    words: str
-    often: float
+    name: str
+    weight: float
     length: float
     width: float
     sill: float
     stations: tuple[tuple[float, float, float], ...]
+    """From rear to front: (z as a share of the length, height of the hull's upper edge, half width as a share of that of the car)."""
     glass: tuple[float, float, float, float]
-    """Foot of the rear window, rear and front end of the roof, foot of the windscreen, in shares of the length."""
+    """z of the rear window's lower edge, of the roof's rear and front end, and of the windscreen's lower edge, as shares of the length."""
     roof: float
     wheel: float
 
@@ -55,7 +56,10 @@ _OUTLINES = (
 
 @dataclass(frozen=True)
 class Car:
-    """Body and four wheels about the middle of the car on the ground, ahead along z; `axles`: where each wheel's centre is, [4, 3]."""
+    """Body and four wheels. The origin is on the ground below the middle of the car, which faces +z.
+
+    axles [4, 3]: centres of the wheels; the mesh of a wheel has its centre at the origin. half: half width and half length in metres.
+    """
 
     body: Mesh
     wheels: list[Mesh]
@@ -63,23 +67,23 @@ class Car:
     radius: float
     half: tuple[float, float]
 
-    def whole(self) -> Mesh:
-        """Body and wheels at rest."""
-        wheels = [wheel.moved(turned(0, axle)) for wheel, axle in zip(self.wheels, self.axles, strict=True)]
-        return joined([self.body, *wheels])
+    def at_rest(self) -> Mesh:
+        """One mesh of body and wheels, for a parked car."""
+        wheels = [wheel.transform(rigid_motion(0, axle)) for wheel, axle in zip(self.wheels, self.axles, strict=True)]
+        return join([self.body, *wheels])
 
 
 def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
-    odds = np.array([outline.often for outline in _OUTLINES])
+    odds = np.array([outline.weight for outline in _OUTLINES])
     outline = _OUTLINES[int(draw.choice(len(_OUTLINES), p=odds / odds.sum()))]
     colour = _COLOURS[int(draw.choice(len(_COLOURS), p=_ODDS / _ODDS.sum()))]
-    if outline.words == "van" and draw.random() < 0.6:
+    if outline.name == "van" and draw.random() < 0.6:
         colour = (0.78, 0.78, 0.76)
-    paint = Paint(atlas["glossy"], CAR).tinted(*(np.array(colour) * draw.uniform(0.9, 1.1)).tolist())
+    paint = Paint(atlas["glossy"], CAR).with_tint(*(np.array(colour) * draw.uniform(0.9, 1.1)).tolist())
     scale = draw.uniform(0.96, 1.05)
-    body = joined([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_under(outline, atlas)])
+    body = join([_hull(outline, atlas, paint), *_greenhouse(outline, atlas, paint), *_arches_and_mirrors(outline, atlas)])
     half = (outline.width / 2 * scale, outline.length / 2 * scale)
-    body = body.moved(np.diag([scale, 1, scale, 1.0])[:3])
+    body = body.transform(np.diag([scale, 1, scale, 1.0])[:3])
     x, front, rear = outline.width / 2 - 0.1, 0.31 * outline.length, -0.29 * outline.length
     axles = np.array([(side * x, outline.wheel, z) for z in (rear, front) for side in (-1, 1)]) * [scale, 1, scale]
     wheels = [_wheel(atlas, outline.wheel, side) for _ in range(2) for side in (-1, 1)]
@@ -87,7 +91,7 @@ def draw_car(draw: np.random.Generator, atlas: Atlas) -> Car:
 
 
 def _hull(outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
-    """Rings of eight points, closed in the middle of rear and front; sides, front and rear have tiles of their own."""
+    """A loft through rings of ten points, closed at rear and front."""
     rings = []
     for share, high, wide in outline.stations:
         half, z = outline.width / 2 * wide, (share - 0.5) * outline.length
@@ -98,11 +102,11 @@ def _hull(outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
     middle = np.array(rings)
     rear, front = (np.broadcast_to(ring.mean(0), (1, *ring.shape)) for ring in (middle[0], middle[-1]))
     shell = loft(np.concatenate([rear, middle, front]), paint)
-    return _mapped(shell, outline, atlas, paint)
+    return _assign_tiles(shell, outline, atlas, paint)
 
 
-def _mapped(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
-    """Tiles by where a triangle faces: along the car, ahead or behind, and up."""
+def _assign_tiles(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
+    """Give the sides, the front and the rear of the hull their tiles, by the place and direction of each triangle."""
     middle = shell.corners.mean(1)
     facing = shell.normals.mean(1)
     tall = outline.stations[3][1]
@@ -117,6 +121,7 @@ def _mapped(shell: Mesh, outline: Outline, atlas: Atlas, paint: Paint) -> Mesh:
 
 
 def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
+    """Windows and roof."""
     foot = np.interp([outline.glass[0], outline.glass[3]], *np.array(outline.stations).T[:2]) - 0.03
     rear, roof_rear, roof_front, front = (np.array(outline.glass) - 0.5) * outline.length
     low, high = 0.86 * outline.width / 2, (0.68 if outline.roof < 2 else 0.8) * outline.width / 2
@@ -132,7 +137,7 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
     parts = [_pane(corners[side], glass if side in ("right", "left") else screen) for side in corners]
     if outline.roof > 2:
         parts = [_pane(corners[side], paint if side in ("right", "left") else screen) for side in corners]
-        parts += _cab(corners, glass)
+        parts += _door_windows(corners, glass)
     inner = 0.86 * high
     rise = top + 0.06
     length = np.linspace(roof_rear, roof_front, 4)
@@ -147,7 +152,7 @@ def _greenhouse(outline: Outline, atlas: Atlas, paint: Paint) -> list[Mesh]:
 
 
 def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
-    """A trapezium in strips, so that the tile is spread evenly."""
+    """A trapezium, cut into strips so that the tile is not distorted."""
     edge, count = np.array(corners), 8
     share = np.linspace(0, 1, count + 1)[:, None]
     low, high = edge[0] + (edge[1] - edge[0]) * share, edge[3] + (edge[2] - edge[3]) * share
@@ -157,9 +162,9 @@ def _pane(corners: list[tuple[float, float, float]], paint: Paint) -> Mesh:
     return quads(strips, uv, paint)
 
 
-def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
-    """The windows of a van's doors, a little before its sides."""
-    found = []
+def _door_windows(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> list[Mesh]:
+    """The windows of a van's doors, slightly in front of its closed sides."""
+    windows = []
     for side, out in (("right", 0.012), ("left", -0.012)):
         rear, front = (1, 0) if side == "left" else (0, 1)
         low, high = np.array(corners[side][:2]), np.array(corners[side][3:1:-1])
@@ -169,11 +174,11 @@ def _cab(corners: dict[str, list[tuple[float, float, float]]], glass: Paint) -> 
         )
         edges = [base + (tip - base) * share for (base, tip), share in ((behind, 0.08), (ahead, 0.08), (ahead, 0.55), (behind, 0.55))]
         ring = np.array(edges if side == "right" else [edges[1], edges[0], edges[3], edges[2]]) + [out, 0, 0]
-        found.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
-    return found
+        windows.append(quads(ring[None], np.array([[[0.06, 0.1], [0.46, 0.1], [0.46, 0.9], [0.06, 0.9]]]), glass))
+    return windows
 
 
-def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
+def _arches_and_mirrors(outline: Outline, atlas: Atlas) -> list[Mesh]:
     """Dark arches behind the wheels, and mirrors."""
     dark = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
     half, parts = outline.width / 2, []
@@ -189,8 +194,8 @@ def _under(outline: Outline, atlas: Atlas) -> list[Mesh]:
 
 
 def _wheel(atlas: Atlas, radius: float, side: int) -> Mesh:
-    """About its own centre; `side` says which of its faces is seen."""
+    """A wheel around its centre. side: -1 or 1, the direction of its outer face along x."""
     rubber = Paint(atlas["plain"], CAR, (0.012, 0.012, 0.013))
     face = Paint(atlas["wheel"], CAR)
     tread = tube((side * -0.12, 0, 0), (side * 0.12, 0, 0), (radius, radius), rubber, 14)
-    return joined([tread, disc((side * 0.12, 0, 0), (side, 0, 0), radius, face, 14)])
+    return join([tread, disc((side * 0.12, 0, 0), (side, 0, 0), radius, face, 14)])

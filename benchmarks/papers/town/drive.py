@@ -1,4 +1,4 @@
-"""A drive as data: what is in a town, where each part of it is at each moment, and the camera."""
+"""The data of a drive: the meshes of a town, the pose of each part in each frame, and the cameras."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas import Atlas
 from .labels import PAVEMENT, ROAD, TREE
 from .meshes import Mesh
 from .roads import Roads
 from .sky import Weather
-from .tiles import Atlas
 
 Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """eye [3] in metres; turn [3, 3]: rows are right, down and ahead; focal in pixels. The axis meets the middle of the picture."""
+    """eye [3] in metres; turn [3, 3]: its rows are the directions right, down and ahead; focal length in pixels.
+
+    The optical axis meets the centre of the image.
+    """
 
     eye: Array
     turn: Array
@@ -36,15 +39,18 @@ class Camera:
         return self.focal * seen[..., :2] / seen[..., 2:] + self.centre, seen[..., 2]
 
     def rays(self, x: Array, y: Array) -> Array:
-        """Directions [N, 3] in the world through pixels, of depth 1."""
+        """Directions [N, 3] in the world through the pixels x, y [N]; their depth is 1."""
         right, down, ahead = self.turn.astype(np.float32)
         across, low = ((axis - middle) / self.focal for axis, middle in zip((x, y), self.centre.tolist(), strict=True))
         return np.asarray(across[:, None] * right + low[:, None] * down + ahead, np.float32)
 
 
 @dataclass(frozen=True)
-class Blot:
-    """Where something keeps the light of the sky from the ground: an upright box around (x, z), turned by yaw, in metres."""
+class BlobShadow:
+    """A dark spot on the ground below an object that blocks the light of the sky.
+
+    The object is an upright box around (x, z) with the half sizes `half`, in metres, rotated by yaw. strength in [0, 1].
+    """
 
     x: float
     z: float
@@ -55,10 +61,10 @@ class Blot:
 
 @dataclass(frozen=True)
 class Drive:
-    """T frames, and one before and after. Part 0 of the mesh stands still.
+    """A drive of T frames. Lists over time have T + 2 entries: also one frame before the first and one after the last.
 
-    grime [S, S, 3]: noise over the ground. poses [T + 2, P, 3, 4]: where each part is; cameras [T + 2]. passing [T + 2]: what darkens
-    the ground for a moment, `standing` always. ground_labels: the labels of road, pavement and lawn.
+    grime [S, S, 3]: noise on the ground. poses [T + 2, P, 3, 4]: rigid motions of the P parts of the mesh; part 0 does not move.
+    static_shadows: the blob shadows of all frames; moving_shadows: those of each frame. ground_labels: of road, pavement and lawn.
     """
 
     mesh: Mesh
@@ -68,30 +74,34 @@ class Drive:
     grime: Array
     poses: Array
     cameras: list[Camera]
-    standing: list[Blot]
-    passing: list[list[Blot]]
+    static_shadows: list[BlobShadow]
+    moving_shadows: list[list[BlobShadow]]
     seed: tuple[int, ...]
-    words: str
+    description: str
     ground_labels: tuple[int, int, int] = (ROAD, PAVEMENT, TREE)
 
     def motions(self, time: int) -> Array:
-        """Where each part is in frame `time`, [P, 3, 4]."""
+        """The rigid motions of the parts in frame `time`, [P, 3, 4]."""
         return np.asarray(self.poses[time + 1])
 
     def camera(self, time: int) -> Camera:
         return self.cameras[time + 1]
 
-    def blots(self, time: int) -> list[Blot]:
-        """Those near the camera."""
+    def blob_shadows(self, time: int) -> list[BlobShadow]:
+        """The blob shadows near the camera in frame `time`."""
         eye = self.camera(time).eye
-        return [blot for blot in (*self.standing, *self.passing[time + 1]) if np.hypot(blot.x - eye[0], blot.z - eye[2]) < 40]
+        return [
+            shadow
+            for shadow in (*self.static_shadows, *self.moving_shadows[time + 1])
+            if np.hypot(shadow.x - eye[0], shadow.z - eye[2]) < 40
+        ]
 
-    def grain(self, time: int, shape: tuple[int, ...]) -> Array:
-        """The noise of the sensor in one frame, about 0 with deviation 1."""
+    def sensor_noise(self, time: int, shape: tuple[int, ...]) -> Array:
+        """Noise of the sensor in frame `time`, with mean 0 and standard deviation 1."""
         return np.random.default_rng([*self.seed, time]).standard_normal(shape, dtype=np.float32)
 
     def bounds(self) -> tuple[Array, Array]:
-        """The box whose shadows may be seen."""
+        """Low and high corner [3] of the box in which shadows may be visible."""
         eyes = np.stack([camera.eye for camera in self.cameras])
         low, high = eyes.min(0) - [45, 0, 30], eyes.max(0) + [45, 0, 75]
         low[1], high[1] = -0.2, 24.0

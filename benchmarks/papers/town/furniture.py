@@ -1,13 +1,13 @@
-"""What stands beside a road: lamps, signs, traffic lights, bollards, fences."""
+"""Street furniture: lamps, signs, traffic lights, bollards, fences."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas import Atlas
 from .labels import FENCE, POLE, SIGN
-from .meshes import Mesh, Paint, box, disc, joined, quad, tube
-from .tiles import Atlas
+from .meshes import Mesh, Paint, box, disc, join, quad, tube
 
 Array = NDArray[np.floating]
 
@@ -16,22 +16,22 @@ _GREEN = (0.05, 0.1, 0.07)
 
 
 def lamp_post(atlas: Atlas, tall: float, arm: float, old: bool) -> Mesh:
-    """At the origin; its arm reaches over the road, towards -z."""
+    """A lamp post at the origin; its arm reaches over the road, towards -z."""
     steel = Paint(atlas["plain"], POLE, _GREEN if old else _STEEL)
     light = Paint(atlas["lamp"], POLE)
     parts = [tube((0, 0, 0), (0, 0.9, 0), (0.11, 0.09), steel, 8), tube((0, 0.9, 0), (0, tall, 0), (0.065, 0.05), steel, 8)]
     if old:
         parts.append(tube((0, tall, 0), (0, tall + 0.5, 0), (0.14, 0.24), light, 6))
         parts.append(tube((0, tall + 0.5, 0), (0, tall + 0.8, 0), (0.28, 0.02), steel, 6))
-        return joined(parts)
+        return join(parts)
     parts.append(tube((0, tall - 0.05, 0.05), (0, tall + 0.25, -arm), (0.04, 0.035), steel, 6))
     parts.append(box((-0.12, tall + 0.2, -arm - 0.6), (0.12, tall + 0.32, -arm), steel))
     parts.append(box((-0.1, tall + 0.14, -arm - 0.55), (0.1, tall + 0.2, -arm - 0.05), light))
-    return joined(parts)
+    return join(parts)
 
 
 def road_sign(draw: np.random.Generator, atlas: Atlas) -> Mesh:
-    """At the origin, facing -z."""
+    """A sign at the origin, facing -z."""
     steel = Paint(atlas["plain"], POLE, (0.35, 0.36, 0.37))
     tall = float(draw.uniform(2.2, 2.7))
     kind = str(draw.choice(["limit", "no way", "parking", "direction"], p=[0.4, 0.15, 0.25, 0.2]))
@@ -45,14 +45,14 @@ def road_sign(draw: np.random.Generator, atlas: Atlas) -> Mesh:
         for half, z, paint in ((wide, -0.06, face), (-wide, -0.05, back)):
             low, top = tall - high, tall + high
             parts.append(quad([(-half, low, z), (half, low, z), (half, top, z), (-half, top, z)], paint))
-    return joined(parts)
+    return join(parts)
 
 
 def traffic_light(atlas: Atlas) -> Mesh:
-    """At the origin, facing -z."""
+    """A traffic light at the origin, facing -z."""
     steel, case = Paint(atlas["plain"], POLE, (0.12, 0.12, 0.13)), Paint(atlas["plain"], SIGN, (0.03, 0.03, 0.03))
     face = Paint(atlas["signals"], SIGN)
-    return joined(
+    return join(
         [
             tube((0, 0, 0), (0, 2.5, 0), (0.07, 0.06), steel, 8),
             box((-0.17, 2.4, -0.14), (0.17, 3.4, 0.1), case),
@@ -64,17 +64,17 @@ def traffic_light(atlas: Atlas) -> Mesh:
 def bollard(atlas: Atlas) -> Mesh:
     dark = Paint(atlas["plain"], POLE, (0.04, 0.04, 0.045))
     pale = Paint(atlas["plain"], POLE, (0.7, 0.7, 0.68))
-    return joined([tube((0, 0, 0), (0, 0.75, 0), (0.09, 0.08), dark, 8), tube((0, 0.75, 0), (0, 0.88, 0), (0.085, 0.08), pale, 8),
+    return join([tube((0, 0, 0), (0, 0.75, 0), (0.09, 0.08), dark, 8), tube((0, 0.75, 0), (0, 0.88, 0), (0.085, 0.08), pale, 8),
                    tube((0, 0.88, 0), (0, 0.98, 0), (0.08, 0.01), dark, 8)])  # fmt: skip
 
 
 def fence(draw: np.random.Generator, atlas: Atlas, length: float) -> Mesh:
-    """Along x from 0 to `length` at z = 0: planks, or railings that one sees through."""
+    """A fence along x from 0 to `length` at z = 0: planks, or railings with gaps."""
     tall = float(draw.uniform(0.9, 1.7))
     if draw.random() < 0.5:
         tint = ((0.45, 0.33, 0.22), (0.75, 0.74, 0.7), (0.3, 0.24, 0.2))[int(draw.integers(3))]
         return box((0, 0, 0), (length, tall, 0.06), Paint(atlas["fence"], FENCE, tint), 1.6)
-    bars = Paint(atlas["railing"], FENCE, (0.15, 0.15, 0.15), leafy=True)
+    bars = Paint(atlas["railing"], FENCE, (0.15, 0.15, 0.15), cutout=True)
     return quad([(0, 0, 0), (length, 0, 0), (length, 1.1, 0), (0, 1.1, 0)], bars, (length / 1.4, 1))
 
 

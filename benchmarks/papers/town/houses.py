@@ -1,4 +1,4 @@
-"""Houses: a front of windows over a ground floor, roofs, chimneys, cornices, bays, awnings; in rows or by themselves."""
+"""Houses: fronts with windows above a ground floor, roofs, chimneys, cornices, bays and awnings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas import Atlas
+from .facade_tiles import SHOPS
 from .labels import BUILDING
-from .meshes import Mesh, Paint, box, joined, quad, quads
-from .tiles import FACADES, GROUND_FLOORS, SHOPS, Atlas
+from .meshes import Mesh, Paint, box, join, quad, quads
+from .tiles import FACADES, GROUND_FLOORS
 
 Array = NDArray[np.floating]
 
 FLOOR, CELL = 3.0, 2.9
-"""Metres of a floor, and of a window with the wall beside it."""
+"""Height of a floor, and width of a window with the wall beside it, in metres."""
 _WALLS = (
     (0.62, 0.52, 0.38), (0.7, 0.66, 0.56), (0.55, 0.5, 0.45), (0.66, 0.45, 0.33), (0.75, 0.7, 0.6), (0.48, 0.5, 0.52), (0.72, 0.6, 0.4),
     (0.6, 0.62, 0.58), (0.78, 0.76, 0.72), (0.7, 0.5, 0.42), (0.52, 0.56, 0.62),
@@ -23,17 +25,20 @@ _BRICKS = ((0.5, 0.24, 0.16), (0.56, 0.33, 0.22), (0.62, 0.5, 0.36), (0.42, 0.25
 _ROOFS = ((0.42, 0.2, 0.14), (0.24, 0.24, 0.26), (0.34, 0.2, 0.16), (0.3, 0.28, 0.27))
 
 
-def _squared(colour: tuple[float, float, float], draw: np.random.Generator) -> tuple[float, float, float]:
-    """A colour as it is seen -> linear, with a little chance."""
+def _linear_colour(colour: tuple[float, float, float], draw: np.random.Generator) -> tuple[float, float, float]:
+    """A display colour in [0, 1] as linear RGB, with slightly random brightness."""
     red, green, blue = (np.array(colour) * draw.uniform(0.93, 1.07)) ** 1.7 * 1.25
     return float(red), float(green), float(blue)
 
 
 def draw_house(draw: np.random.Generator, atlas: Atlas, width: float, depth: float, floors: int, shops: bool, gabled: bool) -> Mesh:
-    """A house whose front is at z = 0 and faces -z; x from 0 to `width`, up to z = `depth`."""
+    """A house from x = 0 to `width` and z = 0 to `depth`; its front is at z = 0 and faces -z.
+
+    gabled: it has a gable roof, not a flat one.
+    """
     number = int(draw.integers(FACADES))
     brick = number % 2 == 1
-    tint = _squared((_BRICKS if brick else _WALLS)[int(draw.integers(len(_BRICKS if brick else _WALLS)))], draw)
+    tint = _linear_colour((_BRICKS if brick else _WALLS)[int(draw.integers(len(_BRICKS if brick else _WALLS)))], draw)
     wall = Paint(atlas["bricks" if brick else "plaster"], BUILDING, tint)
     front = Paint(atlas[f"facade {number}"], BUILDING, tint)
     ground = Paint(atlas[f"ground floor {int(draw.integers(GROUND_FLOORS))}"], BUILDING, tint)
@@ -45,22 +50,22 @@ def draw_house(draw: np.random.Generator, atlas: Atlas, width: float, depth: flo
     parts = [
         quad([(0, 0, 0), (width, 0, 0), (width, low, 0), (0, low, 0)], ground, (cells / 4, 0.245), (start[0], row / SHOPS)),
         quad([(0, low, 0), (width, low, 0), (width, high, 0), (0, high, 0)], front, (cells / 4, (floors - 1) / 4), start),
-        *(_side(depth, high, floors, front if draw.random() < 0.55 else wall, x) for x in (0.0, width)),
+        *(_side_wall(depth, high, floors, front if draw.random() < 0.55 else wall, x) for x in (0.0, width)),
         quad([(width, 0, depth), (0, 0, depth), (0, high, depth), (width, high, depth)], front, (cells / 4, floors / 4), start),
     ]
     parts += _roof(draw, atlas, width, depth, high, wall, gabled)
-    light = Paint(atlas["plain"], BUILDING, _squared((0.82, 0.8, 0.75), draw))
+    light = Paint(atlas["plain"], BUILDING, _linear_colour((0.82, 0.8, 0.75), draw))
     if draw.random() < 0.6:
         parts.append(_ledge(width, low - 0.15, low + 0.1, 0.14, light))
     if draw.random() < 0.4 and floors > 2:
         parts += _bays(draw, atlas, front, light, width, low, floors, cells, start)
     if shops:
         parts += _awnings(draw, atlas, width, cells)
-    return joined(parts)
+    return join(parts)
 
 
-def _side(depth: float, high: float, floors: int, paint: Paint, x: float) -> Mesh:
-    """With as many rows of windows as floors, if `paint` has windows."""
+def _side_wall(depth: float, high: float, floors: int, paint: Paint, x: float) -> Mesh:
+    """The wall at x. If the tile of `paint` has windows, each floor has a row of them."""
     corners = [(x, 0, depth), (x, 0, 0), (x, high, 0), (x, high, depth)]
     return quad(corners if x == 0 else [corners[1], corners[0], corners[3], corners[2]], paint, (round(depth / CELL) / 4, floors / 4))
 
@@ -70,12 +75,12 @@ def _ledge(width: float, low: float, high: float, out: float, paint: Paint) -> M
 
 
 def _roof(draw: np.random.Generator, atlas: Atlas, width: float, depth: float, high: float, wall: Paint, gabled: bool) -> list[Mesh]:
-    light = Paint(atlas["plain"], BUILDING, _squared((0.8, 0.78, 0.74), draw))
+    light = Paint(atlas["plain"], BUILDING, _linear_colour((0.8, 0.78, 0.74), draw))
     if not gabled:
         parapet = high + draw.uniform(0.4, 1.1)
         top = box((0, high - 0.01, 0), (width, parapet, depth), wall, 8)
         return [top, _ledge(width, parapet - 0.3, parapet + 0.05, draw.uniform(0.1, 0.35), light)]
-    tiles = Paint(atlas["shingles"], BUILDING, _squared(_ROOFS[int(draw.integers(len(_ROOFS)))], draw))
+    tiles = Paint(atlas["shingles"], BUILDING, _linear_colour(_ROOFS[int(draw.integers(len(_ROOFS)))], draw))
     ridge, over = high + depth / 2 * draw.uniform(0.55, 0.95), 0.35
     eaves = high - over * 0.7
     slope = float(np.hypot(depth / 2 + over, ridge - eaves)) / 4
@@ -92,7 +97,7 @@ def _roof(draw: np.random.Generator, atlas: Atlas, width: float, depth: float, h
         parts.append(quad(corners if x == 0 else [corners[1], corners[0], corners[2], corners[3]], wall, (depth / 8, 0.3)))
     if draw.random() < 0.7:
         x, z = draw.uniform(0.1, 0.8) * width, depth * draw.uniform(0.35, 0.6)
-        stack = Paint(atlas["bricks"], BUILDING, _squared(_BRICKS[int(draw.integers(len(_BRICKS)))], draw))
+        stack = Paint(atlas["bricks"], BUILDING, _linear_colour(_BRICKS[int(draw.integers(len(_BRICKS)))], draw))
         parts.append(box((x, high, z), (x + 0.9, ridge + draw.uniform(0.6, 1.3), z + 0.6), stack, 8))
     for cell in range(max(1, round(width / 4))):
         if draw.random() < 0.35:
@@ -104,7 +109,7 @@ def _roof(draw: np.random.Generator, atlas: Atlas, width: float, depth: float, h
 
 def _dormer(atlas: Atlas, light: Paint, x: float, low: float, depth: float) -> Mesh:
     glass = Paint(atlas["car screen"], BUILDING, light.tint)
-    return joined(
+    return join(
         [
             box((x, low - 0.4, depth * 0.12), (x + 1.4, low + 1.3, depth * 0.45), light, 2),
             quad([(x + 0.2, low + 0.1, depth * 0.119), (x + 1.2, low + 0.1, depth * 0.119), (x + 1.2, low + 1.1, depth * 0.119),
@@ -117,7 +122,7 @@ def _bays(
     draw: np.random.Generator, atlas: Atlas, front: Paint, light: Paint, width: float, low: float, floors: int, cells: int,
     start: tuple[float, float],
 ) -> list[Mesh]:  # fmt: skip
-    """Balconies, or a bay that juts out of the front."""
+    """A bay in front of the house, or balconies."""
     wide, parts = width / cells, []
     if draw.random() < 0.5:
         cell = int(draw.integers(cells))
@@ -128,7 +133,7 @@ def _bays(
         uv[..., 1] = start[1] + uv[..., 1] / FLOOR / 4
         parts.append(replace(bay, uv=uv))
         return parts
-    rail = Paint(atlas["railing"], BUILDING, (0.1, 0.1, 0.1), leafy=True)
+    rail = Paint(atlas["railing"], BUILDING, (0.1, 0.1, 0.1), cutout=True)
     for floor in range(floors - 1):
         for cell in range(int(draw.integers(2)), cells, 2):
             x, y = cell * wide + 0.25, low + FLOOR * floor
@@ -142,7 +147,7 @@ def _awnings(draw: np.random.Generator, atlas: Atlas, width: float, cells: int) 
     for cell in range(cells):
         if draw.random() < 0.3:
             tint = np.clip(draw.uniform(0.08, 0.5) + draw.uniform(-0.12, 0.12, 3), 0.02, 1)
-            cloth = Paint(atlas["stripes" if draw.random() < 0.5 else "plain"], BUILDING).tinted(*tint.tolist())
+            cloth = Paint(atlas["stripes" if draw.random() < 0.5 else "plain"], BUILDING).with_tint(*tint.tolist())
             x, out = cell * wide + 0.1, draw.uniform(0.8, 1.3)
             corners = np.array([(x, 2.35, -out), (x + wide - 0.2, 2.35, -out), (x + wide - 0.2, 2.9, 0), (x, 2.9, 0)])
             uv = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])

@@ -1,4 +1,4 @@
-"""Surfaces made of triangles: quads, boxes, lofts and discs, with texture, colour, label and instance."""
+"""Triangle meshes with texture, colour, label and instance: quads, boxes, lofts, tubes and discs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ WHITE = (1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Paint:
-    """What a surface looks like: the number of its tile, the colour of its tinted parts (linear RGB), its label, and whether it is
-    foliage: cut out along the tile's cover and seen from both sides."""
+    """What a surface looks like, and its label and instance (0: none).
+
+    tile: its number in the atlas. tint: linear RGB, by which the tinted parts of the tile are multiplied.
+    cutout: the surface exists only where the tile's channel COVER is set, and is visible from both sides (leaves, railings).
+    """
 
     tile: int
     label: int
     tint: tuple[float, float, float] = WHITE
-    leafy: bool = False
-    thing: int = 0
+    cutout: bool = False
+    instance: int = 0
 
-    def tinted(self, *tint: float) -> Paint:
+    def with_tint(self, *tint: float) -> Paint:
         return replace(self, tint=(tint[0], tint[1], tint[2]))
 
 
@@ -31,9 +34,9 @@ class Paint:
 class Mesh:
     """N triangles, counter-clockwise when seen from outside; x right, y up, z ahead, in metres.
 
-    corners, normals [N, 3, 3]; a normal is as long as the surface is open to the light of the sky, in (0, 1]. uv [N, 3, 2]: a tile
-    repeats at each integer, v up. tile, label, thing (number of the instance, 0 for none), part (which rigid part moves it) [N];
-    tint [N, 3]; leafy [N].
+    corners, normals [N, 3, 3]; the length of a normal, in (0, 1], is the share of the sky's light that reaches the surface.
+    uv [N, 3, 2]: texture coordinates, v up; a tile repeats at each integer. tile, label, instance (0: none), part (index of the rigid
+    part that the triangle belongs to) [N]; tint [N, 3]; cutout [N].
     """
 
     corners: Array
@@ -41,36 +44,36 @@ class Mesh:
     uv: Array
     tile: NDArray[np.int64]
     label: NDArray[np.uint8]
-    thing: NDArray[np.int64]
+    instance: NDArray[np.int64]
     part: NDArray[np.int64]
     tint: Array
-    leafy: NDArray[np.bool_]
+    cutout: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.tile)
 
-    def moved(self, motion: Array) -> Mesh:
-        """motion [3, 4]: rotation (or scaling by equal amounts), translation."""
+    def transform(self, motion: Array) -> Mesh:
+        """The mesh moved by motion [3, 4]: rotation (or uniform scaling) and translation."""
         return replace(self, corners=self.corners @ motion[:, :3].T + motion[:, 3], normals=self.normals @ motion[:, :3].T)
 
-    def owned(self, thing: int, part: int = 0) -> Mesh:
-        return replace(self, thing=np.full(len(self), thing), part=np.full(len(self), part))
+    def with_instance(self, instance: int, part: int = 0) -> Mesh:
+        return replace(self, instance=np.full(len(self), instance), part=np.full(len(self), part))
 
-    def chosen(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Mesh:
-        """kept: which triangles, as a mask [N] or as numbers."""
+    def select(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Mesh:
+        """The triangles `kept`, given as a mask [N] or as indices."""
         return Mesh(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
-def joined(meshes: Sequence[Mesh]) -> Mesh:
+def join(meshes: Sequence[Mesh]) -> Mesh:
     return Mesh(*(np.concatenate([getattr(mesh, field.name) for mesh in meshes]) for field in fields(Mesh)))
 
 
 def triangles(corners: Array, uv: Array, paint: Paint, normals: Array | None = None) -> Mesh:
-    """corners [N, 3, 3], uv [N, 3, 2]; flat unless `normals` [N, 3, 3] are given, which then say where outside is.
+    """A mesh of corners [N, 3, 3] with uv [N, 3, 2], without triangles of area 0.
 
-    Triangles without area are left out.
+    normals [N, 3, 3] point outward; the triangles are turned accordingly. Without them the triangles are flat.
     """
-    facing = facings(corners)
+    facing = area_vectors(corners)
     length = np.linalg.norm(facing, axis=1)
     if normals is None:
         normals = np.repeat(facing[:, None] / np.maximum(length, 1e-12)[:, None, None], 3, 1)
@@ -83,16 +86,16 @@ def triangles(corners: Array, uv: Array, paint: Paint, normals: Array | None = N
         np.asarray(uv, np.float64),
         np.full(count, paint.tile),
         np.full(count, paint.label, np.uint8),
-        np.full(count, paint.thing),
+        np.full(count, paint.instance),
         np.zeros(count, np.int64),
         np.broadcast_to(np.array(paint.tint, np.float64), (count, 3)),
-        np.full(count, paint.leafy),
+        np.full(count, paint.cutout),
     )
-    return whole.chosen(length > 1e-9)
+    return whole.select(length > 1e-9)
 
 
-def facings(corners: Array) -> Array:
-    """Outward vectors [N, 3] across triangles, twice as long as their area."""
+def area_vectors(corners: Array) -> Array:
+    """Outward normals [N, 3] of triangles; their length is twice the area."""
     return np.cross(corners[:, 2] - corners[:, 0], corners[:, 1] - corners[:, 0])
 
 
@@ -100,7 +103,7 @@ _SPLIT = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 def quads(corners: Array, uv: Array, paint: Paint, normals: Array | None = None) -> Mesh:
-    """corners [N, 4, 3] around each quad, uv [N, 4, 2], normals [N, 4, 3]."""
+    """A mesh of quads: corners [N, 4, 3] in order, uv [N, 4, 2], normals [N, 4, 3]."""
     corners, uv = np.asarray(corners, np.float64), np.asarray(uv, np.float64)
     split = [None if part is None else part[:, _SPLIT].reshape(-1, 3, part.shape[-1]) for part in (corners, uv, normals)]
     assert split[0] is not None and split[1] is not None
@@ -108,7 +111,7 @@ def quads(corners: Array, uv: Array, paint: Paint, normals: Array | None = None)
 
 
 def quad(corners: Sequence[Sequence[float]], paint: Paint, size: tuple[float, float] = (1, 1), start: tuple[float, float] = (0, 0)) -> Mesh:
-    """One quad, its corners from the lower left counter-clockwise; the texture begins at `start` and covers `size` tiles."""
+    """One quad with corners [4, 3], counter-clockwise from the lower left; the texture begins at `start` and covers `size` tiles."""
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size + start
     return quads(np.array(corners, np.float64)[None], uv[None], paint)
 
@@ -126,7 +129,7 @@ _FACES = {
 def box(
     low: Sequence[float] | Array, high: Sequence[float] | Array, paint: Paint, metres: float = 1.0, faces: Sequence[str] = tuple(_FACES)
 ) -> Mesh:
-    """A box without a bottom; a tile covers `metres`."""
+    """A box without a bottom from corner `low` to corner `high`; a tile covers `metres`."""
     first = np.array(low, np.float64)
     corners = first + np.array([_FACES[face] for face in faces]) * (np.array(high, np.float64) - first)
     wide = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / metres
@@ -136,8 +139,10 @@ def box(
 
 
 def loft(rings: Array, paint: Paint, size: tuple[float, float] = (1, 1), openness: float = 1.0) -> Mesh:
-    """A smooth surface through rings [R, K, 3] of points; a ring of equal points closes an end. The texture covers `size` tiles around
-    and along."""
+    """A smooth surface through R rings of K points, [R, K, 3]; a ring whose points are equal closes an end.
+
+    The texture covers `size` tiles (around, along). openness: share of the sky's light that reaches the surface.
+    """
     rings = np.asarray(rings, np.float64)
     count, around = rings.shape[:2]
     closed = np.concatenate([rings, rings[:, :1]], 1)
@@ -152,11 +157,11 @@ def loft(rings: Array, paint: Paint, size: tuple[float, float] = (1, 1), opennes
 
 
 def _loft_normals(rings: Array) -> Array:
-    """Away from the middle, across the surface; along the axis where a ring is a point."""
+    """Unit normals [R, K, 3] away from the middle; at a ring of equal points, the direction from the middle."""
     normals = np.cross(np.roll(rings, -1, 1) - np.roll(rings, 1, 1), np.gradient(rings, axis=0))
     outward = rings - rings.mean((0, 1))
-    lonely = np.linalg.norm(normals, axis=-1, keepdims=True) < 1e-9
-    normals = _unit(np.where(lonely, outward, normals))
+    degenerate = np.linalg.norm(normals, axis=-1, keepdims=True) < 1e-9
+    normals = _unit(np.where(degenerate, outward, normals))
     return np.asarray(normals * np.where((normals * outward).sum() < 0, -1, 1))
 
 
@@ -174,7 +179,7 @@ def tube(
 
 
 def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint: Paint, sides: int = 12) -> Mesh:
-    """A flat disc; its tile is spread over it once."""
+    """A flat disc, covered by one tile."""
     middle, axis = np.array(centre, np.float64), _unit(np.array(normal, np.float64))
     up = np.array([0.0, 1.0, 0.0]) if abs(axis[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
     right = _unit(np.cross(axis, up))
@@ -186,14 +191,14 @@ def disc(centre: Sequence[float], normal: Sequence[float], radius: float, paint:
     return triangles(corners, uv, paint, np.broadcast_to(axis, corners.shape))
 
 
-def turned(yaw: float, place: Sequence[float] = (0, 0, 0)) -> Array:
-    """The motion [3, 4] that turns z towards x by `yaw` radians, then moves to `place`."""
+def rigid_motion(yaw: float, place: Sequence[float] = (0, 0, 0)) -> Array:
+    """The motion [3, 4] that rotates about y by `yaw` radians (z towards x), then moves to `place`."""
     cosine, sine = np.cos(yaw), np.sin(yaw)
     return np.array([[cosine, 0, sine, place[0]], [0, 1, 0, place[1]], [-sine, 0, cosine, place[2]]])
 
 
-def gradients(corners: Array, values: Array) -> Array:
-    """Values [N, 3, C] at the corners of triangles as affine functions of the place in their planes: [N, C, 4]."""
+def affine_functions(corners: Array, values: Array) -> Array:
+    """Affine functions [N, C, 4] of the position (slopes and a constant) that have the values [N, 3, C] at the corners of triangles."""
     edges = corners[:, 1:] - corners[:, :1]
     squares = edges @ edges.swapaxes(1, 2)
     slopes = (values[:, 1:] - values[:, :1]).swapaxes(1, 2) @ np.linalg.inv(squares) @ edges

@@ -1,4 +1,4 @@
-"""People made of rigid parts who walk or stand: bodies, limbs, heads with hair, clothes."""
+"""Pedestrians of rigid parts, who walk or stand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas import Atlas
 from .labels import PEDESTRIAN
-from .meshes import Mesh, Paint, box, joined, loft, turned
-from .tiles import Atlas
+from .meshes import Mesh, Paint, box, join, loft, rigid_motion
 
 Array = NDArray[np.floating]
 
 PARTS = 9
-"""Trunk with head; then of the left and the right: upper arm, forearm, thigh, shin with foot."""
+"""Number of parts: the trunk with the head; then for the left and the right side upper arm, forearm, thigh, shin with foot."""
 _SKINS = ((0.62, 0.42, 0.32), (0.5, 0.32, 0.22), (0.3, 0.18, 0.12), (0.68, 0.48, 0.38), (0.14, 0.08, 0.055))
 _HAIR = ((0.02, 0.015, 0.012), (0.08, 0.045, 0.025), (0.25, 0.16, 0.07), (0.4, 0.38, 0.35), (0.14, 0.06, 0.03))
 _CLOTHES = (
@@ -26,7 +26,10 @@ _TROUSERS = ((0.03, 0.04, 0.09), (0.02, 0.02, 0.022), (0.12, 0.12, 0.125), (0.25
 
 @dataclass(frozen=True)
 class Person:
-    """parts: meshes about their joints, hanging down; height in metres; stride: metres of two steps; lean: of the gait."""
+    """parts: meshes that hang down from their joint at the origin. height in metres; stride: length of two steps in metres.
+
+    swing: of the arms, and lean: of the trunk while walking, in radians.
+    """
 
     parts: list[Mesh]
     height: float
@@ -35,9 +38,9 @@ class Person:
     lean: float
 
     def pose(self, place: Array, yaw: float, phase: float, walking: float) -> Array:
-        """Where the parts are, [PARTS, 3, 4], of a person at `place` [3] on the ground; phase in radians, two steps per turn.
+        """Rigid motions [PARTS, 3, 4] of the parts of a person at `place` [3] on the ground.
 
-        walking: 1 walks, 0 stands.
+        phase: of the gait in radians; two steps take 2 pi. walking: 1 for a person who walks, 0 for one who stands.
         """
         tall, leg = self.height, 0.47 * self.height
         thigh, shin, upper = 0.245 * tall, 0.225 * tall, 0.17 * tall
@@ -48,25 +51,26 @@ class Person:
             knee = -walking * (0.12 + 0.85 * max(0.0, np.cos(phase + side)) ** 1.5)
             legs.append((hip, knee))
         longest = max(float(thigh * np.cos(hip) + shin * np.cos(hip + knee)) for hip, knee in legs)
-        base = turned(yaw, (place[0], place[1] + longest + 0.045 * tall, place[2]))
+        base = rigid_motion(yaw, (place[0], place[1] + longest + 0.045 * tall, place[2]))
         trunk = _joint(base, (0, 0, 0), -self.lean * walking)
-        found = [trunk]
+        motions = [trunk]
         for index, side in ((0, -1), (1, 1)):
             hip, knee = legs[index]
             swing = -self.swing * np.sin(phase + np.pi * index) * walking
             arm = _joint(trunk, (side * 0.12 * tall, 0.3 * tall, 0), swing, side * 0.09)
-            found += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
+            motions += [arm, _joint(arm, (0, -upper, 0), 0.25 + 0.3 * max(swing, 0) * walking)]
             upper_leg = _joint(base, (side * 0.05 * tall, 0, 0), hip)
-            found += [upper_leg, _joint(upper_leg, (0, -thigh, 0), knee)]
-        return np.stack(found)
+            motions += [upper_leg, _joint(upper_leg, (0, -thigh, 0), knee)]
+        return np.stack(motions)
 
 
 def _joint(parent: Array, place: tuple[float, float, float], bend: float, splay: float = 0.0) -> Array:
-    """The motion of a part that hangs at `place` of its parent; `bend` swings its lower end ahead, `splay` to the right."""
-    cosine, sine, wide, aside = np.cos(bend), np.sin(bend), np.cos(splay), np.sin(splay)
-    ahead = np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
-    right = np.array([[wide, -aside, 0], [aside, wide, 0], [0, 0, 1]])
-    turn = parent[:, :3] @ ahead @ right
+    """The motion [3, 4] of a part that hangs at `place` of its parent. bend swings its lower end ahead, splay to the right, in radians."""
+    cosine, sine = np.cos(bend), np.sin(bend)
+    about_x = np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
+    cosine, sine = np.cos(splay), np.sin(splay)
+    about_z = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turn = parent[:, :3] @ about_x @ about_z
     return np.concatenate([turn, (parent[:, :3] @ np.array(place) + parent[:, 3])[:, None]], 1)
 
 
@@ -76,42 +80,43 @@ def draw_person(draw: np.random.Generator, atlas: Atlas) -> Person:
         tall = float(draw.uniform(1.05, 1.4))
     wide = draw.uniform(0.92, 1.15) * tall
 
-    def chosen(colours: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
+    def pick(colours: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
         red, green, blue = np.array(colours[int(draw.integers(len(colours)))]) * draw.uniform(0.8, 1.2)
         return float(red), float(green), float(blue)
 
-    skin, coat, legs = chosen(_SKINS), chosen(_CLOTHES), chosen(_TROUSERS)
+    skin, coat, legs = pick(_SKINS), pick(_CLOTHES), pick(_TROUSERS)
     cloth = Paint(atlas["stripes" if draw.random() < 0.12 else "cloth"], PEDESTRIAN, coat)
     trousers = Paint(atlas["cloth"], PEDESTRIAN, legs)
     bare = Paint(atlas["plain"], PEDESTRIAN, skin)
-    shoes = Paint(atlas["plain"], PEDESTRIAN, chosen(((0.015, 0.014, 0.013), (0.5, 0.5, 0.5), (0.1, 0.06, 0.03))))
+    shoes = Paint(atlas["plain"], PEDESTRIAN, pick(((0.015, 0.014, 0.013), (0.5, 0.5, 0.5), (0.1, 0.06, 0.03))))
     sleeves = bare if draw.random() < 0.2 else cloth
     shins = bare if draw.random() < 0.12 else trousers
     hem = str(draw.choice(["jacket", "coat", "skirt"], p=[0.62, 0.22, 0.16]))
-    trunk = [_trunk(tall, wide, cloth, trousers, hem), *_head(draw, tall, atlas, skin, chosen(_HAIR))]
+    trunk = [_trunk(tall, wide, cloth, trousers, hem), *_head(draw, tall, atlas, skin, pick(_HAIR))]
     if draw.random() < 0.4:
-        bag = Paint(atlas["cloth"], PEDESTRIAN, chosen(_CLOTHES))
+        bag = Paint(atlas["cloth"], PEDESTRIAN, pick(_CLOTHES))
         back = draw.random() < 0.5
         low = np.array((-0.075, 0.12, -0.145) if back else (0.1, -0.06, -0.06)) * tall
         trunk.append(box(low, low + np.array((0.15, 0.18, 0.085) if back else (0.05, 0.11, 0.14)) * tall, bag))
-    parts = [joined(trunk)]
+    parts = [join(trunk)]
     for _ in range(2):
-        hand = _limb(0.04 * tall, 0.02 * tall, 0.016 * tall, bare).moved(turned(0, (0, -0.15 * tall, 0)))
+        hand = _limb(0.04 * tall, 0.02 * tall, 0.016 * tall, bare).transform(rigid_motion(0, (0, -0.15 * tall, 0)))
         parts.append(_limb(0.175 * tall, 0.031 * wide, 0.024 * wide, cloth))
-        parts.append(joined([_limb(0.155 * tall, 0.024 * wide, 0.018 * wide, sleeves), hand]))
+        parts.append(join([_limb(0.155 * tall, 0.024 * wide, 0.018 * wide, sleeves), hand]))
         parts.append(_limb(0.25 * tall, 0.05 * wide, 0.034 * wide, trousers))
         foot = box((-0.026 * tall, -0.27 * tall, -0.045 * tall), (0.026 * tall, -0.225 * tall, 0.1 * tall), shoes)
-        parts.append(joined([_limb(0.235 * tall, 0.034 * wide, 0.024 * wide, shins), foot]))
+        parts.append(join([_limb(0.235 * tall, 0.034 * wide, 0.024 * wide, shins), foot]))
     return Person(parts, tall, 0.78 * tall * float(draw.uniform(0.9, 1.05)), float(draw.uniform(0.3, 0.55)), float(draw.uniform(0.0, 0.06)))
 
 
 def _ring(across: float, deep: float, high: float, sides: int = 8) -> Array:
+    """Points [sides, 3] of an ellipse at the height `high`."""
     angle = np.arange(sides) * 2 * np.pi / sides + np.pi / sides
     return np.stack([across * np.sin(angle), np.full(sides, high), -deep * np.cos(angle)], -1)
 
 
 def _limb(length: float, upper: float, lower: float, paint: Paint) -> Mesh:
-    """From its joint down."""
+    """A limb from its joint at the origin down."""
     middle = 0.5 * (upper + lower)
     shape = [(0, -1.02 * length), (lower, -length), (middle, -0.5 * length), (upper, 0), (0.5 * upper, 0.6 * upper), (0, 0.7 * upper)]
     return loft(np.array([_ring(radius, radius, high, 6) for radius, high in shape]), paint, (1, 1), 0.85)
@@ -126,13 +131,13 @@ def _trunk(tall: float, wide: float, cloth: Paint, trousers: Paint, hem: str) ->
     if hem == "skirt":
         flared = [(0.13, 0.11, -0.22), (0.1, 0.08, -0.1), (0.086, 0.064, 0.06)]
         parts.append(loft(np.array([_ring(x * wide, z * wide, y * tall) for x, z, y in flared]), trousers, (1, 1), 0.9))
-    return joined(parts)
+    return join(parts)
 
 
 def _head(
     draw: np.random.Generator, tall: float, atlas: Atlas, skin: tuple[float, float, float], hair: tuple[float, float, float]
 ) -> list[Mesh]:
-    """The face's tile begins behind, so that its middle is in front."""
+    """Head and hair. The tile of the face begins at the back of the head, so that its middle is in front."""
     shape = np.array([(0.0, -0.062), (0.03, -0.055), (0.041, -0.03), (0.045, 0.005), (0.041, 0.035), (0.026, 0.056), (0.0, 0.064)]) * tall
     middle = np.array([0, 0.41 * tall, 0.008 * tall])
     rings = np.array([_ring(0.92 * radius, 1.08 * radius, high) for radius, high in shape]) + middle
@@ -144,4 +149,4 @@ def _head(
     place = (covered.corners.mean(1) - middle) / tall
     long = draw.random() < 0.4
     kept = (place[:, 1] > 0.03) | ((place[:, 2] < 0.0) & (place[:, 1] > (-0.06 if long else -0.025)))
-    return [face, covered.chosen(kept)]
+    return [face, covered.select(kept)]

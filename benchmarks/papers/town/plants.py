@@ -1,13 +1,13 @@
-"""Trees, bushes and hedges: trunks, and crowns of tufts of leaves that face many ways."""
+"""Trees, bushes and hedges: trunks, and crowns of tufts: squares with a tile of leaves, in many directions."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas import Atlas
 from .labels import TREE
-from .meshes import Mesh, Paint, box, joined, quads, tube
-from .tiles import Atlas
+from .meshes import Mesh, Paint, box, join, quads, tube
 
 Array = NDArray[np.floating]
 
@@ -26,7 +26,7 @@ def draw_tree(draw: np.random.Generator, atlas: Atlas, tall: float, autumn: bool
     bark = Paint(atlas["bark"], TREE, (1.0, 1.0, 1.0))
     tint = leaf_colour(draw, autumn)
     if draw.random() < 0.12:
-        return joined([tube((0, -0.2, 0), (0, 0.35 * tall, 0), (0.16, 0.12), bark), _conifer(draw, atlas, tall, tint)])
+        return join([tube((0, -0.2, 0), (0, 0.35 * tall, 0), (0.16, 0.12), bark), _conifer(draw, atlas, tall, tint)])
     bare = draw.uniform(0.28, 0.36) * tall
     thick = 0.018 * tall + 0.05
     parts = [tube((0, -0.2, 0), (0, bare + 0.2 * tall, 0), (thick, 0.6 * thick), bark, 7, 2.0)]
@@ -38,7 +38,7 @@ def draw_tree(draw: np.random.Generator, atlas: Atlas, tall: float, autumn: bool
         end = (np.cos(angle) * out, bare + 0.3 * (tall - bare), np.sin(angle) * out)
         parts.append(tube((0, bare * 0.9, 0), end, (0.5 * thick, 0.25 * thick), bark, 5, 2.0))
     parts.append(_crown(draw, atlas["leaves"], middle, radii, tint, tufts))
-    return joined(parts)
+    return join(parts)
 
 
 def draw_bush(draw: np.random.Generator, atlas: Atlas, size: float, autumn: bool) -> Mesh:
@@ -47,36 +47,36 @@ def draw_bush(draw: np.random.Generator, atlas: Atlas, size: float, autumn: bool
 
 
 def draw_hedge(draw: np.random.Generator, atlas: Atlas, length: float, tall: float, autumn: bool) -> Mesh:
-    """Along x from 0 to `length`, its front at z = 0."""
+    """A hedge along x from 0 to `length`; its front is at z = 0."""
     tint = leaf_colour(draw, autumn)
     body = box((0, 0, 0.1), (length, tall, 0.7), Paint(atlas["hedge"], TREE, tint), 1.6)
     count = max(2, int(length / 0.7))
     x = (np.arange(count) + draw.uniform(0.2, 0.8, count)) * length / count
     centres = np.stack([x, tall * draw.uniform(0.45, 0.95, count), draw.uniform(0.05, 0.25, count)], -1)
     outward = np.stack([draw.normal(0, 0.3, count), draw.uniform(0, 0.8, count), -np.ones(count)], -1)
-    return joined([body, _tufts(draw, atlas["leaves"], centres, outward, np.full(count, 0.5), outward, tint)])
+    return join([body, _tufts(draw, atlas["leaves"], centres, outward, np.full(count, 0.5), outward, tint)])
 
 
 def _crown(draw: np.random.Generator, tile: int, middle: Array, radii: Array, tint: tuple[float, float, float], count: int) -> Mesh:
-    """Tufts spread over an ellipsoid by a spiral, some inside it, darker there and below."""
+    """Tufts along a spiral on an ellipsoid and inside it; those inside and below are darker."""
     step = np.arange(count) + 0.5
     up = 1 - 2 * step / count
     angle = step * 2.399963 + draw.uniform(0, 6.28)
     around = np.sqrt(1 - up**2)
-    way = np.stack([np.cos(angle) * around, up, np.sin(angle) * around], -1)
+    direction = np.stack([np.cos(angle) * around, up, np.sin(angle) * around], -1)
     reach = draw.uniform(0.5, 0.92, count)
     lumps = 1 + 0.16 * np.sin(3 * angle + draw.uniform(0, 6)) * around
-    centres = middle + way * radii * (reach * lumps)[:, None]
+    centres = middle + direction * radii * (reach * lumps)[:, None]
     openness = 0.42 + 0.3 * (reach - 0.5) / 0.42 + 0.24 * up
     size = float(radii.mean()) * draw.uniform(0.42, 0.6, count)
-    facing = way + draw.normal(0, 0.35, way.shape)
-    return _tufts(draw, tile, centres, facing, size, way * np.clip(openness, 0.15, 1)[:, None], tint)
+    facing = direction + draw.normal(0, 0.35, direction.shape)
+    return _tufts(draw, tile, centres, facing, size, direction * np.clip(openness, 0.15, 1)[:, None], tint)
 
 
 def _tufts(
     draw: np.random.Generator, tile: int, centres: Array, facing: Array, size: Array, normals: Array, tint: tuple[float, float, float]
 ) -> Mesh:
-    """Squares of half side `size` [N] about `centres`, across `facing`; lit as by `normals` (with lengths), [N, 3] each."""
+    """Squares of half side `size` [N] around `centres`, perpendicular to `facing`, shaded by `normals` as in `Mesh`; [N, 3] each."""
     ahead = facing / np.linalg.norm(facing, axis=1, keepdims=True)
     right = np.cross(ahead, draw.normal(size=ahead.shape))
     right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-9)
@@ -87,7 +87,7 @@ def _tufts(
     bent = normals[:, None] + 0.35 * np.linalg.norm(normals, axis=-1)[:, None, None] * offsets.transpose(1, 0, 2) / size[:, None, None]
     bent *= np.linalg.norm(normals, axis=-1)[:, None, None] / np.linalg.norm(bent, axis=-1, keepdims=True)
     uv = np.broadcast_to((signs + 1) / 2, (len(centres), 4, 2))
-    return quads(corners, uv, Paint(tile, TREE, tint, leafy=True), bent)
+    return quads(corners, uv, Paint(tile, TREE, tint, cutout=True), bent)
 
 
 def _conifer(draw: np.random.Generator, atlas: Atlas, tall: float, tint: tuple[float, float, float]) -> Mesh:
@@ -95,8 +95,8 @@ def _conifer(draw: np.random.Generator, atlas: Atlas, tall: float, tint: tuple[f
     height = np.linspace(0.14, 0.97, count) * tall
     angle = np.arange(count) * 2.399963
     reach = (tall - height) * 0.2 + 0.12
-    way = np.stack([np.cos(angle), np.full(count, 0.35), np.sin(angle)], -1)
+    direction = np.stack([np.cos(angle), np.full(count, 0.35), np.sin(angle)], -1)
     centres = np.stack([np.cos(angle) * reach * 0.7, height, np.sin(angle) * reach * 0.7], -1)
-    lit = way / np.linalg.norm(way, axis=1, keepdims=True) * 0.75
+    normals = direction / np.linalg.norm(direction, axis=1, keepdims=True) * 0.75
     dark = (0.5 * tint[0], 0.62 * tint[1], 0.6 * tint[2])
-    return _tufts(draw, atlas["needles"], centres, way + draw.normal(0, 0.2, way.shape), reach * 0.9 + 0.15, lit, dark)
+    return _tufts(draw, atlas["needles"], centres, direction + draw.normal(0, 0.2, direction.shape), reach * 0.9 + 0.15, normals, dark)

@@ -1,6 +1,6 @@
-"""The ground of a town: a main street that bends, streets that cross it, kerbs, pavements, markings, lawns.
+"""The ground of a town: a main street with bends, side streets, kerbs, pavements, markings and lawns.
 
-Roads lie at height 0, everything beside them at height KERB. x is right, z along the main street, in metres.
+Roads are at height 0, and everything beside them is at height KERB. x is right, z along the main street, in metres.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .tiles import Atlas, sampled
+from .atlas import Atlas, sample
 
 Array = NDArray[np.floating]
 
 KERB = 0.13
 ROAD, PAVEMENT, LAWN = range(3)
 _ROUNDING = 7.0
-"""Metres over which the edges of two roads melt into a rounded corner."""
+"""Metres over which the edges of two roads are blended into a rounded corner."""
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """A street across the main one at `z`; `sides`: to the left (-1), to the right (1), or both."""
+    """A side street at `z`. half: half its width. sides: to the left (-1), to the right (1), or both. zebra: with pedestrian crossings."""
 
     z: float
     half: float
@@ -32,9 +32,12 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Roads:
-    """half: half the width of the main street; lanes: the distance of a lane's middle from the road's; pavement: its width.
+    """The streets of a town.
 
-    traffic: 1 where one drives on the right, -1 on the left. parking: width of the strips for parked cars, 0 without.
+    half: half the width of the main street. lane: distance of the middle of a lane from the middle of the road. pavement: its width.
+    parking: width of the strips for parked cars, 0 without. traffic: 1 if cars drive on the right, -1 on the left. bend: amplitude,
+    wavelength / 2 pi and phase of the sine that the main street follows. dashes: length of a dash of the centre line, and period.
+    centre_line: dashed, double or none. paint, dark: brightness of the markings and of the asphalt.
     """
 
     half: float
@@ -52,18 +55,18 @@ class Roads:
     dark: float
 
     def centre(self, z: Array) -> Array:
-        """x of the middle of the main street."""
+        """x of the middle of the main street at z."""
         size, length, phase = self.bend
         return np.asarray(size * (np.sin(z / length + phase) - np.sin(phase)), z.dtype)
 
     def slope(self, z: Array) -> Array:
-        """Of `centre`: how far it goes right per metre ahead."""
+        """The slope dx / dz of the main street at z."""
         size, length, phase = self.bend
         return np.asarray(size / length * np.cos(z / length + phase), z.dtype)
 
-    def edge(self, x: Array, z: Array) -> Array:
-        """About the distance to the edge of the nearest road, negative on it."""
-        found = np.abs(x - self.centre(z)) - self.half
+    def edge_distance(self, x: Array, z: Array) -> Array:
+        """The approximate distance to the edge of the nearest road, negative on the road."""
+        distance = np.abs(x - self.centre(z)) - self.half
         for crossing in self.crossings:
             along = np.abs(z - crossing.z)
             near = along < crossing.half + self.pavement + 30
@@ -72,19 +75,20 @@ class Roads:
             other = along[near] - crossing.half
             if len(crossing.sides) == 1:
                 other = np.maximum(other, -crossing.sides[0] * (x[near] - self.centre(z[near])))
-            mixed = np.maximum(_ROUNDING - np.abs(found[near] - other), 0) / _ROUNDING
-            found[near] = np.minimum(found[near], other) - mixed**2 * (_ROUNDING / 4)
-        return found
+            overlap = np.maximum(_ROUNDING - np.abs(distance[near] - other), 0) / _ROUNDING
+            distance[near] = np.minimum(distance[near], other) - overlap**2 * (_ROUNDING / 4)
+        return distance
 
-    def meet(self, eye: Array, rays: Array) -> tuple[Array, Array]:
-        """Where rays [N, 3] that point down meet the ground: the factor t of eye + t ray [N], and the edge's distance there.
+    def intersect(self, eye: Array, rays: Array) -> tuple[Array, Array]:
+        """Where rays [N, 3] that point down meet the ground, at eye + t ray: t [N], and the distance from the edge of the road [N].
 
-        A ray that reaches the height of the pavement above a road, and the height of the road beneath a pavement, meets the kerb between.
+        If a ray is above a road at the height of the pavement, and below a pavement at the height of the road, it meets the kerb in
+        between.
         """
         high, low = ((eye[1] - height) / -rays[:, 1] for height in (KERB, 0.0))
 
         def edge_at(t: Array, chosen: NDArray[np.bool_]) -> Array:
-            return self.edge(eye[0] + t * rays[chosen, 0], eye[2] + t * rays[chosen, 2])
+            return self.edge_distance(eye[0] + t * rays[chosen, 0], eye[2] + t * rays[chosen, 2])
 
         everywhere = np.ones(len(rays), bool)
         above, below = edge_at(high, everywhere), edge_at(low, everywhere)
@@ -102,31 +106,31 @@ class Roads:
         return t, edge
 
     def colour(
-        self, atlas: Atlas, x: Array, z: Array, edge: Array, foot: tuple[Array, Array], noise: Array
+        self, atlas: Atlas, x: Array, z: Array, edge: Array, footprint: tuple[Array, Array], noise: Array
     ) -> tuple[Array, NDArray[np.integer]]:
-        """Colours (linear RGB) [N, 3] and kinds [N] of the ground.
+        """Linear RGB [N, 3] and kinds [N] (ROAD, PAVEMENT, LAWN) of the ground at x, z, with the distance `edge` from the edge of the road.
 
-        foot: the metres that a sample covers in x and in z. noise [S, S, 3]: seamless, about 0 with deviation 1.
+        footprint: the metres that a sample covers in x and in z. noise [S, S, 3]: seamless, with mean 0 and standard deviation 1.
         """
-        grime = sampled(noise, x * 11 % len(noise), z * 11 % len(noise))[:, 0]
+        grime = sample(noise, x * 11 % len(noise), z * 11 % len(noise))[:, 0]
         kind = np.where(edge < 0, ROAD, np.where((edge < self.pavement) | (not self.lawn), PAVEMENT, LAWN))
         tile = np.array([atlas["asphalt"], atlas["paving"], atlas["grass"]])[kind]
         metres = np.array([3.0, 1.8, 2.6], np.float32)[kind]
-        wide = np.sqrt(foot[0] * foot[1])
-        texels = wide * 512 / metres
-        found = atlas.look_up(tile, np.stack([x / metres, z / metres], -1), texels)[:, :3]
-        found *= (1 + 0.07 * grime)[:, None]
+        sample_size = np.sqrt(footprint[0] * footprint[1])
+        texels = sample_size * 512 / metres
+        colour = atlas.look_up(tile, np.stack([x / metres, z / metres], -1), texels)[:, :3]
+        colour *= (1 + 0.07 * grime)[:, None]
         road = np.flatnonzero(kind == ROAD)
-        found[road] *= _cracks(noise, x[road], z[road], wide[road])[:, None]
-        found[road] = self._driven(found[road], *(part[road] for part in (x, z, *foot, grime)))
-        stone = _stripe(edge, 0.0, 0.16, wide)
-        found += (np.float32(0.34) - found) * (0.75 * stone)[:, None]
-        gutter = _stripe(edge, -0.35, 0.0, wide)
-        found *= (1 - 0.13 * gutter)[:, None]
-        return found, kind
+        colour[road] *= _cracks(noise, x[road], z[road], sample_size[road])[:, None]
+        colour[road] = self._road_colour(colour[road], *(part[road] for part in (x, z, *footprint, grime)))
+        stone = _stripe(edge, 0.0, 0.16, sample_size)
+        colour += (np.float32(0.34) - colour) * (0.75 * stone)[:, None]
+        gutter = _stripe(edge, -0.35, 0.0, sample_size)
+        colour *= (1 - 0.13 * gutter)[:, None]
+        return colour, kind
 
-    def _driven(self, colour: Array, x: Array, z: Array, foot_x: Array, foot_z: Array, grime: Array) -> Array:
-        """The road's surface: darker where wheels run, with patches and markings."""
+    def _road_colour(self, colour: Array, x: Array, z: Array, footprint_x: Array, footprint_z: Array, grime: Array) -> Array:
+        """Linear RGB of the road's surface: darker where wheels run, with markings."""
         across = x - self.centre(z)
         beyond = np.full(len(x), np.inf, np.float32)
         for crossing in self.crossings:
@@ -136,70 +140,70 @@ class Roads:
         worn = np.exp(-((wheel / 0.35) ** 2)) * main * (beyond > 0)
         colour = colour * (self.dark * (1 - 0.1 * worn))[:, None]
         paint = np.zeros(len(x), np.float32)
-        free = np.clip((beyond - 7.0) / np.maximum(foot_z, 0.05), 0, 1) * main
+        allowed = np.clip((beyond - 7.0) / np.maximum(footprint_z, 0.05), 0, 1) * main
         on, period = self.dashes
         if self.centre_line == "dashed":
-            paint = np.maximum(paint, free * _stripe(across, -0.07, 0.07, foot_x) * _dashes(z, on, period, foot_z))
+            paint = np.maximum(paint, allowed * _stripe(across, -0.07, 0.07, footprint_x) * _dashes(z, on, period, footprint_z))
         elif self.centre_line == "double":
-            pair = _stripe(across, -0.2, -0.08, foot_x) + _stripe(across, 0.08, 0.2, foot_x)
-            paint = np.maximum(paint, free * pair)
+            pair = _stripe(across, -0.2, -0.08, footprint_x) + _stripe(across, 0.08, 0.2, footprint_x)
+            paint = np.maximum(paint, allowed * pair)
         side = self.half - self.parking - 0.25
         if self.edge_lines:
-            lines = _stripe(np.abs(across), side - 0.06, side + 0.06, foot_x)
-            paint = np.maximum(paint, free * lines)
+            lines = _stripe(np.abs(across), side - 0.06, side + 0.06, footprint_x)
+            paint = np.maximum(paint, allowed * lines)
         elif self.parking:
-            bays = _stripe(np.abs(across), side, side + 0.1, foot_x) * _dashes(z, 0.8, 1.6, foot_z)
-            paint = np.maximum(paint, free * bays)
+            bays = _stripe(np.abs(across), side, side + 0.1, footprint_x) * _dashes(z, 0.8, 1.6, footprint_z)
+            paint = np.maximum(paint, allowed * bays)
         for crossing in self.crossings:
-            paint = np.maximum(paint, self._crossing_marks(crossing, across, z, foot_x, foot_z))
-        worn_off = np.clip(0.85 + 0.18 * grime - 0.25 * worn, 0.25, 1)
-        return np.asarray(colour + (self.paint - colour) * (paint * worn_off)[:, None], np.float32)
+            paint = np.maximum(paint, self._crossing_marks(crossing, across, z, footprint_x, footprint_z))
+        opacity = np.clip(0.85 + 0.18 * grime - 0.25 * worn, 0.25, 1)
+        return np.asarray(colour + (self.paint - colour) * (paint * opacity)[:, None], np.float32)
 
-    def _crossing_marks(self, crossing: Crossing, across: Array, z: Array, foot_x: Array, foot_z: Array) -> Array:
-        """Stop lines of the main street, zebras before them, and give-way dashes of the street across."""
+    def _crossing_marks(self, crossing: Crossing, across: Array, z: Array, footprint_x: Array, footprint_z: Array) -> Array:
+        """Stop lines and zebra crossings on the main street, give-way lines and centre lines on the side street: opacity [N]."""
         away = z - crossing.z
         near = np.flatnonzero(np.abs(away) < crossing.half + 12)
-        found = np.zeros(len(z), np.float32)
+        opacity = np.zeros(len(z), np.float32)
         if not len(near):
-            return found
-        away, across, foot_x, foot_z = away[near], across[near], foot_x[near], foot_z[near]
+            return opacity
+        away, across, footprint_x, footprint_z = away[near], across[near], footprint_x[near], footprint_z[near]
         inside = np.abs(across) < self.half - 0.2
-        mine = across * np.sign(away) * self.traffic < 0
+        approaching = across * np.sign(away) * self.traffic < 0
         beyond = np.abs(away) - crossing.half
-        marks = _stripe(beyond, 6.6, 7.0, foot_z) * inside * mine
+        marks = _stripe(beyond, 6.6, 7.0, footprint_z) * inside * approaching
         if crossing.zebra:
-            bars = _dashes(across, 0.5, 1.0, foot_x) * _stripe(beyond, 2.6, 5.6, foot_z) * inside
+            bars = _dashes(across, 0.5, 1.0, footprint_x) * _stripe(beyond, 2.6, 5.6, footprint_z) * inside
             marks = np.maximum(marks, bars)
         outside = np.abs(across) - self.half
         gives_way = away * np.sign(across) * self.traffic > 0
-        dashed = _stripe(outside, 1.6, 1.9, foot_x) * _dashes(away, 0.5, 1.0, foot_z) * gives_way
-        middle = _stripe(away, -0.07, 0.07, foot_z) * _dashes(np.abs(across), 2.0, 5.0, foot_x) * (outside > 4)
+        dashed = _stripe(outside, 1.6, 1.9, footprint_x) * _dashes(away, 0.5, 1.0, footprint_z) * gives_way
+        middle = _stripe(away, -0.07, 0.07, footprint_z) * _dashes(np.abs(across), 2.0, 5.0, footprint_x) * (outside > 4)
         open_side = np.isin(np.sign(across), crossing.sides)
-        found[near] = np.maximum(marks, np.maximum(dashed, middle) * open_side * (np.abs(away) < crossing.half - 0.2))
-        return found
+        opacity[near] = np.maximum(marks, np.maximum(dashed, middle) * open_side * (np.abs(away) < crossing.half - 0.2))
+        return opacity
 
 
-def _cracks(noise: Array, x: Array, z: Array, wide: Array) -> Array:
-    """How much darker asphalt is along cracks, which are level lines of the noise, and on patches; samples are `wide` [N] metres."""
+def _cracks(noise: Array, x: Array, z: Array, sample_size: Array) -> Array:
+    """The factor [N] by which cracks (level lines of the noise) and patches darken asphalt."""
     size = len(noise)
-    level = sampled(noise, (x * 37 + 100) % size, (z * 29 + 50) % size)[:, 0]
-    line = np.exp(-np.square(level / (0.02 + 0.6 * wide))) * np.clip(0.035 / wide, 0, 1)
-    patch = sampled(noise, (z * 7 + 200) % size, (x * 9 + 300) % size)[:, 0]
-    return np.asarray(1 - 0.3 * line * np.clip(patch + 0.6, 0, 1) - 0.16 * np.clip((patch - 1.3) / (0.03 + wide), 0, 1))
+    level = sample(noise, (x * 37 + 100) % size, (z * 29 + 50) % size)[:, 0]
+    line = np.exp(-np.square(level / (0.02 + 0.6 * sample_size))) * np.clip(0.035 / sample_size, 0, 1)
+    patch = sample(noise, (z * 7 + 200) % size, (x * 9 + 300) % size)[:, 0]
+    return np.asarray(1 - 0.3 * line * np.clip(patch + 0.6, 0, 1) - 0.16 * np.clip((patch - 1.3) / (0.03 + sample_size), 0, 1))
 
 
-def _stripe(place: Array, low: float, high: float, wide: Array) -> Array:
-    """Which share of an interval of width `wide` about `place` lies between low and high."""
-    return np.clip((np.minimum(high, place + wide / 2) - np.maximum(low, place - wide / 2)) / wide, 0, 1)
+def _stripe(place: Array, low: float, high: float, sample_size: Array) -> Array:
+    """The share of the interval of width `sample_size` around `place` that lies between low and high."""
+    return np.clip((np.minimum(high, place + sample_size / 2) - np.maximum(low, place - sample_size / 2)) / sample_size, 0, 1)
 
 
-def _dashes(place: Array, on: float, period: float, wide: Array) -> Array:
-    """The same for stripes `on` wide that begin at each multiple of `period`."""
+def _dashes(place: Array, on: float, period: float, sample_size: Array) -> Array:
+    """As `_stripe`, for stripes of width `on` that begin at each multiple of `period`."""
 
     def filled(end: Array) -> Array:
         return np.floor(end / period) * on + np.minimum(end % period, on)
 
-    return np.asarray((filled(place + wide / 2) - filled(place - wide / 2)) / wide)
+    return np.asarray((filled(place + sample_size / 2) - filled(place - sample_size / 2)) / sample_size)
 
 
 def draw_roads(draw: np.random.Generator, length: float, style: str) -> Roads:

@@ -1,4 +1,4 @@
-"""Triangles to pixels: all rows of all triangles at once, then all pixels of all rows, without a loop over either."""
+"""Scan conversion of triangles: first all rows of all triangles at once, then all pixels of all rows, without Python loops over them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Index = NDArray[np.int64]
 
 
 class Scan:
-    """The points of a grid (at integers) that lie in triangles, row by row.
+    """The points of an integer grid that lie in triangles, as runs of adjacent points in a row.
 
-    Triangles that share an edge share no point and leave none out, whichever way they turn.
+    Where triangles share an edge, each point belongs to exactly one of them, whatever their orientation.
     """
 
     def __init__(self, corners: Array, width: int, height: int) -> None:
-        """corners [N, 3, 2]: x, y."""
+        """corners [N, 3, 2]: x, y on a grid of width x height points."""
         order = np.argsort(corners[..., 1], axis=1, kind="stable")
         x, y = (np.ascontiguousarray(np.take_along_axis(corners[..., axis], order, 1).T) for axis in (0, 1))
         top, bottom = (np.clip(np.ceil(edge), 0, height).astype(np.int64) for edge in (y[0], y[2]))
@@ -26,35 +26,36 @@ class Scan:
         short_side = np.where(down < y[1][triangle], _crossing(x, y, 0, 1, triangle, down), _crossing(x, y, 1, 2, triangle, down))
         left, right = (np.clip(np.ceil(edge(long_side, short_side)), 0, width).astype(np.int64) for edge in (np.minimum, np.maximum))
         filled = np.flatnonzero(right > left)
-        self.width, self.runs, self.row = width, triangle[filled], row[filled]
+        self.width = width
+        self.run_triangles, self.row = triangle[filled], row[filled]  # one entry for each run
         self.left, self.count = left[filled], (right - left)[filled]
 
     def places(self) -> Index:
-        """Where the points are in the grid [height, width] made flat, [M]."""
+        """Indices [M] of the points in the flattened grid [height, width]."""
         first = self.row * self.width + self.left
         return np.arange(int(self.count.sum())) + np.repeat(first - np.cumsum(self.count) + self.count, self.count)
 
     def triangles(self) -> Index:
         """The triangle of each point, [M]."""
-        return np.repeat(self.runs, self.count)
+        return np.repeat(self.run_triangles, self.count)
 
     def values(self, planes: Array) -> Array:
-        """planes [N, 3]: factors of x and y, and a constant, of each triangle -> their values at the points, [M] float64."""
-        slope = planes[self.runs, 0]
-        start = slope * self.left + planes[self.runs, 1] * self.row + planes[self.runs, 2]
+        """Values [M] float64 at the points of planes [N, 3], one for each triangle: the factors of x and y, and a constant."""
+        slope = planes[self.run_triangles, 0]
+        start = slope * self.left + planes[self.run_triangles, 1] * self.row + planes[self.run_triangles, 2]
         step = np.arange(int(self.count.sum())) - np.repeat(np.cumsum(self.count) - self.count, self.count)
         return np.asarray(np.repeat(start, self.count) + np.repeat(slope, self.count) * step)
 
 
 def _crossing(x: Array, y: Array, upper: int, lower: int, triangle: Index, down: Array) -> Array:
-    """Where the edge from corner `upper` to `lower` crosses each row."""
+    """x at which the edge from corner `upper` to `lower` crosses each row."""
     rise = y[lower] - y[upper]
     slope = (x[lower] - x[upper]) / np.where(rise > 0, rise, 1)
     return np.asarray(x[upper][triangle] + (down - y[upper][triangle]) * slope[triangle])
 
 
 def _runs(first: Index, end: Index) -> tuple[Index, Index]:
-    """Owner and value of all integers in the intervals [first, end)."""
+    """All integers in the intervals [first, end): the index of the interval, and the integer."""
     count = np.maximum(end - first, 0)
     owner = np.repeat(np.arange(len(count)), count)
     return owner, np.arange(len(owner)) + np.repeat(first - np.cumsum(count) + count, count)

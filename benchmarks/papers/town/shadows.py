@@ -1,25 +1,28 @@
-"""Which places the sun reaches: maps of how near the sun surfaces come, cell by cell of a plane across its light."""
+"""Shadow maps: for each cell of a plane perpendicular to the sunlight, how far the nearest surface lies towards the sun."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .meshes import Mesh, facings, gradients
+from .atlas import Atlas
+from .meshes import Mesh, affine_functions, area_vectors
 from .scanline import Scan
-from .tiles import Atlas
 
 Array = NDArray[np.floating]
 
 _AT_ONCE = 3000
-"""Triangles that are scanned together, which bounds the memory."""
+"""Number of triangles that are scanned at once; limits the memory."""
 
 
 class ShadowMap:
-    """Of the triangles of a mesh within a box of the world."""
+    """The shadow map of the triangles of a mesh in a box of the world."""
 
     def __init__(self, mesh: Mesh, atlas: Atlas, towards: Array, low: Array, high: Array, cell: float, side: int) -> None:
-        """towards [3]: to the sun; low, high [3]: the box. Cells are at least `cell` metres wide, and at most `side` lie in a row."""
+        """towards [3]: direction of the sun; low, high [3]: corners of the box.
+
+        Cells are at least `cell` metres wide, at most `side` in a row.
+        """
         self.towards = np.asarray(towards, np.float64)
         right = np.cross([0.0, 1.0, 0.0], self.towards)
         right /= np.linalg.norm(right)
@@ -35,30 +38,30 @@ class ShadowMap:
         for start in range(0, len(mesh), _AT_ONCE):
             chosen = start + np.flatnonzero(inside[start : start + _AT_ONCE])
             if len(chosen):
-                self._cast(mesh.chosen(chosen), atlas)
+                self._cast(mesh.select(chosen), atlas)
 
     def _cast(self, mesh: Mesh, atlas: Atlas) -> None:
         flat = (mesh.corners @ self.axes - self.low) / self.cell
-        found = Scan(flat, self.width, self.height)
-        slanted = facings(mesh.corners)
+        scan = Scan(flat, self.width, self.height)
+        slanted = area_vectors(mesh.corners)
         tilt = slanted @ self.towards
         tilt = np.where(np.abs(tilt) < 1e-7, 1e-7, tilt)
         slope = -(slanted @ self.axes) / tilt[:, None]
         level = np.einsum("ni,ni->n", slanted, mesh.corners[:, 0]) / tilt + slope @ self.low
-        places, near = found.places(), found.values(np.column_stack([slope * self.cell, level]))
-        owner = found.triangles()
-        leafy = np.flatnonzero(mesh.leafy[owner])
-        if len(leafy):
-            tables = gradients(mesh.corners, mesh.uv)[owner[leafy]]
-            cells = np.stack([places[leafy] % self.width, places[leafy] // self.width], -1) * self.cell + self.low
-            points = cells @ self.axes.T + near[leafy, None] * self.towards
+        places, near = scan.places(), scan.values(np.column_stack([slope * self.cell, level]))
+        owner = scan.triangles()
+        cutout = np.flatnonzero(mesh.cutout[owner])
+        if len(cutout):
+            tables = affine_functions(mesh.corners, mesh.uv)[owner[cutout]]
+            cells = np.stack([places[cutout] % self.width, places[cutout] // self.width], -1) * self.cell + self.low
+            points = cells @ self.axes.T + near[cutout, None] * self.towards
             uv = np.einsum("nij,nj->ni", tables[..., :3], points) + tables[..., 3]
-            gaps = leafy[~atlas.covered(mesh.tile[owner[leafy]], uv, np.full(len(leafy), 16.0))]
+            gaps = cutout[~atlas.is_covered(mesh.tile[owner[cutout]], uv, np.full(len(cutout), 16.0))]
             near[gaps] = -1e6
         np.maximum.at(self.nearest, places, near.astype(np.float32))
 
     def lit(self, points: Array) -> Array:
-        """1 where the sun reaches the points [N, 3], 0 in shadow; between, the mean of the answers of the four nearest cells."""
+        """1 where the sun reaches the points [N, 3], 0 in shadow; at edges between, interpolated from the four nearest cells."""
         places = ((points @ self.axes.astype(np.float32)) - self.low.astype(np.float32)) / np.float32(self.cell)
         level = points @ self.towards.astype(np.float32)
         corner = np.floor(places).astype(np.int32)

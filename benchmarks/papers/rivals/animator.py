@@ -1,4 +1,4 @@
-"""What both rivals are: methods that move one still image, frame by frame, and know no past."""
+"""The base of PoseWarp and MonkeyNet, which animate one image and make each frame independently."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from stages.networks.fewshot.generator import ExampleCode
 from .joints import joints_of
 
 
-class Still(Generator):
-    """A generator around `move_image`. Of several examples the first is moved."""
+class Animator(Generator):
+    """A generator that calls `move_image` for each frame. Of several examples it uses the first."""
 
     config: FewShotConfig
 
@@ -28,10 +28,13 @@ class Still(Generator):
 
     @abstractmethod
     def move_image(self, image: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Warped | None]:
-        """image [B, 3, H, W] in [-1, 1], joints of it and of the frame [B, 25, H, W] -> the frame, and the image as a flow moves it."""
+        """The frame [B, 3, H, W] in [-1, 1], and the warped image if the method has a flow.
+
+        image [B, 3, H, W] in [-1, 1]; source, driving: joint heat maps [B, 25, H, W] of the image and of the frame.
+        """
 
     def encode_examples(self, examples: Frame | None) -> ExampleCode:
-        """examples [B, K, ...] with 28 channels of s_t: kept as they are."""
+        """The code contains the examples [B, K, ...], whose s_t has 28 channels, unchanged."""
         assert examples is not None
         return ExampleCode(examples, [], examples.required_image.new_zeros(*examples.required_image.shape[:2], 0, 1, 1), None, None, None)
 
