@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Reporter(ConsoleReporter):
-    """Also keeps freed memory for reuse from the first frame on, when the model has been loaded."""
+    """Keeps freed memory from the first frame on: the model is loaded and prepared then."""
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         from stages.compute.allocator import keep_freed_memory
@@ -39,18 +39,18 @@ class _Reporter(ConsoleReporter):
 
 
 def _explain(values: dict[str, Any]) -> dict[str, str]:
-    """What `--normalize auto` stands for, as far as it is known without extracting layers."""
+    """The meaning of `--normalize auto`, as far as it is known without extraction."""
     from stages.errors import Fsv2vError, add_prefix
 
     if values["normalize"] != "auto" or values["examples"] is None:
         return {}
     try:
-        return {"normalize": _explain_normalize(values)}
+        return {"normalize": _what_auto_does(values)}
     except Fsv2vError as error:
         return {"normalize": with_hint(add_prefix("unknown: ", str(error)))}
 
 
-def _explain_normalize(values: dict[str, Any]) -> str:
+def _what_auto_does(values: dict[str, Any]) -> str:
     from pathlib import Path
 
     from fsv2v.models import default_model, load_model
@@ -67,12 +67,12 @@ def _explain_normalize(values: dict[str, Any]) -> str:
         if not path.exists():
             raise InputError(f"{path} does not exist")
     if not all(map(is_clip, paths)):
-        return "this is decided when both clips with the driving layer have been made"
+        return "it is decided when both clips with the driving layer have been made"
     driving, example = map(open_clip, paths)
     model = load_model(values["model"], values["base"]) if values["model"] else default_model(driving)
     kind = model.config.kind
     if not all(clip.has(layer) for clip in (driving, example) for layer in find(kind).layers):
-        return "this is decided when the driving layer has been extracted"
+        return "it is decided when the driving layer has been extracted"
     fitting = decide("auto", kind, [example], driving)
     return f"{FITTED[fitting.how]}: {fitting.why}"
 
@@ -85,7 +85,7 @@ def _explain_normalize(values: dict[str, Any]) -> str:
 )
 @path_option(
     "--driving", required=True, multiple=True, metavar="PATH",
-    help="The driving motion: a clip, a layer of a clip, a video or a folder of OpenPose JSON files. With several --face: one "
+    help="What drives the result: a clip, a layer of one, a video or an OpenPose JSON folder. With several --face: one "
     "for all or one for each.",
 )  # fmt: skip
 @click.option(
@@ -96,7 +96,7 @@ def _explain_normalize(values: dict[str, Any]) -> str:
 @path_option(
     "--start",
     metavar="PATH",
-    help="Real frames that precede the first one: an image, a video or a clip. The result continues after its end.",
+    help="Real frames that precede the first one, as an image, a video or a clip: the result goes on from its end.",
 )
 @path_option("--model", metavar="MODEL", help="A .safetensors file or a run's folder. Default: the shipped one for the driving layer.")
 @base_option
@@ -107,11 +107,11 @@ def _explain_normalize(values: dict[str, Any]) -> str:
     help="Largest number of frames taken from an example video. Default: 4, or 32 with --select.",
 )
 @click.option(
-    "--example-frames", metavar="START:STOP", help="The frames of an example video that may be taken; START or STOP may be left out."
+    "--example-frames", metavar="START:STOP", help="The part of an example video to take them from; START or STOP may be left out."
 )
 @click.option(
     "--select", default="all", show_default=True, metavar="all|delaunay|N",
-    help="Make each frame from all examples, or from the N with the most similar pose of the face; delaunay: from the 3 around its pose.",
+    help="Make each frame from all examples, or from the N with the most similar pose of the face; delaunay: from the 3 around that pose.",
 )  # fmt: skip
 @click.option(
     "--hysteresis", type=click.FloatRange(0, 10), default=0.25, show_default=True,
@@ -128,37 +128,42 @@ def _explain_normalize(values: dict[str, Any]) -> str:
 @click.option("--compile", is_flag=True, help="Compile the networks: takes a minute, then frames are faster. For long videos.")
 @click.option(
     "--crop", type=click.Choice(["auto", "subject", "none"]), default="auto", show_default=True,
-    help="Crop to the head or the whole body (subject); auto: crop unless it already fills the image.",
+    help="Crop to the head or to the whole body; auto: unless it already fills the image.",
 )  # fmt: skip
 @click.option(
     "--normalize", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True,
-    help="Give the driving face or body the position and proportions of the example; auto: only the position if both are one person.",
+    help="Give the driving face or body the position and proportions of the example; auto: only the position if both are the same person.",
 )  # fmt: skip
 @click.option(
     "--strength", metavar="N|PART=N[,PART=N...]",
-    help="Strength of the driver's motion in a face: 0 as in the example, 1 (default) as the driver, up to 2 exaggerated. For all or by "
+    help="How much of the driver's motion a face makes: 0 as in the example, 1 (default) as the driver, up to 2 exaggerated; for all or by "
     "part, as in pose=0.6,mouth=1.2. mouth: lips, jaw and nose; eyes: lids and brows; gaze: irises; pose: rotation, size and place of the "
     "head; expression: mouth and eyes.",
 )  # fmt: skip
 @click.option(
     "--part", metavar="PART[,PART...]",
-    help="Only these parts follow the driver, the rest is as in the example: mouth, eyes (with the gaze), gaze, expression, pose or all. "
+    help="Only these follow the driver, the rest stays the example's: mouth, eyes (with the gaze), gaze, expression, pose or all. "
     "Default: all.",
 )  # fmt: skip
 @click.option(
     "--motion", type=click.Choice(["auto", "absolute", "relative"]), default="auto", show_default=True,
-    help="absolute: the face has the driver's pose and expression. relative: it starts from the example's, and moves as far as the "
-    "driver moves from the frames that are most like the example. auto: absolute, but relative for the pose of a head that is put back "
+    help="absolute: the face looks as the driver's does. relative: it starts from the example's pose and expression, and moves as far as "
+    "the driver does from the frames that are most like the example. auto: absolute, but relative for the pose of a head that is put back "
     "into its photograph.",
 )  # fmt: skip
 @click.option(
     "--size", default="auto", show_default=True, metavar="auto|model|example|N",
-    help="Height of the crop in the result: as in the model's images, as in the example, or N pixels. auto: as in the example, at "
-    "most 1024, if it is clearly larger than the model's.",
+    help="Height of the crop in the result: of the model's images, of the example's own pixels, or N pixels. auto: the example's, at most "
+    "1024, if it is clearly larger than the model's.",
 )  # fmt: skip
 @click.option(
     "--paste/--no-paste", default=None,
     help="Put the moving head or body back into the photograph. Default: if the example is one photograph and --size is auto.",
+)  # fmt: skip
+@click.option(
+    "--retarget", is_flag=True,
+    help="--examples is a film: its person keeps the own head pose and place in it, and makes the driver's expressions. The result has the "
+    "film's frames and the driver's sound, until one of the two ends.",
 )  # fmt: skip
 @click.option(
     "--show", type=click.Choice(["result", "warp", "mask", "raw"]), default="result", show_default=True,
@@ -167,8 +172,8 @@ def _explain_normalize(values: dict[str, Any]) -> str:
 @click.option("--compare", is_flag=True, help="Show driving frame, semantic image and result side by side.")
 @click.option(
     "--appearance", metavar="CHOICE[,LABEL=CHOICE...]",
-    help="What cars, roads and so on look like, if the model has learnt it: mean, sample:SEED (random for each instance) or from:PICTURE, "
-    "for all labels or for one, as in road=sample:3,car=mean. Default: mean.",
+    help="What cars, roads and so on look like, if the model has learnt it: mean, sample:SEED (drawn for each instance) or from:PICTURE, "
+    "for all labels or for one, as in road=sample:3,car=mean. Default: the mean.",
 )  # fmt: skip
 @click.option(
     "--variants", type=click.IntRange(1), metavar="N",
@@ -190,8 +195,9 @@ def synthesize(
     examples: str | None, driving: tuple[str, ...], subjects: tuple[str | int, ...], start: str | None, model: str | None,
     base: str | None, num_examples: int | None,
     example_frames: str | None, select: str, hysteresis: float, attention: str, precision: str, compile: bool, crop: str, normalize:
-    str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, show: str, compare: bool, appearance:
-    str | None, variants: int | None, report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str, run: Run,
+    str, strength: str | None, part: str | None, motion: str, size: str, paste: bool | None, retarget: bool, show: str, compare: bool,
+    appearance: str | None, variants: int | None, report: str | None, no_note: bool, finetune: int, backend: str, seed: int, device: str,
+    run: Run,
 ) -> None:  # fmt: skip
     """Make a video in which the person (or the street) of the example images moves like the driving video.
 
@@ -208,15 +214,16 @@ def synthesize(
     if out.suffix.lower() not in (".mp4", ".mkv", ".mov", ".m4v", ".clip"):
         raise UsageError(f"{out} is neither a video nor a clip", hint="End its name in .mp4, .mkv, .mov or .clip")
     options: dict[str, Any] = {
-        "num_examples": num_examples, "example_frames": parse_span(example_frames), "select": _parse_selection(select),
-        "hysteresis": hysteresis, "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
-        "size": int(size) if size.isdecimal() else size, "paste": paste, "show": show, "compare": compare, "appearance": appearance or "",
+        "num_examples": num_examples, "example_frames": parse_span(example_frames), "select": _selection(select), "hysteresis": hysteresis,
+        "crop": crop, "normalize": normalize, "strength": strength or "", "part": part or "", "motion": motion,
+        "size": int(size) if size.isdecimal() else size, "paste": paste, "retarget": retarget, "show": show, "compare": compare,
+        "appearance": appearance or "",
         "note": not no_note, "finetune": finetune, "seed": seed, "precision": precision, "compile": compile, "device": device,
     }  # fmt: skip
     choose_device(device)  # fail before minutes of work
     if examples is None and model is None:
         raise UsageError(
-            "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid need none; choose one by --model"
+            "Missing option '--examples'.", hint="Only models such as those of pix2pixHD and vid2vid go without, which --model names"
         )
     for path in (examples, start):
         if path is not None and not Path(path).exists():
@@ -237,11 +244,11 @@ def synthesize(
         else:
             outcomes = fsv2v.synthesize_variants(variants, examples, list(driving), out, **common)
         for outcome in outcomes:
-            _print_outcome(outcome, run, explain=normalize == "auto" and examples is not None)
+            _tell(outcome, run, explain=normalize == "auto" and examples is not None)
 
 
-def _print_outcome(outcome: Outcome, run: Run, *, explain: bool) -> None:
-    """Print warnings and notes to stderr, and the path to stdout. explain: add a note on how the driving keypoints were fitted."""
+def _tell(outcome: Outcome, run: Run, *, explain: bool) -> None:
+    """What came of a synthesis: warnings and notes on stderr, the path on stdout. explain: say what became of the driving keypoints."""
     from stages.synthesize.report.remarks import fitting_note, held_note, warnings_of
 
     for text in warnings_of(outcome):
@@ -261,7 +268,7 @@ def _print_outcome(outcome: Outcome, run: Run, *, explain: bool) -> None:
     console.emit({**record, **degenerate, "reason": ""} if run.json else outcome.path)
 
 
-def _parse_selection(text: str) -> int | str:
+def _selection(text: str) -> int | str:
     from stages.errors import UsageError
 
     if text in ("all", "delaunay"):

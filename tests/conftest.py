@@ -49,6 +49,7 @@ SLOW_PLACES = (
     "runner",
     "segment/test_networks.py",
     "synthesize/test_appearance.py",
+    "synthesize/test_film.py",
     "synthesize/test_kinds.py",
     "synthesize/test_motion.py",
     "synthesize/test_placement.py",

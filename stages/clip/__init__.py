@@ -1,6 +1,6 @@
 """The on-disk clip format, video and images in and out. See docs/clip-format.md."""
 
-from stages.clip.clip import Clip, open_clip
+from stages.clip.clip import Clip, keeping_frames, open_clip
 from stages.clip.create import as_clip, create_clip
 from stages.clip.images import list_images, read_image
 from stages.clip.layers import Layer, LayerWriter, Producer
@@ -18,6 +18,7 @@ __all__ = [
     "VideoWriter",
     "as_clip",
     "create_clip",
+    "keeping_frames",
     "list_images",
     "open_clip",
     "probe",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,9 @@ from stages.errors import InProgress, InputError, InvalidClip, ParametersDiffer,
 from stages.io.differences import differences
 from stages.io.files import building_directory, exclusive_lock
 
+KEPT_FRAMES = 4
+"""Number of frames of a clip that are kept in `keeping_frames`."""
+
 
 def open_clip(path: str | Path) -> Clip:
     """Open a clip directory or a packed clip. Raises InputError when it does not exist, InvalidClip when it is not a clip."""
@@ -34,6 +37,19 @@ def is_clip(path: Path) -> bool:
     if path.is_dir():
         return (path / "clip.json").is_file() or path.suffix.lower() == ".clip"
     return path.suffix.lower() in (".zip", ".clip")
+
+
+@contextlib.contextmanager
+def keeping_frames(clips: Iterable[Clip]) -> Iterator[None]:
+    """In the block `Clip.frame` of these clips keeps the last frames that it read, read-only: a large photograph is decoded once."""
+    before = [(clip, clip._kept) for clip in clips]
+    for clip, _ in before:
+        clip._kept = {}
+    try:
+        yield
+    finally:
+        for clip, kept in before:
+            clip._kept = kept
 
 
 class Clip:
@@ -54,6 +70,7 @@ class Clip:
         self.fps: Fraction = read_rational(self.meta, "fps", name)
         self.timestamps: Timestamps | None = read_timestamps(self.meta, self.num_frames, name)
         self.source: dict[str, Any] | None = self.meta.get("source")
+        self._kept: dict[int, np.ndarray] | None = None
         self._layer_when_checked: dict[str, bytes | None] = {}  # layer.json as `needs` saw it; `writing` refuses if it has changed
 
     def __repr__(self) -> str:
@@ -94,7 +111,15 @@ class Clip:
         """Frame `index` alone, uint8 RGB [H, W, 3]; for a video this decodes from the key frame before it."""
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of {self.num_frames}")
-        return next(self.frames(index, index + 1))
+        if self._kept is None or index not in self._kept:
+            image = next(self.frames(index, index + 1))
+            if self._kept is None:
+                return image
+            image.flags.writeable = False
+            while len(self._kept) >= KEPT_FRAMES:
+                del self._kept[next(iter(self._kept))]
+            self._kept[index] = image
+        return self._kept[index]
 
     def frames_digest(self) -> str:
         """The digest that identifies the frames: the sha256 of the source video, or the digest of the stored images."""

@@ -47,6 +47,8 @@ RIGHT, LEFT, MOUTH = (
 OPENINGS, LIDS = (RIGHT, LEFT, MOUTH), ((RIGHT_EYE, RIGHT), (LEFT_EYE, LEFT))
 MAX_LID_SCALE = 1.6
 """Largest factor by which the closing of lids is scaled in relative motion; the smallest factor is its inverse."""
+SHUT = 0.6
+"""Eyes are being shut if they are open by less than this share of their median opening."""
 FAR_TURN, FAR_EXPRESSION = 12.0, 0.12
 """A frame is far from the reference if the head is turned by more than the first number, in degrees, or if the root mean square
 displacement of mouth, lids and brows is larger than the second, in eye distances."""
@@ -57,15 +59,15 @@ class FacialMotion:
 
     driving: [T, 78, 3], example: [78, 3], landmarks and irises in the same pixel coordinates. At least one driving frame shows a face.
     Motion is measured from the reference: the weighted mean of those driving frames of the whole clip whose shapes are most like the
-    example's. The first frame may therefore have any pose.
+    example's. The first frame may therefore have any pose. weights: other weights of the driving frames with a face, with the sum 1.
     """
 
-    def __init__(self, driving: np.ndarray, example: np.ndarray) -> None:
+    def __init__(self, driving: np.ndarray, example: np.ndarray, weights: Array | None = None) -> None:
         self._driving, self._example = driving, example
         self._seen = driving[:, :LANDMARKS, 2].any(1)
         faces, self._face = driving[self._seen, :, :2].astype(np.float64), example[:, :2].astype(np.float64)
         shapes = faces[:, :LANDMARKS]
-        self._weights = nearest_weights(shapes, self._face[:LANDMARKS])
+        self._weights = nearest_weights(shapes, self._face[:LANDMARKS]) if weights is None else weights
         self._head = Head.from_landmarks(self._face[:LANDMARKS])
         self._poses = self._head.poses(shapes)
         differences = shapes - self._head.posed_landmarks(self._poses, np.zeros_like(shapes))
@@ -104,12 +106,52 @@ class FacialMotion:
             return self._driving
         poses, residuals = self._scaled_poses(motion)
         displacements = self._scaled_displacements(motion)
-        self._separate_lids_and_lips(displacements)
+        self._separate_lids_and_lips(displacements, self._displacements)
         shapes = self._head.posed_landmarks(poses, displacements) + residuals
         result: np.ndarray = self._driving.copy()
         result[self._seen, :LANDMARKS, :2] = shapes
         result[self._seen, LANDMARKS:] = self._irises(shapes, poses, motion)
         return result
+
+    def with_expression_of(self, driver: FacialMotion, motion: Motion) -> np.ndarray:
+        """These faces [T, 78, 3] in their own poses, with the expression and gaze of a driver whose face is seen in every frame.
+
+        driver: the motion of the driver for the same example. A part of strength 0 stays as it is; at strength 1 the own expression is
+        replaced. But closed eyes stay closed, because the frames do not show what is behind the lids.
+        """
+        seen, kept = self._seen, np.maximum(1 - _by_landmark(motion.mouth, motion.eyes), 0)
+        displacements = kept * self._displacements + driver._scaled_displacements(motion)[seen]
+        self._separate_lids_and_lips(displacements, self._displacements, driver._displacements[seen])
+        self._keep_closed_eyes(displacements, motion)
+        shapes = self._head.posed_landmarks(self._poses, displacements) + self._residuals
+        result: np.ndarray = self._driving.copy()
+        result[seen, :LANDMARKS, :2] = shapes
+        confidence = result[seen, LANDMARKS:, 2:]
+        irises = _eye_centres(shapes) + project(self._gaze_of(driver, motion), self._poses)
+        result[seen, LANDMARKS:] = np.where(confidence > 0, np.concatenate([irises, confidence], -1), 0)
+        return result
+
+    def _keep_closed_eyes(self, displacements: Array, motion: Motion) -> None:
+        """Change displacements [T, 68, 2] in place, so that eyes are closed as far as the own ones are."""
+        for _, opening in LIDS:
+            own = self._gaps(opening, self._displacements).mean(1)
+            closed = 1 - np.clip(own / max(SHUT * float(np.median(own)), 1e-6), 0, 1)
+            lowered = min(motion.eyes, 1) * closed[:, None] * self._gaps(opening, displacements)
+            displacements[:, opening.upper] += lowered[..., None] * self._down(opening)
+
+    def _gaze_of(self, driver: FacialMotion, motion: Motion) -> Array:
+        """Offsets [T, 10, 2] of the irises. Relative gaze is measured from the median gaze of each of the two."""
+        seen, known, theirs = self._seen, self._irises_known(), driver._irises_known()
+        if not (known.any() and theirs.any()):
+            return self._gaze
+        relative, kept = "gaze" in motion.relative, max(1 - motion.gaze, 0)
+        change = _scale_motion(driver._gaze[seen], np.median(driver._gaze[theirs], 0), motion.gaze, relative)
+        usual = (1 - kept) * np.median(self._gaze[known], 0) if relative else 0
+        return np.where(theirs[seen][:, None, None], kept * self._gaze + usual + change, self._gaze)
+
+    def _irises_known(self) -> NDArray[np.bool_]:
+        """Whether the frames with a face have both irises."""
+        return np.asarray((self._driving[self._seen, LANDMARKS:, 2] > 0).all(1))
 
     def _scaled_poses(self, motion: Motion) -> tuple[Array, Array]:
         """Poses [T, 6] with the strength of the pose, and the residuals of the contour [T, 68, 2] that belong to them."""
@@ -124,9 +166,8 @@ class FacialMotion:
 
     def _scaled_displacements(self, motion: Motion) -> Array:
         """Displacements [T, 68, 2] of the example's landmarks, with the strengths of mouth and eyes."""
-        strengths, relative = np.full((LANDMARKS, 1), motion.mouth), np.full((LANDMARKS, 1), "mouth" in motion.relative)
-        for eyes in EYES:
-            strengths[eyes], relative[eyes] = motion.eyes, "eyes" in motion.relative
+        strengths = _by_landmark(motion.mouth, motion.eyes)
+        relative = _by_landmark("mouth" in motion.relative, "eyes" in motion.relative)
         mean = self._reference_mean(self._displacements)
         displacements = _scale_motion(self._displacements, mean, strengths, relative)
         if "eyes" in motion.relative:
@@ -143,11 +184,11 @@ class FacialMotion:
             closing = self._gaps(opening, displacements).mean(1) < example_gap
             displacements[closing, lids] *= np.clip(example_gap / max(driver_gap, 1e-6), 1 / MAX_LID_SCALE, MAX_LID_SCALE)
 
-    def _separate_lids_and_lips(self, displacements: Array) -> None:
-        """Change displacements [T, 68, 2] in place, so that lids and lips overlap no more than in the example or in the driving frame."""
+    def _separate_lids_and_lips(self, displacements: Array, *seen: Array) -> None:
+        """Change displacements [T, 68, 2] in place, so that lids and lips overlap no more than in the example or in one of those `seen`."""
         for opening in OPENINGS:
-            example_gaps, driver_gaps = (self._gaps(opening, shapes) for shapes in (np.zeros_like(displacements), self._displacements))
-            overlap = np.minimum(np.minimum(example_gaps, driver_gaps), 0) - self._gaps(opening, displacements)
+            gaps = [self._gaps(opening, shapes) for shapes in (np.zeros_like(displacements), *seen)]
+            overlap = np.minimum(np.min(gaps, 0), 0) - self._gaps(opening, displacements)
             down = np.maximum(overlap, 0)[..., None] / 2 * self._down(opening)
             displacements[:, opening.upper] -= down
             displacements[:, opening.lower] += down
@@ -168,8 +209,8 @@ class FacialMotion:
 
         With gaze strength 0 they are the example's, if it has irises. Otherwise irises that the driver lacks in a frame stay missing.
         """
-        confidence = self._driving[self._seen, LANDMARKS:, 2]
-        known, example_confidence = (confidence > 0).all(1), self._example[LANDMARKS:, 2]
+        confidence, known = self._driving[self._seen, LANDMARKS:, 2], self._irises_known()
+        example_confidence = self._example[LANDMARKS:, 2]
         mean = np.average(self._gaze[known], 0, self._weights[known] + 1e-9) if known.any() else np.zeros((IRIS_POINTS, 2))
         example_gaze = _iris_offsets(self._face[None])[0] if example_confidence.all() else mean
         gaze = example_gaze + _scale_motion(self._gaze - example_gaze, mean - example_gaze, motion.gaze, "gaze" in motion.relative)
@@ -184,7 +225,7 @@ class FacialMotion:
         return np.asarray(np.tensordot(self._weights, values, 1))
 
 
-def _scale_motion(values: Array, mean: Array, strength: float | Array, relative: bool | NDArray[np.bool_]) -> Array:
+def _scale_motion(values: Array, mean: Array, strength: float | Array, relative: bool | Array) -> Array:
     """Differences of the driver from the example, scaled by a strength; mean: those of the reference.
 
     Relative motion is strength * (values - mean). Absolute motion is strength * values up to strength 1; the part of the strength above 1
@@ -192,6 +233,14 @@ def _scale_motion(values: Array, mean: Array, strength: float | Array, relative:
     """
     mean_strength = np.where(relative, strength, np.maximum(np.asarray(strength) - 1, 0))
     return np.asarray(strength * values - mean_strength * mean)
+
+
+def _by_landmark(mouth: float, eyes: float) -> Array:
+    """[68, 1]: the value `eyes` for brows and lids, `mouth` for all other landmarks."""
+    values = np.full((LANDMARKS, 1), mouth)
+    for landmarks in EYES:
+        values[landmarks] = eyes
+    return values
 
 
 def _iris_offsets(faces: Array) -> Array:

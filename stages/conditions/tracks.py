@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.clip import Clip
 from stages.conditions.motion import Motion
@@ -31,6 +32,22 @@ class DetectorNoise:
     def frame_rng(self, index: int) -> np.random.Generator:
         """A generator of the random numbers of one frame, the same in each call."""
         return np.random.default_rng([self.seed, index])
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of a track that may lie between its frames: the frames before and after, [n], and how near each is to the one after."""
+
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    share: NDArray[np.float64]
+
+    def of(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points [T, N, 3] at these moments, [n, N, 3]. A point that one of the two frames lacks is that of the other."""
+        first, second = points[self.before], points[self.after]
+        both = (first[..., 2:] > 0) & (second[..., 2:] > 0)
+        between = first + self.share[:, None, None] * (second - first)
+        return np.where(both, between, np.where(first[..., 2:] > 0, first, second)).astype(np.float32)
 
 
 class Track(ABC):
@@ -81,6 +98,10 @@ class Track(ABC):
 
         Parameters as in `fitted`. Only kinds with `expressive` implement it.
         """
+        raise NotImplementedError
+
+    def with_expression(self, driver: Track, moments: Moments, motion: Motion, *, proportions: bool) -> Track:
+        """The first frames of this track, in the clip's pixels, with the driver's expression at the moments of these frames."""
         raise NotImplementedError
 
     def quality_warnings(self, index: int, clip: Clip) -> tuple[str, ...]:

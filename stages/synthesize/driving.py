@@ -40,6 +40,7 @@ class Driving:
 
     def __init__(self, clip: Clip, kind: str, size: tuple[int, int], crop: Crop) -> None:
         self.clip, self.size = clip, size
+        self.num_frames, self.fps, self.timestamps = clip.num_frames, clip.fps, clip.timestamps
         self.track: Track = open_track(clip, kind)
         seen = [index for index in range(self.track.num_frames) if self.track.seen(index)]
         if not seen:
@@ -104,6 +105,10 @@ class Driving:
         """The driving layer of one frame as a picture for people, uint8 [H, W, 3]."""
         index = self.source[frame]
         return self.track.drawing(index, self._seen_through[index])
+
+    def image(self, frame: int) -> np.ndarray:
+        """The driving image of one frame at the model's size, uint8 [H, W, 3]."""
+        return self.views[frame].image(self.clip.frame(frame))
 
     def frames(self) -> Iterator[np.ndarray]:
         """The driving images at the model's size, uint8 [H, W, 3]."""

@@ -1,4 +1,4 @@
-"""Write the result of a synthesis: a video, whose container has the key in its comment, or a clip."""
+"""The file of a synthesis: a video with its key in the container's comment, or a clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from stages.clip import Clip, Producer, VideoWriter, create_clip, open_clip
 from stages.clip.comments import read_comment
 from stages.clip.provenance import note_of
 from stages.conditions.kinds import Kind, find
-from stages.conditions.view import View
 from stages.errors import ParametersDiffer
 from stages.io.differences import differences
 from stages.io.reading import parse_object
@@ -19,65 +18,62 @@ from stages.synthesize.driving import Driving
 
 
 def is_finished(out: Path, producer: Producer) -> bool:
-    """Whether `out` exists and was made by the same producer. Raises ParametersDiffer when it was made by another."""
+    """Whether `out` was made in this very way. ParametersDiffer when it is there and was not."""
     if not out.exists():
         return False
     if out.suffix == ".clip":
         clip = open_clip(out)
-        layer = _stored_layer(producer)
-        return not clip.needs("frames", producer, {}) and (layer is None or clip.has(layer))
-    existing, key = read_comment(out), producer.key()
-    if existing == key:
+        kept = _kept_layer(producer)
+        return not clip.needs("frames", producer, {}) and (kept is None or clip.has(kept))
+    made, wanted = read_comment(out), producer.key()
+    if made == wanted:
         return True
     try:
-        changed = "; ".join(differences(parse_object(existing or ""), parse_object(key)))
-    except ValueError:  # no comment, or one that fsv2v did not write
-        changed = "by another program"
-    raise ParametersDiffer(f"{out} exists and was made with other parameters ({changed})", code="output-differs")
+        changed = "; ".join(differences(parse_object(made or ""), parse_object(wanted)))
+    except ValueError:  # no comment, or not one of ours
+        changed = "by something else"
+    raise ParametersDiffer(f"{out} is there and was made with other parameters ({changed})", code="output-differs")
 
 
-def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, shown_through: View | None = None) -> None:
-    """Write the frames of a synthesis as the video or clip `out`, with rate and sound of the driving clip.
+def write_output(out: Path, frames: Iterator[np.ndarray], driving: Driving, producer: Producer, keypoints: Iterator[np.ndarray]) -> None:
+    """Write the frames of a synthesis as the video or clip `out`, with the rate of the driving and the sound of its clip.
 
-    shown_through: maps the model's pixels to those of the frames; None if they are the same. If a photograph has an odd number of rows or
-    columns, its video lacks the last one, because H.264 with 4:2:0 colours needs even numbers.
+    keypoints: of each frame, in its pixels; a clip keeps them. A video of a photograph with an odd number of rows or columns lacks the last
+    one, because H.264 with 4:2:0 colours needs even numbers.
     """
-    source = driving.clip
-    sound = source if source.has("audio") else None
+    sound = driving.clip if driving.clip.has("audio") else None
     if out.suffix == ".clip":
         clip = create_clip(
-            out, frames, fps=source.fps, timestamps=source.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
+            out, frames, fps=driving.fps, timestamps=driving.timestamps, audio_from=sound, producer=producer, overwrite=out.exists()
         )
-        if _stored_layer(producer) is not None:
-            _store_driving_layer(clip, driving, find(producer.backend), producer, shown_through)
+        if _kept_layer(producer) is not None:
+            _keep_driving(clip, keypoints, find(producer.backend), producer)
         return
     if producer.parameters.get("placement"):
         frames = map(even, frames)
     first, note = next(frames), note_of(producer.stage, producer.parameters)
-    with VideoWriter(out, first.shape[1], first.shape[0], source.fps, audio_from=sound, comment=producer.key(), note=note) as video:
+    with VideoWriter(out, first.shape[1], first.shape[0], driving.fps, audio_from=sound, comment=producer.key(), note=note) as video:
         video.write(first)
         for frame in frames:
             video.write(frame)
 
 
-def _stored_layer(producer: Producer) -> str | None:
-    """The name of the driving layer if it is stored in the result, so that `evaluate` can compare with it, else None.
+def _kept_layer(producer: Producer) -> str | None:
+    """The layer that drove a result, which it keeps: evaluate compares with it. None where it has another place, as beside other images.
 
-    It is not stored with `compare`, where the result is only a part of the image. The producer's backend is the driving kind.
+    The producer's backend is the driving kind.
     """
     kind = find(producer.backend)
     return None if kind.result_arrays is None or producer.parameters["compare"] else kind.layer
 
 
 def even(image: np.ndarray) -> np.ndarray:
-    """The image [H, W, 3], without its last row if H is odd and without its last column if W is odd."""
+    """The image [H, W, 3] without its last row and column where their numbers are odd."""
     height, width = image.shape[:2]
     return image[: height - height % 2, : width - width % 2]
 
 
-def _store_driving_layer(clip: Clip, driving: Driving, kind: Kind, producer: Producer, shown_through: View | None) -> None:
+def _keep_driving(clip: Clip, keypoints: Iterator[np.ndarray], kind: Kind, producer: Producer) -> None:
     assert kind.result_arrays is not None
-    keypoints = np.stack(list(driving.keypoints()))[:, None]
-    keypoints = keypoints if shown_through is None else shown_through.points(keypoints)
     with clip.writing(kind.layer, producer, {"frames": clip.frames_digest()}) as layer:
-        layer.arrays(kind.result_arrays(keypoints))
+        layer.arrays(kind.result_arrays(np.stack(list(keypoints))[:, None]))

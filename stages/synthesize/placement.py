@@ -1,8 +1,8 @@
-"""The size of a result, and putting a result back into the photograph of its example."""
+"""How large a result is, and whether it is put back into the photograph that it was made from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,40 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.conditions.framing import Example
-from stages.conditions.kinds.kind import Keypoints, Kind
+from stages.conditions.kinds.kind import Keypoints
 from stages.conditions.view import View
 from stages.networks.common.generator import Synthesis
 from stages.synthesize.canvas import Canvas, Image, Map, Plate
+from stages.synthesize.ground import Ground
 
 Size = Literal["auto", "model", "example"] | int
 MAX_SIDE = 1024
-"""With the size `auto`, a larger crop is scaled down to this height in pixels."""
+"""Height in pixels of what the size `auto` makes of a larger crop."""
 WORTHWHILE = 1.25
-"""With the size `auto`, a crop is shown at the model's size unless it is higher than the model's images by this factor."""
+"""A crop that is not by this factor higher than the model's images is shown at the model's size."""
 CROPPED_SHARE = 0.9
 """A view that shows at least this share of the image, in both directions, is not pasted."""
 MAX_PHOTOGRAPH = 4096
-"""A photograph with a longer side, in pixels, is scaled down to it, because few players can decode larger videos."""
+"""Longer side in pixels of the largest pasted photograph. Larger ones are scaled down, since few players decode larger videos."""
 MIN_EDGE = 0.03
-"""Smallest width of the soft edge of the pasted part, in heights of the crop."""
+"""Smallest width of the soft edge of what is pasted, in heights of the crop."""
+Cover = Callable[[Keypoints, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Height and width in pixels to which the model's images are enlarged, and whether they are put back into the photograph."""
+    """Height and width in pixels of what the model's images become, and whether the rest of the photograph surrounds it."""
 
     height: int
     width: int
     pasted: bool
 
 
-def decide_placement(first: Example, size: Size, *, paste: bool) -> Placement | None:
-    """The placement of results that show the first example. If `paste` is set, they are pasted, provided that the example is cropped.
+def decide_placement(first: Example, size: Size, *, paste: bool, film: bool = False) -> Placement | None:
+    """The placement of results of the first example, which is pasted, if `paste` is set, where it is cropped; of a film always.
 
-    None if the results are images of the model's size that are not pasted.
+    None for images of the model's size alone.
     """
     model, native = first.view, first.view.height / _scale(first.view)
-    pasted = paste and _is_cropped(first)
+    pasted = film or (paste and _is_cropped(first))
     if size == "auto":
         height = model.height if native < WORTHWHILE * model.height and not pasted else min(native, MAX_SIDE)
     else:
@@ -55,19 +57,18 @@ def decide_placement(first: Example, size: Size, *, paste: bool) -> Placement | 
 
 
 def _is_cropped(example: Example) -> bool:
-    """Whether the view cuts off at least a tenth of the image in one direction."""
+    """Whether the view shows less than the image: at least a tenth less in one direction."""
     height, width = example.clip.height, example.clip.width
     low, high = _corners(example.view, height, width)
     return bool((high - low < CROPPED_SHARE * np.array([width, height])).any())
 
 
 def _even(length: float) -> int:
-    """The nearest even number."""
     return 2 * round(length / 2)
 
 
 def canvas_of(examples: Sequence[Example], placement: Placement) -> Canvas:
-    """A canvas for frames that show the crop at the placement's size."""
+    """Frames that show the crop at the placement's size."""
     return Canvas([_plate(example, placement) for example in examples])
 
 
@@ -78,15 +79,26 @@ def _plate(example: Example, placement: Placement) -> Plate:
 
 
 class Photograph:
-    """The photograph of the first example, in which the subject moves. All pixels that are not near the subject are those of the
-    photograph."""
+    """A photograph in which the subject moves and everything else stays as it is, to the bit.
 
-    def __init__(self, examples: Sequence[Example], placement: Placement, kind: Kind) -> None:
+    picture: that of the first example; behind: the ground behind the subject, as far as other pictures show it; cover: sets the pixels of a
+    mask that move to 1, for keypoints in the model's pixels; edge: width of the soft edge around them, in heights of the model's images.
+    """
+
+    def __init__(
+        self,
+        picture: Image,
+        examples: Sequence[Example],
+        placement: Placement,
+        cover: Cover,
+        edge: float,
+        behind: Ground | None = None,
+    ) -> None:
         first = examples[0]
-        whole = View.scaled(first.clip.height, first.clip.width, *_limited(first.clip.height, first.clip.width))
+        whole = whole_view(first.clip.height, first.clip.width)
         height, width = whole.height, whole.width
-        self.image: Image = whole.image(first.clip.frame(first.index))
-        self._kind, self._shown = kind, first.sample.keypoints
+        self.image: Image = picture if picture.shape[:2] == (height, width) else whole.image(picture)
+        self._cover, self._edge, self._shown = cover, edge, first.sample.keypoints
         self._view = view = whole.inverse(first.clip.height, first.clip.width).then(first.view)
         self._sides = open_sides(view, height, width)
         self._part = _part_shown(view, height, width)
@@ -98,58 +110,68 @@ class Photograph:
         plate = Plate(small.image(part), small.inverse(rows, columns).then(cut).then(view))
         self._canvas = Canvas([plate, *(_plate(example, placement) for example in examples[1:])])
         self._to_model = cut.then(view).matrix
+        self._known: Map | None = None
+        if behind is not None:
+            self._known = whole.image(behind.known)[self._part][..., None]
+            self._behind = whole.image(behind.image)[self._part]
+            self._vacated = self._known * self._enlarged(self.window(self._shown))
 
     @property
     def from_model(self) -> View:
-        """Maps the model's pixels to the photograph's."""
+        """From the model's pixels to the photograph's."""
         return self._view.inverse(*self.image.shape[:2])
 
     def frame(self, made: Synthesis, chosen: Sequence[int], keypoints: Keypoints, ground: Image) -> Image:
         """The whole frame, uint8 [H, W, 3].
 
-        made: what the network made.
-        chosen: indices of the examples from which it was made.
-        keypoints: those of the frame, in the model's pixels.
-        ground: the photograph, in which other subjects may have moved.
+        chosen: the examples that it was made from; keypoints: of the frame, in the model's pixels; ground: the photograph, in which other
+        subjects may have moved.
         """
-        window = self.window(keypoints)
+        window = self.window(self._shown, keypoints)
         whole: Image = ground.copy()
         part = whole[self._part]
         size = part.shape[1], part.shape[0]
         frame = self._canvas.frame(made, chosen, window)
         if frame.shape != part.shape:  # the crop is larger than MAX_SIDE
             frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC))
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        opacity = cv2.warpAffine(window, self._to_model, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)[..., None]
+        opacity = self._enlarged(window)
+        if self._known is not None:
+            part[:] = part + (self._behind.astype(np.float32) - part) * self._vacated + 0.5
+            opacity += (self._enlarged(self.window(keypoints)) - opacity) * self._known
         part[:] = part + (frame.astype(np.float32) - part) * opacity + 0.5
         return whole
 
-    def window(self, keypoints: Keypoints) -> Map:
-        """A factor of the motion for each pixel at the model's size, [h, w] in [0, 1].
+    def _enlarged(self, window: Map) -> Map:
+        """A window in the part of the photograph that the view shows, [H, W, 1]."""
+        rows, columns = self.image[self._part].shape[:2]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        opacity = cv2.warpAffine(window, self._to_model, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(opacity, np.float32)[..., None]
 
-        It is 1 where the subject is in the frame, and where it is in the photograph, because the background must be painted there.
+    def window(self, *keypoints: Keypoints) -> Map:
+        """How far a pixel at the model's size takes part in the motion, [h, w] in [0, 1]: fully where a subject with these keypoints is.
+
+        In a frame that is where the subject is, and where the photograph shows it. What it uncovers there is painted, unless other pictures
+        show the ground.
         """
         mask = np.zeros((self._view.height, self._view.width), np.uint8)
-        assert self._kind.cover is not None
-        for points in (self._shown, keypoints):
-            self._kind.cover(points, mask)
-        return fading(mask, self._sides, self._kind.soft_edge)
+        for points in keypoints:
+            self._cover(points, mask)
+        return fading(mask, self._sides, self._edge)
 
 
-def _limited(height: int, width: int) -> tuple[int, int]:
-    """The size of a photograph, at most MAX_PHOTOGRAPH."""
+def whole_view(height: int, width: int) -> View:
+    """From a picture of this size to the frames that show the whole of it."""
     factor = min(1.0, MAX_PHOTOGRAPH / max(height, width))
-    return round(height * factor), round(width * factor)
+    return View.scaled(height, width, round(height * factor), round(width * factor))
 
 
 def _scale(view: View) -> float:
-    """Pixels of the view per pixel of the image."""
     return float(np.sqrt(abs(np.linalg.det(view.matrix[:, :2]))))
 
 
 def _corners(view: View, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The upper left and the lower right corner (x, y) of the part of the image that the view shows. The image itself begins at 0 and ends
-    at its width and height."""
+    """The first and the last border, x and y, of what the view shows of an image, in pixel borders: the image's are 0 and its size."""
     back = view.inverse(height, width).matrix
     ends = np.array([[-0.5, -0.5], [view.width - 0.5, view.height - 0.5]]) @ back[:, :2].T + back[:, 2] + 0.5
     return ends.min(0), ends.max(0)
@@ -164,7 +186,7 @@ def _part_shown(view: View, height: int, width: int) -> tuple[slice, slice]:
 
 
 def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, bool]:
-    """Whether the view reaches the border of the image on the left, top, right and bottom. No soft edge is needed there."""
+    """Whether the view reaches the image's border: left, top, right, bottom. There is nothing beyond that has to be met."""
     low, high = _corners(view, height, width)
     left, top = (low < 1).tolist()
     right, bottom = (high > np.array([width, height]) - 1).tolist()
@@ -172,9 +194,9 @@ def open_sides(view: View, height: int, width: int) -> tuple[bool, bool, bool, b
 
 
 def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: float) -> Map:
-    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights of the mask's image, from it.
+    """A window [h, w] that is 1 on a mask and falls smoothly to 0 at the distance `edge`, in heights, from it.
 
-    It is also 0 at the borders, except on `sides` that are open (see `open_sides`).
+    It is 0 at the borders, too, except at the open sides (left, top, right, bottom).
     """
     height, width = mask.shape
     x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
@@ -183,7 +205,7 @@ def fading(mask: NDArray[np.uint8], sides: tuple[bool, bool, bool, bool], edge: 
         if not is_open:
             border = np.minimum(border, distance)
     away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) if mask.any() else np.full(mask.shape, np.inf)
-    room = np.minimum(edge * height, border + away)  # the edge is narrower near a border
+    room = np.minimum(edge * height, border + away)  # a border that is nearer ends the edge sooner
     share = np.minimum(1 - away / np.maximum(room, 1e-6), border / (MIN_EDGE * height))
     share = np.clip(share, 0, 1)
     smooth: Map = (share * share * (3 - 2 * share)).astype(np.float32)

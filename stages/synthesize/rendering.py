@@ -1,4 +1,4 @@
-"""Make the frames of a synthesis: encode the examples once, then run one step of the generator for each driving frame."""
+"""The frames of a synthesis: examples encoded once, then one step of the generator per driving frame."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from stages.networks.common.tuning import TuneOptions, tune
 from stages.synthesize.appearance import decide_appearance, require_appearance
 from stages.synthesize.driving import Driving, Step
 from stages.synthesize.fitting import Fitting
+from stages.synthesize.ground import find_ground
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
@@ -42,17 +43,19 @@ from stages.synthesize.transforms import FrameTransform, SideBySide, apply_trans
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 Made = Callable[[int, Synthesis], None]
-"""Called with the number of a frame and with what the network made of it."""
 MAX_SELECTIONS = 16
-"""Number of selections of examples whose codes are cached, because the subject may return to an earlier pose."""
+"""Selections whose codes are kept for when the subject turns back."""
+
+
 Combine = Callable[[Synthesis, Sequence[int], Keypoints], np.ndarray]
-"""(what the network made, indices of the examples, keypoints of the frame) -> the frame, uint8 RGB [H, W, 3]."""
+"""What the network made, the examples it was made from, keypoints of the frame -> the frame, uint8 RGB [H, W, 3]."""
 
 
 class Rendering:
-    """Makes the frames of a synthesis. Raises the same errors as `synthesize`.
+    """The frames of a synthesis before they are written. Raises the same errors as `synthesize`.
 
-    fitting: the result of `fitting.decide`; placement: that of `choose_placement`. For the other parameters see `synthesize`.
+    fitting: the result of `fitting.decide`; placement: that of `choose_placement`; renderer: the model prepared by another rendering;
+    the other parameters are those of `synthesize`.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Rendering:
         start: Clip | None = None,
         pictures: Mapping[str, Clip] = MappingProxyType({}),
         placement: Placement | None = None,
+        renderer: Renderer | None = None,
     ) -> None:
         require_shown(options.show, model.config)
         require_appearance(options.appearance, model)
@@ -90,7 +94,7 @@ class Rendering:
         if not motion.unchanged:
             self.driving.move_as(motion, self._keypoints)
         self._canvas = None if placement is None or placement.pasted else canvas_of(self._examples, placement)
-        self._photograph = Photograph(self._examples, placement, find(self._kind)) if placement is not None and placement.pasted else None
+        self._photograph = None if placement is None or not placement.pasted else self._open_photograph(placement)
         self._device = choose_device(options.device)
         generator = model.generator.to(self._device)
         self._appearance = None
@@ -102,11 +106,25 @@ class Rendering:
         if options.finetune:
             generator, tuning = copy.deepcopy(generator), TuneOptions(steps=options.finetune, seed=options.seed)
             tune(generator, finetune_batches(self._examples, tuning.batch, tuning.seed, self._device), tuning, perceptual())
-        self.renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
-        move_to_disk(generator)  # from now on only frames that fail in half precision need them
+        if renderer is None:
+            renderer = Renderer(generator, Speed(options.precision, compile=options.compile, cuda_graphs=options.compile))
+            move_to_disk(generator)  # from now on only frames that half precision spoils need them
+        self.renderer = renderer
 
-    def shown_through(self) -> View | None:
-        """Maps the model's pixels to the result's; None if they are the same."""
+    def _open_photograph(self, placement: Placement) -> Photograph:
+        kind, first = find(self._kind), self._examples[0]
+        assert kind.cover is not None
+        behind = find_ground(self._examples, kind, kind.soft_edge) if kind.covers_subject and len(self._examples) > 1 else None
+        return Photograph(first.clip.frame(first.index), self._examples, placement, kind.cover, kind.soft_edge, behind)
+
+    def keypoints(self) -> Iterator[np.ndarray]:
+        """Of each frame, [N, 3] in the result's pixels."""
+        through = self._shown_through()
+        for keypoints in self.driving.keypoints():
+            yield keypoints if through is None else through.points(keypoints)
+
+    def _shown_through(self) -> View | None:
+        """From the model's pixels to the result's; None where they are the same."""
         if self._photograph is not None:
             return self._photograph.from_model
         if self._canvas is None:
@@ -121,12 +139,10 @@ class Rendering:
     def frames(
         self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
     ) -> Iterator[np.ndarray]:
-        """A frame, uint8 RGB [H, W, 3], for each driving frame, of the model's size or that of the placement.
+        """uint8 RGB [H, W, 3], one for each driving frame, of the model's size or that of the placement.
 
-        With `compare` the frames are two or three times as wide.
-        grounds: for each frame the photograph, in which other subjects have moved.
-        made: called with the number of each frame and with what the network made.
-        seen: a transform that is applied before the others.
+        With `compare` they are two or three times as wide. grounds: for each frame the photograph, in which other subjects
+        have moved. made is called with the number and the parts of each frame; seen is a transform before the others.
         """
         examples = frame_of([example.sample for example in self._examples], self._device) if self._examples else None
         select = _selector(self._kind, self._examples, self.options)
@@ -139,8 +155,8 @@ class Rendering:
     def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
         photograph, canvas = self._photograph, self._canvas
         if photograph is not None:
-            backgrounds = repeat(photograph.image) if grounds is None else grounds
-            return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(backgrounds))
+            below = repeat(photograph.image) if grounds is None else grounds
+            return lambda made, chosen, keypoints: photograph.frame(made, chosen, keypoints, next(below))
         return None if canvas is None else lambda made, chosen, keypoints: canvas.frame(made, chosen)
 
     @property
@@ -150,15 +166,15 @@ class Rendering:
 
     @property
     def examples(self) -> Sequence[Example]:
-        """All examples; `select` may choose among them for a frame. Empty for a family without examples."""
+        """Those from which the network is given some or all; none for a family without examples."""
         return self._examples
 
     def frames_beyond(self) -> dict[str, list[int]]:
-        """An aspect of the subject (`reach.RESPECTS`) -> the driving frames in which it is beyond what the examples show."""
+        """The driving frames whose subject is beyond what the examples show, by the respect in which it is (`reach.RESPECTS`)."""
         return self.driving.frames_beyond(reach.Reach(find(self._kind).pose, self._keypoints))
 
     def warnings(self) -> list[str]:
-        """Sentences about what makes the frames worse than they could be."""
+        """What makes the frames worse than they could be, as sentences about the clips."""
         quality_warnings = [text for example in self._examples for text in example.warnings]
         too_far = [f"{self._clip.id}: {text}" for text in reach.warnings(self.frames_beyond(), self._clip.num_frames)]
         looks = [] if self._appearance is None else self._appearance.warnings
@@ -171,33 +187,33 @@ class Rendering:
 
 
 def choose_placement(clips: Sequence[Clip], model: Model, options: SynthesizeOptions) -> Placement | None:
-    """The size of the result, and whether it is pasted into the photograph of the first example; None for images of the model's size.
+    """How large the result is, and whether it is pasted into the photograph of the first example; None for the model's size alone.
 
-    Raises UsageError when the options need a model that warps the example and this model does not.
+    Raises UsageError when a model that warps no example is asked for either.
     """
     if not (model.config.few_shot and model.config.warps_example) or options.show != "result":
         if options.paste or options.size not in ("auto", "model"):
-            raise UsageError("only a model that warps the example can make results of another size than its own", code="size-of-model")
+            raise UsageError("only results of a model that warps the example have another size than the model's", code="size-of-model")
         return None
     kind = find(model.config.kind)
     if options.paste and kind.cover is None:
-        raise UsageError(f"{kind.name} has no subject that could be pasted before a background", code="paste-without-subject")
-    if options.size == "model" and not options.paste:
+        raise UsageError(f"{kind.name} shows no subject before a background that could be pasted", code="paste-without-subject")
+    if options.size == "model" and not (options.paste or options.retarget):
         return None
     (first, *_) = _examples(clips, kind.name, model.config.size, replace(options, num_examples=1))
-    single = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
-    default = options.size == "auto" and single and kind.cover is not None and not options.compare
-    return decide_placement(first, options.size, paste=default if options.paste is None else options.paste)
+    few = len(clips) == 1 and 1 in (clips[0].num_frames, options.num_examples)
+    default = options.size == "auto" and few and kind.cover is not None and not options.compare
+    return decide_placement(first, options.size, paste=default if options.paste is None else options.paste, film=options.retarget)
 
 
 def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: SynthesizeOptions) -> list[Example]:
-    """The examples in which the subject is detected. Raises NoDetection when there is none."""
+    """Those examples in which the subject is detected. Raises NoDetection when there is none."""
     found: list[Example] = []
     failed: list[NoDetection] = []
-    max_frames = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
+    most = options.num_examples or (DEFAULT_EXAMPLES if options.select == "all" else DEFAULT_CANDIDATES)
     for clip in clips:
         try:
-            found += examples_of(clip, kind, size, options.crop, max_frames, slice(*options.example_frames))
+            found += examples_of(clip, kind, size, options.crop, most, slice(*options.example_frames))
         except NoDetection as error:
             failed.append(error)
     if not found:
@@ -206,7 +222,7 @@ def _examples(clips: Sequence[Clip], kind: str, size: tuple[int, int], options: 
 
 
 def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample]:
-    """The last frames of a clip, with their images, from which the next frame is made; the oldest first."""
+    """The last frames of a clip that a frame is made from, with their images, the oldest first."""
     track = open_track(clip, config.kind)
     seen_through = views(clip, track, config.size, crop)
     last = range(max(0, clip.num_frames - config.past_frames), clip.num_frames)
@@ -215,7 +231,7 @@ def _last_frames(clip: Clip, config: GeneratorConfig, crop: Crop) -> list[Sample
 
 
 def _selector(kind: str, examples: list[Example], options: SynthesizeOptions) -> Callable[[Step], tuple[int, ...]]:
-    """A function from a driving frame to the indices of the examples from which it is made."""
+    """A function from a driving frame to the indices of the examples that it is made from."""
     count = {"all": len(examples), "delaunay": 3}.get(options.select, 0) if isinstance(options.select, str) else options.select
     if count >= len(examples):
         return lambda step: tuple(range(len(examples)))
@@ -235,11 +251,9 @@ def _frames(
     combine: Combine | None,
     observe: Made | None,
 ) -> Iterator[np.ndarray]:
-    """A frame, uint8 RGB [H, W, 3], for each driving frame.
+    """uint8 RGB [H, W, 3], one per driving frame; `start`: the frames before the first.
 
-    start: the frames before the first.
-    combine: makes the frame from what the network made; None for the network's own image.
-    observe: called with the number of each frame and with what the network made.
+    combine: makes them of the parts that the network makes; None for the network's own images.
     """
     count = 0 if examples is None else len(examples.required_image)
     whole = renderer.encode_examples(None if examples is None else examples.map(lambda x: x[None]))
@@ -258,17 +272,18 @@ def _frames(
         chosen = select(step)
         if combine is None and observe is None:
             image, past = show_step(renderer, show, code_of(chosen), target, known)
-            _require_finite(image, index)
+            require_finite(image, index)
             yield image_array(image[0])
         else:
             made = renderer.synthesize(code_of(chosen), target, known)
             past = renderer.remember(target, made, known)
-            _require_finite(made.frame, index)
+            require_finite(made.frame, index)
             if observe is not None:
                 observe(index, made)
             yield image_array(part_of(made, show)[0]) if combine is None else combine(made, chosen, step.sample.keypoints)
 
 
-def _require_finite(image: torch.Tensor, index: int) -> None:
+def require_finite(image: torch.Tensor, index: int) -> None:
+    """Raises InputError if the image of a frame has values that are not finite."""
     if not image.isfinite().all():
-        raise InputError(f"the model fails in frame {index}: the values of the image are not finite", hint="Use another model")
+        raise InputError(f"the model makes no image of frame {index}: its values are not finite", hint="Use another model")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fsv2v.reporting import Reporter
 from fsv2v.sources import example_clips, temporary_clips
-from stages.clip import as_clip, create_clip, open_clip, probe
+from stages.clip import Clip, as_clip, create_clip, keeping_frames, open_clip, probe
 from stages.errors import InputError, InvalidClip, ParametersDiffer, UsageError
 
 
@@ -49,6 +49,23 @@ def test_frames_are_the_same_in_every_storage(storage, video, tmp_path):
     assert number_of(clip.frame(57)) == 57
     if storage == "png":
         assert all(np.array_equal(a, b) for a, b in zip(clip.frames(), as_clip(video, tmp_path / "other").frames(), strict=True))
+
+
+def test_a_picture_that_is_needed_several_times_is_decoded_once(tmp_path, monkeypatch):
+    create_clip(tmp_path / "a.clip", iter(np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), np.uint8)), storage="png")
+    clip, decoded, frames = open_clip(tmp_path / "a.clip"), [], Clip.frames
+    monkeypatch.setattr(Clip, "frames", lambda self, start, stop: decoded.append(start) or frames(self, start, stop))
+
+    with keeping_frames([clip]):
+        first = clip.frame(0)
+        assert clip.frame(0) is first and decoded == [0]
+        with pytest.raises(ValueError, match="read-only"):
+            first[:] = 0
+        for index in range(1, 6):
+            clip.frame(index)
+        assert np.array_equal(clip.frame(0), first) and decoded == [0, 1, 2, 3, 4, 5, 0], "only a few frames are kept"
+    clip.frame(0)[:] = 0
+    assert decoded[-2:] == [0, 0]
 
 
 def test_a_clip_and_its_video_can_be_moved_together(video, tmp_path):

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from heads import irises_of, lower_lips, project, with_irises
 
 from stages.clip import open_clip
 from stages.conditions.facial_motion import FacialMotion
 from stages.conditions.head import AVERAGE_HEAD
-from stages.conditions.landmarks import eye_distance
 from stages.conditions.motion import Motion
 from stages.conditions.normalise import normalise
 from stages.conditions.view import View
@@ -23,13 +23,6 @@ LIPS, BROWS, EYES, IRISES = slice(48, 68), slice(17, 27), slice(36, 48), slice(6
 TEMPLES_AND_BRIDGE = [0, 16, 27, 28, 29, 30]
 """Landmarks that an expression does not move."""
 STILL = Motion(0, 0, 0, 0)
-
-
-def irises_of(faces: np.ndarray) -> np.ndarray:
-    """Iris points [T, 10, 3] in the middle of the eyes of faces [T, 68, 3]."""
-    ends = 0.08 * eye_distance(faces)[:, None, None] * np.array([(0, 0), (1, 0), (0, -1), (-1, 0), (0, 1)])
-    eyes = [faces[:, [left, right], :2].mean(1, keepdims=True) + ends for left, right in ((36, 39), (42, 45))]
-    return np.concatenate([np.concatenate(eyes, 1), np.ones((len(faces), 10, 1))], -1).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -47,28 +40,6 @@ def example(driver: np.ndarray) -> np.ndarray:
     face[[48, 54], 1] -= 4
     face[IRISES, 0] += 2
     return face
-
-
-def project(points: np.ndarray, *, turn: tuple[float, float, float] = (0, 0, 0), size: float = 60, place: tuple[float, float] = (128, 128)):
-    """Orthographic projection of points [N, 3] in space to keypoints [N, 3] (x, y, confidence).
-
-    turn: a rotation vector in degrees; size: of one unit, in pixels; place: x, y of the origin, in pixels.
-    """
-    rotation = cv2.Rodrigues(np.radians(np.array(turn, float)))[0]
-    return np.column_stack([size * (points @ rotation.T)[:, :2] + place, np.ones(len(points))]).astype(np.float32)
-
-
-def with_irises(faces: list[np.ndarray]) -> np.ndarray:
-    """T faces [68, 3] -> [T, 78, 3]."""
-    stacked = np.stack(faces)
-    return np.concatenate([stacked, irises_of(stacked)], 1)
-
-
-def lower_lips(distance: float) -> np.ndarray:
-    """The average head with its lips moved down by `distance`, in eye distances."""
-    head = AVERAGE_HEAD.copy()
-    head[LIPS, 1] += distance
-    return head
 
 
 TURN = (12.0, -24.0, 9.0)

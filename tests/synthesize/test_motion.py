@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import fsv2v
 from stages.clip import Clip, Producer, create_clip, open_clip, read_frames
 from stages.clip.comments import read_comment
 from stages.errors import ParametersDiffer, UsageError
 from stages.io.reading import parse_object
-from stages.models import Model, load_model, save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
@@ -23,14 +21,6 @@ from stages.synthesize import SynthesizeOptions, synthesize
 TINY = PRESETS["tiny"]
 PLAIN = SynthesizeOptions(device="cpu", crop="none", normalize="on", num_examples=1)
 LIPS, LIDS_AND_BROWS = slice(48, 68), [*range(17, 27), *range(36, 48)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Model:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
-    return load_model(path)
 
 
 @pytest.fixture(scope="module")

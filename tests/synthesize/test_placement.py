@@ -13,19 +13,20 @@ import torch
 from skimage.data import astronaut
 
 import fsv2v
+from fsv2v.reporting import RecordingReporter, Reporter
+from fsv2v.sources import temporary_clips
 from stages.clip import Clip, Producer, create_clip, open_clip, probe
 from stages.conditions.kinds import find
 from stages.conditions.landmarks import MIRROR
 from stages.conditions.view import View
 from stages.errors import InputError, NoDetection, ParametersDiffer, UsageError
-from stages.models import Model, load_model, save_model
+from stages.models import load_model, save_model
 from stages.networks.common.frame import Warped
 from stages.networks.common.generator import Synthesis
-from stages.networks.fewshot.config import PRESETS
-from stages.networks.fewshot.generator import FewShotGenerator
+from stages.networks.common.inference import Renderer
 from stages.networks.pix2pixhd.config import Pix2PixHDConfig
 from stages.networks.pix2pixhd.generator import Pix2PixHD
-from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, placement, synthesize
+from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, placement, rendering, synthesize
 from stages.synthesize.canvas import Canvas, Plate
 from stages.synthesize.placement import fading
 
@@ -33,14 +34,6 @@ OPTIONS = SynthesizeOptions(device="cpu", crop="subject", precision="fp32")
 CROP = replace(OPTIONS, size="model")
 LOW, HIGH = 64, 256
 """Heights of the images that a drawn network makes, and of its example."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Model:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, FewShotGenerator(PRESETS["tiny"]).state_dict(), PRESETS["tiny"], {"step": 0})
-    return load_model(path)
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +278,7 @@ def test_several_photographs_are_not_pasted_unless_asked(model, photograph, make
     assert frames.shape[1:] == (300, 360, 3) and (frames[:, -20:] == photograph.frame(0)[-20:]).all()
 
 
-def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph, make_painted_clip, driver, tmp_path):
+def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph, make_painted_clip, driver, tmp_path, monkeypatch):
     """Each where it would move alone, and nothing else does."""
     left, right = make_photograph(700, 300, 200, "group"), make_photograph(700, 300, 200, "group-mirrored")
     image = left.frame(0)
@@ -294,9 +287,11 @@ def test_two_people_of_one_photograph_move_by_two_drivers(model, make_photograph
     other = open_clip(make_painted_clip(tmp_path / "other.clip", 2, num_frames=5))
     synthesize(pair[:1], driver, model, tmp_path / "left.clip", OPTIONS)
     synthesize(pair[1:], other, model, tmp_path / "right.clip", OPTIONS)
-    report = ReportRequest(tmp_path / "both.html")
+    report, prepared = ReportRequest(tmp_path / "both.html"), []
+    monkeypatch.setattr(rendering, "Renderer", lambda *given: prepared.append(given) or Renderer(*given))
     synthesize(pair[:1], driver, model, tmp_path / "both.clip", OPTIONS, others=[(pair[1], other)], report=report)
     assert "700 x 300 pixels" in report.path.read_text() and "about the first of them" in report.path.read_text()
+    assert len(prepared) == 1, "both are made by one network"
     alone, both = frames_of(tmp_path / "left.clip"), frames_of(tmp_path / "both.clip")
     assert (both[:, :, :300] == alone[:, :, :300]).all()
     assert (both[:, :, 400:] == frames_of(tmp_path / "right.clip")[:, :, 400:]).all()
@@ -317,6 +312,14 @@ def test_of_two_people_the_chosen_one_moves(make_face_video, tmp_path):
     assert moves(subjects=[1]) == (False, True)
     with pytest.raises(NoDetection, match="No face was found"):
         moves(subjects=[2])
+
+
+def test_a_driving_video_that_is_named_twice_is_extracted_once(make_face_video, tmp_path):
+    image, talk = np.hstack([astronaut()[:300, 80:380], astronaut()[:300, 380:80:-1]]), make_face_video(tmp_path / "talk.mp4", 2)
+    with temporary_clips(told := RecordingReporter(Reporter())) as temporary:
+        ready = fsv2v.synthesis.prepare(image, [talk, str(talk)], temporary, subjects=[0, 1], backend="dlib", device="cpu")
+    assert ready.others[0][1] is ready.driving
+    assert sum("talk: extracting" in text for _, text in told.messages) == 1
 
 
 @pytest.mark.parametrize(

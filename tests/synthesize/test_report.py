@@ -14,29 +14,18 @@ import browser as chromium
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from fsv2v_cli.main import run
 from stages.clip import Clip, Producer, create_clip, open_clip
 from stages.conditions import redetection
 from stages.errors import ParametersDiffer, UsageError
-from stages.models import Model, load_model, save_model
 from stages.networks.fewshot.config import PRESETS
-from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import Outcome, ReportRequest, SynthesizeOptions, synthesize
 
 TINY = PRESETS["tiny"]
 OPTIONS = SynthesizeOptions(device="cpu", crop="none", normalize="off", size="model", precision="fp32", num_examples=1)
 LENGTH, LOST = 20, (7, 8, 9)
 """Frames of the driving clip, and those in which nothing is detected."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Model:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
-    return load_model(path)
 
 
 @pytest.fixture(scope="module")

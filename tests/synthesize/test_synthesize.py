@@ -15,7 +15,7 @@ from stages.clip import VideoWriter, create_clip, open_clip, probe, read_frames
 from stages.clip.comments import read_comment
 from stages.conditions.poses import draw_pose
 from stages.errors import InputError, MissingRequirement, NoDetection, ParametersDiffer, UsageError
-from stages.models import Model, load_model, save_model
+from stages.models import load_model, save_model
 from stages.networks.fewshot.config import PRESETS
 from stages.networks.fewshot.generator import FewShotGenerator
 from stages.synthesize import SynthesizeOptions, synthesize
@@ -23,14 +23,6 @@ from stages.synthesize.driving import Driving
 
 TINY = PRESETS["tiny"]
 OFF = SynthesizeOptions(device="cpu", crop="none", normalize="off")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Model:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, FewShotGenerator(TINY).state_dict(), TINY, {"step": 0})
-    return load_model(path)
 
 
 @pytest.fixture(scope="module")

@@ -174,6 +174,7 @@ KIND = Kind(
     pose=pose,
     fits_example=True,
     cover=_cover,
+    covers_subject=True,
     soft_edge=0.05,
     result_arrays=_result_arrays,
     dataset=BodySourceClip,

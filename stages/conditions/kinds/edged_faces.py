@@ -62,6 +62,7 @@ KIND = replace(
     layers=("landmarks", "frames"),
     open=_open,
     draw=_draw,
+    cover_features=None,
     channels=landmarks.SEMANTIC_CHANNELS + 1,
     remedies={"frames": "Import its video again with the frames, or use a model without edges of the background"},
 )

@@ -20,7 +20,7 @@ from stages.conditions.motion import Motion
 from stages.conditions.normalise import normalise
 from stages.conditions.reach import Pose
 from stages.conditions.source_clip import Size, SourceClip, jumps, main_subject_of, transform_points
-from stages.conditions.tracks import DetectorNoise, Track, main_subject, select_subject
+from stages.conditions.tracks import DetectorNoise, Moments, Track, main_subject, select_subject
 from stages.conditions.view import View
 from stages.errors import UsageError
 
@@ -102,10 +102,21 @@ class LandmarkTrack(Track):
         notes = [f"{far}. Motion is measured from frame {reference}"] if difference else []
         return self._track_of(facial_motion.apply(motion)), notes
 
+    def with_expression(self, driver: Track, moments: Moments, motion: Motion, *, proportions: bool) -> LandmarkTrack:
+        """As `Track.with_expression`."""
+        from stages.conditions.expression import with_expression
+
+        assert isinstance(driver, LandmarkTrack)
+        faces, driving = self._all_points()[: len(moments.share)], moments.of(driver._all_points())
+        return self._track_of(with_expression(faces, driving, motion, proportions=proportions))
+
+    def _all_points(self) -> np.ndarray:
+        """Landmarks and irises, [T, 78, 3]."""
+        return np.concatenate([self.points, self.iris], 2)[:, 0]
+
     def _points_through(self, views: Sequence[View]) -> np.ndarray:
         """Landmarks and irises through the views, [T, 78, 3]."""
-        points = np.concatenate([self.points, self.iris], 2)[:, 0]
-        return np.stack([view.points(face) for view, face in zip(views, points, strict=True)])
+        return np.stack([view.points(face) for view, face in zip(views, self._all_points(), strict=True)])
 
     def _track_of(self, faces: np.ndarray) -> LandmarkTrack:
         """A track of landmarks and irises [T, 78, 3]."""
@@ -150,6 +161,14 @@ def _cover(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
     if np.isfinite(side):
         half_width, half_height = np.round(np.array(HEAD_IN_FACES) / 2 * side / crop.HEAD_IN_FACES).astype(int).tolist()
         cv2.ellipse(mask, (round(x), round(y)), (half_width, half_height), 0, 0, 360, 1, cv2.FILLED)
+
+
+def _cover_features(keypoints: Keypoints, mask: NDArray[np.uint8]) -> None:
+    """What expressions move: the face with its forehead."""
+    contour = keypoints[:17, :2]
+    if keypoints[:17, 2].all():
+        outline = np.concatenate([contour, landmarks.forehead(contour)[::-1]])
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(outline).astype(np.int32)), 1)
 
 
 def _result_arrays(keypoints: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
@@ -205,6 +224,7 @@ KIND = Kind(
     shows_face=True,
     expressive=True,
     cover=_cover,
+    cover_features=_cover_features,
     soft_edge=0.2,
     result_arrays=_result_arrays,
     dataset=FaceSourceClip,

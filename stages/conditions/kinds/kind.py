@@ -50,6 +50,10 @@ class Kind:
     """Whether the strength of the motion can be changed (`Track.with_motion`)."""
     cover: Callable[[Keypoints, NDArray[np.uint8]], None] | None = None
     """Sets the pixels of a mask [H, W] that a subject with these keypoints covers to 1; None for kinds without subject and background."""
+    covers_subject: bool = False
+    """Whether `cover` covers the whole subject, so that everything beside it is background."""
+    cover_features: Callable[[Keypoints, NDArray[np.uint8]], None] | None = None
+    """As `cover`, for the part that expressions change; None for kinds whose tracks have no expression (`Track.with_expression`)."""
     soft_edge: float = 0.1
     """Width of the soft edge of that mask, in heights of the image."""
     result_arrays: Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]] | None = None

@@ -1,4 +1,4 @@
-"""The report of `synthesize`: one page that shows where a result may be wrong, with all warnings and notes."""
+"""`synthesize` with a report: one page that shows where a result may have gone wrong, and what was said about it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ BANDS = {"held": "no detection", "beyond": "beyond the examples"}
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """The page to write about a synthesis.
+    """A page that is wanted about a synthesis.
 
-    path: ends in .html.
-    said: warnings and notes from before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
-    explain: adds a hint to a sentence, in terms of the caller's interface.
+    path: ends in .html. said: what was said before the frames are made, as (kind, sentence) with the kinds "warning" and "note".
+    explain: adds to a sentence what to do about it, in terms of the caller's interface.
     """
 
     path: Path
@@ -37,18 +36,17 @@ class ReportRequest:
     explain: Callable[[str], str] = str
 
     def require_writable(self, out: Path) -> None:
-        """Raises UsageError for a path that is not that of a page or that lies inside the result, InputError if the page cannot be
-        written."""
+        """Raises UsageError for a name that is no page or that lies in the result, InputError when the page cannot be written."""
         if self.path.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"{self.path} cannot be a report", hint="End its name in .html")
         if out.absolute() in self.path.absolute().parents:
             raise UsageError(f"the report {self.path} lies inside the result {out}", hint="Choose another place for it")
         require_marker(self.path, MARK, "report of a synthesis")
         with hidden_file(self.path):
-            pass  # fail before the frames are made
+            pass  # fail before the frames are made, not after
 
     def is_of(self, producer: Producer) -> bool:
-        """Whether the page exists and is about the result of this producer."""
+        """Whether the page is there, and about this very result."""
         return self.path.is_file() and _identifier(producer) in self.path.read_bytes()[:1024].decode("utf-8", "replace")
 
 
@@ -74,30 +72,30 @@ def write_report(request: ReportRequest, record: Record, outcome: Outcome, produ
 
 
 def _is_note(said: tuple[str, str]) -> bool:
-    """Sort key that puts warnings before notes."""
+    """Warnings come first."""
     return said[0] == "note"
 
 
 def _facts(record: Record, outcome: Outcome, model: Path) -> list[tuple[str, str]]:
-    clip = record.rendering.driving.clip
-    seconds = clip.num_frames / float(clip.fps)
+    driving = record.rendering.driving
+    seconds = driving.num_frames / float(driving.fps)
     return [
         ("result", str(outcome.path)),
         ("size", record.size),
-        ("length", f"{clip.num_frames} frames, {seconds:.1f} s at {float(clip.fps):.4g} frames per second"),
-        ("driven by", str(clip.id)),
+        ("length", f"{driving.num_frames} frames, {seconds:.1f} s at {float(driving.fps):.4g} frames per second"),
+        ("driven by", str(driving.clip.id)),
         ("model", str(model)),
     ]
 
 
 def _column(record: Record, frame: int) -> dict[str, Any]:
-    """The text below the pictures of a frame."""
-    identity_distance = record.identity.get(frame)
+    """What is said below the pictures of a frame."""
+    apart, painted = record.identity.get(frame), record.painted[frame] if frame < len(record.painted) else None
     return {
         "frame": frame,
-        "seconds": round(frame / float(record.rendering.driving.clip.fps), 2),
-        "painted": round(record.painted[frame], 3) if record.painted else None,
-        "identity": None if identity_distance is None else round(identity_distance, 2),
+        "seconds": round(frame / float(record.rendering.driving.fps), 2),
+        "painted": None if painted is None else round(painted, 3),
+        "identity": None if apart is None else round(apart, 2),
         "marks": [BANDS[name] for name, spans in record.bands().items() if any(first <= frame <= last for first, last in spans)],
     }
 

@@ -1,4 +1,4 @@
-"""Collects the content of the report while the frames are made: a few small pictures, and some numbers for each frame."""
+"""What is shown of a synthesis, collected while its frames are made: a few small pictures, and a number or two for each frame."""
 
 from __future__ import annotations
 
@@ -20,31 +20,29 @@ from stages.synthesize.rendering import Rendering
 from stages.synthesize.transforms import Frames
 
 COLUMNS = 12
-"""Largest number of frames of which the page shows pictures."""
+"""Number of frames that are shown as pictures."""
 KEPT_SIDE = 256
 """Longer side in pixels of the pictures that are kept."""
 Image = NDArray[np.uint8]
 Spans = list[tuple[int, int]]
-"""(first frame, last frame) of each span."""
+"""First and last frame of each."""
 
 
 class Record:
-    """Records a rendering, which calls `made` with what the network made of each frame, and passes its frames through `frames`.
+    """Watches a rendering: `made` is called with the parts of each frame, and `frames` sees the frames that are written.
 
-    shown: the frames of which the page shows pictures.
-    painted: the mean of m_e for each frame.
-    errors: the landmark error of each frame, None without a face.
-    identity: frame in `shown` with a face -> the distance of the face from that of the first example, by dlib's network.
-    reasons: sentences about why some of these could not be measured; they are then empty.
+    painted: the mean of m_e of each frame; errors: the landmark error of each, None without a face; identity: the distance of the face from
+    that of the first example by dlib's network, for those of `shown` that have a face. Empty where they cannot be had, and `reasons` says
+    why.
     """
 
     def __init__(self, rendering: Rendering) -> None:
         self.rendering = rendering
         driving = rendering.driving
-        self.shown = evenly_spaced(driving.clip.num_frames, COLUMNS)
-        self.held = [not driving.track.seen(index) for index in range(driving.clip.num_frames)]
+        self.shown = evenly_spaced(driving.num_frames, COLUMNS)
+        self.held = [not driving.track.seen(index) for index in range(driving.num_frames)]
         self.size = ""
-        self.painted: list[float] = []
+        self.painted: list[float | None] = []
         self.errors: list[float | None] = []
         self.identity: dict[int, float] = {}
         self.reasons: list[str] = []
@@ -57,7 +55,7 @@ class Record:
             self.reasons.append("the identity of the face is not measured: dlib or its recognition network is not on this machine")
 
     def _open_detector(self) -> Any:
-        """A detector of faces in the result. None if the result shows no face, or, with a reason, if no detector can run."""
+        """A detector of faces in the result; None, with a reason, where there is none to compare."""
         if not find(self.rendering.kind).shows_face or self.rendering.options.show == "mask":
             return None
         if missing := missing_detector():
@@ -66,37 +64,36 @@ class Record:
         return detector_factory("auto", self.rendering.options.device)()
 
     def made(self, index: int, synthesis: Synthesis) -> None:
-        """Record what the network made of frame `index`."""
+        """The parts of frame `index`."""
         if synthesis.example_mask is None:
             return
+        self.painted += [None] * (index - len(self.painted))  # frames that were not made
         self.painted.append(float(synthesis.example_mask.float().mean()))
         if index in self.shown:
             mask = synthesis.example_mask[0, 0].float().clamp(0, 1).mul(255).round().byte().cpu().numpy()
             self._masks[index] = np.repeat(mask[..., None], 3, -1)
 
     def frames(self, frames: Frames) -> Frames:
-        """Record the frames and pass them on."""
-        through = self.rendering.shown_through()
-        for index, (frame, keypoints) in enumerate(zip(frames, self.rendering.driving.keypoints(), strict=False)):
+        """The same frames, seen on their way."""
+        for index, (frame, keypoints) in enumerate(zip(frames, self.rendering.keypoints(), strict=False)):
             self.size = f"{frame.shape[1]} x {frame.shape[0]} pixels"
             if index in self.shown:
                 self._results[index] = _small(frame)
             if self._detect is not None:
-                target = keypoints if through is None else through.points(keypoints)
-                self._measure_face(index, frame, target[:LANDMARKS])
+                self._find(index, frame, keypoints[:LANDMARKS])
             yield frame
 
-    def _measure_face(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
+    def _find(self, index: int, frame: Image, target: NDArray[np.float32]) -> None:
         if not (target[RIGHT_EYE, 2].all() and target[LEFT_EYE, 2].all()):
             self.errors.append(None)
             return
         face = nearest(self._detect(frame), target)
         self.errors.append(landmark_error(face, target))
         if face is not None and index in self.shown and self._describe is not None and self.rendering.examples:
-            self.identity[index] = float(np.linalg.norm(self._describe(frame, face) - self._example_embedding()))
+            self.identity[index] = float(np.linalg.norm(self._describe(frame, face) - self._of_example()))
 
-    def _example_embedding(self) -> NDArray[np.float64]:
-        """The embedding of the face in the first example."""
+    def _of_example(self) -> NDArray[np.float64]:
+        """What the recognition network says of the first example."""
         if self._example_face is None:
             assert self._describe is not None
             sample = self.rendering.examples[0].sample
@@ -104,13 +101,13 @@ class Record:
         return self._example_face
 
     def examples(self) -> list[tuple[str, Image]]:
-        """(name, picture) of at most `COLUMNS` examples."""
+        """Name and picture of each, at most `COLUMNS`."""
         examples = self.rendering.examples
         chosen = [examples[index] for index in evenly_spaced(len(examples), COLUMNS)] if examples else []
         return [(f"{example.clip.id}, frame {example.index}", example.sample.required_image) for example in chosen]
 
     def rows(self) -> dict[str, dict[int, Image]]:
-        """Name of the row -> {frame in `shown`: its picture}."""
+        """name -> the pictures of the frames in `shown`."""
         rows = {"driving layer": dict(self._drawings()), "result": self._results}
         if self.rendering.driving.clip.has("frames"):
             rows = {"driving video": dict(self._driving_images()), **rows}
@@ -119,7 +116,7 @@ class Record:
     def _driving_images(self) -> Iterator[tuple[int, Image]]:
         driving = self.rendering.driving
         for frame in self.shown:
-            yield frame, np.asarray(driving.views[frame].image(driving.clip.frame(frame)), np.uint8)
+            yield frame, np.asarray(driving.image(frame), np.uint8)
 
     def _drawings(self) -> Iterator[tuple[int, Image]]:
         for frame in self.shown:
@@ -135,7 +132,7 @@ class Record:
         return curves
 
     def bands(self) -> dict[str, Spans]:
-        """held: spans of driving frames without a detection; beyond: spans in which the subject is beyond what the examples show."""
+        """held: driving frames without a detection; beyond: those whose subject is beyond what the examples show."""
         beyond = {frame for frames in self.rendering.frames_beyond().values() for frame in frames}
         return {"held": _spans(self.held), "beyond": _spans([frame in beyond for frame in range(len(self.held))])}
 

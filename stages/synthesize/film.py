@@ -1,0 +1,194 @@
+"""A film as the example: its person keeps living in it, and makes the driver's expressions.
+
+Each frame of the film is the example of its own frame in the result. So head pose, hair, light and background are those of the film, and
+what lies beside the face is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.clip import Clip
+from stages.conditions.framing import Crop, Example, frame_of, sample_of, squeeze_warnings, views
+from stages.conditions.kinds import find, open_track
+from stages.conditions.motion import Motion
+from stages.conditions.tracks import Moments
+from stages.errors import NoDetection, Sentence, UsageError
+from stages.models import Model
+from stages.networks.common.frame import Frame
+from stages.networks.common.inference import Renderer
+from stages.networks.common.objective import PerceptualDistance
+from stages.synthesize.driving import Driving
+from stages.synthesize.fitting import Fitting
+from stages.synthesize.options import SynthesizeOptions
+from stages.synthesize.placement import Photograph, Placement, whole_view
+from stages.synthesize.rendering import Made, Rendering, require_finite
+from stages.synthesize.transforms import FrameTransform, apply_transforms
+
+SOFT_EDGE = 0.08
+"""Width of the soft edge around the face, in heights of the model's images."""
+
+
+def common_length(film: Clip, driving: Clip) -> int:
+    """The number of frames of the film until it or the driving clip ends."""
+    return min(film.num_frames, ceil(film.fps * driving.num_frames / driving.fps))
+
+
+def require_film(examples: Sequence[Clip], model: Model, *, alone: bool) -> None:
+    """Raises UsageError unless the examples are one film, and the model makes faces from examples.
+
+    alone: whether there is nothing else that drives or precedes the frames.
+    """
+    if find(model.config.kind).cover_features is None or not (model.config.few_shot and model.config.warps_example):
+        raise UsageError("only faces make the expressions of a driver, with a model that warps examples", code="retarget-of-faces")
+    if len(examples) != 1 or examples[0].num_frames < 2 or not examples[0].has("frames"):
+        raise UsageError("the example is no film whose person could make the driver's expressions", code="retarget-without-film")
+    if not alone:
+        raise UsageError("in a film one person makes the expressions of one driver, from its first frame on", code="retarget-alone")
+
+
+class FilmDriving(Driving):
+    """The keypoints of the person of a film with the driver's expression, at the film's rate, for as long as both last.
+
+    Keypoints are in the film's pixels, and missing where nothing was detected in the film.
+    """
+
+    def __init__(
+        self, film: Clip, driving: Clip, kind: str, size: tuple[int, int], crop: Crop, motion: Motion, *, proportions: bool
+    ) -> None:
+        super().__init__(driving, kind, size, crop)
+        self.film_track = open_track(film, kind)
+        if not any(map(self.film_track.seen, range(film.num_frames))):
+            raise NoDetection(f"nothing was detected in the film {film.path}", code="nothing-detected")
+        self.num_frames, self.fps, self.timestamps = common_length(film, driving), film.fps, None
+        places = _places(driving, film.fps, self.num_frames)
+        self._driver_views, self._driver_frames = self.views, places.round().astype(int)
+        self.held = int((self.source != np.arange(driving.num_frames))[self._driver_frames].sum())
+        self.track = self.film_track.with_expression(self.track, _moments(places, self.source), motion, proportions=proportions)
+        self.source = np.arange(self.num_frames)
+        self.views = self._seen_through = views(film, self.film_track, size, crop)[: self.num_frames]
+
+    def image(self, frame: int) -> np.ndarray:
+        """The driving image at the moment of a frame."""
+        index = int(self._driver_frames[frame])
+        return self._driver_views[index].image(self.clip.frame(index))
+
+    def keypoints_in_film(self) -> Iterator[np.ndarray]:
+        """Of each frame, [N, 3] in the film's pixels."""
+        for index, keypoints in zip(self.source, self.keypoints(), strict=True):
+            yield self.views[index].inverse(0, 0).points(keypoints)
+
+
+def _places(driving: Clip, fps: Fraction, count: int) -> NDArray[np.float64]:
+    """Where in the driving clip the frames of a film are, in frames, [count]."""
+    times = driving.timestamps
+    shown = [float(index / driving.fps if times is None else times.seconds(index)) for index in range(driving.num_frames)]
+    return np.interp([float(index / fps) for index in range(count)], shown, np.arange(len(shown)))
+
+
+def _moments(places: NDArray[np.float64], source: NDArray[np.int64]) -> Moments:
+    """Places in a clip as moments of its track. source: for each frame the one whose detection it has."""
+    before = np.floor(places).astype(int)
+    return Moments(source[before], source[np.minimum(before + 1, len(source) - 1)], places - before)
+
+
+class FilmRendering(Rendering):
+    """The frames of a film in which its person makes the driver's expressions. Parameters and errors are those of `Rendering`."""
+
+    def __init__(
+        self,
+        examples: Sequence[Clip],
+        driving: Clip,
+        model: Model,
+        options: SynthesizeOptions,
+        fitting: Fitting,
+        perceptual: Callable[[], PerceptualDistance | None] = lambda: None,
+        start: Clip | None = None,
+        pictures: Mapping[str, Clip] = MappingProxyType({}),
+        placement: Placement | None = None,
+        renderer: Renderer | None = None,
+    ) -> None:
+        require_film(examples, model, alone=start is None)
+        few = options if options.finetune else replace(options, num_examples=1)
+        plain = replace(few, motion="absolute", strength="", part="")
+        super().__init__(examples, driving, model, plain, replace(fitting, how="none"), perceptual, renderer=renderer)
+        assert placement is not None
+        self.options, self._film, self._placement = options, examples[0], placement
+        motion, proportions = options.motion_of(self._kind, placement, fitting), fitting.how == "proportions"
+        self.driving: FilmDriving = FilmDriving(
+            self._film, driving, self._kind, model.config.size, options.crop, motion, proportions=proportions
+        )
+
+    @property
+    def pasted(self) -> bool:
+        """Frames are whole frames of the film."""
+        return True
+
+    def keypoints(self) -> Iterator[np.ndarray]:
+        """Of each frame, [N, 3] in the result's pixels."""
+        through = whole_view(self._film.height, self._film.width)
+        return map(through.points, self.driving.keypoints_in_film())
+
+    def frames(
+        self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
+    ) -> Iterator[np.ndarray]:
+        """uint8 RGB [H, W, 3], those of the film. made is not called for frames in which nothing was detected: they stay as they are."""
+        return apply_transforms(self._made(made), [] if seen is None else [seen])
+
+    def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
+        kind, past = find(self._kind), None
+        assert kind.cover_features is not None
+        for index, (frame, picture, step) in enumerate(zip(self.driving.source, self._pictures(), self.driving.steps(), strict=True)):
+            if not self.driving.track.seen(frame):
+                past = None
+                yield whole_view(*picture.shape[:2]).image(picture)
+                continue
+            example, target = self._example(frame, picture), frame_of([step.sample], self._device)
+            known: Frame | None = None if step.starts_shot else past
+            code = self.renderer.encode_examples(frame_of([example.sample], self._device).map(lambda x: x[None]))
+            made = self.renderer.synthesize(code, target, known)
+            past = self.renderer.remember(target, made, known)
+            require_finite(made.frame, index)
+            if observe is not None:
+                observe(index, made)
+            photograph = Photograph(picture, [example], self._placement, kind.cover_features, SOFT_EDGE)
+            yield photograph.frame(made, [0], step.sample.keypoints, photograph.image)
+
+    def _pictures(self) -> Iterator[np.ndarray]:
+        """The frames of the film that are wanted."""
+        wanted = self.driving.source
+        if len(wanted) == self.driving.num_frames:
+            return self._film.frames(0, self.driving.num_frames)
+        return map(self._film.frame, wanted.tolist())
+
+    def _example(self, index: int, picture: np.ndarray) -> Example:
+        """A frame of the film as the example."""
+        track, view = self.driving.film_track, self.driving.views[index]
+        return Example(self._film, track, index, view, sample_of(track, index, view, view.image(picture)))
+
+    def frames_beyond(self) -> dict[str, list[int]]:
+        """None: each frame has an example with its pose."""
+        return {}
+
+    def warnings(self) -> list[str]:
+        """What makes the frames worse than they could be, as sentences about the film."""
+        return [*(text for example in self.examples for text in example.warnings), *squeeze_warnings(self._film, self.driving.views[0])]
+
+    def notes(self) -> list[str]:
+        """Which frames and which sound the result has."""
+        count, film, notes = self.driving.num_frames, self._film, []
+        if count < film.num_frames:
+            notes.append(f"{film.id}: the result ends with {self._clip.id}, after {count} of {film.num_frames} frames")
+        if unseen := sum(not self.driving.track.seen(index) for index in range(count)):
+            notes.append(f"{film.id}: {unseen} frames without a detection stay as they are")
+        if film.has("audio"):
+            sound = f"the sound is that of {self._clip.id}" if self._clip.has("audio") else f"{self._clip.id} has no sound"
+            notes.append(Sentence(f"{film.id}: {sound}", code="sound-of-driver"))
+        return notes
