@@ -30,7 +30,7 @@ from stages.synthesize.fitting import Fitting
 from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, whole_view
 from stages.synthesize.rendering import Made, Rendering, require_finite
-from stages.synthesize.transforms import FrameTransform, transformed
+from stages.synthesize.transforms import FrameTransform, apply_transforms
 
 SOFT_EDGE = 0.08
 """Width of the soft edge around the face, in heights of the model's images."""
@@ -140,7 +140,7 @@ class FilmRendering(Rendering):
         self, grounds: Iterator[np.ndarray] | None = None, made: Made | None = None, seen: FrameTransform | None = None
     ) -> Iterator[np.ndarray]:
         """uint8 RGB [H, W, 3], those of the film. made is not called for frames in which nothing was detected: they stay as they are."""
-        return transformed(self._made(made), [] if seen is None else [seen])
+        return apply_transforms(self._made(made), [] if seen is None else [seen])
 
     def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
         kind, past = find(self._kind), None
