@@ -253,7 +253,7 @@ def test_models_of_images_predict_nothing_and_models_of_labels_make_no_video(dri
     save_model(tmp_path / "images.safetensors", Vid2Vid(config).state_dict(), config, {})
     out = ["-o", str(tmp_path / "future.clip")]
     assert run(["predict", str(drive), "--frames", "2", "--model", str(tmp_path / "images.safetensors"), *out]) == 2
-    assert "makes images, and predicts no label maps" in " ".join(capsys.readouterr().err.split())
+    assert "makes images and predicts no label maps" in " ".join(capsys.readouterr().err.split())
     assert run(["synthesize", "--driving", str(drive), "--model", str(model), *out]) == 2
     assert "predicts label maps and makes no images. `fsv2v predict`" in " ".join(capsys.readouterr().err.split())
     shutil.copytree(drive, tmp_path / "example.clip")
