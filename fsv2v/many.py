@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fsv2v.inputs import Inputs, Prepared
-from fsv2v.models import perceptual_of
-from fsv2v.reporting import Remembering, Reporter
+from fsv2v.models import choose_perceptual_for
+from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import Examples, clip_of_layer, temporary_clips
 from fsv2v.synthesis import SOURCES, draw_preview, write_result
 from stages.clip.clip import is_clip
@@ -31,7 +31,7 @@ from stages.models.perceptual import open_distance
 from stages.runner import ClipTask, Report, Step, run_over_clips
 from stages.runner import Outcome as Finished
 from stages.synthesize import Encoded, Outcome, ReportRequest, SynthesizeOptions
-from stages.synthesize.report.remarks import spoilt_frames
+from stages.synthesize.report.remarks import full_precision_frames
 
 SUFFIXES = {*CONTAINERS, ".clip"}
 """What the name of a result may end in."""
@@ -171,7 +171,7 @@ class Shared:
     """The model, and the examples as the network takes them, for all results that one process makes."""
 
     def __init__(self, work: Work) -> None:
-        self._work, self._said = work, Remembering(Reporter())
+        self._work, self._said = work, RecordingReporter(Reporter())
         self._open = contextlib.ExitStack()
         self._temporary = self._open.enter_context(temporary_clips(self._said))
         options = work.options
@@ -189,9 +189,9 @@ class Shared:
 
     def make(self, driving: str, on_step: Callable[[Step], None] | None) -> Finished:
         """The result that `driving` drives."""
-        work, told = self._work, Remembering(_Steps(driving, on_step))
+        work, told = self._work, RecordingReporter(_Steps(driving, on_step))
         out, page = work.result_of(driving), work.page_of(driving)
-        request = None if page is None else ReportRequest(page, told.said, work.explain)
+        request = None if page is None else ReportRequest(page, told.messages, work.explain)
         if request is not None:
             request.require_writable(out)
         with self._temporary.named(), temporary_clips(told) as temporary:
@@ -200,7 +200,7 @@ class Shared:
             if work.preview:
                 outcome = draw_preview(ready, out, work.options, told, encoded)
             else:
-                request = None if request is None else replace(request, said=[*self._said.said, *told.said])
+                request = None if request is None else replace(request, said=[*self._said.messages, *told.messages])
                 outcome = write_result(ready, out, work.options, told, work.overwrite, request, encoded)
         return Finished(work.layer, outcome.status, outcome.frames, self._notes(told, outcome), str(out))
 
@@ -208,16 +208,16 @@ class Shared:
         """The examples, which drivers of another layer need for another model."""
         model = ready.model
         if model.path not in self._encoded:
-            network = lambda: open_distance(perceptual_of(model, self._said), choose_device(self._work.options.device))  # noqa: E731
+            network = lambda: open_distance(choose_perceptual_for(model, self._said), choose_device(self._work.options.device))  # noqa: E731
             with _shared_by_all():
                 self._encoded[model.path] = Encoded(ready.examples, model, self._work.options, network)
         return self._encoded[model.path]
 
-    def _notes(self, told: Remembering, outcome: Outcome) -> dict[str, Any]:
+    def _notes(self, told: RecordingReporter, outcome: Outcome) -> dict[str, Any]:
         """What is worth knowing about a result. Sentences about examples are the same for all results; all but the last name their clip."""
-        said = [text for kind, text in (*self._said.said, *told.said) if kind == "warning"]
+        said = [text for kind, text in (*self._said.messages, *told.messages) if kind == "warning"]
         counts = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
-        return {"once": [*said, *outcome.warnings], "warnings": spoilt_frames(outcome), **counts}
+        return {"once": [*said, *outcome.warnings], "warnings": full_precision_frames(outcome), **counts}
 
 
 def make_one(driving: str, work: Work, on_step: Callable[[Step], None] | None) -> Finished:

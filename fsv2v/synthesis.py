@@ -11,27 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsv2v.inputs import Prepared, Time, prepare
-from fsv2v.models import load_model, perceptual_of
-from fsv2v.reporting import Remembering, Reporter
+from fsv2v.models import choose_perceptual_for, load_model
+from fsv2v.reporting import RecordingReporter, Reporter
 from fsv2v.sources import Examples, Source, Subject, examples_with_layer, temporary_clips
-from stages.clip import keeping_frames
 from stages.compute.devices import choose_device
 from stages.errors import UsageError
 from stages.models import Model
 from stages.models.perceptual import open_distance
 from stages.synthesize import (
     Encoded,
-    FilmRendering,
     Outcome,
-    Rendering,
     ReportRequest,
+    Scene,
     SynthesizeOptions,
-    chained,
-    choose_placement,
-    decide,
-    further,
-    require_examples,
-    require_film,
+    require_inputs,
     require_sheet,
     variant,
     write_preview,
@@ -97,7 +90,7 @@ def synthesize(
         "appearance": chosen.appearance,
         "motion": chosen.parsed_motion,
     }
-    told = Remembering(reporter or Reporter())
+    told = RecordingReporter(reporter or Reporter())
     if out is None:
         if report is not None:
             raise UsageError("a report is about a result that is written", hint="Name the result")
@@ -143,7 +136,7 @@ def draw_preview(ready: Prepared, out: Path, options: SynthesizeOptions, told: R
         pictures=ready.pictures,
         others=ready.others,
         encoded=encoded,
-        perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
+        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, told), choose_device(options.device)),
     )
 
 
@@ -171,7 +164,7 @@ def synthesize_variants(
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
-    told, paths = Remembering(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
+    told, paths = RecordingReporter(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
     pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
     requests = [_request(page, path, told) for page, path in zip(pages, paths, strict=True)]
     with temporary_clips(told) as temporary:
@@ -186,11 +179,11 @@ def _numbered(path: Path, number: int, count: int) -> Path:
     return path.with_name(f"{path.stem}-{number:0{len(str(count))}}{path.suffix}")
 
 
-def _request(report: str | PathLike[str] | None, out: Path, told: Remembering) -> ReportRequest | None:
+def _request(report: str | PathLike[str] | None, out: Path, told: RecordingReporter) -> ReportRequest | None:
     """The page that is wanted about a result. Raises the errors of `require_writable` before minutes of work."""
     if report is None:
         return None
-    request = ReportRequest(Path(report), told.said, told.explained)
+    request = ReportRequest(Path(report), told.messages, told.add_hint)
     request.require_writable(out)
     return request
 
@@ -218,7 +211,7 @@ def write_result(
         overwrite=overwrite,
         report=report,
         progress=told.progress,
-        perceptual=lambda: open_distance(perceptual_of(ready.model, told), choose_device(options.device)),
+        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, told), choose_device(options.device)),
     )
 
 
@@ -227,25 +220,18 @@ def _frames(
 ) -> Iterator[NDArray[np.uint8]]:
     with temporary_clips(reporter) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
-        require_examples(len(ready.examples) > 0, ready.model, options.finetune)
-        if options.retarget:
-            require_film(ready.examples, ready.model, alone=ready.start is None and not ready.others)
-        network = lambda: open_distance(perceptual_of(ready.model, reporter), choose_device(options.device))  # noqa: E731
-        with keeping_frames([*ready.examples, *(example for example, _ in ready.others)]):
-            fitting = decide(options.normalize, ready.model.config.kind, ready.examples, ready.driving)
-            placement = choose_placement(ready.examples, ready.model, options)
-            opened = FilmRendering if options.retarget else Rendering
-            rendering = opened(
-                ready.examples, ready.driving, ready.model, options, fitting, network, ready.start, ready.pictures, placement
-            )
-            renderings = [rendering, *further(ready.others, ready.driving, rendering, ready.model, network)]
-        for text in dict.fromkeys(text for each in renderings for text in each.warnings()):
+        require_inputs(ready.examples, ready.model, options, ready.start, ready.others)
+        scene = Scene(
+            ready.examples, ready.driving, ready.model, options, start=ready.start, pictures=ready.pictures, others=ready.others,
+            perceptual=lambda: open_distance(choose_perceptual_for(ready.model, reporter), choose_device(options.device)),
+        )  # fmt: skip
+        for text in scene.warnings():
             reporter.warning(temporary.with_sources(text))
-        for text in dict.fromkeys(text for each in renderings for text in each.notes()):
+        for text in scene.notes():
             reporter.note(temporary.with_sources(text))
-        for done, frame in enumerate(chained(renderings), 1):
+        for done, frame in enumerate(scene.frames(), 1):
             yield frame
-            reporter.progress(done, rendering.driving.num_frames)
+            reporter.progress(done, scene.first.driving.num_frames)
 
 
 def finetune(
@@ -279,7 +265,7 @@ def finetune(
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
     with temporary_clips(told) as temporary:
         prepared = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
-        network = perceptual_of(start, told, perceptual)
+        network = choose_perceptual_for(start, told, perceptual)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
         adapt(prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
     return Path(out)

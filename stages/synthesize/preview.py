@@ -14,18 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from stages.clip import Clip, keeping_frames
+from stages.clip import Clip
 from stages.clip.preview import captioned_row, evenly_spaced, scale_to_height, time_text
 from stages.clip.provenance import note_of
 from stages.errors import UsageError
 from stages.io.files import require_marker, write_atomically
 from stages.models import Model
 from stages.networks.common.objective import PerceptualDistance
-from stages.synthesize.film import FilmRendering, require_film
-from stages.synthesize.fitting import decide
 from stages.synthesize.options import Outcome, SynthesizeOptions
-from stages.synthesize.rendering import Encoded, Rendering, choose_placement
-from stages.synthesize.stage import chained, further
+from stages.synthesize.rendering import Encoded, Rendering
+from stages.synthesize.scene import Scene, require_inputs
 
 FRAMES, COLUMNS = 10, 5
 """Number of frames on a sheet, and in each of its lines."""
@@ -60,26 +58,19 @@ def write_preview(
     The parameters and errors are those of `synthesize`. A sheet that is there is replaced.
     """
     require_sheet(out)
-    begun = time.monotonic()
-    options = replace(options, compare=False)  # the sheet shows what drives in any case
-    if options.retarget:
-        require_film(examples, model, alone=start is None and not others)
-    with keeping_frames([*examples, *(example for example, _ in others)]):
-        fitting, placement = decide(options.normalize, model.config.kind, examples, driving), choose_placement(examples, model, options)
-        opened = FilmRendering if options.retarget else Rendering
-        first = opened(examples, driving, model, options, fitting, perceptual, start, pictures, placement, encoded)
-        renderings = [first, *further(others, driving, first, model, perceptual)]
+    started = time.monotonic()
+    options = replace(options, compare=False)  # the sheet shows the driving frames in any case
+    require_inputs(examples, model, options, start, others)
+    scene = Scene(examples, driving, model, options, start=start, pictures=pictures, others=others, perceptual=perceptual, encoded=encoded)
+    first, warnings, notes = scene.first, scene.warnings(), scene.notes()
     chosen = evenly_spaced(first.driving.num_frames, FRAMES)
-    warnings, notes = (
-        tuple(dict.fromkeys(text for each in renderings for text in texts(each))) for texts in (Rendering.warnings, Rendering.notes)
-    )
-    for rendering in renderings:
+    for rendering in scene.renderings:
         rendering.driving.show_only(chosen)
-    made = list(chained(renderings))
+    frames = list(scene.frames())
     note = note_of("synthesize", {"note": options.note, "placement": {"pasted": first.pasted}, "compare": True})
-    write_atomically(out, _png(_sheet(first, chosen, made), "" if note is None else note.xmp))
-    seconds, fallbacks = time.monotonic() - begun, sum({each.renderer: each.fallbacks for each in renderings}.values())
-    return Outcome(out, "done", len(chosen), seconds, fallbacks, first.driving.held, warnings, notes, placement, fitting)
+    write_atomically(out, _png(_sheet(first, chosen, frames), "" if note is None else note.xmp))
+    seconds = time.monotonic() - started
+    return Outcome(out, "done", len(chosen), seconds, scene.fallbacks, scene.held, warnings, notes, scene.placement, scene.fitting)
 
 
 def _sheet(rendering: Rendering, chosen: Sequence[int], made: Sequence[Picture]) -> Picture:

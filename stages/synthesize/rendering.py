@@ -39,7 +39,7 @@ from stages.synthesize.options import SynthesizeOptions
 from stages.synthesize.placement import Photograph, Placement, canvas_of, decide_placement
 from stages.synthesize.selection import AppearanceMap, Selector
 from stages.synthesize.shown import Show, part_of, require_shown, show_step
-from stages.synthesize.transforms import FrameTransform, SideBySide, transformed
+from stages.synthesize.transforms import FrameTransform, SideBySide, apply_transforms
 
 DEFAULT_EXAMPLES, DEFAULT_CANDIDATES = 4, 32
 Made = Callable[[int, Synthesis], None]
@@ -188,7 +188,7 @@ class Rendering:
         select = _selector(self._kind, self._examples, self.options)
         frames = _frames(self._encoded, self.driving, select, self.options.show, self._start, self._combine(grounds), made)
         chain = [] if seen is None else [seen]
-        return transformed(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
+        return apply_transforms(frames, [*chain, SideBySide(self.driving)] if self.options.compare else chain)
 
     def _combine(self, grounds: Iterator[np.ndarray] | None) -> Combine | None:
         photograph, canvas = self._photograph, self._canvas
