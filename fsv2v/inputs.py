@@ -1,4 +1,4 @@
-"""What a synthesis is made from: clips with the layer that drives, and the model."""
+"""The inputs of a synthesis: clips with the driving layer, and the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stages.synthesize import Choices, require_appearance, require_examples, req
 Time: TypeAlias = "tuple[float | Fraction | None, float | Fraction | None]"
 """Start and stop of a span in seconds; None for the beginning and the end."""
 PREVIEWED_FROM = 50
-"""Number of frames in which a layer is extracted for a preview: those that it shows, and others that show the driver's proportions."""
+"""Number of frames in which a layer is extracted for a preview. It is larger than the number shown, to measure the driver's proportions."""
 
 
 class Prepared(NamedTuple):
@@ -33,16 +33,18 @@ class Prepared(NamedTuple):
     model: Model
     start: Clip | None
     pictures: dict[str, Clip]
-    """Of the appearance, by the paths that it names."""
+    """Path in the option `appearance` -> clip of that picture."""
     others: list[tuple[Clip, Clip]]
-    """Further subjects of the photograph: the example clip and the driving clip of each."""
+    """(example clip, driving clip) of each further subject of the photograph."""
 
 
 class Inputs:
-    """What a synthesis is made from. The model and all clips but the driving one are opened, and extracted where a layer is missing, once
-    for any number of driving videos.
+    """The inputs of one or many syntheses with the same examples.
 
-    temporary: for intermediate clips. preview: few frames are enough; the other parameters are those of `synthesize`.
+    The model and all clips except the driving clip are opened once, and missing layers are extracted once.
+
+    temporary: creates intermediate clips. preview: extract the driving layer only in a few frames. The other parameters are those of
+    `synthesize`.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Inputs:
         self._shared: dict[str, tuple[list[list[Clip]], Clip | None, dict[str, Clip]]] = {}
 
     def driven_by(self, driving: Source | Sequence[Source], temporary: TemporaryClips) -> Prepared:
-        """All of it with a driving video, whose intermediate clips are made in `temporary`."""
+        """The inputs with this driving video, whose intermediate clips are created by `temporary`."""
         drivings, subjects = _paired(driving, self._subjects)
         first = self._drive(drivings[0], temporary)
         model = self._model_for(first)
@@ -91,7 +93,7 @@ class Inputs:
         return Prepared(shown[0], first, model, start, pictures, others)
 
     def _drive(self, source: Source, temporary: TemporaryClips) -> Clip:
-        """The driving clip, or the part of it that is wanted. Where layers have to be extracted for a preview, a few frames of it."""
+        """The driving clip, or the requested part of it. If a layer has to be extracted for a preview, only a few of its frames."""
         clip = driving_clip(source, temporary, fps=self._fps)
         if self._time != WHOLE:
             frames = frames_within(clip, self._time)
@@ -102,7 +104,7 @@ class Inputs:
         return clip
 
     def _model_for(self, driving: Clip) -> Model:
-        """The model that is named, or the default one for the layer that the clip has; without any, its landmarks will be extracted."""
+        """The chosen model, or the default one for the layer of the clip. A clip without a layer drives a face."""
         name = "" if self._model is not None else next((kind for kind in driving.layers() if kind in DEFAULT_MODELS), "")
         if name not in self._models:
             found = _model(self._model, driving if name else None, self._base)
@@ -114,7 +116,7 @@ class Inputs:
         return self._models[name]
 
     def open_shared(self, kind: str, subjects: Sequence[Subject]) -> tuple[list[list[Clip]], Clip | None, dict[str, Clip]]:
-        """The examples of each subject, the start and the pictures, all with the layer."""
+        """The examples of each subject, the start and the pictures of the appearance, all with the driving layer."""
 
         def open_with_layer(source: Source) -> Clip:
             return with_layer(driving_clip(source, self._temporary, fps=self._fps), kind, self._temporary, **self._detector)
@@ -137,18 +139,18 @@ def prepare(examples: Examples, driving: Source | Sequence[Source], temporary: T
 
 
 def _named(made: Clip, source: Clip, temporary: TemporaryClips) -> Clip:
-    """An intermediate clip that messages call by the name of its source."""
+    """The intermediate clip `made`, which messages call by the name of its source."""
     temporary.sources[str(made.path)] = temporary.sources.get(str(source.path), str(source.path))
     return made
 
 
 def _identity(source: Source) -> str | int:
-    """The same for a source that is named twice."""
+    """A key that is equal if the same source is given twice."""
     return id(source) if isinstance(source, Clip | np.ndarray) else str(source)
 
 
 def _paired(driving: Source | Sequence[Source], subjects: Sequence[Subject]) -> tuple[list[Source], list[Subject]]:
-    """A driving source for each subject of the photograph; a single one drives them all."""
+    """A driving source for each subject of the photograph; a single source drives all of them."""
     drivings: list[Source] = [*driving] if isinstance(driving, list | tuple) else [cast("Source", driving)]
     chosen = list(subjects) or ["largest"]
     if len(set(chosen)) < len(chosen):

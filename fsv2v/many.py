@@ -1,4 +1,4 @@
-"""One set of examples, many driving videos: a result for each of them, by one process or by many."""
+"""One set of examples and many driving videos: a result for each video, made by one or several processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from stages.synthesize import Encoded, Outcome, ReportRequest, SynthesizeOptions
 from stages.synthesize.report.remarks import full_precision_frames
 
 SUFFIXES = {*CONTAINERS, ".clip"}
-"""What the name of a result may end in."""
+"""Allowed suffixes of a result."""
 _INTERVAL = 0.2
 """Seconds between two reports of progress."""
 
@@ -56,16 +56,19 @@ def synthesize_many(
     on_step: Callable[[Step], None] | None = None,
     **options: Any,
 ) -> Generator[Report, None, None]:
-    """Animate the examples by each driving video, and yield a report on each result as it is finished.
+    """Animate the examples by each driving video, and yield a report on each result when it is finished.
 
-    The result of talk.mov is talk.mp4 in the folder `out`. The model is loaded and the examples are encoded once in each process.
-    driving: paths, which may come one after another without an end. report: a folder for a page about each result, talk.html. preview:
-    make the sheets of `preview` instead, talk.preview.png. jobs, shard, engine, address, keep_going and on_step: as of
-    `stages.runner.run_over_clips`. explain: adds to the sentences of a page what to do about them. options: the other parameters of
-    `synthesize`, except several subjects.
+    The result of talk.mov is talk.mp4 in the folder `out`. Each process loads the model and encodes the examples once.
 
-    A failed input does not stop the others: its report has the reason. So has that of a video whose result would have the name of an
-    earlier one's. Raises UsageError and MissingRequirement, which concern every input, and SharedInputError for examples that cannot be
+    driving: paths; the iterable may be endless.
+    report: a folder for a page about each result, such as talk.html.
+    preview: make the sheets of `preview` in place of videos, such as talk.preview.png.
+    jobs, shard, engine, address, keep_going, on_step: as in `stages.runner.run_over_clips`.
+    explain: adds a hint to a sentence of a page.
+    options: the other parameters of `synthesize`, with at most one subject.
+
+    A failed input does not stop the others; its report has the reason. An input also fails if its result would have the name of an
+    earlier result. Raises UsageError and MissingRequirement, which concern all inputs, and SharedInputError for examples that cannot be
     used.
     """
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
@@ -77,15 +80,17 @@ def synthesize_many(
     work = Work(examples, Path(out), chosen, settings, folder, overwrite, preview, explain)
     task = ClipTask("fsv2v.many:make_one", work, layer=work.layer, of_clips=False)
     clashes = _Clashes(work, shard)
-    reports = run_over_clips(task, clashes.others(os.fspath(path) for path in driving), jobs, shard, engine, keep_going, on_step, address)
+    reports = run_over_clips(
+        task, clashes.without_clashes(os.fspath(path) for path in driving), jobs, shard, engine, keep_going, on_step, address
+    )
     with contextlib.closing(work), contextlib.closing(reports):
         yield from _with_clashes(reports, clashes, keep_going)
 
 
 def listed(path: str) -> list[str] | None:
-    """The driving videos that a path stands for: a folder of videos or clips, or a pattern such as talks/*.mp4; None for a single one.
+    """The driving videos in a folder of videos or clips, or those that match a pattern such as talks/*.mp4; None for a single video.
 
-    A folder of images is a single video. Raises InputError when there is none, and for a folder of both.
+    A folder of images is a single video. Raises InputError if there is no video, and for a folder with videos and images.
     """
     if not os.path.exists(path) and glob.has_magic(path):
         if not (found := sorted(glob.glob(path, recursive=True))):
@@ -97,15 +102,17 @@ def listed(path: str) -> list[str] | None:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     videos = [str(entry) for entry in entries if is_clip(entry) or entry.suffix.lower() in VIDEO_SUFFIXES]
     if videos and any(map(is_image, entries)):
-        raise InputError(f"{path} has videos and images", hint=f"Name the videos, for example by {folder / '*'}{Path(videos[0]).suffix}")
+        raise InputError(
+            f"{path} contains both videos and images", hint=f"Name the videos, for example as {folder / '*'}{Path(videos[0]).suffix}"
+        )
     if not videos and not any(map(is_image, entries)) and guess_layout(folder) == "images":
-        raise InputError(f"{path} has no videos, clips or images")
+        raise InputError(f"{path} contains no videos, clips or images")
     return videos or None
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What the results of one run have in common; it travels to the processes that make them."""
+    """The parameters that all results of a run share. They are sent to the processes that make the results."""
 
     examples: Examples
     out: Path
@@ -114,23 +121,23 @@ class Work:
     settings: Mapping[str, Any]
     """The parameters named in `SOURCES`."""
     pages: Path | None
-    """A folder, or the page about a single result."""
+    """A folder, or the page about a single result. None: no pages."""
     overwrite: bool
     preview: bool
     explain: Callable[[str], str]
 
     @property
     def layer(self) -> str:
-        """What reports call a result."""
+        """The name of a result in reports."""
         return "preview" if self.preview else "frames"
 
     def result_of(self, driving: str) -> Path:
-        """Where the result of a driving video goes."""
+        """The path of the result of a driving video."""
         out = self.out if self.out.suffix.lower() in SUFFIXES else self._named(driving, self.out, ".mp4")
         return out.with_suffix(".preview.png") if self.preview else out
 
     def page_of(self, driving: str) -> Path | None:
-        """Where the page about a result goes."""
+        """The path of the page about a result; None without pages."""
         if self.pages is None or self.pages.suffix.lower() in (".html", ".htm"):
             return self.pages
         return self._named(driving, self.pages, ".html")
@@ -140,7 +147,7 @@ class Work:
 
     @cached_property
     def shared(self) -> Shared:
-        """What this process has opened for all results."""
+        """The model and examples, opened once in this process."""
         atexit.register(self.close)
         return Shared(self)
 
@@ -154,7 +161,7 @@ class Work:
 
 @contextlib.contextmanager
 def _shared_by_all() -> Iterator[None]:
-    """An error in the block ends the run: it is about an input that all results share."""
+    """Turn an error about an input in the block into one that ends the run, because all results share this input."""
     try:
         yield
     except (InputError, InvalidClip) as error:
@@ -168,12 +175,12 @@ class _SharedInputs(Inputs):
 
 
 class Shared:
-    """The model, and the examples as the network takes them, for all results that one process makes."""
+    """The model and the encoded examples, for all results that one process makes."""
 
     def __init__(self, work: Work) -> None:
-        self._work, self._said = work, RecordingReporter(Reporter())
+        self._work, self._recorder = work, RecordingReporter(Reporter())
         self._open = contextlib.ExitStack()
-        self._temporary = self._open.enter_context(temporary_clips(self._said))
+        self._temporary = self._open.enter_context(temporary_clips(self._recorder))
         options = work.options
         chosen: dict[str, Any] = {
             "device": options.device,
@@ -188,70 +195,70 @@ class Shared:
         self._open.close()
 
     def make(self, driving: str, on_step: Callable[[Step], None] | None) -> Finished:
-        """The result that `driving` drives."""
-        work, told = self._work, RecordingReporter(_Steps(driving, on_step))
+        """Make the result of a driving video."""
+        work, recorder = self._work, RecordingReporter(_Steps(driving, on_step))
         out, page = work.result_of(driving), work.page_of(driving)
-        request = None if page is None else ReportRequest(page, told.messages, work.explain)
+        request = None if page is None else ReportRequest(page, recorder.messages, work.explain)
         if request is not None:
             request.require_writable(out)
-        with self._temporary.named(), temporary_clips(told) as temporary:
+        with self._temporary.named(), temporary_clips(recorder) as temporary:
             ready = self._inputs.driven_by(driving, temporary)
             encoded = self._encoded_for(ready)
             if work.preview:
-                outcome = draw_preview(ready, out, work.options, told, encoded)
+                outcome = draw_preview(ready, out, work.options, recorder, encoded)
             else:
-                request = None if request is None else replace(request, said=[*self._said.messages, *told.messages])
-                outcome = write_result(ready, out, work.options, told, work.overwrite, request, encoded)
-        return Finished(work.layer, outcome.status, outcome.frames, self._notes(told, outcome), str(out))
+                request = None if request is None else replace(request, messages=[*self._recorder.messages, *recorder.messages])
+                outcome = write_result(ready, out, work.options, recorder, work.overwrite, request, encoded)
+        return Finished(work.layer, outcome.status, outcome.frames, self._notes(recorder, outcome), str(out))
 
     def _encoded_for(self, ready: Prepared) -> Encoded:
-        """The examples, which drivers of another layer need for another model."""
+        """The examples, encoded once for each model; the layer of the driving clip chooses the model."""
         model = ready.model
         if model.path not in self._encoded:
-            network = lambda: open_distance(choose_perceptual_for(model, self._said), choose_device(self._work.options.device))  # noqa: E731
+            network = lambda: open_distance(choose_perceptual_for(model, self._recorder), choose_device(self._work.options.device))  # noqa: E731
             with _shared_by_all():
                 self._encoded[model.path] = Encoded(ready.examples, model, self._work.options, network)
         return self._encoded[model.path]
 
-    def _notes(self, told: RecordingReporter, outcome: Outcome) -> dict[str, Any]:
-        """What is worth knowing about a result. Sentences about examples are the same for all results; all but the last name their clip."""
-        said = [text for kind, text in (*self._said.messages, *told.messages) if kind == "warning"]
+    def _notes(self, recorder: RecordingReporter, outcome: Outcome) -> dict[str, Any]:
+        """Warnings and counts for the report on a result. once: sentences that are printed once for all results."""
+        warnings = [text for kind, text in (*self._recorder.messages, *recorder.messages) if kind == "warning"]
         counts = {"fallbacks": outcome.fallbacks, "held_frames": outcome.held_frames}
-        return {"once": [*said, *outcome.warnings], "warnings": full_precision_frames(outcome), **counts}
+        return {"once": [*warnings, *outcome.warnings], "warnings": full_precision_frames(outcome), **counts}
 
 
 def make_one(driving: str, work: Work, on_step: Callable[[Step], None] | None) -> Finished:
-    """The work on one driving video, in any process."""
+    """Make the result of one driving video. Runs in any process."""
     try:
         return work.shared.make(driving, on_step)
     except UsageError as error:
-        if error.code in ("output-in-progress", "output-taken"):  # the other results do not depend on the place of this one
+        if error.code in ("output-in-progress", "output-taken"):  # this concerns only one result
             raise InputError(error.message, hint=error.hint, code=error.code, facts=error.facts) from error
         raise
 
 
 class _Steps(Reporter):
-    """Tells a few times per second how many frames are made."""
+    """Reports a few times per second how many frames are made."""
 
     def __init__(self, driving: str, on_step: Callable[[Step], None] | None) -> None:
-        self._driving, self._on_step, self._told = driving, on_step, time.monotonic()
+        self._driving, self._on_step, self._reported = driving, on_step, time.monotonic()
 
     def progress(self, done: int, total: int, **figures: float) -> None:
-        if self._on_step is not None and time.monotonic() - self._told >= _INTERVAL:
-            self._told = time.monotonic()
+        if self._on_step is not None and time.monotonic() - self._reported >= _INTERVAL:
+            self._reported = time.monotonic()
             self._on_step(Step(self._driving, done, total))
 
 
 class _Clashes:
-    """Passes on the driving videos whose results have names of their own, and keeps reports of the others in this shard."""
+    """Passes on the driving videos whose results have different names, and keeps failure reports for the others in this shard."""
 
     def __init__(self, work: Work, shard: tuple[int, int]) -> None:
         self._work, self._shard = work, shard
         self._first: dict[Path, str] = {}
         self.reports: list[Report] = []
 
-    def others(self, driving: Iterator[str]) -> Iterator[str]:
-        """The videos that are to be used."""
+    def without_clashes(self, driving: Iterator[str]) -> Iterator[str]:
+        """The driving videos without those whose result has the name of an earlier result."""
         index, count = self._shard
         for number, path in enumerate(driving):
             result = self._work.result_of(path)
@@ -267,7 +274,7 @@ class _Clashes:
 
 
 def _with_clashes(reports: Iterator[Report], clashes: _Clashes, keep_going: bool) -> Iterator[Report]:
-    """All reports, those of the clashes as soon as they are known."""
+    """All reports; those on clashes come as soon as the clashes are known."""
     for report in reports:
         yield report
         while clashes.reports and (keep_going or report.status != "failed"):

@@ -90,14 +90,14 @@ def synthesize(
         "appearance": chosen.appearance,
         "motion": chosen.parsed_motion,
     }
-    told = RecordingReporter(reporter or Reporter())
+    recorder = RecordingReporter(reporter or Reporter())
     if out is None:
         if report is not None:
             raise UsageError("a report is about a result that is written", hint="Name the result")
-        return _frames(examples, driving, chosen, told, settings)
-    request = _request(report, Path(out), told)
-    with temporary_clips(told) as temporary:
-        return write_result(prepare(examples, driving, temporary, **settings), Path(out), chosen, told, overwrite, request)
+        return _frames(examples, driving, chosen, recorder, settings)
+    request = _request(report, Path(out), recorder)
+    with temporary_clips(recorder) as temporary:
+        return write_result(prepare(examples, driving, temporary, **settings), Path(out), chosen, recorder, overwrite, request)
 
 
 def preview(
@@ -114,17 +114,17 @@ def preview(
     from few frames of the video. Parameters and errors are those of `synthesize`; an older sheet at `out` is replaced.
     """
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
-    chosen, told = SynthesizeOptions(**options), reporter or Reporter()
+    chosen, recorder = SynthesizeOptions(**options), reporter or Reporter()
     choose_device(chosen.device)
     settings |= {"device": chosen.device, "appearance": chosen.appearance, "motion": chosen.parsed_motion}
     settings["preview"] = not chosen.retarget  # a film needs the driver's expression at any moment
     require_sheet(Path(out))
-    with temporary_clips(told) as temporary:
+    with temporary_clips(recorder) as temporary:
         ready = prepare(examples, driving, temporary, **settings)
-        return draw_preview(ready, Path(out), chosen, told)
+        return draw_preview(ready, Path(out), chosen, recorder)
 
 
-def draw_preview(ready: Prepared, out: Path, options: SynthesizeOptions, told: Reporter, encoded: Encoded | None = None) -> Outcome:
+def draw_preview(ready: Prepared, out: Path, options: SynthesizeOptions, recorder: Reporter, encoded: Encoded | None = None) -> Outcome:
     """The sheet of `preview`."""
     return write_preview(
         ready.examples,
@@ -136,7 +136,7 @@ def draw_preview(ready: Prepared, out: Path, options: SynthesizeOptions, told: R
         pictures=ready.pictures,
         others=ready.others,
         encoded=encoded,
-        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, told), choose_device(options.device)),
+        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, recorder), choose_device(options.device)),
     )
 
 
@@ -164,26 +164,26 @@ def synthesize_variants(
     settings: dict[str, Any] = {name: options.pop(name) for name in SOURCES if name in options}
     chosen = [SynthesizeOptions(appearance=variant(appearance, number), **options) for number in range(count)]
     choose_device(chosen[0].device)
-    told, paths = RecordingReporter(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
+    recorder, paths = RecordingReporter(reporter or Reporter()), [_numbered(Path(out), number, count) for number in range(1, count + 1)]
     pages = [None if report is None else _numbered(Path(report), number, count) for number in range(1, count + 1)]
-    requests = [_request(page, path, told) for page, path in zip(pages, paths, strict=True)]
-    with temporary_clips(told) as temporary:
+    requests = [_request(page, path, recorder) for page, path in zip(pages, paths, strict=True)]
+    with temporary_clips(recorder) as temporary:
         first = chosen[0]
         settings |= {"device": first.device, "appearance": first.appearance, "motion": first.parsed_motion}
         ready = prepare(examples, driving, temporary, **settings)
         for path, each, request in zip(paths, chosen, requests, strict=True):
-            yield write_result(ready, path, each, told, overwrite, request)
+            yield write_result(ready, path, each, recorder, overwrite, request)
 
 
 def _numbered(path: Path, number: int, count: int) -> Path:
     return path.with_name(f"{path.stem}-{number:0{len(str(count))}}{path.suffix}")
 
 
-def _request(report: str | PathLike[str] | None, out: Path, told: RecordingReporter) -> ReportRequest | None:
+def _request(report: str | PathLike[str] | None, out: Path, recorder: RecordingReporter) -> ReportRequest | None:
     """The page that is wanted about a result. Raises the errors of `require_writable` before minutes of work."""
     if report is None:
         return None
-    request = ReportRequest(Path(report), told.messages, told.add_hint)
+    request = ReportRequest(Path(report), recorder.messages, recorder.add_hint)
     request.require_writable(out)
     return request
 
@@ -192,7 +192,7 @@ def write_result(
     ready: Prepared,
     out: Path,
     options: SynthesizeOptions,
-    told: Reporter,
+    recorder: Reporter,
     overwrite: bool,
     report: ReportRequest | None,
     encoded: Encoded | None = None,
@@ -210,8 +210,8 @@ def write_result(
         encoded=encoded,
         overwrite=overwrite,
         report=report,
-        progress=told.progress,
-        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, told), choose_device(options.device)),
+        progress=recorder.progress,
+        perceptual=lambda: open_distance(choose_perceptual_for(ready.model, recorder), choose_device(options.device)),
     )
 
 
@@ -260,12 +260,14 @@ def finetune(
     from stages.finetune import FinetuneOptions, TuneOptions
     from stages.finetune import finetune as adapt
 
-    told = reporter or Reporter()
+    recorder = reporter or Reporter()
     start = model if isinstance(model, Model) else load_model(model, base)
     tuning = TuneOptions(steps, batch, learning_rate, seed=seed)
-    with temporary_clips(told) as temporary:
+    with temporary_clips(recorder) as temporary:
         prepared = examples_with_layer(examples, start.config.kind, temporary, device=device, backend=backend)
-        network = choose_perceptual_for(start, told, perceptual)
+        network = choose_perceptual_for(start, recorder, perceptual)
         options = FinetuneOptions(tuning, num_examples, whole=whole, perceptual=network, device=device)
-        adapt(prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: told.progress(step, steps, loss=loss))
+        adapt(
+            prepared, start, Path(out), options, overwrite=overwrite, on_step=lambda step, loss: recorder.progress(step, steps, loss=loss)
+        )
     return Path(out)

@@ -35,9 +35,9 @@ def run_over_clips(function: str, inputs: Inputs, options: Any, run: Run, layer:
 
 
 def print_reports(reports: Callable[[OnStep], Generator[Report, None, None]], inputs: Inputs, run: Run, what: str, unit: str) -> int:
-    """Print each report as it comes, list the failed inputs, and return the exit code. reports: makes them, and reports progress.
+    """Print each report when it is finished, list the failed inputs, and return the exit code.
 
-    what and unit are the words beside the bar.
+    reports: a generator of reports, given a function that receives progress. what, unit: the words beside the progress bar.
     """
     from stages.runner import exit_code
 

@@ -267,7 +267,7 @@ def synthesize(
 
 
 def _listed(driving: tuple[str, ...]) -> tuple[str, ...]:
-    """The driving videos, with those that folders and patterns stand for in their place."""
+    """The driving videos, with folders and patterns replaced by the videos in them."""
     from fsv2v.many import listed
 
     return tuple(path for name in driving for path in ((name,) if name == "-" else listed(name) or (name,)))
@@ -284,7 +284,7 @@ def _is_folder(out: Path | None) -> bool:
 
 
 def _divided(run: Run) -> bool:
-    """Whether options are given that are about many inputs."""
+    """Whether an option for many inputs is given."""
     return run.shard != (0, 1) or run.engine != "local" or run.address is not None or run.failures is not None
 
 
@@ -304,7 +304,7 @@ def _synthesize(examples: str | None, driving: tuple[str, ...], out: Path, optio
 def _synthesize_many(
     examples: str | None, drivings: Inputs, options: dict[str, Any], report: str | None, preview: bool, run: Run, several: bool
 ) -> int:
-    """A result for each driving video, in a folder; several: whether there may be more than one."""
+    """Make a result for each driving video in a folder. several: whether there may be more than one driving video."""
     from fsv2v.many import synthesize_many
     from stages.compute.allocator import keep_freed_memory
     from stages.errors import UsageError
@@ -339,7 +339,7 @@ def _preview(examples: str | None, driving: tuple[str, ...], out: Path, options:
 
 
 def _tell(outcome: Outcome, run: Run, *, explain: bool, layer: str = "frames") -> None:
-    """What came of a synthesis: warnings and notes on stderr, the path on stdout. explain: say what became of the driving keypoints."""
+    """Print warnings and notes of a finished synthesis on stderr, and its path on stdout. explain: say how the keypoints were fitted."""
     from stages.synthesize.report.remarks import fitting_note, held_note, warnings_of
 
     for text in warnings_of(outcome):

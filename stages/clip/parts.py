@@ -81,7 +81,16 @@ def thinned(clip: Clip, count: int, target: Path) -> Clip:
         return clip
     chosen = evenly_spaced(clip.num_frames, count)
     rate = ((len(chosen) - 1) / seconds_at(clip, chosen[-1])).limit_denominator(100_000)
-    return create_clip(target, _picked(clip, chosen), fps=rate, storage="jpg", source=clip.source)
+    return create_clip(target, frames_at(clip, chosen), fps=rate, storage="jpg", source=clip.source)
+
+
+def frames_at(clip: Clip, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames of a clip at these indices, which ascend, uint8 RGB [H, W, 3]."""
+    if clip.seekable and clip.num_frames > _ONE_PASS * len(indices):
+        yield from map(clip.frame, indices)
+        return
+    wanted = set(indices)
+    yield from (frame for index, frame in enumerate(clip.frames(0, indices[-1] + 1)) if index in wanted)
 
 
 def seconds_at(clip: Clip, index: int) -> Fraction:
@@ -165,12 +174,3 @@ def _description(layer: Layer) -> dict[str, Any]:
     """What layer.json says about the numbers, such as names and palette."""
     written = ("schema", "kind", "num_frames", "producer", "inputs", "digest", "bytes")
     return {name: value for name, value in layer.meta.items() if name not in written}
-
-
-def _picked(clip: Clip, chosen: Sequence[int]) -> Iterator[np.ndarray]:
-    """Some frames of a clip, in ascending order."""
-    if clip.seekable and clip.num_frames > _ONE_PASS * len(chosen):
-        yield from map(clip.frame, chosen)
-        return
-    wanted = set(chosen)
-    yield from (frame for index, frame in enumerate(clip.frames(0, chosen[-1] + 1)) if index in wanted)

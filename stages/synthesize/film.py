@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.clip import Clip
+from stages.clip.parts import frames_at
 from stages.conditions.framing import Crop, Example, frame_of, sample_of, squeeze_warnings, views
 from stages.conditions.kinds import find, open_track
 from stages.conditions.motion import Motion
@@ -144,8 +145,8 @@ class FilmRendering(Rendering):
     def _made(self, observe: Made | None) -> Iterator[np.ndarray]:
         kind, past = find(self._kind), None
         assert kind.cover_features is not None
-        pictures = self._film.frames(0, self.driving.num_frames)
-        for index, (picture, step) in enumerate(zip(pictures, self.driving.steps(), strict=True)):
+        shown = self.driving.source.tolist()
+        for index, picture, step in zip(shown, frames_at(self._film, shown), self.driving.steps(), strict=True):
             if not self.driving.track.seen(index):
                 past = None
                 yield whole_view(*picture.shape[:2]).image(picture)
