@@ -222,13 +222,13 @@ class TestCommand:
         shutil.copytree(talks[0], tmp_path / "mixed" / "a.clip")
         shutil.copy(next((talks[0] / "frames").glob("*.png")), tmp_path / "mixed" / "b.png")
         refused = command("--driving", "mixed", "-o", "outs")
-        assert refused.exit_code == 3 and "mixed has videos and images" in refused.stderr
+        assert refused.exit_code == 3 and "mixed contains both videos and images" in refused.stderr
 
     def test_a_folder_without_anything_that_drives_is_refused(self, command, tmp_path):
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty" / "notes.txt").write_text("nothing")
         refused = command("--driving", "empty", "-o", "outs")
-        assert refused.exit_code == 3 and "empty has no videos, clips or images" in refused.stderr and refused.stdout == ""
+        assert refused.exit_code == 3 and "empty contains no videos, clips or images" in refused.stderr and refused.stdout == ""
 
     def test_killed_between_two_results_it_goes_on_where_it_was(self, command, fsv2v, make_painted_clip, talks, leftovers, tmp_path):
         long = make_painted_clip(tmp_path / "long.clip", 1, num_frames=400)

@@ -352,7 +352,7 @@ def test_drivers_of_one_photograph_have_one_length(model, photograph, driver, ma
     longer = open_clip(make_painted_clip(tmp_path / "longer.clip", 2, num_frames=7))
     with pytest.raises(InputError, match="differ in length: driver has 5 frames, longer has 7"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", OPTIONS, others=[(photograph, longer)])
-    with pytest.raises(UsageError, match="into which they are pasted"):
+    with pytest.raises(UsageError, match="that is shown whole"):
         synthesize([photograph], driver, model, tmp_path / "out.mp4", CROP, others=[(photograph, driver)])
 
 
@@ -383,7 +383,7 @@ def test_parts_and_comparisons_are_not_pasted():
 def test_a_model_without_examples_has_one_size(driver, tmp_path):
     config = Pix2PixHDConfig(size=(64, 64), filters=4, downs=2, blocks=1)
     save_model(tmp_path / "model.safetensors", Pix2PixHD(config).state_dict(), config, {"step": 0})
-    with pytest.raises(UsageError, match="another size than its own"):
+    with pytest.raises(UsageError, match="another size than the model's"):
         synthesize([], driver, load_model(tmp_path / "model.safetensors"), tmp_path / "out.mp4", SynthesizeOptions(size=128))
 
 
