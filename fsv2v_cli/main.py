@@ -68,17 +68,20 @@ def main() -> NoReturn:
     _open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     _wait_without_spinning()
-    code = 0
+    code: int | None = None
 
     def leave() -> None:
-        """Exit with 130; `python -m` would end by SIGINT instead if the interrupt came while a module was loading."""
-        if code == INTERRUPTED:
+        """Exit without taking PyTorch apart, which takes half a second.
+
+        And exit with 130: `python -m` would end by SIGINT instead if the interrupt came while a module was loading.
+        """
+        if code is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.flush()
             os._exit(code)
 
     atexit.register(leave)  # registered first, and so called last
     code = run(sys.argv[1:])
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
     try:
         sys.stdout.flush()
     except BrokenPipeError:

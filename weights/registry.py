@@ -134,7 +134,7 @@ def sha256(name: str) -> str:
     """The sha256 of the file that `path` returns; that of the published file if there is none on this machine."""
     found = find(name)
     if found is not None:
-        return _digest(found.path)
+        return digest(found.path)
     published = entry(name).sha256
     return published[0] if published else ""
 
@@ -143,7 +143,7 @@ def fetch(name: str, patience: Patience = PATIENT, on_bytes: Callable[[int, int]
     """As `path`; `on_bytes(done, total)` is called with the progress of a download. A damaged file in the cache is fetched again."""
     weight = entry(name)
     found = find(name)
-    if found is not None and weight.accepts(_digest(found.path)):
+    if found is not None and weight.accepts(digest(found.path)):
         return found.path
     if found is not None and found.place != "cache":
         raise MissingRequirement(f"{found.path} is damaged or another file: its sha256 is not in the manifest", hint=_REPAIR[found.place])
@@ -163,12 +163,12 @@ def problem(name: str) -> str:
     found = find(name)
     if found is None:
         raise _absent(weight, f"The weights {name} are not on this machine")
-    digest = sha256_of(found.path)
+    now = sha256_of(found.path)
     if not weight.sha256:
-        return f"the manifest records no sha256 for it (it has {digest})"
-    if digest in weight.sha256:
+        return f"the manifest records no sha256 for it (it has {now})"
+    if now in weight.sha256:
         return ""
-    return f"its sha256 is {digest} and not {' or '.join(weight.sha256)}"
+    return f"its sha256 is {now} and not {' or '.join(weight.sha256)}"
 
 
 _REPAIR = {
@@ -207,7 +207,7 @@ def _absent(weight: Weight, message: str) -> MissingRequirement:
     return MissingRequirement(message, hint=f"To use it, {by_hand}")
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
     """sha256 of a file, cached while its state is unchanged. The state includes more than times, which may be whole seconds."""
     state = file.stat()
     return _digest_of_state(str(file), (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
