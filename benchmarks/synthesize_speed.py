@@ -30,10 +30,10 @@ MIN_RATIO = 0.9
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def repeat_clip(driving: Path, times: int, out: Path) -> int:
-    """Write a clip with the landmarks of `driving` repeated `times` times. Returns its number of frames."""
+def repeat_clip(driving: Path, times: int, out: Path, frames: int | None = None) -> int:
+    """Write a clip with the landmarks of `driving`, or of its first `frames`, repeated `times` times. Returns its number of frames."""
     clip = open_clip(driving)
-    points = np.concatenate([clip.layer("landmarks").arrays()["points"]] * times)
+    points = np.concatenate([clip.layer("landmarks").arrays()["points"][:frames]] * times)
     longer = create_clip(out, width=clip.width, height=clip.height, num_frames=len(points), fps=clip.fps)
     with longer.writing("landmarks", Producer(stage="benchmark"), inputs={}) as layer:
         layer.arrays(points=points)
