@@ -98,9 +98,15 @@ def main() -> None:
         repeat_clip(asked.driving, 1, folder / "driving.clip", frames=1)
         first_frame(folder / "example.clip", folder / "driving.clip", asked.model, asked.cores)  # writes the bytecode
         runs = [first_frame(folder / "example.clip", folder / "driving.clip", asked.model, asked.cores) for _ in range(asked.runs)]
-        command = ("synthesize", "--examples", folder / "example.clip", "--driving", folder / "driving.clip", "-o", folder / "out.mp4", "-q")
-        chosen = ("--model", asked.model) if asked.model else ()
-        whole = min(fsv2v(*command, *chosen, "--overwrite", cores=asked.cores).seconds for _ in range(asked.runs))
+        sources = (
+            "--examples",
+            folder / "example.clip",
+            "--driving",
+            folder / "driving.clip",
+            *(("--model", asked.model) if asked.model else ()),
+        )
+        command = ("synthesize", *sources, "-o", folder / "out.mp4", "-q", "--overwrite")
+        whole = min(fsv2v(*command, cores=asked.cores).seconds for _ in range(asked.runs))
     least = {name: [min(run[name][clock] for run in runs) for clock in (0, 1)] for name in runs[0]}
     total, processor = (min(sum(part[clock] for part in run.values()) for run in runs) for clock in (0, 1))
     rows: list[dict[str, float | str]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from fsv2v.reporting import Reporter
 from stages.clip import Clip
@@ -13,6 +14,9 @@ from stages.models import Model
 from stages.models import load_model as load_file
 from stages.models.perceptual import choose_distance
 from weights import registry
+
+if TYPE_CHECKING:
+    from stages.export import Exported
 
 DEFAULT_MODELS = {kind.layer: kind.default_model for kind in kinds().values() if kind.default_model}
 """The shipped model for each driving layer."""
@@ -34,6 +38,26 @@ def default_model(driving: Clip | None) -> Model:
             return load_file(registry.path(DEFAULT_MODELS[kind]))
     have = ", ".join(driving.layers()) if driving is not None else "nothing"
     raise MissingRequirement(f"no model is shipped that is driven by {have}", code="no-default-model")
+
+
+def export_model(
+    model: Model | str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    format: Literal["onnx"] = "onnx",
+    num_examples: int = 1,
+    base: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a few-shot model to the folder `out` as ONNX files, which take `num_examples` examples, and compare their frames with its own.
+
+    Raises UsageError for a model of another family, MissingRequirement without the packages onnx and onnxruntime, ParametersDiffer if `out`
+    has something else, and `fsv2v.Error` if the frames differ.
+    """
+    from stages.export import ExportOptions, export
+
+    chosen = model if isinstance(model, Model) else load_model(model, base)
+    return export(chosen, Path(out), ExportOptions(format, num_examples), overwrite=overwrite)
 
 
 def model_path(name: str | PathLike[str]) -> Path:

@@ -76,6 +76,7 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "weights-absent": "Run `fsv2v weights fetch {name}` with the network on, or {hint}",
     "weights-to-fetch": "Run `fsv2v weights fetch {name}`",
     "package-missing": "Install fsv2v again, or see `fsv2v doctor`",
+    "export-package-missing": "All packages for it come with pip install 'fsv2v[export]'",
     "device-unusable": "See `fsv2v doctor` for those that can",
     "no-perceptual-loss": "`fsv2v weights list` says how to get its weights",
     # clips and their layers
@@ -153,6 +154,9 @@ HINTS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "not-normalizable": "Use --normalize off",
     "run-without-model": "Go on with `fsv2v train ... -o {run}`",
     "view-missing": "Use --show {views}",
+    "export-inexact": "Please report it with the file of the model",
+    "export-of-family": "Only models of `fsv2v train --preset face-256` and the like can be exported",
+    "export-of-variant": "Export a model with the settings of a shipped one",
     # evaluation
     "cache-unwritable": "Name another folder with --cache, or free some space",
     "crop-differs": "Make the result with --crop none, or crop the reference in the same way",
