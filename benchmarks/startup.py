@@ -12,14 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import skimage.data
-from measuring import fsv2v, report
+from measuring import fsv2v, python, report
 from PIL import Image
 from synthesize_speed import EXAMPLES, repeat_clip
 
@@ -63,22 +61,11 @@ print(json.dumps(marks))
 
 def first_frame(example: Path, driving: Path, model: Path | None, cores: int) -> dict[str, tuple[float, float]]:
     """part -> seconds, and seconds of the processor."""
-    chosen = set(sorted(os.sched_getaffinity(0))[:cores])
-    command = [sys.executable, "-c", STEPS, str(example), str(driving), str(model or "")]
-    before = time.monotonic(), 0.0
-    run = subprocess.run(
-        command, stdout=subprocess.PIPE, check=True, env=_environment(cores), preexec_fn=lambda: os.sched_setaffinity(0, chosen)
-    )
-    parts = {}
-    for name, *now in json.loads(run.stdout):
+    parts, before = {}, (time.monotonic(), 0.0)
+    for name, *now in json.loads(python(STEPS, example, driving, model or "", cores=cores).output):
         parts[name] = now[0] - before[0], now[1] - before[1]
         before = now[0], now[1]
     return parts
-
-
-def _environment(cores: int) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "OMP_NUM_THREADS": str(cores)}
 
 
 def main() -> None:
@@ -89,6 +76,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         example = asked.example or folder / "astronaut.png"
