@@ -14,7 +14,7 @@ from stages.errors import UsageError
 from stages.export.tracing import Encoder, Step, tensors_of
 from stages.export.trial import Trial
 from stages.networks.common.generator import Generator
-from stages.networks.common.inference import prepared
+from stages.networks.common.inference import prepare
 
 OPSET = 17
 
@@ -35,7 +35,7 @@ class Network:
 @torch.no_grad()
 def export_networks(generator: Generator, trial: Trial, folder: Path) -> list[Network]:
     """Write encoder.onnx, first.onnx and next.onnx in float32. The encoder's outputs are those tensors of the code that a step takes."""
-    fast = prepared(generator, torch.float32, channels_last=False)
+    fast = prepare(generator, torch.float32, channels_last=False)
     code = fast.encode_examples(trial.examples)
     coded = tensors_of(code, "code")
     steps = []

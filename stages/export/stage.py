@@ -16,7 +16,7 @@ from stages.errors import Fsv2vError, InputError, MissingRequirement, Parameters
 from stages.export.networks import OPSET, Network, export_networks
 from stages.export.trial import Trial, psnr
 from stages.io.differences import differences
-from stages.io.files import alone, building_directory, write_bytes
+from stages.io.files import building_directory, exclusive_lock, write_bytes
 from stages.io.reading import parse_object
 from stages.models import Model
 from stages.networks.fewshot.generator import FewShotGenerator
@@ -69,7 +69,7 @@ def export(model: Model, out: Path, options: ExportOptions, *, overwrite: bool =
     """
     generator = _exportable(model)
     settings = {**asdict(options), "model": model.sha256, "attention": model.config.recorded().get("attention"), "opset": OPSET}
-    with alone(out):
+    with exclusive_lock(out):
         if out.exists() and (finished := _finished(out, settings, overwrite)) is not None:
             return finished
         for package in NEEDED:

@@ -16,7 +16,7 @@ import torch
 from stages.clip import Clip
 from stages.compute.devices import choose_device
 from stages.compute.mapping import move_to_disk
-from stages.compute.streaming import beside
+from stages.compute.streaming import map_in_thread
 from stages.conditions import reach
 from stages.conditions.finetune_batches import finetune_batches
 from stages.conditions.framing import Crop, Example, Sample, examples_of, frame_of, sample_of, squeeze_warnings, views
@@ -285,8 +285,9 @@ def _frames(
         return image, made, chosen
 
     steps = enumerate(driving.steps())
-    # On a CPU the network runs in a thread, while the next step is drawn and the last frame is written. CUDA graphs must stay in one thread.
-    for (index, step), (image, made, chosen) in beside(make, steps) if device.type == "cpu" else ((each, make(each)) for each in steps):
+    # On a CPU the network runs in a thread, while the next step is drawn and the last frame written. CUDA graphs must stay in one thread.
+    pairs = map_in_thread(make, steps) if device.type == "cpu" else ((each, make(each)) for each in steps)
+    for (index, step), (image, made, chosen) in pairs:
         if observe is not None and made is not None:
             observe(index, made)
         yield image_array(image[0]) if combine is None or made is None else combine(made, chosen, step.sample.keypoints)
